@@ -1,4 +1,4 @@
-"""Readers and a writer for conversational JSONL; a bad line is named by file, line and reason."""
+"""The records of the trainers, read and written; a bad line is named by file, line and reason."""
 
 import hashlib
 import json
@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from typing_extensions import TypedDict
 
 from trainers.errors import DataError
+from trainers.preferences.lines import read_rows
 
 
 class Message(TypedDict):
@@ -67,38 +68,30 @@ RecordT = TypeVar("RecordT", bound=Record)
 
 
 def read_records(kind: type[RecordT], path: Path) -> list[RecordT]:
-    """All records of a JSONL file, in order; blank lines are skipped.
+    """The records of `read_placed` alone."""
+    return [record for _, record in read_placed(kind, path)]
 
-    Raises DataError with file, line and reason at the first bad line, and for a file that is
-    missing, not UTF-8 or has no record.
+
+def read_placed(kind: type[RecordT], path: Path) -> list[tuple[str, RecordT]]:
+    """All records of a JSONL, gzipped JSONL or parquet file, each with its `file:line`.
+
+    Blank lines are skipped but counted. Raises DataError with file, line and reason at the first
+    bad line, and for a file that cannot be read or has no record.
     """
     records = []
-    try:
-        with path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    records.append(_parse(kind, line, f"{path}:{number}"))
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text") from error
+    for row in read_rows(path):
+        if row.values is None:
+            raise DataError(f"{row.where}: {row.reason}")
+        try:
+            records.append((row.where, kind.model_validate(row.values)))
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"])
+            reason = first["msg"].removeprefix("Value error, ")
+            raise DataError(": ".join(filter(None, (row.where, field, reason)))) from error
     if not records:
         raise DataError(f"{path}: the file has no records")
     return records
-
-
-def _parse(kind: type[RecordT], line: str, where: str) -> RecordT:
-    try:
-        values = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{where}: broken JSON: {error.msg} at column {error.colno}") from error
-    try:
-        return kind.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        reason = first["msg"].removeprefix("Value error, ")
-        raise DataError(": ".join(filter(None, (where, field, reason)))) from error
 
 
 def write_records(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
@@ -110,5 +103,9 @@ def write_records(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
 
 
 def data_hash(path: Path) -> str:
-    """SHA-256 of the file's bytes, in hexadecimal."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    """SHA-256 of the file's bytes, read piece by piece; DataError if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from error

@@ -12,13 +12,10 @@ from transformers import (
 )
 
 from reward_server.model import RewardModel
-from reward_server.render import (  # type: ignore[attr-defined]  # RenderError comes from within
-    Rendered,
-    Renderer,
-    RenderError,
-)
+from reward_server.render import Rendered, Renderer
 from trainers.data import Message
-from trainers.errors import DataError, ModelError
+from trainers.errors import ModelError
+from trainers.rendering import refusals
 from trainers.runtime.models import load_tokenizer
 
 
@@ -29,10 +26,8 @@ def token_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -
 
 def render(renderer: Renderer, messages: Sequence[Message], where: str) -> Rendered:
     """A conversation that ends with an answer; DataError, naming `where`, if it is refused."""
-    try:
+    with refusals(where):
         return renderer.render(messages[:-1], messages[-1])
-    except RenderError as error:
-        raise DataError(f"{where}: {error}") from error
 
 
 def require_own_pad(tokenizer: PreTrainedTokenizerBase, folder: str | Path) -> None:

@@ -1,17 +1,17 @@
 """Supervised fine-tuning: teach a policy to write the assistant's turns of a conversation."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
+from trainers.assistant_mask import masked_ids
 from trainers.card import write_card
 from trainers.commands import RunContext
-from trainers.data import Conversation, Message, data_hash, read_records
-from trainers.errors import DataError, ModelError
+from trainers.data import Conversation, Message, data_hash, read_placed
+from trainers.errors import DataError
 from trainers.runtime.arguments import common_arguments, is_main_process
 from trainers.runtime.files import disk_errors
 from trainers.runtime.lora import lora_config
@@ -37,36 +37,27 @@ class SftData:
 def prepare_sft(settings: SftSettings, tokenizer: PreTrainedTokenizerBase) -> SftData:
     """Read and tokenise the training file.
 
-    Raises DataError if no conversation is short enough, ModelError as `tokenise` does.
+    Raises DataError for a bad line, and if no conversation is short enough; ModelError as
+    `tokenise` does.
     """
-    records = read_records(Conversation, settings.train)
-    rows = [tokenise(tokenizer, record.messages) for record in records]
+    placed = read_placed(Conversation, settings.train)
+    rows = [tokenise(tokenizer, record.messages, where) for where, record in placed]
     kept = [row for row in rows if len(row["input_ids"]) <= settings.max_length]
     if not kept:
         raise DataError(f"{settings.train}: every record exceeds max_length {settings.max_length}")
     return SftData(kept, len(rows) - len(kept))
 
 
-def tokenise(tokenizer: PreTrainedTokenizerBase, messages: list[Message]) -> dict[str, list[int]]:
+def tokenise(
+    tokenizer: PreTrainedTokenizerBase, messages: list[Message], where: str
+) -> dict[str, list[int]]:
     """`input_ids` and `labels` of one conversation, both of its length in tokens.
 
-    Raises ModelError if the chat template marks nothing as the assistant's: a model would learn
-    nothing from it, without a sign.
+    Raises DataError, beginning with `where`, and ModelError as `masked_ids` does.
     """
-    encoded: Any = tokenizer.apply_chat_template(
-        messages,  # type: ignore[arg-type]
-        tokenize=True,
-        return_dict=True,
-        return_assistant_tokens_mask=True,
-    )
-    ids, mask = encoded["input_ids"], encoded["assistant_masks"]
-    if not any(mask):
-        raise ModelError(
-            f"{tokenizer.name_or_path}: the chat template marks no token as the assistant's; "
-            "it needs {% generation %} around what the assistant wrote"
-        )
+    ids, mask = masked_ids(tokenizer, messages, where)
     labels = [token if counts else IGNORED for token, counts in zip(ids, mask, strict=True)]
-    return {"input_ids": list(ids), "labels": labels}
+    return {"input_ids": ids, "labels": labels}
 
 
 def show_example(tokenizer: PreTrainedTokenizerBase, row: dict[str, list[int]]) -> str:

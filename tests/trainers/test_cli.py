@@ -196,7 +196,7 @@ def test_pad_equal_to_end_of_turn_is_refused(
     assert "padding token that is not the end-of-turn token" in capsys.readouterr().err
 
 
-def test_a_template_without_a_mask_is_refused(
+def test_a_template_that_ends_no_answer_is_refused(
     demo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tokenizer = build_tokenizer()
@@ -204,7 +204,7 @@ def test_a_template_without_a_mask_is_refused(
     save_untrained_policy(tokenizer, tmp_path / "model", seed=0)
     path = config(demo, "sft", tmp_path, model=str(tmp_path / "model"))
     assert main(["sft", "--config", str(path)]) == 2
-    assert "marks no token as the assistant's" in capsys.readouterr().err
+    assert "does not close an answer with the end-of-turn token" in capsys.readouterr().err
 
 
 def test_evaluate_needs_a_reward_head(

@@ -33,7 +33,8 @@ def test_reads_records_and_skips_blank_lines(tmp_path: Path) -> None:
         (Conversation, '{"messages": []}', "2: messages: List should have at least 1 item"),
         (Conversation, f'{{"messages": [{USER}]}}', "the last message must be the assistant's"),
         (Conversation, '{"messages": [{"role": "user"}]}', "2: messages.0.content: Field required"),
-        (Conversation, "[1]", "2: Input should be"),
+        (Conversation, "[1]", "2: a JSON object is expected"),
+        (Pair, '{"margin": NaN}', "2: broken JSON: NaN is no JSON number"),
         (Prompt, "{}", "2: prompt: Field required"),
         (Pair, f'{{"prompt": [{USER}], "chosen": [{ANSWER}]}}', "2: rejected: Field required"),
         (
@@ -58,7 +59,7 @@ def test_empty_missing_and_binary_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none\.jsonl: No such file"):
         read_records(Prompt, tmp_path / "none.jsonl")
     (tmp_path / "b.jsonl").write_bytes(b"\xff\xfe")
-    with pytest.raises(DataError, match=r"b\.jsonl: not UTF-8"):
+    with pytest.raises(DataError, match=r"b\.jsonl:1: not UTF-8"):
         read_records(Prompt, tmp_path / "b.jsonl")
 
 

@@ -5,7 +5,6 @@ prompt is then cut off by its own ids. Where the two do not fit, the policy woul
 tokens that it never meets when it is served, so those pairs are left out and counted.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,12 @@ from typing import Any
 from pydantic import model_validator
 from transformers import PreTrainedTokenizerBase
 
-from reward_server.render import Renderer, strip_repeated
-from trainers.data import Message, Pair, read_records
-from trainers.errors import DataError, ModelError
+from reward_server.render import Renderer
+from trainers.data import Pair, read_placed
+from trainers.errors import DataError
+from trainers.rendering import prompt_ids, refusals, until_end_of_turn
+
+__all__ = ["AnswerPair", "PreferenceData", "prompt_ids", "read_pairs", "tokenise_pair"]
 
 
 class AnswerPair(Pair):
@@ -61,8 +63,8 @@ def read_pairs(
     """
     rows: list[dict[str, Any]] = []
     too_long = merged = equal = 0
-    for record in read_records(AnswerPair, path):
-        row = tokenise_pair(tokenizer, folder, record)
+    for where, record in read_placed(AnswerPair, path):
+        row = tokenise_pair(tokenizer, folder, record, where)
         if row is None:
             merged += 1
         elif row["length"] > max_length:
@@ -80,40 +82,21 @@ def read_pairs(
 
 
 def tokenise_pair(
-    tokenizer: PreTrainedTokenizerBase, folder: str, pair: Pair
+    tokenizer: PreTrainedTokenizerBase, folder: str, pair: Pair, where: str = "a pair"
 ) -> dict[str, Any] | None:
     """One row of `PreferenceData`; None if a token spans the end of the prompt."""
-    prompt = prompt_ids(tokenizer, pair.prompt)
-    rendered = Renderer(tokenizer).render_all(pair.prompt, [pair.chosen[0], pair.rejected[0]])
+    prompt = prompt_ids(tokenizer, pair.prompt, where)
+    with refusals(where):
+        rendered = Renderer(tokenizer).render_all(pair.prompt, [pair.chosen[0], pair.rejected[0]])
     wholes = [list(side.ids) for side in rendered]
     if any(whole[: len(prompt)] != prompt for whole in wholes):
         return None
-    chosen, rejected = (_answer(tokenizer, folder, whole[len(prompt) :]) for whole in wholes)
+    chosen, rejected = (
+        until_end_of_turn(tokenizer, folder, whole[len(prompt) :]) for whole in wholes
+    )
     return {
         "prompt_ids": prompt,
         "chosen_ids": chosen,
         "rejected_ids": rejected,
         "length": len(prompt) + max(len(chosen), len(rejected)),
     }
-
-
-def prompt_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[int]:
-    """The ids after which a server lets the policy write: the chat template's generation prompt."""
-    text = tokenizer.apply_chat_template(
-        list(messages),  # type: ignore[arg-type]
-        tokenize=False,
-        add_generation_prompt=True,
-    )
-    ids: list[int] = tokenizer(str(text), add_special_tokens=False)["input_ids"]
-    return list(strip_repeated(tuple(ids), tokenizer.bos_token_id))
-
-
-def _answer(tokenizer: PreTrainedTokenizerBase, folder: str, ids: list[int]) -> list[int]:
-    """The answer up to its end-of-turn token; what a template writes behind it nobody generates."""
-    eos = tokenizer.eos_token_id
-    if eos not in ids:
-        raise ModelError(
-            f"{folder}: the chat template does not close an answer with the end-of-turn token "
-            f"{tokenizer.eos_token}, so the policy would not learn to stop"
-        )
-    return ids[: len(ids) - ids[::-1].index(eos)]

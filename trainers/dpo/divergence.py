@@ -6,9 +6,9 @@ from pathlib import Path
 from statistics import fmean
 
 from trainers.data import Message
-from trainers.dpo.data import prompt_ids
 from trainers.dpo.drawing import Drawn, draw
 from trainers.dpo.reference import load_frozen, score_answers
+from trainers.rendering import prompt_ids
 from trainers.runtime.models import load_tokenizer
 
 

@@ -5,12 +5,11 @@ from typing import Any
 
 from pydantic import AliasChoices, Field, field_validator, model_validator
 
-from trainers.data import Message, Messages, Pair, Record
+from trainers.data import Message, Messages, Pair, Record, read_placed
 from trainers.errors import DataError
 from trainers.evaluation import reward_bench, reward_bench_2
 from trainers.evaluation.accuracy import Scored
 from trainers.evaluation.judge import Judge, Placed
-from trainers.reward.records import read_placed
 
 
 class SectionPair(Pair):

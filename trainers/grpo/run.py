@@ -7,14 +7,14 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from trainers.card import write_card
 from trainers.commands import RunContext
-from trainers.data import Message, Prompt, data_hash, read_records
-from trainers.dpo.data import prompt_ids
+from trainers.data import Message, Prompt, data_hash, read_placed, read_records
 from trainers.dpo.divergence import measure
 from trainers.errors import DataError
 from trainers.grpo.rewards import RewardFunction
 from trainers.grpo.settings import GrpoSettings
 from trainers.grpo.trainer import GroupTrainer, make_config
 from trainers.ppo.policy import end_tokens
+from trainers.rendering import prompt_ids
 from trainers.runtime.arguments import common_arguments, is_main_process
 from trainers.runtime.lora import lora_config
 from trainers.runtime.models import load_model, load_tokenizer
@@ -46,9 +46,13 @@ def run(settings: GrpoSettings, context: RunContext) -> dict[str, float]:
 
 def keep_short(settings: GrpoSettings, tokenizer: PreTrainedTokenizerBase) -> Prompts:
     """Read the prompts; DataError if none is short enough."""
-    records = read_records(Prompt, settings.train)
+    records = read_placed(Prompt, settings.train)
     room = settings.max_length - settings.max_new_tokens
-    rows = [r.prompt for r in records if len(prompt_ids(tokenizer, r.prompt)) <= room]
+    rows = [
+        record.prompt
+        for where, record in records
+        if len(prompt_ids(tokenizer, record.prompt, where)) <= room
+    ]
     if not rows:
         raise DataError(
             f"{settings.train}: every prompt exceeds max_length - max_new_tokens, {room}"

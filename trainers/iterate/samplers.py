@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from trainers.data import Message
-from trainers.dpo.data import prompt_ids
 from trainers.dpo.drawing import draw
 from trainers.dpo.reference import load_frozen, weights_hash
 from trainers.iterate.settings import IterateSettings
+from trainers.rendering import prompt_ids
 from trainers.runtime.models import load_tokenizer
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from trainers.data import Message, Prompt, read_records
+from trainers.data import Message, Prompt, read_placed
 from trainers.errors import DataError
 from trainers.ppo.seeds import seeded
+from trainers.rendering import prompt_ids
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,15 @@ class PromptSet:
 
 
 def read_prompts(path: Path, tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> PromptSet:
-    """Read, tokenise and filter. Raises DataError if nothing is left."""
-    records = read_records(Prompt, path)
-    distinct: dict[str, list[Message]] = {}
-    for record in records:
-        distinct.setdefault(_key(record.prompt), record.prompt)
-    prompts = [PromptToAnswer(m, prompt_ids(tokenizer, m)) for m in distinct.values()]
+    """Read, tokenise and filter. Raises DataError for a bad line, and if nothing is left."""
+    records = read_placed(Prompt, path)
+    distinct: dict[str, tuple[str, list[Message]]] = {}
+    for where, record in records:
+        distinct.setdefault(_key(record.prompt), (where, record.prompt))
+    prompts = [
+        PromptToAnswer(messages, prompt_ids(tokenizer, messages, where))
+        for where, messages in distinct.values()
+    ]
     short = [prompt for prompt in prompts if len(prompt.ids) <= max_tokens]
     if not short:
         raise DataError(f"{path}: every prompt exceeds max_prompt_tokens {max_tokens}")
@@ -49,17 +52,6 @@ def read_prompts(path: Path, tokenizer: PreTrainedTokenizerBase, max_tokens: int
 
 def _key(messages: list[Message]) -> str:
     return repr([sorted(message.items()) for message in messages])
-
-
-def prompt_ids(tokenizer: PreTrainedTokenizerBase, messages: list[Message]) -> list[int]:
-    """The conversation and the opening of the answer, tokenised once, as a server does it."""
-    text: Any = tokenizer.apply_chat_template(
-        messages,  # type: ignore[arg-type]
-        tokenize=False,
-        add_generation_prompt=True,
-    )
-    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
-    return ids
 
 
 def prompts_of(iteration: int, per_iteration: int, count: int, seed: int) -> list[int]:

@@ -12,13 +12,12 @@ import json
 from collections.abc import Iterator, Sequence
 
 from trainers.commands import RunContext
-from trainers.data import Message
+from trainers.data import Message, data_hash
 from trainers.preferences.chat import ask
 from trainers.preferences.collect_settings import CollectSettings
 from trainers.preferences.endpoint_settings import ChatSettings
 from trainers.preferences.files import (
     Journal,
-    file_hash,
     refuse_overwriting,
     report_path,
     write_report,
@@ -209,7 +208,7 @@ def seed_of(seed: int, key: str, index: int) -> int:
 
 def _write_report(settings: CollectSettings, tally: Tally, figures: dict[str, float]) -> None:
     report = {
-        "prompts_files": {path.name: file_hash(path) for path in settings.prompts},
+        "prompts_files": {path.name: data_hash(path) for path in settings.prompts},
         "settings": settings.model_dump(mode="json", exclude={"prompts", "output", "policy"}),
         **tally.as_json(),
         "figures": figures,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -98,15 +97,6 @@ def _cut_torn_line(path: Path) -> int:
         if end < size:
             file.truncate(end)
     return size - end
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of the file's bytes, read piece by piece; DataError if it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}") from error
 
 
 def refuse_overwriting(inputs: Iterable[Path], outputs: Iterable[Path]) -> None:

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trainers.commands import RunContext
+from trainers.data import data_hash
 from trainers.errors import DataError
-from trainers.preferences.files import file_hash, refuse_overwriting, replaced, write_report
+from trainers.preferences.files import refuse_overwriting, replaced, write_report
 from trainers.preferences.forms import in_form
 from trainers.preferences.readers import read_preferences
 from trainers.preferences.records import Pairwise, Preference
@@ -142,7 +143,7 @@ def _report(
 
 def input_hashes(settings: InputSettings) -> dict[str, str]:
     """SHA-256 by file name, so that a report says what it speaks of."""
-    return {path.name: file_hash(path) for path in settings.input}
+    return {path.name: data_hash(path) for path in settings.input}
 
 
 def _digest(text: str) -> bytes:

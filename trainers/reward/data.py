@@ -7,9 +7,8 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from reward_server.render import Renderer
-from trainers.data import Message
+from trainers.data import Message, read_placed
 from trainers.errors import DataError
-from trainers.reward.records import read_placed
 from trainers.reward.settings import RewardSettings
 from trainers.reward.tasks import Task
 from trainers.scoring import render

@@ -5,14 +5,11 @@ from their names, so that a misspelt one is an error that names it.
 """
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import ClassVar, Literal, TypeVar
+from typing import ClassVar, Literal
 
-from pydantic import ValidationError, model_validator
+from pydantic import model_validator
 
 from trainers.data import Messages, Pair, Record
-from trainers.errors import DataError
-from trainers.preferences.lines import read_rows
 
 
 class Candidate(Record):
@@ -124,28 +121,3 @@ def _require_known(found: Iterable[str], known: Sequence[str], field: str) -> No
     for name in found:
         if name not in known:
             raise ValueError(f"{field}.{name}: no such dimension; there are {', '.join(known)}")
-
-
-RecordT = TypeVar("RecordT", bound=Record)
-
-
-def read_placed(kind: type[RecordT], path: Path) -> list[tuple[str, RecordT]]:
-    """All records of a JSONL, gzipped JSONL or parquet file, each with its `file:line`.
-
-    Raises DataError with file, line and reason at the first bad line, and for a file that cannot
-    be read or has no record.
-    """
-    records = []
-    for row in read_rows(path):
-        if row.values is None:
-            raise DataError(f"{row.where}: {row.reason}")
-        try:
-            records.append((row.where, kind.model_validate(row.values)))
-        except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"])
-            reason = first["msg"].removeprefix("Value error, ")
-            raise DataError(": ".join(filter(None, (row.where, field, reason)))) from error
-    if not records:
-        raise DataError(f"{path}: the file has no records")
-    return records

@@ -9,8 +9,9 @@ from bon_gateway.demo_models import policy_path
 from reward_server.render import Renderer
 from trainers.data import Pair, read_records
 from trainers.demo.tokenizer import build_tokenizer
-from trainers.dpo.data import prompt_ids, read_pairs, tokenise_pair
+from trainers.dpo.data import read_pairs, tokenise_pair
 from trainers.errors import DataError, ModelError
+from trainers.rendering import prompt_ids
 
 ASK = [{"role": "user", "content": "name two toys for a bear"}]
 

@@ -12,9 +12,9 @@ from transformers import PreTrainedTokenizerFast
 from trainers.errors import ModelError
 from trainers.ppo.models import build
 from trainers.ppo.policy import answer_logps, end_tokens, load_policy
-from trainers.ppo.prompts import prompt_ids
 from trainers.ppo.sequences import Sequences
 from trainers.ppo.settings import PpoSettings
+from trainers.rendering import prompt_ids
 
 
 def test_they_are_the_cross_entropy_of_the_whole_sequence(settings: PpoSettings) -> None:

@@ -16,7 +16,7 @@ import yaml
 
 from bon_gateway.testing.script import Call, Step
 from bon_gateway.testing.upstream import FakeUpstream
-from tests.trainers.preferences.conftest import Serve
+from tests.trainers.conftest import Serve
 from tests.trainers.preferences.helpers import bot, log_line, read, read_lines, user, write_lines
 from trainers.cli import main
 from trainers.demo.model import save_untrained_policy

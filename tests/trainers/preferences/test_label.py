@@ -18,7 +18,7 @@ import yaml
 from transformers import AutoModelForSequenceClassification
 
 from bon_gateway.testing.script import Call, Step, fake_reward
-from tests.trainers.preferences.conftest import Serve
+from tests.trainers.conftest import Serve
 from tests.trainers.preferences.helpers import (
     bot,
     log_candidate,
