@@ -16,7 +16,8 @@ from reward_server.render import Rendered, Renderer
 from trainers.data import Message
 from trainers.errors import ModelError
 from trainers.rendering import refusals
-from trainers.runtime.models import load_tokenizer
+from trainers.reward.ensemble import refuse_ensemble
+from trainers.runtime.models import load_pretrained, load_tokenizer
 
 
 def token_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[int]:
@@ -47,6 +48,7 @@ def load_reward_tokenizer(model: str | Path, revision: str | None = None) -> Any
     Raises ModelError if its padding would blur where rewards are read, or if a decoder has no
     chat template; an encoder without one reads prompt and answer as a pair of texts.
     """
+    refuse_ensemble(model, "what is read here")
     tokenizer = load_tokenizer(model, revision, need_template=False)
     require_own_pad(tokenizer, model)
     if tokenizer.chat_template is None and _is_decoder(str(model), revision):
@@ -63,7 +65,7 @@ def _is_decoder(model: str, revision: str | None) -> bool:
 
 
 class Scorer:
-    """A reward model in float32, scoring conversations in batches of like length."""
+    """A reward model, scoring conversations in batches of like length."""
 
     def __init__(self, net: Any, tokenizer: Any, weights: Mapping[str, float] | None) -> None:
         """`weights` combine the outputs of a model with several."""
@@ -78,6 +80,7 @@ class Scorer:
         reward: Path,
         *,
         device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
         label_weights: Mapping[str, float] | None = None,
     ) -> "Scorer":
         """Load a folder; `device` is a name of torch's, or auto for a GPU if there is one.
@@ -87,7 +90,7 @@ class Scorer:
         """
         tokenizer = load_reward_tokenizer(reward)
         place = find_device(device)
-        net = _load_any(reward).to(place)
+        net = _load_any(reward).to(device=place, dtype=dtype)
         names = [str(name) for name in net.config.id2label.values()]
         unknown = sorted(set(label_weights or ()) - set(names))
         if unknown or (label_weights is None and len(names) > 1):
@@ -146,12 +149,9 @@ def load_net(folder: Path) -> Any:
 
 
 def _load_any(folder: Path) -> Any:
-    try:
-        net, info = AutoModelForSequenceClassification.from_pretrained(
-            folder, dtype=torch.float32, output_loading_info=True
-        )
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{folder}: no reward model can be loaded: {error}") from error
+    net, info = load_pretrained(
+        AutoModelForSequenceClassification, folder, output_loading_info=True
+    )
     # A head that is missing from the folder would be drawn at random, and score noise.
     if info["missing_keys"]:
         raise ModelError(f"{folder}: the weights lack {', '.join(sorted(info['missing_keys']))}")

@@ -51,5 +51,5 @@ def test_batches_equal_transformers_one_at_a_time(reward: Path) -> None:
 
 def test_a_folder_without_weights_is_named(tmp_path: Path) -> None:
     build_tokenizer().save_pretrained(tmp_path)
-    with pytest.raises(ModelError, match="no reward model can be loaded"):
+    with pytest.raises(ModelError, match="no such model can be loaded"):
         score(tmp_path, CONVERSATIONS, 1)

@@ -9,7 +9,7 @@ from trainers.data import Message, Messages, Pair, Record, read_placed
 from trainers.errors import DataError
 from trainers.evaluation import reward_bench, reward_bench_2
 from trainers.evaluation.accuracy import Scored
-from trainers.evaluation.judge import Judge, Placed
+from trainers.reward.judge import Judge, Placed
 
 
 class SectionPair(Pair):

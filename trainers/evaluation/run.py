@@ -13,9 +13,11 @@ from trainers.evaluation.bench_files import judge_pairs, run_reward_bench, run_r
 from trainers.evaluation.best_of_n import best_of_n
 from trainers.evaluation.calibration import calibration
 from trainers.evaluation.figures import WIDE_GAP, Figures
-from trainers.evaluation.judge import Judge
 from trainers.evaluation.settings import EvaluateSettings
+from trainers.reward.judge import Judge
 from trainers.sampling import sample_answers
+
+HINT = "cut_prompts cuts the start of the prompt"
 
 
 def run(settings: EvaluateSettings, context: RunContext) -> dict[str, float]:
@@ -60,6 +62,7 @@ def _judge(settings: EvaluateSettings) -> Judge:
         label_weights=settings.label_weights,
         how=settings.ensemble,
         cut_prompts=settings.cut_prompts,
+        hint=HINT,
     )
 
 
@@ -139,6 +142,7 @@ def _gold(drawn: Drawn, settings: EvaluateSettings) -> list[float]:
         device=settings.device,
         batch_size=settings.batch_size,
         cut_prompts=settings.cut_prompts,
+        hint=HINT,
     )
     return other.rewards(_placed(drawn, settings))
 

@@ -15,6 +15,7 @@ from transformers import (
 
 from trainers.errors import ModelError
 from trainers.export.settings import ExportSettings
+from trainers.reward.ensemble import refuse_ensemble
 from trainers.runtime.models import load_pretrained, load_tokenizer
 
 Kind = Literal["policy", "reward model"]
@@ -40,6 +41,7 @@ class Source:
 
 def load_source(settings: ExportSettings) -> Source:
     """Load what is to be exported; ModelError if it is neither policy nor reward model."""
+    refuse_ensemble(settings.model, "what is exported")
     adapter = _adapter(settings.model)
     if adapter is None:
         kind = _kind(settings.model, settings.model_revision)

@@ -1,11 +1,9 @@
 """The reward model as TRL's reward function, rendered and scored as the reward server does it."""
 
-import math
 from typing import Any
 
 from trainers.data import Message
-from trainers.errors import RunError
-from trainers.scoring import Scorer
+from trainers.reward.judge import Judge
 
 
 class RewardFunction:
@@ -14,19 +12,11 @@ class RewardFunction:
     __name__ = "reward_model"
     """How TRL names the function in its logs."""
 
-    def __init__(
-        self,
-        scorer: Scorer,
-        *,
-        ends: frozenset[int],
-        no_eos_reward: float | None,
-        batch_size: int,
-    ) -> None:
+    def __init__(self, judge: Judge, *, ends: frozenset[int], no_eos_reward: float | None) -> None:
         """`ends` end an answer; one that was cut gets `no_eos_reward`, if that is given."""
-        self._scorer = scorer
+        self._judge = judge
         self._ends = ends
         self._no_eos_reward = no_eos_reward
-        self._batch_size = batch_size
 
     def __call__(
         self,
@@ -39,11 +29,7 @@ class RewardFunction:
 
         TRL would leave out a reward that is None; there is none here.
         """
-        conversations = [p + c for p, c in zip(prompts, completions, strict=True)]
-        rewards = self._scorer.score(conversations, self._batch_size)
-        for reward in rewards:
-            if not math.isfinite(reward):
-                raise RunError(f"the reward model answered {reward}")
+        rewards = self._judge.score([p + c for p, c in zip(prompts, completions, strict=True)])
         if self._no_eos_reward is None:
             return list(rewards)
         return [

@@ -15,12 +15,12 @@ from trainers.grpo.settings import GrpoSettings
 from trainers.grpo.trainer import GroupTrainer, make_config
 from trainers.ppo.policy import end_tokens
 from trainers.rendering import prompt_ids
+from trainers.reward.judge import Judge
 from trainers.runtime.arguments import common_arguments, is_main_process
 from trainers.runtime.lora import lora_config
 from trainers.runtime.models import load_model, load_tokenizer
 from trainers.runtime.run import run_trainer
 from trainers.runtime.saving import save
-from trainers.scoring import Scorer
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,11 @@ def run(settings: GrpoSettings, context: RunContext) -> dict[str, float]:
     tokenizer = load_tokenizer(settings.model, settings.model_revision)
     prompts = keep_short(settings, tokenizer)
     context.show(f"prompts: {len(prompts.rows)}, dropped as too long: {prompts.too_long}")
-    scorer = Scorer.load(settings.reward)
+    judge = Judge.load(settings.reward, batch_size=settings.score_batch_size)
     if context.dry_run:
-        context.show(show_example(tokenizer, scorer, prompts.rows[0]))
+        context.show(show_example(tokenizer, judge, prompts.rows[0]))
         return {}
-    return train_grpo(settings, tokenizer, prompts, scorer, context)
+    return train_grpo(settings, tokenizer, prompts, judge, context)
 
 
 def keep_short(settings: GrpoSettings, tokenizer: PreTrainedTokenizerBase) -> Prompts:
@@ -60,9 +60,9 @@ def keep_short(settings: GrpoSettings, tokenizer: PreTrainedTokenizerBase) -> Pr
     return Prompts(rows, len(records) - len(rows))
 
 
-def show_example(tokenizer: PreTrainedTokenizerBase, scorer: Scorer, prompt: list[Message]) -> str:
+def show_example(tokenizer: PreTrainedTokenizerBase, judge: Judge, prompt: list[Message]) -> str:
     """The prompt as the policy reads it, and what the reward model thinks of saying nothing."""
-    nothing = scorer.score([[*prompt, Message(role="assistant", content="")]], 1)[0]
+    nothing = judge.score([[*prompt, Message(role="assistant", content="")]])[0]
     return (
         f"prompt: {tokenizer.decode(prompt_ids(tokenizer, prompt))}\n"
         f"reward of an empty answer: {nothing:.3f}"
@@ -73,7 +73,7 @@ def train_grpo(
     settings: GrpoSettings,
     tokenizer: PreTrainedTokenizerBase,
     prompts: Prompts,
-    scorer: Scorer,
+    judge: Judge,
     context: RunContext,
 ) -> dict[str, float]:
     """Train, write `settings.output`, and return the figures that its model card shows."""
@@ -81,10 +81,7 @@ def train_grpo(
     # Batches of prompts end at the same column only when they are padded on the left.
     tokenizer.padding_side = "left"
     reward = RewardFunction(
-        scorer,
-        ends=end_tokens(policy, tokenizer),
-        no_eos_reward=settings.no_eos_reward,
-        batch_size=settings.score_batch_size,
+        judge, ends=end_tokens(policy, tokenizer), no_eos_reward=settings.no_eos_reward
     )
     trainer = GroupTrainer(
         model=policy,
@@ -104,7 +101,7 @@ def train_grpo(
     if is_main_process():
         tokenizer.padding_side = "right"
         save(trainer.model, tokenizer, settings.output)
-        figures |= _measured(settings, scorer)
+        figures |= _measured(settings, judge)
         write_card(
             settings.output,
             "Policy, group relative policy optimisation",
@@ -124,7 +121,7 @@ def _rewards(history: list[dict[str, float]]) -> dict[str, float]:
     return {"mean reward, first log": rewards[0], "mean reward, last log": rewards[-1]}
 
 
-def _measured(settings: GrpoSettings, scorer: Scorer) -> dict[str, float]:
+def _measured(settings: GrpoSettings, judge: Judge) -> dict[str, float]:
     """Reward, KL, length and end-of-turn rate on `eval_prompts`; nothing without them."""
     if settings.eval_prompts is None:
         return {}
@@ -137,11 +134,10 @@ def _measured(settings: GrpoSettings, scorer: Scorer) -> dict[str, float]:
         max_new_tokens=settings.max_new_tokens,
         batch_size=settings.score_batch_size,
     )
-    rewards = scorer.score(
+    rewards = judge.score(
         [
             [*prompt, Message(role="assistant", content=text)]
             for prompt, text in zip(prompts, drawn.texts, strict=True)
-        ],
-        settings.score_batch_size,
+        ]
     )
     return {**divergence.table(), "reward on held-out prompts": sum(rewards) / len(rewards)}

@@ -15,8 +15,8 @@ from trainers.iterate.labelling import Labelled, always, drawn_labels, label
 from trainers.iterate.samplers import Answer, InProcessSampler, Sampler
 from trainers.iterate.settings import IterateSettings
 from trainers.ppo.seeds import mixed_seed
+from trainers.reward.judge import Judge
 from trainers.runtime.arguments import CHECKPOINTS
-from trainers.scoring import Scorer
 
 BLOCK = 256
 """Prompts whose answers are kept together: what a killed run draws again at most."""
@@ -66,11 +66,11 @@ def sample_and_score(
     missing = [index for index, path in enumerate(paths) if not path.exists()]
     if missing or not source.exists():
         sampler = make_sampler(settings, number, policy, revision)
-        scorer = Scorer.load(settings.reward)
+        judge = Judge.load(settings.reward, batch_size=settings.sample_batch_size)
         for index in missing:
             context.show(f"round {number}: sampling block {index + 1} of {len(blocks)}")
             rows = sampler.sample(blocks[index], mixed_seed(settings.seed, number, index))
-            write_json(paths[index], _scored_block(settings, scorer, blocks[index], rows))
+            write_json(paths[index], _scored_block(judge, blocks[index], rows))
         write_json(source, dict(sampler.describe()))
     known: list[dict[str, Any]] = [row for path in paths for row in read_json(path)]
     return Scored(
@@ -82,8 +82,7 @@ def sample_and_score(
 
 
 def _scored_block(
-    settings: IterateSettings,
-    scorer: Scorer,
+    judge: Judge,
     prompts: Sequence[list[Message]],
     answers: Sequence[Sequence[Answer]],
 ) -> list[dict[str, Any]]:
@@ -92,7 +91,7 @@ def _scored_block(
         for prompt, row in zip(prompts, answers, strict=True)
         for answer in row
     ]
-    rewards = iter(scorer.score(conversations, settings.sample_batch_size))
+    rewards = iter(judge.score(conversations))
     return [
         {
             "prompt": prompt,

@@ -16,7 +16,7 @@ from trainers.iterate.round import (
     tune,
 )
 from trainers.iterate.settings import IterateSettings
-from trainers.scoring import Scorer
+from trainers.reward.judge import Judge
 
 FREE = {"output", "rounds", "prompts", "reward", "model", "sample_batch_size", "endpoint"}
 """Settings that a resumed run may change: more rounds, files that lie elsewhere, the endpoint."""
@@ -108,8 +108,12 @@ def _measured(settings: IterateSettings, files: RoundFolder) -> dict[str, float]
         [*prompt, Message(role="assistant", content=text)]
         for prompt, text in zip(prompts, drawn.texts, strict=True)
     ]
-    rewards = Scorer.load(settings.reward).score(conversations, settings.sample_batch_size)
+    rewards = _judge(settings).score(conversations)
     return {**divergence.table(), "reward": sum(rewards) / len(rewards)}
+
+
+def _judge(settings: IterateSettings) -> Judge:
+    return Judge.load(settings.reward, batch_size=settings.sample_batch_size)
 
 
 def _dry_run(
@@ -120,7 +124,7 @@ def _dry_run(
     sampler = make_sampler(settings, 0, settings.model, settings.model_revision)
     [answers] = sampler.sample([prompt], settings.seed)
     turns = [[*prompt, Message(role="assistant", content=a.text)] for a in answers]
-    rewards = Scorer.load(settings.reward).score(turns, settings.sample_batch_size)
+    rewards = _judge(settings).score(turns)
     context.show(f"prompt: {prompt[-1]['content']}")
     for answer, reward in sorted(zip(answers, rewards, strict=True), key=lambda pair: -pair[1]):
         context.show(f"{reward:8.3f}  {answer.text}{'' if answer.ended else '  (cut)'}")

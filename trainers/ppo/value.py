@@ -15,6 +15,7 @@ from transformers import AutoModel, PreTrainedTokenizerBase
 
 from trainers.errors import ModelError
 from trainers.ppo.sequences import Sequences
+from trainers.reward.ensemble import refuse_ensemble
 from trainers.runtime.models import load_pretrained, load_tokenizer
 from trainers.scoring import load_net
 
@@ -57,6 +58,7 @@ def value_from_reward(
 
     Raises ModelError unless it reads the policy's tokens and is a decoder with a linear head.
     """
+    refuse_ensemble(folder, "what the value model starts from")
     if load_tokenizer(folder).get_vocab() != tokenizer.get_vocab():
         raise ModelError(f"{folder}: not the policy's vocabulary; set value.start to policy")
     net = load_net(folder)

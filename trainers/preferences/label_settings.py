@@ -98,7 +98,7 @@ class RegexSettings(Settings):
 
 
 class RewardModelSettings(Settings):
-    """A reward model in this process."""
+    """A reward model, or an ensemble of them, in this process."""
 
     kind: Literal["reward_model"]
     model: Path
@@ -106,7 +106,9 @@ class RewardModelSettings(Settings):
     device: str = "cpu"
     """A name of torch's, or auto for a GPU if there is one."""
     label_weights: dict[str, float] | None = None
-    """Weighs the outputs of a model with several."""
+    """Weighs the outputs of a model with several; by default as in its `rm_meta.json`."""
+    ensemble: Literal["mean", "worst"] = "mean"
+    """What the members of an ensemble say together."""
 
 
 class RewardServerSettings(HttpSettings):

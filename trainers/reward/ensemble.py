@@ -42,9 +42,22 @@ def read_ensemble(folder: Path) -> Ensemble | None:
     if not path.is_file():
         return None
     try:
-        return Ensemble(tuple(str(name) for name in json.loads(path.read_text("utf-8"))["members"]))
+        members = tuple(str(name) for name in json.loads(path.read_text("utf-8"))["members"])
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path}: not what bon-train reward writes: {error}") from error
+    if not members:
+        raise ModelError(f"{path}: no members")
+    return Ensemble(members)
+
+
+def refuse_ensemble(folder: str | Path, what: str) -> None:
+    """Raise ModelError if the folder holds several models where `what` is one."""
+    ensemble = read_ensemble(Path(folder))
+    if ensemble is not None:
+        raise ModelError(
+            f"{folder}: an ensemble, and {what} is one model; name a member, such as "
+            f"{Path(folder) / ensemble.members[0]}"
+        )
 
 
 def combine(rewards: Sequence[torch.Tensor], how: Combine) -> torch.Tensor:

@@ -155,7 +155,7 @@ def test_what_is_too_long_stops_or_loses_the_start_of_its_prompt(tmp_path: Path)
     path = tmp_path / "pairs.jsonl"
     prompt = [{"role": "user", "content": "name two toys for a bear " * 100}]
     write_records(path, [{"prompt": prompt, "chosen": answer(GOOD), "rejected": answer(BAD)}])
-    with pytest.raises(DataError, match=r"pairs\.jsonl:1: \d+ tokens, the model reads 512"):
+    with pytest.raises(DataError, match=r"pairs\.jsonl:1: \d+ tokens, the reward model reads 512"):
         evaluate(make(tmp_path, pairs=path))
     figures = evaluate(make(tmp_path, pairs=path, cut_prompts=True))
     assert (figures.cut, figures.accuracy) == (2, 1.0)

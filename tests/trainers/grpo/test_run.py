@@ -18,7 +18,8 @@ from trainers.grpo.rewards import RewardFunction
 from trainers.grpo.run import run
 from trainers.grpo.settings import GrpoSettings
 from trainers.grpo.trainer import GroupOrder
-from trainers.scoring import Scorer, score
+from trainers.reward.judge import Judge
+from trainers.scoring import score
 from trainers.settings import WorldSettings, load_settings, shipped
 
 MakeSettings = Callable[..., GrpoSettings]
@@ -61,7 +62,7 @@ def settings(prompts: Path, tmp_path: Path) -> MakeSettings:
 
 def reward_function(no_eos_reward: float | None = None) -> RewardFunction:
     return RewardFunction(
-        Scorer.load(reward_path()), ends=frozenset({1}), no_eos_reward=no_eos_reward, batch_size=2
+        Judge.load(reward_path(), batch_size=2), ends=frozenset({1}), no_eos_reward=no_eos_reward
     )
 
 
@@ -150,7 +151,8 @@ def test_long_prompts_are_counted_or_refused(settings: MakeSettings) -> None:
 
 def test_a_reward_that_is_no_number_ends_the_run() -> None:
     subject = reward_function()
-    head = subject._scorer.model.net.get_parameter("score.weight")
+    [(scorer, _, _)] = subject._judge._members
+    head = scorer.model.net.get_parameter("score.weight")
     head.requires_grad_(False).fill_(math.nan)
     with pytest.raises(RunError, match="the reward model answered nan"):
         ask(subject, [[7, 1]] * 3)

@@ -17,8 +17,8 @@ from tests.trainers.runtime.helpers import assert_equal_weights, logs
 from trainers.commands import RunContext
 from trainers.data import data_hash
 from trainers.errors import ModelError
-from trainers.evaluation.judge import Judge
 from trainers.reward.ensemble import combine, read_ensemble
+from trainers.reward.judge import Judge
 from trainers.reward.meta import read_meta, template_hash
 from trainers.reward.run import run, train_reward
 from trainers.scoring import Scorer, score

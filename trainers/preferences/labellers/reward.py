@@ -4,33 +4,67 @@ from __future__ import annotations
 
 import asyncio
 
+from trainers.data import Message
+from trainers.errors import DataError
 from trainers.preferences.http import JsonClient, RequestFailedError
 from trainers.preferences.label_settings import RewardModelSettings, RewardServerSettings
 from trainers.preferences.labellers.protocol import Block
 from trainers.preferences.records import Listwise
 from trainers.preferences.verdicts import Verdict
 
+UNREADABLE = "too long for the reward model, or refused by its chat template"
+
 
 class RewardModelLabeller:
-    """Scores by a checkpoint, rendered and read as the reward server does it."""
+    """Scores by a checkpoint or an ensemble, rendered and read as the reward server does it."""
 
     concurrency = 1
 
     def __init__(self, settings: RewardModelSettings) -> None:
         """Load the model; ModelError if the folder holds none."""
-        from trainers.scoring import Scorer
+        from trainers.reward.judge import Judge
 
-        self._scorer = Scorer.load(
-            settings.model, device=settings.device, label_weights=settings.label_weights
+        self._judge = Judge.load(
+            settings.model,
+            device=settings.device,
+            batch_size=settings.batch_size,
+            label_weights=settings.label_weights,
+            how=settings.ensemble,
         )
-        self._batch_size = settings.batch_size
         # Several batches at a time can be sorted by length.
         self.block = 4 * settings.batch_size
 
     async def label(self, tasks: Block) -> list[Verdict]:
-        conversations = [[*task.prompt, *c.answer] for task in tasks for c in task.candidates]
-        rewards = iter(await asyncio.to_thread(self._scorer.score, conversations, self._batch_size))
-        return [Verdict(scores=tuple(next(rewards) for _ in task.candidates)) for task in tasks]
+        return await asyncio.to_thread(self._verdicts, tasks)
+
+    def _verdicts(self, tasks: Block) -> list[Verdict]:
+        """What the model cannot read is dropped, which is counted."""
+        readable = [self._is_readable(task) for task in tasks]
+        placed = [
+            one
+            for task, reads in zip(tasks, readable, strict=True)
+            if reads
+            for one in _placed(task)
+        ]
+        rewards = iter(self._judge.rewards(placed) if placed else ())
+        return [
+            Verdict(scores=tuple(next(rewards) for _ in task.candidates))
+            if reads
+            else Verdict(dropped={UNREADABLE: 1})
+            for task, reads in zip(tasks, readable, strict=True)
+        ]
+
+    def _is_readable(self, task: Listwise) -> bool:
+        try:
+            self._judge.require_readable(_placed(task))
+        except DataError:
+            return False
+        return True
+
+
+def _placed(task: Listwise) -> list[tuple[str, list[Message]]]:
+    where = f"an answer to {task.prompt[-1]['content'][:60]!r}"
+    return [(where, [*task.prompt, *candidate.answer]) for candidate in task.candidates]
 
 
 class RewardServerLabeller:

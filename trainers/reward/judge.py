@@ -1,5 +1,10 @@
-"""The rewards that an evaluation is about: one model's, or an ensemble's together."""
+"""The rewards of answers: one model's, or what the members of an ensemble say together.
 
+Whoever asks a reward model in this process asks here, so that an ensemble can stand wherever a
+reward model can.
+"""
+
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +13,7 @@ import torch
 
 from reward_server.render import Rendered
 from trainers.data import Message
-from trainers.errors import DataError, ModelError
+from trainers.errors import DataError, ModelError, RunError
 from trainers.reward.ensemble import Combine, combine, read_ensemble
 from trainers.reward.meta import read_meta
 from trainers.scoring import Scorer, render
@@ -27,12 +32,17 @@ class Judge:
         *,
         batch_size: int,
         cut_prompts: bool = False,
+        hint: str = "",
     ) -> None:
-        """`members` are scorers with the mean to subtract and the deviation to divide by."""
+        """`members` are scorers with the mean to subtract and the deviation to divide by.
+
+        `hint` says what the user can do about a conversation that is too long.
+        """
         self._members = members
         self._how = how
         self._batch_size = batch_size
         self._cut_prompts = cut_prompts
+        self._hint = hint
         self.cut = 0
 
     @classmethod
@@ -40,27 +50,47 @@ class Judge:
         cls,
         folder: Path,
         *,
-        device: str,
         batch_size: int,
+        device: str = "auto",
+        dtype: torch.dtype = torch.float32,
         label_weights: Mapping[str, float] | None = None,
         how: Combine = "mean",
         cut_prompts: bool = False,
+        hint: str = "",
     ) -> "Judge":
-        """Load a reward model, or all members of an ensemble; ModelError if that fails."""
+        """Load a reward model, or all members of an ensemble; ModelError if that fails.
+
+        Without `label_weights`, a model with several outputs is read by those of its
+        `rm_meta.json`.
+        """
+
+        def scorer(place: Path) -> Scorer:
+            weights = label_weights or _own_weights(place)
+            return Scorer.load(place, device=device, dtype=dtype, label_weights=weights)
+
         ensemble = read_ensemble(folder)
         if ensemble is None:
-            weights = label_weights or _own_weights(folder)
-            scorer = Scorer.load(folder, device=device, label_weights=weights)
-            members = [(scorer, 0.0, 1.0)]
+            members = [(scorer(folder), 0.0, 1.0)]
         else:
-            members = [_member(folder / name, device, label_weights) for name in ensemble.members]
-        return cls(members, how, batch_size=batch_size, cut_prompts=cut_prompts)
+            places = [folder / name for name in ensemble.members]
+            members = [(scorer(place), *_spread(place)) for place in places]
+        return cls(members, how, batch_size=batch_size, cut_prompts=cut_prompts, hint=hint)
+
+    def require_readable(self, placed: Sequence[Placed]) -> None:
+        """Raise DataError as `rewards` would, without asking any model."""
+        for scorer, _, _ in self._members:
+            for index, one in enumerate(placed):
+                self._render(scorer, one, index, set())
+
+    def score(self, conversations: Sequence[list[Message]]) -> list[float]:
+        """As `rewards`, for answers that were just drawn."""
+        return self.rewards([("a drawn answer", turns) for turns in conversations])
 
     def rewards(self, placed: Sequence[Placed]) -> list[float]:
         """One number a conversation, in the order given; an ensemble's are standardised.
 
         Raises DataError, naming the place, for a conversation that the chat template refuses or
-        that is too long.
+        that is too long; RunError for a reward that is not finite.
         """
         found = []
         cut: set[int] = set()
@@ -69,7 +99,11 @@ class Judge:
             outputs = scorer.outputs(rendered, self._batch_size) @ torch.tensor(scorer.weights)
             found.append((outputs - mean) / std)
         self.cut += len(cut)
-        return [float(reward) for reward in combine(found, self._how)]
+        rewards = [float(reward) for reward in combine(found, self._how)]
+        for (where, _), reward in zip(placed, rewards, strict=True):
+            if not math.isfinite(reward):
+                raise RunError(f"{where}: the reward model answered {reward}")
+        return rewards
 
     def _render(self, scorer: Scorer, placed: Placed, index: int, cut: set[int]) -> Rendered:
         where, turns = placed
@@ -78,23 +112,18 @@ class Judge:
         if limit is None or len(rendered.ids) <= limit:
             return rendered
         if not self._cut_prompts:
-            raise DataError(
-                f"{where}: {len(rendered.ids)} tokens, the model reads {limit}; "
-                "cut_prompts cuts the start of the prompt"
-            )
+            reason = f"{len(rendered.ids)} tokens, the reward model reads {limit}"
+            raise DataError(f"{where}: {'; '.join(filter(None, (reason, self._hint)))}")
         cut.add(index)
         return _cut(rendered, limit, where)
 
 
-def _member(
-    folder: Path, device: str, label_weights: Mapping[str, float] | None
-) -> tuple[Scorer, float, float]:
+def _spread(folder: Path) -> tuple[float, float]:
+    """Mean and deviation that standardise a member."""
     meta = read_meta(folder)
     if meta is None or meta.normalisation.std <= 0:
         raise ModelError(f"{folder}: a member of an ensemble needs the spread in rm_meta.json")
-    weights = label_weights or _own_weights(folder)
-    scorer = Scorer.load(folder, device=device, label_weights=weights)
-    return scorer, meta.normalisation.mean, meta.normalisation.std
+    return meta.normalisation.mean, meta.normalisation.std
 
 
 def _own_weights(folder: Path) -> Mapping[str, float] | None:
