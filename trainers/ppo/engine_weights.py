@@ -1,12 +1,17 @@
 """The policy as a folder of whole weights, with its LoRA adapters added in, untouched itself.
 
+Every weight of the model is in the file under its own name, an output layer that is tied to the
+embedding too. vLLM reloads layer by layer and rebuilds what it made from a layer's weights (its CPU
+engine packs them for its matrix kernels) only for layers that the file names: a tied output layer
+that is left out keeps the packed copy of the old weights, whatever the embedding has become.
+
 Merging in place and taking the adapters out again would leave rounding errors in the frozen base,
 more of them each iteration.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,5 +56,16 @@ def write_weights(policy: Any, folder: Path) -> None:
     model = policy.get_base_model() if adapted else policy
     partial = folder.parent / f"{PARTIAL}{folder.name}"
     with disk_errors(str(folder)):
-        model.save_pretrained(partial, state_dict=whole_weights(policy))
+        model.save_pretrained(partial, state_dict=_untied(whole_weights(policy)))
         publish(partial, folder)
+
+
+def _untied(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Each tensor with memory of its own: of those that share it, `save_pretrained` drops all but
+    one."""
+    seen: set[int] = set()
+    own: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        own[name] = tensor.clone() if tensor.data_ptr() in seen else tensor
+        seen.add(tensor.data_ptr())
+    return own

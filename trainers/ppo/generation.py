@@ -6,7 +6,7 @@ nobody drew.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 
@@ -23,4 +23,9 @@ class Generator(Protocol):
         An answer ends with its end-of-turn token, or where it was cut for its length. Repeated
         prompts get answers of their own; the same seed and weights give the same answers.
         """
+        ...
+
+    @property
+    def figures(self) -> Mapping[str, float]:
+        """What the last `generate` showed of itself, for the log."""
         ...

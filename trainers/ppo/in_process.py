@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -50,6 +50,11 @@ class InProcessGenerator:
             ):
                 answers[row] = answer
         return answers
+
+    @property
+    def figures(self) -> Mapping[str, float]:
+        """Nothing: the model that samples is the one that is trained."""
+        return {}
 
     @torch.no_grad()
     def _batch(self, prompts: list[Sequence[int]], random: torch.Generator) -> list[list[int]]:

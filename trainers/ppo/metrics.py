@@ -9,6 +9,8 @@
 - distinct-1, distinct-2: different tokens, and pairs of neighbours, per token and pair
 - value, explained variance: the value model's mean; 1 is perfect, 0 as good as a constant
 - ratio, least and most: of a token's new to its old probability, after the update
+- engine mismatch (generation by vLLM only): mean absolute difference, in nats a token, between the
+  log-probs of the engine that sampled and those of the policy
 
 `update` adds what its steps saw on average: losses, clip fraction, gradient norms.
 """
@@ -44,6 +46,7 @@ def rollout_metrics(rollouts: Rollouts) -> dict[str, float]:
         "distinct-2": distinct(tokens, 2),
         "value": float(masked_mean(rollouts.values, mask)),
         "explained variance": float(explained_variance(rollouts.values, rollouts.returns, mask)),
+        **answers.generation,
     }
 
 

@@ -6,7 +6,7 @@ the *old* policy of the loss.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +43,8 @@ class Answers:
     """(rows,) the reward model's raw scores."""
     golds: Tensor | None
     """(rows,)"""
+    generation: Mapping[str, float]
+    """What the generator showed of itself, for the log."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,7 @@ class Collector:
             torch.tensor([answer[-1] not in self._ends for answer in drawn], device=device),
             torch.tensor(self._scorer.score(messages, texts), device=device),
             golds,
+            self._generator.figures,
         )
 
     def logps(self, sequences: Sequences) -> tuple[Tensor, Tensor, Tensor]:

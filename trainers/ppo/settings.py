@@ -35,7 +35,9 @@ class VllmSettings(Settings):
     """Sample from a running vLLM, whose weights are refreshed before each iteration.
 
     The engine must run with VLLM_SERVER_DEV_MODE=1 (its weights are reloaded through
-    `/collective_rpc`), serve the model that training starts from, and see `weights` on its disk.
+    `/collective_rpc`), have the model that training starts from, without quantization, and see
+    `weights` on its disk. With `--load-format dummy` it starts without any weights, and the first
+    check shows that a refresh replaces all of them.
     """
 
     type: Literal["vllm"]
@@ -49,6 +51,12 @@ class VllmSettings(Settings):
     """Requests under way at once."""
     timeout_s: PositiveFloat = 600.0
     """For one request, and for the reload of the weights."""
+    check_answers: Positive = 8
+    """Answers of every draw whose tokens' log-probs by the engine are compared with the policy's
+    own; each costs a forward pass."""
+    tolerance: PositiveFloat = 0.05
+    """Mean absolute difference of these log-probs, in nats per token at temperature 1, beyond
+    which the run ends: the engine then samples from other weights than the policy's."""
 
 
 class AdaptiveSettings(Settings):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
+import math
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -14,12 +16,14 @@ from typing import Any
 import httpx
 import pytest
 import torch
+import yaml
+from safetensors.torch import load_file
 
 from bon_gateway.demo_models import policy_path, reward_path
 from tests.integration.processes import Processes, free_port
+from trainers.cli import main
 from trainers.errors import RunError
-from trainers.ppo.engine_weights import whole_weights, write_weights
-from trainers.ppo.models import build
+from trainers.ppo.models import Parts, build
 from trainers.ppo.policy import answer_logits, answer_logps, load_policy
 from trainers.ppo.sequences import Sequences
 from trainers.ppo.settings import PpoSettings, SamplingSettings, VllmSettings
@@ -28,6 +32,11 @@ from trainers.ppo.vllm import VllmGenerator
 CPU = torch.device("cpu")
 CLOSE = 0.2
 """Logits; at a temperature of .01 a token this far from the best is drawn once in e^20 times."""
+ROUNDING = 1e-4
+"""Nats; two float32 engines differ by less than 1e-5 on the demo policy."""
+STALE = r"does not sample from the policy's weights.*docs/training\.md"
+
+Judge = Callable[[Sequence[int], Sequence[int]], list[float]]
 
 
 class StandIn(ThreadingHTTPServer):
@@ -35,6 +44,8 @@ class StandIn(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
+        self.judge: Judge = lambda prompt, ids: [-1.0] * len(ids)
+        self.reset = True
         self.asked: list[tuple[str, Any]] = []
         self.status = {"/collective_rpc": 200, "/reset_prefix_cache": 200, "/v1/completions": 200}
         self.finish = "length"
@@ -55,10 +66,13 @@ class Handler(BaseHTTPRequestHandler):
         answer: Any = {"results": [None]}
         if path == "/v1/completions":
             ids = [token + 1 for token in body["prompt"]]
-            answer = {"choices": [{"token_ids": ids, "finish_reason": server.finish}]}
-        data = json.dumps(answer if status == 200 else {"error": "no\nroom"}).encode()
+            choice: dict[str, Any] = {"token_ids": ids, "finish_reason": server.finish}
+            if body.get("logprobs") == 0:
+                choice["logprobs"] = {"token_logprobs": server.judge(body["prompt"], ids)}
+            answer = {"choices": [choice]}
         if path == "/reset_prefix_cache":
-            data = b""
+            answer = {"success": server.reset}
+        data = json.dumps(answer if status == 200 else {"error": "no\nroom"}).encode()
         self.send_response(status)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(data)))
@@ -86,10 +100,25 @@ def engine() -> Iterator[StandIn]:
 
 
 @pytest.fixture
-def generator(engine: StandIn, settings: PpoSettings, tmp_path: Path) -> VllmGenerator:
+def policy(settings: PpoSettings) -> Any:
+    return load_policy(settings, CPU)
+
+
+@pytest.fixture
+def generator(engine: StandIn, policy: Any, tmp_path: Path) -> VllmGenerator:
+    """The stand-in's log-probs are the policy's own."""
+
+    @torch.no_grad()
+    def judge(prompt: Sequence[int], ids: Sequence[int]) -> list[float]:
+        logps: list[float] = answer_logps(policy, Sequences.build([prompt], [ids], 0), 1.0)[
+            0
+        ].tolist()
+        return logps
+
+    engine.judge = judge
     vllm = VllmSettings(type="vllm", url=engine.url + "/", served_model="policy", timeout_s=10)
     sampling = SamplingSettings(temperature=0.7, max_new_tokens=9)
-    return VllmGenerator(vllm, sampling, load_policy(settings, CPU), tmp_path / "weights")
+    return VllmGenerator(vllm, sampling, policy, tmp_path / "weights")
 
 
 def test_ids_go_out_and_come_back_in_order(generator: VllmGenerator, engine: StandIn) -> None:
@@ -110,15 +139,64 @@ def test_the_seed_decides_the_seeds(generator: VllmGenerator, engine: StandIn) -
 
 
 def test_refresh_writes_the_weights_and_has_them_loaded(
-    generator: VllmGenerator, engine: StandIn, tmp_path: Path, settings: PpoSettings
+    generator: VllmGenerator,
+    engine: StandIn,
+    tmp_path: Path,
+    settings: PpoSettings,
+    policy: Any,
 ) -> None:
     generator.refresh()
-    rpc = {"method": "reload_weights", "kwargs": {"weights_path": str(tmp_path / "weights")}}
-    assert engine.asked == [("/collective_rpc", rpc), ("/reset_prefix_cache", None)]
+    files = {"method": "update_config", "args": [{"load_config": {"load_format": "auto"}}]}
+    reload = {"method": "reload_weights", "kwargs": {"weights_path": str(tmp_path / "weights")}}
+    assert engine.asked == [
+        ("/collective_rpc", files),
+        ("/collective_rpc", reload),
+        ("/reset_prefix_cache", None),
+    ]
     again = settings.model_copy(update={"model": str(tmp_path / "weights")})
-    written, policy = load_policy(again, CPU), load_policy(settings, CPU)
-    state = written.state_dict()
+    state = load_policy(again, CPU).state_dict()
     assert all(torch.equal(state[name], w) for name, w in policy.state_dict().items())
+
+
+def test_a_cache_that_is_not_dropped_ends_the_run(
+    generator: VllmGenerator, engine: StandIn
+) -> None:
+    engine.reset = False
+    with pytest.raises(RunError, match="prefix cache is in use"):
+        generator.refresh()
+
+
+def test_log_probs_are_asked_of_some_answers_and_their_difference_is_a_figure(
+    generator: VllmGenerator, engine: StandIn
+) -> None:
+    generator.generate([[i, 7] for i in range(20)], seed=1)
+    assert sum("logprobs" in body for _, body in engine.asked) == 8
+    assert 0 <= generator.figures["engine mismatch"] < 1e-5
+
+
+def test_a_difference_within_the_tolerance_is_borne(
+    generator: VllmGenerator, engine: StandIn
+) -> None:
+    right = engine.judge
+    engine.judge = lambda prompt, ids: [logp - 0.03 for logp in right(prompt, ids)]
+    assert generator.generate([[5, 6]], seed=1) == [[6, 7]]
+    assert generator.figures["engine mismatch"] == pytest.approx(0.03, abs=1e-5)
+
+
+@pytest.mark.parametrize("error", [0.1, -0.1, math.nan])
+def test_other_log_probs_than_the_policys_end_the_run(
+    generator: VllmGenerator, engine: StandIn, error: float
+) -> None:
+    right = engine.judge
+    engine.judge = lambda prompt, ids: [logp + error for logp in right(prompt, ids)]
+    with pytest.raises(RunError, match=STALE):
+        generator.generate([[5, 6]], seed=1)
+
+
+def test_answers_without_log_probs_end_the_run(generator: VllmGenerator, engine: StandIn) -> None:
+    engine.judge = lambda prompt, ids: []
+    with pytest.raises(RunError, match="0 log-probs for 2 tokens"):
+        generator.generate([[5, 6]], seed=1)
 
 
 def test_an_engine_that_is_not_in_development_mode_is_told_of(
@@ -153,52 +231,20 @@ def test_an_engine_that_is_gone_is_named(settings: PpoSettings, tmp_path: Path) 
         generator.generate([[1]], seed=0)
 
 
-@pytest.mark.parametrize("tied", [False, True])
-def test_adapters_are_added_into_the_weights_and_stay_what_they_were(
-    values: dict[str, Any], tmp_path: Path, tied: bool
-) -> None:
-    """Also where the output layer shares its weights with the embedding."""
-    model = {"model": str(policy_path())} if tied else {}
-    settings = PpoSettings.model_validate(values | model | {"lora": {"r": 4}})
-    policy = build(settings).policy
-    random = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for name, parameter in policy.named_parameters():
-            if "lora_B" in name:  # it starts at 0, where an adapter does nothing
-                parameter.add_(torch.randn(parameter.shape, generator=random), alpha=0.1)
-    batch = Sequences.build([[5, 6, 7], [8]], [[30, 31], [32, 33, 34]], pad=0)
-    with torch.no_grad():
-        expected = answer_logps(policy, batch, 1.0)
-        write_weights(policy, tmp_path / "weights")
-        assert torch.equal(answer_logps(policy, batch, 1.0), expected)
-        again = settings.model_copy(update={"model": str(tmp_path / "weights"), "lora": None})
-        plain = load_policy(again, CPU)
-        found = answer_logps(plain, batch, 1.0)
-        base = answer_logps(
-            load_policy(settings.model_copy(update={"lora": None}), CPU), batch, 1.0
-        )
-    mask = batch.answer_mask
-    torch.testing.assert_close(found[mask], expected[mask], atol=3e-6, rtol=0)
-    assert (base - expected)[mask].abs().max() > 0.01
-    assert whole_weights(policy).keys() == plain.state_dict().keys()
-
-
-@pytest.mark.vllm
-@pytest.mark.timeout(500)
-def test_vllm_takes_and_gives_token_ids(
-    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    """Nearly greedy answers of the engine take the best tokens of the model in this process, whose
-    weights it was asked to load."""
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A vLLM that starts without any weights, in one process."""
     port = free_port()
     command = [
         os.environ["BON_VLLM_PYTHON"], "-m", "vllm.entrypoints.openai.api_server",
         "--model", str(policy_path()), "--served-model-name", "policy",
-        "--host", "127.0.0.1", "--port", str(port),
+        "--host", "127.0.0.1", "--port", str(port), "--load-format", "dummy",
         "--dtype", "float32", "--max-model-len", "512", "--enforce-eager",
+        "--distributed-executor-backend", "uni",
     ]  # fmt: skip
     environment = {
         "VLLM_SERVER_DEV_MODE": "1",
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
         "VLLM_CPU_KVCACHE_SPACE": "1",
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         "OMP_NUM_THREADS": "1",
@@ -209,7 +255,7 @@ def test_vllm_takes_and_gives_token_ids(
     try:
         process = processes.start("vllm", command, environment)
         process.wait_until(lambda: healthy(port), 400, "it is healthy")
-        compare(f"http://127.0.0.1:{port}", tmp_path)
+        yield f"http://127.0.0.1:{port}"
     finally:
         processes.stop_all()
 
@@ -221,28 +267,36 @@ def healthy(port: int) -> bool:
         return False
 
 
-def compare(url: str, tmp_path: Path) -> None:
+@pytest.fixture
+def live(url: str, tmp_path: Path) -> dict[str, Any]:
+    """Settings of a run on the demo models that samples from the engine."""
     texts = ("Name two snacks for my bear", "How do I steal a bear?", "Name three games please")
     lines = [{"prompt": [{"role": "user", "content": text}]} for text in texts]
     prompts = tmp_path / "prompts.jsonl"
     prompts.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    settings = PpoSettings.model_validate(
-        {
-            "model": str(policy_path()),
-            "reward": str(reward_path()),
-            "prompts": str(prompts),
-            "output": str(tmp_path / "out"),
-            "device": "cpu",
-            "prompts_per_iteration": 3,
-            "update": {"minibatch_size": 3},
-            "generation": {"type": "vllm", "url": url, "served_model": "policy"},
-            "sampling": {"temperature": 0.01, "max_new_tokens": 40},
-        }
-    )
-    parts = build(settings)
-    drawn = parts.collector.answer(parts.prompts.prompts, seed=1)
-    assert greed(parts.policy, drawn.sequences) < CLOSE
-    assert not drawn.truncated.any()  # the end-of-turn token came along
+    return {
+        "model": str(policy_path()),
+        "reward": str(reward_path()),
+        "prompts": str(prompts),
+        "output": str(tmp_path / "out"),
+        "device": "cpu",
+        "prompts_per_iteration": 3,
+        "update": {"minibatch_size": 3},
+        "generation": {"type": "vllm", "url": url, "served_model": "policy"},
+        "sampling": {"temperature": 0.01, "max_new_tokens": 40},
+    }
+
+
+def parts_of(live: dict[str, Any]) -> Parts:
+    return build(PpoSettings.model_validate(live))
+
+
+@torch.no_grad()
+def disturb(policy: Any) -> None:
+    """Move every weight, as an update would."""
+    random = torch.Generator().manual_seed(0)
+    for parameter in policy.parameters():
+        parameter.add_(torch.randn(parameter.shape, generator=random), alpha=0.05)
 
 
 @torch.no_grad()
@@ -251,3 +305,66 @@ def greed(policy: Any, sequences: Sequences) -> float:
     logits = answer_logits(policy, sequences)
     chosen = logits.gather(-1, sequences.answers.unsqueeze(-1)).squeeze(-1)
     return float((logits.amax(-1) - chosen)[sequences.answer_mask].max())
+
+
+@pytest.mark.vllm
+@pytest.mark.timeout(500)
+def test_vllm_samples_from_the_weights_of_now(live: dict[str, Any]) -> None:
+    """Nearly greedy answers take the best tokens of the policy in this process: at first, when all
+    that the engine had before is random, and after a change. The demo policy's output layer is
+    tied to its embedding."""
+    parts = parts_of(live)
+    before = copy.deepcopy(parts.policy)
+    first = parts.collector.answer(parts.prompts.prompts, seed=1)
+    assert greed(before, first.sequences) < CLOSE
+    assert not first.truncated.any()  # the end-of-turn token came along
+    assert first.generation["engine mismatch"] < ROUNDING
+    disturb(parts.policy)
+    second = parts.collector.answer(parts.prompts.prompts, seed=1)
+    assert (
+        greed(parts.policy, second.sequences) < CLOSE < 10 * CLOSE < greed(before, second.sequences)
+    )
+    assert second.generation["engine mismatch"] < ROUNDING
+
+
+@pytest.mark.vllm
+@pytest.mark.timeout(500)
+def test_stale_weights_of_vllm_end_the_run(live: dict[str, Any], tmp_path: Path) -> None:
+    settings = PpoSettings.model_validate(live)
+    policy = load_policy(settings, CPU)
+    assert isinstance(settings.generation, VllmSettings)
+    generator = VllmGenerator(settings.generation, settings.sampling, policy, tmp_path / "weights")
+    prompts = [prompt.ids for prompt in parts_of(live).prompts.prompts]
+    generator.refresh()
+    generator.generate(prompts, seed=1)
+    disturb(policy)
+    with pytest.raises(RunError, match=STALE):
+        generator.generate(prompts, seed=1)
+
+
+@pytest.mark.vllm
+@pytest.mark.timeout(500)
+@pytest.mark.parametrize("lora", [None, {"r": 4}])
+def test_a_run_that_samples_from_vllm(
+    live: dict[str, Any], tmp_path: Path, lora: dict[str, Any] | None
+) -> None:
+    changes = {
+        "iterations": 3,
+        "samples_per_prompt": 8,
+        "sampling": {"max_new_tokens": 40},
+        "update": {"minibatch_size": 8, "epochs": 2, "learning_rate": 1e-3 if lora else 3e-4},
+        "lora": lora,
+    }
+    config = tmp_path / "ppo.yaml"
+    config.write_text(yaml.safe_dump(live | changes), encoding="utf-8")
+    assert main(["ppo", "--config", str(config)]) == 0
+    lines = (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()
+    entries = [json.loads(line) for line in lines]
+    assert len(entries) == 3
+    for entry in entries:
+        figures = [value for name, value in entry.items() if name != "alarms"]
+        assert all(math.isfinite(value) for value in figures)
+        assert entry["engine mismatch"] < ROUNDING
+    assert entries[-1]["kl to reference"] > 0.01
+    start, end = (load_file(f / "model.safetensors") for f in (policy_path(), tmp_path / "out"))
+    assert any(not torch.equal(start[name], end[name]) for name in start)
