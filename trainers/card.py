@@ -4,7 +4,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from trainers.runtime.files import write_text
 from trainers.settings import Settings
+
+CARD = "README.md"
 
 
 def write_card(
@@ -18,7 +21,7 @@ def write_card(
     """Write `README.md` into the checkpoint folder.
 
     `data` maps a file's name to its SHA-256; `figures` holds measured values only. The paths of
-    the machine that trained are left out.
+    the machine that trained are left out. Raises RunError if the disk is full.
     """
     chosen = settings.model_dump(exclude={"model"}, exclude_none=True)
     text = "\n".join(
@@ -43,13 +46,17 @@ def write_card(
             "",
         ]
     )
-    (folder / "README.md").write_text(text, encoding="utf-8")
+    write_text(folder / CARD, text)
 
 
 def append_figures(folder: Path, heading: str, figures: Mapping[str, float]) -> None:
     """Add a table of figures that were measured after training."""
-    with (folder / "README.md").open("a", encoding="utf-8") as out:
-        out.write("\n".join(["", f"## {heading}", "", *figure_table(figures), ""]))
+    append_text(folder, "\n".join(["", f"## {heading}", "", *figure_table(figures), ""]))
+
+
+def append_text(folder: Path, text: str) -> None:
+    """Add to the card; RunError if the disk is full."""
+    write_text(folder / CARD, (folder / CARD).read_text(encoding="utf-8") + text)
 
 
 def figure_table(figures: Mapping[str, float]) -> list[str]:

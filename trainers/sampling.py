@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, set_seed
 
 from trainers.data import Message
-from trainers.errors import ModelError
-from trainers.runtime.models import load_tokenizer
+from trainers.ppo.policy import end_tokens, pad_token
+from trainers.rendering import prompt_ids
+from trainers.runtime.models import load_pretrained, load_tokenizer
 from trainers.scoring import find_device
 
 
@@ -28,15 +28,12 @@ class Sampler:
 
     def __init__(self, policy: Path, device: str = "cpu") -> None:
         """Load a folder onto a device; ModelError if it holds no policy, or there is no such."""
-        self._tokenizer = load_tokenizer(policy)
+        self.tokenizer = load_tokenizer(policy)
         # The answers of a batch start at the same column only if the prompts end at the same one.
-        self._tokenizer.padding_side = "left"
-        try:
-            self._model: Any = AutoModelForCausalLM.from_pretrained(policy, dtype=torch.float32)
-        except (OSError, ValueError) as error:
-            raise ModelError(f"{policy}: no policy can be loaded: {error}") from error
+        self.tokenizer.padding_side = "left"
         place = find_device(device)
-        self._model.to(place).eval()  # type: ignore[arg-type]  # its decorator hides the method
+        self._model = load_pretrained(AutoModelForCausalLM, policy).to(place).eval()
+        self._ends = end_tokens(self._model, self.tokenizer)
 
     def draw(
         self,
@@ -53,23 +50,13 @@ class Sampler:
 
         The same seed and batch size give the same answers on the same machine.
         """
-        rendered = [
-            self._tokenizer.apply_chat_template(
-                prompt,  # type: ignore[arg-type]
-                tokenize=False,
-                add_generation_prompt=True,
-            )
-            for prompt in prompts
-        ]
-        repeated = [text for text in rendered for _ in range(samples)]
+        asked = [prompt_ids(self.tokenizer, prompt) for prompt in prompts]
+        repeated = [ids for ids in asked for _ in range(samples)]
         set_seed(seed)
         answers: list[Sampled] = []
         for start in range(0, len(repeated), batch_size):
-            batch = self._tokenizer(
-                repeated[start : start + batch_size],
-                add_special_tokens=False,
-                padding=True,
-                return_tensors="pt",
+            batch = self.tokenizer.pad(
+                {"input_ids": repeated[start : start + batch_size]}, return_tensors="pt"
             ).to(self._model.device)
             with torch.inference_mode():
                 out = self._model.generate(
@@ -78,6 +65,10 @@ class Sampler:
                     temperature=temperature,
                     top_k=0,
                     top_p=top_p,
+                    # What the checkpoint's generation settings say otherwise is left out.
+                    repetition_penalty=1.0,
+                    eos_token_id=sorted(self._ends),
+                    pad_token_id=pad_token(self.tokenizer, self._ends),
                     max_new_tokens=max_new_tokens,
                 )
             answers += self._read(out[:, batch["input_ids"].shape[1] :])
@@ -85,10 +76,9 @@ class Sampler:
 
     def _read(self, ids: torch.Tensor) -> list[Sampled]:
         """ids: (answers, longest), padded after the end."""
-        eos = self._model.generation_config.eos_token_id
-        ends = torch.tensor(eos if isinstance(eos, list) else [eos])
+        ends = torch.tensor(sorted(self._ends))
         finished = torch.isin(ids.cpu(), ends).any(dim=1).tolist()
-        texts = self._tokenizer.batch_decode(ids, skip_special_tokens=True)
+        texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
         return [Sampled(text, end) for text, end in zip(texts, finished, strict=True)]
 
 

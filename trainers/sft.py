@@ -13,7 +13,6 @@ from trainers.commands import RunContext
 from trainers.data import Conversation, Message, data_hash, read_placed
 from trainers.errors import DataError
 from trainers.runtime.arguments import common_arguments, is_main_process
-from trainers.runtime.files import disk_errors
 from trainers.runtime.lora import lora_config
 from trainers.runtime.models import load_model, load_tokenizer
 from trainers.runtime.run import run_trainer
@@ -107,6 +106,5 @@ def train_sft(settings: SftSettings, context: RunContext) -> dict[str, float]:
         save(trainer.model, tokenizer, settings.output)
         hashes = {settings.train.name: data_hash(settings.train)}
         title = "Policy, supervised fine-tuning"
-        with disk_errors(str(settings.output)):
-            write_card(settings.output, title, context.command, hashes, settings, figures)
+        write_card(settings.output, title, context.command, hashes, settings, figures)
     return figures

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from trainers.data import Message
+from transformers import PreTrainedTokenizerBase
+
+from trainers.data import Message, Prompt, read_placed
 from trainers.dpo.drawing import Drawn, draw
 from trainers.dpo.reference import load_frozen, score_answers
 from trainers.rendering import prompt_ids
@@ -32,6 +34,17 @@ class Divergence:
         }
 
 
+def read_prompts(path: Path | None, tokenizer: PreTrainedTokenizerBase) -> list[list[Message]]:
+    """Prompts to measure on, none without a file; read before training, so that a bad line costs
+    no run. DataError for a line that cannot be read, or that the chat template refuses."""
+    if path is None:
+        return []
+    placed = read_placed(Prompt, path)
+    for where, record in placed:
+        prompt_ids(tokenizer, record.prompt, where)
+    return [record.prompt for _, record in placed]
+
+
 def measure(
     policy: Path,
     reference: str | Path,
@@ -40,10 +53,14 @@ def measure(
     seed: int,
     max_new_tokens: int,
     batch_size: int,
+    revision: str | None = None,
 ) -> tuple[Divergence, Drawn]:
-    """Draw one answer to each prompt from `policy` and compare both policies on it."""
+    """Draw one answer to each prompt from `policy` and compare both policies on it.
+
+    `revision` is the reference's, on the hub.
+    """
     tokenizer = load_tokenizer(policy)
-    model = load_frozen(policy)
+    model = load_frozen(policy, device="auto")
     asked = [prompt_ids(tokenizer, prompt) for prompt in prompts]
     drawn = draw(
         model,
@@ -54,7 +71,10 @@ def measure(
         batch_size=batch_size,
     )
     own = score_answers(model, asked, drawn.ids, batch_size)
-    other = score_answers(load_frozen(reference), asked, drawn.ids, batch_size)
+    del model  # one after the other, for those who have memory for one
+    other = score_answers(
+        load_frozen(reference, revision, device="auto"), asked, drawn.ids, batch_size
+    )
     divergence = Divergence(
         kl=fmean(p - q for p, q in zip(own, other, strict=True)),
         tokens=fmean(len(answer) for answer in drawn.ids),

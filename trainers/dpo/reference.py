@@ -6,19 +6,21 @@ changes; so they are kept on disk under a hash of just that, and a second run re
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from trainers.data import data_hash
+from trainers.runtime.files import write_whole
 from trainers.runtime.models import load_pretrained
+from trainers.scoring import find_device
 
 IGNORED = -100
 """The label of a token that does not count, torch's default."""
@@ -88,9 +90,13 @@ def _score_batch(
         return [float(value) for value in answer_logps(logits, ids, counts).tolist()]
 
 
-def load_frozen(model: str | Path, revision: str | None = None) -> Any:
-    """The policy of a checkpoint in float32, for reading only; ModelError if there is none."""
-    policy = load_pretrained(AutoModelForCausalLM, model, revision)
+def load_frozen(model: str | Path, revision: str | None = None, *, device: str = "cpu") -> Any:
+    """The policy of a checkpoint in float32, for reading only; ModelError if there is none.
+
+    `device` as `find_device` takes it.
+    """
+    place = find_device(device)
+    policy = load_pretrained(AutoModelForCausalLM, model, revision).to(place)
     return policy.eval().requires_grad_(False)
 
 
@@ -133,18 +139,16 @@ def read_cache(folder: Path, key: str, pairs: int) -> ReferenceLogps | None:
     path = folder / f"{key}.safetensors"
     if not path.exists():
         return None
-    tensors = load_file(path)
+    try:
+        tensors = load_file(path)
+    except SafetensorError:  # damaged; it is computed anew
+        return None
     if len(tensors["chosen"]) != pairs:
         return None
     return ReferenceLogps(tensors["chosen"].tolist(), tensors["rejected"].tolist())
 
 
 def write_cache(folder: Path, key: str, logps: ReferenceLogps) -> None:
-    """Keep `logps` under `key`; a reader sees all of it or nothing."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{key}.safetensors"
-    partial = folder / f"{key}.partial-{os.getpid()}"
-    save_file(
-        {"chosen": torch.tensor(logps.chosen), "rejected": torch.tensor(logps.rejected)}, partial
-    )
-    partial.replace(path)
+    """Keep `logps` under `key`; a reader sees all or nothing. RunError if the disk is full."""
+    tensors = {"chosen": torch.tensor(logps.chosen), "rejected": torch.tensor(logps.rejected)}
+    write_whole(folder / f"{key}.safetensors", lambda partial: save_file(tensors, partial))

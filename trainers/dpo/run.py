@@ -6,11 +6,11 @@ from accelerate import PartialState
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
-from trainers.card import write_card
+from trainers.card import append_text, write_card
 from trainers.commands import RunContext
-from trainers.data import Prompt, data_hash, read_records
+from trainers.data import Message, data_hash
 from trainers.dpo.data import PreferenceData, read_pairs
-from trainers.dpo.divergence import measure
+from trainers.dpo.divergence import measure, read_prompts
 from trainers.dpo.reference import (
     ReferenceLogps,
     cache_key,
@@ -28,6 +28,7 @@ from trainers.runtime.lora import lora_config
 from trainers.runtime.models import load_model, load_tokenizer
 from trainers.runtime.run import run_trainer
 from trainers.runtime.saving import save
+from trainers.scoring import find_device
 
 NEGATIVE_REWARD_NOTE = (
     "`rewards/chosen` in `metrics.jsonl` is beta x (log p_policy - log p_reference) of the "
@@ -44,6 +45,7 @@ def run(settings: DpoSettings, context: RunContext) -> dict[str, float]:
         return train_dpo(settings, context)
     tokenizer = load_tokenizer(settings.model, settings.model_revision)
     data = read_pairs(settings.train, tokenizer, settings.model, settings.max_length)
+    read_prompts(settings.eval_prompts, tokenizer)
     context.show(show_example(tokenizer, data.rows[0]))
     context.show(_counts(data))
     return {}
@@ -70,11 +72,14 @@ def train_dpo(settings: DpoSettings, context: RunContext) -> dict[str, float]:
     tokenizer = load_tokenizer(settings.model, settings.model_revision)
     data = read_pairs(settings.train, tokenizer, settings.model, settings.max_length)
     require_same_text(tokenizer, settings)
+    prompts = read_prompts(settings.eval_prompts, tokenizer)
     context.show(_counts(data))
     context.show(NEGATIVE_REWARD_NOTE)
     stage = fine_tune_first(settings, context)
     policy = load_model(AutoModelForCausalLM, stage)
-    reference = policy if stage.reference is None else load_frozen(stage.reference)
+    if stage.reference_logps == "precompute":
+        policy = policy.to(find_device("auto"))  # where the trainer will have it
+    reference = policy if stage.reference is None else _frozen_reference(stage)
     logps, reused = known_logps(settings, tokenizer, reference, data)
     trainer = make_trainer(stage, policy, make_dataset(data.rows, logps), tokenizer)
     result = run_trainer(trainer, settings, context)
@@ -87,7 +92,7 @@ def train_dpo(settings: DpoSettings, context: RunContext) -> dict[str, float]:
     }
     if is_main_process():
         save(trainer.model, tokenizer, settings.output)
-        figures |= measured(settings, stage.reference or stage.model)
+        figures |= measured(stage, prompts)
         _write_card(settings, context, figures)
     return figures
 
@@ -100,12 +105,19 @@ def make_trainer(
     beside = settings.reference_logps == "live" and settings.lora is None
     return TokenisedDPOTrainer(
         model=policy,
-        ref_model=load_frozen(settings.reference or settings.model) if beside else None,
+        ref_model=_frozen_reference(settings) if beside else None,
         args=make_config(settings, common_arguments(settings)),
         train_dataset=rows,
         processing_class=tokenizer,
         peft_config=lora_config(settings.lora, "CAUSAL_LM"),
     )
+
+
+def _frozen_reference(settings: DpoSettings) -> Any:
+    """The reference as a model of its own."""
+    if settings.reference is None:
+        return load_frozen(settings.model, settings.model_revision)
+    return load_frozen(settings.reference, settings.reference_revision, device="auto")
 
 
 def require_same_text(tokenizer: PreTrainedTokenizerBase, settings: DpoSettings) -> None:
@@ -115,7 +127,7 @@ def require_same_text(tokenizer: PreTrainedTokenizerBase, settings: DpoSettings)
     """
     if settings.reference is None:
         return
-    other = load_tokenizer(settings.reference)
+    other = load_tokenizer(settings.reference, settings.reference_revision)
     for name, same in (
         ("chat template", other.chat_template == tokenizer.chat_template),
         ("vocabulary", other.get_vocab() == tokenizer.get_vocab()),
@@ -150,14 +162,16 @@ def known_logps(
     return computed, False
 
 
-def measured(settings: DpoSettings, reference: str) -> dict[str, float]:
-    """KL, length and end-of-turn rate on `eval_prompts`; nothing without them."""
-    if settings.eval_prompts is None:
+def measured(settings: DpoSettings, prompts: list[list[Message]]) -> dict[str, float]:
+    """KL, length and end-of-turn rate on `prompts`; nothing without them."""
+    if not prompts:
         return {}
+    own = settings.reference is None
     divergence, _ = measure(
         settings.output,
-        reference,
-        [record.prompt for record in read_records(Prompt, settings.eval_prompts)],
+        settings.reference or settings.model,
+        prompts,
+        revision=settings.model_revision if own else settings.reference_revision,
         seed=settings.seed,
         max_new_tokens=settings.eval_max_new_tokens,
         batch_size=settings.eval_batch_size,
@@ -174,5 +188,4 @@ def _write_card(settings: DpoSettings, context: RunContext, figures: dict[str, f
         settings,
         figures,
     )
-    with (settings.output / "README.md").open("a", encoding="utf-8") as card:
-        card.write(f"\n{NEGATIVE_REWARD_NOTE}\n")
+    append_text(settings.output, f"\n{NEGATIVE_REWARD_NOTE}\n")

@@ -57,6 +57,8 @@ class DpoSettings(TrainSettings):
     reference: str | None = None
     """Checkpoint folder or hub name of the frozen policy to stay near; the start (`model`) unless
     given. It must have the same tokenizer and chat template."""
+    reference_revision: str | None = None
+    """Branch, tag or commit of a hub reference."""
     reference_logps: Literal["precompute", "live"] = "precompute"
     """Once before training and kept on disk, or at each step: by the policy with its adapters off
     under LoRA, by a second model in memory otherwise."""
@@ -89,6 +91,8 @@ class DpoSettings(TrainSettings):
                 "reference: with lora and reference_logps live it is the policy without its "
                 "adapters; precompute takes another"
             )
+        if self.reference_revision is not None and self.reference is None:
+            raise ValueError("reference_revision: only with reference; that of model is its own")
         if self.sft_first is not None and self.reference is not None:
             raise ValueError("reference: with sft_first the reference is the outcome of that")
         return self

@@ -10,6 +10,7 @@ from trainers.evaluation.accuracy import GapShare, Share
 from trainers.evaluation.calibration import Calibration
 from trainers.evaluation.reward_bench import RewardBench
 from trainers.evaluation.reward_bench_2 import RewardBench2
+from trainers.runtime.files import write_text
 
 WIDE_GAP = 1.0
 """Pairs at least so far apart are also reported on their own: there, right answers matter."""
@@ -73,10 +74,9 @@ class Figures:
         return {name: value for name, value in found.items() if value is not None}
 
     def write(self, path: Path) -> None:
-        """Write JSON to `path` and the page beside it."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
-        path.with_suffix(".md").write_text(self.page(), encoding="utf-8")
+        """Write JSON to `path` and the page beside it; RunError if the disk is full."""
+        write_text(path, json.dumps(asdict(self), indent=2) + "\n")
+        write_text(path.with_suffix(".md"), self.page())
 
     def page(self) -> str:
         """All figures as Markdown tables."""

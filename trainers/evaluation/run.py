@@ -6,8 +6,9 @@ from statistics import fmean, pstdev
 from typing import Any
 
 from trainers.commands import RunContext
-from trainers.data import Message, Prompt, read_records
+from trainers.data import Message
 from trainers.demo.gold import gold
+from trainers.dpo.divergence import read_prompts
 from trainers.evaluation.accuracy import Scored, accuracy, by_gap, by_section
 from trainers.evaluation.bench_files import judge_pairs, run_reward_bench, run_reward_bench_2
 from trainers.evaluation.best_of_n import best_of_n
@@ -15,6 +16,7 @@ from trainers.evaluation.calibration import calibration
 from trainers.evaluation.figures import WIDE_GAP, Figures
 from trainers.evaluation.settings import EvaluateSettings
 from trainers.reward.judge import Judge
+from trainers.runtime.models import load_tokenizer
 from trainers.sampling import sample_answers
 
 HINT = "cut_prompts cuts the start of the prompt"
@@ -104,7 +106,7 @@ def draw(settings: EvaluateSettings) -> Drawn:
     """Sample from the policy that the settings name."""
     assert settings.policy is not None
     assert settings.prompts is not None
-    prompts = [record.prompt for record in read_records(Prompt, settings.prompts)]
+    prompts = read_prompts(settings.prompts, load_tokenizer(settings.policy))
     answers = sample_answers(
         settings.policy,
         prompts,

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jinja2 import TemplateError
 from torch import Tensor
 
 from reward_server.render import Renderer
 from trainers.data import Message
 from trainers.errors import ModelError
-from trainers.scoring import require_own_pad
+from trainers.scoring import render, require_own_pad
 
 TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2}
 """Largest difference between an output before and after, as a share of the largest output or 1.
@@ -45,10 +46,14 @@ def check_template(tokenizer: Any, name: str) -> None:
     if tokenizer.chat_template is None:
         raise ModelError(f"{name}: the tokenizer has no chat template")
     for turns in PROBES:
-        prompt = tokenizer.apply_chat_template(
-            turns[:-1], tokenize=False, add_generation_prompt=True
-        )
-        whole = tokenizer.apply_chat_template(turns, tokenize=False)
+        try:
+            prompt = tokenizer.apply_chat_template(
+                turns[:-1], tokenize=False, add_generation_prompt=True
+            )
+            whole = tokenizer.apply_chat_template(turns, tokenize=False)
+        except TemplateError as error:
+            reason = " ".join(str(error).split())
+            raise ModelError(f"{name}: the chat template refuses a plain chat: {reason}") from error
         if not whole.startswith(prompt):
             raise ModelError(
                 f"{name}: the chat template's generation prompt is not how it writes an answer: "
@@ -79,8 +84,8 @@ def check_padding(model: Any, tokenizer: Any, name: str) -> None:
 
 def probe_ids(tokenizer: Any) -> list[list[int]]:
     """The probes as token ids, as the reward server renders them."""
-    renderer = Renderer(tokenizer)
-    return [list(renderer.render(turns[:-1], turns[-1]).ids) for turns in PROBES]
+    renderer, name = Renderer(tokenizer), tokenizer.name_or_path
+    return [list(render(renderer, turns, f"{name}: a probe").ids) for turns in PROBES]
 
 
 def outputs(model: Any, sequences: Sequence[Sequence[int]]) -> list[Tensor]:

@@ -7,8 +7,8 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from trainers.card import write_card
 from trainers.commands import RunContext
-from trainers.data import Message, Prompt, data_hash, read_placed, read_records
-from trainers.dpo.divergence import measure
+from trainers.data import Message, Prompt, data_hash, read_placed
+from trainers.dpo.divergence import measure, read_prompts
 from trainers.errors import DataError
 from trainers.grpo.rewards import RewardFunction
 from trainers.grpo.settings import GrpoSettings
@@ -36,12 +36,13 @@ def run(settings: GrpoSettings, context: RunContext) -> dict[str, float]:
     """`bon-train grpo`."""
     tokenizer = load_tokenizer(settings.model, settings.model_revision)
     prompts = keep_short(settings, tokenizer)
+    held_out = read_prompts(settings.eval_prompts, tokenizer)
     context.show(f"prompts: {len(prompts.rows)}, dropped as too long: {prompts.too_long}")
     judge = Judge.load(settings.reward, batch_size=settings.score_batch_size)
     if context.dry_run:
         context.show(show_example(tokenizer, judge, prompts.rows[0]))
         return {}
-    return train_grpo(settings, tokenizer, prompts, judge, context)
+    return train_grpo(settings, tokenizer, prompts, held_out, judge, context)
 
 
 def keep_short(settings: GrpoSettings, tokenizer: PreTrainedTokenizerBase) -> Prompts:
@@ -73,6 +74,7 @@ def train_grpo(
     settings: GrpoSettings,
     tokenizer: PreTrainedTokenizerBase,
     prompts: Prompts,
+    held_out: list[list[Message]],
     judge: Judge,
     context: RunContext,
 ) -> dict[str, float]:
@@ -101,7 +103,7 @@ def train_grpo(
     if is_main_process():
         tokenizer.padding_side = "right"
         save(trainer.model, tokenizer, settings.output)
-        figures |= _measured(settings, judge)
+        figures |= _measured(settings, held_out, judge)
         write_card(
             settings.output,
             "Policy, group relative policy optimisation",
@@ -121,15 +123,17 @@ def _rewards(history: list[dict[str, float]]) -> dict[str, float]:
     return {"mean reward, first log": rewards[0], "mean reward, last log": rewards[-1]}
 
 
-def _measured(settings: GrpoSettings, judge: Judge) -> dict[str, float]:
-    """Reward, KL, length and end-of-turn rate on `eval_prompts`; nothing without them."""
-    if settings.eval_prompts is None:
+def _measured(
+    settings: GrpoSettings, prompts: list[list[Message]], judge: Judge
+) -> dict[str, float]:
+    """Reward, KL, length and end-of-turn rate on `prompts`; nothing without them."""
+    if not prompts:
         return {}
-    prompts = [record.prompt for record in read_records(Prompt, settings.eval_prompts)]
     divergence, drawn = measure(
         settings.output,
         settings.model,
         prompts,
+        revision=settings.model_revision,
         seed=settings.seed,
         max_new_tokens=settings.max_new_tokens,
         batch_size=settings.score_batch_size,

@@ -8,7 +8,7 @@ from typing import Any
 
 from trainers.data import write_records
 from trainers.errors import RunError
-from trainers.runtime.files import PARTIAL, disk_errors, flush
+from trainers.runtime.files import write_text, write_whole
 
 
 @dataclass(frozen=True)
@@ -43,22 +43,12 @@ def round_folder(output: Path, number: int) -> RoundFolder:
 
 def write_json(path: Path, values: Any) -> None:
     """Write `values` indented; RunError if the disk is full."""
-    write_whole(path, lambda partial: partial.write_text(json.dumps(values, indent=2) + "\n"))
+    write_text(path, json.dumps(values, indent=2) + "\n")
 
 
 def write_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
     """Write JSONL; RunError if the disk is full."""
     write_whole(path, lambda partial: write_records(partial, records))
-
-
-def write_whole(path: Path, write: Any) -> None:
-    """Let `write` fill a file under another name, and rename it when it is on the disk."""
-    partial = path.with_name(f"{PARTIAL}{path.name}")
-    with disk_errors(str(path)):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(partial)
-        flush(partial)
-        partial.replace(path)
 
 
 def read_json(path: Path) -> Any:

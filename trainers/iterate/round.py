@@ -136,6 +136,7 @@ def tune(
         "output": files.policy,
         "seed": mixed_seed(settings.seed, number, "dpo") >> 32,
         "reference": None if reference == start else reference,
+        "reference_revision": None if reference == start else settings.model_revision,
     }
     # What lies there is this round's own, from before the run was killed.
     begun = (files.policy / CHECKPOINTS).exists()

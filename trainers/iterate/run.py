@@ -4,7 +4,7 @@ from typing import Any
 
 from trainers.commands import RunContext
 from trainers.data import Message, Prompt, data_hash, read_records
-from trainers.dpo.divergence import measure
+from trainers.dpo.divergence import measure, read_prompts
 from trainers.errors import DataError, RunError, SettingsError
 from trainers.iterate.files import RoundFolder, read_json, round_folder, write_json
 from trainers.iterate.record import round_record
@@ -17,14 +17,18 @@ from trainers.iterate.round import (
 )
 from trainers.iterate.settings import IterateSettings
 from trainers.reward.judge import Judge
+from trainers.runtime.models import load_tokenizer
 
-FREE = {"output", "rounds", "prompts", "reward", "model", "sample_batch_size", "endpoint"}
-"""Settings that a resumed run may change: more rounds, files that lie elsewhere, the endpoint."""
+FREE = {"output", "rounds", "prompts", "endpoint"}
+"""Settings that a resumed run may change: more rounds, another address. Prompts are known by their
+hash."""
 
 
 def run(settings: IterateSettings, context: RunContext) -> dict[str, float]:
     """`bon-train iterate`. Returns the figures of the last round, and the rewards of all."""
-    prompts = [record.prompt for record in read_records(Prompt, settings.prompts)]
+    tokenizer = load_tokenizer(settings.model, settings.model_revision)
+    prompts = read_prompts(settings.prompts, tokenizer)
+    read_prompts(settings.eval_prompts, tokenizer)
     if context.dry_run:
         return _dry_run(settings, context, prompts)
     begin(settings, context)
@@ -100,6 +104,7 @@ def _measured(settings: IterateSettings, files: RoundFolder) -> dict[str, float]
         files.policy,
         settings.model,
         prompts,
+        revision=settings.model_revision,
         seed=settings.seed,
         max_new_tokens=settings.max_new_tokens,
         batch_size=settings.sample_batch_size,

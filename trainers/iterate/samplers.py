@@ -41,7 +41,7 @@ class InProcessSampler:
         self._settings = settings
         self._policy = policy
         self._tokenizer = load_tokenizer(policy, revision)
-        self._model = load_frozen(policy, revision)
+        self._model = load_frozen(policy, revision, device="auto")
         self._hash = weights_hash(self._model)
 
     def sample(self, prompts: Sequence[list[Message]], seed: int) -> list[list[Answer]]:

@@ -11,8 +11,15 @@ from trainers.settings import Positive, Settings
 
 OWN_KEYS = frozenset(
     (
-        *("model", "model_revision", "train", "output", "seed", "reference", "sft_first"),
-        *("reference_cache", "eval_prompts", "eval_max_new_tokens", "eval_batch_size"),
+        *("model", "model_revision", "train", "output", "seed", "sft_first"),
+        *(
+            "reference",
+            "reference_revision",
+            "reference_cache",
+            "eval_prompts",
+            "eval_max_new_tokens",
+            "eval_batch_size",
+        ),
     )
 )
 """Keys of `bon-train dpo` that a round decides, or that are given once for all rounds."""

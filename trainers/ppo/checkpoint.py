@@ -22,24 +22,18 @@ from trainers.runtime.checkpoints import NAME, Checkpoints
 
 STATE = "state.pt"
 FREE = {
-    *(
-        "model",
-        "reward",
-        "prompts",
-        "eval_prompts",
-        "eval_samples",
-        "output",
-        "generation",
-        "alarms",
-    ),
+    *("prompts", "eval_prompts", "eval_samples", "output", "alarms"),
     *("checkpoint_every", "keep_checkpoints", "device"),
 }
-"""Settings that a resumed run may change: files may lie elsewhere, the rest decides no figure."""
+"""Settings that a resumed run may change: they decide no figure. Prompts go by their hash."""
+FREE_OF_GENERATION = {"url", "weights", "concurrency", "timeout_s"}
 
 
 def resumable(settings: PpoSettings) -> dict[str, Any]:
     """What decides the course of a run, as JSON: settings and data."""
     values = settings.model_dump(mode="json", exclude=FREE)
+    for name in FREE_OF_GENERATION & values["generation"].keys():
+        del values["generation"][name]
     if settings.update.decay == "constant":
         del values["iterations"]  # decides nothing but the end
     return {**values, "data": data_hash(settings.prompts)}

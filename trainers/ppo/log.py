@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,14 @@ class RunLog:
     def __init__(self, folder: Path, done: int) -> None:
         """`done` iterations are in the checkpoint, 0 for a new run."""
         self._path = folder / "metrics.jsonl"
-        self.history = [entry for entry in _entries(self._path) if entry["iteration"] <= done]
+        self.history = _entries(self._path, done)
         """The entries so far, oldest first."""
         with disk_errors(str(folder)):
             folder.mkdir(parents=True, exist_ok=True)
             lines = "".join(json.dumps(entry) + "\n" for entry in self.history)
             self._path.write_text(lines, encoding="utf-8")
+            if not done:  # curves of an earlier run of this name
+                shutil.rmtree(folder / "tensorboard", ignore_errors=True)
             # TensorBoard hides what a killed run logged beyond the checkpoint.
             self._board = SummaryWriter(
                 str(folder / "tensorboard"), purge_step=done + 1 if done else None
@@ -44,15 +47,16 @@ class RunLog:
         self._board.close()
 
 
-def _entries(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of an earlier run; one that was cut off when it was killed is left out."""
-    if not path.exists():
+def _entries(path: Path, done: int) -> list[dict[str, Any]]:
+    """The lines of the first `done` iterations; one that was cut off by a kill is left out."""
+    if not done or not path.exists():
         return []
     entries = []
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
             entry = json.loads(line)
-        except json.JSONDecodeError:
-            break
-        entries.append(entry)
+            if entry["iteration"] <= done:
+                entries.append(entry)
+        except (ValueError, KeyError, TypeError):  # cut off, or of another command
+            continue
     return entries

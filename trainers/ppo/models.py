@@ -49,7 +49,7 @@ def build(settings: PpoSettings) -> Parts:
     dtype = getattr(torch, settings.dtype)
     scorer = Scorer(settings.reward, settings.update.micro_batch_size, dtype, device)
     if settings.value.start == "reward":
-        value = value_from_reward(settings.reward, device, tokenizer)
+        value = value_from_reward(settings.reward, device, tokenizer, settings.shape)
     else:
         value = value_from_policy(settings.model, settings.model_revision, device)
     reference: Reference = (

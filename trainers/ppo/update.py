@@ -53,8 +53,8 @@ class Updater:
     def update(self, rollouts: Rollouts, iteration: int) -> dict[str, float]:
         """Follow the gradient for `epochs` passes; returns means over the steps that were made.
 
-        Raises RunError naming the iteration for a loss or gradient that is not finite; nothing
-        has been changed by it.
+        Raises RunError naming the iteration for a loss or gradient that is not finite, before the
+        step that would follow it is made.
         """
         settings = self._settings.update
         factor = rate_factor(self._settings, iteration)

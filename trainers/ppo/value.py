@@ -15,6 +15,7 @@ from transformers import AutoModel, PreTrainedTokenizerBase
 
 from trainers.errors import ModelError
 from trainers.ppo.sequences import Sequences
+from trainers.ppo.settings import RewardShapeSettings
 from trainers.reward.ensemble import refuse_ensemble
 from trainers.runtime.models import load_pretrained, load_tokenizer
 from trainers.scoring import load_net
@@ -52,9 +53,15 @@ def value_from_policy(model: str, revision: str | None, device: torch.device) ->
 
 
 def value_from_reward(
-    folder: Path, device: torch.device, tokenizer: PreTrainedTokenizerBase
+    folder: Path,
+    device: torch.device,
+    tokenizer: PreTrainedTokenizerBase,
+    shape: RewardShapeSettings | None = None,
 ) -> ValueModel:
     """The reward model's decoder under its own head (Stiennon et al. 2020, appendix G).
+
+    The head is shifted and scaled as `shape` does it with scores: those are the returns that the
+    values are to predict, and the value clip lets a wrong scale be left in small steps only.
 
     Raises ModelError unless it reads the policy's tokens and is a decoder with a linear head.
     """
@@ -72,4 +79,7 @@ def value_from_reward(
             nn.init.zeros_(head.bias)
         else:
             head.bias.copy_(score.bias)
+        if shape is not None:
+            head.weight.div_(shape.scale)
+            head.bias.sub_(shape.shift).div_(shape.scale)
     return ValueModel(getattr(net, net.base_model_prefix), head).to(device)

@@ -167,12 +167,15 @@ async def _ask_all(
 
 
 def _in_process(settings: CollectSettings, asks: Sequence[Ask], collection: Collection) -> None:
+    from trainers.rendering import prompt_ids
     from trainers.sampling import Sampler
 
     assert settings.policy is not None
     if not asks:
         return
     sampler = Sampler(settings.policy, settings.device)
+    for one in asks:  # before hours of drawing: what the template refuses is named
+        prompt_ids(sampler.tokenizer, one.messages, one.where)
     for block in _blocks(asks, max(1, settings.batch_size // settings.samples)):
         seed = seed_of(settings.seed, block[0].key, 0)
         drawn = sampler.draw(

@@ -28,6 +28,8 @@ class Ask:
 
     messages: list[Message]
     references: tuple[str, ...] = ()
+    where: str = ""
+    """`file:line`"""
 
     @property
     def key(self) -> str:
@@ -66,7 +68,10 @@ def _of_file(path: Path, tally: Tally) -> Iterator[Ask]:
             tally.bad_line(row.where, row.reason)
             continue
         try:
-            asks = [Ask(prompt, references(row.values)) for prompt in _prompts(row.values, tally)]
+            asks = [
+                Ask(prompt, references(row.values), row.where)
+                for prompt in _prompts(row.values, tally)
+            ]
         except NotTextError:
             tally.drop(NOT_TEXT)
             continue

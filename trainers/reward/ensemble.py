@@ -14,6 +14,7 @@ import torch
 
 from trainers.errors import ModelError
 from trainers.reward.settings import RewardSettings
+from trainers.runtime.files import write_text
 
 NAME = "ensemble.json"
 Combine = Literal["mean", "worst"]
@@ -32,8 +33,8 @@ def member_settings(settings: RewardSettings, seed: int) -> RewardSettings:
 
 
 def write_ensemble(folder: Path, ensemble: Ensemble) -> None:
-    text = json.dumps({"members": list(ensemble.members)}, indent=2) + "\n"
-    (folder / NAME).write_text(text, encoding="utf-8")
+    """Raises RunError if the disk is full."""
+    write_text(folder / NAME, json.dumps({"members": list(ensemble.members)}, indent=2) + "\n")
 
 
 def read_ensemble(folder: Path) -> Ensemble | None:

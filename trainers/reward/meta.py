@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from trainers.errors import ModelError
+from trainers.runtime.files import write_text
 
 NAME = "rm_meta.json"
 
@@ -66,10 +67,8 @@ def template_hash(template: str | None) -> str | None:
 
 
 def write_meta(folder: Path, meta: RewardMeta) -> None:
-    """Write the file so that it is there whole or not at all."""
-    partial = folder / f".partial-{NAME}"
-    partial.write_text(json.dumps(asdict(meta), indent=2) + "\n", encoding="utf-8")
-    partial.replace(folder / NAME)
+    """Write the file so that it is there whole or not at all; RunError if the disk is full."""
+    write_text(folder / NAME, json.dumps(asdict(meta), indent=2) + "\n")
 
 
 def read_meta(folder: Path) -> RewardMeta | None:

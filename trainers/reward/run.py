@@ -21,7 +21,6 @@ from trainers.reward.settings import RewardSettings
 from trainers.reward.tasks import Task, task_of
 from trainers.reward.trainer import Collator, PreferenceTrainer
 from trainers.runtime.arguments import common_arguments, is_main_process
-from trainers.runtime.files import disk_errors
 from trainers.runtime.lora import lora_config
 from trainers.runtime.run import run_trainer
 from trainers.runtime.saving import save
@@ -95,10 +94,9 @@ def _train_one(
         hashes = {settings.train.name: data_hash(settings.train)}
         title = "Reward model"
         write_card(settings.output, title, context.command, hashes, settings, figures)
-        with disk_errors(str(settings.output)):
-            meta = measure(settings, prepared, hashes)
-            write_meta(settings.output, meta)
-            append_figures(settings.output, "Raw rewards of training answers", _spread(meta))
+        meta = measure(settings, prepared, hashes)
+        write_meta(settings.output, meta)
+        append_figures(settings.output, "Raw rewards of training answers", _spread(meta))
     return figures
 
 
@@ -123,7 +121,7 @@ def make_trainer(settings: RewardSettings, prepared: Prepared) -> _Trainer:
 def measure(settings: RewardSettings, prepared: Prepared, data: Mapping[str, str]) -> RewardMeta:
     """Score training answers with the model as it was written, and sum up what it is."""
     names = list(settings.dimensions or ())
-    scorer = Scorer.load(settings.output, label_weights=settings.dimensions)
+    scorer = Scorer.load(settings.output, device="auto", label_weights=settings.dimensions)
     answers = _some_answers(prepared.data, settings.statistics_over)
     outputs = scorer.outputs(answers, settings.batch_size)
     reward = outputs @ torch.tensor(scorer.weights)

@@ -43,8 +43,11 @@ class Checkpoints:
             (written / SETTINGS).write_text(json.dumps(settings, indent=2), encoding="utf-8")
             publish(written, self.path(step))
             self.begin().rmdir()
-        for old in self.steps()[: -self._keep]:
-            shutil.rmtree(self.path(old))
+            for old in self.steps()[: -self._keep]:
+                # Under another name first: half of a checkpoint must not look like one.
+                doomed = self.folder / f"{PARTIAL}{NAME}{old}"
+                self.path(old).rename(doomed)
+                shutil.rmtree(doomed)
 
     def errors(self, step: int) -> Any:
         """Turn a failure to write the checkpoint into a RunError that names the last good one."""

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from trainers.errors import RunError
 
 PARTIAL = ".partial-"
-"""How the names of unfinished folders begin."""
+"""How the names of unfinished files and folders begin."""
 
 TORCH_WRITE_FAILED = ("PytorchStreamWriter", "inline_container", "unexpected pos", "write failed")
 """`torch.save` has no exception of its own for a disk that takes no more."""
@@ -34,6 +34,27 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return " ".join(str(error).split())
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a file under another name, and rename it when it is on the disk.
+
+    Raises RunError if that cannot be done; what was there before is still there then.
+    """
+    partial = path.with_name(f"{PARTIAL}{path.name}")
+    with disk_errors(str(path)):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write(partial)
+            flush(partial)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """As `write_whole`."""
+    write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8"))
 
 
 def publish(partial: Path, final: Path) -> None:
@@ -66,4 +87,7 @@ def remove_partial(folder: Path) -> None:
     """Remove what a killed run left unfinished in `folder`."""
     if folder.is_dir():
         for path in folder.glob(f"{PARTIAL}*"):
-            shutil.rmtree(path)
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
