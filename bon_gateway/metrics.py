@@ -186,7 +186,7 @@ class Metrics:
         """One selection was made: candidates, tokens, rewards, and what was lost."""
         model = self._model(model)
         self._overhead.observe(overhead_s, model, _strategy(selection.strategy))
-        for status, count in Tally([c.status.value for c in selection.candidates]).items():
+        for status, count in Tally(c.status for c in selection.candidates).items():
             self._candidates.add(count, model, status)
         usage = selection.usage
         self._tokens.add(usage.prompt_tokens, model, "prompt")

@@ -182,7 +182,10 @@ class Edge:
             "error": record.error,
             "client_left": record.client_left,
         }
-        _access_log.log(level, "request", extra={"fields": fields})
+        # Straight to the handlers: Logger.log would first look for the calling line.
+        line = logging.LogRecord(_access_log.name, level, "", 0, "request", None, None)
+        line.fields = fields
+        _access_log.handle(line)
 
 
 class _Exchange:

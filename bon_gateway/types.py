@@ -1,15 +1,18 @@
 """Domain values: what is asked, what was drawn, what was chosen.
 
 They know nothing of HTTP or of any backend. A reward is the reward model's raw scalar
-(no sigmoid), higher is better.
+(no sigmoid), higher is better. What is made for every candidate is a msgspec Struct, which costs a
+tenth of what a frozen dataclass does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+
+import msgspec
 
 from bon_gateway.errors import GatewayError
 
@@ -43,8 +46,7 @@ class ChatRequest:
         return temperature is not None and temperature < GREEDY_BELOW
 
 
-@dataclass(frozen=True, slots=True)
-class Completion:
+class Completion(msgspec.Struct, frozen=True):
     """What the policy produced for one candidate."""
 
     message: Message
@@ -55,9 +57,9 @@ class Completion:
     prompt_tokens: int
     logprobs: Mapping[str, Any] | None = None
     """OpenAI's logprobs object, where the client asked for it."""
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = msgspec.field(default_factory=dict)
     """Further fields of the upstream's choice (``stop_reason``, ``token_ids``, ...)."""
-    response_extra: Mapping[str, Any] = field(default_factory=dict)
+    response_extra: Mapping[str, Any] = msgspec.field(default_factory=dict)
     """Further fields beside the choices (``prompt_logprobs``, ...)."""
 
     @property
@@ -69,8 +71,7 @@ class Completion:
         return float(sum(token["logprob"] for token in content))
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(msgspec.Struct, frozen=True):
     """What a policy backend yields: the outcome of drawing candidate ``index``."""
 
     index: int
@@ -108,8 +109,7 @@ class CandidateStatus(StrEnum):
     """Produced, but it may not win: empty, or not the JSON or the tool call that was asked for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True):
     index: int
     status: CandidateStatus
     completion: Completion | None = None

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
-import uuid
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 from starlette.datastructures import State
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from bon_gateway.api import render
 from bon_gateway.api.disconnect import ClientLeft, until_disconnect
+from bon_gateway.api.exchange import read_body, send_json
 from bon_gateway.api.limits import check_limits
 from bon_gateway.api.override import resolve_strategy
 from bon_gateway.api.schema import ChatWire, parse_chat
@@ -27,8 +26,6 @@ from bon_gateway.protocols import Strategy, Trace
 from bon_gateway.recording.entry import Entry, Source
 from bon_gateway.recording.recorder import Recorder
 from bon_gateway.types import ChatRequest, Selection
-
-CLIENT_CLOSED_REQUEST = 499
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,28 +117,27 @@ class ChatCompletions:
     """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = parse_json(await Request(scope, receive).body())
+        body = parse_json(await read_body(receive))
         call = prepare(scope["app"].state, record_of(scope), body)
         if call.wire.stream:
             await _stream(call, receive, send)
         else:
-            response = await _answer(call, receive)
-            await response(scope, receive, send)
+            await _answer(call, receive, send)
 
 
-async def _answer(call: ChatCall, receive: Receive) -> Response:
+async def _answer(call: ChatCall, receive: Receive, send: Send) -> None:
     try:
         with call.state.admission.hold(call.drawn, call.record.key_name):
             selection = await until_disconnect(receive, call.run())
     except ClientLeft:
         call.abandoned()
-        return Response(status_code=CLIENT_CLOSED_REQUEST)
+        return
     except GatewayError as error:
         call.failed(error)
         raise
     bon, headers = call.finish(selection)
     answer = render.to_answer(selection, call.head, bon)
-    return Response(orjson.dumps(answer), media_type="application/json", headers=headers)
+    await send_json(send, orjson.dumps(answer), headers)
 
 
 def parse_json(data: bytes) -> Any:
@@ -178,7 +174,7 @@ def prepare(state: State, record: RequestRecord, body: Any) -> ChatCall:
         served=served,
         strategy=strategy,
         drawn=drawn,
-        head=render.AnswerHead(f"chatcmpl-{uuid.uuid4().hex}", int(time.time()), served.name),
+        head=render.AnswerHead(f"chatcmpl-{os.urandom(16).hex()}", int(time.time()), served.name),
         trace=Trace(),
     )
 

@@ -6,13 +6,11 @@ upstream's own words back to the client whose request caused it.
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Mapping
 from enum import Enum, auto
 
-import aiohttp
 import orjson
 
+from bon_gateway.backends.connection import ConnectError, HungUpError, TransportError
 from bon_gateway.errors import (
     PolicyError,
     PolicyFailedError,
@@ -97,26 +95,22 @@ def malformed(what: str) -> UpstreamError:
     return UpstreamError(Fault.FAILED, f"The upstream failed: {what}.")
 
 
-def transport_error(error: Exception) -> UpstreamError:
+def transport_error(error: TransportError | TimeoutError) -> UpstreamError:
     """What a failed exchange means. Only a refused connection shows that the replica is dead: one
     that is not answered in time, or that this process has no file descriptor for, does not."""
-    kind = type(error).__name__
-    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
-        return UpstreamError(
-            Fault.UNREACHABLE,
-            f"No connection to the upstream ({kind}).",
-            dead=getattr(error, "errno", None) == errno.ECONNREFUSED,
-        )
-    if isinstance(error, TimeoutError):
-        return UpstreamError(Fault.TIMEOUT, "The upstream took too long.")
-    if isinstance(error, aiohttp.ClientConnectionError) or not isinstance(
-        error, aiohttp.ClientError
-    ):
-        return UpstreamError(Fault.UNREACHABLE, f"The upstream hung up ({kind}).")
-    return malformed(f"its answer was cut off or broken ({kind})")
+    match error:
+        case TimeoutError():
+            return UpstreamError(Fault.TIMEOUT, "The upstream took too long.")
+        case ConnectError():
+            return UpstreamError(
+                Fault.UNREACHABLE, f"No connection to the upstream ({error}).", dead=error.refused
+            )
+        case HungUpError():
+            return UpstreamError(Fault.UNREACHABLE, "The upstream hung up.")
+    return malformed(f"its answer was cut off or broken ({error})")
 
 
-def status_error(status: int, payload: bytes, headers: Mapping[str, str]) -> UpstreamError:
+def status_error(status: int, payload: bytes, retry_after: str | None) -> UpstreamError:
     """What an answer other than 200 means.
 
     401, 403, 404 and 405 are about the gateway's own key, address or model name, so they are
@@ -127,7 +121,7 @@ def status_error(status: int, payload: bytes, headers: Mapping[str, str]) -> Ups
             Fault.OVERLOADED,
             f"The upstream is overloaded ({status}).",
             status=status,
-            retry_after=_seconds(headers.get("Retry-After")),
+            retry_after=_seconds(retry_after),
         )
     if status in (401, 403):
         return malformed(f"it refused the gateway's key ({status})")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import io
+import base64
 import math
+import ssl
 from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-import aiohttp
 import orjson
 from yarl import URL
 
+from bon_gateway.backends.connection import Connection, TransportError
 from bon_gateway.backends.faults import (
     Fault,
     UpstreamError,
@@ -18,12 +20,7 @@ from bon_gateway.backends.faults import (
     status_error,
     transport_error,
 )
-
-# uvicorn, and so vLLM and the reward server, closes an idle connection after 5 s. Letting go of
-# it earlier keeps a request from being written to a connection that is just being closed.
-KEEPALIVE_S = 4.0
-# aiohttp warns about a larger body that is handed over as plain bytes.
-PLAIN_BODY_BYTES = 1 << 20
+from bon_gateway.backends.origin import Origin
 
 
 def base_url(url: str) -> str:
@@ -70,59 +67,39 @@ def model_name(models: bytes) -> str:
 
 
 class HttpClient:
-    """A pooled session that talks to the configured addresses and follows no redirect."""
+    """Talks to the configured addresses over connections that it keeps, and follows no redirect."""
 
     def __init__(self, *, api_key: str | None, connect_timeout_s: float, timeout_s: float) -> None:
         self._api_key = api_key
-        self._probe_timeout = aiohttp.ClientTimeout(total=connect_timeout_s)
-        self._timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=connect_timeout_s)
-        self._session: aiohttp.ClientSession | None = None
+        self._connect_timeout_s = connect_timeout_s
+        self._timeout_s = timeout_s
+        self._opened = False
+        self._origins: dict[URL, Origin] = {}
+        self._targets: dict[URL, _Target] = {}
 
     def open(self) -> None:
         """Needs a running event loop."""
-        headers = {"accept-encoding": "identity", "user-agent": "bon-gateway"}
-        if self._api_key:
-            headers["authorization"] = f"Bearer {self._api_key}"
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers=headers,
-            timeout=self._timeout,
-            trust_env=False,
-        )
+        self._opened = True
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        self._opened = False
+        for origin in self._origins.values():
+            await origin.close()
+        self._origins.clear()
+        self._targets.clear()
 
     async def get(self, url: URL) -> bytes:
         """The body of a 200, within the connect timeout. Raises UpstreamError."""
-        session = self._opened()
-        try:
-            async with session.get(
-                url, allow_redirects=False, timeout=self._probe_timeout
-            ) as response:
-                payload = await response.read()
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise transport_error(error) from error
-        if response.status != 200:
-            raise status_error(response.status, payload, response.headers)
-        return payload
+        target = self._target(url)
+        head = b"GET %b\r\n" % target.head
+        return await self._whole(target, head, b"", self._connect_timeout_s)
 
     async def post(self, url: URL, body: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
         """The JSON object of a 200. Raises UpstreamError."""
-        session = self._opened()
-        try:
-            async with session.post(
-                url, data=_data(body), headers=_json(headers), allow_redirects=False
-            ) as response:
-                payload = await response.read()
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise transport_error(error) from error
-        if response.status != 200:
-            raise status_error(response.status, payload, response.headers)
-        return decode(payload)
+        target = self._target(url)
+        return decode(
+            await self._whole(target, _post(target, body, headers), body, self._timeout_s)
+        )
 
     async def events(
         self, url: URL, body: bytes, headers: Mapping[str, str]
@@ -131,16 +108,17 @@ class HttpClient:
 
         Raises UpstreamError, also for an error event and for an end without ``[DONE]``.
         """
-        session = self._opened()
+        target = self._target(url)
         done = False
         try:
-            async with session.post(
-                url, data=_data(body), headers=_json(headers), allow_redirects=False
-            ) as response:
-                if response.status != 200:
-                    raise status_error(response.status, await response.read(), response.headers)
+            connection = await target.origin.take()
+            try:
+                connection.send(_post(target, body, headers), body, self._timeout_s)
+                status = await connection.status()
+                if status != 200:
+                    raise await _refusal(connection, status)
                 rest = b""
-                async for block in response.content.iter_any():
+                while block := await connection.block():
                     lines = (rest + block).split(b"\n")
                     rest = lines.pop()
                     for line in lines:
@@ -151,24 +129,93 @@ class HttpClient:
                         done = payload == b"[DONE]"
                         if not done:
                             yield _event(payload)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            finally:
+                target.origin.give_back(connection)
+        except (TransportError, TimeoutError) as error:
             if not done:
                 raise transport_error(error) from error
         if not done:
             raise malformed("its answer was cut off")
 
-    def _opened(self) -> aiohttp.ClientSession:
-        if self._session is None:
+    async def _whole(self, target: _Target, head: bytes, body: bytes, timeout_s: float) -> bytes:
+        """The body of a 200. Raises UpstreamError."""
+        try:
+            connection = await target.origin.take()
+            try:
+                connection.send(head, body, timeout_s)
+                status, payload = await connection.whole()
+            finally:
+                target.origin.give_back(connection)
+        except (TransportError, TimeoutError) as error:
+            raise transport_error(error) from error
+        if status != 200:
+            raise status_error(status, payload, connection.header(b"retry-after"))
+        return payload
+
+    def _target(self, url: URL) -> _Target:
+        """Raises UpstreamError if the client is closed."""
+        if not self._opened:
             raise UpstreamError(Fault.UNREACHABLE, "The client is closed.")
-        return self._session
+        target = self._targets.get(url)
+        if target is None:
+            target = self._targets[url] = self._take_apart(url)
+        return target
+
+    def _take_apart(self, url: URL) -> _Target:
+        place = url.origin()
+        origin = self._origins.get(place)
+        if origin is None:
+            tls = ssl.create_default_context() if url.scheme == "https" else None
+            origin = self._origins[place] = Origin(place, tls, self._connect_timeout_s)
+        credentials = None
+        if self._api_key:
+            credentials = f"Bearer {self._api_key}"
+        elif url.user is not None:
+            pair = f"{url.user}:{url.password or ''}"
+            credentials = f"Basic {base64.b64encode(pair.encode()).decode()}"
+        lines = [
+            f"{url.raw_path_qs} HTTP/1.1",
+            f"host: {url.host_port_subcomponent}",
+            "accept: */*",
+            "accept-encoding: identity",
+            "user-agent: bon-gateway",
+            *([f"authorization: {credentials}"] if credentials else ()),
+        ]
+        return _Target(origin, b"".join(_line(line) for line in lines))
 
 
-def _data(body: bytes) -> bytes | io.BytesIO:
-    return body if len(body) <= PLAIN_BODY_BYTES else io.BytesIO(body)
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """An address, taken apart once."""
+
+    origin: Origin
+    head: bytes
+    """Of every request there, after the method."""
 
 
-def _json(headers: Mapping[str, str]) -> dict[str, str]:
-    return {"content-type": "application/json", **headers}
+def _post(target: _Target, body: bytes, headers: Mapping[str, str]) -> bytes:
+    more = b"".join(_line(f"{name}: {value}") for name, value in headers.items())
+    return b"POST %bcontent-type: application/json\r\ncontent-length: %d\r\n%b\r\n" % (
+        target.head,
+        len(body),
+        more,
+    )
+
+
+def _line(text: str) -> bytes:
+    """One line of a request's head. Raises ValueError if it would be more than one."""
+    line = text.encode("latin-1")
+    if b"\r" in line or b"\n" in line:
+        raise ValueError("a header must be one line")
+    return line + b"\r\n"
+
+
+async def _refusal(connection: Connection, status: int) -> UpstreamError:
+    """Raises TransportError and TimeoutError."""
+    blocks = []
+    while block := await connection.block():
+        blocks.append(block)
+    return status_error(status, b"".join(blocks), connection.header(b"retry-after"))
 
 
 def _event(payload: bytes) -> dict[str, Any]:
@@ -177,5 +224,5 @@ def _event(payload: bytes) -> dict[str, Any]:
     if error:
         code = error.get("code") if isinstance(error, dict) else None
         status = code if isinstance(code, int) and 400 <= code < 600 else 500
-        raise status_error(status, payload, {})
+        raise status_error(status, payload, None)
     return event

@@ -18,10 +18,14 @@ def rank(candidates: Sequence[Candidate]) -> tuple[int, ...]:
     reward wins and ties go to the lower index. Without any rewards this is the order of index.
     """
 
-    def key(position: int) -> tuple[bool, float, int]:
-        candidate = candidates[position]
-        reward = -math.inf if candidate.reward is None else candidate.reward
-        return (candidate.status is not CandidateStatus.FINISHED, -reward, candidate.index)
-
-    usable = [p for p, candidate in enumerate(candidates) if candidate.status in USABLE]
-    return tuple(sorted(usable, key=key))
+    order = sorted(
+        (
+            candidate.status is not CandidateStatus.FINISHED,
+            math.inf if candidate.reward is None else -candidate.reward,
+            candidate.index,
+            position,
+        )
+        for position, candidate in enumerate(candidates)
+        if candidate.status in USABLE
+    )
+    return tuple(position for _, _, _, position in order)

@@ -135,14 +135,17 @@ class _Draw:
     async def _draw_and_score(self) -> tuple[Timings, bool]:
         """The times that it took, and whether the deadline ended the drawing."""
         started = time.monotonic()
-        deadline_passed = False
         self._pumps.append(self._tasks.create_task(self._sample(range(self._plan.drawn))))
+        timer: asyncio.TimerHandle | None = None
+        if self._plan.deadline is not None:
+            loop = asyncio.get_running_loop()
+            timer = loop.call_later(self._plan.deadline, self._enough.set)
         try:
-            async with asyncio.timeout(self._plan.deadline):
-                await self._enough.wait()
-        except TimeoutError:
-            deadline_passed = True
-            self._enough.set()
+            await self._enough.wait()
+        finally:
+            if timer is not None:
+                timer.cancel()
+        deadline_passed = not self._complete()
         for pump in self._pumps:
             pump.cancel()
         generated = time.monotonic()
@@ -188,8 +191,11 @@ class _Draw:
                 self._draw_again(index, overloaded=isinstance(outcome, PolicyOverloadedError))
                 return
             self._fail(index, outcome)
-        if self._usable >= self._plan.keep or len(self._ended) >= self._plan.drawn:
+        if self._complete():
             self._enough.set()
+
+    def _complete(self) -> bool:
+        return self._usable >= self._plan.keep or len(self._ended) >= self._plan.drawn
 
     def _draw_again(self, index: int, *, overloaded: bool) -> None:
         """Together with all that fail in this turn of the loop, as one call's candidates do."""

@@ -66,6 +66,9 @@ class Scoring:
         self.close()
         if self._running is None:
             # Nothing runs that this would have to wait for, so that it needs no task.
+            if within is None:
+                await self._work()
+                return
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(within):
                     await self._work()

@@ -49,17 +49,23 @@ class Draw:
     async def _run_whole(self, client: HttpClient) -> None:
         answer = await client.post(self.lease.replica.call, self.body, self._headers())
         prompt_tokens, total = wire.usage_of(answer)
-        counts = wire.token_counts(answer, total) if len(self.indices) > 1 else [total]
+        choices = wire.choices_of(answer)
+        counts = wire.token_counts(choices, total) if len(self.indices) > 1 else [total]
         if self.hide_token_ids:
-            wire.strip_token_ids(answer)
+            wire.strip_token_ids(answer, choices)
         extra = wire.answer_extra(answer)
-        for choice, tokens in zip(wire.choices_of(answer), counts, strict=False):
+        for choice, tokens in zip(choices, counts, strict=False):
             place = choice.get("index", 0)
-            if place in self._pending:
+            if place not in self._pending:
+                continue
+            try:
                 completion = wire.whole_completion(
-                    choice, tokens=tokens, prompt_tokens=prompt_tokens
+                    choice, tokens=tokens, prompt_tokens=prompt_tokens, response_extra=extra
                 )
-                self._settle(place, completion, extra)
+            except UpstreamError as error:
+                self._fail(place, error)
+            else:
+                self._settle(place, completion)
         if self._pending:
             raise malformed("its answer lacks a choice")
 
@@ -85,19 +91,22 @@ class Draw:
                     if tokens is not None:
                         self.trace.tokens[self.indices[place]] = tokens
                     if choice.get("finish_reason") and not alone:
-                        self._settle(place, assemblies[place].completion(), extra)
+                        self._settle_streamed(place, assemblies[place], extra)
         for place in sorted(self._pending):
-            self._settle(place, assemblies[place].completion(), extra)
+            self._settle_streamed(place, assemblies[place], extra)
 
     def _headers(self) -> dict[str, str]:
         return {"x-request-id": f"{self.request_id}-{self.indices[0]}"}
 
-    def _settle(self, place: int, completion: Completion, extra: Mapping[str, Any]) -> None:
+    def _settle_streamed(self, place: int, drawn: Assembly, extra: Mapping[str, Any]) -> None:
         try:
-            completion = wire.finished(completion, extra)
+            completion = wire.streamed_completion(drawn.completion(), extra)
         except UpstreamError as error:
             self._fail(place, error)
-            return
+        else:
+            self._settle(place, completion)
+
+    def _settle(self, place: int, completion: Completion) -> None:
         index = self.indices[place]
         self._pending.discard(place)
         self.trace.tokens[index] = completion.tokens

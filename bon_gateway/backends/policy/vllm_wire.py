@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bon_gateway.backends.faults import malformed
@@ -108,14 +107,22 @@ def answer_extra(answer: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def whole_completion(choice: Mapping[str, Any], *, tokens: int, prompt_tokens: int) -> Completion:
-    """One choice of a whole answer. Raises UpstreamError."""
+def whole_completion(
+    choice: Mapping[str, Any],
+    *,
+    tokens: int,
+    prompt_tokens: int,
+    response_extra: Mapping[str, Any],
+) -> Completion:
+    """One choice of a whole answer. Raises UpstreamError, also if it has no end."""
     message = choice.get("message")
     if not isinstance(message, dict):
         raise malformed("a choice has no message")
+    finish_reason = choice.get("finish_reason") or ""
+    check_end(finish_reason)
     return Completion(
-        message=message,
-        finish_reason=choice.get("finish_reason") or "",
+        message=clean_message(message),
+        finish_reason=finish_reason,
         tokens=tokens,
         prompt_tokens=prompt_tokens,
         logprobs=choice.get("logprobs"),
@@ -124,14 +131,21 @@ def whole_completion(choice: Mapping[str, Any], *, tokens: int, prompt_tokens: i
             for name, value in choice.items()
             if value is not None and name not in _CHOICE_FIELDS
         },
+        response_extra=response_extra,
     )
 
 
-def finished(completion: Completion, response_extra: Mapping[str, Any]) -> Completion:
-    """The completion as the gateway hands it on. Raises UpstreamError if it has no end."""
+def streamed_completion(completion: Completion, response_extra: Mapping[str, Any]) -> Completion:
+    """What was assembled, as the gateway hands it on. Raises UpstreamError if it has no end."""
     check_end(completion.finish_reason)
-    return replace(
-        completion, message=clean_message(completion.message), response_extra=response_extra
+    return Completion(
+        message=clean_message(completion.message),
+        finish_reason=completion.finish_reason,
+        tokens=completion.tokens,
+        prompt_tokens=completion.prompt_tokens,
+        logprobs=completion.logprobs,
+        extra=completion.extra,
+        response_extra=response_extra,
     )
 
 
@@ -157,17 +171,16 @@ def clean_message(message: Mapping[str, Any]) -> dict[str, Any]:
     return cleaned
 
 
-def strip_token_ids(answer: dict[str, Any]) -> None:
+def strip_token_ids(answer: dict[str, Any], choices: Iterable[dict[str, Any]]) -> None:
     """Takes out what only the gateway asked for."""
     answer.pop("prompt_token_ids", None)
-    for choice in choices_of(answer):
+    for choice in choices:
         choice.pop("token_ids", None)
 
 
-def token_counts(answer: Mapping[str, Any], total: int) -> list[int]:
+def token_counts(choices: Sequence[Mapping[str, Any]], total: int) -> list[int]:
     """Tokens of each choice, which sum to ``total`` wherever vLLM keeps the ids to itself (it
     does while it hides reasoning): then each is given an equal share."""
-    choices = choices_of(answer)
     ids = [choice.get("token_ids") for choice in choices]
     if all(isinstance(tokens, list) for tokens in ids):
         return [len(tokens) for tokens in ids if tokens is not None]

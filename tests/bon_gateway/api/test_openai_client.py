@@ -170,7 +170,7 @@ async def test_response_format(serve: Serve) -> None:
 
 async def test_the_winner_keeps_its_logprobs_and_finish_reason(serve: Serve) -> None:
     token = {"token": "a", "logprob": -0.5, "bytes": [97], "top_logprobs": []}
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     cut = replace(completion("a", finish_reason="length"), logprobs={"content": [token]})
     served = await serve(policy=FakePolicy({i: Act((cut,)) for i in range(4)}))

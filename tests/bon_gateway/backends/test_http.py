@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import errno
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import aclosing, suppress
 
 import pytest
-from aiohttp.client_exceptions import ClientConnectorError
-from aiohttp.client_reqrep import ConnectionKey
 from yarl import URL
 
-from bon_gateway.backends.faults import Fault, UpstreamError, transport_error
+from bon_gateway.backends.faults import Fault, UpstreamError
 from bon_gateway.backends.http import HttpClient, base_url, decode, encode, finite
 from bon_gateway.testing.script import Step
 from bon_gateway.testing.upstream import FakeUpstream
+from tests.bon_gateway.backends.servers import raw_server
 
 BODY = b'{"model":"fake","messages":[{"role":"user","content":"x"}]}'
 
@@ -60,7 +57,7 @@ async def test_cookies_are_not_kept(upstream: FakeUpstream) -> None:
 
 
 async def test_more_than_a_hundred_requests_run_at_once(upstream: FakeUpstream) -> None:
-    """aiohttp's own limit is 100; admission is the gateway's business."""
+    """Clients often stop at 100; here admission is the gateway's business."""
     gate = asyncio.Event()
     upstream.script = lambda call: Step(hold=gate)
     http = client()
@@ -96,43 +93,6 @@ async def test_an_address_that_nobody_listens_on_is_dead(upstream: FakeUpstream)
         assert raised.value.kind is Fault.UNREACHABLE
         assert raised.value.dead
     await http.close()
-
-
-@pytest.mark.parametrize(
-    ("error", "dead"),
-    [
-        (OSError(errno.ECONNREFUSED, "refused"), True),
-        (OSError(errno.ECONNREFUSED, "Multiple exceptions: refused, refused"), True),
-        (OSError(errno.EMFILE, "too many open files"), False),
-        (OSError(errno.EHOSTUNREACH, "no route"), False),
-    ],
-)
-def test_only_a_refused_connection_is_dead(error: OSError, dead: bool) -> None:
-    key = ConnectionKey("h", 1, False, True, None, None, None)
-    fault = transport_error(ClientConnectorError(key, error))
-    assert (fault.kind, fault.dead) == (Fault.UNREACHABLE, dead)
-
-
-Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
-
-@asynccontextmanager
-async def raw_server(handle: Handler) -> AsyncIterator[URL]:
-    """A server of one connection, which has ended when the context has."""
-    ended = asyncio.Event()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await handle(reader, writer)
-        writer.close()
-        with suppress(ConnectionError):
-            await writer.wait_closed()
-        ended.set()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    yield URL(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
-    await ended.wait()
-    server.close()
-    await server.wait_closed()
 
 
 async def test_a_probe_is_limited_by_the_connect_timeout() -> None:

@@ -62,7 +62,8 @@ async def test_the_first_failure_stops_the_others(upstream: FakeUpstream) -> Non
     never = asyncio.Event()
 
     def script(call: Call) -> Step:
-        return Step(status=500, error="boom") if call.ordinal == 2 else Step(hold=never)
+        # The last to arrive, so that the others are there to be stopped.
+        return Step(status=500, error="boom") if call.ordinal == 3 else Step(hold=never)
 
     backend = vllm_classify(upstream)
     async with started(backend):

@@ -1,0 +1,231 @@
+"""One HTTP/1.1 connection to an upstream, which carries one exchange after another.
+
+Fanning out is most of what a gateway does, so a call to an upstream has to cost little: httptools
+parses, and what is left is here. A general client spends four times the CPU time on redirects,
+cookies, tracing and objects that nothing here would use. Which connection serves which call, and
+what its failures mean to the caller, is not decided here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+import httptools
+
+HIGH_WATER_BYTES = 1 << 18
+"""What a stream may hold that nobody has taken yet; beyond it the upstream has to wait."""
+_NO_BODY = frozenset({204, 304})
+
+
+class TransportError(Exception):
+    """An exchange that came to no end. A timeout is a TimeoutError instead."""
+
+
+class ConnectError(TransportError):
+    """No connection could be made; ``refused`` says that nobody listens there."""
+
+    def __init__(self, reason: str, *, refused: bool = False) -> None:
+        super().__init__(reason)
+        self.refused = refused
+
+
+class HungUpError(TransportError):
+    """The upstream closed the connection without an answer."""
+
+
+class BrokenAnswerError(TransportError):
+    """The answer is cut off, or it is no HTTP."""
+
+
+class Connection(asyncio.Protocol):
+    """Made by the event loop. ``on_lost`` is called once, when it is closed for whatever reason.
+
+    A call is ``send`` and then either ``whole`` or ``status`` and ``block``. They raise
+    TransportError or TimeoutError. A caller that stops on the way must ``abort``.
+    """
+
+    def __init__(self, on_lost: Callable[[Connection], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._on_lost = on_lost
+        self._parser = httptools.HttpResponseParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._busy = False
+        """Whether a request was sent whose answer has not ended."""
+        self._whole = False
+        """Whether the caller wants nothing before the end of the answer."""
+        self._keep = False
+        """Whether the upstream would take another request."""
+        self._error: Exception | None = None
+        self._status = 0
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._blocks: list[bytes] = []
+        self._held = 0
+        self._paused = False
+        self.lost = False
+
+    @property
+    def reusable(self) -> bool:
+        """Whether the last answer has ended and another request may be sent."""
+        return self._keep and not self._busy and not self.lost
+
+    def send(self, head: bytes, body: bytes, timeout: float) -> None:
+        """Begin an exchange, which fails if it has not ended after ``timeout`` seconds."""
+        assert self._transport is not None, "the event loop has connected it"
+        self._busy = True
+        self._keep = False
+        self._error = None
+        self._status = 0
+        self._headers = []
+        self._blocks = []
+        self._held = 0
+        self._timer = self._loop.call_later(timeout, self._time_out)
+        self._transport.writelines((head, body))
+
+    async def whole(self) -> tuple[int, bytes]:
+        """The status and the whole body."""
+        self._whole = True
+        if self._busy:
+            await self._wait()
+        if self._error is not None:
+            raise self._error
+        return self._status, b"".join(self._blocks)
+
+    async def status(self) -> int:
+        """The status, as soon as the answer begins."""
+        self._whole = False
+        while not self._status:
+            if self._error is not None:
+                raise self._error
+            await self._wait()
+        return self._status
+
+    async def block(self) -> bytes:
+        """What has arrived of the body and was not yet taken; empty at its end."""
+        while not self._blocks:
+            if self._error is not None:
+                raise self._error
+            if not self._busy:
+                return b""
+            await self._wait()
+        taken = b"".join(self._blocks)
+        self._blocks.clear()
+        self._held = 0
+        if self._paused:
+            self._paused = False
+            assert self._transport is not None
+            self._transport.resume_reading()
+        return taken
+
+    def header(self, name: bytes) -> str | None:
+        """A header of the answer by its name in lower case."""
+        for known, value in self._headers:
+            if known.lower() == name:
+                return value.decode("latin-1")
+        return None
+
+    def abort(self) -> None:
+        """Close at once. The upstream learns that nobody waits for its answer."""
+        self._stop_timer()
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def _wait(self) -> None:
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _end(self, error: Exception | None = None) -> None:
+        self._busy = False
+        self._error = error
+        self._stop_timer()
+        self._wake()
+
+    def _fail(self, error: Exception) -> None:
+        """After this nobody knows where in the answer the connection is."""
+        if self._busy:
+            self._end(error)
+        self.abort()
+
+    def _time_out(self) -> None:
+        self._fail(TimeoutError("the answer took too long"))
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # What the event loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        if not self._busy:
+            # Nothing was asked: a farewell such as 408, or the rest of a broken answer.
+            self.abort()
+            return
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self._fail(BrokenAnswerError(type(error).__name__))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
+        if self._busy:
+            if not self._status:
+                self._end(HungUpError("the connection was closed"))
+            elif exc is None and self._ends_with_connection():
+                self._end()
+            else:
+                self._end(BrokenAnswerError("the connection was closed"))
+        self._stop_timer()
+        self._on_lost(self)
+
+    # What the parser calls.
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if status < 200:
+            # 100 and 103 come before the answer.
+            self._headers = []
+            return
+        self._status = status
+        if not self._whole:
+            self._wake()
+
+    def on_body(self, body: bytes) -> None:
+        self._blocks.append(body)
+        if self._whole:
+            return
+        self._held += len(body)
+        if self._held > HIGH_WATER_BYTES and not self._paused:
+            assert self._transport is not None
+            self._transport.pause_reading()
+            self._paused = True
+        self._wake()
+
+    def on_message_complete(self) -> None:
+        if self._status:
+            self._keep = self._parser.should_keep_alive()
+            self._end()
+
+    def _ends_with_connection(self) -> bool:
+        """Whether the answer has neither a length nor chunks."""
+        return (
+            self._status not in _NO_BODY
+            and self.header(b"content-length") is None
+            and self.header(b"transfer-encoding") is None
+        )

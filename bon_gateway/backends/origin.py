@@ -1,0 +1,120 @@
+"""The connections to one upstream address: made when needed, kept while they are fresh."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import ssl
+from functools import partial
+
+from yarl import URL
+
+from bon_gateway.backends.connection import ConnectError, Connection
+
+# uvicorn, and so vLLM and the reward server, closes an idle connection after 5 s. Letting go of
+# it earlier keeps a request from being written to a connection that is just being closed.
+KEEPALIVE_S = 4.0
+
+
+class Origin:
+    """Scheme, host and port, with as many connections as there are calls at once."""
+
+    def __init__(
+        self,
+        url: URL,
+        tls: ssl.SSLContext | None,
+        connect_timeout_s: float,
+        keepalive_s: float = KEEPALIVE_S,
+    ) -> None:
+        """``tls`` is for https alone."""
+        assert url.raw_host is not None, "the settings want a host"
+        assert url.port is not None, "http and https have a port of their own"
+        self._host = url.raw_host
+        self._port = url.port
+        self._tls = tls if url.scheme == "https" else None
+        self._timeout_s = connect_timeout_s
+        self._keepalive_s = keepalive_s
+        self._idle: dict[Connection, float] = {}
+        """Since when each is idle, the longest first."""
+        self._open: set[Connection] = set()
+        self._empty = asyncio.Event()
+
+    async def take(self) -> Connection:
+        """A connection for one call, to be given back. Raises ConnectError."""
+        self._let_go()
+        if self._idle:
+            # The one used last is the likeliest to be alive.
+            connection, _ = self._idle.popitem()
+            return connection
+        return await self._connect()
+
+    def give_back(self, connection: Connection) -> None:
+        """Keep it for the next call, or close it in the midst of an answer."""
+        if connection.reusable:
+            self._idle[connection] = asyncio.get_running_loop().time()
+        else:
+            connection.abort()
+        self._let_go()
+
+    async def close(self) -> None:
+        """Close every connection, calls that still run included."""
+        for connection in self._open:
+            connection.abort()
+        while self._open:
+            self._empty.clear()
+            await self._empty.wait()
+
+    def _let_go(self) -> None:
+        """Close what has been idle for too long."""
+        stale = asyncio.get_running_loop().time() - self._keepalive_s
+        while self._idle:
+            connection = next(iter(self._idle))
+            if self._idle[connection] > stale:
+                return
+            del self._idle[connection]
+            connection.abort()
+
+    def _lost(self, connection: Connection) -> None:
+        self._idle.pop(connection, None)
+        self._open.discard(connection)
+        if not self._open:
+            self._empty.set()
+
+    async def _connect(self) -> Connection:
+        refusals: list[OSError] = []
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                for family, host in await self._resolve():
+                    try:
+                        return await self._connect_to(family, host)
+                    except OSError as error:
+                        refusals.append(error)
+        except TimeoutError:
+            raise ConnectError("it took too long") from None
+        except OSError as error:
+            raise ConnectError(type(error).__name__) from error
+        refused = all(refusal.errno == errno.ECONNREFUSED for refusal in refusals)
+        raise ConnectError(type(refusals[-1]).__name__, refused=refused) from refusals[-1]
+
+    async def _resolve(self) -> list[tuple[int, str]]:
+        """Family and numeric address of each place where the host is. Raises OSError."""
+        found = await asyncio.get_running_loop().getaddrinfo(
+            self._host, self._port, type=socket.SOCK_STREAM
+        )
+        return [(family, str(address[0])) for family, _, _, _, address in found]
+
+    async def _connect_to(self, family: int, host: str) -> Connection:
+        """Raises OSError; what is wrong with a certificate is one too."""
+        _, connection = await asyncio.get_running_loop().create_connection(
+            partial(Connection, self._lost),
+            host,
+            self._port,
+            family=family,
+            ssl=self._tls,
+            server_hostname=self._host if self._tls is not None else None,
+        )
+        self._open.add(connection)
+        if connection.lost:
+            self._lost(connection)
+        return connection
