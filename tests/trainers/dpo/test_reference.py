@@ -10,18 +10,21 @@ from transformers import AutoModelForCausalLM
 
 from bon_gateway.demo_models import policy_path
 from tests.trainers.dpo.conftest import MakeSettings
-from tests.trainers.runtime.helpers import START, assert_equal_weights
+from tests.trainers.runtime.helpers import START, assert_equal_weights, full_disk
 from trainers.dpo.data import read_pairs
 from trainers.dpo.reference import (
+    ReferenceLogps,
     answer_logps,
     cache_key,
     load_frozen,
+    read_cache,
     reference_logps,
     score_answers,
+    write_cache,
 )
 from trainers.dpo.run import train_dpo
 from trainers.dpo.settings import DpoSettings
-from trainers.errors import ModelError
+from trainers.errors import ModelError, RunError
 from trainers.runtime.models import load_tokenizer
 
 REUSED = "reference log-probabilities reused"
@@ -61,6 +64,25 @@ def test_a_second_run_reuses_what_the_first_computed(
     assert train_dpo(second, START)[REUSED] == 1
     assert [path.stat().st_mtime_ns for path in cache.iterdir()] == [written]
     assert_equal_weights(first.output, second.output)
+
+
+def test_a_damaged_cache_is_computed_anew(settings: MakeSettings, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    train_dpo(settings("first", reference_cache=cache, max_steps=1), START)
+    [kept] = cache.iterdir()
+    kept.write_bytes(kept.read_bytes()[:40])
+    assert train_dpo(settings("second", reference_cache=cache, max_steps=1), START)[REUSED] == 0
+    assert train_dpo(settings("third", reference_cache=cache, max_steps=1), START)[REUSED] == 1
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    logps = ReferenceLogps([0.5] * 100, [-0.5] * 100)
+    with full_disk(100), pytest.raises(RunError, match=r"key\.safetensors could not be written: "):
+        write_cache(tmp_path / "cache", "key", logps)
+    assert list((tmp_path / "cache").iterdir()) == []
+    assert read_cache(tmp_path / "cache", "key", 100) is None
+    write_cache(tmp_path / "cache", "key", logps)
+    assert read_cache(tmp_path / "cache", "key", 100) == logps
 
 
 def test_each_input_has_its_part_in_the_key(pairs: Path, tmp_path: Path) -> None:

@@ -34,5 +34,7 @@ def test_one_reference_only() -> None:
     own = {"model": "m", "train": Path("t"), "output": Path("o"), "reference": "other"}
     with pytest.raises(ValueError, match="with sft_first the reference is the outcome of that"):
         DpoSettings.model_validate(own | {"sft_first": {}})
+    with pytest.raises(ValueError, match="reference_revision: only with reference"):
+        DpoSettings.model_validate(own | {"reference": None, "reference_revision": "v2"})
     with pytest.raises(ValueError, match="it is the policy without its adapters"):
         DpoSettings.model_validate(own | {"lora": {}, "reference_logps": "live"})

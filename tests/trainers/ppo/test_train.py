@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,11 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from bon_gateway.demo_models import reward_path
+from tests.trainers.runtime.helpers import full_disk
 from trainers.cli import main
 from trainers.commands import RunContext
+from trainers.errors import RunError
 from trainers.ppo.models import build
 from trainers.ppo.settings import PpoSettings
 from trainers.ppo.train import iterate, run
@@ -113,6 +117,40 @@ def test_what_would_change_the_course_cannot_be_resumed(
     assert "seed: 3 cannot resume" in capsys.readouterr().err
     assert main(["ppo", "--config", str(write())]) == 2
     assert "--resume goes on from it" in capsys.readouterr().err
+    for change in ({"reward": str(reward_path())}, {"generation": {"batch_size": 3}}):
+        assert main(["ppo", "--config", str(write(**change)), "--resume"]) == 2
+        assert f"{next(iter(change))}: " in capsys.readouterr().err
+
+
+def test_a_full_disk_costs_the_checkpoint_but_not_the_one_before(values: dict[str, Any]) -> None:
+    values |= {"iterations": 4, "checkpoint_every": 2}
+    settings = PpoSettings.model_validate(values)
+    run(settings, RunContext("test", show=lambda _: None))
+    whole = weights(settings.output)
+    folder = settings.output / "checkpoints"
+    shutil.rmtree(settings.output)
+    with pytest.raises(Killed):
+        run(settings, RunContext("test", show=kill_at("iteration 3/4")))
+    with full_disk(100_000), pytest.raises(RunError) as error:
+        run(settings, RunContext("test", resume=True, show=lambda _: None))
+    message = str(error.value)
+    assert "checkpoint-4 (the last good one is " in message
+    assert "checkpoint-2) could not be written: " in message
+    assert [path.name for path in folder.glob("checkpoint-*")] == ["checkpoint-2"]
+    run(settings, RunContext("test", resume=True, show=lambda _: None))
+    found = weights(settings.output)
+    assert all(torch.equal(found[name], whole[name]) for name in whole)
+
+
+def test_a_new_run_keeps_no_curves_of_another(values: dict[str, Any]) -> None:
+    settings = PpoSettings.model_validate(values)
+    settings.output.mkdir()
+    (settings.output / "metrics.jsonl").write_text('{"step": 1, "loss": 2.0}\n{"iteration": 9}\n')
+    (settings.output / "tensorboard").mkdir()
+    (settings.output / "tensorboard" / "old").write_text("")
+    run(settings, RunContext("test", show=lambda _: None))
+    assert [entry["iteration"] for entry in entries(settings.output)] == [1, 2]
+    assert not (settings.output / "tensorboard" / "old").exists()
 
 
 def test_a_constant_rate_lets_a_finished_run_go_further(values: dict[str, Any]) -> None:

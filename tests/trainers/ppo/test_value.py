@@ -11,7 +11,9 @@ from transformers import AutoModelForSequenceClassification, LlamaForSequenceCla
 from tests.trainers.ppo.conftest import tiny_config
 from trainers.demo.tokenizer import build_tokenizer
 from trainers.errors import ModelError
+from trainers.ppo.rewards import answer_scores
 from trainers.ppo.sequences import Sequences
+from trainers.ppo.settings import RewardShapeSettings
 from trainers.ppo.value import value_from_policy, value_from_reward
 from trainers.runtime.models import load_tokenizer
 
@@ -31,6 +33,16 @@ def test_from_the_reward_model_it_says_what_that_says_before_each_token(tiny: Pa
                 state = torch.tensor([whole[: prompt + place]])
                 expected = net(state, attention_mask=torch.ones_like(state)).logits[0, 0]
                 torch.testing.assert_close(values[row, place], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_it_starts_on_the_scale_of_the_shaped_scores(tiny: Path) -> None:
+    tokenizer = load_tokenizer(tiny / "policy")
+    plain = value_from_reward(tiny / "reward", CPU, tokenizer)
+    shape = RewardShapeSettings(shift=0.5, scale=4.0)
+    shaped = value_from_reward(tiny / "reward", CPU, tokenizer, shape)
+    with torch.no_grad():
+        expected = answer_scores(plain(BATCH), torch.zeros(2, 3, dtype=torch.bool), shape)
+        torch.testing.assert_close(shaped(BATCH)[BATCH.answer_mask], expected[BATCH.answer_mask])
 
 
 def test_from_the_policy_it_starts_at_0_and_can_learn(tiny: Path) -> None:

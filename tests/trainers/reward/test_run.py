@@ -13,10 +13,10 @@ from bon_gateway.demo_models import policy_path
 from reward_server.model import RewardModel
 from reward_server.render import Renderer
 from tests.trainers.reward.conftest import PROMPT, START, TEXTS, MakeSettings, answer
-from tests.trainers.runtime.helpers import assert_equal_weights, logs
+from tests.trainers.runtime.helpers import assert_equal_weights, full_disk, logs
 from trainers.commands import RunContext
 from trainers.data import data_hash
-from trainers.errors import ModelError
+from trainers.errors import ModelError, RunError
 from trainers.reward.ensemble import combine, read_ensemble
 from trainers.reward.judge import Judge
 from trainers.reward.meta import read_meta, template_hash
@@ -183,6 +183,39 @@ def test_an_ensemble_has_a_member_for_each_seed(settings: MakeSettings) -> None:
     for how in ("mean", "worst"):
         judge = Judge.load(run.output, device="cpu", batch_size=2, how=how)
         assert judge.rewards(placed) == pytest.approx(combine(standard, how).tolist(), abs=1e-4)
+
+
+def test_an_ensemble_killed_in_its_second_member_goes_on_there(settings: MakeSettings) -> None:
+    whole = settings("whole", seeds=[0, 1], save_every=2, max_steps=4)
+    train_reward(whole, START)
+    cut = settings("cut", seeds=[0, 1], save_every=2, max_steps=4)
+    shutil.copytree(whole.output, cut.output)
+    (cut.output / "ensemble.json").unlink()
+    shutil.rmtree(cut.output / "seed-1" / "checkpoints" / "checkpoint-4")
+    (cut.output / "seed-1" / "model.safetensors").unlink()
+    shown: list[str] = []
+    train_reward(cut, RunContext("bon-train reward", resume=True, show=shown.append))
+    assert [line.rpartition("/")[2] for line in shown if line.startswith("from ")] == [
+        "checkpoint-4",
+        "checkpoint-2",
+    ]
+    for member in ("seed-0", "seed-1"):
+        assert_equal_weights(whole.output / member, cut.output / member)
+    assert read_ensemble(cut.output) == read_ensemble(whole.output)
+
+
+def test_a_loss_that_is_no_number_ends_the_run(settings: MakeSettings) -> None:
+    with pytest.raises(RunError, match=r"step \d+: the (loss|gradient norm) is"):
+        train_reward(settings(learning_rate=1e30), START)
+    assert not (settings().output / "config.json").exists()
+
+
+def test_a_full_disk_leaves_no_model_that_looks_whole(settings: MakeSettings) -> None:
+    run = settings(max_steps=1)
+    with full_disk(1_000_000), pytest.raises(RunError, match="out could not be written: "):
+        train_reward(run, START)
+    assert not (run.output / "config.json").exists()
+    assert not (run.output / "rm_meta.json").exists()
 
 
 def test_one_member_alone_equals_a_run_with_its_seed(settings: MakeSettings) -> None:

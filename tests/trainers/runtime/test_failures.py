@@ -1,32 +1,17 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
 from tests.trainers.runtime.conftest import MakeSettings
-from tests.trainers.runtime.helpers import RESUME, START, assert_equal_weights
+from tests.trainers.runtime.helpers import RESUME, START, assert_equal_weights, full_disk
 from trainers.errors import ModelError, RunError, SettingsError
 from trainers.runtime.arguments import per_device_batch
 from trainers.runtime.models import load_tokenizer
 from trainers.sft import train_sft
-
-
-@contextmanager
-def full_disk(size: int) -> Iterator[None]:
-    """No file may grow beyond `size` bytes, as if the disk were full then."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
 
 WEIGHTS, OPTIMIZER = 1_000_000, 4_000_000
 """Limits that stop the weights, 3.2 MB; or let them pass and stop the optimizer's state, 6.3 MB."""
