@@ -29,9 +29,9 @@ def write(path: Path, *answers: tuple[str, str]) -> Path:
     return path
 
 
-def test_prompt_and_answer_are_the_whole_as_served(pairs: Path) -> None:
+def test_prompt_and_answer_are_the_whole_as_served(world: Path) -> None:
     tokenizer = build_tokenizer()
-    for record in read_records(Pair, pairs):
+    for record in read_records(Pair, world / "pairs.jsonl"):
         row = tokenise_pair(tokenizer, "m", record)
         assert row is not None
         assert row["prompt_ids"] == prompt_ids(tokenizer, record.prompt)

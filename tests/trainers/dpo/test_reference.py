@@ -42,9 +42,9 @@ def test_answer_logps_sum_the_tokens_that_count() -> None:
     assert answer_logps(logits, ids, counts).tolist() == pytest.approx(expected, rel=1e-6)
 
 
-def test_company_changes_no_log_probability(pairs: Path) -> None:
+def test_company_changes_no_log_probability(world: Path) -> None:
     model, tokenizer = load_frozen(policy_path()), load_tokenizer(policy_path())
-    rows = read_pairs(pairs, tokenizer, "m", 512).rows
+    rows = read_pairs(world / "pairs.jsonl", tokenizer, "m", 512).rows
     prompts, answers = [r["prompt_ids"] for r in rows], [r["chosen_ids"] for r in rows]
     together = score_answers(model, prompts, answers, 24)
     alone = score_answers(model, prompts, answers, 1)
@@ -85,7 +85,8 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     assert read_cache(tmp_path / "cache", "key", 100) == logps
 
 
-def test_each_input_has_its_part_in_the_key(pairs: Path, tmp_path: Path) -> None:
+def test_each_input_has_its_part_in_the_key(world: Path, tmp_path: Path) -> None:
+    pairs = world / "pairs.jsonl"
     tokenizer, model = load_tokenizer(policy_path()), load_frozen(policy_path())
     before = cache_key(pairs, model, tokenizer, 512)
     assert cache_key(pairs, load_frozen(policy_path()), tokenizer, 512) == before

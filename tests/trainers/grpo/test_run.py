@@ -11,8 +11,7 @@ import pytest
 from bon_gateway.demo_models import policy_path, reward_path
 from tests.trainers.runtime.helpers import RESUME, START, assert_equal_weights, logs, weights
 from trainers.commands import RunContext
-from trainers.data import Message, write_records
-from trainers.demo.data import make_world
+from trainers.data import Message
 from trainers.errors import DataError, RunError, SettingsError
 from trainers.grpo.rewards import RewardFunction
 from trainers.grpo.run import run
@@ -20,22 +19,19 @@ from trainers.grpo.settings import GrpoSettings
 from trainers.grpo.trainer import GroupOrder
 from trainers.reward.judge import Judge
 from trainers.scoring import score
-from trainers.settings import WorldSettings, load_settings, shipped
+from trainers.settings import load_settings, shipped
 
 MakeSettings = Callable[..., GrpoSettings]
 PROMPT = [Message(role="user", content="name two toys for a bear")]
 ANSWERS = ["Try ball and kite.", "Ugh.", "Hello, dear! Try ball and kite. Enjoy!"]
 
 
-@pytest.fixture(scope="module")
-def prompts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def prompts(world: Path, tmp_path: Path) -> Path:
     """6 prompts."""
-    world = make_world(
-        WorldSettings(train_prompts=2, held_out_prompts=6, sft_records=2, pairs=2, held_out_pairs=2)
-    )
-    path = tmp_path_factory.mktemp("data") / "prompts.jsonl"
-    write_records(path, world.held_out_prompts)
-    return path
+    lines = (world / "prompts.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "prompts.jsonl").write_text("".join(lines[:6]))
+    return tmp_path / "prompts.jsonl"
 
 
 @pytest.fixture

@@ -8,36 +8,20 @@ from pathlib import Path
 import pytest
 
 from bon_gateway.demo_models import policy_path, reward_path
-from trainers.data import write_records
-from trainers.demo.data import make_world
 from trainers.iterate.settings import IterateSettings
-from trainers.settings import WorldSettings
 
 MakeSettings = Callable[..., IterateSettings]
 
 
-@pytest.fixture(scope="session")
-def prompts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """12 prompts."""
-    world = make_world(
-        WorldSettings(
-            train_prompts=2, held_out_prompts=12, sft_records=2, pairs=2, held_out_pairs=2
-        )
-    )
-    path = tmp_path_factory.mktemp("data") / "prompts.jsonl"
-    write_records(path, world.held_out_prompts)
-    return path
-
-
 @pytest.fixture
-def settings(prompts: Path, tmp_path: Path) -> MakeSettings:
+def settings(world: Path, tmp_path: Path) -> MakeSettings:
     """Settings of a run of two rounds of 2 updates; `output` is a name in the test's folder."""
 
     def make(output: str = "out", **changes: object) -> IterateSettings:
         values: dict[str, object] = {
             "model": str(policy_path()),
             "reward": reward_path(),
-            "prompts": prompts,
+            "prompts": world / "prompts.jsonl",
             "output": tmp_path / output,
             "rounds": 2,
             "prompts_per_round": 8,

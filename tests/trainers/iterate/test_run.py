@@ -25,9 +25,9 @@ def policy(settings: IterateSettings, number: int) -> Path:
 
 
 def test_each_round_is_sampled_from_the_policy_of_the_one_before(
-    settings: MakeSettings, prompts: Path
+    settings: MakeSettings, world: Path
 ) -> None:
-    one = settings(eval_prompts=prompts)
+    one = settings(eval_prompts=world / "prompts.jsonl")
     figures = run(one, START)
     records = json.loads((one.output / "rounds.json").read_text())
     sampled = [record["sampling"]["weights_sha256"] for record in records]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,7 @@ from transformers import BertConfig, BertForSequenceClassification, PreTrainedTo
 from bon_gateway.demo_models import policy_path
 from trainers.commands import RunContext
 from trainers.data import write_records
-from trainers.demo.data import make_world
 from trainers.reward.settings import RewardSettings
-from trainers.settings import WorldSettings
 
 MakeSettings = Callable[..., RewardSettings]
 START = RunContext("bon-train reward", show=lambda text: None)
@@ -40,23 +40,20 @@ def ranking(scores: Sequence[float]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`pairs`, `rankings`, `dimensions` (pairs) and `scores`, 24 lines each but the last."""
-    world = make_world(
-        WorldSettings(
-            train_prompts=30, held_out_prompts=2, sft_records=2, pairs=24, held_out_pairs=24
-        )
-    )
+def files(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`pairs`, `margins`, `rankings`, `dimensions` (pairs) and `scores`, 24 lines each but the
+    last."""
     folder = tmp_path_factory.mktemp("data")
-    write_records(folder / "pairs.jsonl", world.pairs)
-    write_records(folder / "margins.jsonl", world.held_out_pairs)
+    for name in ("pairs", "margins"):
+        shutil.copy(world / f"{name}.jsonl", folder)
     write_records(
         folder / "rankings.jsonl", [ranking((4.0, 3.0, 2.0, 1.0)[: 2 + i % 3]) for i in range(24)]
     )
+    pairs = [json.loads(line) for line in (folder / "pairs.jsonl").read_text().splitlines()]
     labels = ({"helpful": 1, "short": -1}, {"helpful": 0, "short": 1}, {"helpful": -1})
     write_records(
         folder / "dimensions.jsonl",
-        [pair | {"preferences": labels[i % 3]} for i, pair in enumerate(world.pairs)],
+        [pair | {"preferences": labels[i % 3]} for i, pair in enumerate(pairs)],
     )
     write_records(
         folder / "scores.jsonl",

@@ -15,13 +15,11 @@ import yaml
 
 from bon_gateway.demo_models import policy_path
 from tests.trainers.runtime.helpers import START, assert_equal_weights, largest_difference, logs
-from trainers.data import write_records
-from trainers.demo.data import make_world
 from trainers.dpo.run import train_dpo
 from trainers.dpo.settings import DpoSettings
 from trainers.reward.run import train_reward
 from trainers.reward.settings import RewardSettings
-from trainers.settings import SftSettings, TrainSettings, WorldSettings
+from trainers.settings import SftSettings, TrainSettings
 from trainers.sft import train_sft
 
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
@@ -30,23 +28,12 @@ SHORT = {"batch_size": 4, "learning_rate": 1e-3, "log_every": 1, "accumulate": 2
 Make = Callable[..., Any]
 
 
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`sft.jsonl` and `pairs.jsonl` of 24 lines."""
-    counts = {"train_prompts": 30, "held_out_prompts": 2, "sft_records": 24, "pairs": 24}
-    world = make_world(WorldSettings(**counts, held_out_pairs=2))
-    folder = tmp_path_factory.mktemp("data")
-    write_records(folder / "sft.jsonl", world.sft)
-    write_records(folder / "pairs.jsonl", world.pairs)
-    return folder
-
-
 @pytest.fixture
-def make(files: Path, tmp_path: Path) -> Make:
+def make(world: Path, tmp_path: Path) -> Make:
     """``make(DpoSettings, "pairs", "out", max_steps=3)``"""
 
     def made(kind: type[TrainSettings], train: str, output: str, **changes: Any) -> Any:
-        places = {"train": files / f"{train}.jsonl", "output": tmp_path / output}
+        places = {"train": world / f"{train}.jsonl", "output": tmp_path / output}
         return kind.model_validate({"model": policy_path(), **SHORT, **places, **changes})
 
     return made

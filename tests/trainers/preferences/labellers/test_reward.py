@@ -1,0 +1,80 @@
+"""`bon-train label` by reward models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification
+
+from bon_gateway.demo_models import reward_path
+from bon_gateway.testing.script import Step, fake_reward
+from tests.trainers.conftest import Serve
+from tests.trainers.preferences.helpers import (
+    bot,
+    read_lines,
+    user,
+)
+from tests.trainers.preferences.labelling import (
+    answers,
+    label,
+    report,
+)
+from trainers.demo.model import save_untrained_policy
+from trainers.demo.tokenizer import build_tokenizer
+from trainers.preferences.labellers.reward import UNREADABLE
+from trainers.scoring import score
+
+
+def test_a_reward_model_in_this_process(tmp_path: Path) -> None:
+    tokenizer = build_tokenizer()
+    save_untrained_policy(tokenizer, tmp_path / "policy", seed=0)
+    torch.manual_seed(0)
+    net = AutoModelForSequenceClassification.from_pretrained(tmp_path / "policy", num_labels=1)
+    net.save_pretrained(tmp_path / "reward")
+    tokenizer.save_pretrained(tmp_path / "reward")
+    texts = ["Try ball and kite.", "Ugh.", "Hello, dear! Try ball."]
+    answers(tmp_path, texts, texts[:2])
+    labeller = {"kind": "reward_model", "model": str(tmp_path / "reward"), "batch_size": 2}
+    assert label(tmp_path, labeller, form="listwise") == 0
+    lines = read_lines(tmp_path / "out.jsonl")
+    expected = score(
+        tmp_path / "reward", [[user("question 0"), bot(text)] for text in texts], batch_size=1
+    )
+    assert [c["score"] for c in lines[0]["candidates"]] == pytest.approx(expected, abs=1e-5)
+    assert len(lines[1]["candidates"]) == 2
+
+
+def test_what_the_model_cannot_read_is_counted(tmp_path: Path) -> None:
+    answers(tmp_path, ["Ugh.", "ball " * 600], ["Ugh.", "Try ball."])
+    assert label(tmp_path, {"kind": "reward_model", "model": str(reward_path())}) == 0
+    assert len(read_lines(tmp_path / "out.jsonl")) == 1
+    assert report(tmp_path)["dropped"] == {UNREADABLE: 1}
+
+
+def test_a_reward_server(tmp_path: Path, serve: Serve) -> None:
+    answers(tmp_path, ["a", "b", "c"])
+    upstream = serve()
+    labeller = {"kind": "reward_server", "url": upstream.url, "model": "fake"}
+    assert label(tmp_path, labeller, form="pointwise") == 0
+    scores = [line["score"] for line in read_lines(tmp_path / "out.jsonl")]
+    assert scores == [fake_reward(text) for text in "abc"]
+    assert upstream.calls[0].path == "/v1/score"
+    assert upstream.calls[0].body["items"][0]["messages"] == [user("question 0")]
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (b'{"results": [{"rewards": [1.0]}]}', "not a reward for each answer in the reply"),
+        (b'{"results": [{}, {}]}', "no rewards in the reply"),
+    ],
+)
+def test_a_reward_server_that_answers_something_else(
+    tmp_path: Path, serve: Serve, raw: bytes, reason: str
+) -> None:
+    answers(tmp_path, ["a", "b"])
+    labeller = {"kind": "reward_server", "url": serve(lambda call: Step(raw=raw)).url}
+    assert label(tmp_path, labeller) == 0
+    assert report(tmp_path)["figures"][f"failed: {reason}"] == 1
