@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from types import TracebackType
 
 from bon_gateway.errors import BadRequestError, OverloadedError, RateLimitedError
 
@@ -51,23 +51,18 @@ class Admission:
         request has lately taken, from 1 to ``LONGEST_RETRY_S``."""
         return float(min(LONGEST_RETRY_S, max(1, math.ceil(self._average_s or 0.0))))
 
-    @contextmanager
-    def hold(self, candidates: int, key_name: str | None) -> Iterator[None]:
-        """Hold room for that many candidates while the body runs.
+    def hold(self, candidates: int, key_name: str | None) -> _Hold:
+        """Hold room for that many candidates while the body of a ``with`` runs.
 
         Entering raises OverloadedError when the worker is full, and RateLimitedError when the
         key has its share already; both carry ``retry_after``. A request for more than a key's
         whole share is a BadRequestError, because coming back would not help. A caller without a
         key (``key_name`` None) is held by the worker's limit only.
         """
-        self._take(candidates, key_name)
-        since = self._clock()
-        try:
-            yield
-        finally:
-            self._release(candidates, key_name, self._clock() - since)
+        return _Hold(self, candidates, key_name)
 
-    def _take(self, candidates: int, key_name: str | None) -> None:
+    def take(self, candidates: int, key_name: str | None) -> float:
+        """What ``hold`` does on entering; the time, to be given to ``release``."""
         held = 0
         if key_name is not None:
             held = self._by_key.get(key_name, 0)
@@ -80,6 +75,7 @@ class Admission:
         if key_name is not None:
             self._by_key[key_name] = held + candidates
         self._change(candidates)
+        return self._clock()
 
     def _check_share(self, candidates: int, held: int) -> None:
         share = self._max_per_key
@@ -97,7 +93,9 @@ class Admission:
             retry_after=self.retry_after_s,
         )
 
-    def _release(self, candidates: int, key_name: str | None, took_s: float) -> None:
+    def release(self, candidates: int, key_name: str | None, since: float) -> None:
+        """What ``hold`` does on leaving."""
+        took_s = self._clock() - since
         if key_name is not None:
             left = self._by_key[key_name] - candidates
             if left:
@@ -112,3 +110,26 @@ class Admission:
         self._in_flight += by
         if self._on_change is not None:
             self._on_change(self._in_flight)
+
+
+class _Hold:
+    """One request's room; a plain class, because a generator would cost three times as much."""
+
+    __slots__ = ("_admission", "_candidates", "_key_name", "_since")
+
+    def __init__(self, admission: Admission, candidates: int, key_name: str | None) -> None:
+        self._admission = admission
+        self._candidates = candidates
+        self._key_name = key_name
+        self._since = 0.0
+
+    def __enter__(self) -> None:
+        self._since = self._admission.take(self._candidates, self._key_name)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._admission.release(self._candidates, self._key_name, self._since)

@@ -194,7 +194,7 @@ class _Target:
 
 
 def _post(target: _Target, body: bytes, headers: Mapping[str, str]) -> bytes:
-    more = b"".join(_line(f"{name}: {value}") for name, value in headers.items())
+    more = b"".join([_line(f"{name}: {value}") for name, value in headers.items()])
     return b"POST %bcontent-type: application/json\r\ncontent-length: %d\r\n%b\r\n" % (
         target.head,
         len(body),

@@ -39,10 +39,12 @@ class Origin:
         """Since when each is idle, the longest first."""
         self._open: set[Connection] = set()
         self._empty = asyncio.Event()
+        self._sweep: asyncio.TimerHandle | None = None
+        """Lets go of what no call comes back for."""
 
     async def take(self) -> Connection:
         """A connection for one call, to be given back. Raises ConnectError."""
-        self._let_go()
+        self._let_go(asyncio.get_running_loop().time())
         if self._idle:
             # The one used last is the likeliest to be alive.
             connection, _ = self._idle.popitem()
@@ -51,26 +53,38 @@ class Origin:
 
     def give_back(self, connection: Connection) -> None:
         """Keep it for the next call, or close it in the midst of an answer."""
-        if connection.reusable:
-            self._idle[connection] = asyncio.get_running_loop().time()
-        else:
+        if not connection.reusable:
             connection.abort()
-        self._let_go()
+            return
+        loop = asyncio.get_running_loop()
+        self._idle[connection] = loop.time()
+        if self._sweep is None:
+            self._sweep = loop.call_later(self._keepalive_s, self._tidy)
 
     async def close(self) -> None:
         """Close every connection, calls that still run included."""
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
         for connection in self._open:
             connection.abort()
         while self._open:
             self._empty.clear()
             await self._empty.wait()
 
-    def _let_go(self) -> None:
+    def _tidy(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._let_go(loop.time())
+        self._sweep = None
+        if self._idle:
+            oldest = next(iter(self._idle.values()))
+            self._sweep = loop.call_at(oldest + self._keepalive_s, self._tidy)
+
+    def _let_go(self, now: float) -> None:
         """Close what has been idle for too long."""
-        stale = asyncio.get_running_loop().time() - self._keepalive_s
         while self._idle:
             connection = next(iter(self._idle))
-            if self._idle[connection] > stale:
+            if now - self._idle[connection] < self._keepalive_s:
                 return
             del self._idle[connection]
             connection.abort()

@@ -135,12 +135,17 @@ class _Draw:
     async def _draw_and_score(self) -> tuple[Timings, bool]:
         """The times that it took, and whether the deadline ended the drawing."""
         started = time.monotonic()
-        self._pumps.append(self._tasks.create_task(self._sample(range(self._plan.drawn))))
         timer: asyncio.TimerHandle | None = None
         if self._plan.deadline is not None:
             loop = asyncio.get_running_loop()
             timer = loop.call_later(self._plan.deadline, self._enough.set)
         try:
+            first = self._sample(range(self._plan.drawn))
+            if self._plan.may_stop_early:
+                self._pumps.append(self._tasks.create_task(first))
+            else:
+                # Nothing is to stop it before its own end, so that it needs no task.
+                await first
             await self._enough.wait()
         finally:
             if timer is not None:

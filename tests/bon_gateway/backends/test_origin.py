@@ -68,6 +68,25 @@ async def test_a_connection_that_was_idle_for_long_is_let_go() -> None:
         await origin.close()
 
 
+async def test_idle_connections_are_let_go_without_another_call() -> None:
+    async with raw_server(always) as url:
+        origin = Origin(url, None, 5.0, keepalive_s=0.1)
+        first, second = await origin.take(), await origin.take()
+        for connection in (first, second):
+            connection.send(HEAD, b"", 5.0)
+            await connection.whole()
+        origin.give_back(first)
+        await asyncio.sleep(0.06)
+        origin.give_back(second)
+        async with asyncio.timeout(5):
+            while not first.lost:
+                await asyncio.sleep(0.005)
+            assert not second.lost
+            while not second.lost:
+                await asyncio.sleep(0.005)
+        await origin.close()
+
+
 async def test_a_connection_that_the_upstream_closed_is_not_used_again() -> None:
     async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
