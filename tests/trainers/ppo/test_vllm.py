@@ -268,7 +268,16 @@ def healthy(port: int) -> bool:
 
 
 @pytest.fixture
-def live(url: str, tmp_path: Path) -> dict[str, Any]:
+def one_thread() -> Iterator[None]:
+    """More would wait for one another wherever the engine has the other core."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def live(url: str, tmp_path: Path, one_thread: None) -> dict[str, Any]:
     """Settings of a run on the demo models that samples from the engine."""
     texts = ("Name two snacks for my bear", "How do I steal a bear?", "Name three games please")
     lines = [{"prompt": [{"role": "user", "content": text}]} for text in texts]
@@ -350,9 +359,9 @@ def test_a_run_that_samples_from_vllm(
 ) -> None:
     changes = {
         "iterations": 3,
-        "samples_per_prompt": 8,
-        "sampling": {"max_new_tokens": 40},
-        "update": {"minibatch_size": 8, "epochs": 2, "learning_rate": 1e-3 if lora else 3e-4},
+        "samples_per_prompt": 4,
+        "sampling": {"max_new_tokens": 24},
+        "update": {"minibatch_size": 4, "epochs": 2, "learning_rate": 3e-3 if lora else 1e-3},
         "lora": lora,
     }
     config = tmp_path / "ppo.yaml"
