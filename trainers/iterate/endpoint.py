@@ -15,8 +15,8 @@ from trainers.preferences.endpoint_settings import ChatSettings
 from trainers.preferences.http import JsonClient, RequestFailedError
 from trainers.preferences.work import for_each
 
-POLL_S = 2.0
-"""Between two looks at whether the endpoint serves the round's model."""
+FIRST_POLL_S, LAST_POLL_S = 0.1, 2.0
+"""Between two looks at whether the endpoint serves the round's model: at first, and in the end."""
 
 SEED_BITS = 31
 """Seeds that every server takes."""
@@ -76,7 +76,7 @@ async def _wait(chat: ChatSettings, wait_s: float) -> None:
 
     A server that does not know the name, or is not up yet, refuses or does not answer.
     """
-    end = time.monotonic() + wait_s
+    end, pause = time.monotonic() + wait_s, FIRST_POLL_S
     once = chat.model_copy(update={"retries": 0})
     async with JsonClient(once) as client:
         while True:
@@ -93,4 +93,5 @@ async def _wait(chat: ChatSettings, wait_s: float) -> None:
                     raise RunError(f"{chat.model} is not served: {error}") from error
             else:
                 return
-            await asyncio.sleep(min(POLL_S, max(0.0, end - time.monotonic())))
+            await asyncio.sleep(min(pause, max(0.0, end - time.monotonic())))
+            pause = min(LAST_POLL_S, 2 * pause)

@@ -65,6 +65,9 @@ def sample_and_score(
     paths = [files.answers / f"{index:05}.json" for index in range(len(blocks))]
     missing = [index for index, path in enumerate(paths) if not path.exists()]
     if missing or not source.exists():
+        if settings.endpoint is not None:
+            chat = settings.endpoint.for_round(number)
+            context.show(f"round {number}: waiting for {chat.model} at {chat.url}")
         sampler = make_sampler(settings, number, policy, revision)
         judge = Judge.load(settings.reward, batch_size=settings.sample_batch_size)
         for index in missing:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import closing
 
 import torch
 
@@ -21,6 +22,7 @@ from trainers.ppo.models import Parts, build
 from trainers.ppo.prompts import prompts_of
 from trainers.ppo.seeds import mixed_seed
 from trainers.ppo.settings import PpoSettings
+from trainers.progress import Advance, progress
 from trainers.runtime.checkpoints import Checkpoints
 from trainers.runtime.saving import save
 
@@ -49,10 +51,8 @@ def run(settings: PpoSettings, context: RunContext) -> Mapping[str, float]:
         done = checkpoints.steps()[-1]
         beta = load_checkpoint(start, parts.policy, parts.value, parts.updater)
     log = RunLog(settings.output, done)
-    try:
-        _loop(settings, context, parts, checkpoints, log, done, beta)
-    finally:
-        log.close()
+    with closing(log), progress("iterations", settings.iterations, done) as advance:
+        _loop(settings, context, parts, checkpoints, log, done, beta, advance)
     figures = {
         **before,
         **_evaluation(parts, settings, "after"),
@@ -74,12 +74,14 @@ def _loop(
     log: RunLog,
     done: int,
     beta: float,
+    advance: Advance,
 ) -> None:
     """All iterations from `done` on, logged and with checkpoints."""
     known: set[str] = set()
     began = time.monotonic()
     for iteration in range(done, settings.iterations):
         figures, beta = iterate(parts, settings, iteration, beta)
+        advance()
         found = alarms([*log.history, figures], settings.alarms)
         log.write(iteration + 1, figures, [alarm.name for alarm in found])
         left = (

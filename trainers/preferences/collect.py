@@ -25,11 +25,11 @@ from trainers.preferences.files import (
 from trainers.preferences.http import Failures, JsonClient, RequestFailedError
 from trainers.preferences.lines import read_rows
 from trainers.preferences.messages import is_empty
-from trainers.preferences.progress import Advance, progress
 from trainers.preferences.prompts import Ask, prompt_key, read_prompts
 from trainers.preferences.records import Candidate, Listwise
 from trainers.preferences.tally import Tally
 from trainers.preferences.work import INTERRUPTED, for_each, together
+from trainers.progress import Advance, progress
 
 
 class Collection:

@@ -30,12 +30,12 @@ from trainers.preferences.labellers.factory import opened
 from trainers.preferences.labellers.hand import HOW_TO, read_sheet, write_sheet
 from trainers.preferences.lines import read_rows
 from trainers.preferences.prepare import input_hashes, read_all
-from trainers.preferences.progress import Advance, progress
 from trainers.preferences.records import Listwise, Pairwise, Preference
 from trainers.preferences.tally import Tally
 from trainers.preferences.usable import DUPLICATE, Fits, usable, within_chars
 from trainers.preferences.verdicts import Verdict, preferences_of, task_key
 from trainers.preferences.work import INTERRUPTED, for_each
+from trainers.progress import Advance, progress
 
 NO_VERDICT = "not labelled"
 GIVE_UP_AFTER = 8

@@ -2,22 +2,13 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any, TextIO
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from torch.utils.tensorboard import SummaryWriter
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from trainers.progress import make_bar
 from trainers.runtime.files import disk_errors
 
 
@@ -90,18 +81,8 @@ class ProgressBar(TrainerCallback):
 
     def __init__(self, stream: TextIO | None = None) -> None:
         """`stream` instead of stderr; what is no terminal is left alone."""
-        stream = stream or sys.stderr
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=Console(file=stream),
-            disable=not stream.isatty(),
-        )
-        self._task = self._progress.add_task("training", total=None, rate="")
+        self._progress = make_bar("updates", stream)
+        self._task = self._progress.add_task("training", total=None)
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -112,9 +93,7 @@ class ProgressBar(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        speed = self._progress.tasks[0].speed
-        rate = "" if speed is None else f"{speed:.2f} updates/s"
-        self._progress.update(self._task, completed=state.global_step, rate=rate)
+        self._progress.update(self._task, completed=state.global_step)
 
     def on_log(
         self,

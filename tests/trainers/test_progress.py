@@ -6,6 +6,7 @@ from typing import Any
 
 from transformers import TrainerState
 
+from trainers.progress import progress
 from trainers.runtime.metrics import ProgressBar
 
 NOTHING: Any = None
@@ -40,3 +41,15 @@ def test_a_terminal_sees_updates_rate_time_and_loss() -> None:
 
 def test_a_file_is_spared_the_bar() -> None:
     assert play(io.StringIO()) == ""
+
+
+def test_records_are_counted_with_their_rate_from_where_a_run_went_on() -> None:
+    stream = Terminal()
+    with progress("prompts", 10, 6, stream) as advance:
+        for _ in range(4):
+            time.sleep(0.02)
+            advance()
+    shown = stream.getvalue()
+    assert "prompts" in shown
+    assert "10/10" in shown
+    assert "prompts/s" in shown
