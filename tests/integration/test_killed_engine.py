@@ -86,8 +86,9 @@ async def test_a_hanging_engine(alone: Gateway, doomed: Generator, fan_out: str)
 
 
 @pytest.mark.parametrize("fan_out", ["separate", "single"])
+@up_to_five_times
 async def test_the_deadline_answers_with_what_has_finished(
-    alone: Gateway, doomed: Generator, fan_out: str
+    alone: Gateway, doomed: Generator, engines: Engines, fan_out: str
 ) -> None:
     """A stop word ends some candidates early; the engine stands still before the others end."""
     drawn = await asyncio.to_thread(doomed.chat, {**LONG, "n": 8})
