@@ -72,8 +72,19 @@ def pairs_of(
             worse[1].answer,
             None if preference.ordinal else gap,
             preference.subset,
+            _by_dimension(better[1], worse[1]),
         )
         yield from _checked(pair, tally, min_margin)
+
+
+def _by_dimension(chosen: Candidate, rejected: Candidate) -> dict[str, int]:
+    """Which of two answers is better in each dimension that both have a score in."""
+    other = rejected.dimensions
+    return {
+        name: (score > other[name]) - (score < other[name])
+        for name, score in chosen.dimensions.items()
+        if name in other
+    }
 
 
 Scored = tuple[float, Candidate]
@@ -110,7 +121,7 @@ def _points(preference: Preference, tally: Tally) -> Iterator[Pointwise]:
         tally.drop(NO_RANKS)
     else:
         for score, candidate in _scored(preference, tally):
-            yield Pointwise(preference.prompt, candidate.answer, score)
+            yield Pointwise(preference.prompt, candidate.answer, score, candidate.dimensions)
 
 
 def _lists(preference: Pairwise | Listwise, tally: Tally) -> Iterator[Listwise]:
@@ -155,6 +166,8 @@ def grouped(preferences: Iterable[Preference], tally: Tally) -> Iterator[Pairwis
         if any(candidate.answer == preference.answer for candidate in candidates):
             tally.drop("the same answer scored again")
         else:
-            candidates.append(Candidate(preference.answer, preference.score))
+            candidates.append(
+                Candidate(preference.answer, preference.score, dimensions=preference.dimensions)
+            )
     for prompt, candidates in groups.values():
         yield Listwise(prompt, tuple(candidates))

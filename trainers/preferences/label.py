@@ -101,7 +101,9 @@ def _blank(preference: Pairwise | Listwise) -> Listwise:
         listed = as_list(preference)
         in_order = sorted(listed.candidates, key=lambda c: json.dumps(c.answer, sort_keys=True))
         preference = replace(listed, candidates=tuple(in_order))
-    candidates = tuple(replace(candidate, score=None) for candidate in preference.candidates)
+    candidates = tuple(
+        replace(candidate, score=None, dimensions={}) for candidate in preference.candidates
+    )
     return replace(preference, candidates=candidates, ordinal=False)
 
 

@@ -75,9 +75,12 @@ class Candidate:
     """Higher is better; only the order counts where the scores came from ranks."""
     source: Mapping[str, Any] = field(default_factory=dict)
     """Where it came from: policy, revision, temperature, seed, finish_reason, as far as known."""
+    dimensions: Mapping[str, float] = field(default_factory=dict)
+    """A score for each dimension, where they are known."""
 
     def as_json(self) -> dict[str, Any]:
-        return {"answer": self.answer} | _known(score=self.score) | dict(self.source)
+        scores = dict(self.dimensions) or None
+        return {"answer": self.answer} | _known(score=self.score, scores=scores) | dict(self.source)
 
 
 @dataclass(frozen=True)

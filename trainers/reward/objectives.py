@@ -104,6 +104,39 @@ class DimensionPairs:
 
 
 @dataclass(frozen=True)
+class DimensionRankings:
+    """`values` of shape (records, answers, dimensions) order the answers in each dimension.
+
+    The mean over the dimensions of what `Listwise` (strict) or `AllPairs` would give.
+    """
+
+    strict: bool
+    center: float = 0.0
+
+    def __call__(self, outputs: Outputs, targets: Mapping[str, Tensor]) -> Loss:
+        labels, values = outputs.labels.unbind(2), targets["values"].unbind(2)
+        each = [self._one(*both, outputs.present) for both in zip(labels, values, strict=True)]
+        losses = torch.stack(each).mean(0)
+        losses = losses + self.center * centring(outputs.rewards, outputs.present)
+        return Loss(losses.mean(), {"accuracy": self._accuracy(outputs, targets["values"])})
+
+    def _one(self, rewards: Tensor, values: Tensor, present: Tensor) -> Tensor:
+        if not self.strict:
+            return all_pairs(rewards, values, present)
+        # Best first; what is missing stays at the end.
+        order = values.masked_fill(~present, -torch.inf).argsort(1, descending=True)
+        return plackett_luce(rewards.gather(1, order), present) / (present.sum(1) - 1)
+
+    @staticmethod
+    def _accuracy(outputs: Outputs, values: Tensor) -> Tensor:
+        """The share of differing pairs of answers, over all dimensions, that are ordered right."""
+        both = outputs.present[:, :, None] & outputs.present[:, None, :]
+        better = (values[:, :, None] > values[:, None, :]) & both[..., None]
+        right = (outputs.labels[:, :, None] > outputs.labels[:, None, :]) & better
+        return right.sum() / better.sum().clamp(min=1)
+
+
+@dataclass(frozen=True)
 class Regression:
     """`scores` of shape (records, dimensions) is what each output should be."""
 

@@ -4,12 +4,13 @@ They are what `bon-train prepare` and `label` write; a line with several dimensi
 from their names, so that a misspelt one is an error that names it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, Literal
 
 from pydantic import model_validator
 
 from trainers.data import Messages, Pair, Record
+from trainers.preferences.readers.fields import printable
 
 
 class Candidate(Record):
@@ -28,12 +29,7 @@ class Ranking(Record):
 
     @model_validator(mode="after")
     def _answers_differ(self) -> "Ranking":
-        if len(self.candidates) < 2:
-            raise ValueError("candidates: at least two answers are needed")
-        for index, one in enumerate(self.candidates):
-            for other in range(index):
-                if one.answer == self.candidates[other].answer:
-                    raise ValueError(f"candidates.{index}: equal to candidates.{other}")
+        _require_different([one.answer for one in self.candidates])
         if len({one.score for one in self.candidates}) == 1:
             raise ValueError("candidates: all scores are equal, so there is nothing to learn")
         return self
@@ -92,10 +88,39 @@ class DimensionScores(Record):
 
     @model_validator(mode="after")
     def _scores_are_complete(self) -> "DimensionScores":
-        _require_known(self.scores, self.dimensions, "scores")
-        for name in self.dimensions:
-            if name not in self.scores:
-                raise ValueError(f"scores.{name}: missing")
+        _require_complete(self.scores, self.dimensions, "scores")
+        return self
+
+
+class ScoresCandidate(Record):
+    """One of a prompt's answers, with a score in each dimension."""
+
+    answer: Messages
+    scores: dict[str, float]
+
+
+class DimensionRanking(Record):
+    """Several answers to one prompt, ordered anew in each dimension; see `dimension_ranking`."""
+
+    dimensions: ClassVar[tuple[str, ...]] = ()
+    strict: ClassVar[bool] = False
+    """Ties are refused, as the Plackett-Luce loss needs it."""
+    prompt: Messages
+    candidates: list[ScoresCandidate]
+
+    @model_validator(mode="after")
+    def _scores_order_the_answers(self) -> "DimensionRanking":
+        _require_different([one.answer for one in self.candidates])
+        for index, one in enumerate(self.candidates):
+            _require_complete(one.scores, self.dimensions, f"candidates.{index}.scores")
+        orders = [[one.scores[name] for one in self.candidates] for name in self.dimensions]
+        if all(len(set(order)) == 1 for order in orders):
+            raise ValueError("candidates: all scores are equal, so there is nothing to learn")
+        for name, order in zip(self.dimensions, orders, strict=True):
+            if self.strict and len(set(order)) < len(order):
+                raise ValueError(
+                    f"candidates: equal scores in {name}; objective all_pairs can learn from ties"
+                )
         return self
 
 
@@ -117,7 +142,36 @@ def dimension_scores(names: Sequence[str]) -> type[DimensionScores]:
     return Named
 
 
+def dimension_ranking(names: Sequence[str], *, strict: bool) -> type[DimensionRanking]:
+    """The lists of a model with these dimensions."""
+    ties_are_refused = strict
+
+    class Named(DimensionRanking):
+        dimensions = tuple(names)
+        strict = ties_are_refused
+
+    return Named
+
+
+def _require_different(answers: Sequence[object]) -> None:
+    if len(answers) < 2:
+        raise ValueError("candidates: at least two answers are needed")
+    for index, one in enumerate(answers):
+        for other in range(index):
+            if one == answers[other]:
+                raise ValueError(f"candidates.{index}: equal to candidates.{other}")
+
+
+def _require_complete(found: Mapping[str, float], known: Sequence[str], field: str) -> None:
+    _require_known(found, known, field)
+    for name in known:
+        if name not in found:
+            raise ValueError(f"{field}.{name}: missing")
+
+
 def _require_known(found: Iterable[str], known: Sequence[str], field: str) -> None:
     for name in found:
         if name not in known:
-            raise ValueError(f"{field}.{name}: no such dimension; there are {', '.join(known)}")
+            raise ValueError(
+                f"{field}.{printable(name)}: no such dimension; there are {', '.join(known)}"
+            )

@@ -18,8 +18,8 @@ class RewardSettings(TrainSettings):
     `{prompt, answer, score}`."""
     dimensions: dict[str, float] | None = None
     """One output for each name, combined by these weights; the lines then hold
-    `preferences: {name: 1, 0 or -1}` beside a pair, or `scores: {name: number}` beside an
-    answer."""
+    `preferences: {name: 1, 0 or -1}` beside a pair, or `scores: {name: number}` beside each
+    answer; lists are learnt in each dimension by its own order."""
     margin_weight: Annotated[float, Field(gt=0)] | None = None
     """The chosen answer must win by this times the pair's margin."""
     center_rewards: Annotated[float, Field(gt=0)] | None = None
@@ -45,9 +45,6 @@ class RewardSettings(TrainSettings):
 
     @model_validator(mode="after")
     def _options_fit_the_objective(self) -> "RewardSettings":
-        ranking = self.objective in ("listwise", "all_pairs")
-        if self.dimensions is not None and ranking:
-            raise ValueError(f"dimensions: not with {self.objective}; it orders by one score")
         if self.margin_weight is not None and (self.objective != "pairwise" or self.dimensions):
             raise ValueError("margin_weight: only for pairs with one score")
         if self.center_rewards is not None and self.objective == "regression":

@@ -8,6 +8,7 @@ from trainers.data import Message, Pair, Record
 from trainers.reward.objectives import (
     AllPairs,
     DimensionPairs,
+    DimensionRankings,
     Listwise,
     Objective,
     Pairwise,
@@ -18,6 +19,7 @@ from trainers.reward.records import (
     ScoredAnswer,
     StrictRanking,
     dimension_pair,
+    dimension_ranking,
     dimension_scores,
 )
 from trainers.reward.settings import RewardSettings
@@ -43,6 +45,11 @@ def task_of(settings: RewardSettings) -> Task:
     """The task that the settings ask for."""
     center = settings.center_rewards or 0.0
     names = list(settings.dimensions or ())
+    if names and settings.objective in ("listwise", "all_pairs"):
+        strict = settings.objective == "listwise"
+        ranking = dimension_ranking(names, strict=strict)
+        objective = DimensionRankings(strict, center)
+        return Task("rankings", ranking, _listed, _score_table(names), objective)
     if settings.objective == "listwise":
         return Task("rankings", StrictRanking, _ranked, _nothing, Listwise(center))
     if settings.objective == "all_pairs":
@@ -65,6 +72,17 @@ def _pair(record: Any) -> Answers:
 
 def _ranked(record: Any) -> Answers:
     return [(f"rank {i}", one.answer) for i, one in enumerate(record.best_first, start=1)]
+
+
+def _listed(record: Any) -> Answers:
+    return [(f"answer {i}", one.answer) for i, one in enumerate(record.candidates, start=1)]
+
+
+def _score_table(names: list[str]) -> Callable[[Any], dict[str, Any]]:
+    """A row for each answer."""
+    return lambda record: {
+        "values": [[one.scores[name] for name in names] for one in record.candidates]
+    }
 
 
 def _one(record: Any) -> Answers:

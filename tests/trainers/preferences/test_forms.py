@@ -157,3 +157,21 @@ def test_a_list_loses_single_answers() -> None:
     assert tally.dropped == {"empty answer": 1, "equal answers": 1, "over the length limit": 1}
     assert usable(Listwise(ASK, preference.candidates[:3]), tally) is None
     assert tally.dropped["fewer than two usable answers"] == 1
+
+
+def test_scores_by_dimension_stay_through_every_form() -> None:
+    def point(text: str, **scores: float) -> Pointwise:
+        return Pointwise([user("q")], [bot(text)], sum(scores.values()) / len(scores), scores)
+
+    points = [point("a", kind=2, short=1), point("b", kind=1, short=1), point("c", kind=0, short=5)]
+    [listed] = in_form(points, "listwise", Tally())
+    assert isinstance(listed, Listwise)
+    assert [dict(one.dimensions) for one in listed.candidates] == [p.dimensions for p in points]
+    assert listed.as_json()["candidates"][0]["scores"] == {"kind": 2, "short": 1}
+    assert list(in_form([listed], "pointwise", Tally())) == points
+    pairs = list(in_form(points, "pairwise", Tally(), pairs="all"))
+    assert [(p.as_json()["margin"], p.as_json()["preferences"]) for p in pairs] == [
+        (0.5, {"kind": 1, "short": 0}),
+        (1.0, {"kind": -1, "short": 1}),
+        (1.5, {"kind": -1, "short": 1}),
+    ]

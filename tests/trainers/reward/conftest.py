@@ -39,6 +39,15 @@ def ranking(scores: Sequence[float]) -> dict[str, Any]:
     return {"prompt": PROMPT, "candidates": candidates}
 
 
+def dimension_list(*scores: Sequence[float]) -> dict[str, Any]:
+    """Answers with their scores in `helpful` and `short`."""
+    candidates = [
+        {"answer": answer(text), "scores": dict(zip(("helpful", "short"), each, strict=False))}
+        for text, each in zip(TEXTS, scores, strict=False)
+    ]
+    return {"prompt": PROMPT, "candidates": candidates}
+
+
 @pytest.fixture(scope="session")
 def files(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`pairs`, `margins`, `rankings`, `dimensions` (pairs) and `scores`, 24 lines each but the
@@ -50,6 +59,10 @@ def files(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder / "rankings.jsonl", [ranking((4.0, 3.0, 2.0, 1.0)[: 2 + i % 3]) for i in range(24)]
     )
     pairs = [json.loads(line) for line in (folder / "pairs.jsonl").read_text().splitlines()]
+    write_records(
+        folder / "dimension-lists.jsonl",
+        [dimension_list(*((4, 1), (3, 2), (2, 3), (1, 4))[: 2 + i % 3]) for i in range(24)],
+    )
     labels = ({"helpful": 1, "short": -1}, {"helpful": 0, "short": 1}, {"helpful": -1})
     write_records(
         folder / "dimensions.jsonl",

@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from tests.trainers.reward.conftest import PROMPT, START, MakeSettings, answer, ranking
+from tests.trainers.reward.conftest import (
+    PROMPT,
+    START,
+    MakeSettings,
+    answer,
+    dimension_list,
+    ranking,
+)
 from trainers.data import write_records
 from trainers.errors import DataError
 from trainers.reward.run import train_reward
@@ -16,6 +23,7 @@ from trainers.reward.settings import RewardSettings
 PAIR = {"prompt": PROMPT, "chosen": answer("Try ball."), "rejected": answer("Ugh.")}
 LISTWISE = {"objective": "listwise"}
 DIMENSIONS = {"dimensions": {"helpful": 1.0, "short": 1.0}}
+ALL = {"objective": "all_pairs"}
 SCORES = {"objective": "regression", **DIMENSIONS}
 TWICE = {"prompt": PROMPT, "candidates": [{"answer": answer("Ugh."), "score": i} for i in (1, 2)]}
 
@@ -37,6 +45,9 @@ TWICE = {"prompt": PROMPT, "candidates": [{"answer": answer("Ugh."), "score": i}
             SCORES,
             "scores.helpful: missing",
         ),
+        (dimension_list((1, 2), (1, 3)), LISTWISE | DIMENSIONS, "candidates: equal scores in help"),
+        (dimension_list((1, 2), (1, 2)), ALL | DIMENSIONS, "candidates: all scores are equal"),
+        (dimension_list((1, 2), (2,)), ALL | DIMENSIONS, "candidates.1.scores.short: missing"),
         (PAIR | {"chosen": [{"role": "user", "content": "x"}]}, {}, "a completion is an assistant"),
     ],
 )
@@ -49,7 +60,7 @@ def test_a_bad_line_is_named(
 ) -> None:
     good: dict[str, Any] = PAIR | {"preferences": {"short": 1}}
     good |= {"answer": answer("Ugh."), "scores": {"helpful": 1, "short": 2}}
-    good |= ranking((2.0, 1.0))
+    good |= dimension_list((2, 1), (1, 2)) if "dimensions" in changes else ranking((2.0, 1.0))
     path = tmp_path / "bad.jsonl"
     write_records(path, [good, second])
     with pytest.raises(DataError) as caught:
@@ -86,7 +97,6 @@ def test_the_margin_changes_the_loss_by_its_weight(settings: MakeSettings) -> No
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"dimensions": {"a": 1.0}, "objective": "listwise"}, "dimensions: not with listwise"),
         ({"dimensions": {"a": 0.0}}, "a weight other than 0"),
         ({"margin_weight": 1.0, "objective": "listwise"}, "margin_weight: only for pairs"),
         ({"center_rewards": 0.1, "objective": "regression"}, "center_rewards: scores already"),

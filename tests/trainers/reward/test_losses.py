@@ -14,7 +14,7 @@ from trainers.reward.losses import (
     signed_preferences,
     squared_error,
 )
-from trainers.reward.objectives import Outputs, Pairwise
+from trainers.reward.objectives import DimensionRankings, Outputs, Pairwise
 
 DOUBLE = torch.float64
 
@@ -135,6 +135,22 @@ def test_a_dimension_without_a_label_has_no_gradient() -> None:
     assert difference.grad is not None
     assert difference.grad[0, 1] == 0
     assert difference.grad[0, 0] < 0 < difference.grad[0, 2]
+
+
+def test_lists_are_ordered_anew_in_each_dimension() -> None:
+    """Each dimension's loss is that of its own list; what is missing has no part in it."""
+    labels = torch.tensor([[[0.7, 0.2], [-1.1, 1.5], [2.0, -0.3], [9.0, 9.0]]], dtype=DOUBLE)
+    values = torch.tensor([[[3.0, 1.0], [1.0, 2.0], [2.0, 3.0], [0.0, 0.0]]], dtype=DOUBLE)
+    present = torch.tensor([[True, True, True, False]])
+    outputs = Outputs(labels, labels.sum(2), present)
+    sorted_lists = (tensor(0.7, 2.0, -1.1)[None], tensor(-0.3, 1.5, 0.2)[None])
+    listwise = [plackett_luce(one, here(one)) / 2 for one in sorted_lists]
+    found = DimensionRankings(strict=True)(outputs, {"values": values})
+    torch.testing.assert_close(found.value, torch.stack(listwise).mean())
+    pairs = [all_pairs(one, tensor(3.0, 2.0, 1.0)[None], here(one)) for one in sorted_lists]
+    found = DimensionRankings(strict=False)(outputs, {"values": values})
+    torch.testing.assert_close(found.value, torch.stack(pairs).mean())
+    assert found.metrics["accuracy"].item() == pytest.approx(3 / 6)
 
 
 def test_squared_error() -> None:

@@ -34,6 +34,8 @@ CONVERSATIONS: Any = [[*PROMPT, *answer(text)] for text in TEXTS]
         ("rankings", {"objective": "listwise"}),
         ("rankings", {"objective": "all_pairs"}),
         ("scores", {"objective": "regression"}),
+        ("dimension-lists", {"objective": "listwise", "dimensions": WEIGHTS}),
+        ("dimension-lists", {"objective": "all_pairs", "dimensions": WEIGHTS}),
     ],
 )
 def test_each_objective_lowers_its_loss(

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from trainers.errors import DataError
 from trainers.preferences.lines import MAX_LINE_BYTES, Row, read_rows
 from trainers.preferences.readers.candidate_log import CandidateLog
-from trainers.preferences.readers.fields import Values
+from trainers.preferences.readers.fields import Values, printable
 from trainers.preferences.readers.hh import HhTranscript
 from trainers.preferences.readers.lists import Candidates, Logged, Ranking, RewardBench2
 from trainers.preferences.readers.options import Reader, ReadOptions
@@ -92,7 +92,7 @@ def read_preferences(
 def _detected(row: Row, values: Values) -> Reader:
     name = detect(values)
     if name is None:
-        keys = ", ".join(sorted(map(str, values))) or "none"
+        keys = ", ".join(sorted(printable(str(key)) for key in values)) or "none"
         raise DataError(
             f"{row.where}: no known format has these keys: {keys}; name one with format: "
             f"{', '.join(FORMATS)}"

@@ -70,15 +70,24 @@ def references(values: Values) -> tuple[str, ...]:
     return tuple(texts)
 
 
-def by_dimension(values: Values, key: str) -> dict[str, float]:
-    """The numbers under `key` by the name of their dimension; empty if there are none."""
+def by_dimension(values: Values, key: str, inside: str = "") -> dict[str, float]:
+    """The numbers under `key` by the name of their dimension; empty if there are none.
+
+    `inside` stands before the key in errors.
+    """
     found = values.get(key)
     if found is None:
         return {}
     if not isinstance(found, dict):
-        raise BadLineError(f"{key}: a number for each dimension is expected")
-    # A name may hold anything, and an error is one line.
-    return {name: number(value, f"{key}.{' '.join(name.split())}") for name, value in found.items()}
+        raise BadLineError(f"{inside}{key}: a number for each dimension is expected")
+    return {
+        name: number(value, f"{inside}{key}.{printable(name)}") for name, value in found.items()
+    }
+
+
+def printable(name: str) -> str:
+    """A name out of a file, which may hold anything, as part of an error of one line."""
+    return "".join(letter if letter.isprintable() else "?" for letter in " ".join(name.split()))
 
 
 def of_equal_length(values: Values, key: str, expected: int, other: str) -> list[Any]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from statistics import fmean
 from typing import Any
 
 from trainers.preferences.messages import answer_messages, chat_messages, prompt_messages
 from trainers.preferences.readers.fields import (
     Values,
+    by_dimension,
     items,
     number,
     of_equal_length,
@@ -21,7 +23,7 @@ from trainers.preferences.readers.options import Reader, ReadOptions
 from trainers.preferences.records import Candidate, Listwise
 from trainers.preferences.tally import BadLineError, Tally
 
-LABEL_KEYS = frozenset({"answer", "score", "rank"})
+LABEL_KEYS = frozenset({"answer", "score", "scores", "rank"})
 
 
 def _candidate(entry: Any, name: str, ranked: bool) -> Candidate:
@@ -36,12 +38,19 @@ def _candidate(entry: Any, name: str, ranked: bool) -> Candidate:
     score = None if value is None else number(value, f"{name}.{key}")
     if ranked and score is not None:
         score = -score  # rank 1 is the best
+    dimensions = by_dimension(entry, "scores", f"{name}.")
+    if dimensions and score is None and not ranked:
+        score = fmean(dimensions.values())
     source = {key: value for key, value in entry.items() if key not in LABEL_KEYS}
-    return Candidate(answer_messages(entry["answer"], f"{name}.answer"), score, source)
+    answer = answer_messages(entry["answer"], f"{name}.answer")
+    return Candidate(answer, score, source, dimensions)
 
 
 class Candidates(Reader):
-    summary = "prompt, candidates of answer, score? (or rank?) and where each came from; reference?"
+    summary = (
+        "prompt, candidates of answer, score? (or rank?), scores? by dimension and where each came "
+        "from; reference?"
+    )
 
     def matches(self, values: Values) -> bool:
         return "prompt" in values and "candidates" in values

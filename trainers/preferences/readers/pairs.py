@@ -11,6 +11,7 @@ from trainers.preferences.readers.fields import (
     by_dimension,
     optional_number,
     optional_text,
+    printable,
     required,
     text,
 )
@@ -66,7 +67,7 @@ def _verdicts(values: Values) -> dict[str, int]:
     verdicts = by_dimension(values, "preferences")
     for name, verdict in verdicts.items():
         if verdict not in (-1, 0, 1):
-            raise BadLineError(f"preferences.{name}: -1, 0 or 1 is expected")
+            raise BadLineError(f"preferences.{printable(name)}: -1, 0 or 1 is expected")
     return {name: int(verdict) for name, verdict in verdicts.items()}
 
 

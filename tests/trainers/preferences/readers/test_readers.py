@@ -404,3 +404,19 @@ def test_what_the_gateway_writes_is_read(tmp_path: Path) -> None:
         "candidate cut at its token limit": 1,
         "candidate of status rejected": 1,
     }
+
+
+def test_lists_may_have_a_score_in_each_dimension(tmp_path: Path) -> None:
+    scores = ({"kind": 3, "short": 1}, {"kind": 1, "short": 2})
+    line = {
+        "prompt": "q",
+        "candidates": [{"answer": f"a{i}", "scores": each} for i, each in enumerate(scores)],
+    }
+    [found], _ = read(write_lines(tmp_path / "d.jsonl", line))
+    assert isinstance(found, Listwise)
+    assert found.scores == (2.0, 1.5)
+    assert [dict(one.dimensions) for one in found.candidates] == list(scores)
+    assert all(not one.source for one in found.candidates)
+    line["candidates"][1]["scores"] = {"kind": "\x1bgood"}  # type: ignore[index]
+    with pytest.raises(DataError, match=r"candidates\.1\.scores\.kind: a number is expected"):
+        read(write_lines(tmp_path / "d.jsonl", line))
