@@ -17,6 +17,7 @@ from tests.trainers.reward.conftest import (
 )
 from trainers.data import write_records
 from trainers.errors import DataError
+from trainers.reward.records import dimension_ranking
 from trainers.reward.run import train_reward
 from trainers.reward.settings import RewardSettings
 
@@ -109,3 +110,11 @@ def test_settings_that_do_not_fit(
     values = settings().model_dump() | changes
     with pytest.raises(ValidationError, match=message):
         RewardSettings.model_validate(values)
+
+
+def test_ties_in_a_dimension_are_for_all_pairs() -> None:
+    line = dimension_list((1, 2), (1, 3))
+    names = ("helpful", "short")
+    assert dimension_ranking(names, strict=False).model_validate(line).candidates
+    with pytest.raises(ValidationError, match="equal scores in helpful"):
+        dimension_ranking(names, strict=True).model_validate(line)
