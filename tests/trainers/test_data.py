@@ -1,11 +1,24 @@
 from __future__ import annotations
 
+import gzip
 import hashlib
+import json
 from pathlib import Path
 
+import pyarrow
 import pytest
+from pyarrow import parquet
 
-from trainers.data import Conversation, Pair, Prompt, Record, data_hash, read_records, write_records
+from trainers.data import (
+    Conversation,
+    Pair,
+    Prompt,
+    Record,
+    data_hash,
+    read_placed,
+    read_records,
+    write_records,
+)
 from trainers.errors import DataError
 
 USER = '{"role": "user", "content": "hi"}'
@@ -61,6 +74,18 @@ def test_empty_missing_and_binary_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "b.jsonl").write_bytes(b"\xff\xfe")
     with pytest.raises(DataError, match=r"b\.jsonl:1: not UTF-8"):
         read_records(Prompt, tmp_path / "b.jsonl")
+
+
+def test_zipped_and_columnar_files_are_read_as_well(tmp_path: Path) -> None:
+    line = json.loads(GOOD)
+    with gzip.open(tmp_path / "d.jsonl.gz", "wt") as out:
+        out.write(f"{GOOD}\n{{}}\n")
+    with pytest.raises(DataError, match=r"d\.jsonl\.gz:2: messages: Field required"):
+        read_records(Conversation, tmp_path / "d.jsonl.gz")
+    parquet.write_table(pyarrow.Table.from_pylist([line, line]), tmp_path / "d.parquet")
+    [(where, record), _] = read_placed(Conversation, tmp_path / "d.parquet")
+    assert where == f"{tmp_path / 'd.parquet'}:1"
+    assert record.messages == line["messages"]
 
 
 def test_what_is_written_is_read_and_hashed(tmp_path: Path) -> None:

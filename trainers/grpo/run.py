@@ -63,7 +63,7 @@ def keep_short(settings: GrpoSettings, tokenizer: PreTrainedTokenizerBase) -> Pr
 
 def show_example(tokenizer: PreTrainedTokenizerBase, judge: Judge, prompt: list[Message]) -> str:
     """The prompt as the policy reads it, and what the reward model thinks of saying nothing."""
-    nothing = judge.score([[*prompt, Message(role="assistant", content="")]])[0]
+    nothing = judge.score_answers([prompt], [""])[0]
     return (
         f"prompt: {tokenizer.decode(prompt_ids(tokenizer, prompt))}\n"
         f"reward of an empty answer: {nothing:.3f}"
@@ -138,10 +138,5 @@ def _measured(
         max_new_tokens=settings.max_new_tokens,
         batch_size=settings.score_batch_size,
     )
-    rewards = judge.score(
-        [
-            [*prompt, Message(role="assistant", content=text)]
-            for prompt, text in zip(prompts, drawn.texts, strict=True)
-        ]
-    )
+    rewards = judge.score_answers(prompts, drawn.texts)
     return {**divergence.table(), "reward on held-out prompts": sum(rewards) / len(rewards)}

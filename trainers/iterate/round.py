@@ -89,12 +89,8 @@ def _scored_block(
     prompts: Sequence[list[Message]],
     answers: Sequence[Sequence[Answer]],
 ) -> list[dict[str, Any]]:
-    conversations = [
-        [*prompt, Message(role="assistant", content=answer.text)]
-        for prompt, row in zip(prompts, answers, strict=True)
-        for answer in row
-    ]
-    rewards = iter(judge.score(conversations))
+    asked = [prompt for prompt, row in zip(prompts, answers, strict=True) for _ in row]
+    rewards = iter(judge.score_answers(asked, [answer.text for row in answers for answer in row]))
     return [
         {
             "prompt": prompt,

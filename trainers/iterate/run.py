@@ -109,11 +109,7 @@ def _measured(settings: IterateSettings, files: RoundFolder) -> dict[str, float]
         max_new_tokens=settings.max_new_tokens,
         batch_size=settings.sample_batch_size,
     )
-    conversations = [
-        [*prompt, Message(role="assistant", content=text)]
-        for prompt, text in zip(prompts, drawn.texts, strict=True)
-    ]
-    rewards = _judge(settings).score(conversations)
+    rewards = _judge(settings).score_answers(prompts, drawn.texts)
     return {**divergence.table(), "reward": sum(rewards) / len(rewards)}
 
 
@@ -128,8 +124,8 @@ def _dry_run(
     [prompt] = choose_prompts(settings, 0, prompts)[:1]
     sampler = make_sampler(settings, 0, settings.model, settings.model_revision)
     [answers] = sampler.sample([prompt], settings.seed)
-    turns = [[*prompt, Message(role="assistant", content=a.text)] for a in answers]
-    rewards = _judge(settings).score(turns)
+    texts = [answer.text for answer in answers]
+    rewards = _judge(settings).score_answers([prompt] * len(texts), texts)
     context.show(f"prompt: {prompt[-1]['content']}")
     for answer, reward in sorted(zip(answers, rewards, strict=True), key=lambda pair: -pair[1]):
         context.show(f"{reward:8.3f}  {answer.text}{'' if answer.ended else '  (cut)'}")

@@ -26,9 +26,4 @@ class Scorer:
 
     def score(self, prompts: Sequence[list[Message]], answers: Sequence[str]) -> list[float]:
         """The raw reward of each answer to its prompt, in order; an ensemble's standardised."""
-        return self._judge.score(
-            [
-                [*prompt, Message(role="assistant", content=answer)]
-                for prompt, answer in zip(prompts, answers, strict=True)
-            ]
-        )
+        return self._judge.score_answers(prompts, answers)

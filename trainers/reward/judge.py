@@ -82,6 +82,15 @@ class Judge:
             for index, one in enumerate(placed):
                 self._render(scorer, one, index, set())
 
+    def score_answers(
+        self, prompts: Sequence[list[Message]], answers: Sequence[str]
+    ) -> list[float]:
+        """The reward of each answer to its prompt, as `score`."""
+        both = zip(prompts, answers, strict=True)
+        return self.score(
+            [[*prompt, Message(role="assistant", content=text)] for prompt, text in both]
+        )
+
     def score(self, conversations: Sequence[list[Message]]) -> list[float]:
         """As `rewards`, for answers that were just drawn."""
         return self.rewards([("a drawn answer", turns) for turns in conversations])
