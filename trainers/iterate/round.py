@@ -10,13 +10,14 @@ from trainers.data import Message
 from trainers.dpo.run import train_dpo
 from trainers.dpo.settings import DpoSettings
 from trainers.iterate.endpoint import EndpointSampler
-from trainers.iterate.files import RoundFolder, read_json, write_json, write_lines
+from trainers.iterate.files import RoundFolder
 from trainers.iterate.labelling import Labelled, always, drawn_labels, label
 from trainers.iterate.samplers import Answer, InProcessSampler, Sampler
 from trainers.iterate.settings import IterateSettings
 from trainers.ppo.seeds import mixed_seed
 from trainers.reward.judge import Judge
 from trainers.runtime.arguments import CHECKPOINTS
+from trainers.runtime.files import read_json, write_json, write_lines
 
 BLOCK = 256
 """Prompts whose answers are kept together: what a killed run draws again at most."""

@@ -5,8 +5,8 @@ from typing import Any
 from trainers.commands import RunContext
 from trainers.data import Message, Prompt, data_hash, read_records
 from trainers.dpo.divergence import measure, read_prompts
-from trainers.errors import DataError, RunError, SettingsError
-from trainers.iterate.files import RoundFolder, read_json, round_folder, write_json
+from trainers.errors import DataError, RunError
+from trainers.iterate.files import RoundFolder, round_folder
 from trainers.iterate.record import round_record
 from trainers.iterate.round import (
     choose_prompts,
@@ -17,6 +17,8 @@ from trainers.iterate.round import (
 )
 from trainers.iterate.settings import IterateSettings
 from trainers.reward.judge import Judge
+from trainers.runtime.checkpoints import require_equal
+from trainers.runtime.files import read_json, write_json
 from trainers.runtime.models import load_tokenizer
 
 FREE = {"output", "rounds", "prompts", "endpoint"}
@@ -56,13 +58,7 @@ def begin(settings: IterateSettings, context: RunContext) -> None:
     if path.exists():
         if not context.resume:
             raise RunError(f"{path}: left by an earlier run; --resume goes on from it")
-        before = read_json(path)
-        for key in sorted(before.keys() | now.keys()):
-            if before.get(key) != now.get(key):
-                raise SettingsError(
-                    f"{key}: {now.get(key)} cannot resume {settings.output}, "
-                    f"which was begun with {before.get(key)}"
-                )
+        require_equal(read_json(path), now, settings.output)
     write_json(path, now)
 
 

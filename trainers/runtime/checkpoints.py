@@ -6,6 +6,7 @@ a name can be resumed from, and a killed run leaves nothing that looks like one.
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -81,9 +82,13 @@ def _require_equal(checkpoint: Path, settings: dict[str, Any]) -> None:
         before = json.loads((checkpoint / SETTINGS).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RunError(f"{checkpoint}: not a checkpoint of bon-train: no {SETTINGS}") from error
-    for key in sorted(before.keys() | settings.keys()):
-        if before.get(key) != settings.get(key):
+    require_equal(before, settings, checkpoint)
+
+
+def require_equal(before: Mapping[str, Any], now: Mapping[str, Any], what: Path) -> None:
+    """Raise SettingsError, naming the first key that differs, if `what` cannot be gone on with."""
+    for key in sorted(before.keys() | now.keys()):
+        if before.get(key) != now.get(key):
             raise SettingsError(
-                f"{key}: {settings.get(key)} cannot resume {checkpoint}, "
-                f"which was made with {before.get(key)}"
+                f"{key}: {now.get(key)} cannot resume {what}, which was made with {before.get(key)}"
             )

@@ -1,13 +1,16 @@
 """Files that are there whole or not at all, whatever ends the process that writes them."""
 
+import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 
+from trainers.data import write_records
 from trainers.errors import RunError
 
 PARTIAL = ".partial-"
@@ -55,6 +58,24 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 def write_text(path: Path, text: str) -> None:
     """As `write_whole`."""
     write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Write `values` indented, as `write_whole`."""
+    write_text(path, json.dumps(values, indent=2) + "\n")
+
+
+def write_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
+    """Write JSONL, as `write_whole`."""
+    write_whole(path, lambda partial: write_records(partial, records))
+
+
+def read_json(path: Path) -> Any:
+    """The content of a file that `write_json` wrote; RunError for another."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: not a file of bon-train") from error
 
 
 def publish(partial: Path, final: Path) -> None:

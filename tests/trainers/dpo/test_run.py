@@ -24,7 +24,7 @@ from trainers.data import data_hash, write_records
 from trainers.dpo.data import read_pairs
 from trainers.dpo.reference import load_frozen, reference_logps
 from trainers.dpo.run import NEGATIVE_REWARD_NOTE, run, train_dpo
-from trainers.errors import RunError
+from trainers.errors import RunError, SettingsError
 from trainers.runtime.models import load_tokenizer
 
 GOLDEN_LOSSES = (0.693147, 0.672559, 0.753603, 0.581164, 0.624089, 0.53725, 0.524732, 0.558867)
@@ -132,6 +132,18 @@ def test_sft_first_is_where_dpo_starts_and_its_reference(settings: MakeSettings)
     pair = json.loads(one.train.read_text().splitlines()[0])
     assert preferred[0] == {"messages": pair["prompt"] + pair["chosen"]}
     assert "loss" in logs(tuned)[0]
+
+
+def test_sft_first_is_done_once_and_only_with_the_same_settings(settings: MakeSettings) -> None:
+    first = {"epochs": 1, "learning_rate": 1e-3}
+    one = settings(max_steps=2, sft_first=first)
+    train_dpo(one, START)
+    before = (one.output / "sft-first" / "model.safetensors").stat().st_mtime_ns
+    train_dpo(one, RESUME)
+    assert (one.output / "sft-first" / "model.safetensors").stat().st_mtime_ns == before
+    other = settings(max_steps=2, sft_first=first | {"learning_rate": 2e-3})
+    with pytest.raises(SettingsError, match=r"learning_rate: 0\.002 cannot resume .*sft-first"):
+        train_dpo(other, RESUME)
 
 
 def test_what_is_written_and_measured(settings: MakeSettings, tmp_path: Path) -> None:

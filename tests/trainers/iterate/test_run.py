@@ -105,9 +105,9 @@ def test_an_output_in_use_and_other_settings_are_refused(settings: MakeSettings)
     before = weights(policy(one, 0))
     with pytest.raises(RunError, match=r"settings\.json: left by an earlier run; --resume"):
         run(one, START)
-    with pytest.raises(SettingsError, match=r"samples: 4 cannot resume .*was begun with 3"):
+    with pytest.raises(SettingsError, match=r"samples: 4 cannot resume .*was made with 3"):
         run(settings(rounds=1, samples=4), RESUME)
-    with pytest.raises(SettingsError, match=r"reward: .* cannot resume .*was begun with "):
+    with pytest.raises(SettingsError, match=r"reward: .* cannot resume .*was made with "):
         run(settings(rounds=1, reward=policy(one, 0)), RESUME)
     assert all((weights(policy(one, 0))[name] == value).all() for name, value in before.items())
 
