@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from bon_gateway.demo_models import policy_path, reward_path
-from tests.trainers.runtime.helpers import RESUME, START, assert_equal_weights, logs, weights
+from tests.trainers.runtime.helpers import (
+    RESUME,
+    START,
+    assert_equal_weights,
+    largest_difference,
+    logs,
+    weights,
+)
 from trainers.commands import RunContext
 from trainers.data import Message
 from trainers.errors import DataError, RunError, SettingsError
@@ -182,3 +189,14 @@ def test_weights_change(settings: MakeSettings) -> None:
     before = weights(policy_path())
     after = weights(one.output)
     assert any((after[name] != before[name]).any() for name in after)
+
+
+def test_passes_of_an_update_add_up_to_it(settings: MakeSettings) -> None:
+    """Answers differ in length, so a mean of the passes' means would not do."""
+    whole, parts = settings("whole", max_steps=2), settings("parts", max_steps=2, accumulate=4)
+    for one in (whole, parts):
+        run(one, START)
+    for mine, other in zip(logs(whole.output), logs(parts.output), strict=True):
+        assert other["reward"] == pytest.approx(mine["reward"], abs=1e-4)
+        assert other["grad_norm"] == pytest.approx(mine["grad_norm"], rel=1e-3)
+    assert largest_difference(whole.output, parts.output) < 1e-4
