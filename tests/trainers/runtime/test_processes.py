@@ -23,7 +23,7 @@ from trainers.settings import SftSettings, TrainSettings
 from trainers.sft import train_sft
 
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-SHORT = {"batch_size": 4, "learning_rate": 1e-3, "log_every": 1, "accumulate": 2}
+SHORT = {"batch_size": 4, "learning_rate": 2e-4, "log_every": 1, "accumulate": 2}
 
 Make = Callable[..., Any]
 
@@ -51,7 +51,8 @@ def assert_same_course(one: Path, two: Path) -> None:
     for mine, theirs in zip(logs(one), logs(two), strict=True):
         assert theirs["loss"] == pytest.approx(mine["loss"], rel=1e-4)
         assert theirs["grad_norm"] == pytest.approx(mine["grad_norm"], rel=1e-3)
-    assert largest_difference(one, two) < 1e-4
+    # Adam takes a gradient of rounding errors for one of full size; a whole step is 2e-4.
+    assert largest_difference(one, two) < 5e-5
 
 
 @pytest.mark.timeout(240)
