@@ -15,7 +15,7 @@ export BON_VLLM_PYTHON := $(CURDIR)/.venv-vllm/bin/python
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test lint format types imports unit env-serve env-test env-vllm \
-	demo-models demo-train demo-study bench-smoke lock wheel clean
+	demo-models demo-train demo-study demo-compare bench-smoke lock wheel clean
 
 help:  ## Print the targets.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
@@ -52,6 +52,9 @@ demo-train: env-test  ## SFT, reward model, DPO and PPO in the demo world, with 
 
 demo-study: env-test  ## The same over three seeds, and over-optimisation on purpose (40 minutes).
 	$(BIN)/bon-train demo-study --config trainers/configs/demo-study.yaml $(ARGS)
+
+demo-compare: env-test  ## Compare the demo models with themselves at N = 1, 2, 4, 8; the page is runs/demo-compare/report.html.
+	$(BIN)/bon-gateway compare --embedded --output runs/demo-compare --restart $(ARGS)
 
 bench-smoke: env-test env-vllm  ## Run every benchmark that knows --smoke in that short form.
 	@set -e; for benchmark in $$(grep -l -e '"--smoke"' benchmarks/*.py); do \

@@ -1,4 +1,4 @@
-"""The command line: ``serve``, ``hash-key``, ``demo-models``.
+"""The command line: ``serve``, ``compare``, ``hash-key``, ``demo-models``.
 
 What is wrong with the settings is said in one line on stderr, with exit code 2.
 """
@@ -18,6 +18,8 @@ import yaml
 import bon_gateway
 from bon_gateway import demo_models, embedded
 from bon_gateway.auth import KEY_NAME, digest, load_keyring
+from bon_gateway.compare.cli import add_parser as add_compare
+from bon_gateway.compare.cli import compare
 from bon_gateway.recording.files import prepare_folder
 from bon_gateway.settings import Settings
 from bon_gateway.settings_errors import SettingsError, redact
@@ -42,7 +44,12 @@ FLAGS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
     arguments = _parser().parse_args(argv)
-    commands = {"serve": _serve, "hash-key": _hash_key, "demo-models": _demo_models}
+    commands = {
+        "serve": _serve,
+        "compare": compare,
+        "hash-key": _hash_key,
+        "demo-models": _demo_models,
+    }
     try:
         return commands[arguments.command](arguments)
     except SettingsError as error:
@@ -78,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--print-config", action="store_true", help="show the resulting settings as YAML and exit"
     )
+    add_compare(commands)
     hash_key = commands.add_parser(
         "hash-key",
         help="make an API key",

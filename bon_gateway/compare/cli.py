@@ -1,0 +1,169 @@
+"""``bon-gateway compare`` and ``bon-gateway compare diff``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from bon_gateway.compare.settings import CompareSettings
+from bon_gateway.settings_errors import SettingsError
+
+REGRESSION = 1
+INTERRUPTED = 130
+CHANGEABLE: dict[str, bool | dict[str, bool]] = {
+    **dict.fromkeys(
+        (
+            "output", "quality", "prices", "training", "requests_per_day", "resamples",
+            "confidence", "target",
+        ),
+        True,
+    ),
+    "load": dict.fromkeys(("stop_after_s", "timeout_s", "concurrency", "duration_s"), True),
+}  # fmt: skip
+"""What decides no request: it may differ when a run is gone on with."""
+
+
+def add_parser(commands: Any) -> None:
+    """``commands`` are the subparsers of ``bon-gateway``."""
+    parser = commands.add_parser(
+        "compare",
+        help="what N costs, and when a tuned policy pays",
+        description="Ask several served models or N values the same prompts; report quality,"
+        " latency, cost and when a tuned policy pays back. `compare diff OLD NEW` compares two"
+        " runs and exits with 1 if something became worse.",
+    )
+    parser.add_argument(
+        "action", nargs="?", choices=["run", "diff"], default="run", help="run is the default"
+    )
+    parser.add_argument("runs", nargs="*", type=Path, help="diff: folders or results.json files")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings file (YAML)")
+    parser.add_argument(
+        "--embedded", action="store_true", help="start the gateway on the demo models and ask it"
+    )
+    parser.add_argument(
+        "--tuned",
+        action="append",
+        default=[],
+        metavar="NAME=FOLDER",
+        help="--embedded: also serve this tuned policy, as served model NAME",
+    )
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="where everything goes")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="settings",
+        help="any setting by its dotted key, such as load.concurrency=8",
+    )
+    parser.add_argument("--restart", action="store_true", help="remove earlier records first")
+    parser.add_argument(
+        "--tolerance", type=float, default=0.05, help="diff: share that may be lost (0.05)"
+    )
+
+
+def compare(arguments: argparse.Namespace) -> int:
+    """Raises SettingsError."""
+    if arguments.action == "diff":
+        return _diff(arguments)
+    if arguments.runs:
+        raise SettingsError("compare", str(arguments.runs[0]), "only diff takes folders")
+    return _run(arguments)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from bon_gateway.compare import embedded
+    from bon_gateway.compare.records import claim
+    from bon_gateway.compare.settings_file import read_prompts
+
+    tuned = embedded.parse_tuned(arguments.tuned)
+    if tuned and not arguments.embedded:
+        raise SettingsError("--tuned", "", "goes with --embedded")
+    settings = _settings(arguments)
+    prompts = read_prompts(settings.prompts, settings.seed)
+    asked = settings.model_dump(mode="json", exclude=CHANGEABLE)
+    plan = {"settings": asked, "prompts": prompts}
+    claim(settings.output, plan, restart=arguments.restart)
+    with ExitStack() as closing:
+        url = None
+        if arguments.embedded:
+            print("starting the gateway on the demo models", file=sys.stderr)
+            url = closing.enter_context(embedded.running(tuned))
+        return asyncio.run(_measure_and_report(settings, prompts, url))
+
+
+def _settings(arguments: argparse.Namespace) -> CompareSettings:
+    from bon_gateway.compare import embedded
+    from bon_gateway.compare.settings_file import load_settings, override, validate
+    from bon_gateway.settings_loader import parse_value
+
+    overrides: list[tuple[str, object]] = []
+    for pair in arguments.settings:
+        key, equals, text = pair.partition("=")
+        if not (key and equals):
+            raise SettingsError("--set", key or pair, "expected KEY=VALUE")
+        overrides.append((key, parse_value("--set", key, text)))
+    if arguments.output is not None:
+        overrides.append(("output", str(arguments.output)))
+    if arguments.config is not None:
+        return load_settings(arguments.config, overrides)
+    if not arguments.embedded:
+        raise SettingsError("compare", "--config", "is required without --embedded")
+    tree = embedded.compare_tree(embedded.parse_tuned(arguments.tuned))
+    override(tree, overrides)
+    return validate(tree, "--embedded")
+
+
+async def _measure_and_report(
+    settings: CompareSettings, prompts: list[Any], url: str | None
+) -> int:
+    from bon_gateway.compare.analysis import analyse
+    from bon_gateway.compare.progress import Progress
+    from bon_gateway.compare.report.tables import as_text, overview
+    from bon_gateway.compare.report.write import can_draw, write_report
+    from bon_gateway.compare.run import Run
+
+    stop = asyncio.Event()
+    interrupted = asyncio.Event()
+
+    def interrupt() -> None:
+        interrupted.set()
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, interrupt)
+    if settings.load.stop_after_s is not None:
+        loop.call_later(settings.load.stop_after_s, stop.set)
+    progress = Progress(sys.stderr)
+    measured = await Run(settings, prompts, stop, embedded_url=url, progress=progress).measure()
+    progress.end()
+    results = analyse(settings, measured, len(prompts))
+    written = write_report(results, settings.output)
+    print(as_text(overview(results)))
+    for sentence in (*results.warnings, "", *results.verdict):
+        print(sentence)
+    if not can_draw():
+        print("no pictures: pip install 'bon-gateway[compare]'", file=sys.stderr)
+    print(f"\n{written[0]}")
+    return INTERRUPTED if interrupted.is_set() else 0
+
+
+def _diff(arguments: argparse.Namespace) -> int:
+    from bon_gateway.compare.diff import changes, read_results
+    from bon_gateway.compare.report.tables import Table, as_text
+
+    if len(arguments.runs) != 2:
+        raise SettingsError("compare diff", "", "expected OLD and NEW")
+    old, new = (read_results(path) for path in arguments.runs)
+    found = changes(old, new, arguments.tolerance)
+    rows = [(c.arm, c.what, c.old, c.new, "WORSE" if c.worse else "") for c in found]
+    print(as_text(Table("", "", ("arm", "figure", "old", "new", ""), tuple(rows))))
+    worse = sum(change.worse for change in found)
+    print(f"\n{worse} of {len(found)} figures became worse" if worse else "\nnothing became worse")
+    return REGRESSION if worse else 0

@@ -1,0 +1,42 @@
+"""A progress line where somebody is watching: how far, how fast, how long still."""
+
+from __future__ import annotations
+
+import time
+from typing import TextIO
+
+EVERY_S = 0.2
+
+
+class Progress:
+    """Draws on a terminal; on anything else, and on None, it is silent."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream if stream is not None and stream.isatty() else None
+        self._what, self._total, self._done = "", 0, 0
+        self._began = self._drawn = 0.0
+
+    def begin(self, what: str, total: int) -> None:
+        self.end()
+        self._what, self._total, self._done = what, total, 0
+        self._began, self._drawn = time.monotonic(), 0.0
+
+    def step(self) -> None:
+        self._done += 1
+        now = time.monotonic()
+        if self._stream is None or (now - self._drawn < EVERY_S and self._done < self._total):
+            return
+        self._drawn = now
+        rate = self._done / max(now - self._began, 1e-6)
+        left = (self._total - self._done) / rate
+        filled = round(24 * self._done / max(self._total, 1))
+        bar = "#" * filled + "." * (24 - filled)
+        pace = f"{self._done}/{self._total} {rate:.1f}/s, {left:.0f} s left"
+        self._stream.write(f"\r{self._what} [{bar}] {pace}\x1b[K")
+        self._stream.flush()
+
+    def end(self) -> None:
+        if self._stream is not None and self._done:
+            self._stream.write("\n")
+            self._stream.flush()
+        self._done = 0

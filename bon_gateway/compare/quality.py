@@ -1,0 +1,70 @@
+"""How many samples of the base policy equal a tuned policy: the matched N. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from bon_gateway.compare.statistics import Interval, Resamples, best_of_n
+
+Curve = Mapping[int, Sequence[float]]
+"""For each N the quality at each prompt."""
+
+NEVER_WINS = -1e12
+"""Below every reward: a candidate that did not finish wins only where no other did."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """Candidates of one prompt."""
+
+    proxy: Sequence[float]
+    """By what the gateway chooses."""
+    quality: Sequence[float]
+    """By what is held out."""
+
+
+def estimated_curve(prompts: Sequence[Sequence[Sampled]], largest: int) -> Curve:
+    """Best-of-n at every n up to ``largest``, by the unbiased estimator on each request's own
+    candidates; the mean over the requests of a prompt. Every request has ``largest`` or more."""
+    return {
+        n: [fmean(best_of_n(s.proxy, s.quality, n) for s in samples) for samples in prompts]
+        for n in range(1, largest + 1)
+    }
+
+
+def matched_n(curve: Curve, tuned: Sequence[float], resamples: Resamples) -> Interval:
+    """The smallest N of the curve whose mean quality is not below the tuned policy's; infinite
+    if none is. The interval resamples prompts, the same for both."""
+    sizes = sorted(curve)
+
+    def smallest(means: Sequence[float]) -> float:
+        *bon, wanted = means
+        return next((float(n) for n, m in zip(sizes, bon, strict=True) if m >= wanted), math.inf)
+
+    columns = [*(curve[n] for n in sizes), tuned]
+    value = smallest([fmean(column) for column in columns])
+    return resamples.interval(value, resamples.of_means(smallest, columns))
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An arm on the plane of cost and quality."""
+
+    name: str
+    cost: float
+    quality: float
+
+
+def pareto(places: Sequence[Place]) -> list[str]:
+    """The arms that no other beats in one of cost and quality without losing in the other,
+    cheapest first."""
+    front = []
+    best = -math.inf
+    for place in sorted(places, key=lambda p: (p.cost, -p.quality)):
+        if place.quality > best:
+            front.append(place.name)
+            best = place.quality
+    return front

@@ -1,0 +1,1 @@
+"""How a comparison is shown: JSON, CSV, pictures, one HTML page, a table on the terminal."""

@@ -1,0 +1,225 @@
+"""The settings of a comparison: one frozen, closed tree. It builds nothing and does no I/O."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+
+from bon_gateway.settings import Section, Url
+
+SELECTION = "selection"
+"""The scorer that asks nobody: the reward that the gateway itself chose the winner by."""
+
+
+class BonOverride(Section):
+    """What the request's own ``bon`` object asks for."""
+
+    n: PositiveInt | None = None
+    strategy: Literal["best_of_n", "first_k", "single"] | None = None
+    spare: PositiveInt | None = None
+    deadline_ms: PositiveInt | None = None
+    min_candidates: PositiveInt | None = None
+
+
+class PriceSettings(Section):
+    """What the tokens of one model cost: per million, or by the hour and the throughput."""
+
+    input_per_million: NonNegativeFloat | None = None
+    """Money for a million tokens read: a policy's prompt, all that a reward model reads."""
+    output_per_million: NonNegativeFloat | None = None
+    """Money for a million generated tokens."""
+    hour: NonNegativeFloat | None = None
+    """Money for one hour of the machine, at full use of the following throughputs."""
+    input_tokens_per_s: PositiveFloat | None = None
+    output_tokens_per_s: PositiveFloat | None = None
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        by_token = self.input_per_million is not None or self.output_per_million is not None
+        if by_token and self.hour is not None:
+            raise ValueError("give prices per million tokens or by the hour, not both")
+        if not by_token and self.hour is None:
+            raise ValueError("needs input_per_million and output_per_million, or hour")
+        if self.hour is not None and self.input_tokens_per_s is None:
+            raise ValueError("hour needs input_tokens_per_s")
+        return self
+
+
+class PricesSettings(Section):
+    currency: str = "USD"
+    policy: PriceSettings | None = None
+    """None: costs are in tokens only, and there is no break-even."""
+    reward: PriceSettings | None = None
+    """None: reading by the reward model costs nothing."""
+
+
+class TrainingSettings(Section):
+    """What it takes to make a tuned policy once. All that is given is added up."""
+
+    money: NonNegativeFloat = 0.0
+    """Typed in, in the currency of the prices."""
+    hours: NonNegativeFloat = 0.0
+    """Machine hours, typed in."""
+    records: tuple[Path, ...] = ()
+    """Output folders of ``bon-train``: the seconds in their ``metrics.jsonl`` are added."""
+    figures: Path | None = None
+    """``figures.json`` of ``bon-train demo-train``, which has the seconds of each step."""
+    steps: tuple[str, ...] = ()
+    """The steps of ``figures`` to add, such as ``pairs`` and ``dpo``."""
+    hour: NonNegativeFloat | None = None
+    """Money for one machine hour of training."""
+    pairs: Annotated[int, Field(ge=0)] = 0
+    """Preference pairs that had to be labelled."""
+    money_per_pair: NonNegativeFloat = 0.0
+    retrains_per_month: NonNegativeFloat = 0.0
+    """How often it is made anew; 0 pays once."""
+
+    @model_validator(mode="after")
+    def _hours_have_a_price(self) -> Self:
+        if (self.hours or self.records or self.figures) and self.hour is None:
+            raise ValueError("machine hours need their price: hour")
+        if bool(self.figures) != bool(self.steps):
+            raise ValueError("figures and steps go together")
+        return self
+
+
+class ArmSettings(Section):
+    url: Url | None = None
+    """Base address, with or without ``/v1``; none with ``--embedded``."""
+    model: str
+    bon: BonOverride | None = None
+    """None sends no ``bon`` object, as any OpenAI endpoint wants it."""
+    sampling: dict[str, Any] = Field(default_factory=dict)
+    """Over the common ``sampling``."""
+    api_key_env: str | None = None
+    training: str | None = None
+    """A name in ``training``: this arm is a tuned policy. Arms without are the base policy."""
+    policy_price: PriceSettings | None = None
+    """In place of ``prices.policy``."""
+    reward_price: PriceSettings | None = None
+
+
+class PromptsSettings(Section):
+    file: Path
+    """JSON lines: ``{"prompt": text or messages}`` or ``{"messages": [...]}``."""
+    limit: PositiveInt | None = None
+    """Only so many, drawn by the seed."""
+
+
+class LoadSettings(Section):
+    mode: Literal["closed", "open"] = "closed"
+    concurrency: PositiveInt = 4
+    """closed: requests in flight."""
+    rates: tuple[PositiveFloat, ...] = ()
+    """open: requests a second over all arms, one phase each."""
+    repeats: PositiveInt = 1
+    """Times that each arm is asked each prompt, in each phase."""
+    duration_s: PositiveFloat | None = None
+    """A phase starts no request later than this; None ends when all are asked."""
+    warm_up: Annotated[int, Field(ge=0)] = 2
+    """Requests to each arm before the measurement, recorded but counted nowhere."""
+    timeout_s: PositiveFloat = 120.0
+    stream: bool = False
+    """Ask for a stream, which gives the time to the first token."""
+    stop_after_s: PositiveFloat | None = None
+    """End as if interrupted once so long has been measured."""
+
+    @model_validator(mode="after")
+    def _open_has_rates(self) -> Self:
+        if self.mode == "open" and not self.rates:
+            raise ValueError("mode open needs rates")
+        return self
+
+
+class TargetSettings(Section):
+    """The highest rate of requests that still meets a latency."""
+
+    latency_ms: PositiveFloat
+    quantile: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    requests: PositiveInt = 40
+    """At each rate that is tried."""
+    start_rate: PositiveFloat = 1.0
+    """Requests a second, doubled while the target is met, then halved in."""
+    refinements: Annotated[int, Field(ge=0)] = 3
+    max_rate: PositiveFloat = 1000.0
+
+
+class HookSettings(Section):
+    function: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
+    """``package.module:function``, called with messages and the answer's text."""
+    field: str | None = None
+    """The attribute of what it returns that is the score; None where it returns a number."""
+
+
+class ScorerSettings(Section):
+    """Exactly one of ``url`` and ``hook``."""
+
+    url: Url | None = None
+    """A reward server."""
+    model: str | None = None
+    api_key_env: str | None = None
+    hook: HookSettings | None = None
+    timeout_s: PositiveFloat = 60.0
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.url is None) == (self.hook is None):
+            raise ValueError("needs exactly one of url and hook")
+        return self
+
+
+class JudgeSettings(Section):
+    """A chat model that compares answers with those of one arm, asked in both orders."""
+
+    url: Url
+    model: str
+    api_key_env: str | None = None
+    timeout_s: PositiveFloat = 120.0
+
+
+class QualitySettings(Section):
+    scorers: dict[str, ScorerSettings] = Field(default_factory=dict)
+    primary: str = SELECTION
+    """The scorer that decides; ``selection`` is the gateway's own reward, which flatters the arms
+    that choose by it."""
+    against: str | None = None
+    """The arm that win rates are against; None is the first."""
+    judge: JudgeSettings | None = None
+
+
+class CompareSettings(Section):
+    output: Path = Path("runs/compare")
+    arms: dict[str, ArmSettings] = Field(min_length=1)
+    prompts: PromptsSettings
+    sampling: dict[str, Any] = Field(default_factory=dict)
+    """Sent with each request: temperature, max_tokens and so on."""
+    load: LoadSettings = LoadSettings()
+    target: TargetSettings | None = None
+    quality: QualitySettings = QualitySettings()
+    prices: PricesSettings = PricesSettings()
+    training: dict[str, TrainingSettings] = Field(default_factory=dict)
+    requests_per_day: PositiveFloat = 20000.0
+    """The traffic that the verdict is about."""
+    seed: int = 0
+    resamples: Annotated[int, Field(ge=100)] = 1000
+    """Of the bootstrap."""
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> Self:
+        for name, arm in self.arms.items():
+            if arm.training is not None and arm.training not in self.training:
+                raise ValueError(f"arms.{name}.training: there is no training {arm.training!r}")
+        if self.quality.against is not None and self.quality.against not in self.arms:
+            raise ValueError(f"quality.against: there is no arm {self.quality.against!r}")
+        if self.quality.primary not in {SELECTION, *self.quality.scorers}:
+            raise ValueError(f"quality.primary: there is no scorer {self.quality.primary!r}")
+        if SELECTION in self.quality.scorers:
+            raise ValueError(f"quality.scorers: the name {SELECTION!r} is taken")
+        return self
+
+    @property
+    def against(self) -> str:
+        return self.quality.against or next(iter(self.arms))

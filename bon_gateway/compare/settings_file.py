@@ -1,0 +1,127 @@
+"""Reads the settings of a comparison, and its prompts. What is wrong becomes a SettingsError."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from bon_gateway.compare.settings import CompareSettings, PromptsSettings
+from bon_gateway.settings_errors import SettingsError, dotted, explain
+from bon_gateway.settings_loader import parse_value
+
+Messages = Sequence[Mapping[str, Any]]
+
+
+def load_settings(path: Path, overrides: Sequence[tuple[str, object]] = ()) -> CompareSettings:
+    """``overrides`` are dotted keys with their values. Raises SettingsError for the first
+    problem."""
+    tree = _mapping(path)
+    override(tree, overrides)
+    return validate(tree, str(path))
+
+
+def override(tree: dict[str, Any], overrides: Sequence[tuple[str, object]]) -> None:
+    """Set dotted keys, making the maps on their way. Raises SettingsError if one is no map."""
+    for key, value in overrides:
+        _set(tree, key, value)
+
+
+def validate(tree: Mapping[str, Any], source: str) -> CompareSettings:
+    """Raises SettingsError."""
+    try:
+        return CompareSettings.model_validate(tree)
+    except ValidationError as error:
+        unknown = [e["loc"] for e in error.errors() if e["type"] == "extra_forbidden"]
+        if unknown:
+            raise SettingsError(source, dotted(unknown[0]), _unknown(unknown[0])) from None
+        where, reason = explain(error, tree)
+        raise SettingsError(source, dotted(where), reason) from None
+
+
+def read_prompts(settings: PromptsSettings, seed: int) -> list[Messages]:
+    """Raises SettingsError, with the line, for what is no prompt."""
+    prompts = []
+    for number, line in enumerate(_text(settings.file).splitlines(), 1):
+        if line.strip():
+            prompts.append(_prompt(line, f"{settings.file}:{number}"))
+    if not prompts:
+        raise SettingsError(str(settings.file), "", "holds no prompt")
+    if settings.limit is not None and settings.limit < len(prompts):
+        prompts = random.Random(seed).sample(prompts, settings.limit)
+    return prompts
+
+
+def _prompt(line: str, place: str) -> Messages:
+    try:
+        record = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise SettingsError(place, "", f"not JSON: {error.msg}") from None
+    if not isinstance(record, dict):
+        raise SettingsError(place, "", "should be an object with prompt or messages")
+    given = record.get("prompt", record.get("messages"))
+    if isinstance(given, str):
+        return [{"role": "user", "content": given}]
+    if (
+        isinstance(given, list)
+        and given
+        and all(isinstance(m, dict) and isinstance(m.get("role"), str) for m in given)
+    ):
+        return given
+    raise SettingsError(place, "prompt", "should be text, or a list of messages with roles")
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    tree = parse_value(str(path), "", _text(path))
+    if not isinstance(tree, dict):
+        raise SettingsError(str(path), "", "should be a mapping")
+    return tree
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(str(path), "", f"cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SettingsError(str(path), "", "cannot be read: it is not UTF-8 text") from None
+
+
+def _set(tree: dict[str, Any], key: str, value: object) -> None:
+    *parents, last = key.split(".")
+    node = tree
+    for part in parents:
+        below = node.setdefault(part, {})
+        if not isinstance(below, dict):
+            raise SettingsError("--set", key, f"{part} is not a mapping")
+        node = below
+    node[last] = value
+
+
+def _unknown(loc: tuple[str | int, ...]) -> str:
+    known = _keys(loc[:-1])
+    near = difflib.get_close_matches(str(loc[-1]), known, n=1)
+    return (
+        f"unknown key; did you mean {near[0]!r}?"
+        if near
+        else (f"unknown key; known: {', '.join(known)}")
+    )
+
+
+def _keys(loc: tuple[str | int, ...]) -> list[str]:
+    """The keys of the section at a path of the settings."""
+    kind: Any = CompareSettings
+    for part in loc:
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            kind = kind.model_fields[str(part)].annotation
+        elif get_origin(kind) is dict:
+            kind = get_args(kind)[1]
+        if get_origin(kind) in (Union, UnionType):
+            kind = next(member for member in get_args(kind) if member is not type(None))
+    return sorted(kind.model_fields)

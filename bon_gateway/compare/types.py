@@ -1,0 +1,98 @@
+"""The words of a comparison: what is asked, and what came of it. Times are seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+OK = "ok"
+
+
+class Key(NamedTuple):
+    """One request of the plan."""
+
+    phase: str
+    arm: str
+    prompt: int
+    """Its index in the prompts."""
+    repeat: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A request to make: which, and when after the start of its phase."""
+
+    key: Key
+    at_s: float | None
+    """None: as soon as there is room (closed loop)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """One candidate, as the answer lists it."""
+
+    status: str
+    reward: float | None
+    tokens: int
+    text: str | None
+    """None where the endpoint does not give it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What came of one request; a line of ``records.jsonl``."""
+
+    key: Key
+    intended_s: float
+    """When it should have been sent, after the start of its phase."""
+    sent_s: float
+    latency_s: float
+    """From the intended start to the end of the answer, or to the failure."""
+    first_token_s: float | None = None
+    """From the intended start; None without streaming."""
+    outcome: str = OK
+    """``ok``, or the kind of failure."""
+    status: int | None = None
+    """HTTP status of a failure, where there was one."""
+    error: str | None = None
+    text: str = ""
+    finish_reason: str | None = None
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    """Of all candidates, as ``usage`` says."""
+    winner_tokens: int = 0
+    discarded_tokens: int = 0
+    reward_tokens: int = 0
+    n: int = 1
+    reward: float | None = None
+    degraded: str | None = None
+    candidates: tuple[Drawn, ...] = ()
+    timings_ms: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        return self.outcome == OK
+
+    @property
+    def service_s(self) -> float:
+        """From the moment that it was really sent."""
+        return self.latency_s - (self.sent_s - self.intended_s)
+
+
+def to_dict(record: Record) -> dict[str, Any]:
+    """As JSON has it; lists for tuples."""
+    tree = {name: getattr(record, name) for name in Record.__slots__}
+    tree["key"] = record.key._asdict()
+    tree["candidates"] = [
+        {name: getattr(drawn, name) for name in Drawn.__slots__} for drawn in record.candidates
+    ]
+    return tree
+
+
+def from_dict(tree: Mapping[str, Any]) -> Record:
+    """Raises KeyError and TypeError for what ``to_dict`` did not write."""
+    fields = dict(tree)
+    fields["key"] = Key(**fields["key"])
+    fields["candidates"] = tuple(Drawn(**drawn) for drawn in fields["candidates"])
+    return Record(**fields)
