@@ -1,4 +1,4 @@
-"""What the tests of several commands share: a fake server, and small files of the demo world."""
+"""What the tests of several commands share: a fake server, and small files of preference data."""
 
 from __future__ import annotations
 
@@ -11,9 +11,6 @@ import pytest
 
 from bon_gateway.testing.script import Script
 from bon_gateway.testing.upstream import FakeUpstream
-from trainers.data import write_records
-from trainers.demo.data import make_world
-from trainers.settings import WorldSettings
 
 Serve = Callable[..., FakeUpstream]
 
@@ -41,17 +38,7 @@ def serve() -> Iterator[Serve]:
 
 
 @pytest.fixture(scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def world() -> Path:
     """24 lines each of `sft.jsonl`, `pairs.jsonl` and, with gold margins, `margins.jsonl`; 12 of
-    `prompts.jsonl`."""
-    made = make_world(
-        WorldSettings(
-            train_prompts=30, held_out_prompts=12, sft_records=24, pairs=24, held_out_pairs=24
-        )
-    )
-    folder = tmp_path_factory.mktemp("world")
-    write_records(folder / "sft.jsonl", made.sft)
-    write_records(folder / "pairs.jsonl", made.pairs)
-    write_records(folder / "margins.jsonl", made.held_out_pairs)
-    write_records(folder / "prompts.jsonl", made.held_out_prompts)
-    return folder
+    `prompts.jsonl`. They are files, so that golden figures do not move with the demo world."""
+    return Path(__file__).parent / "world"
