@@ -31,6 +31,13 @@ def spread(interval: Interval | None) -> str:
     return f"{number(interval.value)} ({low} to {high})"
 
 
+def per_thousand(interval: Interval | None) -> Interval | None:
+    """Money for a request as money for a thousand, which is easier to read."""
+    if interval is None:
+        return None
+    return Interval(1000 * interval.value, 1000 * interval.low, 1000 * interval.high)
+
+
 def _bound(value: float) -> str:
     return ("∞" if value > 0 else "-∞") if math.isinf(value) else number(value)
 
@@ -110,8 +117,8 @@ def _tuned(tuned: Tuned, results: Results) -> str:
         )
     text = f"{tuned.arm} {_matched(tuned, results.curve)}"
     text += (
-        f" A request costs {spread(tuned.tuned_cost)} {results.currency},"
-        f" best-of-{tuned.compared_n} {spread(tuned.bon_cost)}."
+        f" A thousand requests cost {spread(per_thousand(tuned.tuned_cost))} {results.currency},"
+        f" of best-of-{tuned.compared_n} {spread(per_thousand(tuned.bon_cost))}."
     )
     if math.isinf(tuned.break_even.value):
         text += " It saves nothing, so it never pays: stay with best-of-N."
@@ -139,8 +146,8 @@ def _matched(tuned: Tuned, curve: Sequence[CurvePoint]) -> str:
     largest = max(point.n for point in curve)
     if math.isinf(matched.value):
         return (
-            f"is better than best-of-{largest}, the largest known; compared with that N it looks"
-            " worse than it is."
+            f"is better than best-of-{largest}, the largest known (N from {_bound(matched.low)})."
+            " Compared with that N it looks worse than it is."
         )
     high = f"above {largest}" if math.isinf(matched.high) else f"{matched.high:g}"
     return f"equals best-of-{matched.value:g} (N from {matched.low:g} to {high})."

@@ -14,6 +14,7 @@ from bon_gateway.compare.results import Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREEN, GREY = "#1f6fb2", "#d97100", "#2a8f4f", "#777777"
@@ -99,7 +100,7 @@ def _quality_by_cost(results: Results, axes: Axes) -> None:
         quality = arm.quality[results.primary]
         if arm.cost is None or quality is None:
             continue
-        places[arm.name] = (arm.cost.value, quality.value)
+        places[arm.name] = (1000 * arm.cost.value, quality.value)
         errors = [[quality.value - quality.low], [quality.high - quality.value]]
         colour = BLUE if arm.training is None else ORANGE
         axes.errorbar(*places[arm.name], yerr=errors, fmt="o", color=colour, capsize=3)
@@ -108,8 +109,9 @@ def _quality_by_cost(results: Results, axes: Axes) -> None:
     axes.plot([x for x, _ in front], [y for _, y in front], "-", color=GREY, zorder=0)
     if min(x for x, _ in places.values()) > 0:
         axes.set_xscale("log")
+        _plain_ticks(axes.xaxis)
     axes.margins(x=0.2)
-    axes.set(xlabel=f"cost of a request, {results.currency}", ylabel=f"quality: {results.primary}")
+    axes.set(xlabel=f"{results.currency} per 1000 requests", ylabel=f"quality: {results.primary}")
 
 
 def _latency(results: Results, axes: Axes) -> None:
@@ -123,7 +125,17 @@ def _latency(results: Results, axes: Axes) -> None:
             shift = {v: float(q) for q, v in (latency.shift or {}).items() if math.isfinite(v)}
             axes.plot([*shift], [*shift.values()], "x--", color=colour, alpha=0.6)
     axes.set(xlabel=f"ms ({phase})", ylabel="share answered", ylim=(0, 1.02), xscale="log")
+    _plain_ticks(axes.xaxis)
     axes.legend(loc="lower right")
+
+
+def _plain_ticks(axis: Axis) -> None:
+    """Of a logarithmic axis: 1, 2 and 5, in plain digits, however few decades it spans."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(NullLocator())
 
 
 def _break_even(results: Results, axes: Axes) -> None:

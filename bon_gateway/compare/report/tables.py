@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bon_gateway.compare.results import Arm, Results
-from bon_gateway.compare.words import number, spread
+from bon_gateway.compare.results import Arm, Results, Tuned
+from bon_gateway.compare.words import number, per_thousand, spread
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,11 @@ def tables(results: Results) -> list[Table]:
 
 def overview(results: Results) -> Table:
     """One line an arm, for the terminal."""
-    head = ("arm", "N", "answered", "quality", "p50 ms", "p95 ms", "tokens", "cost", "rate/s")
+    head = (
+        *("arm", "N", "answered", "quality", "p50 ms", "p95 ms", "tokens"),
+        f"{results.currency} per 1000",
+        *(("highest rate/s",) if results.target else ()),
+    )
     rows = []
     for arm in results.arms:
         latency = arm.latency[0].quantiles if arm.latency else {}
@@ -46,8 +51,8 @@ def overview(results: Results) -> Table:
                 spread(arm.quality[results.primary]),
                 *(number(latency[q].value if q in latency else None) for q in ("0.5", "0.95")),
                 number(arm.tokens.winner + arm.tokens.discarded),
-                number(arm.cost.value if arm.cost else None),
-                number(arm.highest_rate),
+                number(1000 * arm.cost.value if arm.cost else None),
+                *((number(arm.highest_rate),) if results.target else ()),
             )
         )
     return Table("Arms", "", head, tuple(rows))
@@ -163,7 +168,7 @@ def _shift(shift: object) -> str:
 
 
 def _spent(results: Results) -> Table:
-    head = ("arm", "prompt", "winner", "discarded", "scored", f"cost, {results.currency}")
+    head = ("arm", "prompt", "winner", "discarded", "scored", f"{results.currency} per 1000")
     rows = [
         (
             arm.name,
@@ -171,32 +176,40 @@ def _spent(results: Results) -> Table:
             number(arm.tokens.winner),
             number(arm.tokens.discarded),
             number(arm.tokens.scored),
-            spread(arm.cost),
+            spread(per_thousand(arm.cost)),
         )
         for arm in results.arms
     ]
-    return Table("Tokens and cost", "Means of an answered request.", head, tuple(rows))
+    return Table(
+        "Tokens and cost",
+        "Mean tokens of an answered request; money for a thousand.",
+        head,
+        tuple(rows),
+    )
 
 
 def _curve(results: Results) -> Table:
-    rows = [(f"{p.n}", spread(p.quality), number(p.cost)) for p in results.curve]
+    rows = [
+        (f"{p.n}", spread(p.quality), number(None if p.cost is None else 1000 * p.cost))
+        for p in results.curve
+    ]
     note = f"Best-of-N of the base policy, from {results.curve_source}."
-    head = ("N", "quality", f"cost, {results.currency}")
+    head = ("N", "quality", f"{results.currency} per 1000")
     return Table("What N buys", note, head, tuple(rows))
 
 
 def _tuned(results: Results) -> Table:
     head = (
-        "arm", "training", "matched N", "cost", "best-of-N cost", "break-even, requests",
+        "arm", "training", "matched N", "per 1000", "best-of-N per 1000", "break-even, requests",
         "days", "best-of-N a month", "tuned a month",
     )  # fmt: skip
     rows = [
         (
             one.arm,
             number(one.training_money),
-            spread(one.matched_n),
-            spread(one.tuned_cost),
-            f"N = {one.compared_n}: {spread(one.bon_cost)}",
+            _matched(one, results),
+            spread(per_thousand(one.tuned_cost)),
+            f"N = {one.compared_n}: {spread(per_thousand(one.bon_cost))}",
             spread(one.break_even),
             spread(one.days),
             number(one.bon_month),
@@ -209,6 +222,15 @@ def _tuned(results: Results) -> Table:
         " is in the month."
     )
     return Table("When a tuned policy pays", note, head, tuple(rows))
+
+
+def _matched(tuned: Tuned, results: Results) -> str:
+    matched, largest = tuned.matched_n, max(point.n for point in results.curve)
+    ends = [
+        f"above {largest}" if math.isinf(n) else f"{n:g}" for n in (matched.value, matched.high)
+    ]
+    low = f"above {largest}" if math.isinf(matched.low) else f"{matched.low:g}"
+    return f"{ends[0]} ({low} to {ends[1]})"
 
 
 def _sensitivity(results: Results) -> Table:
