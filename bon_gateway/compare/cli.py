@@ -131,12 +131,16 @@ async def _measure_and_report(
     stop = asyncio.Event()
     interrupted = asyncio.Event()
 
+    loop = asyncio.get_running_loop()
+    signals = (signal.SIGINT, signal.SIGTERM)
+
     def interrupt() -> None:
         interrupted.set()
         stop.set()
+        for number in signals:  # the next one ends it at once, whatever it is at
+            loop.remove_signal_handler(number)
 
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in signals:
         loop.add_signal_handler(number, interrupt)
     if settings.load.stop_after_s is not None:
         loop.call_later(settings.load.stop_after_s, stop.set)

@@ -24,6 +24,7 @@ SIZE = (4.6, 3.4)
 STYLE: dict[Any, Any] = {  # its type names every parameter that there is
     "svg.hashsalt": "bon-gateway",  # the same figures give the same file
     "svg.fonttype": "none",
+    "text.parse_math": False,  # names of arms may hold dollars
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,

@@ -22,6 +22,7 @@ PICTURES = "pictures"
 def write_report(results: Results, folder: Path) -> list[Path]:
     """JSON, CSV, pictures and the page; the files that a person opens. Without matplotlib there
     are no pictures."""
+    folder.mkdir(parents=True, exist_ok=True)
     written = [results_file.write(results, folder)]
     (folder / CSV).write_text(as_csv(results), encoding="utf-8")
     drawn: Mapping[str, str] = {}

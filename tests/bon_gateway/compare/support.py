@@ -1,0 +1,44 @@
+"""Comparisons in a temporary folder, run in the test's own event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bon_gateway.compare.analysis import Measured, analyse
+from bon_gateway.compare.results import Results
+from bon_gateway.compare.run import Run
+from bon_gateway.compare.settings import CompareSettings
+from bon_gateway.compare.settings_file import read_prompts, validate
+
+GOLD = {"hook": {"function": "tests.bon_gateway.compare.endpoints:gold"}}
+BY_GOLD = {"scorers": {"gold": GOLD}, "primary": "gold"}
+
+
+def settings_of(
+    folder: Path, arms: Mapping[str, Any], *, prompts: int = 10, **more: Any
+) -> CompareSettings:
+    file = folder / "prompts.jsonl"
+    file.write_text("".join(json.dumps({"prompt": f"prompt {i}"}) + "\n" for i in range(prompts)))
+    tree = {
+        "arms": arms,
+        "prompts": {"file": str(file)},
+        "output": str(folder / "out"),
+        "load": {"warm_up": 0, "concurrency": 2},
+        "resamples": 300,
+        **more,
+    }
+    return validate(tree, "test")
+
+
+async def measure(settings: CompareSettings, stop: asyncio.Event | None = None) -> Measured:
+    settings.output.mkdir(parents=True, exist_ok=True)
+    prompts = read_prompts(settings.prompts, settings.seed)
+    return await Run(settings, prompts, stop or asyncio.Event()).measure()
+
+
+async def compare(settings: CompareSettings) -> Results:
+    return analyse(settings, await measure(settings), len(read_prompts(settings.prompts, 0)))

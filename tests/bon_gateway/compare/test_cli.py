@@ -1,0 +1,113 @@
+"""The command as a process, on the demo models."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+ENVIRON = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "bon_gateway", "compare", *arguments]
+
+
+def bon(*arguments: str, timeout: float = 110) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*arguments),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=timeout,
+        env=ENVIRON,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "compare: --config: is required without --embedded"),
+        (["--config", "/nowhere.yaml"], "/nowhere.yaml: cannot be read: No such file or directory"),
+        (["--embedded", "--set", "seed"], "--set: seed: expected KEY=VALUE"),
+        (["--embedded", "--set", "sed=1"], "--embedded: sed: unknown key; did you mean 'seed'?"),
+        (["--embedded", "--tuned", "x"], "--tuned: x: expected NAME=FOLDER"),
+        (["--tuned", "x=y"], "--tuned: goes with --embedded"),
+        (["diff", "one"], "compare diff: expected OLD and NEW"),
+        (["diff", "/no/a", "/no/b"], "/no/a: cannot be read: No such file or directory"),
+        (["run", "folder"], "compare: folder: only diff takes folders"),
+    ],
+)
+def test_what_is_wrong_is_one_line(arguments: list[str], message: str) -> None:
+    done = bon(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"bon-gateway: {message}\n"
+
+
+def test_an_arm_needs_an_address(tmp_path: Path) -> None:
+    (tmp_path / "p.jsonl").write_text('{"prompt": "hi"}\n')
+    config = tmp_path / "c.yaml"
+    tree = {
+        "arms": {"base": {"model": "m"}},
+        "prompts": {"file": str(tmp_path / "p.jsonl")},
+        "output": str(tmp_path / "out"),
+    }
+    config.write_text(yaml.safe_dump(tree))
+    done = bon("--config", str(config))
+    assert done.returncode == 2
+    assert done.stderr == ("bon-gateway: settings: arms.base.url: is required without --embedded\n")
+
+
+def test_the_demo_models_from_one_command(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = bon("--embedded", "--output", str(out), "--set", "prompts.limit=6")
+    assert done.returncode == 0, done.stderr
+    results = json.loads((out / "results.json").read_text())
+    assert [arm["n"] for arm in results["arms"]] == [1, 2, 4, 8]
+    assert all(arm["answered"] == 6 for arm in results["arms"])
+    # One answer is seldom the best of eight: the curve rises.
+    quality = [point["quality"]["value"] for point in results["curve"]]
+    assert quality == sorted(quality)
+    assert "base-8" in done.stdout
+    assert str(out / "report.html") in done.stdout
+    assert bon("diff", str(out), str(out)).returncode == 0
+    results["arms"][0]["answered"] = 3
+    (tmp_path / "worse.json").write_text(json.dumps(results))
+    worse = bon("diff", str(out), str(tmp_path / "worse.json"))
+    assert worse.returncode == 1
+    assert "1 of" in worse.stdout
+
+
+def test_an_interrupt_keeps_what_was_measured(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = ["--embedded", "--output", str(out), "--set", "load.repeats=50"]
+    records = out / "records.jsonl"
+    process = subprocess.Popen(
+        command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRON
+    )
+    try:
+        give_up = time.monotonic() + 90
+        while not (records.exists() and records.read_bytes().count(b"\n") >= 60):
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < give_up
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 130, stderr
+    assert "The run was stopped early" in stdout
+    results = json.loads((out / "results.json").read_text())
+    assert results["complete"] is False
+    assert results["planned"] == 4 * 60 * 50
+    kept = [json.loads(line)["key"]["phase"] for line in records.read_text().splitlines()]
+    assert results["measured"] <= kept.count("closed")
+    assert (out / "report.html").exists()
