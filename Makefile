@@ -53,8 +53,9 @@ demo-train: env-test  ## SFT, reward model, DPO and PPO in the demo world, with 
 demo-study: env-test  ## The same over three seeds, and over-optimisation on purpose (40 minutes).
 	$(BIN)/bon-train demo-study --config trainers/configs/demo-study.yaml $(ARGS)
 
-demo-compare: env-test  ## Compare the demo models with themselves at N = 1, 2, 4, 8; the page is runs/demo-compare/report.html.
-	$(BIN)/bon-gateway compare --embedded --output runs/demo-compare --restart $(ARGS)
+demo-compare: env-test  ## Best-of-N or a tuned policy, of demo-train or of the shipped models: runs/demo-compare/report.html.
+	$(BIN)/bon-gateway compare --embedded --output runs/demo-compare --restart \
+		$(if $(wildcard runs/demo-train/dpo/config.json),--trained runs/demo-train) $(ARGS)
 
 bench-smoke: env-test env-vllm  ## Run every benchmark that knows --smoke in that short form.
 	@set -e; for benchmark in $$(grep -l -e '"--smoke"' benchmarks/*.py); do \

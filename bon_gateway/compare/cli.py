@@ -8,10 +8,13 @@ import signal
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bon_gateway.compare.settings import CompareSettings
 from bon_gateway.settings_errors import SettingsError
+
+if TYPE_CHECKING:
+    from bon_gateway.compare.embedded import Models
 
 REGRESSION = 1
 INTERRUPTED = 130
@@ -52,6 +55,13 @@ def add_parser(commands: Any) -> None:
         metavar="NAME=FOLDER",
         help="--embedded: also serve this tuned policy, as served model NAME",
     )
+    parser.add_argument(
+        "--trained",
+        type=Path,
+        metavar="FOLDER",
+        help="--embedded: the models of this run of bon-train demo-train, by its gold reward",
+    )
+    _add_endpoint(parser)
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="where everything goes")
     parser.add_argument(
         "--set",
@@ -67,12 +77,23 @@ def add_parser(commands: Any) -> None:
     )
 
 
+def _add_endpoint(parser: argparse.ArgumentParser) -> None:
+    """The flags that do without a settings file."""
+    parser.add_argument("--url", help="the gateway to ask, without a settings file")
+    parser.add_argument("--model", help="--url: the served model")
+    parser.add_argument("--n", default="1,2,4,8", help="--url: the N values (1,2,4,8)")
+    parser.add_argument("--prompts", metavar="FILE", help="--url: the prompts (JSON lines)")
+
+
 def compare(arguments: argparse.Namespace) -> int:
     """Raises SettingsError."""
     if arguments.action == "diff":
         return _diff(arguments)
     if arguments.runs:
         raise SettingsError("compare", str(arguments.runs[0]), "only diff takes folders")
+    for flag in ("tuned", "trained"):
+        if getattr(arguments, flag) and not arguments.embedded:
+            raise SettingsError(f"--{flag}", "", "goes with --embedded")
     return _run(arguments)
 
 
@@ -81,9 +102,6 @@ def _run(arguments: argparse.Namespace) -> int:
     from bon_gateway.compare.records import claim
     from bon_gateway.compare.settings_file import read_prompts
 
-    tuned = embedded.parse_tuned(arguments.tuned)
-    if tuned and not arguments.embedded:
-        raise SettingsError("--tuned", "", "goes with --embedded")
     settings = _settings(arguments)
     prompts = read_prompts(settings.prompts, settings.seed)
     asked = settings.model_dump(mode="json", exclude=CHANGEABLE)
@@ -93,7 +111,7 @@ def _run(arguments: argparse.Namespace) -> int:
         url = None
         if arguments.embedded:
             print("starting the gateway on the demo models", file=sys.stderr)
-            url = closing.enter_context(embedded.running(tuned))
+            url = closing.enter_context(embedded.running(_models(arguments)))
         return asyncio.run(_measure_and_report(settings, prompts, url))
 
 
@@ -112,11 +130,36 @@ def _settings(arguments: argparse.Namespace) -> CompareSettings:
         overrides.append(("output", str(arguments.output)))
     if arguments.config is not None:
         return load_settings(arguments.config, overrides)
-    if not arguments.embedded:
-        raise SettingsError("compare", "--config", "is required without --embedded")
-    tree = embedded.compare_tree(embedded.parse_tuned(arguments.tuned))
+    if arguments.embedded:
+        tree, source = embedded.compare_tree(_models(arguments)), "--embedded"
+    elif arguments.url is not None:
+        tree, source = _of_endpoint(arguments), "--url"
+    else:
+        raise SettingsError("compare", "--config", "is required without --embedded and --url")
     override(tree, overrides)
-    return validate(tree, "--embedded")
+    return validate(tree, source)
+
+
+def _models(arguments: argparse.Namespace) -> Models:
+    from bon_gateway.compare.embedded import of_run, parse_tuned, shipped
+
+    tuned = parse_tuned(arguments.tuned)
+    return shipped(tuned) if arguments.trained is None else of_run(arguments.trained, tuned)
+
+
+def _of_endpoint(arguments: argparse.Namespace) -> dict[str, Any]:
+    """One served model at several N. Raises SettingsError."""
+    for flag in ("model", "prompts"):
+        if getattr(arguments, flag) is None:
+            raise SettingsError("--url", f"--{flag}", "is required with --url")
+    sizes = arguments.n.split(",")
+    if not all(size.strip().isdecimal() for size in sizes):
+        raise SettingsError("--n", "", f"should be numbers such as 1,2,4, not {arguments.n!r}")
+    arm = {"url": arguments.url, "model": arguments.model}
+    return {
+        "arms": {f"n-{int(size)}": {**arm, "bon": {"n": int(size)}} for size in sizes},
+        "prompts": {"file": arguments.prompts},
+    }
 
 
 async def _measure_and_report(

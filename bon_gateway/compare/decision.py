@@ -68,9 +68,9 @@ def base_curve(material: Material) -> BaseCurve | None:
         return None
     nearest = {n: min(arms, key=lambda m: (abs(math.log(m / n)), m)) for n in quality}
     per_arm = {n: _parts(material, arm) for n, arm in arms.items()}
-    price = prices(material.settings, material.settings.arms[arms[min(arms)]])
+    price = prices(material.settings, material.settings.arms[arms[max(arms)]])
     costs = None
-    if cost_column(material, arms[min(arms)]) is not None:
+    if cost_column(material, arms[max(arms)]) is not None:
         costs = {
             n: [cost(best_of_n_tokens(*part, n), price) for part in per_arm[nearest[n]]]
             for n in quality

@@ -64,8 +64,8 @@ def cost(tokens: Tokens, prices: TokenPrices) -> float:
 
 def best_of_n_tokens(prompt: float, length: float, scored: float, n: float) -> Tokens:
     """What best-of-n takes: the prompt once, n answers of ``length`` tokens, and ``scored``
-    tokens read for each."""
-    return Tokens(prompt, n * length, n * scored)
+    tokens read for each. A single answer needs no reward model."""
+    return Tokens(prompt, n * length, n * scored if n > 1 else 0.0)
 
 
 def break_even(training: float, bon: float, tuned: float) -> float:

@@ -34,7 +34,14 @@ def bon(*arguments: str, timeout: float = 110) -> subprocess.CompletedProcess[st
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "compare: --config: is required without --embedded"),
+        ([], "compare: --config: is required without --embedded and --url"),
+        (
+            ["--url", "http://127.0.0.1:9", "--model", "m"],
+            "--url: --prompts: is required with --url",
+        ),
+        (["--trained", "x"], "--trained: goes with --embedded"),
+        (["--embedded", "--trained", "/no"], "--trained: /no/policy is no folder of a model"),
+        (["--embedded", "--tuned", "x=/no"], "--tuned: x: /no is no folder of a model"),
         (["--config", "/nowhere.yaml"], "/nowhere.yaml: cannot be read: No such file or directory"),
         (["--embedded", "--set", "seed"], "--set: seed: expected KEY=VALUE"),
         (["--embedded", "--set", "sed=1"], "--embedded: sed: unknown key; did you mean 'seed'?"),

@@ -37,6 +37,7 @@ def test_the_cost_of_a_request() -> None:
     prices = TokenPrices(1e-6, 4e-6, 0.5e-6)
     tokens = best_of_n_tokens(prompt=100, length=50, scored=150, n=8)
     assert tokens == Tokens(100, 400, 1200)
+    assert best_of_n_tokens(prompt=100, length=50, scored=150, n=1) == Tokens(100, 50, 0)
     assert cost(tokens, prices) == pytest.approx(100e-6 + 1600e-6 + 600e-6, abs=1e-12)
 
 

@@ -72,7 +72,9 @@ async def test_costs_add_up_to_the_endpoints_usage(tmp_path: Path) -> None:
         exact = (PROMPT_TOKENS * 10 + n * LENGTH * 100 + n * SCORED * 5) / 1e6
         assert arm.cost is not None
         assert arm.cost.value == pytest.approx(exact, abs=1e-9)
-        assert {point.n: point.cost for point in results.curve}[n] == pytest.approx(exact, abs=1e-9)
+        # By the model a single answer is not scored; this endpoint scores it all the same.
+        needed = exact if n > 1 else exact - SCORED * 5 / 1e6
+        assert {p.n: p.cost for p in results.curve}[n] == pytest.approx(needed, abs=1e-9)
 
 
 def total_tokens(arm: Arm) -> float:
