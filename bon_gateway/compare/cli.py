@@ -18,17 +18,6 @@ if TYPE_CHECKING:
 
 REGRESSION = 1
 INTERRUPTED = 130
-CHANGEABLE: dict[str, bool | dict[str, bool]] = {
-    **dict.fromkeys(
-        (
-            "output", "quality", "prices", "training", "requests_per_day", "resamples",
-            "confidence", "target",
-        ),
-        True,
-    ),
-    "load": dict.fromkeys(("stop_after_s", "timeout_s", "concurrency", "duration_s"), True),
-}  # fmt: skip
-"""What decides no request: it may differ when a run is gone on with."""
 
 
 def add_parser(commands: Any) -> None:
@@ -99,14 +88,12 @@ def compare(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     from bon_gateway.compare import embedded
-    from bon_gateway.compare.records import claim
+    from bon_gateway.compare.records import claim, plan_of
     from bon_gateway.compare.settings_file import read_prompts
 
     settings = _settings(arguments)
     prompts = read_prompts(settings.prompts, settings.seed)
-    asked = settings.model_dump(mode="json", exclude=CHANGEABLE)
-    plan = {"settings": asked, "prompts": prompts}
-    claim(settings.output, plan, restart=arguments.restart)
+    claim(settings.output, plan_of(settings, prompts), restart=arguments.restart)
     with ExitStack() as closing:
         url = None
         if arguments.embedded:

@@ -239,7 +239,7 @@ def _latencies(material: Material, arm: str) -> tuple[Latency, ...]:
 def _latency(material: Material, arm: str, phase: str) -> Latency:
     records = [r for r in material.records[arm] if r.key.phase == phase]
     n = typical_n(records)
-    singles = _single_latencies(material, phase) if n > 1 else []
+    singles = _single_latencies(material, arm, phase) if n > 1 else []
     first = [r.first_token_s for r in records if r.first_token_s is not None]
     return Latency(
         phase=phase,
@@ -258,10 +258,11 @@ def _quantiles(material: Material, seconds: Sequence[float]) -> dict[str, Interv
     return {f"{q:g}": quantile_interval(values, q, confidence) for q in QUANTILES}
 
 
-def _single_latencies(material: Material, phase: str) -> list[float]:
-    """Of the base policy's single answers in that phase, ascending."""
+def _single_latencies(material: Material, like: str, phase: str) -> list[float]:
+    """Of the single answers of the same policy in that phase, ascending."""
+    training = material.settings.arms[like].training
     for arm, settings in material.settings.arms.items():
         records = [r for r in material.records[arm] if r.key.phase == phase]
-        if settings.training is None and records and typical_n(records) == 1:
+        if settings.training == training and records and typical_n(records) == 1:
             return sorted(r.latency_s if r.ok else math.inf for r in records)
     return []

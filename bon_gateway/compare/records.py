@@ -6,14 +6,14 @@ was cut off by a kill is dropped.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import orjson
 
+from bon_gateway.compare.settings import CompareSettings
 from bon_gateway.compare.types import Record, from_dict, to_dict
 from bon_gateway.settings_errors import SettingsError
 
@@ -81,23 +81,55 @@ def read_records(path: Path) -> list[Record]:
     return records
 
 
+def plan_of(settings: CompareSettings, prompts: Sequence[Any]) -> dict[str, Any]:
+    """What decides the requests. All else (prices, training, scorers) may change afterwards."""
+    tree = settings.model_dump(mode="json")
+    return {
+        "prompts": list(prompts),
+        "sampling": tree["sampling"],
+        "seed": tree["seed"],
+        "load": {name: tree["load"][name] for name in ("mode", "stream")},
+        "arms": {
+            name: {key: arm[key] for key in ("url", "model", "bon", "sampling")}
+            for name, arm in tree["arms"].items()
+        },
+    }
+
+
 def claim(folder: Path, plan: Mapping[str, Any], *, restart: bool) -> None:
-    """Make ``folder`` the place of this plan, or go on in it if it is already.
+    """Make ``folder`` the place of this plan, or go on in it if its records are of the same
+    prompts, seeds and arms; arms may be added and left out.
 
     Raises SettingsError if it holds another plan's records; ``restart`` removes them instead.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    payload = orjson.dumps(plan, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2, default=str)
     path = folder / PLAN
     if restart:
         for name in (RECORDS, SCORES, PLAN):
             (folder / name).unlink(missing_ok=True)
-    if path.exists() and _digest(path.read_bytes()) != _digest(payload):
-        raise SettingsError(
-            str(folder), "", "holds the records of other settings; --restart removes them"
-        )
-    path.write_bytes(payload)
+    wanted: dict[str, Any] = orjson.loads(orjson.dumps(plan))
+    known = _known(path)
+    for part in wanted.keys() - {"arms"}:
+        if known.get(part, wanted[part]) != wanted[part]:
+            raise SettingsError(str(folder), "", _OTHER.format(f"other {part}"))
+    for name, arm in wanted["arms"].items():
+        if known.get("arms", {}).get(name, arm) != arm:
+            raise SettingsError(str(folder), "", _OTHER.format(f"another arm {name}"))
+    merged = {**wanted, "arms": {**known.get("arms", {}), **wanted["arms"]}}
+    path.write_bytes(orjson.dumps(merged, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
 
 
-def _digest(payload: bytes) -> str:
-    return hashlib.sha256(payload).hexdigest()
+_OTHER = "holds the records of {}; --restart removes them"
+
+
+def _known(path: Path) -> dict[str, Any]:
+    """The plan that the folder has; raises SettingsError if it is none."""
+    if not path.exists():
+        return {}
+    try:
+        tree = orjson.loads(path.read_bytes())
+    except orjson.JSONDecodeError:
+        tree = None
+    if not isinstance(tree, dict):
+        raise SettingsError(str(path), "", "is no plan of a comparison; --restart removes it")
+    return tree

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from bon_gateway.compare.results import Results
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
@@ -33,6 +32,7 @@ STYLE: dict[Any, Any] = {  # its type names every parameter that there is
     "legend.frameon": False,
     "legend.fontsize": 8,
 }
+LEGEND_COLUMNS = 3
 CAPTIONS = {
     "quality-by-cost": "Quality against cost of a request. The line joins the arms that no other"
     " beats in both. Bars are intervals.",
@@ -43,7 +43,7 @@ CAPTIONS = {
     "throughput": "Requests a second that still meet the latency target.",
 }
 
-Picture = Callable[[Results, "Axes"], None]
+Picture = Callable[[Results, "Figure"], None]
 
 
 def draw_all(results: Results, folder: Path) -> dict[str, str]:
@@ -57,7 +57,7 @@ def draw_all(results: Results, folder: Path) -> dict[str, str]:
     for name, picture in _pictures(results).items():
         with rc_context(STYLE):
             figure = Figure(figsize=SIZE, layout="constrained")
-            picture(results, figure.subplots())
+            picture(results, figure)
             figure.savefig(folder / f"{name}.png", dpi=160)
             drawn[name] = _svg(figure, folder / f"{name}.svg")
     return drawn
@@ -95,7 +95,8 @@ def _pictures(results: Results) -> Mapping[str, Picture]:
     return made
 
 
-def _quality_by_cost(results: Results, axes: Axes) -> None:
+def _quality_by_cost(results: Results, figure: Figure) -> None:
+    axes = figure.subplots()
     places = {}
     for arm in results.arms:
         quality = arm.quality[results.primary]
@@ -105,7 +106,8 @@ def _quality_by_cost(results: Results, axes: Axes) -> None:
         errors = [[quality.value - quality.low], [quality.high - quality.value]]
         colour = BLUE if arm.training is None else ORANGE
         axes.errorbar(*places[arm.name], yerr=errors, fmt="o", color=colour, capsize=3)
-        axes.annotate(arm.name, places[arm.name], (6, -4), textcoords="offset points", fontsize=8)
+        offset = (6, -11) if arm.training is None else (6, 5)
+        axes.annotate(arm.name, places[arm.name], offset, textcoords="offset points", fontsize=8)
     front = [places[name] for name in results.pareto if name in places]
     axes.plot([x for x, _ in front], [y for _, y in front], "-", color=GREY, zorder=0)
     if min(x for x, _ in places.values()) > 0:
@@ -115,7 +117,10 @@ def _quality_by_cost(results: Results, axes: Axes) -> None:
     axes.set(xlabel=f"{results.currency} per 1000 requests", ylabel=f"quality: {results.primary}")
 
 
-def _latency(results: Results, axes: Axes) -> None:
+def _latency(results: Results, figure: Figure) -> None:
+    lines = math.ceil(len(results.arms) / LEGEND_COLUMNS)
+    figure.set_size_inches(SIZE[0], SIZE[1] + 0.2 * lines)
+    axes = figure.subplots()
     phase = results.arms[0].latency[0].phase if results.arms[0].latency else ""
     for arm, colour in zip(results.arms, COLOURS * 8, strict=False):
         for latency in arm.latency:
@@ -127,7 +132,7 @@ def _latency(results: Results, axes: Axes) -> None:
             axes.plot([*shift], [*shift.values()], "x--", color=colour, alpha=0.6)
     axes.set(xlabel=f"ms ({phase})", ylabel="share answered", ylim=(0, 1.02), xscale="log")
     _plain_ticks(axes.xaxis)
-    axes.legend(loc="lower right")
+    figure.legend(loc="outside lower center", ncols=LEGEND_COLUMNS)
 
 
 def _plain_ticks(axis: Axis) -> None:
@@ -139,23 +144,27 @@ def _plain_ticks(axis: Axis) -> None:
     axis.set_minor_locator(NullLocator())
 
 
-def _break_even(results: Results, axes: Axes) -> None:
+def _break_even(results: Results, figure: Figure) -> None:
+    """One below the other, each on a scale of its own: they may lie decades apart."""
     finite = [tuned for tuned in results.tuned if math.isfinite(tuned.break_even.value)]
-    end = 2 * max(tuned.break_even.value for tuned in finite) or 1.0
-    requests = [0.0, end]
-    for tuned, colour in zip(results.tuned, COLOURS * 8, strict=False):
+    figure.set_size_inches(SIZE[0], 2.5 * len(finite) + 0.3)
+    grid = figure.subplots(len(finite), 1, squeeze=False)
+    for axes, tuned in zip(grid.flat, finite, strict=True):
+        end = 2 * tuned.break_even.value or 1.0
+        requests = [0.0, end]
         own = [tuned.training_money + q * tuned.tuned_cost.value for q in requests]
-        axes.plot(requests, own, "-", color=colour, label=tuned.arm)
+        axes.plot(requests, own, "-", color=ORANGE, label=tuned.arm)
         bon = [q * tuned.bon_cost.value for q in requests]
-        axes.plot(requests, bon, "--", color=colour, label=f"best-of-{tuned.compared_n}")
-        if math.isfinite(tuned.break_even.value):
-            high = min(tuned.break_even.high, end)
-            axes.axvspan(tuned.break_even.low, high, color=colour, alpha=0.12, linewidth=0)
-    axes.set(xlabel="requests", ylabel=f"paid, {results.currency}", xlim=(0, end), ylim=(0, None))
-    axes.legend(loc="upper left")
+        axes.plot(requests, bon, "-", color=BLUE, label=f"best-of-{tuned.compared_n}")
+        low, high = tuned.break_even.low, min(tuned.break_even.high, end)
+        axes.axvspan(low, high, color=GREY, alpha=0.15, linewidth=0, label="interval")
+        axes.set(ylabel=f"paid, {results.currency}", xlim=(0, end), ylim=(0, None))
+        axes.legend(loc="upper left")
+    grid.flat[-1].set_xlabel("requests")
 
 
-def _throughput(results: Results, axes: Axes) -> None:
+def _throughput(results: Results, figure: Figure) -> None:
+    axes = figure.subplots()
     known = [(arm.name, arm.highest_rate) for arm in results.arms if arm.highest_rate is not None]
     axes.barh([name for name, _ in known], [rate for _, rate in known], color=BLUE)
     axes.invert_yaxis()

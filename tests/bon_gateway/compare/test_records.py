@@ -4,10 +4,11 @@ import asyncio
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from bon_gateway.compare.records import RECORDS, RecordFile, claim, read_lines, read_records
+from bon_gateway.compare.records import RECORDS, RecordFile, claim, plan_of, read_records
 from bon_gateway.compare.schedule import WARM_UP
 from bon_gateway.compare.types import Drawn, Key, Record
 from bon_gateway.settings_errors import SettingsError
@@ -64,14 +65,48 @@ def test_what_is_no_record_is_said_with_its_line(tmp_path: Path, line: str, reas
         read_records(path)
 
 
-def test_a_folder_belongs_to_one_plan(tmp_path: Path) -> None:
-    claim(tmp_path, {"seed": 1}, restart=False)
+PLAN = {"seed": 1, "prompts": ["a"], "arms": {"base": {"model": "m"}}}
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"seed": 2}, "other seed"),
+        ({"prompts": ["a", "b"]}, "other prompts"),
+        ({"arms": {"base": {"model": "n"}}}, "another arm base"),
+    ],
+)
+def test_a_folder_belongs_to_one_plan(tmp_path: Path, change: dict[str, Any], what: str) -> None:
+    claim(tmp_path, PLAN, restart=False)
     (tmp_path / RECORDS).touch()
-    claim(tmp_path, {"seed": 1}, restart=False)
-    with pytest.raises(SettingsError, match="holds the records of other settings"):
-        claim(tmp_path, {"seed": 2}, restart=False)
-    claim(tmp_path, {"seed": 2}, restart=True)
-    assert read_lines(tmp_path / RECORDS) == []
+    claim(tmp_path, PLAN, restart=False)
+    with pytest.raises(SettingsError, match=f"holds the records of {what}; --restart"):
+        claim(tmp_path, {**PLAN, **change}, restart=False)
+    claim(tmp_path, {**PLAN, **change}, restart=True)
+    assert not (tmp_path / RECORDS).exists()
+
+
+def test_arms_may_be_added_and_left_out(tmp_path: Path) -> None:
+    claim(tmp_path, PLAN, restart=False)
+    claim(tmp_path, {**PLAN, "arms": {"other": {"model": "o"}}}, restart=False)
+    with pytest.raises(SettingsError, match="another arm base"):
+        claim(tmp_path, {**PLAN, "arms": {"base": {"model": "n"}}}, restart=False)
+
+
+def test_the_plan_is_what_decides_the_requests(tmp_path: Path) -> None:
+    arms = {"a": {"url": "http://x", "model": "m"}}
+    settings = settings_of(tmp_path, arms)
+    dearer = {"a": {**arms["a"], "policy_price": {"input_per_million": 3.0}}}
+    more = settings_of(tmp_path, dearer, requests_per_day=3, load={"concurrency": 9, "repeats": 2})
+    other = settings_of(tmp_path, arms, sampling={"temperature": 0.1})
+    assert plan_of(settings, []) == plan_of(more, [])
+    assert plan_of(settings, []) != plan_of(other, [])
+
+
+def test_a_broken_plan_is_said(tmp_path: Path) -> None:
+    (tmp_path / "plan.json").write_text("oh")
+    with pytest.raises(SettingsError, match="is no plan of a comparison"):
+        claim(tmp_path, PLAN, restart=False)
 
 
 async def test_a_run_that_was_stopped_goes_on(tmp_path: Path) -> None:
