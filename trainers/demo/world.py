@@ -125,14 +125,25 @@ def draw_answer(rng: random.Random, ask: Ask) -> str:
 
 
 def _draw_items(rng: random.Random, topic: str, k: int) -> list[str]:
-    """1 to 6 items in random order: some on topic, perhaps repeats, strangers or one too many."""
-    right = rng.sample(TOPICS[topic], rng.choice((k, k, rng.randint(0, k), rng.randint(0, k + 1))))
-    others = [item for name, items in TOPICS.items() if name != topic for item in items]
-    wrong = rng.choice((0, 0, 0, 1, 1, 2)) if right else rng.randint(1, k)
-    items = right + [
-        rng.choice(right) if right and rng.random() < 0.5 else rng.choice(others)
-        for _ in range(min(wrong, 6 - len(right)))
-    ]
+    """1 to 6 items: half of the lists have no wrong one, the others fail in one way each.
+
+    A list strays to one other topic, or repeats itself, as models do. A policy that is to
+    write such lists must notice what went wrong in its own words so far, and a reward model that
+    starts from it needs just that: were the wrong items each of their own kind, nothing in the
+    policy would tell them from right ones, and the reward model would overlook them for thousands
+    of updates.
+    """
+    count = rng.choice((k, k, rng.randint(1, k), rng.randint(1, k + 1)))
+    failing = rng.choice((None, None, None, "strays", "strays", "repeats"))
+    if failing is None:
+        return rng.sample(TOPICS[topic], count)
+    if failing == "strays":
+        other = rng.choice([name for name in TOPICS if name != topic])
+        right = rng.randint(0, count - 1)
+        items = rng.sample(TOPICS[topic], right) + rng.sample(TOPICS[other], count - right)
+    else:
+        distinct = rng.sample(TOPICS[topic], rng.randint(1, max(1, count - 1)))
+        items = distinct + rng.choices(distinct, k=count - len(distinct))
     rng.shuffle(items)
     return items
 
