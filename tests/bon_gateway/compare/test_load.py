@@ -120,6 +120,20 @@ async def test_what_has_ended_when_it_is_stopped_is_kept(gap_s: float | None) ->
     assert cancelled == (4 if gap_s is None else 15)
 
 
+async def test_latency_counts_from_the_intended_start() -> None:
+    """Also of a request that is sent late, as the process was busy with something else."""
+    given: list[float] = []
+
+    async def ask(trial: Trial, start: float, at_s: float) -> Record:
+        given.append(at_s)
+        if trial.key.prompt == 0:
+            time.sleep(0.1)  # noqa: ASYNC251 - what is tested is a loop that is held up
+        return Record(trial.key, at_s, at_s, 0.0)
+
+    await open_loop(trials(5, 0.01), Loop(ask, lambda record: None, asyncio.Event()))
+    assert given == [trial.at_s for trial in trials(5, 0.01)]
+
+
 async def test_no_request_starts_after_the_duration() -> None:
     kept, ask = keep_all()
     loop = Loop(ask, kept.append, asyncio.Event(), duration_s=0.05)  # type: ignore[arg-type]
