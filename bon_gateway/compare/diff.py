@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bon_gateway.compare.results import RESULTS
+from bon_gateway.compare.results import FORMAT, RESULTS
 from bon_gateway.settings_errors import SettingsError
 
 FAILURES = 0.02
@@ -34,11 +34,12 @@ def read_results(path: Path) -> dict[str, Any]:
     file = path / RESULTS if path.is_dir() else path
     try:
         tree = json.loads(file.read_text(encoding="utf-8"))
-        assert isinstance(tree, dict)
+        if tree["format"] != FORMAT:
+            raise SettingsError(str(file), "", f"is of format {tree['format']}, not {FORMAT}")
         return {**tree, "arms": {arm["name"]: arm for arm in tree["arms"]}}
     except OSError as error:
         raise SettingsError(str(file), "", f"cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AssertionError):
+    except (ValueError, KeyError, TypeError):
         raise SettingsError(str(file), "", "holds no results of a comparison") from None
 
 

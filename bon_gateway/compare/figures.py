@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median, mode
 
-from bon_gateway.compare.economics import TokenPrices, Tokens, cost, per_token
+from bon_gateway.compare.economics import HOUR_S, TokenPrices, Tokens, cost, per_token
 from bon_gateway.compare.results import QUANTILES, Arm, Latency, Spent
 from bon_gateway.compare.schedule import WARM_UP
 from bon_gateway.compare.scoring import JUDGE, Scores
@@ -162,7 +162,14 @@ def arm_figures(material: Material, name: str, highest_rate: float | None) -> Ar
         engine_ms=_timing(answered, "generate"),
         scoring_ms=_timing(answered, "score"),
         highest_rate=highest_rate,
+        cost_at_rate=_cost_at_rate(settings.prices.machine_hour, highest_rate),
     )
+
+
+def _cost_at_rate(hour: float | None, rate: float | None) -> float | None:
+    if hour is None or not rate:
+        return None
+    return hour / HOUR_S / rate
 
 
 def typical_n(records: Sequence[Record]) -> int:
@@ -209,12 +216,15 @@ def _win(ours: float | None, theirs: float | None) -> float | None:
     return None if ours is None or theirs is None else win(ours, theirs)
 
 
-def _paired(material: Material, arm: str, verdict: object) -> Interval | None:
+Verdict = Callable[[Record, Record], float | None]
+"""Of our and of their request: 1 for ours, 0 for theirs, a half for a tie; None if unknown."""
+
+
+def _paired(material: Material, arm: str, verdict: Verdict) -> Interval | None:
     """The mean verdict against the chosen arm's request of the same place, over prompts."""
     against = material.settings.against
     if arm == against:
         return None
-    assert callable(verdict)
     theirs = {r.key._replace(arm=arm): r for r in material.records[against]}
     column = []
     for records in material.by_prompt(arm):

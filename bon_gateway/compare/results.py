@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ import orjson
 from bon_gateway.compare.statistics import Interval
 
 RESULTS = "results.json"
+FORMAT = 1
+"""Of the file; another one is not read."""
 QUANTILES = (0.5, 0.9, 0.95, 0.99)
 
 
@@ -78,6 +80,8 @@ class Arm:
     """Median of what scoring added after the last candidate."""
     highest_rate: float | None = None
     """Requests a second that still met the target; None if it was not looked for."""
+    cost_at_rate: float | None = None
+    """Money for a request on machines that do nothing else, at the highest rate."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +139,8 @@ class Results:
     pareto: tuple[str, ...]
     tuned: tuple[Tuned, ...]
     warnings: tuple[str, ...] = ()
-    verdict: tuple[str, ...] = field(default=())
+    verdict: tuple[str, ...] = ()
+    format: int = FORMAT
 
 
 def to_json(results: Results) -> bytes:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import importlib
-import math
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -84,13 +83,17 @@ def load_hook(settings: HookSettings, key: str) -> Callable[[Messages, str], flo
 
 
 def hook_scorer(settings: HookSettings, key: str) -> Scorer:
+    """Calls it in a thread, one call at a time: nobody says that it may be called in several."""
     hook = load_hook(settings, key)
+    alone = asyncio.Lock()
 
     async def score(messages: Messages, answer: str) -> float:
-        value = await asyncio.to_thread(hook, messages, answer)
-        if not math.isfinite(value):
-            raise malformed("its score is not finite")
-        return value
+        async with alone:
+            try:
+                value = await asyncio.to_thread(hook, messages, answer)
+            except Exception as error:
+                raise malformed(f"it raised {type(error).__name__}") from error
+        return finite(value)
 
     return score
 

@@ -53,6 +53,9 @@ class PricesSettings(Section):
     """None: costs are in tokens only, and there is no break-even."""
     reward: PriceSettings | None = None
     """None: reading by the reward model costs nothing."""
+    machine_hour: NonNegativeFloat | None = None
+    """Money for an hour of all that serves one arm. With ``target`` there is then a second cost, at
+    the highest rate that was measured."""
 
 
 class TrainingSettings(Section):

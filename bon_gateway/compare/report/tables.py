@@ -168,24 +168,21 @@ def _shift(shift: object) -> str:
 
 
 def _spent(results: Results) -> Table:
-    head = ("arm", "prompt", "winner", "discarded", "scored", f"{results.currency} per 1000")
-    rows = [
-        (
-            arm.name,
-            number(arm.tokens.prompt),
-            number(arm.tokens.winner),
-            number(arm.tokens.discarded),
-            number(arm.tokens.scored),
-            spread(per_thousand(arm.cost)),
-        )
-        for arm in results.arms
-    ]
-    return Table(
-        "Tokens and cost",
-        "Mean tokens of an answered request; money for a thousand.",
-        head,
-        tuple(rows),
-    )
+    at_rate = any(arm.cost_at_rate is not None for arm in results.arms)
+    money = f"{results.currency} per 1000"
+    head = ["arm", "prompt", "winner", "discarded", "scored", money]
+    head += [f"{money}, at the highest rate"] if at_rate else []
+    rows = []
+    for arm in results.arms:
+        spent = arm.tokens
+        row = [arm.name]
+        row += [number(n) for n in (spent.prompt, spent.winner, spent.discarded, spent.scored)]
+        row.append(spread(per_thousand(arm.cost)))
+        if at_rate:
+            row.append(number(None if arm.cost_at_rate is None else 1000 * arm.cost_at_rate))
+        rows.append(tuple(row))
+    note = "Mean tokens of an answered request; money for a thousand."
+    return Table("Tokens and cost", note, tuple(head), tuple(rows))
 
 
 def _curve(results: Results) -> Table:

@@ -81,12 +81,15 @@ def test_another_scorer_cannot_be_compared() -> None:
 
 
 def test_reading(tmp_path: Path) -> None:
-    tree = {"primary": "gold", "arms": [{"name": "a"}]}
+    tree = {"format": 1, "primary": "gold", "arms": [{"name": "a"}]}
     (tmp_path / "results.json").write_text(json.dumps(tree))
     assert read_results(tmp_path)["arms"] == {"a": {"name": "a"}}
     with pytest.raises(SettingsError, match="cannot be read"):
         read_results(tmp_path / "none.json")
-    for text in ("[]", "{}", "oh", '{"arms": 3}'):
+    (tmp_path / "results.json").write_text(json.dumps({**tree, "format": 2}))
+    with pytest.raises(SettingsError, match="is of format 2, not 1"):
+        read_results(tmp_path)
+    for text in ("[]", "{}", "oh", '{"format": 1, "arms": 3}'):
         (tmp_path / "results.json").write_text(text)
         with pytest.raises(SettingsError, match="holds no results"):
             read_results(tmp_path)

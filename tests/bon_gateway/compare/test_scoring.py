@@ -12,7 +12,7 @@ from bon_gateway.settings_errors import SettingsError
 from bon_gateway.testing.script import Call, Step, fake_reward
 from bon_gateway.testing.upstream import FakeUpstream
 from tests.bon_gateway.compare.endpoints import best_of_n
-from tests.bon_gateway.compare.support import compare, settings_of
+from tests.bon_gateway.compare.support import GOLD, compare, settings_of
 
 
 def arms(base: FakeUpstream, other: FakeUpstream) -> dict[str, Any]:
@@ -108,3 +108,13 @@ def test_a_hook_that_is_not_there(function: str) -> None:
 def test_a_hook_may_return_an_object() -> None:
     hook = load_hook(HookSettings(function="fractions:Fraction", field="denominator"), "key")
     assert hook(3, 4) == 4.0  # type: ignore[arg-type]
+
+
+async def test_a_hook_that_raises_is_counted(tmp_path: Path) -> None:
+    """The fake upstream's words are no numbers, which the hook wants."""
+    async with FakeUpstream() as base:
+        quality = {"scorers": {"number": GOLD}}
+        settings = settings_of(tmp_path, arms(base, base), prompts=3, quality=quality)
+        results = await compare(settings)
+    assert results.arms[0].quality["number"] is None
+    assert any("scores of number failed" in warning for warning in results.warnings)

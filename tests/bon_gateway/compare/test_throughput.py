@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -59,9 +58,8 @@ async def test_a_search_that_was_stopped_says_nothing() -> None:
 
 async def test_of_a_real_endpoint(tmp_path: Path) -> None:
     """The search asks each arm alone; its requests are in no other figure."""
-    running = {"a": 0, "b": 0}
     async with FakeUpstream(best_of_n(tokens=3, scored=0)) as upstream:
-        arms = {name: {"url": upstream.url, "model": "fake"} for name in running}
+        arms = {name: {"url": upstream.url, "model": "fake"} for name in "ab"}
         target = {
             "latency_ms": 60_000,
             "requests": 5,
@@ -69,8 +67,11 @@ async def test_of_a_real_endpoint(tmp_path: Path) -> None:
             "max_rate": 400,
             "refinements": 0,
         }
-        results = await compare(settings_of(tmp_path, arms, prompts=3, target=target))
+        prices = {"machine_hour": 7.2}
+        settings = settings_of(tmp_path, arms, prompts=3, target=target, prices=prices)
+        results = await compare(settings)
         assert upstream.requests == 2 * 3 + 2 * 2 * 5
     assert [arm.highest_rate for arm in results.arms] == [400, 400]
     assert [arm.asked for arm in results.arms] == [3, 3]
-    await asyncio.sleep(0)
+    # 7.20 an hour are .002 a second, for 400 requests.
+    assert [arm.cost_at_rate for arm in results.arms] == pytest.approx([5e-6, 5e-6], abs=1e-12)

@@ -1,0 +1,32 @@
+"""docs/compare.md names every setting, and its example is valid."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import yaml
+
+from bon_gateway.compare import settings
+from bon_gateway.compare.settings_file import validate
+
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "compare.md").read_text(encoding="utf-8")
+
+
+def test_every_setting_is_named() -> None:
+    sections = [
+        kind
+        for kind in vars(settings).values()
+        if isinstance(kind, type)
+        and issubclass(kind, settings.Section)
+        and kind is not settings.Section
+    ]
+    named = set(re.findall(r"[a-z_]+", " ".join(re.findall(r"`([^`]+)`", PAGE))))
+    missing = {name for kind in sections for name in kind.model_fields if name not in named}
+    assert missing == set()
+
+
+def test_the_example_is_valid() -> None:
+    example = PAGE.split("```yaml\n# compare.yaml\n")[1].split("```")[0]
+    tuned = validate(yaml.safe_load(example), "docs").arms["dpo"]
+    assert tuned.training == "dpo"
