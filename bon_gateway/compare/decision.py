@@ -54,29 +54,38 @@ def base_curve(material: Material) -> BaseCurve | None:
     arms = _base_arms(material)
     if not arms:
         return None
-    estimated = _from_candidates(material, arms[max(arms)])
-    if estimated is not None:
-        quality, source = estimated, f"the candidates of {arms[max(arms)]}"
-    else:
-        measured = {
-            n: quality_column(material, arm, material.settings.quality.primary)
-            for n, arm in sorted(arms.items())
-        }
-        quality = {n: column for n, column in measured.items() if column is not None}
-        source = "the arms as they were measured"
-    if not quality:
-        return None
-    nearest = {n: min(arms, key=lambda m: (abs(math.log(m / n)), m)) for n in quality}
-    per_arm = {n: _parts(material, arm) for n, arm in arms.items()}
-    price = prices(material.settings, material.settings.arms[arms[max(arms)]])
+    widest = arms[max(arms)]
+    quality, source = _from_candidates(material, widest), f"the candidates of {widest}"
+    if quality is None:
+        quality, source = _as_measured(material, arms), "the arms as they were measured"
+    price = prices(material.settings, material.settings.arms[widest])
+    columns = _parts_at(material, arms, list(quality))
     costs = None
-    if cost_column(material, arms[max(arms)]) is not None:
+    if columns is not None and cost_column(material, widest) is not None:
         costs = {
-            n: [cost(best_of_n_tokens(*part, n), price) for part in per_arm[nearest[n]]]
-            for n in quality
+            n: [cost(best_of_n_tokens(*part, n), price) for part in column]
+            for n, column in columns.items()
         }
-    parts = {n: _mean_parts(per_arm[nearest[n]]) for n in quality}
+    parts = {n: _mean_parts(column) for n, column in (columns or {}).items()}
     return BaseCurve(quality, costs, parts, source, price, arms)
+
+
+def _as_measured(material: Material, arms: Mapping[int, str]) -> Curve:
+    primary = material.settings.quality.primary
+    columns = {n: quality_column(material, arm, primary) for n, arm in sorted(arms.items())}
+    return {n: column for n, column in columns.items() if column is not None}
+
+
+def _parts_at(
+    material: Material, arms: Mapping[int, str], sizes: Sequence[int]
+) -> dict[int, list[tuple[float, float, float]]] | None:
+    """For each N the prompt, answer and scored tokens of one candidate at each prompt, of the arm
+    whose N is nearest by ratio. None if no arm's tokens are known."""
+    metered = [n for n, arm in arms.items() if any(r.metered for r in material.records[arm])]
+    if not metered:
+        return None
+    columns = {n: _parts(material, arms[n]) for n in metered}
+    return {n: columns[min(metered, key=lambda m: (abs(math.log(m / n)), m))] for n in sizes}
 
 
 def curve_points(curve: BaseCurve, material: Material) -> tuple[CurvePoint, ...]:
@@ -197,8 +206,8 @@ def _sampled(material: Material, record: Record) -> Sampled | None:
 
 def _parts(material: Material, arm: str) -> list[tuple[float, float, float]]:
     """Prompt, answer and scored tokens of one candidate at each prompt; the arm's mean where
-    nothing was answered."""
-    answered = [[r for r in records if r.ok] for records in material.by_prompt(arm)]
+    none are known."""
+    answered = [[r for r in records if r.metered] for records in material.by_prompt(arm)]
     known = [_mean_parts([_of_record(r) for r in records]) for records in answered if records]
     mean = _mean_parts(known)
     rest = iter(known)
@@ -216,7 +225,7 @@ def _mean_parts(parts: Sequence[tuple[float, float, float]]) -> tuple[float, flo
 
 
 def _mean_tokens(records: Sequence[Record]) -> Tokens:
-    answered = [record for record in records if record.ok]
+    answered = [record for record in records if record.metered]
     return Tokens(
         fmean(r.prompt_tokens for r in answered),
         fmean(r.completion_tokens for r in answered),

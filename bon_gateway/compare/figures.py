@@ -107,14 +107,14 @@ def _worst(material: Material, scorer: str) -> dict[int, float]:
 
 
 def cost_column(material: Material, arm: str) -> list[float] | None:
-    """Money for an answered request at each prompt; the arm's mean where none was answered. None
-    if nothing was answered or nothing has a price."""
+    """Money for an answered request at each prompt; the arm's mean where no tokens are known. None
+    if none are known at all or nothing has a price."""
     chosen = material.settings.arms[arm]
     if (chosen.policy_price or material.settings.prices.policy) is None:
         return None
     price = prices(material.settings, chosen)
     per_prompt = [
-        [cost(tokens_of(record), price) for record in records if record.ok]
+        [cost(tokens_of(record), price) for record in records if record.metered]
         for records in material.by_prompt(arm)
     ]
     paid = [value for values in per_prompt for value in values]
@@ -126,6 +126,7 @@ def cost_column(material: Material, arm: str) -> list[float] | None:
 def arm_figures(material: Material, name: str, highest_rate: float | None) -> Arm:
     settings, records = material.settings, material.records[name]
     answered = [record for record in records if record.ok]
+    metered = [record for record in records if record.metered]
     scorers = [SELECTION, *settings.quality.scorers]
     columns = {scorer: quality_column(material, name, scorer) for scorer in scorers}
     costs = cost_column(material, name)
@@ -140,6 +141,7 @@ def arm_figures(material: Material, name: str, highest_rate: float | None) -> Ar
         failures=dict(Counter(record.outcome for record in records if not record.ok)),
         degraded=dict(Counter(r.degraded for r in answered if r.degraded is not None)),
         unscored=sum(material.score(primary, record) is None for record in answered),
+        unmetered=len(answered) - len(metered),
         quality={
             scorer: None if column is None else material.resamples.mean(column)
             for scorer, column in columns.items()
@@ -151,10 +153,10 @@ def arm_figures(material: Material, name: str, highest_rate: float | None) -> Ar
         win_rate=_win_rate(material, name),
         judged=_judged(material, name),
         tokens=Spent(
-            _mean([r.prompt_tokens for r in answered]) or 0.0,
-            _mean([r.winner_tokens for r in answered]) or 0.0,
-            _mean([r.discarded_tokens for r in answered]) or 0.0,
-            _mean([r.reward_tokens for r in answered]) or 0.0,
+            _mean([r.prompt_tokens for r in metered]) or 0.0,
+            _mean([r.winner_tokens for r in metered]) or 0.0,
+            _mean([r.discarded_tokens for r in metered]) or 0.0,
+            _mean([r.reward_tokens for r in metered]) or 0.0,
         ),
         cost=None if costs is None else material.resamples.mean(costs),
         latency=_latencies(material, name),

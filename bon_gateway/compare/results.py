@@ -60,6 +60,8 @@ class Arm:
     degraded: Mapping[str, int]
     unscored: int
     """Answered, but without a score of the primary scorer."""
+    unmetered: int
+    """Answered, but without ``usage``: left out of tokens and cost."""
     quality: Mapping[str, Interval | None]
     """By scorer; a failed request counts as the worst answer that its prompt got. None: no
     score."""

@@ -75,6 +75,11 @@ class Record:
         return self.outcome == OK
 
     @property
+    def metered(self) -> bool:
+        """Whether its tokens are known: every prompt has some."""
+        return self.ok and self.prompt_tokens > 0
+
+    @property
     def service_s(self) -> float:
         """From the moment that it was really sent."""
         return self.latency_s - (self.sent_s - self.intended_s)

@@ -67,6 +67,11 @@ def warnings(arms: Sequence[Arm], primary: str, *, complete: bool) -> list[str]:
                 f"{arm.name}: {arm.unscored} of {arm.answered} answers have no score by {primary}"
                 " and are left out of its quality."
             )
+        if arm.unmetered:
+            found.append(
+                f"{arm.name}: {arm.unmetered} of {arm.answered} answers have no usage and are left"
+                " out of its tokens and cost."
+            )
         for reason, count in sorted(arm.degraded.items()):
             found.append(f"{arm.name}: {count} answers are degraded ({reason}).")
     return found
@@ -78,7 +83,9 @@ def verdict(results: Results) -> list[str]:
     if not any(arm.training for arm in results.arms):
         told.append("No tuned policy is among the arms, so there is nothing to switch to.")
     elif not results.tuned:
-        told.append("Without prices and scores of the tuned policies there is no break-even.")
+        told.append(
+            "Without prices, and scores and usage of the tuned policies, there is no break-even."
+        )
     told += [_tuned(one, results) for one in results.tuned]
     return told
 

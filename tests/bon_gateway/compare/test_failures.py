@@ -127,3 +127,29 @@ async def test_a_scorer_that_fails_is_counted(tmp_path: Path) -> None:
     assert (arm.answered, arm.unscored) == (12, 1)
     assert "1 scores of gold failed and are missing." in results.warnings
     assert any("1 of 12 answers have no score" in warning for warning in results.warnings)
+
+
+async def test_an_answer_without_usage_is_not_free(tmp_path: Path) -> None:
+    """A third of the answers do not say what they took: the rest's mean stands for them."""
+    silent = b'{"choices": [{"message": {"role": "assistant", "content": "0.5"}}]}'
+    results = await against_a_good_one(tmp_path, FakeUpstream(every(3, Step(raw=silent))))
+    bad, good = named(results, "bad"), named(results, "good")
+    assert (bad.answered, bad.unmetered) == (12, 4)
+    assert bad.cost == good.cost
+    assert bad.tokens == good.tokens
+    assert any(w.startswith("bad: 4 of 12 answers have no usage") for w in results.warnings)
+
+
+async def test_without_any_usage_there_is_no_cost(tmp_path: Path) -> None:
+    silent = b'{"choices": [{"message": {"role": "assistant", "content": "0.5"}}]}'
+    results = await against_a_good_one(
+        tmp_path,
+        FakeUpstream(lambda call: Step(raw=silent)),
+        arm={"training": "dpo"},
+        training={"dpo": {"money": 1.0}},
+    )
+    assert named(results, "bad").cost is None
+    assert results.tuned == ()
+    assert "Without prices and scores of the tuned policies, or their usage" in " ".join(
+        results.verdict
+    )

@@ -19,7 +19,7 @@ from bon_gateway.testing.upstream import FakeUpstream
 from tests.bon_gateway.compare.endpoints import best_of_n
 from tests.bon_gateway.compare.support import BY_GOLD, compare, settings_of
 
-NASTY = "<script>alert(1)</script> & $\\broken"
+NASTY = "<script>alert(1)</script> & $\\broken$"
 """For HTML, and for matplotlib, which takes dollars for mathematics."""
 VOID = {"meta", "link", "br", "use", "path", "img", "input", "hr"}
 

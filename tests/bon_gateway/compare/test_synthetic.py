@@ -25,11 +25,11 @@ TRAINING = 500.0
 BREAK_EVEN = TRAINING / (BON_4 - TUNED)
 
 
-async def synthetic(folder: Path, **more: Any) -> tuple[Results, int]:
-    """What was found, and the tokens that the endpoints say they generated."""
+async def synthetic(folder: Path, mean: float = TUNED_MEAN, **more: Any) -> tuple[Results, int]:
+    """What was found, and how many requests the endpoints got."""
     async with (
         FakeUpstream(best_of_n(tokens=LENGTH, scored=SCORED)) as base,
-        FakeUpstream(best_of_n(tokens=LENGTH, scored=0, mean=TUNED_MEAN)) as tuned,
+        FakeUpstream(best_of_n(tokens=LENGTH, scored=0, mean=mean)) as tuned,
     ):
         arms: dict[str, Any] = {
             f"base-{n}": {"url": base.url, "model": "fake", "bon": {"n": n}} for n in (1, 2, 8)
@@ -98,6 +98,17 @@ async def test_the_verdict_says_it(tmp_path: Path) -> None:
     assert "Training for 500 USD pays back after" in text
     assert "With its retraining it" in text
     assert "base-8" in results.verdict[0]
+
+
+async def test_a_policy_better_than_all_n_is_compared_with_the_largest(tmp_path: Path) -> None:
+    """Costs are the same for every prompt, and no resample finds an N: the interval is a point."""
+    results, _ = await synthetic(tmp_path, mean=9.0)
+    (tuned,) = results.tuned
+    assert (tuned.matched_n.low, tuned.compared_n) == (float("inf"), 8)
+    bon_8 = (PROMPT_TOKENS * 10 + 8 * LENGTH * 100 + 8 * SCORED * 5) / 1e6
+    for requests in (tuned.break_even.low, tuned.break_even.value, tuned.break_even.high):
+        assert requests == pytest.approx(TRAINING / (bon_8 - TUNED), rel=1e-9)
+    assert "is better than best-of-8, the largest known" in " ".join(results.verdict)
 
 
 async def test_a_policy_that_is_dearer_never_pays(tmp_path: Path) -> None:
