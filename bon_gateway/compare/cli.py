@@ -83,7 +83,10 @@ def compare(arguments: argparse.Namespace) -> int:
     for flag in ("tuned", "trained"):
         if getattr(arguments, flag) and not arguments.embedded:
             raise SettingsError(f"--{flag}", "", "goes with --embedded")
-    return _run(arguments)
+    try:
+        return _run(arguments)
+    except KeyboardInterrupt:  # before the first request, or a second time
+        return INTERRUPTED
 
 
 def _run(arguments: argparse.Namespace) -> int:

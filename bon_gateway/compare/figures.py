@@ -22,6 +22,9 @@ from bon_gateway.compare.statistics import (
 )
 from bon_gateway.compare.types import Record
 
+CURVE_POINTS = 400
+"""Of a latency curve; more make the page larger and the picture no better."""
+
 
 @dataclass(frozen=True)
 class Material:
@@ -260,8 +263,16 @@ def _latency(material: Material, arm: str, phase: str) -> Latency:
         service=_quantiles(material, [r.service_s if r.ok else math.inf for r in records]),
         first_token=_quantiles(material, first) if first else None,
         shift={f"{q:g}": 1000 * slowest_of(singles, n, q) for q in QUANTILES} if singles else None,
-        sample=tuple(sorted(round(1000 * r.latency_s, 3) for r in records if r.ok)),
+        curve=_answered_within(records),
     )
+
+
+def _answered_within(records: Sequence[Record]) -> tuple[tuple[float, float], ...]:
+    ordered = sorted(1000 * record.latency_s for record in records if record.ok)
+    step = max(1, math.ceil(len(ordered) / CURVE_POINTS))
+    # From the slowest down, so that the last point is the share that was answered at all.
+    ranks = range(len(ordered), 0, -step)
+    return tuple((round(ordered[rank - 1], 3), rank / len(records)) for rank in reversed(ranks))
 
 
 def _quantiles(material: Material, seconds: Sequence[float]) -> dict[str, Interval]:

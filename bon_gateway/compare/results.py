@@ -34,8 +34,9 @@ class Latency:
     first_token: Mapping[str, Interval] | None
     shift: Mapping[str, float] | None
     """Quantiles of the slowest of n independent single answers, for n > 1."""
-    sample: tuple[float, ...] = ()
-    """The latencies of what was answered, ascending, for the plot."""
+    curve: tuple[tuple[float, float], ...] = ()
+    """Time and the share of all requests that were answered within it, for the plot: every
+    answer, or evenly chosen ones of many."""
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ def _pictures(results: Results) -> Mapping[str, Picture]:
     made: dict[str, Picture] = {}
     if priced:
         made["quality-by-cost"] = _quality_by_cost
-    if any(latency.sample for arm in results.arms for latency in arm.latency):
+    if any(latency.curve for arm in results.arms for latency in arm.latency):
         made["latency"] = _latency
     if any(math.isfinite(tuned.break_even.value) for tuned in results.tuned):
         made["break-even"] = _break_even
@@ -124,10 +124,10 @@ def _latency(results: Results, figure: Figure) -> None:
     phase = results.arms[0].latency[0].phase if results.arms[0].latency else ""
     for arm, colour in zip(results.arms, COLOURS * 8, strict=False):
         for latency in arm.latency:
-            if latency.phase != phase or not latency.sample:
+            if latency.phase != phase or not latency.curve:
                 continue
-            shares = [(i + 1) / latency.requests for i in range(len(latency.sample))]
-            axes.step(latency.sample, shares, where="post", color=colour, label=arm.name)
+            times, shares = zip(*latency.curve, strict=True)
+            axes.step(times, shares, where="post", color=colour, label=arm.name)
             shift = {v: float(q) for q, v in (latency.shift or {}).items() if math.isfinite(v)}
             axes.plot([*shift], [*shift.values()], "x--", color=colour, alpha=0.6)
     axes.set(xlabel=f"ms ({phase})", ylabel="share answered", ylim=(0, 1.02), xscale="log")

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from bon_gateway.compare.figures import CURVE_POINTS, _answered_within
 from bon_gateway.compare.schedule import WARM_UP
+from bon_gateway.compare.types import Key, Record
 from bon_gateway.testing.script import Step
 from bon_gateway.testing.upstream import FakeUpstream
 from tests.bon_gateway.compare.endpoints import best_of_n
@@ -57,7 +59,34 @@ async def test_the_latency_of_n_stands_beside_the_slowest_of_n(tmp_path: Path) -
     shift = double.latency[0].shift
     assert shift is not None
     # .5^(1/2) = .7071: the 43rd of 60 ordered single answers.
-    assert shift["0.5"] == pytest.approx(single.latency[0].sample[42], abs=1e-3)
+    assert shift["0.5"] == pytest.approx(single.latency[0].curve[42][0], abs=1e-3)
+
+
+def test_a_latency_curve_of_many_has_few_points() -> None:
+    key = Key("closed", "a", 0, 0)
+    records = [Record(key, 0.0, 0.0, latency_s=i / 1000) for i in range(1, 1001)]
+    records += [Record(key, 0.0, 0.0, 5.0, outcome="timeout")] * 1000
+    curve = _answered_within(records)
+    assert len(curve) <= CURVE_POINTS
+    assert curve[-1] == (1000.0, 0.5)
+    assert all(share == pytest.approx(ms / 2000) for ms, share in curve)
+    assert _answered_within(records[1000:]) == ()
+
+
+async def test_it_ends_by_itself_when_it_is_told_to(tmp_path: Path) -> None:
+    """An endpoint that never answers: the run ends all the same, and says what it has."""
+    prompts = tmp_path / "p.jsonl"
+    prompts.write_text('{"prompt": "p"}\n')
+    async with FakeUpstream(lambda call: Step(delay_s=600)) as upstream:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "bon_gateway", "compare", "--url", upstream.url),
+            *("--model", "fake", "--prompts", str(prompts), "--output", str(tmp_path / "out")),
+            *("--set", "load.stop_after_s=0.5"),
+            stderr=asyncio.subprocess.PIPE,
+        )
+        _, stderr = await process.communicate()
+    assert process.returncode == 2
+    assert "no prompt was asked of every arm yet" in stderr.decode()
 
 
 async def test_one_endpoint_from_flags_alone(tmp_path: Path) -> None:

@@ -127,4 +127,4 @@ async def test_a_policy_that_is_dearer_never_pays(tmp_path: Path) -> None:
         )
         results = await compare(settings)
     assert results.tuned[0].break_even.value == float("inf")
-    assert "it never pays" in " ".join(results.verdict)
+    assert "It saves nothing, so it never pays: stay with" in " ".join(results.verdict)
