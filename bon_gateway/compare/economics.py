@@ -126,8 +126,11 @@ def sensitivity(
         own = cost(Tokens(tuned.prompt, tuned.completion * length, tuned.scored), prices[1])
         return break_even(training * train, bon * serving, own * serving)
 
-    rows = [Sensitive(f"as measured, N = {n[0]}", at())]
-    rows += [Sensitive(f"N = {count}", at(count)) for count in sorted({n[1], n[2]} - {n[0]})]
+    rows = [
+        Sensitive("as measured", at()),
+        Sensitive("the lowest N of its interval", at(n[1])),
+        Sensitive("the highest N of its interval", at(n[2])),
+    ]
     for factor, word in ((0.5, "half"), (2.0, "twice")):
         rows += [
             Sensitive(f"{word} the price of serving", at(serving=factor)),

@@ -236,7 +236,12 @@ def _sensitivity(results: Results) -> Table:
         (name, *(_requests(tuned.sensitivity, name) for tuned in results.tuned)) for name in names
     )
     head = ("if", *(tuned.arm for tuned in results.tuned))
-    return Table("How sure the break-even is", "Requests, one thing changed at a time.", head, rows)
+    return Table(
+        "How sure the break-even is",
+        "Requests until it has paid back, one thing changed at a time.",
+        head,
+        rows,
+    )
 
 
 def _requests(sensitivity: object, name: str) -> str:

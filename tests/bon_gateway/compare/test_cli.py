@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+
+from bon_gateway import demo_models
+from bon_gateway.compare.embedded import PROMPTS
 
 ENVIRON = {**os.environ, "OMP_NUM_THREADS": "1"}
 
@@ -90,6 +94,31 @@ def test_the_demo_models_from_one_command(tmp_path: Path) -> None:
     worse = bon("diff", str(out), str(tmp_path / "worse.json"))
     assert worse.returncode == 1
     assert "1 of" in worse.stdout
+
+
+def test_a_demo_run_from_one_command(tmp_path: Path) -> None:
+    """The shipped models stand for those of a run; the tuned policy is the base policy again, so
+    nothing can be won by it but the reward model's work."""
+    run, out = tmp_path / "run", tmp_path / "out"
+    shutil.copytree(demo_models.policy_path(), run / "policy")
+    shutil.copytree(demo_models.policy_path(), run / "dpo")
+    shutil.copytree(demo_models.reward_path(), run / "reward")
+    (run / "data").mkdir()
+    shutil.copy(PROMPTS, run / "data" / "held-out-prompts.jsonl")
+    (run / "figures.json").write_text(json.dumps({"seconds": {"pairs": 600, "dpo": 1200}}))
+    limit = ("--set", "prompts.limit=5")
+    done = bon("--embedded", "--trained", str(run), "--output", str(out), *limit)
+    assert done.returncode == 0, done.stderr
+    results = json.loads((out / "results.json").read_text())
+    arms = {arm["name"]: arm for arm in results["arms"]}
+    assert results["primary"] == "gold"
+    assert arms["dpo"]["quality"]["gold"] == arms["base-1"]["quality"]["gold"]
+    assert arms["dpo"]["cost"] == arms["base-1"]["cost"]
+    once, best_of_4 = results["tuned"]
+    assert (once["arm"], best_of_4["arm"]) == ("dpo", "dpo-best-of-4")
+    assert once["training_money"] == pytest.approx(1800 / 3600 * 2.0)
+    pictures = {path.stem for path in (out / "pictures").glob("*.png")}
+    assert pictures >= {"quality-by-cost", "latency"}
 
 
 def test_an_interrupt_keeps_what_was_measured(tmp_path: Path) -> None:

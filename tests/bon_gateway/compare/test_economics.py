@@ -68,9 +68,9 @@ def test_sensitivity_changes_one_thing_at_a_time() -> None:
     def saved(n: int, length: float = 5.0, scored: float = 15.0) -> float:
         return n * length + 0.1 * n * scored - length
 
-    assert rows["as measured, N = 4"] == pytest.approx(600 / saved(4), abs=EXACT)
-    assert rows["N = 2"] == pytest.approx(600 / saved(2), abs=EXACT)
-    assert rows["N = 8"] == pytest.approx(600 / saved(8), abs=EXACT)
+    assert rows["as measured"] == pytest.approx(600 / saved(4), abs=EXACT)
+    assert rows["the lowest N of its interval"] == pytest.approx(600 / saved(2), abs=EXACT)
+    assert rows["the highest N of its interval"] == pytest.approx(600 / saved(8), abs=EXACT)
     assert rows["half the price of serving"] == pytest.approx(1200 / saved(4), abs=EXACT)
     assert rows["twice the training cost"] == pytest.approx(1200 / saved(4), abs=EXACT)
     # The prompt is read by the reward model as before; only the answer is longer.
