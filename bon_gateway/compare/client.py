@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
@@ -76,9 +77,8 @@ class ArmClient:
                 answer = await self._http.post(asked.url, asked.body, {})
             read = _read(answer, empty)
         except UpstreamError as error:
-            read = replace(
-                empty, outcome=kind_of(error), status=error.status, error=error.message[:500]
-            )
+            kind, status = kind_of(error)
+            read = replace(empty, outcome=kind, status=status, error=error.message[:500])
         took = time.perf_counter() - start - intended_s
         first = None if first_s is None else first_s - intended_s
         return replace(read, latency_s=took, first_token_s=first)
@@ -109,18 +109,36 @@ def request_seed(seed: int, key: Key, prompts: int) -> int:
     return (seed + key.repeat * prompts + key.prompt + 1) * CANDIDATE_SEED_STEP
 
 
-def kind_of(error: UpstreamError) -> str:
-    """A word for a failure."""
-    if error.status == 429:
-        return "rate_limited"
+def kind_of(error: UpstreamError) -> tuple[str, int | None]:
+    """A word for a failure, and the HTTP status if there was one."""
+    status = error.status or _status_in(error.message)
+    if status in _BY_STATUS:
+        return _BY_STATUS[status], status
     words = {
         Fault.REFUSED: "refused",
         Fault.OVERLOADED: "overloaded",
         Fault.UNREACHABLE: "unreachable",
         Fault.TIMEOUT: "timeout",
-        Fault.FAILED: "failed" if error.status is not None else "malformed",
+        Fault.FAILED: "malformed" if status is None else "failed",
     }
-    return words[error.kind]
+    return words[error.kind], status
+
+
+_BY_STATUS = {
+    401: "unauthorized",
+    403: "unauthorized",
+    404: "not_found",
+    405: "not_found",
+    429: "rate_limited",
+}
+_STATUS = re.compile(r"\((\d{3})\)")
+
+
+def _status_in(message: str) -> int | None:
+    """``faults`` takes 401, 403, 404 and 405 for the gateway's own mistakes, which have no status
+    for its clients; here they are an arm's, and the words still name them."""
+    found = _STATUS.search(message)
+    return None if found is None else int(found.group(1))
 
 
 def _read(answer: Mapping[str, Any], empty: Record) -> Record:

@@ -9,9 +9,10 @@ EVERY_S = 0.2
 
 
 class Progress:
-    """Draws on a terminal; on anything else, and on None, it is silent."""
+    """Draws on a terminal; anything else gets what is said alone, and None nothing."""
 
     def __init__(self, stream: TextIO | None) -> None:
+        self._notes = stream
         self._stream = stream if stream is not None and stream.isatty() else None
         self._what, self._total, self._done = "", 0, 0
         self._began = self._drawn = 0.0
@@ -34,6 +35,13 @@ class Progress:
         pace = f"{self._done}/{self._total} {rate:.1f}/s, {left:.0f} s left"
         self._stream.write(f"\r{self._what} [{bar}] {pace}\x1b[K")
         self._stream.flush()
+
+    def say(self, text: str) -> None:
+        """A line of its own."""
+        self.end()
+        if self._notes is not None:
+            self._notes.write(text + "\n")
+            self._notes.flush()
 
     def end(self) -> None:
         if self._stream is not None and self._done:

@@ -142,9 +142,16 @@ class Run:
         keys = schedule.warm_up(
             list(settings.arms), len(self._prompts), settings.load.warm_up, settings.seed
         )
-        if self._missing() and keys:
-            self._progress.begin("warming up", len(keys))
-            await closed_loop(schedule.closed_loop(keys), settings.load.concurrency, loop)
+        if not (self._missing() and keys):
+            return
+        before = len(self.records)
+        self._progress.begin("warming up", len(keys))
+        await closed_loop(schedule.closed_loop(keys), settings.load.concurrency, loop)
+        warm = self.records[before:]
+        for arm in settings.arms:
+            failed = [r for r in warm if r.key.arm == arm and not r.ok]
+            if failed and len(failed) == sum(r.key.arm == arm for r in warm):
+                self._progress.say(f"{arm}: every warm-up request failed: {failed[-1].error}")
 
     def _missing(self) -> bool:
         done = {record.key for record in self.records}

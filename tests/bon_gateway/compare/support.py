@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bon_gateway.compare.analysis import Measured, analyse
+from bon_gateway.compare.progress import Progress
 from bon_gateway.compare.results import Results
 from bon_gateway.compare.run import Run
 from bon_gateway.compare.settings import CompareSettings
@@ -34,10 +35,17 @@ def settings_of(
     return validate(tree, "test")
 
 
-async def measure(settings: CompareSettings, stop: asyncio.Event | None = None) -> Measured:
+async def measure(
+    settings: CompareSettings,
+    stop: asyncio.Event | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
+) -> Measured:
     settings.output.mkdir(parents=True, exist_ok=True)
     prompts = read_prompts(settings.prompts, settings.seed)
-    return await Run(settings, prompts, stop or asyncio.Event()).measure()
+    run = Run(settings, prompts, stop or asyncio.Event(), environ=environ or {}, progress=progress)
+    return await run.measure()
 
 
 async def compare(settings: CompareSettings) -> Results:

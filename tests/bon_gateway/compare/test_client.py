@@ -84,6 +84,8 @@ async def test_a_stream_has_a_first_token(upstream: FakeUpstream) -> None:
         (Step(status=429, error={"message": "slow down"}), "rate_limited"),
         (Step(status=503, error={"message": "full"}), "overloaded"),
         (Step(status=500, error={"message": "broken"}), "failed"),
+        (Step(status=401, error={"message": "who?"}), "unauthorized"),
+        (Step(status=404, error={"message": "no such model"}), "not_found"),
         (Step(status=400, error={"message": "what?"}), "refused"),
         (Step(cut_after=0), "unreachable"),
         (Step(delay_s=5.0), "timeout"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from bon_gateway.compare.figures import CURVE_POINTS, _answered_within
+from bon_gateway.compare.progress import Progress
 from bon_gateway.compare.schedule import WARM_UP
 from bon_gateway.compare.types import Key, Record
 from bon_gateway.testing.script import Step
@@ -105,3 +107,19 @@ async def test_one_endpoint_from_flags_alone(tmp_path: Path) -> None:
         assert {call.body["temperature"] for call in upstream.calls} == {0.5}
     lines = out.decode().splitlines()
     assert [line.split()[:3] for line in lines[1:3]] == [["n-1", "1", "4/4"], ["n-4", "4", "4/4"]]
+
+
+async def test_keys_come_from_the_environment(tmp_path: Path) -> None:
+    """An arm whose key is missing says so before the measurement, and goes on failing."""
+    script = best_of_n(tokens=3, scored=0)
+    said = io.StringIO()
+    async with FakeUpstream(script, api_key="secret") as upstream:
+        arm = {"url": upstream.url, "model": "fake"}
+        arms = {"keyed": {**arm, "api_key_env": "ARM_KEY"}, "bare": arm}
+        settings = settings_of(tmp_path, arms, prompts=3, load={"warm_up": 2})
+        measured = await measure(settings, environ={"ARM_KEY": "secret"}, progress=Progress(said))
+    outcomes = {arm: {r.outcome for r in measured.records if r.key.arm == arm} for arm in arms}
+    assert outcomes == {"keyed": {"ok"}, "bare": {"unauthorized"}}
+    assert said.getvalue().startswith("bare: every warm-up request failed: ")
+    assert said.getvalue().count("\n") == 1
+    assert "secret" not in (settings.output / "records.jsonl").read_text()
