@@ -182,8 +182,8 @@ class Run:
         random.Random(self._settings.seed).shuffle(arms)
         for arm in arms:
 
-            async def attempt(rate: float, arm: str = arm) -> Sequence[Record]:
-                phase = f"{SEARCH}{rate:g}/s"
+            async def attempt(rate: float, time: int, arm: str = arm) -> Sequence[Record]:
+                phase = f"{SEARCH}{rate:g}/s {time + 1}"
                 keys = [
                     Key(phase, arm, i % len(self._prompts), i // len(self._prompts))
                     for i in range(target.requests)

@@ -31,7 +31,7 @@ def test_failures_take_for_ever() -> None:
 
 @pytest.mark.parametrize("capacity", [0.3, 1.0, 7.3, 30.0])
 async def test_it_closes_in_on_the_capacity(capacity: float) -> None:
-    async def attempt(rate: float) -> Sequence[Record]:
+    async def attempt(rate: float, time: int) -> Sequence[Record]:
         return answers(0.05 if rate <= capacity else 5.0)
 
     found = await highest_rate(attempt, TARGET)
@@ -40,8 +40,21 @@ async def test_it_closes_in_on_the_capacity(capacity: float) -> None:
     assert capacity - top / 2**6 <= found.highest <= capacity
 
 
+async def test_a_disturbance_is_tried_once_more() -> None:
+    async def attempt(rate: float, time: int) -> Sequence[Record]:
+        return answers(5.0 if time == 0 and rate == 2.0 else 0.05 if rate <= 8 else 5.0)
+
+    found = await highest_rate(attempt, TARGET.model_copy(update={"refinements": 0}))
+    assert found is not None
+    assert found.highest == 8.0
+    assert found.tried == (
+        (1.0, True), (2.0, False), (2.0, True), (4.0, True), (8.0, True),
+        (16.0, False), (16.0, False),
+    )  # fmt: skip
+
+
 async def test_it_stops_at_the_largest_rate() -> None:
-    async def attempt(rate: float) -> Sequence[Record]:
+    async def attempt(rate: float, time: int) -> Sequence[Record]:
         return answers(0.0)
 
     found = await highest_rate(attempt, TARGET.model_copy(update={"max_rate": 5.0}))
@@ -50,7 +63,7 @@ async def test_it_stops_at_the_largest_rate() -> None:
 
 
 async def test_a_search_that_was_stopped_says_nothing() -> None:
-    async def attempt(rate: float) -> Sequence[Record]:
+    async def attempt(rate: float, time: int) -> Sequence[Record]:
         return answers(0.0)[:3]
 
     assert await highest_rate(attempt, TARGET) is None
