@@ -66,8 +66,7 @@ def world(step: WorldStep) -> Outcome:
 
 
 def sft(settings: SftSettings) -> Outcome:
-    # Everything else waits for it, so the second core is free.
-    with _quick_products(threads=2):
+    with _quick_products(threads=1):
         return dict(train_sft(settings, RunContext(COMMAND)))
 
 

@@ -11,6 +11,7 @@ import os
 import resource
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -166,6 +167,7 @@ def _work(pipe: connection.Connection) -> None:
     """What a process does: steps, until the pipe is closed."""
     # Told to stop, it leaves in an orderly way: libraries have things to give back to the system.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     while True:
         try:
             function, settings, log = pipe.recv()
@@ -178,6 +180,14 @@ def _work(pipe: connection.Connection) -> None:
             pipe.send(_do(function, settings))
             sys.stdout.flush()
             sys.stderr.flush()
+
+
+def _end_with_parent() -> None:
+    """However it ended, nobody waits for this process any more, and a step can take minutes."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "it is a child"
+    parent.join()
+    os._exit(1)
 
 
 def _do(function: Callable[[Any], Outcome], settings: Any) -> Result | TrainersError | str:

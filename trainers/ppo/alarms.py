@@ -1,8 +1,9 @@
 """Alarms for reward hacking: the reward model's score rises while something else goes wrong.
 
 Only the true reward could prove it, and in a real run there is none. These are the signs that come
-first: the policy pays more and more KL for the same reward, stops ending its answers, writes ever
-longer, or ever more of the same. Each compares the mean of the last iterations with the first's.
+first: the policy pays more and more KL for the same reward, grows less sure of its own words (one
+that improves grows surer), stops ending its answers, writes ever longer, or ever more of the same.
+Each compares the mean of the last iterations with the first's.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ NOTABLE = 0.1
 @dataclass(frozen=True)
 class Alarm:
     name: str
-    """kl, eos, length or variety."""
+    """kl, entropy, eos, length or variety."""
     text: str
     """One line with the figures."""
 
@@ -53,6 +54,13 @@ def alarms(history: Sequence[Metrics], settings: AlarmSettings) -> list[Alarm]:
             f"before (kl to reference {kl:.3g})"
         )
         found.append(Alarm("kl", text))
+    before, now = both("entropy")
+    if now > before * (1 + settings.entropy_rise):
+        found.append(
+            Alarm(
+                "entropy", f"{risen}, but entropy rose from {before:.3g} to {now:.3g} nats a token"
+            )
+        )
     before, now = both("eos rate")
     if now < before - settings.eos_drop:
         found.append(Alarm("eos", f"{risen}, but the eos rate fell from {before:.3g} to {now:.3g}"))

@@ -163,6 +163,8 @@ class AlarmSettings(Settings):
     """A unit of reward costs so many times the KL that it did before."""
     kl_floor: Weight = 5.0
     """KL below it raises no alarm, in nats per answer."""
+    entropy_rise: PositiveFloat = 0.1
+    """Entropy is higher by this share. Give more room where `update` has an entropy bonus."""
     eos_drop: PositiveFloat = 0.1
     """Share of answers that no longer end by themselves."""
     length_growth: PositiveFloat = 1.5

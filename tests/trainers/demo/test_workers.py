@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import multiprocessing
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from trainers.demo.workers import Observer, Outcome, Result, Step, run_steps
@@ -50,6 +52,36 @@ class Heard(Observer):
     def waiting(self, running: Sequence[Step]) -> None:
         if running and running[0].progress is not None:
             self.events.append(f"progress {running[0].progress()}")
+
+
+def hang(settings: str) -> Outcome:
+    Path(settings).write_text(str(os.getpid()))
+    time.sleep(60)
+    return {}
+
+
+def start_and_hang(settings: str) -> Outcome:
+    """Run a step that hangs, as the main process of a demo does."""
+    run_steps([Step("hang", hang, settings)], 1, Path(settings).parent / "inner", Observer())
+    return {}
+
+
+def test_a_killed_run_leaves_no_process(tmp_path: Path) -> None:
+    told = tmp_path / "pid"
+    run = multiprocessing.get_context("spawn").Process(target=start_and_hang, args=(str(told),))
+    run.start()
+    until(lambda: told.exists() and told.read_text() != "")
+    worker = psutil.Process(int(told.read_text()))
+    run.kill()
+    run.join()
+    until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
+
+
+def until(condition: Callable[[], bool], within_s: float = 60.0) -> None:
+    end = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.05)
 
 
 def test_a_step_waits_for_what_it_needs(tmp_path: Path) -> None:

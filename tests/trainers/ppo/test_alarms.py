@@ -13,6 +13,7 @@ SETTINGS = AlarmSettings(window=2)
 HEALTHY: dict[str, list[float]] = {
     "reward": [0, 0.4, 0.7, 0.95, 1.15, 1.3, 1.4, 1.45],
     "kl to reference": [0, 0.8, 1.7, 2.6, 3.4, 4.1, 4.6, 4.9],
+    "entropy": [0.9, 0.88, 0.85, 0.8, 0.76, 0.73, 0.7, 0.68],
     "eos rate": [1.0] * 8,
     "length": [16, 16, 17, 17, 18, 18, 19, 19],
     "distinct-2": [0.3, 0.3, 0.29, 0.28, 0.27, 0.26, 0.26, 0.25],
@@ -37,6 +38,7 @@ def test_a_healthy_run_raises_none_at_any_time() -> None:
     ("name", "changed"),
     [
         ("kl", {"kl_to_reference": [0, 0.8, 1.7, 2.6, 4, 7, 12, 20]}),
+        ("entropy", {"entropy": [0.9, 0.88, 0.85, 0.88, 0.92, 0.95, 0.99, 1.03]}),
         ("eos", {"eos_rate": [1, 1, 1, 1, 1, 0.9, 0.8, 0.7]}),
         ("length", {"length": [16, 16, 17, 18, 20, 24, 26, 28]}),
     ],
