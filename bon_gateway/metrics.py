@@ -238,8 +238,7 @@ class Metrics:
         if self._directory is None:
             return generate_latest(_Own(self.registry)), CONTENT_TYPE_PLAIN_0_0_4
         _drop_gauges_of_the_dead(Path(self._directory))
-        # It is a collector by itself; a registry around it would only collect it once more.
-        collector = MultiProcessCollector(None, path=self._directory)  # type: ignore[no-untyped-call]
+        collector = _Workers(Path(self._directory))
         return generate_latest(_Own(collector)), CONTENT_TYPE_PLAIN_0_0_4
 
     def close(self) -> None:
@@ -290,6 +289,27 @@ class _Histograms:
         if child is None:
             child = self._children[labels] = self._metric.labels(*labels)
         child.observe(amount)
+
+
+class _Workers(Collector):
+    """What all workers have written. The library's own collector stumbles over the file of a worker
+    that has just made it and not yet written to it."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def collect(self) -> Iterable[Metric]:
+        files = [str(path) for path in self._directory.glob("*.db") if _size(path)]
+        merged: Iterable[Metric] = MultiProcessCollector.merge(files, accumulate=True)  # type: ignore[no-untyped-call]
+        return merged
+
+
+def _size(path: Path) -> int:
+    """0 if the file is gone."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 class _Own(Collector):

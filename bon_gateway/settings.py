@@ -43,9 +43,10 @@ class VllmPolicySettings(Section):
     """Your word for the weights that the replicas serve. It is only recorded (``recording``)."""
     api_key_env: str | None = None
     """Name of the environment variable with the key to send to the replicas."""
-    fan_out: Literal["separate", "single"] = "separate"
-    """``separate`` sends one request per candidate: each is scored as it finishes and can be
-    stopped alone. ``single`` sends one request with n: less HTTP work, all arrive together."""
+    fan_out: Literal["separate", "single"] = "single"
+    """``single`` sends one request with n: less HTTP work, and all arrive together where nothing
+    may stop them early. ``separate`` sends one request per candidate: each is scored as it finishes
+    and drawn again alone."""
     connect_timeout_s: PositiveFloat = 5.0
     timeout_s: PositiveFloat = 600.0
     """Longest that one candidate may take."""

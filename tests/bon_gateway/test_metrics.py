@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from bon_gateway.metrics import MULTIPROCESS_VARIABLE, STRATEGIES, Metrics
+from bon_gateway.metrics import MULTIPROCESS_VARIABLE, STRATEGIES, Metrics, _Workers
 from bon_gateway.types import Candidate, CandidateStatus, Selection, Timings, Usage
 
 
@@ -139,6 +139,11 @@ if sys.argv[2] == "close":
     print(json.dumps(metrics.render()[0].decode()), flush=True)
 sys.stdin.readline()
 """
+
+
+def test_a_worker_that_has_written_nothing_yet_is_no_trouble(tmp_path: Path) -> None:
+    (tmp_path / "counter_1.db").touch()
+    assert list(_Workers(tmp_path).collect()) == []
 
 
 def test_several_processes_add_up_and_the_dead_have_nothing_in_flight(tmp_path: Path) -> None:

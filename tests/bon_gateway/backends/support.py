@@ -23,7 +23,8 @@ MESSAGES = [{"role": "user", "content": PROMPT}]
 
 
 def policy(*upstreams: FakeUpstream, key: str | None = None, **settings: Any) -> VllmPolicy:
-    settings = {"probe_interval_s": 0.05, **settings}
+    """One request for each candidate, unless told otherwise: then each can be scripted alone."""
+    settings = {"probe_interval_s": 0.05, "fan_out": "separate", **settings}
     urls = tuple(upstream.url for upstream in upstreams)
     return VllmPolicy(VllmPolicySettings(type="vllm", urls=urls, **settings), key)
 
