@@ -13,7 +13,7 @@ import pytest
 
 from tests.integration.conftest import Engines
 from tests.integration.exposition import scrape, total
-from tests.integration.gateway import Gateway
+from tests.integration.gateway import Gateway, eventually
 from tests.integration.prompts import PROMPTS, ask
 
 pytestmark = pytest.mark.vllm
@@ -62,6 +62,8 @@ async def test_the_numbers_add_up(
         for kind in KINDS[1:]:
             paid[kind] += bon["usage"][f"{kind}_tokens"]
         fates.update(candidate["status"] for candidate in bon["candidates"])
+    # Each worker looks at its upstreams once a second.
+    await eventually(lambda: total(scrape(gateway.url), "bon_upstream_up") == 4, 10, "all are up")
     texts = [await asyncio.to_thread(scrape, gateway.url) for _ in range(6)]
     for text in texts:
         assert {
