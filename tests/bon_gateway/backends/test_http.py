@@ -44,6 +44,32 @@ async def test_proxies_of_the_environment_are_not_used(
     assert answer["choices"]
 
 
+@pytest.mark.parametrize(
+    ("key", "sent"), [(None, "Basic dXM6cEB3"), ("sk-1", "Bearer sk-1")], ids=["url", "key"]
+)
+async def test_a_password_in_the_address_is_sent_unless_there_is_a_key(
+    upstream: FakeUpstream, key: str | None, sent: str
+) -> None:
+    http = HttpClient(api_key=key, connect_timeout_s=1.0, timeout_s=5.0)
+    http.open()
+    url = URL(f"http://us:p%40w@127.0.0.1:{upstream.port}/v1/chat/completions")
+    await http.post(url, BODY, {})
+    await http.close()
+    headers = upstream.calls[0].headers
+    assert headers["authorization"] == sent
+    assert headers["host"] == f"127.0.0.1:{upstream.port}"
+
+
+async def test_a_header_of_two_lines_is_refused(upstream: FakeUpstream) -> None:
+    http = client()
+    http.open()
+    url = URL(f"{upstream.url}/v1/chat/completions")
+    with pytest.raises(ValueError, match="one line"):
+        await http.post(url, BODY, {"x-request-id": "a\r\nx-evil: b"})
+    await http.close()
+    assert upstream.calls == []
+
+
 async def test_cookies_are_not_kept(upstream: FakeUpstream) -> None:
     upstream.script = lambda call: Step(raw=b"{}", headers={"set-cookie": "session=1"})
     http = client()
