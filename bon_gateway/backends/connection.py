@@ -69,8 +69,11 @@ class Connection(asyncio.Protocol):
 
     @property
     def reusable(self) -> bool:
-        """Whether the last answer has ended and another request may be sent."""
-        return self._keep and not self._busy and not self.lost
+        """Whether the last answer has ended and another request may be sent.
+
+        While nobody takes what has arrived, nothing more would be read.
+        """
+        return self._keep and not (self._busy or self.lost or self._paused)
 
     def send(self, head: bytes, body: bytes, timeout: float) -> None:
         """Begin an exchange, which fails if it has not ended after ``timeout`` seconds."""

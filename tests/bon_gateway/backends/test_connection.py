@@ -219,3 +219,24 @@ async def test_what_nobody_takes_holds_the_upstream_up() -> None:
             received += len(block)
         assert received == size
         assert connection.reusable
+
+
+async def test_a_stream_that_was_left_while_it_was_held_up_is_not_followed_by_another() -> None:
+    """All of it has arrived, but the connection has stopped reading."""
+    size = HIGH_WATER_BYTES + 1
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % size + bytes(size))
+        await reader.read()
+
+    async with connected(handle) as connection:
+        connection.send(HEAD, b"", 5.0)
+        assert await connection.status() == 200
+        async with asyncio.timeout(5):
+            while connection._busy:
+                await asyncio.sleep(0.005)
+        assert connection._paused
+        assert not connection.reusable
+        await connection.block()
+        assert connection.reusable
