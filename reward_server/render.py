@@ -208,7 +208,7 @@ def _plain(message: Mapping[str, Any], where: str) -> dict[str, Any]:
     if calls is None:
         plain.pop("tool_calls", None)
     elif isinstance(calls, list) and all(isinstance(call, Mapping) for call in calls):
-        plain["tool_calls"] = [_decoded(call) for call in calls]
+        plain["tool_calls"] = [decoded_call(call) for call in calls]
     else:
         raise RenderError("tool_calls must be a list of objects", param=f"{where}.tool_calls")
     return plain
@@ -229,7 +229,7 @@ def _content(content: object, where: str) -> str:
     return "\n".join(texts)
 
 
-def _decoded(call: Mapping[str, Any]) -> dict[str, Any]:
+def decoded_call(call: Mapping[str, Any]) -> dict[str, Any]:
     """Decode `function.arguments`: OpenAI sends a JSON string, templates print an object."""
     function = call.get("function")
     if not isinstance(function, Mapping) or not isinstance(function.get("arguments"), str):

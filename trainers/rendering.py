@@ -6,8 +6,7 @@ same tokens. How a reward model reads a finished conversation is `trainers.scori
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,6 +15,7 @@ from transformers import PreTrainedTokenizerBase
 from reward_server.render import (  # type: ignore[attr-defined]  # RenderError comes from within
     TEMPLATE_ERRORS,
     RenderError,
+    decoded_call,
     strip_repeated,
 )
 from trainers.data import Message
@@ -75,22 +75,11 @@ def _ids(
 def plain(messages: Sequence[Message]) -> list[dict[str, Any]]:
     """The messages as servers hand them to a template: arguments of tool calls as objects."""
     return [
-        {**message, "tool_calls": [_decoded(call) for call in message["tool_calls"]]}
+        {**message, "tool_calls": [decoded_call(call) for call in message["tool_calls"]]}
         if message.get("tool_calls")
         else {**message}
         for message in messages
     ]
-
-
-def _decoded(call: Mapping[str, Any]) -> dict[str, Any]:
-    function = call.get("function")
-    if not isinstance(function, Mapping) or not isinstance(function.get("arguments"), str):
-        return dict(call)
-    try:
-        arguments = json.loads(function["arguments"])
-    except ValueError:
-        return dict(call)
-    return {**call, "function": {**function, "arguments": arguments}}
 
 
 def until_end_of_turn(tokenizer: PreTrainedTokenizerBase, folder: str, ids: list[int]) -> list[int]:
