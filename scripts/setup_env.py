@@ -32,7 +32,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-ALL_EXTRAS = ("dev", "embedded", "reward-server", "trainers")
+ALL_EXTRAS = ("chart", "dev", "embedded", "reward-server", "trainers")
 
 # vLLM asks for them, its text models use none of them, and the wheels that the registry has do
 # not load beside a CPU build of torch: with them present, `import transformers` fails.
