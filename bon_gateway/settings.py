@@ -21,7 +21,17 @@ from pydantic import (
 )
 
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps|xpu(:\d+)?)$")]
-Url = Annotated[str, Field(pattern=r"^https?://[^/\s]+(/.*)?$")]
+URL_PATTERN = r"^https?://[^/\s]+(/.*)?$"
+HEADER_PATTERN = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"
+Url = Annotated[str, Field(pattern=URL_PATTERN)]
+HeaderName = Annotated[str, Field(pattern=HEADER_PATTERN)]
+
+OWN_HEADERS = (
+    *("accept", "accept-encoding", "authorization", "connection", "content-length"),
+    *("content-type", "expect", "host", "keep-alive", "te", "trailer", "transfer-encoding"),
+    *("upgrade", "user-agent", "x-request-id"),
+)
+"""Headers of a call to an upstream that mean something else already."""
 
 
 class Section(BaseModel):
@@ -30,31 +40,55 @@ class Section(BaseModel):
     )
 
 
+# Upstreams over HTTP ---------------------------------------------------------------------------
+
+
+class UpstreamSettings(Section):
+    """What policies and reward models that are asked over HTTP have in common."""
+
+    urls: tuple[Url, ...] = Field(min_length=1)
+    """Base addresses of the replicas, with or without ``/v1``."""
+    resolve: Literal["host", "addresses"] = "host"
+    """``host`` takes each url for one replica. ``addresses`` looks its host name up again and
+    again and takes each address behind it for a replica: for a headless Service."""
+    resolve_interval_s: PositiveFloat = 5.0
+    """How often names are looked up where ``resolve`` is ``addresses``."""
+    api_key_env: str | None = None
+    """Name of the environment variable with the key to send to the replicas."""
+    connect_timeout_s: PositiveFloat = 5.0
+    probe_interval_s: PositiveFloat = 2.0
+    """How often each replica's health is asked for: one that answers other than 200 gets no new
+    request."""
+
+
 # Policies --------------------------------------------------------------------------------------
 
 
-class VllmPolicySettings(Section):
+class VllmPolicySettings(UpstreamSettings):
     type: Literal["vllm"]
-    urls: tuple[Url, ...] = Field(min_length=1)
-    """Base addresses of the replicas, with or without ``/v1``."""
     model: str | None = None
     """The name that the replicas serve it under; asked of ``/v1/models`` if left out."""
     revision: str | None = None
     """Your word for the weights that the replicas serve. It is only recorded (``recording``)."""
-    api_key_env: str | None = None
-    """Name of the environment variable with the key to send to the replicas."""
     fan_out: Literal["separate", "single"] = "single"
     """``single`` sends one request with n: less HTTP work, and all arrive together where nothing
     may stop them early. ``separate`` sends one request per candidate: each is scored as it finishes
     and drawn again alone."""
-    connect_timeout_s: PositiveFloat = 5.0
+    session_header: HeaderName | None = None
+    """Header in which every call for one request carries the request's id, so that a router
+    between the gateway and the engines can send all its candidates to one engine."""
     timeout_s: PositiveFloat = 600.0
     """Longest that one candidate may take."""
-    probe_interval_s: PositiveFloat = 2.0
-    """How often a replica that is not up is asked whether it is back."""
     failures_to_eject: PositiveInt = 3
     """Failures in a row that eject a replica. A refused connection or a dead engine ejects it
     at once."""
+
+    @field_validator("session_header")
+    @classmethod
+    def _is_free(cls, name: str | None) -> str | None:
+        if name is not None and name.lower() in OWN_HEADERS:
+            raise ValueError(f"{name!r} already has a meaning in a call to an upstream")
+        return name
 
 
 class TransformersPolicySettings(Section):
@@ -82,18 +116,12 @@ PolicySettings = Annotated[
 # Rewards ---------------------------------------------------------------------------------------
 
 
-class HttpRewardSettings(Section):
+class HttpRewardSettings(UpstreamSettings):
     """What reward models that are asked over HTTP have in common."""
 
-    urls: tuple[Url, ...] = Field(min_length=1)
-    """Base addresses of the replicas."""
     model: str | None = None
     """The name to ask for; None takes what the replicas have loaded."""
-    api_key_env: str | None = None
-    """Name of the environment variable with the key to send."""
-    connect_timeout_s: PositiveFloat = 5.0
     timeout_s: PositiveFloat = 60.0
-    probe_interval_s: PositiveFloat = 2.0
 
 
 class RewardServerSettings(HttpRewardSettings):

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from bon_gateway.settings import Settings
+from bon_gateway.settings import HEADER_PATTERN, URL_PATTERN, Settings
 
 KeyPath = tuple[str | int, ...]
 
@@ -24,7 +24,6 @@ _REASONS = {
     "model_type": "should be a mapping",
     "model_attributes_type": "should be a mapping",
     "string_type": "should be text",
-    "string_pattern_mismatch": "should be an address such as http://host:port",
     "bool_parsing": "should be true or false",
     "bool_type": "should be true or false",
     "int_parsing": "should be a whole number",
@@ -32,6 +31,10 @@ _REASONS = {
     "int_from_float": "should be a whole number",
     "float_parsing": "should be a number",
     "float_type": "should be a number",
+}
+_PATTERNS = {
+    URL_PATTERN: "should be an address such as http://host:port",
+    HEADER_PATTERN: "should be the name of an HTTP header",
 }
 _WITHOUT_VALUE = frozenset({"missing", "too_short"})
 
@@ -79,6 +82,9 @@ def explain(error: ValidationError, tree: Mapping[str, Any]) -> tuple[KeyPath, s
 
 def _reason(details: ErrorDetails) -> str:
     reason = _REASONS.get(details["type"]) or details["msg"].removeprefix("Input ")
+    if details["type"] == "string_pattern_mismatch":
+        pattern = details["ctx"]["pattern"]
+        reason = _PATTERNS.get(pattern, f"should match {pattern}")
     if details["type"] in _WITHOUT_VALUE:
         return reason
     return f"{reason}, not {redact(repr(details['input']))}"
