@@ -22,7 +22,10 @@ def test_import_contracts_hold() -> None:
     assert lint.returncode == 0, lint.stdout + lint.stderr
 
 
-@pytest.mark.parametrize("module", ["bon_gateway.app", "bon_gateway.cli", "reward_server.schema"])
+@pytest.mark.parametrize(
+    "module",
+    ["bon_gateway.app", "bon_gateway.cli", "reward_server.schema", "trainers.demo.pipeline"],
+)
 def test_import_is_light(module: str) -> None:
     code = f"import sys, {module}; print(sorted({{'torch', 'transformers'}} & set(sys.modules)))"
     done = run_python("-c", code)

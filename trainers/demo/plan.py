@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 import yaml
 
-from trainers.demo import steps
 from trainers.demo.settings import MeasureSettings, StepChanges
-from trainers.demo.workers import Outcome, Step
+from trainers.demo.step_settings import DrawStep, JudgeStep, QualityStep, WorldStep
+from trainers.demo.workers import Step
 from trainers.dpo.settings import DpoSettings
 from trainers.errors import SettingsError
 from trainers.ppo.settings import PpoSettings
@@ -20,6 +20,8 @@ from trainers.reward.settings import RewardSettings
 from trainers.settings import Settings, SftSettings, WorldSettings, load_settings, shipped
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
+STEPS = "trainers.demo.steps"
+"""Their module, which the processes that run them import."""
 
 
 @dataclass(frozen=True)
@@ -54,18 +56,16 @@ class Seed:
     def step(
         self,
         name: str,
-        function: Callable[[Any], Outcome],
+        function: str,
         settings: Any,
         needs: tuple[str, ...] = (),
         progress: Callable[[], float] | None = None,
     ) -> Step:
         wanted = tuple(self.prefix + need for need in needs)
-        return Step(self.prefix + name, function, settings, wanted, progress)
+        return Step(self.prefix + name, f"{STEPS}:{function}", settings, wanted, progress)
 
-    def draw(
-        self, name: str, function: Callable[[Any], Outcome], prompts: str, target: str
-    ) -> Step:
-        settings = steps.DrawStep(
+    def draw(self, name: str, function: str, prompts: str, target: str) -> Step:
+        settings = DrawStep(
             self.folder / "policy",
             self.data / prompts,
             self.data / target,
@@ -75,23 +75,23 @@ class Seed:
         return self.step(name, function, settings, ("sft",))
 
     def judge(self, policy: str, needs: str) -> Step:
-        settings = steps.JudgeStep(
+        settings = JudgeStep(
             self.folder / policy,
             self.folder / "policy",
             self.data / "held-out-prompts.jsonl",
             self.seed,
             self.measure,
         )
-        return self.step(f"judge-{needs}", steps.judged, settings, (needs,))
+        return self.step(f"judge-{needs}", "judged", settings, (needs,))
 
     def quality(self, reward: str) -> Step:
-        settings = steps.QualityStep(
+        settings = QualityStep(
             self.folder / reward,
             self.data / "held-out-pairs.jsonl",
             self.data / "held-out-answers.jsonl",
             self.measure,
         )
-        return self.step(f"{reward}-quality", steps.quality, settings, (reward, "answers"))
+        return self.step(f"{reward}-quality", "quality", settings, (reward, "answers"))
 
 
 def plan(seed: Seed) -> list[Step]:
@@ -123,19 +123,19 @@ def plan(seed: Seed) -> list[Step]:
         eval_prompts=seed.data / "held-out-prompts.jsonl",
         output=seed.folder / "ppo",
     )  # fmt: skip
-    world = steps.WorldStep(
+    world = WorldStep(
         seed.load(WorldSettings, "demo-world.yaml", "world"), seed.folder, seed.weak_pairs
     )
     held_out = "held-out-prompts.jsonl"
     return [
-        seed.step("world", steps.world, world),
-        seed.step("sft", steps.sft, sft, ("world",), _epochs(sft.output, sft.epochs)),
-        seed.step("reward", steps.reward, reward, ("sft",), _epochs(reward.output, reward.epochs)),
-        seed.draw("pairs", steps.pairs, "pairs.jsonl", "on-policy-pairs.jsonl"),
-        seed.step("dpo", steps.dpo, dpo, ("pairs",), _epochs(dpo.output, dpo.epochs)),
-        seed.draw("answers", steps.draw, held_out, "held-out-answers.jsonl"),
+        seed.step("world", "world", world),
+        seed.step("sft", "sft", sft, ("world",), _epochs(sft.output, sft.epochs)),
+        seed.step("reward", "reward", reward, ("sft",), _epochs(reward.output, reward.epochs)),
+        seed.draw("pairs", "pairs", "pairs.jsonl", "on-policy-pairs.jsonl"),
+        seed.step("dpo", "dpo", dpo, ("pairs",), _epochs(dpo.output, dpo.epochs)),
+        seed.draw("answers", "draw", held_out, "held-out-answers.jsonl"),
         *(_weak(seed) if seed.weak_pairs is not None else []),
-        seed.step("ppo", steps.ppo, ppo, ("reward",), _iterations(ppo)),
+        seed.step("ppo", "ppo", ppo, ("reward",), _iterations(ppo)),
         seed.judge("policy", "sft"),
         seed.judge("dpo", "dpo"),
         seed.quality("reward"),
@@ -161,9 +161,9 @@ def _weak(seed: Seed) -> list[Step]:
     )  # fmt: skip
     return [
         seed.step(
-            "weak-reward", steps.reward, weak, ("sft",), _epochs(weak.output, weak.epochs)
+            "weak-reward", "reward", weak, ("sft",), _epochs(weak.output, weak.epochs)
         ),
-        seed.step("hacked-ppo", steps.ppo, hacked, ("weak-reward",), _iterations(hacked)),
+        seed.step("hacked-ppo", "ppo", hacked, ("weak-reward",), _iterations(hacked)),
         seed.quality("weak-reward"),
         seed.judge("hacked-ppo", "hacked-ppo"),
     ]  # fmt: skip

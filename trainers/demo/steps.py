@@ -8,8 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -22,7 +21,7 @@ from trainers.demo.judge import judge
 from trainers.demo.model import save_untrained_policy
 from trainers.demo.on_policy import on_policy_pairs
 from trainers.demo.quality import calibration, calibration_error
-from trainers.demo.settings import MeasureSettings
+from trainers.demo.step_settings import DrawStep, JudgeStep, QualityStep, WorldStep
 from trainers.demo.tokenizer import build_tokenizer
 from trainers.demo.workers import Outcome
 from trainers.dpo.run import train_dpo
@@ -35,20 +34,12 @@ from trainers.ppo.settings import PpoSettings
 from trainers.ppo.train import run as train_ppo
 from trainers.reward.run import train_reward
 from trainers.reward.settings import RewardSettings
-from trainers.settings import SftSettings, WorldSettings
+from trainers.settings import SftSettings
 from trainers.sft import train_sft
 
 GAPS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
 """Where the ranges of the gold gap begin; the last one is open."""
 COMMAND = "bon-train demo-train"
-
-
-@dataclass(frozen=True)
-class WorldStep:
-    world: WorldSettings
-    folder: Path
-    weak_pairs: int | None = None
-    """Also write so many of the pairs to `weak-pairs.jsonl`."""
 
 
 def world(step: WorldStep) -> Outcome:
@@ -85,15 +76,6 @@ def ppo(settings: PpoSettings) -> Outcome:
     return dict(train_ppo(settings, RunContext(COMMAND)))
 
 
-@dataclass(frozen=True)
-class DrawStep:
-    policy: Path
-    prompts: Path
-    target: Path
-    seed: int
-    measure: MeasureSettings
-
-
 def draw(step: DrawStep) -> Outcome:
     """Answers of a policy to choose the best of, into a file."""
     _one_thread()
@@ -128,14 +110,6 @@ def pairs(step: DrawStep) -> Outcome:
     return {"pairs": len(records), "prompts": len(asked)}
 
 
-@dataclass(frozen=True)
-class QualityStep:
-    reward: Path
-    pairs: Path
-    answers: Path
-    measure: MeasureSettings
-
-
 def quality(step: QualityStep) -> Outcome:
     """A reward model against the gold reward: accuracy, calibration, the best-of-n curve."""
     _one_thread()
@@ -157,15 +131,6 @@ def quality(step: QualityStep) -> Outcome:
         "calibration_error": calibration_error(rows),
         "curve": files.curve(rewards, files.golds_of(answered), sizes),
     }
-
-
-@dataclass(frozen=True)
-class JudgeStep:
-    policy: Path
-    start: Path
-    prompts: Path
-    seed: int
-    measure: MeasureSettings
 
 
 def judged(step: JudgeStep) -> Outcome:

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
 from multiprocessing import connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -38,10 +39,11 @@ KIB = 1024 if sys.platform != "darwin" else 1
 
 @dataclass(frozen=True)
 class Step:
-    """One piece of work: a function of a module, called with `settings` in a process of its own."""
+    """One piece of work: a function that is called with `settings` in another process."""
 
     name: str
-    function: Callable[[Any], Outcome]
+    function: str
+    """`module:function`; the module is imported where it runs, and there alone."""
     settings: Any
     needs: tuple[str, ...] = ()
     """Names of the steps that must have ended."""
@@ -196,10 +198,11 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _do(function: Callable[[Any], Outcome], settings: Any) -> Result | TrainersError | str:
+def _do(function: str, settings: Any) -> Result | TrainersError | str:
     began = time.monotonic()
+    module, _, name = function.partition(":")
     try:
-        outcome = function(settings)
+        outcome: Outcome = getattr(import_module(module), name)(settings)
     except TrainersError as error:
         return error
     except Exception as error:  # noqa: BLE001 - the process must tell the other side, whatever it is

@@ -16,6 +16,10 @@ from trainers.demo.workers import Observer, Outcome, Result, Step, run_steps
 from trainers.errors import DataError, RunError
 
 
+def here(function: Callable[[Any], Outcome]) -> str:
+    return f"{__name__}:{function.__name__}"
+
+
 def write(settings: tuple[str, float]) -> Outcome:
     """Append a line to a file, after a while; the process and what the file held before."""
     path, seconds = settings
@@ -63,7 +67,7 @@ def hang(settings: str) -> Outcome:
 
 def start_and_hang(settings: str) -> Outcome:
     """Run a step that hangs, as the main process of a demo does."""
-    run_steps([Step("hang", hang, settings)], 1, Path(settings).parent / "inner", Observer())
+    run_steps([Step("hang", here(hang), settings)], 1, Path(settings).parent / "inner", Observer())
     return {}
 
 
@@ -92,9 +96,9 @@ def until(condition: Callable[[], bool], within_s: float = 30.0) -> None:
 def test_a_step_waits_for_what_it_needs(tmp_path: Path) -> None:
     path = str(tmp_path / "file")
     steps = [
-        Step("first", write, (path, 0.3)),
-        Step("second", write, (path, 0.0), needs=("first",)),
-        Step("third", write, (path, 0.0), needs=("second",)),
+        Step("first", here(write), (path, 0.3)),
+        Step("second", here(write), (path, 0.0), needs=("first",)),
+        Step("third", here(write), (path, 0.0), needs=("second",)),
     ]
     heard = Heard()
     results = run_steps(steps, 2, tmp_path / "logs", heard)
@@ -112,7 +116,8 @@ def test_a_step_waits_for_what_it_needs(tmp_path: Path) -> None:
 
 def test_steps_run_side_by_side_in_processes_of_their_own(tmp_path: Path) -> None:
     steps = [
-        Step(name, write, (str(tmp_path / name), 0.5), progress=lambda: 0.25) for name in ("a", "b")
+        Step(name, here(write), (str(tmp_path / name), 0.5), progress=lambda: 0.25)
+        for name in ("a", "b")
     ]
     heard = Heard()
     results = run_steps(steps, 2, tmp_path / "logs", heard)
@@ -125,14 +130,19 @@ def test_steps_run_side_by_side_in_processes_of_their_own(tmp_path: Path) -> Non
 
 
 def test_what_a_step_prints_is_in_its_log(tmp_path: Path) -> None:
-    run_steps([Step("one", write, (str(tmp_path / "f"), 0.0))], 1, tmp_path / "logs", Observer())
+    run_steps(
+        [Step("one", here(write), (str(tmp_path / "f"), 0.0))], 1, tmp_path / "logs", Observer()
+    )
     text = (tmp_path / "logs" / "one.log").read_text()
     assert "printed\n" in text
     assert "written past python\n" in text
 
 
 def test_a_users_error_comes_through_and_the_others_are_ended(tmp_path: Path) -> None:
-    steps = [Step("slow", write, (str(tmp_path / "f"), 600.0)), Step("bad", refuse, "file.jsonl:3")]
+    steps = [
+        Step("slow", here(write), (str(tmp_path / "f"), 600.0)),
+        Step("bad", here(refuse), "file.jsonl:3"),
+    ]
     with pytest.raises(DataError, match=r"^file.jsonl:3: no good$"):
         run_steps(steps, 2, tmp_path / "logs", Observer())
     assert not (tmp_path / "f").exists()
@@ -143,10 +153,15 @@ def test_a_users_error_comes_through_and_the_others_are_ended(tmp_path: Path) ->
 )
 def test_any_other_error_names_step_and_log(tmp_path: Path, function: Any, reason: str) -> None:
     with pytest.raises(RunError) as caught:
-        run_steps([Step("one", function, None)], 1, tmp_path / "logs", Observer())
+        run_steps([Step("one", here(function), None)], 1, tmp_path / "logs", Observer())
     assert str(caught.value) == f"step one: {reason}; see {tmp_path / 'logs' / 'one.log'}"
 
 
 def test_a_plan_that_could_not_end_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="step a: needs"):
-        run_steps([Step("a", write, None, ("b",)), Step("b", write, None)], 1, tmp_path, Observer())
+        run_steps(
+            [Step("a", here(write), None, ("b",)), Step("b", here(write), None)],
+            1,
+            tmp_path,
+            Observer(),
+        )

@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+from trainers.demo.plan import Seed, plan
+from trainers.demo.settings import MeasureSettings
+
+
+def test_every_step_has_its_function() -> None:
+    seed = Seed(Path("demo"), 0, MeasureSettings(), {}, weak_pairs=300)
+    for step in plan(seed):
+        module, _, name = step.function.partition(":")
+        assert callable(getattr(import_module(module), name)), step.name

@@ -1,0 +1,44 @@
+"""What the steps of the demo are given that no command has settings for.
+
+Apart from the steps themselves, so that who plans them does not import torch.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainers.demo.settings import MeasureSettings
+from trainers.settings import WorldSettings
+
+
+@dataclass(frozen=True)
+class WorldStep:
+    world: WorldSettings
+    folder: Path
+    weak_pairs: int | None = None
+    """Also write so many of the pairs to `weak-pairs.jsonl`."""
+
+
+@dataclass(frozen=True)
+class DrawStep:
+    policy: Path
+    prompts: Path
+    target: Path
+    seed: int
+    measure: MeasureSettings
+
+
+@dataclass(frozen=True)
+class QualityStep:
+    reward: Path
+    pairs: Path
+    answers: Path
+    measure: MeasureSettings
+
+
+@dataclass(frozen=True)
+class JudgeStep:
+    policy: Path
+    start: Path
+    prompts: Path
+    seed: int
+    measure: MeasureSettings
