@@ -55,6 +55,8 @@ class Step:
 class Result:
     outcome: Outcome
     seconds: float
+    cpu_seconds: float
+    """Of all its threads; other work on the machine makes this no longer."""
     peak_bytes: int
     """The most memory that its process has held so far."""
     process: int
@@ -199,7 +201,7 @@ def _end_with_parent() -> None:
 
 
 def _do(function: str, settings: Any) -> Result | TrainersError | str:
-    began = time.monotonic()
+    began, used = time.monotonic(), time.process_time()
     module, _, name = function.partition(":")
     try:
         outcome: Outcome = getattr(import_module(module), name)(settings)
@@ -209,4 +211,5 @@ def _do(function: str, settings: Any) -> Result | TrainersError | str:
         sys.excepthook(type(error), error, error.__traceback__)
         return f"{type(error).__name__}: {error}"
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB
-    return Result(outcome, time.monotonic() - began, peak, os.getpid())
+    took, computed = time.monotonic() - began, time.process_time() - used
+    return Result(outcome, took, computed, peak, os.getpid())
