@@ -133,7 +133,7 @@ async def _wait_ready(gateway: Gateway) -> None:
 
 async def _watch_upstreams(gateway: Gateway, metrics: Metrics) -> None:
     while True:
-        metrics.set_upstreams(gateway.health())
+        metrics.set_upstreams(gateway.states())
         await asyncio.sleep(UPSTREAM_GAUGE_INTERVAL_S)
 
 

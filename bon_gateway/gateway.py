@@ -53,17 +53,23 @@ class Gateway:
         that has not come up yet does not.
         """
         return any(policy.ready() for policy in self.policies.values()) and all(
-            reward.ready() or "warming" not in reward.health().values()
-            for reward in self.rewards.values()
+            not reward.warming() for reward in self.rewards.values()
         )
+
+    def states(self) -> dict[str, dict[str, str]]:
+        """The state of each upstream of ``policies.<name>`` and ``rewards.<name>``."""
+        return {
+            f"{kind}.{name}": backend.health()
+            for kind, backends in (("policies", self.policies), ("rewards", self.rewards))
+            for name, backend in backends.items()
+        }
 
     def health(self) -> dict[str, str]:
         """The state of each upstream, by ``policies.<name>.<upstream>`` or ``rewards...``."""
         return {
-            f"{kind}.{name}.{upstream}": state
-            for kind, backends in (("policies", self.policies), ("rewards", self.rewards))
-            for name, backend in backends.items()
-            for upstream, state in backend.health().items()
+            f"{backend}.{upstream}": state
+            for backend, states in self.states().items()
+            for upstream, state in states.items()
         }
 
     @property

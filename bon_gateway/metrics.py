@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections import Counter as Tally
 from collections.abc import Iterable, Iterator, Mapping
-from math import isfinite
+from math import isfinite, isnan, nan
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -22,13 +22,15 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from bon_gateway.settings import StrategySettings
-from bon_gateway.types import Selection
+from bon_gateway.types import Selection, UpstreamState
 
 MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 PREFIX = "bon_"
 LIVE_GAUGES = "gauge_live*_"
 """How files of gauges that only count while their process lives begin; its id follows."""
 UNKNOWN = "unknown"
+GONE = nan
+"""The gauge of what is no longer there; it is not shown."""
 STRATEGIES = frozenset(
     get_args(member.model_fields["type"].annotation)[0]
     for member in get_args(get_args(StrategySettings)[0])
@@ -164,11 +166,19 @@ class Metrics:
         # The states are written when metrics are asked for, so the newest view is the true one.
         self._upstream_up = Gauge(
             "bon_upstream_up",
-            "Whether an upstream takes requests: 1 up, 0 warming or ejected.",
+            "Whether an upstream takes requests: 1 up, 0 not.",
             ("upstream",),
             registry=reg,
             multiprocess_mode="livemostrecent",
         )
+        self._replicas = Gauge(
+            "bon_replicas",
+            "Upstreams of a policy or a reward model by their state.",
+            ("backend", "state"),
+            registry=reg,
+            multiprocess_mode="livemostrecent",
+        )
+        self._upstreams: frozenset[str] = frozenset()
         # A process that gets the id of a dead one would go on from the dead one's gauges.
         self.set_requests_in_flight(0)
         self.set_candidates_in_flight(0)
@@ -228,10 +238,22 @@ class Metrics:
     def set_candidates_in_flight(self, count: int) -> None:
         self._candidates_in_flight.set(count)
 
-    def set_upstreams(self, states: Mapping[str, str]) -> None:
-        """Upstream to its state, as a backend's ``health()`` says. Call it before ``render``."""
-        for upstream, state in states.items():
-            self._upstream_up.labels(upstream).set(1 if state == "up" else 0)
+    def set_upstreams(self, states: Mapping[str, Mapping[str, str]]) -> None:
+        """Upstream to its state for each backend, as ``Gateway.states`` says. Call it before
+        ``render``."""
+        known = set()
+        for backend, upstreams in states.items():
+            tally = Tally(upstreams.values())
+            for state in UpstreamState:
+                self._replicas.labels(backend, state).set(tally[state])
+            for upstream, told in upstreams.items():
+                name = f"{backend}.{upstream}"
+                known.add(name)
+                self._upstream_up.labels(name).set(told == UpstreamState.UP)
+        # Several processes' gauges have no way to be removed.
+        for name in self._upstreams - known:
+            self._upstream_up.labels(name).set(GONE)
+        self._upstreams = frozenset(known)
 
     def render(self) -> tuple[bytes, str]:
         """Prometheus' text format and its content type; of all workers together."""
@@ -313,8 +335,9 @@ def _size(path: Path) -> int:
 
 
 class _Own(Collector):
-    """Leaves out the ``*_created`` series, which double the size and which nobody asks for, and
-    what a model in this process measures of itself, which comes into the same files."""
+    """Leaves out the ``*_created`` series, which double the size and which nobody asks for, gauges
+    of what is gone, and what a model in this process measures of itself, which comes into the same
+    files."""
 
     def __init__(self, collector: Collector) -> None:
         self._collector = collector
@@ -322,7 +345,11 @@ class _Own(Collector):
     def collect(self) -> Iterator[Metric]:
         for metric in self._collector.collect():
             if metric.name.startswith(PREFIX):
-                metric.samples = [s for s in metric.samples if not s.name.endswith("_created")]
+                metric.samples = [
+                    sample
+                    for sample in metric.samples
+                    if not (sample.name.endswith("_created") or isnan(sample.value))
+                ]
                 yield metric
 
 

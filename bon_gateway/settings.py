@@ -56,9 +56,14 @@ class UpstreamSettings(Section):
     api_key_env: str | None = None
     """Name of the environment variable with the key to send to the replicas."""
     connect_timeout_s: PositiveFloat = 5.0
+    """It holds for health checks too."""
+    timeout_s: PositiveFloat = 60.0
     probe_interval_s: PositiveFloat = 2.0
     """How often each replica's health is asked for: one that answers other than 200 gets no new
     request."""
+    failures_to_eject: PositiveInt = 3
+    """Calls that fail in a row, or health checks without an answer, that eject a replica. A refused
+    connection or a dead engine ejects it at once."""
 
 
 # Policies --------------------------------------------------------------------------------------
@@ -79,9 +84,6 @@ class VllmPolicySettings(UpstreamSettings):
     between the gateway and the engines can send all its candidates to one engine."""
     timeout_s: PositiveFloat = 600.0
     """Longest that one candidate may take."""
-    failures_to_eject: PositiveInt = 3
-    """Failures in a row that eject a replica. A refused connection or a dead engine ejects it
-    at once."""
 
     @field_validator("session_header")
     @classmethod
@@ -121,7 +123,6 @@ class HttpRewardSettings(UpstreamSettings):
 
     model: str | None = None
     """The name to ask for; None takes what the replicas have loaded."""
-    timeout_s: PositiveFloat = 60.0
 
 
 class RewardServerSettings(HttpRewardSettings):

@@ -121,6 +121,21 @@ class Candidate(msgspec.Struct, frozen=True):
     """Why it is rejected, failed or invalid, in a few words."""
 
 
+class UpstreamState(StrEnum):
+    """How an upstream does, as the ``health`` of its backend tells."""
+
+    WARMING = "warming"
+    """It has not been up yet."""
+    UP = "up"
+    """It is given requests; no other state is."""
+    UNREADY = "unready"
+    """Its health is other than 200: it drains, say."""
+    EJECTED = "ejected"
+    """It failed, or it cannot be reached."""
+    LEAVING = "leaving"
+    """Its address is gone from its host's; what it works on may still end."""
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
     """What was paid. The prompt counts once, completion tokens count for all candidates."""

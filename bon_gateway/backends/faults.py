@@ -36,6 +36,7 @@ class Fault(Enum):
 class UpstreamError(Exception):
     """What went wrong at an upstream; backends turn it into a PolicyError or a RewardError.
 
+    ``status`` is that of its answer, if it answered other than 200.
     ``dead`` says that the replica itself is gone, so that it need not be tried again until a
     probe has found it alive.
     """
@@ -91,8 +92,8 @@ def reward_error(error: UpstreamError) -> RewardError:
     )
 
 
-def malformed(what: str) -> UpstreamError:
-    return UpstreamError(Fault.FAILED, f"The upstream failed: {what}.")
+def malformed(what: str, status: int | None = None) -> UpstreamError:
+    return UpstreamError(Fault.FAILED, f"The upstream failed: {what}.", status=status)
 
 
 def transport_error(error: TransportError | TimeoutError) -> UpstreamError:
@@ -124,9 +125,9 @@ def status_error(status: int, payload: bytes, retry_after: str | None) -> Upstre
             retry_after=_seconds(retry_after),
         )
     if status in (401, 403):
-        return malformed(f"it refused the gateway's key ({status})")
+        return malformed(f"it refused the gateway's key ({status})", status)
     if status in (404, 405):
-        return malformed(f"it has no such model or path ({status})")
+        return malformed(f"it has no such model or path ({status})", status)
     if 400 <= status < 500:
         message, param, code = _error_fields(payload)
         return UpstreamError(

@@ -20,6 +20,7 @@ from bon_gateway.backends.faults import (
     status_error,
     transport_error,
 )
+from bon_gateway.backends.names import LookUp, look_up
 from bon_gateway.backends.origin import Origin
 
 
@@ -69,10 +70,22 @@ def model_name(models: bytes) -> str:
 class HttpClient:
     """Talks to the configured addresses over connections that it keeps, and follows no redirect."""
 
-    def __init__(self, *, api_key: str | None, connect_timeout_s: float, timeout_s: float) -> None:
+    def __init__(
+        self,
+        *,
+        api_key: str | None,
+        connect_timeout_s: float,
+        timeout_s: float,
+        tls: ssl.SSLContext | None = None,
+        look_up: LookUp = look_up,
+    ) -> None:
+        """``tls`` is for https; None trusts whom the system trusts. ``look_up`` says where the
+        hosts are."""
         self._api_key = api_key
         self._connect_timeout_s = connect_timeout_s
         self._timeout_s = timeout_s
+        self._tls = tls
+        self._look_up = look_up
         self._opened = False
         self._origins: dict[URL, Origin] = {}
         self._targets: dict[URL, _Target] = {}
@@ -165,8 +178,11 @@ class HttpClient:
         place = url.origin()
         origin = self._origins.get(place)
         if origin is None:
-            tls = ssl.create_default_context() if url.scheme == "https" else None
-            origin = self._origins[place] = Origin(place, tls, self._connect_timeout_s)
+            if self._tls is None and url.scheme == "https":
+                self._tls = ssl.create_default_context()
+            origin = self._origins[place] = Origin(
+                place, self._tls, self._connect_timeout_s, look_up=self._look_up
+            )
         credentials = None
         if self._api_key:
             credentials = f"Bearer {self._api_key}"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import socket
 import ssl
 from functools import partial
 
 from yarl import URL
 
 from bon_gateway.backends.connection import ConnectError, Connection
+from bon_gateway.backends.names import Address, LookUp, look_up
 
 # uvicorn, and so vLLM and the reward server, closes an idle connection after 5 s. Letting go of
 # it earlier keeps a request from being written to a connection that is just being closed.
@@ -26,8 +26,10 @@ class Origin:
         tls: ssl.SSLContext | None,
         connect_timeout_s: float,
         keepalive_s: float = KEEPALIVE_S,
+        look_up: LookUp = look_up,
     ) -> None:
-        """``tls`` is for https alone."""
+        """``tls`` is for https alone. ``look_up`` says where the host is; what the connection is
+        asked for by, to TLS too, stays the host's name."""
         assert url.raw_host is not None, "the settings want a host"
         assert url.port is not None, "http and https have a port of their own"
         self._host = url.raw_host
@@ -35,6 +37,7 @@ class Origin:
         self._tls = tls if url.scheme == "https" else None
         self._timeout_s = connect_timeout_s
         self._keepalive_s = keepalive_s
+        self._look_up = look_up
         self._idle: dict[Connection, float] = {}
         """Since when each is idle, the longest first."""
         self._open: set[Connection] = set()
@@ -99,32 +102,27 @@ class Origin:
         refusals: list[OSError] = []
         try:
             async with asyncio.timeout(self._timeout_s):
-                for family, host in await self._resolve():
+                for address in await self._look_up(self._host, self._port):
                     try:
-                        return await self._connect_to(family, host)
+                        return await self._connect_to(address)
                     except OSError as error:
                         refusals.append(error)
         except TimeoutError:
             raise ConnectError("it took too long") from None
         except OSError as error:
             raise ConnectError(type(error).__name__) from error
+        if not refusals:
+            raise ConnectError("its host has no address")
         refused = all(refusal.errno == errno.ECONNREFUSED for refusal in refusals)
         raise ConnectError(type(refusals[-1]).__name__, refused=refused) from refusals[-1]
 
-    async def _resolve(self) -> list[tuple[int, str]]:
-        """Family and numeric address of each place where the host is. Raises OSError."""
-        found = await asyncio.get_running_loop().getaddrinfo(
-            self._host, self._port, type=socket.SOCK_STREAM
-        )
-        return [(family, str(address[0])) for family, _, _, _, address in found]
-
-    async def _connect_to(self, family: int, host: str) -> Connection:
+    async def _connect_to(self, address: Address) -> Connection:
         """Raises OSError; what is wrong with a certificate is one too."""
         _, connection = await asyncio.get_running_loop().create_connection(
             partial(Connection, self._lost),
-            host,
+            address.host,
             self._port,
-            family=family,
+            family=address.family,
             ssl=self._tls,
             server_hostname=self._host if self._tls is not None else None,
         )

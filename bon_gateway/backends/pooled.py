@@ -2,20 +2,73 @@
 
 from __future__ import annotations
 
+import ssl
+from abc import ABC, abstractmethod
+
+from bon_gateway.backends.http import HttpClient
+from bon_gateway.backends.names import Address, LookUp, only
+from bon_gateway.backends.prober import Prober
+from bon_gateway.backends.replica import Replica
 from bon_gateway.backends.replicas import ReplicaPool
+from bon_gateway.settings import UpstreamSettings
 
 
-class Pooled:
+class Pooled(ABC):
     """The part of a backend's protocol that is its pool's."""
 
-    def __init__(self, pool: ReplicaPool) -> None:
-        self._pool = pool
+    def __init__(
+        self,
+        settings: UpstreamSettings,
+        api_key: str | None,
+        look_up: LookUp,
+        *,
+        call_path: str,
+        health_path: str,
+    ) -> None:
+        """``api_key`` goes to the replicas and nowhere else; ``look_up`` finds them."""
+        tls: ssl.SSLContext | None = None
+        if any(url.startswith("https:") for url in settings.urls):
+            # One for all: it holds every certificate that the system trusts.
+            tls = ssl.create_default_context()
+
+        def build(url: str, address: Address | None) -> Replica:
+            client = HttpClient(
+                api_key=api_key,
+                connect_timeout_s=settings.connect_timeout_s,
+                timeout_s=settings.timeout_s,
+                tls=tls,
+                look_up=look_up if address is None else only(address),
+            )
+            return Replica(
+                url,
+                client,
+                call_path=call_path,
+                health_path=health_path,
+                failures_to_eject=settings.failures_to_eject,
+                address=address,
+            )
+
+        self._pool = ReplicaPool(
+            settings.urls,
+            build,
+            Prober(self._warm_up, settings.probe_interval_s),
+            rest_s=settings.probe_interval_s,
+            look_up=look_up if settings.resolve == "addresses" else None,
+            resolve_interval_s=settings.resolve_interval_s,
+        )
+
+    @abstractmethod
+    async def _warm_up(self, replica: Replica) -> None:
+        """Make a first real call. Raises UpstreamError if the replica is not ready."""
 
     async def start(self) -> None:
         await self._pool.start()
 
     def ready(self) -> bool:
         return self._pool.ready()
+
+    def warming(self) -> bool:
+        return self._pool.warming()
 
     def health(self) -> dict[str, str]:
         return self._pool.states()

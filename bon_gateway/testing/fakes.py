@@ -154,6 +154,9 @@ class FakeReward:
     def ready(self) -> bool:
         return True
 
+    def warming(self) -> bool:
+        return False
+
     def health(self) -> dict[str, str]:
         return {"fake": "up"}
 

@@ -14,6 +14,7 @@ from typing import Self
 
 import orjson
 from aiohttp import web
+from yarl import URL
 
 from bon_gateway.testing import chat, rewards
 from bon_gateway.testing.script import PLAIN, Call, Script, Step
@@ -33,13 +34,18 @@ class FakeUpstream:
         model: str = "fake",
         api_key: str | None = None,
         record: bool = True,
+        host: str = "127.0.0.1",
+        port: int = 0,
     ) -> None:
+        """It listens on ``host``, a numeric address, and on a free port where that is 0."""
         self.script = script
         self.model = model
         self.models = orjson.dumps({"object": "list", "data": [{"id": model, "object": "model"}]})
         """What ``/v1/models`` answers."""
         self.healthy = True
         """Whether ``/health`` and ``/readyz`` answer 200."""
+        self.probe_hold: asyncio.Event | None = None
+        """They say nothing until it is set."""
         self.calls: list[Call] = []
         """What was received, if ``record``."""
         self.requests = 0
@@ -49,7 +55,8 @@ class FakeUpstream:
         """Requests whose client left before the end of the answer."""
         self.tokens_sent = 0
         self.probes = 0
-        self.port = 0
+        self.host = host
+        self.port = port
         self._api_key = api_key
         self._record = record
         self._runner: web.ServerRunner | None = None
@@ -65,7 +72,7 @@ class FakeUpstream:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return str(URL.build(scheme="http", host=self.host, port=self.port))
 
     @property
     def connections(self) -> int:
@@ -77,7 +84,7 @@ class FakeUpstream:
         self._server = web.Server(self._handle, handler_cancellation=True, access_log=None)
         self._runner = web.ServerRunner(self._server, shutdown_timeout=0)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self.port, backlog=4096)
+        site = web.TCPSite(self._runner, self.host, self.port, backlog=4096)
         await site.start()
         self.port = self._runner.addresses[0][1]
 
@@ -102,7 +109,7 @@ class FakeUpstream:
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         post = self._posts.get(request.path)
         if post is None:
-            return self._get(request)
+            return await self._get(request)
         if self._api_key and request.headers.get("authorization") != f"Bearer {self._api_key}":
             return web.Response(status=401, body=UNAUTHORIZED, content_type="application/json")
         try:
@@ -142,9 +149,11 @@ class FakeUpstream:
             return web.Response(body=step.raw, headers=step.headers)
         return await post(request, call, step)
 
-    def _get(self, request: web.BaseRequest) -> web.Response:
+    async def _get(self, request: web.BaseRequest) -> web.Response:
         if request.path in ("/health", "/readyz"):
             self.probes += 1
+            if self.probe_hold is not None:
+                await self.probe_hold.wait()
             return web.Response(status=200 if self.healthy else 503)
         if request.path == "/v1/models":
             return web.Response(body=self.models, content_type="application/json")

@@ -84,7 +84,7 @@ def test_requests_scores_and_gauges() -> None:
     metrics.observe_discarded("a", 9)
     metrics.set_requests_in_flight(3)
     metrics.set_candidates_in_flight(24)
-    metrics.set_upstreams({"x": "up", "y": "ejected", "z": "warming"})
+    metrics.set_upstreams({"p": {"x": "up", "y": "ejected"}, "r": {"z": "warming"}})
     body, content_type = metrics.render()
     seen = values(body)
     assert content_type.startswith("text/plain; version=0.0.4")
@@ -95,8 +95,29 @@ def test_requests_scores_and_gauges() -> None:
     assert seen["bon_tokens_total{kind=discarded,model=a}"] == 9
     assert seen["bon_requests_in_flight{}"] == 3
     assert seen["bon_candidates_in_flight{}"] == 24
-    assert [seen[f"bon_upstream_up{{upstream={u}}}"] for u in "xyz"] == [1, 0, 0]
+    upstreams = ("p.x", "p.y", "r.z")
+    assert [seen[f"bon_upstream_up{{upstream={u}}}"] for u in upstreams] == [1, 0, 0]
     assert not [name for name in seen if "_created" in name]
+
+
+def test_replicas_are_counted_by_state_and_those_that_are_gone_are_not_shown() -> None:
+    metrics = Metrics(["a"])
+    metrics.set_upstreams({"p": {"x": "up", "y": "up", "z": "leaving"}, "r": {}})
+    seen = values(metrics.render()[0])
+    shown = {name: value for name, value in seen.items() if name.startswith("bon_replicas")}
+    assert len(shown) == 10
+    assert {name for name, value in shown.items() if value} == {
+        "bon_replicas{backend=p,state=leaving}",
+        "bon_replicas{backend=p,state=up}",
+    }
+    assert shown["bon_replicas{backend=p,state=up}"] == 2
+    metrics.set_upstreams({"p": {"y": "ejected"}, "r": {}})
+    seen = values(metrics.render()[0])
+    assert [name for name in seen if name.startswith("bon_upstream_up")] == [
+        "bon_upstream_up{upstream=p.y}"
+    ]
+    assert seen["bon_replicas{backend=p,state=up}"] == 0
+    assert seen["bon_replicas{backend=p,state=ejected}"] == 1
 
 
 def test_names_from_outside_do_not_become_labels() -> None:
@@ -130,7 +151,8 @@ metrics = Metrics(["a"])
 metrics.observe_request("a", "single", 200, 1.0)
 metrics.set_requests_in_flight(2)
 Gauge("other_gauge", "Of a library in the same process.").set(1)
-metrics.set_upstreams({"x": sys.argv[1]})
+metrics.set_upstreams({"p": {"x": sys.argv[1], "y": "up"}})
+metrics.set_upstreams({"p": {"x": sys.argv[1]}})
 print(json.dumps(metrics.render()[0].decode()), flush=True)
 sys.stdin.readline()
 print(json.dumps(metrics.render()[0].decode()), flush=True)
@@ -177,11 +199,13 @@ def test_several_processes_add_up_and_the_dead_have_nothing_in_flight(tmp_path: 
         finally:
             one.kill()
             two.kill()
-    assert first["bon_upstream_up{upstream=x}"] in (0, 1)
+    assert first["bon_upstream_up{upstream=p.x}"] in (0, 1)
     assert second[requests] == 2
     assert second["bon_request_duration_seconds_count{model=a,strategy=single}"] == 2
     assert second["bon_requests_in_flight{}"] == 2
-    assert second["bon_upstream_up{upstream=x}"] == 1
+    assert second["bon_upstream_up{upstream=p.x}"] == 1
+    assert "bon_upstream_up{upstream=p.y}" not in second
+    assert second["bon_replicas{backend=p,state=up}"] == 1
     assert closed[requests] == 2
     assert all(name.startswith("bon_") for name in second)
     assert "bon_requests_in_flight{}" not in closed

@@ -9,9 +9,8 @@ from typing import Any
 
 from bon_gateway.assemble import Assembly
 from bon_gateway.backends.faults import UpstreamError, malformed, policy_error
-from bon_gateway.backends.http import HttpClient
 from bon_gateway.backends.policy import vllm_wire as wire
-from bon_gateway.backends.replicas import Lease
+from bon_gateway.backends.replica import Lease
 from bon_gateway.protocols import Trace
 from bon_gateway.types import Completion, Delta, Sample
 
@@ -21,7 +20,7 @@ class Draw:
     indices: tuple[int, ...]
     """Candidate of each choice that is asked for."""
     body: bytes
-    request_id: str
+    headers: Mapping[str, str]
     streamed: bool
     """Streamed only to know how far the candidates are; they are reported whole."""
     hide_token_ids: bool
@@ -35,19 +34,20 @@ class Draw:
     def __post_init__(self) -> None:
         self._pending = set(range(len(self.indices)))
 
-    async def run(self, client: HttpClient) -> None:
+    async def run(self) -> None:
         """Every candidate is reported, unless this is cancelled."""
         try:
             if self.streamed:
-                await self._run_streamed(client)
+                await self._run_streamed()
             else:
-                await self._run_whole(client)
+                await self._run_whole()
         except UpstreamError as error:
             for place in sorted(self._pending):
                 self._fail(place, error)
 
-    async def _run_whole(self, client: HttpClient) -> None:
-        answer = await client.post(self.lease.replica.call, self.body, self._headers())
+    async def _run_whole(self) -> None:
+        replica = self.lease.replica
+        answer = await replica.client.post(replica.call, self.body, self.headers)
         prompt_tokens, total = wire.usage_of(answer)
         choices = wire.choices_of(answer)
         counts = wire.token_counts(choices, total) if len(self.indices) > 1 else [total]
@@ -69,13 +69,14 @@ class Draw:
         if self._pending:
             raise malformed("its answer lacks a choice")
 
-    async def _run_streamed(self, client: HttpClient) -> None:
+    async def _run_streamed(self) -> None:
         """A lone candidate ends with its stream, whose last chunk may hold more fields. Of
         several each ends with its own last chunk, so that none waits for the slowest."""
         assemblies = [Assembly() for _ in self.indices]
         extra: dict[str, Any] = {}
         alone = len(assemblies) == 1
-        events = client.events(self.lease.replica.call, self.body, self._headers())
+        replica = self.lease.replica
+        events = replica.client.events(replica.call, self.body, self.headers)
         async with aclosing(events):
             async for event in events:
                 extra.update(wire.answer_extra(event))
@@ -94,9 +95,6 @@ class Draw:
                         self._settle_streamed(place, assemblies[place], extra)
         for place in sorted(self._pending):
             self._settle_streamed(place, assemblies[place], extra)
-
-    def _headers(self) -> dict[str, str]:
-        return {"x-request-id": f"{self.request_id}-{self.indices[0]}"}
 
     def _settle_streamed(self, place: int, drawn: Assembly, extra: Mapping[str, Any]) -> None:
         try:

@@ -12,11 +12,12 @@ from contextlib import aclosing
 from typing import Any
 
 from bon_gateway.backends.faults import UpstreamError, malformed, policy_error
-from bon_gateway.backends.http import HttpClient, encode, model_name
+from bon_gateway.backends.http import encode, model_name
+from bon_gateway.backends.names import LookUp, look_up
 from bon_gateway.backends.policy import vllm_wire as wire
 from bon_gateway.backends.policy.vllm_draw import Draw
 from bon_gateway.backends.pooled import Pooled
-from bon_gateway.backends.replicas import Lease, Replica, ReplicaPool
+from bon_gateway.backends.replica import Lease, Replica
 from bon_gateway.protocols import Trace
 from bon_gateway.settings import VllmPolicySettings
 from bon_gateway.types import ChatRequest, Delta, Sample
@@ -31,24 +32,22 @@ WARM_UP = {
 class VllmPolicy(Pooled):
     """PolicyBackend over HTTP. ``api_key`` goes to the configured replicas and nowhere else."""
 
-    def __init__(self, settings: VllmPolicySettings, api_key: str | None) -> None:
+    def __init__(
+        self,
+        settings: VllmPolicySettings,
+        api_key: str | None,
+        *,
+        look_up: LookUp = look_up,
+    ) -> None:
         self._model = settings.model
         self._single = settings.fan_out == "single"
-        self._client = HttpClient(
-            api_key=api_key,
-            connect_timeout_s=settings.connect_timeout_s,
-            timeout_s=settings.timeout_s,
-        )
+        self._session_header = settings.session_header
         super().__init__(
-            ReplicaPool(
-                self._client,
-                settings.urls,
-                call_path="/v1/chat/completions",
-                health_path="/health",
-                probe_interval_s=settings.probe_interval_s,
-                failures_to_eject=settings.failures_to_eject,
-                warm_up=self._warm_up,
-            )
+            settings,
+            api_key,
+            look_up,
+            call_path="/v1/chat/completions",
+            health_path="/health",
         )
 
     async def sample(
@@ -66,11 +65,11 @@ class VllmPolicy(Pooled):
             with self._pool.lease(len(indices), request.request_id) as lease:
                 first, *others = self._draws(request, indices, trace, count_tokens, lease, report)
                 if not others:
-                    await first.run(self._client)
+                    await first.run()
                     return
                 async with asyncio.TaskGroup() as tasks:
                     for draw in (first, *others):
-                        tasks.create_task(draw.run(self._client))
+                        tasks.create_task(draw.run())
         except UpstreamError as error:
             # Only before anything was sent: no replica is up, or the request has no JSON.
             for index in indices:
@@ -100,10 +99,10 @@ class VllmPolicy(Pooled):
         self, request: ChatRequest, replica: Replica
     ) -> AsyncGenerator[dict[str, Any], None]:
         body = wire.open_body(request, self._name(replica), n=1, streamed=True, interval=None)
-        return self._client.events(
+        return replica.client.events(
             replica.call,
             wire.with_seed(body, request.seed),
-            {"x-request-id": f"{request.request_id}-0"},
+            self._headers(request, 0),
         )
 
     def _draws(
@@ -136,7 +135,7 @@ class VllmPolicy(Pooled):
                 body=wire.with_seed(
                     body, None if request.seed is None else request.seed + group[0]
                 ),
-                request_id=request.request_id,
+                headers=self._headers(request, group[0]),
                 streamed=streamed,
                 hide_token_ids=hide_token_ids,
                 lease=lease,
@@ -146,14 +145,21 @@ class VllmPolicy(Pooled):
             for group in groups
         ]
 
+    def _headers(self, request: ChatRequest, index: int) -> dict[str, str]:
+        """The first candidate tells the calls of one request apart; the session is theirs all."""
+        headers = {"x-request-id": f"{request.request_id}-{index}"}
+        if self._session_header is not None:
+            headers[self._session_header] = request.request_id
+        return headers
+
     def _name(self, replica: Replica) -> str | None:
         return self._model or replica.model
 
     async def _warm_up(self, replica: Replica) -> None:
         if self._model is None:
-            replica.model = model_name(await self._client.get(replica.models))
+            replica.model = model_name(await replica.client.get(replica.models))
         body = encode({**WARM_UP, "model": self._name(replica)})
-        wire.choices_of(await self._client.post(replica.call, body, {}))
+        wire.choices_of(await replica.client.post(replica.call, body, {}))
 
 
 def _contiguous(indices: Sequence[int]) -> bool:

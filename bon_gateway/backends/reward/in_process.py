@@ -53,6 +53,9 @@ class InProcessReward:
     def ready(self) -> bool:
         return self._state == "up"
 
+    def warming(self) -> bool:
+        return self._state == "warming"
+
     def health(self) -> dict[str, str]:
         return {self._name: self._state}
 

@@ -42,6 +42,9 @@ class MeteredReward:
     def ready(self) -> bool:
         return self._backend.ready()
 
+    def warming(self) -> bool:
+        return self._backend.warming()
+
     def health(self) -> dict[str, str]:
         return self._backend.health()
 

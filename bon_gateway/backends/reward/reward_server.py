@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from bon_gateway.backends.faults import UpstreamError, malformed, reward_error
-from bon_gateway.backends.http import HttpClient, encode, finite
+from bon_gateway.backends.http import encode, finite
+from bon_gateway.backends.names import LookUp, look_up
 from bon_gateway.backends.pooled import Pooled
-from bon_gateway.backends.replicas import Replica, ReplicaPool
+from bon_gateway.backends.replica import Replica
 from bon_gateway.settings import RewardServerSettings
 from bon_gateway.types import Message, Scores
 
@@ -16,23 +17,15 @@ from bon_gateway.types import Message, Scores
 class RewardServerBackend(Pooled):
     """RewardBackend over ``POST /v1/score``. A score that fails is not asked for again here."""
 
-    def __init__(self, settings: RewardServerSettings, api_key: str | None) -> None:
+    def __init__(
+        self,
+        settings: RewardServerSettings,
+        api_key: str | None,
+        *,
+        look_up: LookUp = look_up,
+    ) -> None:
         self._model = settings.model
-        self._client = HttpClient(
-            api_key=api_key,
-            connect_timeout_s=settings.connect_timeout_s,
-            timeout_s=settings.timeout_s,
-        )
-        super().__init__(
-            ReplicaPool(
-                self._client,
-                settings.urls,
-                call_path="/v1/score",
-                health_path="/readyz",
-                probe_interval_s=settings.probe_interval_s,
-                warm_up=self._warm_up,
-            )
-        )
+        super().__init__(settings, api_key, look_up, call_path="/v1/score", health_path="/readyz")
 
     async def score(
         self,
@@ -68,7 +61,7 @@ class RewardServerBackend(Pooled):
         body: dict[str, Any] = {"items": [item]}
         if self._model is not None:
             body["model"] = self._model
-        answer = await self._client.post(replica.call, encode(body), {})
+        answer = await replica.client.post(replica.call, encode(body), {})
         return _scores(answer, len(completions))
 
     async def _warm_up(self, replica: Replica) -> None:

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from bon_gateway.backends.faults import UpstreamError, malformed, reward_error
-from bon_gateway.backends.http import HttpClient, encode, finite, model_name
+from bon_gateway.backends.http import encode, finite, model_name
+from bon_gateway.backends.names import LookUp, look_up
 from bon_gateway.backends.pooled import Pooled
-from bon_gateway.backends.replicas import Lease, Replica, ReplicaPool
+from bon_gateway.backends.replica import Lease, Replica
 from bon_gateway.settings import VllmClassifySettings
 from bon_gateway.types import Message, Scores
 
@@ -25,23 +26,15 @@ class VllmClassifyBackend(Pooled):
     the first failure among them stops the rest.
     """
 
-    def __init__(self, settings: VllmClassifySettings, api_key: str | None) -> None:
+    def __init__(
+        self,
+        settings: VllmClassifySettings,
+        api_key: str | None,
+        *,
+        look_up: LookUp = look_up,
+    ) -> None:
         self._model = settings.model
-        self._client = HttpClient(
-            api_key=api_key,
-            connect_timeout_s=settings.connect_timeout_s,
-            timeout_s=settings.timeout_s,
-        )
-        super().__init__(
-            ReplicaPool(
-                self._client,
-                settings.urls,
-                call_path="/classify",
-                health_path="/health",
-                probe_interval_s=settings.probe_interval_s,
-                warm_up=self._warm_up,
-            )
-        )
+        super().__init__(settings, api_key, look_up, call_path="/classify", health_path="/health")
 
     async def score(
         self,
@@ -96,11 +89,11 @@ class VllmClassifyBackend(Pooled):
         if tools:
             # /classify has no field for tools, but hands these to the chat template.
             body["chat_template_kwargs"] = {"tools": tools}
-        return _reward(await self._client.post(replica.call, encode(body), {}))
+        return _reward(await replica.client.post(replica.call, encode(body), {}))
 
     async def _warm_up(self, replica: Replica) -> None:
         if self._model is None:
-            replica.model = model_name(await self._client.get(replica.models))
+            replica.model = model_name(await replica.client.get(replica.models))
         prompt = {"role": "user", "content": "Hi"}
         await self._ask(replica, [prompt, {"role": "assistant", "content": "Hi"}], None)
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+from bon_gateway.backends.names import LookUp, look_up
 from bon_gateway.backends.policy.vllm_http import VllmPolicy
 from bon_gateway.backends.reward.reward_server import RewardServerBackend
 from bon_gateway.backends.reward.vllm_classify import VllmClassifyBackend
@@ -22,11 +23,20 @@ PROMPT = "a-prompt-that-must-not-leak"
 MESSAGES = [{"role": "user", "content": PROMPT}]
 
 
-def policy(*upstreams: FakeUpstream, key: str | None = None, **settings: Any) -> VllmPolicy:
+def policy(
+    *upstreams: FakeUpstream,
+    key: str | None = None,
+    look_up: LookUp = look_up,
+    **settings: Any,
+) -> VllmPolicy:
     """One request for each candidate, unless told otherwise: then each can be scripted alone."""
-    settings = {"probe_interval_s": 0.05, "fan_out": "separate", **settings}
-    urls = tuple(upstream.url for upstream in upstreams)
-    return VllmPolicy(VllmPolicySettings(type="vllm", urls=urls, **settings), key)
+    settings = {
+        "probe_interval_s": 0.05,
+        "fan_out": "separate",
+        "urls": tuple(upstream.url for upstream in upstreams),
+        **settings,
+    }
+    return VllmPolicy(VllmPolicySettings(type="vllm", **settings), key, look_up=look_up)
 
 
 def reward_server(

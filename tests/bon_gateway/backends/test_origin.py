@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import socket
 import ssl
 from contextlib import suppress
 from pathlib import Path
@@ -12,9 +13,11 @@ import pytest
 from yarl import URL
 
 from bon_gateway.backends.connection import ConnectError, Connection
+from bon_gateway.backends.names import Address, only
 from bon_gateway.backends.origin import Origin
 from tests.bon_gateway.backends.servers import raw_server, read_request
 
+HERE = only(Address(socket.AF_INET, "127.0.0.1"))
 HEAD = b"GET / HTTP/1.1\r\nhost: h\r\n\r\n"
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 TLS = Path(__file__).parent / "tls"
@@ -164,21 +167,21 @@ async def test_a_name_that_means_nothing_is_no_refusal() -> None:
 async def test_only_refused_by_every_address_is_a_refusal(
     failures: tuple[int, ...], refused: bool
 ) -> None:
-    class Failing(Origin):
-        async def _resolve(self) -> list[tuple[int, str]]:
-            return [(2, str(number)) for number in failures]
+    async def found(host: str, port: int) -> list[Address]:
+        return [Address(socket.AF_INET, str(number)) for number in failures]
 
-        async def _connect_to(self, family: int, host: str) -> Connection:
-            raise OSError(int(host), "failed")
+    class Failing(Origin):
+        async def _connect_to(self, address: Address) -> Connection:
+            raise OSError(int(address.host), "failed")
 
     with pytest.raises(ConnectError) as raised:
-        await Failing(URL("http://h:1/"), None, 1.0).take()
+        await Failing(URL("http://h:1/"), None, 1.0, look_up=found).take()
     assert raised.value.refused is refused
 
 
 async def test_a_connection_that_takes_too_long_is_given_up() -> None:
     class Hanging(Origin):
-        async def _connect_to(self, family: int, host: str) -> Connection:
+        async def _connect_to(self, address: Address) -> Connection:
             await asyncio.Event().wait()
             raise AssertionError
 
@@ -206,13 +209,10 @@ async def test_https_with_a_certificate_of_somebody_else(trusted: bool) -> None:
     """Not trusted at all, or trusted for another name."""
     context = ssl.create_default_context(cafile=str(TLS / "certificate.pem") if trusted else None)
     async with raw_server(always, server_tls()) as url:
-        origin = Here(url.with_host("other.example") if trusted else url, context, 5.0)
+        origin = Origin(
+            url.with_host("other.example") if trusted else url, context, 5.0, look_up=HERE
+        )
         with pytest.raises(ConnectError, match="SSLCertVerificationError") as raised:
             await origin.take()
         assert not raised.value.refused
         await origin.close()
-
-
-class Here(Origin):
-    async def _resolve(self) -> list[tuple[int, str]]:
-        return [(2, "127.0.0.1")]
