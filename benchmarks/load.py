@@ -15,7 +15,7 @@ from pathlib import Path
 import aiohttp
 import psutil
 
-STARTUP_S = 120
+STARTUP_S = 400
 ROOT = Path(__file__).resolve().parent.parent
 
 

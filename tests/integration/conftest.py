@@ -22,6 +22,7 @@ from tests.integration.engines import (
 )
 from tests.integration.gateway import Gateway
 from tests.integration.processes import Processes
+from tests.integration.served import Served, serve
 
 REWARDS = ("reward_server", "vllm_classify", "in_process")
 FAN_OUTS = ("separate", "single")
@@ -122,6 +123,13 @@ def doomed(engines: Engines) -> Generator:
     assert engines.doomed is not None
     engines.doomed.wait()
     return engines.doomed
+
+
+@pytest.fixture(scope="session")
+def served(processes: Processes, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """What `bon-train` has tuned and exported, on engines of its own."""
+    with serve(processes, tmp_path_factory.mktemp("trained")) as served:
+        yield served
 
 
 @pytest.fixture(scope="session")

@@ -29,12 +29,8 @@ ENVIRONMENT = {
 TOOLS = ("--enable-auto-tool-choice", "--tool-call-parser", "hermes")
 ONE_PROCESS = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
 ONE_PROCESS_FLAGS = ("--distributed-executor-backend", "uni")
-"""An engine that computes in its server's process, where others have three: it needs less memory
-and does not spin while it waits."""
-ALONE_ENVIRONMENT = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
-ALONE_FLAGS = ("--distributed-executor-backend", "uni")
-"""An engine in one process instead of three: it boots sooner, and does not spin while it waits,
-but computing holds up its HTTP side."""
+"""An engine that computes in its server's process, where others have three: it boots sooner, needs
+less memory and does not spin while it waits, but computing holds up its HTTP side."""
 
 
 @dataclass(frozen=True)

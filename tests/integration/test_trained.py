@@ -3,89 +3,20 @@ tokens and rewards, and the gateway serves each policy as a `single` model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from bon_gateway import demo_models
-from tests.integration.engines import (
-    MODEL,
-    TOOLS,
-    Generator,
-    Upstream,
-    start_reward_server,
-    start_vllm,
-)
+from tests.integration.engines import MODEL, Upstream
 from tests.integration.gateway import Gateway
-from tests.integration.processes import Processes
-from tests.integration.prompts import PROMPTS, ask
-from tests.integration.reference import TOLERANCE, Answer, PolicyReference, Reference
-from tests.integration.trained import Trainings
+from tests.integration.reference import TOLERANCE, Answer, Reference
+from tests.integration.served import LIMIT, POLICIES, Conversation, Policy, Served, greedy
 
 pytestmark = pytest.mark.vllm
-LIMIT = 48
 TIE = 1e-4
 """A lead of the likeliest token over the next that another order of adding might turn round."""
-POLICIES = ("dpo", "ppo")
-Conversation = list[dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Policy:
-    engine: Generator
-    answers: list[Answer]
-    """Of transformers, to each prompt."""
-
-
-@dataclass(frozen=True)
-class Served:
-    policies: dict[str, Policy]
-    pooling: Upstream
-    reward_server: Upstream
-    reward: Path
-    prompts: list[Conversation]
-    answered: list[Conversation]
-
-
-@pytest.fixture(scope="module")
-def served(processes: Processes, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """Each engine boots as soon as its model is exported, beside the next training."""
-    trainings = Trainings(tmp_path_factory.mktemp("trained"))
-    started: list[Upstream] = []
-
-    def start(kind: type[Any], name: str, model: Path, *flags: str) -> Any:
-        found = start_vllm(processes, f"vllm-{name}", str(model), flags, one_process=True)
-        started.append(kind(*found, "/health"))
-        return started[-1]
-
-    try:
-        folders = {}
-        engines = {}
-        for name, train in (("dpo", trainings.dpo), ("ppo", trainings.ppo)):
-            folders[name] = train()
-            engines[name] = start(Generator, name, folders[name], *TOOLS)
-        reward = trainings.reward()
-        pooling = start(Upstream, "trained-reward", reward, "--runner", "pooling")
-        started.append(start_reward_server(processes, reward))
-        prompts = [ask(prompt) for prompt in (*PROMPTS, "Bär 熊 🐻")]
-        prompts += [record["prompt"] for record in trainings.world.held_out_prompts]
-        answered = [
-            [*pair["prompt"], *pair[side]]
-            for pair in trainings.world.held_out_pairs
-            for side in ("chosen", "rejected")
-        ]
-        policies = {
-            name: Policy(engines[name], greedy(folders[name], prompts)) for name in POLICIES
-        }
-        for upstream in started:
-            upstream.wait()
-        yield Served(policies, pooling, started[-1], reward, prompts, answered)
-    finally:
-        for upstream in started:
-            upstream.process.stop()
 
 
 def compared(served: Served, policy: Policy) -> list[tuple[Conversation, Answer]]:
@@ -94,11 +25,6 @@ def compared(served: Served, policy: Policy) -> list[tuple[Conversation, Answer]
     found = [(prompt, answer) for prompt, answer in both if answer.margin > TIE]
     assert len(found) >= len(served.prompts) - 2
     return found
-
-
-def greedy(folder: Path, prompts: list[Conversation]) -> list[Answer]:
-    reference = PolicyReference(folder)
-    return [reference.greedy(prompt, LIMIT) for prompt in prompts]
 
 
 @pytest.mark.parametrize("name", POLICIES)
