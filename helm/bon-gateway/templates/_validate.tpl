@@ -1,0 +1,171 @@
+{{/* What the schema cannot see because it joins two places. Each message begins with the key. */}}
+{{- define "bon.validate" -}}
+{{- include "bon.validateUnits" . -}}
+{{- $settings := include "bon.gatewaySettings" (dict "root" . "track" "stable") | fromYaml -}}
+{{- include "bon.validateGateway" . -}}
+{{- include "bon.validateModels" (dict "settings" $settings "models" $settings.models "key" "gateway.settings.models") -}}
+{{- if .Values.gateway.rollout.enabled -}}
+{{- include "bon.validateModels" (dict "settings" $settings "models" .Values.gateway.rollout.models "key" "gateway.rollout.models") -}}
+{{- end -}}
+{{- include "bon.validateScaling" . -}}
+{{- include "bon.validateTrainers" . -}}
+{{- end -}}
+
+{{- define "bon.validateUnits" -}}
+{{- if and .Values.modelCache.offline (not .Values.modelCache.enabled) -}}
+{{- fail "modelCache.offline: needs modelCache.enabled, for models have to come from somewhere" -}}
+{{- end -}}
+{{- if and .Values.modelCache.download.enabled (not .Values.modelCache.enabled) -}}
+{{- fail "modelCache.download.enabled: needs modelCache.enabled, the volume to download into" -}}
+{{- end -}}
+{{- range $section, $units := dict "generators" (include "bon.generators" . | fromYaml) "rewardServers" (include "bon.rewardServers" . | fromYaml) -}}
+{{- range $name, $unit := $units -}}
+{{- $key := printf "%s.%s" $section $name -}}
+{{- if not $unit.model -}}
+{{- fail (printf "%s.model: is required: a hub id, or a path in a volume" $key) -}}
+{{- end -}}
+{{- if and (not (hasPrefix "/" $unit.model)) (not $unit.revision) -}}
+{{- fail (printf "%s.revision: is required for a hub id: the commit, or main for whatever is newest" $key) -}}
+{{- end -}}
+{{- if hasKey (get $.Values.gateway.settings (eq $section "generators" | ternary "policies" "rewards")) $name -}}
+{{- fail (printf "gateway.settings.%s.%s: there is %s already, which makes it" (eq $section "generators" | ternary "policies" "rewards") $name $key) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range $place, $pod := include "bon.pods" . | fromYaml -}}
+{{- range $pod.extraEnv -}}
+{{- if and (hasKey . "value") (regexMatch "(KEY|TOKEN|SECRET|PASSWORD)S?$" (upper .name)) -}}
+{{- fail (printf "%s.extraEnv: %s: a secret is given by valueFrom.secretKeyRef, not by its value" $place .name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Every place with settings of pods: a map of key to pod. */}}
+{{- define "bon.pods" -}}
+{{- $pods := dict "pod" .Values.pod "gateway.pod" .Values.gateway.pod "test.pod" .Values.test.pod "modelCache.download.pod" .Values.modelCache.download.pod -}}
+{{- range $section, $units := dict "generators" (include "bon.generators" . | fromYaml) "rewardServers" (include "bon.rewardServers" . | fromYaml) "trainers" (include "bon.trainers" . | fromYaml) -}}
+{{- range $name, $unit := $units -}}{{- $_ := set $pods (printf "%s.%s.pod" $section $name) $unit.pod -}}{{- end -}}
+{{- end -}}
+{{- toYaml $pods -}}
+{{- end -}}
+
+{{- define "bon.validateGateway" -}}
+{{- $gateway := .Values.gateway -}}
+{{- if and $gateway.apiKeys.existingSecret (hasKey (default dict $gateway.settings.auth) "keys_file") -}}
+{{- fail "gateway.settings.auth.keys_file: gateway.apiKeys.existingSecret makes it" -}}
+{{- end -}}
+{{- if has $gateway.settings.server.host (list "127.0.0.1" "localhost" "::1") -}}
+{{- fail "gateway.settings.server.host: nobody outside the pod reaches loopback" -}}
+{{- end -}}
+{{- $folder := get (default dict $gateway.settings.recording) "folder" -}}
+{{- if and $folder (not (regexMatch "^/[^/]+" $folder)) -}}
+{{- fail "gateway.settings.recording.folder: an absolute path is needed, for a volume is mounted there" -}}
+{{- end -}}
+{{- range $section := list "policies" "rewards" -}}
+{{- range $name, $upstream := get $gateway.settings $section -}}
+{{- range get $upstream "urls" -}}
+{{- if regexMatch "^https?://[^/]*@" . -}}
+{{- fail (printf "gateway.settings.%s.%s.urls: a password does not belong into a ConfigMap; api_key_env takes it from gateway.secretEnv" $section $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if and $gateway.ingress.enabled (not $gateway.ingress.hosts) -}}
+{{- fail "gateway.ingress.hosts: name at least one" -}}
+{{- end -}}
+{{- if and $gateway.httpRoute.enabled (not $gateway.httpRoute.parentRefs) -}}
+{{- fail "gateway.httpRoute.parentRefs: name the Gateway that the route belongs to" -}}
+{{- end -}}
+{{- if $gateway.rollout.enabled -}}
+{{- if not $gateway.httpRoute.enabled -}}
+{{- fail "gateway.rollout.enabled: needs gateway.httpRoute.enabled, which divides the traffic by weight" -}}
+{{- end -}}
+{{- if $gateway.ingress.enabled -}}
+{{- fail "gateway.rollout.enabled: not with gateway.ingress.enabled, whose traffic would all go to the first gateway" -}}
+{{- end -}}
+{{- if not $gateway.rollout.models -}}
+{{- fail "gateway.rollout.models: name what the second gateway serves in another way" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What the gateway would refuse at its start. A dict: settings, models, key. */}}
+{{- define "bon.validateModels" -}}
+{{- $settings := .settings -}}
+{{- $key := .key -}}
+{{- if not $settings.policies -}}
+{{- fail "generators: there is neither a generator nor a policy in gateway.settings.policies" -}}
+{{- end -}}
+{{- if not .models -}}
+{{- fail (printf "%s: name at least one served model" $key) -}}
+{{- end -}}
+{{- $limits := default dict $settings.limits -}}
+{{- $maxN := default 64 $limits.max_n | int -}}
+{{- if gt $maxN (default 1024 $limits.max_candidates | int) -}}
+{{- fail "gateway.settings.limits.max_candidates: must not be below limits.max_n" -}}
+{{- end -}}
+{{- range $name, $model := .models -}}
+{{- $strategy := $model.strategy -}}
+{{- if not (hasKey $settings.policies $model.policy) -}}
+{{- fail (printf "%s.%s.policy: no policy is named %q" $key $name $model.policy) -}}
+{{- end -}}
+{{- if and $model.reward (not (hasKey $settings.rewards $model.reward)) -}}
+{{- fail (printf "%s.%s.reward: no reward is named %q" $key $name $model.reward) -}}
+{{- end -}}
+{{- if ne $strategy.type "single" -}}
+{{- $n := default 8 $strategy.n | int -}}
+{{- $drawn := eq $strategy.type "first_k" | ternary (add $n (default 2 $strategy.spare | int)) $n | int -}}
+{{- if not $model.reward -}}
+{{- fail (printf "%s.%s.reward: strategy %s needs a reward" $key $name $strategy.type) -}}
+{{- end -}}
+{{- if gt (default 1 $strategy.min_candidates | int) $n -}}
+{{- fail (printf "%s.%s.strategy.min_candidates: is above n (%d)" $key $name $n) -}}
+{{- end -}}
+{{- if gt $drawn $maxN -}}
+{{- fail (printf "%s.%s.strategy: it draws %d candidates, above limits.max_n (%d)" $key $name $drawn $maxN) -}}
+{{- end -}}
+{{- if and $limits.max_candidates_per_key (gt $drawn (int $limits.max_candidates_per_key)) -}}
+{{- fail (printf "gateway.settings.limits.max_candidates_per_key: must not be below the %d candidates that %s.%s draws" $drawn $key $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "bon.validateScaling" -}}
+{{- range (include "bon.deployments" . | fromYaml).units -}}
+{{- $scaling := .autoscaling -}}
+{{- if and $scaling.hpa $scaling.keda -}}
+{{- fail (printf "%s.autoscaling: hpa and keda would scale against each other; choose one" .key) -}}
+{{- end -}}
+{{- if or $scaling.hpa $scaling.keda -}}
+{{- if gt (int $scaling.minReplicas) (int $scaling.maxReplicas) -}}
+{{- fail (printf "%s.autoscaling.minReplicas: is above maxReplicas" .key) -}}
+{{- end -}}
+{{- if and $scaling.hpa (eq .role "generator") (not $.Values.monitoring.prometheusRule.enabled) -}}
+{{- fail (printf "%s.autoscaling.hpa: needs monitoring.prometheusRule.enabled, which records its metric" .key) -}}
+{{- end -}}
+{{- if and $scaling.keda (not $.Values.keda.prometheusAddress) -}}
+{{- fail (printf "keda.prometheusAddress: is required by %s.autoscaling.keda" .key) -}}
+{{- end -}}
+{{- end -}}
+{{- if and (has (toString .updateStrategy.maxSurge) (list "0" "0%")) (has (toString .updateStrategy.maxUnavailable) (list "0" "0%")) -}}
+{{- fail (printf "%s.updateStrategy: maxSurge and maxUnavailable cannot both be 0" .key) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "bon.validateTrainers" -}}
+{{- range $name, $unit := include "bon.trainers" . | fromYaml -}}
+{{- $key := printf "trainers.%s" $name -}}
+{{- if not $unit.command -}}
+{{- fail (printf "%s.command: is required, such as dpo" $key) -}}
+{{- end -}}
+{{- if and (gt (int $unit.processes) 1) (eq $unit.command "ppo") -}}
+{{- fail (printf "%s.processes: ppo trains in one process" $key) -}}
+{{- end -}}
+{{- if and (gt (int $unit.gpu.count) 0) (gt (int $unit.processes) (int $unit.gpu.count)) -}}
+{{- fail (printf "%s.processes: is above gpu.count, and each needs a GPU" $key) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
