@@ -102,9 +102,12 @@ class HttpClient:
         self._targets.clear()
 
     async def get(self, url: URL) -> bytes:
-        """The body of a 200, within the connect timeout. Raises UpstreamError."""
+        """The body of a 200, within the connect timeout. Raises UpstreamError.
+
+        The connection is not kept: what asks now and again would keep one open for ever.
+        """
         target = self._target(url)
-        head = b"GET %b\r\n" % target.head
+        head = b"GET %bconnection: close\r\n\r\n" % target.head
         return await self._whole(target, head, b"", self._connect_timeout_s)
 
     async def post(self, url: URL, body: bytes, headers: Mapping[str, str]) -> dict[str, Any]:

@@ -62,13 +62,13 @@ class Replica:
         self.idle = asyncio.Event()
         """Set when it is leaving and has nothing in flight."""
         self.failed_at = -math.inf
-        """When a call or a health check last failed or was turned away (``time.monotonic``)."""
+        """When a call last failed or was turned away (``time.monotonic``)."""
+        self.silences = 0
+        """Health checks in a row that had no answer, with no call in between that had one."""
         self.ejected_at = -math.inf
         self._failures_to_eject = failures_to_eject
         self._failures = 0
         """Calls that failed in a row."""
-        self._silences = 0
-        """Health checks in a row that had no answer, with no call in between that had one."""
         self._blamed_for: str | None = None
         """The request that the last failed call belonged to."""
 
@@ -81,17 +81,16 @@ class Replica:
     def answered(self) -> None:
         """A call has ended as it should."""
         self._failures = 0
-        self._silences = 0
+        self.silences = 0
 
     def healthy(self) -> None:
         """Its health was asked for, and it is well."""
-        self._silences = 0
+        self.silences = 0
 
     def silent(self, reason: str) -> None:
         """Its health was asked for and it said nothing, which a busy one may do too."""
-        self.failed_at = time.monotonic()
-        self._silences += 1
-        if self._silences >= self._failures_to_eject:
+        self.silences += 1
+        if self.silences >= self._failures_to_eject:
             self.eject(f"its health check fails: {reason}")
 
     def blame(self, reason: str, request_id: str | None) -> None:

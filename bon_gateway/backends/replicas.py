@@ -90,8 +90,8 @@ class ReplicaPool:
     def lease(self, candidates: int, request_id: str | None = None) -> Lease:
         """The least loaded replica that is up; equals take turns. Raises UpstreamError.
 
-        One that has just failed comes last: it has nothing in flight, but for a bad reason, and
-        a candidate that it lost would be drawn again where it cannot be.
+        One that has just failed or does not say how it is comes last: it has nothing in flight,
+        but for a bad reason, and a candidate that it lost would be drawn again where it cannot be.
         """
         count = len(self._replicas)
         calm = time.monotonic() - self._rest_s
@@ -100,7 +100,8 @@ class ReplicaPool:
         for step in range(count):
             place = (self._turn + step) % count
             replica = self._replicas[place]
-            load = (replica.failed_at > calm, replica.in_flight)
+            doubtful = replica.silences > 0 or replica.failed_at > calm
+            load = (doubtful, replica.in_flight)
             if replica.state is UpstreamState.UP and (least is None or load < least):
                 best, least = place, load
         if best is None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from bon_gateway.backends.names import LookUp, look_up
+from bon_gateway.backends.names import Address, LookUp, look_up
 from bon_gateway.backends.policy.vllm_http import VllmPolicy
 from bon_gateway.backends.reward.reward_server import RewardServerBackend
 from bon_gateway.backends.reward.vllm_classify import VllmClassifyBackend
@@ -57,6 +58,42 @@ def vllm_classify(
     return VllmClassifyBackend(
         VllmClassifySettings(type="vllm_classify", urls=urls, **settings), key
     )
+
+
+class Names:
+    """A name service that knows one name, and says what it is told to."""
+
+    def __init__(self, *hosts: str) -> None:
+        self.error: OSError | None = None
+        self.asked: list[tuple[str, int]] = []
+        self.say(*hosts)
+
+    def say(self, *hosts: str) -> None:
+        self.addresses = [
+            Address(socket.AF_INET6 if ":" in host else socket.AF_INET, host) for host in hosts
+        ]
+
+    async def look_up(self, host: str, port: int) -> list[Address]:
+        self.asked.append((host, port))
+        if self.error is not None:
+            raise self.error
+        return self.addresses
+
+    async def asked_again(self) -> None:
+        """What it says now has been heard."""
+        count = len(self.asked)
+        await until(lambda: len(self.asked) >= count + 2)
+
+
+@asynccontextmanager
+async def behind_one_name(*hosts: str) -> AsyncIterator[list[FakeUpstream]]:
+    """Fake upstreams at several addresses and one port."""
+    async with AsyncExitStack() as stack:
+        fakes: list[FakeUpstream] = []
+        for host in hosts:
+            port = fakes[0].port if fakes else 0
+            fakes.append(await stack.enter_async_context(FakeUpstream(host=host, port=port)))
+        yield fakes
 
 
 @asynccontextmanager

@@ -90,28 +90,27 @@ async def test_candidates_that_ended_or_were_aborted_no_longer_count() -> None:
 
 
 async def test_a_refused_connection_ejects_at_once() -> None:
-    async with upstreams(2) as fakes:
-        gone, stays = fakes
-        backend = policy(*fakes, failures_to_eject=100, probe_interval_s=30)
+    async with upstreams(1) as (gone,):
+        backend = policy(gone, failures_to_eject=100, probe_interval_s=30)
         async with started(backend):
             await gone.stop()
             failed = 0
-            while backend.health()[name(gone)] == "up":
+            while backend.ready():
                 outcome = (await draw(backend, chat(), [0]))[0]
                 failed += isinstance(outcome, PolicyUnreachableError)
             # One is refused; another may have gone to a connection that was closed under it.
             assert 1 <= failed <= 2
-            assert backend.health() == {name(gone): "ejected", name(stays): "up"}
-            assert backend.ready()
+            assert backend.health() == {name(gone): "ejected"}
 
 
 async def test_an_ejected_replica_comes_back() -> None:
-    async with upstreams(2) as fakes:
-        gone, _ = fakes
-        backend = policy(*fakes)
+    async with upstreams(2) as (gone, stays):
+        backend = policy(gone, stays)
         async with started(backend):
             await gone.stop()
             await until(lambda: backend.health()[name(gone)] == "ejected")
+            assert backend.health()[name(stays)] == "up"
+            assert backend.ready()
             await gone.start()
             await until(lambda: backend.health()[name(gone)] == "up")
             gone.requests = 0
@@ -179,6 +178,20 @@ async def test_one_that_has_just_failed_comes_last() -> None:
                 await draw(backend, chat(request_id=f"b{number}"), [0])
             assert (bad.requests, good.requests) == (1, 4)
             assert backend.health()[name(bad)] == "up"
+
+
+async def test_one_that_turned_a_candidate_away_comes_last() -> None:
+    async with upstreams(2) as (full, free):
+        backend = policy(full, free, probe_interval_s=30)
+        async with started(backend):
+            after_warm_up(full, Step(status=503, error="full"))
+            while not full.requests:
+                await draw(backend, chat(), [0])
+            after_warm_up(free, Step())
+            for _ in range(4):
+                await draw(backend, chat(), [0])
+            assert (full.requests, free.requests) == (1, 4)
+            assert backend.health()[name(full)] == "up"
 
 
 async def test_one_call_of_many_candidates_is_blamed_once() -> None:

@@ -292,3 +292,24 @@ async def test_no_indices_no_request(upstream: FakeUpstream) -> None:
         upstream.requests = 0
         assert await draw(backend, chat(), []) == {}
     assert upstream.requests == 0
+
+
+@paths
+async def test_every_call_for_one_request_bears_its_session(
+    upstream: FakeUpstream, fan_out: str, count_tokens: bool
+) -> None:
+    backend = policy(upstream, fan_out=fan_out, session_header="X-Session-Id")
+    async with started(backend):
+        after_warm_up(upstream, by_candidate({1: Step(status=500, error="boom")}))
+        await draw(backend, chat(request_id="abc"), range(3), count_tokens=count_tokens)
+        await draw(backend, chat(request_id="abc"), [1], count_tokens=count_tokens)
+        await draw(backend, chat(request_id="xyz"), [0], count_tokens=count_tokens)
+    sessions = [call.headers["x-session-id"] for call in upstream.calls]
+    assert sessions == ["abc"] * (len(sessions) - 1) + ["xyz"]
+
+
+async def test_without_a_session_header_none_is_sent(upstream: FakeUpstream) -> None:
+    backend = policy(upstream)
+    async with started(backend):
+        await draw(backend, chat(request_id="abc"), range(2))
+    assert all("abc" not in call.headers.values() for call in upstream.calls)

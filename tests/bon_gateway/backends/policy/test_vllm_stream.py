@@ -43,6 +43,14 @@ async def test_each_token_is_a_delta_of_its_own(upstream: FakeUpstream) -> None:
     assert "stream_interval" not in body
 
 
+async def test_a_stream_bears_its_session(upstream: FakeUpstream) -> None:
+    backend = policy(upstream, session_header="x-session-id")
+    async with started(backend):
+        await read(backend.stream(chat(request_id="abc"), Trace()), [])
+    headers = upstream.calls[-1].headers
+    assert (headers["x-session-id"], headers["x-request-id"]) == ("abc", "abc-0")
+
+
 async def test_deltas_put_together_equal_the_whole_answer(upstream: FakeUpstream) -> None:
     backend = policy(upstream)
     request = chat(logprobs=True, return_token_ids=True)
