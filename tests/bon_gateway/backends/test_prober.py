@@ -6,6 +6,7 @@ import asyncio
 import logging
 
 import pytest
+from aiohttp import web
 
 from bon_gateway.testing.script import Step
 from bon_gateway.testing.upstream import FakeUpstream
@@ -105,6 +106,38 @@ async def test_one_that_is_too_busy_to_say_how_it_is_stays_while_it_works() -> N
                 outcome = (await draw(backend, chat(), [0]))[0]
                 assert isinstance(outcome, Completion)
                 assert backend.ready()
+
+
+async def test_one_that_says_how_it_is_now_and_then_stays() -> None:
+    class Laconic(FakeUpstream):
+        """Every third check is answered."""
+
+        async def _get(self, request: web.BaseRequest) -> web.Response:
+            self.probe_hold = asyncio.Event() if self.probes % 3 else None
+            return await super()._get(request)
+
+    async with Laconic() as fake:
+        backend = policy(fake, connect_timeout_s=0.05, failures_to_eject=3)
+        async with started(backend):
+            await until(lambda: fake.probes > 9)
+            assert backend.ready()
+
+
+async def test_an_ejected_replica_rests_for_an_interval() -> None:
+    async with FakeUpstream() as fake:
+        backend = policy(fake, failures_to_eject=1, probe_interval_s=0.5)
+        now = asyncio.get_running_loop().time
+        async with started(backend):
+            fake.probes = 0
+            await until(lambda: fake.probes == 1)
+            # The next check would be due in a moment.
+            await asyncio.sleep(0.4)
+            after_warm_up(fake, Step(status=500, error="boom"))
+            await draw(backend, chat(), [0])
+            assert not backend.ready()
+            ejected_at, probes = now(), fake.probes
+            await until(lambda: fake.probes > probes)
+            assert now() - ejected_at > 0.45
 
 
 async def test_one_that_is_slow_to_say_how_it_is_comes_last() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bon_gateway.backends.origin import KEEPALIVE_S
 from bon_gateway.backends.policy.vllm_http import VllmPolicy
 from bon_gateway.backends.reward.reward_server import RewardServerBackend
 from bon_gateway.errors import PolicyOverloadedError, PolicyUnreachableError
@@ -120,7 +121,7 @@ async def test_an_address_that_vanishes_gets_nothing_new_and_ends_what_it_has() 
                 assert all(isinstance(outcome, Completion) for outcome in outcomes.values())
             # Dropped, with its connections and what tended it.
             await until(lambda: backend.health() == up(stays))
-            await until(lambda: goes.connections == 0)
+            await until(lambda: goes.connections == 0, within=KEEPALIVE_S / 2)
             assert goes.probes == 0
             assert not [task for task in asyncio.all_tasks() if name(goes) in task.get_name()]
 
