@@ -140,16 +140,28 @@ def build(values: list[Value]) -> Schema:
     sections: dict[tuple[str, ...], Schema] = {(): root}
     for value in values:
         lifted = LIFTED.get(value.dotted)
-        own = _section(value) if value.section else _leaf(value)
+        own = _section(value, lifted) if value.section else _leaf(value)
         if value.section:
             sections[value.path] = own
         elif value.text:
             own = own | {"description": value.text}
         # A section that is one of Kubernetes' types holds whatever that type holds.
         target = sections[value.path[:-1]].get("properties", {})
-        target[value.name] = own if lifted is None else _ref(lifted)
+        target[value.name] = own
         if lifted is not None:
             definitions[lifted] = own
+    # A null in values takes a default away; what the templates count on has to be there. Where a
+    # section may be given elsewhere, in part, only its own place must have it all.
+    for value in values:
+        own = sections.get(value.path, {})
+        if value.path[0] not in LIFTED and "properties" in own:
+            _require_all(own)
+    for name, lifted in LIFTED.items():
+        root["properties"][name] = {
+            **_ref(lifted),
+            "required": sorted(definitions[lifted]["properties"]),
+        }
+    _require_all(root)
     definitions["trainer"]["allOf"] = conditions
     definitions |= kubernetes_types.definitions([root, definitions])
     # Helm hands a parent chart's `global` to every chart.
@@ -161,8 +173,13 @@ def text(values: list[Value]) -> str:
     return json.dumps(build(values), indent=1, ensure_ascii=False) + "\n"
 
 
-def _section(value: Value) -> Schema:
-    return dict(value.schema) if "$ref" in value.schema else _closed() | value.schema
+def _require_all(section: Schema) -> None:
+    section["required"] = sorted(section["properties"])
+
+
+def _section(value: Value, lifted: str | None) -> Schema:
+    own = value.schema or ({} if lifted else BY_NAME.get(value.name, {}))
+    return dict(own) if "$ref" in own else _closed() | own
 
 
 def _closed() -> Schema:

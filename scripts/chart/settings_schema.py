@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from bon_gateway.settings import OWN_HEADERS
 from bon_gateway.settings import Settings as GatewaySettings
 from reward_server.settings import Settings as RewardProcess
 from trainers.commands import COMMANDS
@@ -31,10 +32,18 @@ def gateway() -> Schema:
     found = of(GatewaySettings, "GatewaySettings")
     root = found["GatewaySettings"]
     # Generators and reward servers of the chart count too, which only a template can see.
-    del root["required"]
+    root["required"] = ["models", "policies", "rewards", "server"]
+    found["ServerSettings"]["required"] = ["host", "port"]
     for name in ("policies", "models"):
         del root["properties"][name]["minProperties"]
     found["ServerSettings"]["properties"]["port"]["minimum"] = 1
+    # What validators of fields say, which pydantic does not put into the schema.
+    found["VllmPolicySettings"]["properties"]["session_header"]["not"] = {
+        "pattern": f"^(?i:{'|'.join(OWN_HEADERS)})$"
+    }
+    recording = found["RecordingSettings"]["properties"]
+    recording["redact"]["items"]["minLength"] = 1
+    recording["redact_fields"]["items"]["pattern"] = r"^[^.]+(\.[^.]+)*$"
     found["ServedModels"] = root["properties"]["models"]
     root["properties"]["models"] = {"$ref": "#/$defs/ServedModels"}
     found["GeneratorPolicy"] = without(found["VllmPolicySettings"], MADE_BY_THE_CHART_FOR_A_POLICY)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from cloudcoil.models.keda.v1alpha1 import ScaledObject
 from cloudcoil.models.prometheus_operator.v1 import PrometheusRule, ServiceMonitor
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 
 class Closed(BaseModel):
@@ -99,6 +99,9 @@ def unknown_keys(given: Any, kept: Any, path: str = "") -> list[str]:
 
 
 def check(found: dict[str, Any]) -> list[str]:
-    """What is wrong with a custom resource. Raises ValidationError for a wrong value."""
-    model = MODELS[found["kind"]].model_validate(found)
+    """What is wrong with a custom resource."""
+    try:
+        model = MODELS[found["kind"]].model_validate(found)
+    except ValidationError as error:
+        return [str(error)]
     return unknown_keys(found, model.model_dump(mode="json", by_alias=True, exclude_unset=True))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from pydantic import ValidationError
 
 from tests.helm.custom_resources import MODELS, check
 from tests.helm.kit import (
@@ -59,10 +58,7 @@ def test_every_kind_of_custom_resource_was_checked() -> None:
 def test_a_key_that_no_model_knows_is_found(kind: str) -> None:
     (found, *_) = of_kind(render(case("everything")), kind)
     found["spec"]["mistyped"] = 1
-    try:
-        assert check(found) == [".spec.mistyped"]
-    except ValidationError as error:
-        assert "mistyped" in str(error)
+    assert any("mistyped" in problem for problem in check(found))
 
 
 @pytest.mark.parametrize("name", ALL_CASES)
