@@ -162,7 +162,7 @@ def build(values: list[Value]) -> Schema:
             "required": sorted(definitions[lifted]["properties"]),
         }
     _require_all(root)
-    definitions["trainer"]["allOf"] = conditions
+    root["properties"]["trainers"]["additionalProperties"]["allOf"] = conditions
     definitions |= kubernetes_types.definitions([root, definitions])
     # Helm hands a parent chart's `global` to every chart.
     root["properties"]["global"] = {"type": "object"}

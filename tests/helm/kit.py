@@ -41,8 +41,10 @@ def laid_over(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any
     merged = copy.deepcopy(dict(base))
     for key, value in over.items():
         inner = merged.get(key)
-        both = isinstance(inner, dict) and isinstance(value, dict)
-        merged[key] = laid_over(inner, value) if both else copy.deepcopy(value)
+        if isinstance(inner, dict) and isinstance(value, dict):
+            merged[key] = laid_over(inner, value)
+        else:
+            merged[key] = copy.deepcopy(value)
     return merged
 
 

@@ -17,7 +17,7 @@
 {{- $_ := set $settings.rewards $name (merge $reward $unit.reward) -}}
 {{- end -}}
 {{- if eq .track "rollout" -}}
-{{- $_ := set $settings "models" (mergeOverwrite $settings.models (deepCopy $gateway.rollout.models)) -}}
+{{- range $name, $model := $gateway.rollout.models -}}{{- $_ := set $settings.models $name $model -}}{{- end -}}
 {{- end -}}
 {{- if $gateway.apiKeys.existingSecret -}}
 {{- $_ := set $settings "auth" (mergeOverwrite (default dict $settings.auth) (dict "keys_file" (printf "/etc/bon-gateway/keys/%s" $gateway.apiKeys.key))) -}}
