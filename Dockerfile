@@ -44,6 +44,13 @@ RUN --mount=type=bind,from=tools,source=/pip,target=/pip \
     --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     python3 /pip/pip --python /app/bin/python3 install --no-cache-dir ${PIP_ARGS} \
     --constraint /app/requirements/constraints.txt --requirement /app/requirements/gateway.txt
+# HOME: the root file system may be read-only, and /tmp is what is writable then. USER: the user
+# has no line in /etc/passwd, and libraries ask for a name.
+ENV PATH=/app/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    HOME=/tmp \
+    USER=bon
 
 FROM ${CUDA_IMAGE} AS torch-base
 ARG PIP_ARGS
@@ -57,6 +64,11 @@ RUN --mount=type=bind,from=tools,source=/pip,target=/pip \
     ${TORCH_INDEX_URL:+--extra-index-url "${TORCH_INDEX_URL}"} \
     --constraint /app/requirements/constraints.txt \
     --requirement /app/requirements/reward-server.txt
+ENV PATH=/app/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    HOME=/tmp \
+    USER=bon
 
 FROM torch-base AS trainer-base
 ARG PIP_ARGS
@@ -87,13 +99,6 @@ COPY scripts/image_health.py /project/bin/
 
 FROM gateway-base AS gateway
 COPY --from=gateway-project /project /app
-# HOME: the root file system may be read-only, and /tmp is what is writable then. USER: the user
-# has no line in /etc/passwd, and libraries ask for a name.
-ENV PATH=/app/bin:$PATH \
-    PYTHONUNBUFFERED=1 \
-    PYTHONDONTWRITEBYTECODE=1 \
-    HOME=/tmp \
-    USER=bon
 WORKDIR /tmp
 USER 10001:10001
 EXPOSE 8080
@@ -113,11 +118,6 @@ LABEL org.opencontainers.image.title="bon-gateway" \
 
 FROM torch-base AS reward-server
 COPY --from=torch-project /project /app
-ENV PATH=/app/bin:$PATH \
-    PYTHONUNBUFFERED=1 \
-    PYTHONDONTWRITEBYTECODE=1 \
-    HOME=/tmp \
-    USER=bon
 WORKDIR /tmp
 USER 10001:10001
 EXPOSE 8081
@@ -137,11 +137,6 @@ LABEL org.opencontainers.image.title="bon-reward-server" \
 
 FROM trainer-base AS trainer
 COPY --from=torch-project /project /app
-ENV PATH=/app/bin:$PATH \
-    PYTHONUNBUFFERED=1 \
-    PYTHONDONTWRITEBYTECODE=1 \
-    HOME=/tmp \
-    USER=bon
 WORKDIR /tmp
 USER 10001:10001
 # Python acts on SIGINT. As a container's first process it would not even notice SIGTERM.

@@ -3,9 +3,11 @@
 #   PYTHON    the interpreter to make environments with (default: the first suitable on PATH)
 #   PIP_ARGS  further arguments for pip install, such as --extra-index-url ADDRESS
 #   ARGS      flags for what the target runs: make serve ARGS="--port 9000"
+#   TORCH_INDEX_URL  address of a further index for the images' torch, such as that of its CPU build
 
 export PYTHON
 export PIP_ARGS
+export TORCH_INDEX_URL
 
 SETUP := sh scripts/with_python.sh scripts/setup_env.py
 BIN := .venv/bin
@@ -15,7 +17,7 @@ export BON_VLLM_PYTHON := $(CURDIR)/.venv-vllm/bin/python
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test lint format types imports unit env-serve env-test env-vllm \
-	demo-models demo-train demo-study demo-compare bench-smoke lock wheel clean
+	demo-models demo-train demo-study demo-compare bench-smoke lock wheel image image-test clean
 
 help:  ## Print the targets.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
@@ -68,6 +70,12 @@ lock:  ## Resolve constraints/*.txt anew.
 
 wheel: env-test  ## Build the wheel into dist/.
 	$(BIN)/python -m build --wheel
+
+image:  ## Build the images with docker or buildah. Some of them: ARGS="gateway trainer".
+	@sh scripts/with_python.sh -m scripts.image_build $(ARGS)
+
+image-test: env-test  ## Build the images without docker and run them as restricted pods (Linux, root).
+	@$(BIN)/python -m scripts.image_check $(ARGS)
 
 clean:  ## Remove the environments and all that was built.
 	rm -rf .venv .venv-vllm build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache \

@@ -106,8 +106,15 @@ class Buildah:
 
 
 def commit_base(buildah: Buildah) -> None:
-    """Gives the storage the stand-in, and shows that a container runs. Raises SkipError."""
-    if not buildah.has(BASE):
+    """Gives the storage the stand-in, and sees that a container runs.
+
+    Raises SkipError or BaseError.
+    """
+    try:
+        there = buildah.has(BASE)
+    except BuildError as error:
+        raise SkipError(f"buildah does not run here: {error}") from error
+    if not there:
         archive = stand_in_base()
         try:
             container = buildah("from", "scratch")
@@ -116,7 +123,7 @@ def commit_base(buildah: Buildah) -> None:
             buildah("config", "--env", f"PATH={path}", container)
             buildah("commit", "--quiet", "--rm", container, BASE)
         except BuildError as error:
-            raise SkipError(f"buildah does not run here: {error}") from error
+            raise SkipError(f"buildah makes no image here: {error}") from error
     try:
         container = buildah("from", BASE)
         buildah("run", "--isolation", "chroot", container, "--", "python3", "--version")
