@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 
 import pytest
 from aiohttp import web
@@ -87,7 +88,7 @@ async def test_one_that_is_gone_is_ejected_without_any_call() -> None:
 
 async def test_one_that_only_says_nothing_is_ejected_after_several_checks() -> None:
     async with FakeUpstream() as hangs:
-        backend = policy(hangs, connect_timeout_s=0.05, failures_to_eject=3)
+        backend = policy(hangs, connect_timeout_s=0.3, failures_to_eject=3)
         async with started(backend):
             hangs.probe_hold = asyncio.Event()
             hangs.probes = 0
@@ -98,11 +99,11 @@ async def test_one_that_only_says_nothing_is_ejected_after_several_checks() -> N
 
 async def test_one_that_is_too_busy_to_say_how_it_is_stays_while_it_works() -> None:
     async with FakeUpstream() as busy:
-        backend = policy(busy, connect_timeout_s=0.05, failures_to_eject=3)
+        backend = policy(busy, connect_timeout_s=0.2, failures_to_eject=3)
         async with started(backend):
             busy.probe_hold = asyncio.Event()
             busy.probes = 0
-            while busy.probes < 6:
+            while busy.probes < 5:
                 outcome = (await draw(backend, chat(), [0]))[0]
                 assert isinstance(outcome, Completion)
                 assert backend.ready()
@@ -117,7 +118,7 @@ async def test_one_that_says_how_it_is_now_and_then_stays(caplog: pytest.LogCapt
             return await super()._get(request)
 
     async with Laconic() as fake:
-        backend = policy(fake, connect_timeout_s=0.05, failures_to_eject=3)
+        backend = policy(fake, connect_timeout_s=0.2, failures_to_eject=3)
         async with started(backend):
             await until(lambda: fake.probes > 9)
     assert "ejected" not in caplog.text
@@ -126,7 +127,6 @@ async def test_one_that_says_how_it_is_now_and_then_stays(caplog: pytest.LogCapt
 async def test_an_ejected_replica_rests_for_an_interval() -> None:
     async with FakeUpstream() as fake:
         backend = policy(fake, failures_to_eject=1, probe_interval_s=0.5)
-        now = asyncio.get_running_loop().time
         async with started(backend):
             fake.probes = 0
             await until(lambda: fake.probes == 1)
@@ -134,10 +134,10 @@ async def test_an_ejected_replica_rests_for_an_interval() -> None:
             await asyncio.sleep(0.4)
             after_warm_up(fake, Step(status=500, error="boom"))
             await draw(backend, chat(), [0])
-            assert not backend.ready()
-            ejected_at, probes = now(), fake.probes
+            (replica,) = backend._pool._replicas
+            probes = fake.probes
             await until(lambda: fake.probes > probes)
-            assert now() - ejected_at > 0.45
+            assert replica.ejected_at + 0.5 <= time.monotonic()
 
 
 async def test_one_that_is_slow_to_say_how_it_is_comes_last() -> None:
@@ -157,7 +157,7 @@ async def test_health_checks_keep_no_connection_open() -> None:
     async with FakeUpstream() as fake:
         backend = policy(fake)
         async with started(backend):
-            await until(lambda: fake.connections == 0, within=10)
+            await until(lambda: fake.connections == 0)
             probes = fake.probes
             await until(lambda: fake.probes >= probes + 3)
-            await until(lambda: fake.connections == 0, within=1)
+            await until(lambda: fake.connections == 0)
