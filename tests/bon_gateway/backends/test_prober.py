@@ -142,7 +142,7 @@ async def test_an_ejected_replica_rests_for_an_interval() -> None:
 
 async def test_one_that_is_slow_to_say_how_it_is_comes_last() -> None:
     async with FakeUpstream() as slow, FakeUpstream() as quick:
-        backend = policy(slow, quick, connect_timeout_s=0.05, failures_to_eject=1000)
+        backend = policy(slow, quick, connect_timeout_s=0.5, failures_to_eject=1000)
         async with started(backend):
             slow.probe_hold = asyncio.Event()
             slow.probes = 0
