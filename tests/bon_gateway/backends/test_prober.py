@@ -118,7 +118,7 @@ async def test_one_that_says_how_it_is_now_and_then_stays(caplog: pytest.LogCapt
             return await super()._get(request)
 
     async with Laconic() as fake:
-        backend = policy(fake, connect_timeout_s=0.2, failures_to_eject=3)
+        backend = policy(fake, connect_timeout_s=0.4, failures_to_eject=3)
         async with started(backend):
             await until(lambda: fake.probes > 9)
     assert "ejected" not in caplog.text
