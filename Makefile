@@ -17,7 +17,7 @@ export BON_VLLM_PYTHON := $(CURDIR)/.venv-vllm/bin/python
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test lint format types imports unit env-serve env-test env-vllm \
-	demo-models demo-train demo-study demo-compare bench-smoke lock wheel image image-test clean
+	demo-models demo-train demo-study demo-compare bench-smoke chart lock wheel image image-test clean
 
 help:  ## Print the targets.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
@@ -64,6 +64,10 @@ bench-smoke: env-test env-vllm  ## Run every benchmark that knows --smoke in tha
 	@set -e; for benchmark in $$(grep -l -e '"--smoke"' benchmarks/*.py); do \
 		echo "== $$benchmark"; $(BIN)/python "$$benchmark" --smoke $(ARGS); \
 	done
+
+chart: env-test  ## Write the chart's schema, its table of values, and the table of sizes anew.
+	$(BIN)/python -m scripts.chart
+	$(BIN)/python scripts/sizing.py --write
 
 lock:  ## Resolve constraints/*.txt anew.
 	@$(SETUP) lock
