@@ -1,7 +1,7 @@
 {{/* The arguments of one vLLM: a list under `args`. */}}
 {{- define "bon.vllmArgs" -}}
 {{- $args := list .model (printf "--served-model-name=%s" .servedName) "--host=0.0.0.0" (printf "--port=%d" (int .port)) -}}
-{{- if .revision -}}{{- $args = append $args (printf "--revision=%s" .revision) -}}{{- end -}}
+{{- if not (hasPrefix "/" .model) -}}{{- $args = append $args (printf "--revision=%s" .revision) -}}{{- end -}}
 {{- if and (gt (int .gpu.count) 1) (not (hasKey .args "tensor-parallel-size")) -}}
 {{- $args = append $args (printf "--tensor-parallel-size=%d" (int .gpu.count)) -}}
 {{- end -}}
