@@ -153,7 +153,8 @@ def in_process(folder: Path) -> dict[str, Measured]:
         return [model.score([ids])[0] for ids in sequences(item)]
 
     async def batch(item: Item) -> list[float]:
-        return padded([Rendered(tuple(ids), 0) for ids in sequences(item)], 1 << 20).rewards
+        work = padded([Rendered(tuple(ids), 0) for ids in sequences(item)], 1 << 20)
+        return [output[0] for output in work.outputs]
 
     return {"one at a time": Measured(one_at_a_time, None), "padded": Measured(batch, None)}
 

@@ -15,7 +15,9 @@ from reward_server.metrics import Metrics
 
 logger = logging.getLogger("reward_server.access")
 
-PATHS = frozenset({"/livez", "/readyz", "/metrics", "/v1/models", "/v1/score", "/openapi.json"})
+PATHS = frozenset(
+    {"/livez", "/readyz", "/metrics", "/v1/models", "/v1/score", "/v1/prefix", "/openapi.json"}
+)
 QUIET = frozenset({"/livez", "/readyz", "/metrics"})
 REQUEST_ID = re.compile(r"[\w.:-]{1,128}")
 

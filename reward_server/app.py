@@ -1,4 +1,4 @@
-"""The HTTP service: routes over one scorer."""
+"""The HTTP service: routes over what is served."""
 
 from __future__ import annotations
 
@@ -12,21 +12,17 @@ from starlette.exceptions import HTTPException
 
 from reward_server.access import AccessMiddleware
 from reward_server.auth import caller_of
-from reward_server.errors import (
-    InvalidRequestError,
-    ModelNotFoundError,
-    ScoreError,
-    UnavailableError,
-)
-from reward_server.openapi import SCORE_ROUTE, describe
-from reward_server.schema import ScoreRequest, ScoreResponse
+from reward_server.errors import InvalidRequestError, ScoreError, UnavailableError
+from reward_server.info import EnsembleInfo, ModelInfo
+from reward_server.openapi import PREFIX_ROUTE, SCORE_ROUTE, describe
+from reward_server.schema import PrefixRequest, PrefixResponse, ScoreRequest, ScoreResponse
 from reward_server.scorer import Scorer
-from reward_server.service import LoadScorer, Service
+from reward_server.service import LoadScorer, Served, Service
 from reward_server.settings import Settings
 from reward_server.wire import (
     CLIENT_LEFT,
     ClientLeftError,
-    decode_request,
+    decode,
     error_response,
     json_response,
     read_body,
@@ -40,9 +36,9 @@ def create_app(
     load: LoadScorer = Scorer.load,
     on_failure: Callable[[], None] | None = None,
 ) -> FastAPI:
-    """Build the service; its lifespan loads the model.
+    """Build the service; its lifespan loads the models.
 
-    `load` runs in a thread. `on_failure` is called when the model cannot be served; the reason
+    `load` runs in a thread. `on_failure` is called when a model cannot be served; the reason
     is then in `app.state.service.failure`.
     """
     service = Service(settings, load, on_failure)
@@ -99,9 +95,9 @@ def _add_probes(app: FastAPI, service: Service) -> None:
 
     @app.get("/readyz")
     async def readyz() -> Response:
-        """The model is loaded and warm, and the server is not going away."""
+        """All models are loaded and warm, and the server is not going away."""
         try:
-            service.scorer()
+            service.check_ready()
         except UnavailableError as error:
             return error_response(error)
         return json_response({"status": "ready"})
@@ -125,13 +121,9 @@ def _add_api(app: FastAPI, service: Service) -> None:
 
     @app.get("/v1/models")
     async def models(request: Request) -> Response:
-        """What is loaded."""
+        """What is loaded, on what, and what its numbers mean."""
         admit(request)
-        info = service.scorer().info
-        known = {k: v for k, v in msgspec.to_builtins(info).items() if v is not None}
-        return json_response(
-            {"object": "list", "data": [{"id": info.name, "object": "model", **known}]}
-        )
+        return json_response({"object": "list", "data": [_page(info) for info in service.infos()]})
 
     @app.post("/v1/score", openapi_extra=SCORE_ROUTE)
     async def score(request: Request) -> Response:
@@ -139,33 +131,52 @@ def _add_api(app: FastAPI, service: Service) -> None:
         log = admit(request)
         service.enter()
         try:
-            scorer = service.scorer()
-            asked = decode_request(await read_body(request, settings.max_body_bytes))
-            _check_model(asked, settings)
-            answer = await unless_disconnected(request, _score(scorer, asked, settings))
+            service.check_ready()
+            body = await read_body(request, settings.max_body_bytes)
+            asked = await decode(body, ScoreRequest)
+            served = service.scorer(asked.model)
+            answer = await unless_disconnected(request, _score(served, asked))
         finally:
             service.leave()
         log["sequences"] = answer.usage.sequences
         log["tokens"] = answer.usage.tokens
         return json_response(answer)
 
-
-def _check_model(asked: ScoreRequest, settings: Settings) -> None:
-    if asked.model is not None and asked.model != settings.model_name:
-        raise ModelNotFoundError(
-            f"the model {asked.model!r} is not served here; {settings.model_name!r} is",
-            param="model",
+    @app.post("/v1/prefix", openapi_extra=PREFIX_ROUTE)
+    async def prefix(request: Request) -> Response:
+        """Compute the prompt of candidates that are being generated; answers when it is done."""
+        log = admit(request)
+        service.enter()
+        try:
+            service.check_ready()
+            body = await read_body(request, settings.max_body_bytes)
+            asked = await decode(body, PrefixRequest)
+            served = service.scorer(asked.model)
+            announced = await unless_disconnected(
+                request, served.announce(asked.messages, asked.tools)
+            )
+        finally:
+            service.leave()
+        log["tokens"] = announced.tokens
+        return json_response(
+            PrefixResponse(model=served.info.name, tokens=announced.tokens, kept=announced.kept)
         )
 
 
-async def _score(scorer: Scorer, asked: ScoreRequest, settings: Settings) -> ScoreResponse:
-    scored = await scorer.score(
+def _page(info: ModelInfo | EnsembleInfo) -> dict[str, Any]:
+    known = {k: v for k, v in msgspec.to_builtins(info).items() if v is not None}
+    return {"id": info.name, "object": "model", **known}
+
+
+async def _score(served: Served, asked: ScoreRequest) -> ScoreResponse:
+    scored = await served.score(
         asked.items,
         on_overflow=asked.on_overflow,
         deadline_s=None if asked.deadline_ms is None else asked.deadline_ms / 1000,
+        partial=asked.partial,
     )
     return ScoreResponse(
-        model=settings.model_name,
+        model=served.info.name,
         results=scored.results,
         usage=scored.usage,
         timings_ms=scored.timings_ms,

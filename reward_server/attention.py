@@ -1,9 +1,10 @@
 """Attention over a packed layout: each answer sees its prompt and itself, and nothing else.
 
-A token of an answer attends to two sets of keys, the prompt's and its own answer's. Both
-attentions are computed apart, by the kernel that torch has for them, and joined by the
-log-sum-exp of their scores, as FlashAttention joins its blocks (Dao et al. 2022,
-arXiv:2205.14135): exact, with no mask and no copy of the prompt's keys.
+A token of an answer attends to up to three sets of keys: those of the prompt's beginning that an
+earlier call computed, the rest of the prompt's, and its own answer's. The attentions are computed
+apart, by the kernel that torch has for them, and joined by the log-sum-exp of their scores, as
+FlashAttention joins its blocks (Dao et al. 2022, arXiv:2205.14135): exact, with no mask and no
+copy of the prompt's keys.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-from reward_server.packing import Bucket, Layout, Span
+from reward_server.packing import Bucket, Layout
 
 NAME = "shared_prompt"
 """The attention implementation's name in the library's registry."""
@@ -55,16 +56,41 @@ def attention(
             module, query, key, value, attention_mask, dropout, scaling, **others
         )
     _refuse_more(layout, sliding_window, others)
+    own_key, own_value = key, value
     repeats = query.shape[1] // key.shape[1]
     if repeats > 1:
         key, value = (tensor.repeat_interleave(repeats, dim=1) for tensor in (key, value))
     out = torch.empty_like(query)
-    within = query.new_empty(query.shape[:3], dtype=torch.float32)
+    sums = query.new_empty(query.shape[:3], dtype=torch.float32)
     for bucket in layout.buckets:
-        _attend_within(bucket, query, key, value, scaling, out, within)
+        _attend_within(bucket, query, key, value, scaling, out, sums)
     for span in layout.spans:
-        _attend_to_prompt(span, query, key, value, scaling, out, within)
+        prompt = slice(span.start, span.stop)
+        prompt_key, prompt_value = own_key[:, :, prompt], own_value[:, :, prompt]
+        if span.stop > span.start:
+            out[:, :, prompt], sums[:, :, prompt] = _flash(
+                query[:, :, prompt], key[:, :, prompt], value[:, :, prompt], True, scaling
+            )
+            answers = slice(span.stop, span.answers_stop)
+            _see(answers, prompt_key, prompt_value, query, scaling, out, sums)
+        if span.past is not None:
+            past_key, past_value = span.past.layers[_layer(module)]
+            known = slice(0, span.known)
+            everything = slice(span.start, span.answers_stop)
+            _see(everything, past_key[:, :, known], past_value[:, :, known], query, scaling, out,
+                 sums)  # fmt: skip
+        if span.kept is not None:
+            if _layer(module) != len(span.kept):
+                raise UnsupportedAttentionError("layers that are not called in their order")
+            span.kept.append((prompt_key.clone(), prompt_value.clone()))
     return out.transpose(1, 2), None
+
+
+def _layer(module: nn.Module) -> int:
+    number = getattr(module, "layer_idx", None)
+    if not isinstance(number, int):
+        raise UnsupportedAttentionError("layers without a number")
+    return number
 
 
 def _refuse_more(layout: Layout, window: int | None, others: dict[str, Any]) -> None:
@@ -108,13 +134,23 @@ def _attend_within(
     sums[0].index_copy_(1, bucket.tokens, flat_sums)
 
 
-def _attend_to_prompt(
-    span: Span, query: Tensor, key: Tensor, value: Tensor, scale: float | None,
+def _see(
+    tokens: slice, key: Tensor, value: Tensor, query: Tensor, scale: float | None,
     out: Tensor, sums: Tensor,
 ) -> None:  # fmt: skip
-    prompt, answers = slice(span.start, span.stop), slice(span.stop, span.answers_stop)
-    prompt_key, prompt_value = key[:, :, prompt], value[:, :, prompt]
-    out[:, :, prompt] = _flash(query[:, :, prompt], prompt_key, prompt_value, True, scale)[0]
-    seen, seen_sums = _flash(query[:, :, answers], prompt_key, prompt_value, False, scale)
-    share = torch.sigmoid(seen_sums - sums[:, :, answers]).unsqueeze(-1).to(seen.dtype)
-    out[:, :, answers] = torch.lerp(out[:, :, answers], seen, share)
+    """Let `tokens` attend to further keys, all of which stand before them; none is masked.
+
+    key and value: (1, key heads, keys, width). The query heads that share a key head are laid
+    behind one another, so that no key is repeated.
+    """
+    asked = query[:, :, tokens]
+    if asked.shape[2] == 0:
+        return
+    _, heads, count, width = asked.shape
+    folded = asked.reshape(1, key.shape[1], -1, width)
+    seen, seen_sums = _flash(folded, key, value, False, scale)
+    seen, seen_sums = seen.reshape(1, heads, count, width), seen_sums.reshape(1, heads, count)
+    before = sums[:, :, tokens]
+    share = torch.sigmoid(seen_sums - before).unsqueeze(-1).to(seen.dtype)
+    out[:, :, tokens] = torch.lerp(out[:, :, tokens], seen, share)
+    sums[:, :, tokens] = torch.logaddexp(before, seen_sums)

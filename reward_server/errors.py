@@ -4,7 +4,8 @@ ScoreError
 ├── InvalidRequestError        400  the request can never succeed as it is
 │   ├── RenderError            400  the conversation cannot be turned into tokens
 │   ├── ContextLengthError     400  prompt and answer do not fit the model
-│   └── TooManySequencesError  400  one request holds more candidates than the whole queue
+│   ├── TooManySequencesError  400  one request holds more candidates than the whole queue
+│   └── TooManyTokensError     400  the same in tokens
 ├── UnauthorizedError          401
 ├── ModelNotFoundError         404
 ├── BodyTooLargeError          413
@@ -60,6 +61,10 @@ class ContextLengthError(InvalidRequestError):
 
 class TooManySequencesError(InvalidRequestError):
     code = "too_many_sequences"
+
+
+class TooManyTokensError(InvalidRequestError):
+    code = "too_many_tokens"
 
 
 class UnauthorizedError(ScoreError):

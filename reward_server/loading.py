@@ -13,10 +13,11 @@ from transformers.utils import logging as transformers_logging
 
 from reward_server.errors import StartupError
 from reward_server.forward import Forward
+from reward_server.info import ModelInfo
 from reward_server.model import RewardModel
+from reward_server.model_settings import ModelSettings
+from reward_server.prefix_cache import PrefixCache
 from reward_server.render import Renderer
-from reward_server.scorer import ModelInfo
-from reward_server.settings import Settings
 from reward_server.shared_prompt import choose_forward
 
 UNSET_LENGTH = 10**9
@@ -30,7 +31,7 @@ class Parts:
     info: ModelInfo
 
 
-def load_parts(settings: Settings) -> Parts:
+def load_parts(settings: ModelSettings) -> Parts:
     """Load tokenizer and model and check that they fit each other and the settings.
 
     Raises StartupError.
@@ -38,13 +39,15 @@ def load_parts(settings: Settings) -> Parts:
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     if settings.torch_threads is not None:
         torch.set_num_threads(settings.torch_threads)
+    meta = _trainers_notes(settings)
     model = RewardModel.load(
         settings.model,
         device=settings.device,
         dtype=settings.dtype,
         revision=settings.revision,
         trust_remote_code=settings.trust_remote_code,
-        label_weights=settings.label_weights,
+        device_map=settings.device_map,
+        label_weights=settings.label_weights or _trained_weights(meta),
         allow_pad_eos=settings.allow_pad_eos,
     )
     model.check_padding()
@@ -56,6 +59,9 @@ def load_parts(settings: Settings) -> Parts:
     )
     if renderer.is_pair and model.pooling == "last_token":
         raise StartupError("chat_template", "the tokenizer has none, and a decoder needs one")
+    forward = choose_forward(model, share_prompt=settings.share_prompt, cache=_cache(settings))
+    if settings.compile:
+        model.compile()
     info = ModelInfo(
         name=settings.model_name,
         device=str(model.device),
@@ -63,13 +69,23 @@ def load_parts(settings: Settings) -> Parts:
         pooling=model.pooling,
         parameters=model.parameters,
         labels=tuple(model.labels),
+        weights=tuple(model.weights),
         max_tokens=_max_tokens(settings, model, tokenizer),
-        normalisation=_normalisation(settings),
+        normalisation=_normalisation(meta),
+        revision=settings.revision,
+        layout="shared_prompt" if forward.shares_prompts else "padded",
+        partial_turn=settings.partial_turn,
     )
-    return Parts(renderer, choose_forward(model, share_prompt=settings.share_prompt), info)
+    return Parts(renderer, forward, info)
 
 
-def _load_tokenizer(settings: Settings) -> PreTrainedTokenizerBase:
+def _cache(settings: ModelSettings) -> PrefixCache | None:
+    if settings.prefix_cache_mb == 0:
+        return None
+    return PrefixCache(int(settings.prefix_cache_mb * 1024 * 1024), settings.prefix_life_s)
+
+
+def _load_tokenizer(settings: ModelSettings) -> PreTrainedTokenizerBase:
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             settings.model,
@@ -81,7 +97,7 @@ def _load_tokenizer(settings: Settings) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def _read_template(settings: Settings) -> str | None:
+def _read_template(settings: ModelSettings) -> str | None:
     if settings.chat_template is None:
         return None
     try:
@@ -90,7 +106,9 @@ def _read_template(settings: Settings) -> str | None:
         raise StartupError("chat_template", str(error)) from error
 
 
-def _max_tokens(settings: Settings, model: RewardModel, tokenizer: PreTrainedTokenizerBase) -> int:
+def _max_tokens(
+    settings: ModelSettings, model: RewardModel, tokenizer: PreTrainedTokenizerBase
+) -> int:
     limit = model.context_limit
     if limit is None and tokenizer.model_max_length < UNSET_LENGTH:
         limit = tokenizer.model_max_length
@@ -103,7 +121,7 @@ def _max_tokens(settings: Settings, model: RewardModel, tokenizer: PreTrainedTok
     return settings.max_tokens
 
 
-def _normalisation(settings: Settings) -> dict[str, Any] | None:
+def _trainers_notes(settings: ModelSettings) -> dict[str, Any] | None:
     """Read `rm_meta.json` beside the weights, if the trainer left one."""
     path = Path(settings.model) / "rm_meta.json"
     if not path.is_file():
@@ -114,5 +132,22 @@ def _normalisation(settings: Settings) -> dict[str, Any] | None:
         raise StartupError("model", f"rm_meta.json is not JSON: {error}") from error
     if not isinstance(meta, dict):
         raise StartupError("model", "rm_meta.json is not an object")
+    return meta
+
+
+def _normalisation(meta: dict[str, Any] | None) -> dict[str, Any] | None:
+    if meta is None:
+        return None
     found = meta.get("normalisation", meta)
     return found if isinstance(found, dict) else {"normalisation": found}
+
+
+def _trained_weights(meta: dict[str, Any] | None) -> dict[str, float] | None:
+    """The weight of each label in the reward that the model was trained for."""
+    dimensions = [] if meta is None else meta.get("dimensions", [])
+    try:
+        return {str(one["name"]): float(one["weight"]) for one in dimensions} or None
+    except (TypeError, KeyError, ValueError) as error:
+        raise StartupError(
+            "model", f"rm_meta.json has no weights in its dimensions: {error}"
+        ) from error

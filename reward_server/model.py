@@ -6,7 +6,9 @@ caller's choice; the reward of a sequence does not depend on it.
 
 from __future__ import annotations
 
+import importlib.util
 import math
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -17,6 +19,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from transformers.modeling_layers import GenericForSequenceClassification
 
 from reward_server.errors import BatchMemoryError, StartupError
+from reward_server.forward import Output
 from reward_server.packing import Layout
 
 Pooling = Literal["last_token", "model"]
@@ -55,7 +58,7 @@ class RewardModel:
         self.labels = [str(config.id2label[i]) for i in range(config.num_labels)]
         self.parameters = sum(p.numel() for p in net.parameters())
         self.context_limit = _context_limit(net, text_config)
-        self._weights = _weights(self.labels, label_weights)
+        self.weights = _weights(self.labels, label_weights)
         pad = text_config.pad_token_id
         if self.pooling == "last_token" and not allow_pad_eos:
             _refuse_pad_eos(pad, text_config.eos_token_id)
@@ -70,32 +73,40 @@ class RewardModel:
         dtype: str = "auto",
         revision: str | None = None,
         trust_remote_code: bool = False,
+        device_map: str | Mapping[str, int | str] | None = None,
         label_weights: Mapping[str, float] | None = None,
         allow_pad_eos: bool = False,
     ) -> RewardModel:
         """Load a checkpoint folder or hub id; blocks.
 
         `device` "auto" takes CUDA if there is one; `dtype` "auto" takes float32 on the CPU and
-        bfloat16 elsewhere. Raises StartupError naming the setting at fault, also when the
-        checkpoint lacks weights (a scoring head drawn at random would answer noise).
+        bfloat16 elsewhere; with a `device_map` the library places the layers. Raises StartupError
+        naming the setting at fault, also when the checkpoint lacks weights (a scoring head drawn
+        at random would answer noise).
         """
         place = torch.device(_device(device))
+        if device_map is not None and importlib.util.find_spec("accelerate") is None:
+            raise StartupError("device_map", "needs accelerate, which is not installed")
         try:
             net, info = AutoModelForSequenceClassification.from_pretrained(
                 path,
                 dtype=_dtype(dtype, place),
                 revision=revision,
                 trust_remote_code=trust_remote_code,
+                device_map=device_map,
                 output_loading_info=True,
             )
-        except (OSError, ValueError, KeyError) as error:
-            raise StartupError("model", _first_line(error)) from error
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            key = "model" if device_map is None else "device_map"
+            raise StartupError(key, _first_line(error)) from error
         missing = sorted(info["missing_keys"])
         if missing:
             raise StartupError(
                 "model", f"no reward model: the checkpoint lacks {', '.join(missing[:3])}"
             )
-        net = net.to(place).eval()
+        if device_map is None:
+            net = net.to(place)
+        net.eval()
         return cls(net, label_weights=label_weights, allow_pad_eos=allow_pad_eos)
 
     @property
@@ -117,6 +128,16 @@ class RewardModel:
         net: Any = self.net
         net.set_attn_implementation(name)
 
+    def compile(self) -> None:
+        """Have torch compile the network when it is first used, for sequences of any length.
+
+        Raises StartupError where nothing can be compiled.
+        """
+        if self.device.type == "cpu" and shutil.which("g++") is None:
+            raise StartupError("compile", "needs a C++ compiler (g++) on the CPU")
+        base: Any = getattr(self.net, str(self.net.base_model_prefix))
+        base.compile(dynamic=True)
+
     def score(
         self,
         sequences: Sequence[Sequence[int]],
@@ -132,8 +153,19 @@ class RewardModel:
         with self._inference():
             return self.rewards(sequences, token_types).tolist()
 
-    def score_layout(self, layout: Layout) -> list[float]:
-        """Score packed conversations, in the order of `layout.last`; see `score`.
+    def outputs(
+        self,
+        sequences: Sequence[Sequence[int]],
+        token_types: Sequence[Sequence[int] | None] | None = None,
+    ) -> list[Output]:
+        """Every label's raw number for each sequence; otherwise as `score`."""
+        if not sequences:
+            return []
+        with self._inference():
+            return _rows(self.logits(sequences, token_types))
+
+    def outputs_of(self, layout: Layout) -> list[Output]:
+        """Of packed conversations, in the order of `layout.last`; otherwise as `outputs`.
 
         The network must compute `reward_server.attention`.
         """
@@ -147,7 +179,7 @@ class RewardModel:
                 use_cache=False,
                 layout=layout,
             ).last_hidden_state
-            return self._weigh(self._head(hidden[0, layout.last])).tolist()
+            return _rows(self._head(hidden[0, layout.last.to(hidden.device)]))
 
     @contextmanager
     def _inference(self) -> Iterator[None]:
@@ -217,7 +249,7 @@ class RewardModel:
 
     def _weigh(self, logits: Tensor) -> Tensor:
         """(batch, labels) to (batch,)."""
-        return logits @ logits.new_tensor(self._weights)
+        return logits @ logits.new_tensor(self.weights)
 
     def check_padding(self) -> None:
         """Raise StartupError if a sequence's reward changes beside a longer one.
@@ -237,6 +269,10 @@ class RewardModel:
                 f"{type(self.net).__name__} scores {alone:.4f} alone and {together:.4f} in a "
                 "padded batch, so its rewards cannot be compared",
             )
+
+
+def _rows(logits: Tensor) -> list[Output]:
+    return [tuple(row) for row in logits.tolist()]
 
 
 def _padded(rows: Sequence[Sequence[int]], fill: int) -> Tensor:

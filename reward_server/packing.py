@@ -1,46 +1,71 @@
 """Lays conversations out end to end, without padding, a shared prompt only once.
 
 The N candidates of one prompt are the prompt, and then one answer after another; each answer
-counts its positions from the prompt's end. Who sees whom is the attention's part
-(`reward_server.attention`).
+counts its positions from the prompt's end. Of a prompt whose beginning was computed before, the
+rest alone is laid out. Who sees whom is the attention's part (`reward_server.attention`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 import torch
 from torch import Tensor
 
+from reward_server.forward import Ids
+from reward_server.prefix_cache import Prefix
 from reward_server.render import Rendered
 
 MOST_PADDED = 2.0
 """Positions to tokens up to which answers of different lengths attend in one padded call."""
 
+Find = Callable[[Ids], tuple[Prefix, int] | None]
+
 
 @dataclass(frozen=True)
 class Group:
-    """Answers that follow the same prompt; those without company follow an empty one."""
+    """Answers that follow the same prompt, and how much of that is known.
 
-    prompt: tuple[int, ...]
-    answers: tuple[tuple[int, ...], ...]
-    places: tuple[int, ...]
+    Without a prompt to share or to keep, an answer is the whole conversation.
+    """
+
+    prompt: Ids
+    answers: tuple[Ids, ...] = ()
+    places: tuple[int, ...] = ()
     """Where each answer's sequence stands in the batch."""
+    known: int = 0
+    """Leading tokens of the prompt that `past` holds."""
+    past: Prefix | None = None
+    keep: bool = False
+    """Whether the prompt's keys and values are to be kept."""
 
     @property
     def tokens(self) -> int:
-        return len(self.prompt) + sum(map(len, self.answers))
+        """What is to be computed."""
+        return len(self.prompt) - self.known + sum(map(len, self.answers))
+
+    def found(self, find: Find) -> Group:
+        """The same with as much of its prompt known as there is to be found."""
+        if self.known == len(self.prompt):
+            return self
+        match = find(self.prompt)
+        return self if match is None else replace(self, past=match[0], known=match[1])
 
 
 @dataclass(frozen=True)
 class Span:
-    """A prompt's tokens, and the tokens of its answers right behind them."""
+    """The tokens of a prompt that are laid out, and those of its answers right behind them."""
 
     start: int
     stop: int
     answers_stop: int
+    known: int = 0
+    """Tokens before `start` that `past` holds."""
+    past: Prefix | None = None
+    kept: list[tuple[Tensor, Tensor]] | None = None
+    """Where the attention puts each layer's keys and values of the prompt's tokens, in order."""
 
 
 @dataclass(frozen=True)
@@ -69,30 +94,34 @@ class Layout:
     places: tuple[int, ...]
     """(sequences,) where each stands in the batch."""
     spans: tuple[Span, ...]
-    """Of the groups that have a prompt."""
+    """Of the groups that have a prompt, in their order."""
     buckets: tuple[Bucket, ...]
     longest: int
     """Tokens of the longest conversation."""
 
 
-def grouped(batch: Sequence[Rendered]) -> list[Group]:
-    """Group sequences by their prompt; every sequence is in exactly one group."""
-    members: dict[tuple[int, ...], list[int]] = {}
+def grouped(batch: Sequence[Rendered], keeps: Callable[[int], bool]) -> list[Group]:
+    """Group sequences by their prompt; every sequence is in exactly one group.
+
+    A lone sequence has a prompt of its own only where that `keeps`.
+    """
+    members: dict[Ids, list[int]] = {}
     for place, sequence in enumerate(batch):
         members.setdefault(sequence.ids[: sequence.prompt_tokens], []).append(place)
     groups = []
     for prompt, places in members.items():
-        shared = prompt if len(places) > 1 else ()
+        keep = keeps(len(prompt))
+        shared = prompt if keep or len(places) > 1 else ()
         answers = tuple(batch[place].ids[len(shared) :] for place in places)
-        groups.append(Group(shared, answers, tuple(places)))
+        groups.append(Group(shared, answers, tuple(places), keep=keep))
     return groups
 
 
 def packs(groups: Sequence[Group], budget: int) -> Iterator[list[Group]]:
     """Fill calls of at most `budget` tokens, in order.
 
-    A group that is larger is cut between answers, and its prompt is computed again in each part;
-    one sequence over the budget is alone.
+    A group that is larger is cut between answers, and its prompt is in each part; one sequence
+    over the budget is alone.
     """
     pack: list[Group] = []
     tokens = 0
@@ -111,17 +140,18 @@ def _within(group: Group, budget: int) -> Iterator[Group]:
     if group.tokens <= budget:
         yield group
         return
-    begin, tokens = 0, len(group.prompt)
+    own = len(group.prompt) - group.known
+    begin, tokens = 0, own
     for index, answer in enumerate(group.answers):
         if index > begin and tokens + len(answer) > budget:
             yield _part(group, begin, index)
-            begin, tokens = index, len(group.prompt)
+            begin, tokens = index, own
         tokens += len(answer)
     yield _part(group, begin, len(group.answers))
 
 
 def _part(group: Group, begin: int, end: int) -> Group:
-    return Group(group.prompt, group.answers[begin:end], group.places[begin:end])
+    return replace(group, answers=group.answers[begin:end], places=group.places[begin:end])
 
 
 def lay_out(pack: Sequence[Group], device: torch.device) -> Layout:
@@ -131,22 +161,26 @@ def lay_out(pack: Sequence[Group], device: torch.device) -> Layout:
     answers: list[range] = []
     spans: list[Span] = []
     for group in pack:
-        start = len(ids)
-        ids.extend(group.prompt)
-        positions.extend(range(len(group.prompt)))
+        start, prompt = len(ids), len(group.prompt)
+        ids.extend(group.prompt[group.known :])
+        positions.extend(range(group.known, prompt))
+        stop = len(ids)
         for answer in group.answers:
             answers.append(range(len(ids), len(ids) + len(answer)))
             ids.extend(answer)
-            positions.extend(range(len(group.prompt), len(group.prompt) + len(answer)))
-        if group.prompt:
-            spans.append(Span(start, start + len(group.prompt), len(ids)))
+            positions.extend(range(prompt, prompt + len(answer)))
+        if prompt and len(ids) > start:
+            kept: list[tuple[Tensor, Tensor]] | None = None
+            if group.keep and stop > start:
+                kept = []
+            spans.append(Span(start, stop, len(ids), group.known, group.past, kept))
     return Layout(
-        ids=torch.tensor([ids], device=device),
-        positions=torch.tensor([positions], device=device),
-        last=torch.tensor([answer[-1] for answer in answers], device=device),
+        ids=torch.tensor([ids], dtype=torch.long, device=device),
+        positions=torch.tensor([positions], dtype=torch.long, device=device),
+        last=torch.tensor([a[-1] for a in answers], dtype=torch.long, device=device),
         places=tuple(place for group in pack for place in group.places),
         spans=tuple(spans),
-        buckets=tuple(_bucket(rows, device) for rows in _alike(answers)),
+        buckets=tuple(_bucket(rows, device) for rows in _alike(answers)) if answers else (),
         longest=max(positions) + 1,
     )
 

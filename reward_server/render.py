@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 SystemPrompt = Literal["keep", "drop"]
 
+MARK = "\ufdd0\ufdd1"
+"""Behind an answer's text, to find its end in what a template makes of it: two code points that
+Unicode keeps out of texts."""
+
 TEMPLATE_ERRORS = (jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError)
 """What a template raises on messages that it was not written for."""
 
@@ -71,30 +75,53 @@ class Renderer:
         messages: Sequence[Mapping[str, Any]],
         completions: Sequence[Mapping[str, Any] | str],
         tools: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        open_turn: bool = False,
     ) -> list[Rendered]:
         """Render every candidate of one conversation as a finished assistant turn.
+
+        With `open_turn` the turn ends with the candidate's text, for beginnings of answers; a
+        pair has no turn to close.
 
         Raises RenderError, with a `param` relative to the item, for content that is not text,
         a completion that is not the assistant's, or messages that the template refuses.
         """
+        turns = self._turns(messages)
+        answers = [_answer(c, f"completions[{i}]") for i, c in enumerate(completions)]
+        if self.is_pair:
+            return self._pairs(turns, answers, tools)
+        return self._chats(turns, answers, tools, open_turn)
+
+    def prompt(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]] | None = None,
+    ) -> tuple[int, ...] | None:
+        """The tokens that candidates of a conversation will begin with, but for the last few
+        perhaps; None for pairs, whose tokens all depend on the answer. Raises RenderError."""
+        turns = self._turns(messages)
+        if self.is_pair:
+            return None
+        text = self._text(turns, tools, add_generation_prompt=True)
+        return self._tokenise([text])[0]
+
+    def _turns(self, messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         turns = [_plain(m, f"messages[{i}]") for i, m in enumerate(messages)]
         if not turns:
             raise RenderError("messages is empty", param="messages")
         if self._system_prompt == "drop":
             turns = [turn for turn in turns if turn["role"] != "system"]
-        answers = [_answer(c, f"completions[{i}]") for i, c in enumerate(completions)]
-        if self.is_pair:
-            return self._pairs(turns, answers, tools)
-        return self._chats(turns, answers, tools)
+        return turns
 
     def _chats(
         self,
         turns: list[dict[str, Any]],
         answers: list[dict[str, Any]],
         tools: Sequence[Mapping[str, Any]] | None,
+        open_turn: bool,
     ) -> list[Rendered]:
         prompt = self._text(turns, tools, add_generation_prompt=True)
-        texts = [self._text([*turns, a], tools, add_generation_prompt=False) for a in answers]
+        texts = [self._answered(turns, answer, tools, open_turn) for answer in answers]
         prompt_ids, *all_ids = self._tokenise([prompt, *texts])
         bos = self._tokenizer.bos_token_id
         rendered = []
@@ -104,6 +131,23 @@ class Renderer:
             has_bos = bos is not None and ids[0] == bos
             rendered.append(Rendered(ids, common_prefix(ids, prompt_ids), int(has_bos)))
         return rendered
+
+    def _answered(
+        self,
+        turns: list[dict[str, Any]],
+        answer: dict[str, Any],
+        tools: Sequence[Mapping[str, Any]] | None,
+        open_turn: bool,
+    ) -> str:
+        if not open_turn or answer.get("tool_calls"):
+            return self._text([*turns, answer], tools, add_generation_prompt=False)
+        marked = {**answer, "content": answer["content"] + MARK}
+        text, mark, _ = self._text([*turns, marked], tools, add_generation_prompt=False).rpartition(
+            MARK
+        )
+        if not mark:
+            raise RenderError("the chat template hides where an answer ends", param="messages")
+        return text
 
     def _text(
         self,

@@ -33,14 +33,36 @@ class ScoreRequest(
 
     items: list[ScoreItem]
     model: str | None = None
-    """The served name; None takes whatever is served."""
+    """The served name; None takes the model where only one is served."""
     on_overflow: OnOverflow | None = None
     """What to do with a conversation that is too long; None takes the server's setting."""
     deadline_ms: Annotated[int, msgspec.Meta(gt=0)] | None = None
     """Milliseconds from arrival after which the caller has no use for the answer."""
+    partial: bool = False
+    """The completions are beginnings of answers that are still being generated."""
 
 
-class ItemResult(msgspec.Struct, frozen=True, kw_only=True):
+class PrefixRequest(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """Body of `POST /v1/prefix`: a conversation whose candidates are being generated."""
+
+    messages: list[dict[str, Any]]
+    tools: list[dict[str, Any]] | None = None
+    model: str | None = None
+
+
+class PrefixResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer of `POST /v1/prefix`, when the prompt has been computed."""
+
+    model: str
+    tokens: int
+    """Of the prompt."""
+    kept: bool
+    """False where nothing is gained by announcing: the model keeps no prompts, or not this one."""
+
+
+class ItemResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One entry per completion in every list, in the order given."""
 
     rewards: list[float]
@@ -49,6 +71,9 @@ class ItemResult(msgspec.Struct, frozen=True, kw_only=True):
     """Length of the sequence that was scored, prompt included."""
     truncated: list[bool]
     """True where the prompt's left side was cut to fit."""
+    labels: dict[str, list[float]] = {}
+    """Of a model with several labels, each label's raw numbers; of an ensemble, each member's
+    standardised rewards."""
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from reward_server.batcher import Batcher, Scored
+from reward_server.batcher import Batcher, Limits, Scored
 from reward_server.errors import (
     DeadlineError,
     InvalidRequestError,
@@ -24,41 +24,31 @@ from reward_server.errors import (
     StartupError,
     UnavailableError,
 )
-from reward_server.forward import Forward
-from reward_server.metrics import Metrics
+from reward_server.forward import Forward, Output
+from reward_server.info import ModelInfo
+from reward_server.metrics import Metrics, ModelMetrics
+from reward_server.model_settings import ModelSettings
 from reward_server.overflow import fit
 from reward_server.render import Rendered, Renderer
 from reward_server.schema import ItemResult, OnOverflow, ScoreItem, Timings, Usage
-from reward_server.settings import Settings
 
 __all__ = [
     "ItemResult",
     "ModelInfo",
+    "ModelSettings",
     "ScoreError",
     "ScoreItem",
     "ScoreResult",
     "Scorer",
-    "Settings",
     "StartupError",
     "UnavailableError",
 ]
 
+T = TypeVar("T")
+
 WARM_UP = ScoreItem(messages=[{"role": "user", "content": "Hello"}], completions=["Hi.", "No."])
-
-
-@dataclass(frozen=True)
-class ModelInfo:
-    """What is loaded."""
-
-    name: str
-    device: str
-    dtype: str
-    pooling: str
-    parameters: int
-    labels: tuple[str, ...]
-    max_tokens: int
-    normalisation: dict[str, Any] | None = None
-    """Statistics that the checkpoint's trainer left; rewards are raw all the same."""
+CPU_SLICE, DEVICE_SLICE = 256, 4096
+"""Tokens below which a batch wastes what the device can do."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +58,14 @@ class ScoreResult:
     results: list[ItemResult]
     usage: Usage
     timings_ms: Timings
+
+
+@dataclass(frozen=True)
+class Announced:
+    """What came of computing a prompt ahead."""
+
+    tokens: int
+    kept: bool
 
 
 @dataclass(frozen=True)
@@ -87,24 +85,32 @@ class Scorer:
         forward: Forward,
         *,
         info: ModelInfo,
-        settings: Settings,
-        metrics: Metrics | None = None,
+        settings: ModelSettings,
+        metrics: ModelMetrics | None = None,
     ) -> None:
         self.info = info
-        self.metrics = metrics or Metrics()
+        self.metrics = metrics or Metrics().of(info.name)
         self._renderer = renderer
         self._on_overflow: OnOverflow = settings.on_overflow
+        self._partial_open = settings.partial_turn == "open"
+        self._prefix_life_s = settings.prefix_life_s
+        slice_tokens = CPU_SLICE if info.device == "cpu" else DEVICE_SLICE
         self._batcher = Batcher(
             forward,
-            max_batch_tokens=settings.max_batch_tokens,
-            max_queue_sequences=settings.max_queue_sequences,
-            metrics=self.metrics,
+            Limits(
+                batch_tokens=settings.max_batch_tokens,
+                slice_tokens=settings.slice_tokens or slice_tokens,
+                queue_sequences=settings.max_queue_sequences,
+                queue_tokens=settings.max_queue_tokens,
+            ),
+            self.metrics,
         )
         # One thread only: a tokenizer must not be called from two at the same time.
         self._render_thread = ThreadPoolExecutor(1, thread_name_prefix="reward-render")
+        self._tending: asyncio.Task[None] | None = None
 
     @classmethod
-    def load(cls, settings: Settings, metrics: Metrics | None = None) -> Scorer:
+    def load(cls, settings: ModelSettings, metrics: ModelMetrics | None = None) -> Scorer:
         """Load the model and its tokenizer; blocks for seconds to minutes.
 
         Raises StartupError naming the setting that does not fit the model.
@@ -116,12 +122,16 @@ class Scorer:
             parts.renderer, parts.forward, info=parts.info, settings=settings, metrics=metrics
         )
 
-    async def start(self) -> None:
-        """Open the queue on the running event loop."""
-        await self._batcher.start()
+    async def start(self, thread: Executor | None = None) -> None:
+        """Open the queue on the running event loop; models of one device share a `thread`."""
+        await self._batcher.start(thread)
+        self._tending = asyncio.create_task(self._tend(), name="reward-prefixes")
 
     async def close(self) -> None:
         """Finish what is queued, refuse what comes."""
+        if self._tending is not None:
+            self._tending.cancel()
+            await asyncio.wait([self._tending])
         await self._batcher.close()
         self._render_thread.shutdown()
 
@@ -135,36 +145,70 @@ class Scorer:
         *,
         on_overflow: OnOverflow | None = None,
         deadline_s: float | None = None,
+        partial: bool = False,
     ) -> ScoreResult:
         """Score every completion of every item; equal ones of an item are computed once.
 
-        All or nothing: one candidate that cannot be scored fails the call. `deadline_s` counts
-        from now. Raises ScoreError; cancelling takes the work out of the queue.
+        `partial` completions are beginnings of answers. All or nothing: one candidate that cannot
+        be scored fails the call. `deadline_s` counts from now. Raises ScoreError; cancelling takes
+        the work out of the queue.
         """
         _refuse_empty(items)
+        open_turn = partial and self._partial_open
         try:
             async with asyncio.timeout(deadline_s):
-                return await self._score(items, on_overflow or self._on_overflow)
+                return await self._score(items, on_overflow or self._on_overflow, open_turn)
         except TimeoutError as error:
             raise DeadlineError(f"not scored within {deadline_s} s") from error
 
-    async def _score(self, items: Sequence[ScoreItem], on_overflow: OnOverflow) -> ScoreResult:
+    async def announce(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]] | None = None,
+    ) -> Announced:
+        """Compute the prompt of candidates to come; returns when that is done.
+
+        Raises ScoreError; cancelling takes the work out of the queue.
+        """
+        if not messages:
+            raise InvalidRequestError("messages is empty", param="messages")
+        with self._batcher.reserve(1):
+            prompt = await self._off_loop(lambda: self._renderer.prompt(messages, tools))
+        if prompt is None:
+            return Announced(0, kept=False)
+        kept = len(prompt) < self.info.max_tokens and await self._batcher.prime(prompt)
+        return Announced(len(prompt), kept)
+
+    async def _score(
+        self, items: Sequence[ScoreItem], on_overflow: OnOverflow, open_turn: bool
+    ) -> ScoreResult:
         started = time.monotonic()
         with self._batcher.reserve(sum(len(item.completions) for item in items)):
-            prepared = await self._off_loop(lambda: self._prepare(items, on_overflow))
+            prepared = await self._off_loop(lambda: self._prepare(items, on_overflow, open_turn))
         rendering_s = time.monotonic() - started
         scored = await self._batcher.submit(prepared.sequences)
-        return _assemble(prepared, scored, rendering_s)
+        result = _assemble(prepared, scored, rendering_s, self.info)
+        self.metrics.tokens_asked.inc(sum(sum(item.tokens) for item in result.results))
+        return result
 
-    async def _off_loop(self, prepare: Callable[[], _Prepared]) -> _Prepared:
+    async def _off_loop(self, prepare: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._render_thread, prepare)
 
-    def _prepare(self, items: Sequence[ScoreItem], on_overflow: OnOverflow) -> _Prepared:
+    async def _tend(self) -> None:
+        while True:
+            await asyncio.sleep(self._prefix_life_s / 4)
+            self._batcher.expire()
+
+    def _prepare(
+        self, items: Sequence[ScoreItem], on_overflow: OnOverflow, open_turn: bool
+    ) -> _Prepared:
         sequences: list[Rendered] = []
         places: list[list[int]] = []
         for i, item in enumerate(items):
             try:
-                rendered = self._renderer.render_all(item.messages, item.completions, item.tools)
+                rendered = self._renderer.render_all(
+                    item.messages, item.completions, item.tools, open_turn=open_turn
+                )
             except RenderError as error:
                 error.param = f"items[{i}].{error.param}"
                 raise
@@ -189,19 +233,23 @@ def _refuse_empty(items: Sequence[ScoreItem]) -> None:
             raise InvalidRequestError("completions is empty", param=f"items[{i}].completions")
 
 
-def _assemble(prepared: _Prepared, scored: Scored, rendering_s: float) -> ScoreResult:
+def _assemble(
+    prepared: _Prepared, scored: Scored, rendering_s: float, info: ModelInfo
+) -> ScoreResult:
     for i, places in enumerate(prepared.places):
         for j, place in enumerate(places):
-            if not math.isfinite(scored.rewards[place]):
+            if not all(map(math.isfinite, scored.outputs[place])):
                 where = f"items[{i}].completions[{j}]"
                 raise NonFiniteRewardError(f"the reward of {where} is not finite", param=where)
     sequences = prepared.sequences
+    rewards = [_weighed(output, info.weights) for output in scored.outputs]
     return ScoreResult(
         results=[
             ItemResult(
-                rewards=[scored.rewards[place] for place in places],
+                rewards=[rewards[place] for place in places],
                 tokens=[len(sequences[place].ids) for place in places],
                 truncated=[sequences[place].truncated for place in places],
+                labels=_by_label([scored.outputs[place] for place in places], info.labels),
             )
             for places in prepared.places
         ],
@@ -211,3 +259,13 @@ def _assemble(prepared: _Prepared, scored: Scored, rendering_s: float) -> ScoreR
             model=round(scored.model_s * 1000, 3),
         ),
     )
+
+
+def _weighed(output: Output, weights: Sequence[float]) -> float:
+    return sum(weight * value for weight, value in zip(weights, output, strict=True))
+
+
+def _by_label(outputs: Sequence[Output], labels: Sequence[str]) -> dict[str, list[float]]:
+    if len(labels) == 1:  # the reward says it all
+        return {}
+    return {label: [output[i] for output in outputs] for i, label in enumerate(labels)}

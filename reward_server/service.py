@@ -1,25 +1,59 @@
-"""One running server: its model while it loads, serves and drains."""
+"""One running server: its models while they load, serve and drain."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
-from concurrent.futures import Future
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Protocol
 
-from reward_server.errors import DrainingError, NotReadyError, ScoreError, StartupError
-from reward_server.metrics import Metrics
-from reward_server.scorer import Scorer
+from reward_server.ensemble import Ensemble
+from reward_server.errors import (
+    DrainingError,
+    InvalidRequestError,
+    ModelNotFoundError,
+    NotReadyError,
+    ScoreError,
+    StartupError,
+)
+from reward_server.info import EnsembleInfo, ModelInfo
+from reward_server.metrics import Metrics, ModelMetrics
+from reward_server.model_settings import EnsembleSettings, ModelSettings
+from reward_server.schema import OnOverflow, ScoreItem
+from reward_server.scorer import Announced, Scorer, ScoreResult
 from reward_server.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-LoadScorer = Callable[[Settings, Metrics], Scorer]
+LoadScorer = Callable[[ModelSettings, ModelMetrics], Scorer]
+
+
+class Served(Protocol):
+    """What answers under a name: a model, or an ensemble of several."""
+
+    @property
+    def info(self) -> ModelInfo | EnsembleInfo: ...
+
+    async def score(
+        self,
+        items: Sequence[ScoreItem],
+        *,
+        on_overflow: OnOverflow | None = None,
+        deadline_s: float | None = None,
+        partial: bool = False,
+    ) -> ScoreResult: ...
+
+    async def announce(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]] | None = None,
+    ) -> Announced: ...
 
 
 class Service:
-    """Owns the scorer. Hands it out from its warm-up until `drain`."""
+    """Owns what is served. Hands it out from the last model's warm-up until `drain`."""
 
     def __init__(
         self, settings: Settings, load: LoadScorer, on_failure: Callable[[], None] | None
@@ -27,28 +61,33 @@ class Service:
         self.settings = settings
         self.metrics = Metrics()
         self.failure: StartupError | None = None
-        """Why the model could not be served; set before `on_failure` is called."""
+        """Why a model could not be served; set before `on_failure` is called."""
         self.draining = False
         self._load = load
         self._on_failure = on_failure
-        self._scorer: Scorer | None = None
+        self._scorers: list[Scorer] = []
+        self._threads: dict[str, ThreadPoolExecutor] = {}
+        """One for each device, so that its models take turns instead of memory and cores from
+        each other."""
+        self._served: dict[str, Served] = {}
         self._loading: asyncio.Task[None] | None = None
         self._under_way = 0
         self._idle = asyncio.Event()
         self._idle.set()
 
     def open(self) -> None:
-        """Start loading the model in a thread; returns at once, so `/livez` answers meanwhile."""
+        """Start loading the models in a thread; returns at once, so `/livez` answers meanwhile."""
         self._loading = asyncio.create_task(self._open(), name="reward-loading")
 
     async def close(self) -> None:
-        """Finish what is queued and let go of the model; do not wait for one still loading."""
+        """Finish what is queued and let go of the models; do not wait for one still loading."""
         self.drain()
         if self._loading is not None:
             self._loading.cancel()
             await asyncio.wait([self._loading])
-        if self._scorer is not None:
-            await self._scorer.close()
+        await asyncio.gather(*(scorer.close() for scorer in self._scorers))
+        for thread in self._threads.values():
+            thread.shutdown()
 
     def drain(self) -> None:
         """Refuse new requests from now on."""
@@ -58,13 +97,35 @@ class Service:
         """Return when no scoring request is under way."""
         await self._idle.wait()
 
-    def scorer(self) -> Scorer:
-        """Return the scorer. Raises DrainingError or NotReadyError."""
+    def check_ready(self) -> None:
+        """Raises DrainingError or NotReadyError."""
         if self.draining:
             raise DrainingError("the server is shutting down")
-        if self._scorer is None:
+        if not self._served:
             raise NotReadyError("the model is being loaded", retry_after_s=5)
-        return self._scorer
+
+    def scorer(self, name: str | None = None) -> Served:
+        """What is served under a name; None is for a server that has one.
+
+        Raises DrainingError, NotReadyError, ModelNotFoundError, and InvalidRequestError where a
+        name is needed.
+        """
+        self.check_ready()
+        names = ", ".join(map(repr, self._served))
+        if name is None:
+            if len(self._served) > 1:
+                raise InvalidRequestError(f"say which model: {names}", param="model")
+            return next(iter(self._served.values()))
+        if name not in self._served:
+            raise ModelNotFoundError(
+                f"the model {name!r} is not served here; served: {names}", param="model"
+            )
+        return self._served[name]
+
+    def infos(self) -> list[ModelInfo | EnsembleInfo]:
+        """All that is served. Raises DrainingError or NotReadyError."""
+        self.check_ready()
+        return [served.info for served in self._served.values()]
 
     def enter(self) -> None:
         """Count a scoring request that must be finished before the process may end."""
@@ -80,9 +141,7 @@ class Service:
 
     async def _open(self) -> None:
         try:
-            scorer = await _in_daemon_thread(lambda: self._load(self.settings, self.metrics))
-            await scorer.start()
-            await scorer.warm_up()
+            served = await self._load_all()
         except StartupError as error:
             self._fail(error)
         except ScoreError as error:
@@ -91,8 +150,34 @@ class Service:
             logger.error("the model cannot be loaded", exc_info=error)
             self._fail(StartupError("model", f"{type(error).__name__} while loading"))
         else:
-            self._scorer = scorer
-            logger.info("ready: %s on %s", scorer.info.name, scorer.info.device)
+            self._served = served
+
+    async def _load_all(self) -> dict[str, Served]:
+        """Load and warm up one model after the other, then join ensembles of them."""
+        scorers: dict[str, Scorer] = {}
+        settings = self.settings.served
+        for name, one in settings.items():
+            if isinstance(one, ModelSettings):
+                scorers[name] = await self._load_one(name, one)
+        served: dict[str, Served] = {}
+        for name, one in settings.items():
+            if isinstance(one, EnsembleSettings):
+                served[name] = Ensemble(name, scorers, one)
+            else:
+                served[name] = scorers[name]
+        return served
+
+    async def _load_one(self, name: str, settings: ModelSettings) -> Scorer:
+        metrics = self.metrics.of(name)
+        scorer = await _in_daemon_thread(lambda: self._load(settings, metrics))
+        device = scorer.info.device
+        if device not in self._threads:
+            self._threads[device] = ThreadPoolExecutor(1, thread_name_prefix=f"reward-{device}")
+        await scorer.start(self._threads[device])
+        self._scorers.append(scorer)
+        await scorer.warm_up()
+        logger.info("ready: %s on %s", name, device)
+        return scorer
 
     def _fail(self, error: StartupError) -> None:
         self.failure = error

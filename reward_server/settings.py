@@ -3,57 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import PurePath
-from typing import Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 
-from reward_server.schema import OnOverflow
+from reward_server.model_settings import (
+    CLOSED,
+    EnsembleSettings,
+    ModelKeys,
+    ModelSettings,
+    ServedSettings,
+)
 
 
-class Settings(BaseModel):
-    """The reward server's settings; unknown keys are an error."""
+class Settings(ModelKeys):
+    """The reward server's settings; unknown keys are an error.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    One model is described by the keys of a model at the top. With several in `models`, those keys
+    are what each of them begins with.
+    """
 
-    model: str = Field(min_length=1)
+    model_config = CLOSED
+
+    model: str | None = Field(default=None, min_length=1)
     """Checkpoint folder, or hub id, of a sequence-classification model."""
-    served_model_name: str | None = Field(default=None, min_length=1)
-    """Name in the API; by default the last part of `model`."""
-    revision: str | None = None
-    """Hub revision."""
-    trust_remote_code: bool = False
-    """Run code that the checkpoint brings along."""
-    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps|xpu(:\d+)?)$")
-    """Where the model runs; auto takes CUDA if there is one."""
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Precision of the network; auto is float32 on the CPU and bfloat16 elsewhere."""
-    torch_threads: int | None = Field(default=None, ge=1)
-    """Threads of one forward on the CPU; by default torch's own choice."""
-    label_weights: Mapping[str, float] | None = None
-    """Weight of each label of a model with several; one without a weight counts nothing."""
-    allow_pad_eos: bool = False
-    """Serve a decoder whose padding token is its end of text, read at the last token."""
-    chat_template: PurePath | None = None
-    """File with a Jinja chat template to use instead of the tokenizer's."""
-    system_prompt: Literal["keep", "drop"] = "keep"
-    """Whether system messages reach the model; some are trained without."""
-    max_tokens: int | None = Field(default=None, ge=2)
-    """Longest sequence in tokens; by default the model's context limit."""
-    on_overflow: OnOverflow = "refuse"
-    """Refuse a conversation that is too long, or cut its prompt's left side."""
-
-    share_prompt: bool = True
-    """Compute a prompt once for all its candidates, where the network's attention allows it."""
-    max_batch_tokens: int = Field(default=16384, ge=1)
-    """Tokens in one forward, padding included; a longer sequence runs alone."""
-    max_queue_sequences: int = Field(default=1024, ge=1)
-    """Sequences that may wait before requests are refused with 503."""
+    models: Mapping[str, ServedSettings] = Field(default_factory=dict)
+    """Several models by the names that clients use; instead of `model`."""
 
     host: str | None = Field(default=None, min_length=1)
     """Address to listen on; by default loopback, or every address when there are API keys."""
     port: int = Field(default=8081, ge=0, le=65535)
     max_body_bytes: int = Field(default=16 * 1024 * 1024, ge=1)
+    """Largest body of a request."""
     drain_grace_s: float = Field(default=30.0, ge=0)
     """Seconds that requests under way may take after SIGTERM."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -61,12 +42,62 @@ class Settings(BaseModel):
     """Key of each named caller; empty lets everyone in. From the environment only."""
 
     @property
-    def model_name(self) -> str:
-        """The name that clients use."""
-        return self.served_model_name or PurePath(self.model).name or self.model
+    def served(self) -> dict[str, ModelSettings | EnsembleSettings]:
+        """What is served under each name, in the order of the settings."""
+        if self.model is not None:
+            one = ModelSettings(**{key: getattr(self, key) for key in ("model", *KEYS)})
+            return {one.model_name: one}
+        return {
+            name: settings.model_copy(update={"served_model_name": name})
+            if isinstance(settings, ModelSettings)
+            else settings
+            for name, settings in self.models.items()
+        }
 
     @property
     def bind_host(self) -> str:
         if self.host is not None:
             return self.host
         return "0.0.0.0" if self.api_keys else "127.0.0.1"  # noqa: S104 - callers are authenticated
+
+    @model_validator(mode="before")
+    @classmethod
+    def _begin_models_alike(cls, values: Any) -> Any:
+        """Give each model the keys of a model that stand at the top."""
+        models = values.get("models") if isinstance(values, dict) else None
+        if not isinstance(models, Mapping):
+            return values
+        common = {key: values[key] for key in KEYS if key in values}
+        begun = {
+            name: {**common, **entry}
+            if isinstance(entry, Mapping) and entry.get("type", "model") == "model"
+            else entry
+            for name, entry in models.items()
+        }
+        return {**values, "models": begun}
+
+    @model_validator(mode="after")  # each message is a key, a colon and the reason
+    def _are_whole(self) -> Self:
+        if (self.model is None) == (not self.models):
+            raise ValueError("model: name either one model, or several in `models`")
+        if self.models and self.served_model_name is not None:
+            raise ValueError("served_model_name: the names in `models` are what clients use")
+        for name, settings in self.models.items():
+            if isinstance(settings, EnsembleSettings):
+                self._check_ensemble(name, settings)
+            elif settings.served_model_name is not None:
+                raise ValueError(f"models.{name}.served_model_name: it is served as {name!r}")
+        return self
+
+    def _check_ensemble(self, name: str, ensemble: EnsembleSettings) -> None:
+        for member in ensemble.members:
+            if not isinstance(self.models.get(member), ModelSettings):
+                raise ValueError(f"models.{name}.members: {member!r} is no model of this server")
+        if len(set(ensemble.members)) < len(ensemble.members):
+            raise ValueError(f"models.{name}.members: one of them is named twice")
+        for member in ensemble.normalisation:
+            if member not in ensemble.members:
+                raise ValueError(f"models.{name}.normalisation: {member!r} is no member")
+
+
+KEYS = tuple(ModelKeys.model_fields)

@@ -18,7 +18,7 @@ from reward_server.settings import Settings
 
 PREFIX = "REWARD_SERVER_"
 KEYS_VARIABLE = f"{PREFIX}API_KEYS"
-STRUCTURED = frozenset({"label_weights"})
+STRUCTURED = frozenset({"label_weights", "device_map", "models"})
 """Fields whose text form is YAML; all others are taken as they are written."""
 
 
@@ -158,6 +158,8 @@ def _validated(values: dict[str, Any], sources: Mapping[str, str]) -> Settings:
         return Settings.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
-        source = sources.get(str(first["loc"][0]), "settings")
-        raise SettingsError(source, key, first["msg"]) from error
+        key, reason = ".".join(str(part) for part in first["loc"]), first["msg"]
+        if not key:  # what keys must not be together, as `settings` words it
+            key, _, reason = reason.removeprefix("Value error, ").partition(": ")
+        source = sources.get(key.partition(".")[0], "settings")
+        raise SettingsError(source, key, reason) from error

@@ -1,10 +1,15 @@
-"""Scores packed conversations: a prompt is computed once for all of its candidates."""
+"""Scores packed conversations: a prompt is computed once for all of its candidates.
+
+What was computed for a prompt is kept for a while, so that candidates that come later, or one by
+one, pay only for themselves.
+"""
 
 from __future__ import annotations
 
 import logging
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,14 +17,15 @@ import torch
 from reward_server import attention
 from reward_server.attention import UnsupportedAttentionError
 from reward_server.errors import BatchMemoryError
-from reward_server.forward import Forward, PaddedForward, Work
+from reward_server.forward import Forward, Ids, Output, PaddedForward, Work
 from reward_server.model import RewardModel
-from reward_server.packing import grouped, lay_out, packs
+from reward_server.packing import Group, Layout, grouped, lay_out, packs
+from reward_server.prefix_cache import BLOCK, Prefix, PrefixCache, shared
 from reward_server.render import Rendered
 
 logger = logging.getLogger(__name__)
 
-PROBE = ((4, (1, 3, 2)), (2, (2, 2)), (0, (5,)))
+PROBE = ((BLOCK + 1, (1, 3, 2)), (2, (2, 2)), (0, (5,)))
 """Prompt and answer lengths that every model is tried with."""
 
 
@@ -27,53 +33,133 @@ class SharedPromptForward:
     """A Forward without padding. Conversations over ``window`` tokens, which the network would
     not see whole, go to ``otherwise``."""
 
-    def __init__(self, model: RewardModel, otherwise: Forward, window: int | None = None) -> None:
+    shares_prompts = True
+
+    def __init__(
+        self,
+        model: RewardModel,
+        otherwise: Forward,
+        cache: PrefixCache | None = None,
+        window: int | None = None,
+    ) -> None:
+        self.cache = cache
         self._model = model
         self._otherwise = otherwise
         self._window = math.inf if window is None else window
 
-    def __call__(self, batch: Sequence[Rendered], budget: int) -> Work:
+    def __call__(
+        self, batch: Sequence[Rendered], budget: int, prefixes: Sequence[Ids] = ()
+    ) -> Work:
+        try:
+            return self._score(batch, budget, prefixes)
+        except BatchMemoryError:
+            if self.cache is not None:  # the memory that it holds is what is missing
+                self.cache.clear()
+            raise
+
+    def known(self, prompt: Ids) -> int:
+        return 0 if self.cache is None else self.cache.known(prompt)
+
+    def keeps(self, tokens: int) -> bool:
+        return self.cache is not None and tokens <= self._window and self.cache.fits(tokens)
+
+    def expire(self) -> None:
+        if self.cache is not None:
+            self.cache.expire()
+
+    def kept(self) -> tuple[int, int]:
+        return (0, 0) if self.cache is None else (len(self.cache), self.cache.nbytes)
+
+    def _score(self, batch: Sequence[Rendered], budget: int, prefixes: Sequence[Ids]) -> Work:
         fitting = [i for i, sequence in enumerate(batch) if len(sequence.ids) <= self._window]
         if len(fitting) == len(batch):
-            return self._packed(batch, budget)
+            return self._packed(batch, budget, prefixes)
         others = [i for i, sequence in enumerate(batch) if len(sequence.ids) > self._window]
-        parts = [
-            (fitting, self._packed([batch[i] for i in fitting], budget)),
-            (others, self._otherwise([batch[i] for i in others], budget)),
-        ]
-        rewards = [math.nan] * len(batch)
-        for places, work in parts:
-            for place, reward in zip(places, work.rewards, strict=True):
-                rewards[place] = reward
+        packed = self._packed([batch[i] for i in fitting], budget, prefixes)
+        padded = self._otherwise([batch[i] for i in others], budget)
+        outputs: list[Output] = [()] * len(batch)
+        for places, work in ((fitting, packed), (others, padded)):
+            for place, output in zip(places, work.outputs, strict=True):
+                outputs[place] = output
         return Work(
-            rewards,
-            tokens=sum(work.tokens for _, work in parts),
-            positions=sum(work.positions for _, work in parts),
-            calls=sum(work.calls for _, work in parts),
+            outputs,
+            tokens=packed.tokens + padded.tokens,
+            positions=packed.positions + padded.positions,
+            calls=packed.calls + padded.calls,
+            reused=packed.reused,
+            lookups=packed.lookups,
+            hits=packed.hits,
         )
 
-    def _packed(self, batch: Sequence[Rendered], budget: int) -> Work:
-        rewards = [math.nan] * len(batch)
-        tokens = calls = 0
-        for pack in packs(grouped(batch), budget):
+    def _packed(self, batch: Sequence[Rendered], budget: int, prefixes: Sequence[Ids]) -> Work:
+        outputs: list[Output] = [()] * len(batch)
+        tokens = calls = reused = lookups = hits = 0
+        groups = grouped(batch, self.keeps)
+        groups += [Group(ids, keep=True) for ids in prefixes if not _covered(ids, groups)]
+        for planned in packs([self._found(group) for group in groups], budget):
+            # Another look: the pack before may have computed what this one begins with.
+            pack = [group for group in map(self._found, planned) if group.tokens]
+            if not pack:
+                continue
             layout = lay_out(pack, self._model.device)
-            for place, reward in zip(layout.places, self._model.score_layout(layout), strict=True):
-                rewards[place] = reward
+            found = self._model.outputs_of(layout)
+            for place, output in zip(layout.places, found, strict=True):
+                outputs[place] = output
+            self._keep(pack, layout)
             tokens += layout.ids.shape[1]
+            reused += sum(group.known for group in pack)
+            lookups += sum(1 for group in pack if group.keep and group.answers)
+            hits += sum(1 for group in pack if group.known and group.answers)
             calls += 1
-        return Work(rewards, tokens=tokens, positions=tokens, calls=calls)
+        return Work(outputs, tokens, tokens, calls, reused, lookups, hits)
+
+    def _found(self, group: Group) -> Group:
+        return group if self.cache is None else group.found(self.cache.find)
+
+    def _keep(self, pack: Sequence[Group], layout: Layout) -> None:
+        if self.cache is None:
+            return
+        spans = {span.start: span for span in layout.spans}
+        start = 0
+        for group in pack:
+            span = spans.get(start)
+            if span is not None and span.kept:
+                self.cache.add(_extended(group, span.kept))
+            start += group.tokens
 
 
-def choose_forward(model: RewardModel, *, share_prompt: bool = True) -> Forward:
+def _covered(prefix: Ids, groups: Sequence[Group]) -> bool:
+    """Whether one of the groups begins with a prefix, or with all but its last few tokens: a chat
+    template may write the end of a prompt in another way once an answer follows."""
+    return any(shared(prefix, group.prompt) > len(prefix) - BLOCK for group in groups)
+
+
+def _extended(group: Group, own: list[tuple[torch.Tensor, torch.Tensor]]) -> Prefix:
+    """The whole prompt, of what was known of it and what was computed now."""
+    if group.past is None:
+        return Prefix(group.prompt, tuple(own))
+    known = slice(0, group.known)
+    layers = tuple(
+        (torch.cat((before[0][:, :, known], key), 2), torch.cat((before[1][:, :, known], value), 2))
+        for before, (key, value) in zip(group.past.layers, own, strict=True)
+    )
+    return Prefix(group.prompt, layers)
+
+
+def choose_forward(
+    model: RewardModel, *, share_prompt: bool = True, cache: PrefixCache | None = None
+) -> Forward:
     """The fastest Forward that gives this model's own rewards; it is tried before it is chosen."""
     padded = PaddedForward(model)
     reason = "share_prompt is off" if not share_prompt else _obstacle(model)
     if reason is None:
         attention.register()
         before, model.attention = model.attention, attention.NAME
-        reason = _difference(model) if model.attention == attention.NAME else "another attention"
+        reason = (
+            _difference(model, cache) if model.attention == attention.NAME else "another attention"
+        )
         if reason is None:
-            return SharedPromptForward(model, padded, _window(model))
+            return SharedPromptForward(model, padded, cache, _window(model))
         model.attention = before
     logger.info("prompts are computed again for each candidate: %s", reason)
     return padded
@@ -87,25 +173,35 @@ def _obstacle(model: RewardModel) -> str | None:
     return None
 
 
-def _difference(model: RewardModel) -> str | None:
-    """Why packed rewards of a few random conversations are not the model's own, if so."""
-    batch = _probe(int(model.net.get_input_embeddings().num_embeddings))  # type: ignore[operator]
-    alone = [model.score([sequence.ids])[0] for sequence in batch]
-    try:
-        packed = SharedPromptForward(model, PaddedForward(model))(batch, budget=1 << 20).rewards
-    except (
-        UnsupportedAttentionError,
-        BatchMemoryError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-    ) as error:
-        # Networks that do not take the library's arguments fail in as many ways.
-        return f"{type(error).__name__}: {error}"
+def _difference(model: RewardModel, cache: PrefixCache | None) -> str | None:
+    """Why packed rewards of a few random conversations are not the model's own, if so.
+
+    The second batch finds the first one's prompts, and one that has only a beginning of them.
+    """
+    first = _probe(int(model.net.get_input_embeddings().num_embeddings))  # type: ignore[operator]
+    shorter = [replace(s, ids=s.ids[:BLOCK] + s.ids[BLOCK + 1 :], prompt_tokens=BLOCK)
+               for s in first if s.prompt_tokens > BLOCK]  # fmt: skip
+    forward = SharedPromptForward(model, PaddedForward(model), cache)
     tolerance = 1e-3 if model.dtype == torch.float32 else 0.1
-    for own, other in zip(alone, packed, strict=True):
-        if not math.isclose(own, other, rel_tol=tolerance, abs_tol=tolerance):
-            return f"{type(model.net).__name__} scores {own:.4f} alone and {other:.4f} packed"
+    for batch in (first, [*first, *shorter]):
+        alone = [model.score([sequence.ids])[0] for sequence in batch]
+        try:
+            outputs = forward(batch, budget=1 << 20).outputs
+        except (
+            UnsupportedAttentionError,
+            BatchMemoryError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ) as error:
+            # Networks that do not take the library's arguments fail in as many ways.
+            return f"{type(error).__name__}: {error}"
+        for own, output in zip(alone, outputs, strict=True):
+            packed = sum(w * x for w, x in zip(model.weights, output, strict=True))
+            if not math.isclose(own, packed, rel_tol=tolerance, abs_tol=tolerance):
+                return f"{type(model.net).__name__} scores {own:.4f} alone and {packed:.4f} packed"
+    if cache is not None:
+        cache.clear()
     return None
 
 

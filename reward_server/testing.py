@@ -9,11 +9,12 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
-from reward_server.forward import Work
-from reward_server.metrics import Metrics
+from reward_server.forward import Ids, Output, Work
+from reward_server.info import ModelInfo
+from reward_server.metrics import ModelMetrics
+from reward_server.model_settings import ModelSettings
 from reward_server.render import Rendered, Renderer
-from reward_server.scorer import ModelInfo, Scorer
-from reward_server.settings import Settings
+from reward_server.scorer import Scorer
 
 
 class CharacterTokenizer:
@@ -45,35 +46,77 @@ class FakeForward:
     """Rewards from a function; keeps the batches it saw, and can be held.
 
     While `gate` is cleared a batch waits, up to 30 s. `failures` are raised first, one a call.
-    `lost` rewards are left out of every answer.
+    `lost` rewards are left out of every answer. With `shares_prompts` it keeps prefixes, for good,
+    and counts tokens as a forward does that lays every prompt out once.
     """
 
-    def __init__(self, reward: Callable[[Rendered], float] = answer_length) -> None:
+    def __init__(
+        self,
+        reward: Callable[[Rendered], float | Output] = answer_length,
+        *,
+        shares_prompts: bool = False,
+    ) -> None:
+        self.shares_prompts = shares_prompts
         self.batches: list[list[Rendered]] = []
+        self.prefixes: list[list[Ids]] = []
         self.budgets: list[int] = []
         self.failures: list[Exception] = []
         self.gate = threading.Event()
         self.gate.set()
         self.lost = 0
+        self.poison: str | None = None
+        """A batch with an answer of that text fails."""
+        self._kept: set[Ids] = set()
         self._reward = reward
 
-    def __call__(self, batch: Sequence[Rendered], budget: int) -> Work:
+    def __call__(
+        self, batch: Sequence[Rendered], budget: int, prefixes: Sequence[Ids] = ()
+    ) -> Work:
         self.batches.append(list(batch))
+        self.prefixes.append(list(prefixes))
         self.budgets.append(budget)
         if not self.gate.wait(30):
             raise TimeoutError("the gate was never opened")
         if self.failures:
             raise self.failures.pop(0)
-        tokens = sum(len(sequence.ids) for sequence in batch)
-        rewards = [self._reward(s) for s in batch[self.lost :]]
-        return Work(rewards, tokens=tokens, positions=tokens, calls=1)
+        if self.poison is not None and self.poison in map(answer_of, batch):
+            raise ValueError(self.poison)
+        tokens = self._tokens(batch, prefixes)
+        outputs = [self._output(sequence) for sequence in batch[self.lost :]]
+        return Work(outputs, tokens=tokens, positions=tokens, calls=1)
+
+    def known(self, prompt: Ids) -> int:
+        return max((len(ids) for ids in self._kept if prompt[: len(ids)] == ids), default=0)
+
+    def keeps(self, tokens: int) -> bool:
+        return self.shares_prompts
+
+    def expire(self) -> None:
+        pass
+
+    def kept(self) -> tuple[int, int]:
+        return len(self._kept), sum(map(len, self._kept))
+
+    def _output(self, sequence: Rendered) -> Output:
+        found = self._reward(sequence)
+        return found if isinstance(found, tuple) else (found,)
+
+    def _tokens(self, batch: Sequence[Rendered], prefixes: Sequence[Ids]) -> int:
+        if not self.shares_prompts:
+            return sum(len(sequence.ids) for sequence in batch)
+        prompts = {s.ids[: s.prompt_tokens] for s in batch}.union(prefixes)
+        tokens = sum(len(prompt) - self.known(prompt) for prompt in prompts)
+        self._kept |= prompts - {()}
+        return tokens + sum(len(s.ids) - s.prompt_tokens for s in batch)
 
 
 def fake_scorer(
-    settings: Settings,
-    metrics: Metrics | None = None,
+    settings: ModelSettings,
+    metrics: ModelMetrics | None = None,
     *,
     forward: FakeForward | None = None,
+    labels: Sequence[str] = ("LABEL_0",),
+    normalisation: dict[str, Any] | None = None,
 ) -> Scorer:
     """Return a scorer over fakes; `functools.partial` makes a `load` for `create_app` of it."""
     return Scorer(
@@ -85,8 +128,10 @@ def fake_scorer(
             dtype="float32",
             pooling="last_token",
             parameters=0,
-            labels=("LABEL_0",),
+            labels=tuple(labels),
+            weights=tuple(1.0 for _ in labels),
             max_tokens=settings.max_tokens or 512,
+            normalisation=normalisation,
         ),
         settings=settings,
         metrics=metrics,

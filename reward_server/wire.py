@@ -18,9 +18,12 @@ from reward_server.errors import (
     UnauthorizedError,
     UnavailableError,
 )
-from reward_server.schema import ErrorBody, ErrorResponse, ScoreRequest
+from reward_server.schema import ErrorBody, ErrorResponse
 
 T = TypeVar("T")
+
+LARGE_BODY = 256 * 1024
+"""Bytes that take long enough to decode for others to notice."""
 
 CLIENT_LEFT = 499
 """Status in logs and metrics of a request whose caller hung up; nobody receives it."""
@@ -50,10 +53,19 @@ async def read_body(request: Request, limit: int) -> bytes:
     return bytes(body)
 
 
-def decode_request(body: bytes) -> ScoreRequest:
-    """Raises InvalidRequestError, with the JSON path where the body is not what it should be."""
+async def decode(body: bytes, kind: type[T]) -> T:
+    """The body as one of the wire models; large ones are read beside the event loop.
+
+    Raises InvalidRequestError, with the JSON path where the body is not what it should be.
+    """
+    if len(body) > LARGE_BODY:
+        return await asyncio.to_thread(_decode, body, kind)
+    return _decode(body, kind)
+
+
+def _decode(body: bytes, kind: type[T]) -> T:
     try:
-        return msgspec.json.decode(body, type=ScoreRequest)
+        return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
         message, param = _located(str(error))
         raise InvalidRequestError(message, param=param) from error

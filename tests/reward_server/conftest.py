@@ -159,7 +159,7 @@ def running(app: FastAPI) -> Iterator[httpx.Client]:
     assert not thread.is_alive()
 
 
-def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
     """Wait for a condition, asking every 10 ms."""
     end = time.monotonic() + seconds
     while not condition():
@@ -174,8 +174,10 @@ def serve() -> Iterator[Callable[[FastAPI], httpx.Client]]:
 
 
 def sample(client: httpx.Client, name: str) -> float:
-    """Read one metric; `name` includes its labels."""
+    """Read one metric, summed over the models; without labels in `name` over all of them."""
+    total = 0.0
     for line in client.get("/metrics").text.splitlines():
-        if line.startswith(f"{name} "):
-            return float(line.rsplit(" ", 1)[1])
-    return 0.0
+        series, _, value = line.rpartition(" ")
+        if series == name or ("{" not in name and series.startswith(name + "{")):
+            total += float(value)
+    return total

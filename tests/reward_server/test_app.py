@@ -20,6 +20,9 @@ from pydantic import SecretStr
 
 from reward_server.app import create_app
 from reward_server.errors import BatchMemoryError
+from reward_server.metrics import ModelMetrics
+from reward_server.model_settings import ModelSettings
+from reward_server.scorer import Scorer
 from reward_server.settings import Settings
 from reward_server.testing import FakeForward, answer_of, fake_scorer
 from tests.reward_server.conftest import sample, until
@@ -57,7 +60,7 @@ class Held:
     def wait_queued(self, sequences: int) -> None:
         """Until so many wait for the model; the gauge counts those that are being rendered too."""
         batcher = self.app.state.service.scorer()._batcher
-        until(lambda: len(batcher._queue) == sequences)
+        until(lambda: sum(job.waiting for job in batcher._jobs) == sequences)
 
     def release(self) -> list[list[str]]:
         """Open the gate; return the answers of every batch since the warm-up."""
@@ -347,6 +350,130 @@ class _InProcess(httpx.BaseTransport):
 
         request.read()
         return asyncio.run(call())
+
+
+def announcement(text: str, **more: Any) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": text}], **more}
+
+
+def test_a_prompt_is_announced(serve: Serve) -> None:
+    forward = FakeForward(shares_prompts=True)
+    client = serve(fake_app(forward))
+    answer = client.post("/v1/prefix", json=announcement("a long one"))
+    assert answer.status_code == 200
+    assert answer.json() == {"model": "fake", "tokens": 28, "kept": True}
+    computed = sample(client, "reward_server_tokens_total")
+    item = {**announcement("a long one"), "completions": ["ab", "c"]}
+    assert client.post("/v1/score", json={"items": [item]}).status_code == 200
+    assert sample(client, "reward_server_tokens_total") - computed == len("ab>") + len("c>")
+    asked = sample(client, "reward_server_tokens_asked_total")
+    assert asked >= 2 * 28
+
+
+def test_an_announcement_that_gains_nothing_says_so(serve: Serve) -> None:
+    client = serve(fake_app(FakeForward()))
+    assert client.post("/v1/prefix", json=announcement("q")).json()["kept"] is False
+    shared = serve(fake_app(FakeForward(shares_prompts=True), max_tokens=40))
+    assert shared.post("/v1/prefix", json=announcement("x" * 50)).json()["kept"] is False
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "param"),
+    [
+        ({}, 400, "messages"),
+        ({"messages": []}, 400, "messages"),
+        (announcement("q", model="other"), 404, "model"),
+        (announcement("q", completions=["a"]), 400, "completions"),
+    ],
+)
+def test_bad_announcements_are_refused(
+    serve: Serve, body: dict[str, Any], status: int, param: str
+) -> None:
+    client = serve(fake_app(FakeForward(shares_prompts=True)))
+    answer = client.post("/v1/prefix", json=body)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (status, param)
+
+
+def several_app() -> FastAPI:
+    """Two fake models, one of which scores lengths and one first letters, and both together."""
+    by_name = {
+        "long": FakeForward(),
+        "early": FakeForward(lambda s: float(ord((answer_of(s) + "k")[0]))),
+    }
+
+    def load(settings: ModelSettings, metrics: ModelMetrics) -> Scorer:
+        return fake_scorer(
+            settings,
+            metrics,
+            forward=by_name[settings.model_name],
+            normalisation={"mean": 0.0, "std": 2.0},
+        )
+
+    models = {
+        "long": {"model": "folder/x"},
+        "early": {"model": "folder/y", "max_tokens": 300},
+        "both": {"type": "ensemble", "members": ["long", "early"], "combine": "min"},
+    }
+    return create_app(Settings.model_validate({"models": models}), load=load)
+
+
+def test_several_models_are_named_and_addressed(serve: Serve) -> None:
+    client = serve(several_app())
+    answers = {
+        name: client.post("/v1/score", json=body("abc", "b", model=name)).json()
+        for name in ("long", "early", "both")
+    }
+    assert [a["model"] for a in answers.values()] == ["long", "early", "both"]
+    found = {name: answer["results"][0]["rewards"] for name, answer in answers.items()}
+    assert found == {"long": [3.0, 1.0], "early": [97.0, 98.0], "both": [1.5, 0.5]}
+    assert answers["both"]["results"][0]["labels"] == {"long": [1.5, 0.5], "early": [48.5, 49.0]}
+    assert "labels" not in answers["long"]["results"][0]
+    pages = {page["id"]: page for page in client.get("/v1/models").json()["data"]}
+    assert list(pages) == ["long", "early", "both"]
+    assert pages["early"]["max_tokens"] == pages["both"]["max_tokens"] == 300
+    assert pages["long"]["normalisation"] == {"mean": 0.0, "std": 2.0}
+    assert pages["both"]["members"] == ["long", "early"]
+    assert sample(client, 'reward_server_sequences_total{model="long"}') == 2 + 4
+
+
+def test_with_several_models_a_request_says_which(serve: Serve) -> None:
+    client = serve(several_app())
+    for path, asked in (("score", body("a")), ("prefix", announcement("q"))):
+        answer = client.post(f"/v1/{path}", json=asked)
+        assert answer.status_code == 400
+        assert "'long', 'early', 'both'" in answer.json()["error"]["message"]
+    assert client.post("/v1/score", json=body("a", model="x")).status_code == 404
+
+
+def test_several_labels_are_all_returned(serve: Serve, three_labels: Path) -> None:
+    weights = {"helpful": 0.7, "short": -0.3}
+    client = serve(
+        create_app(Settings(model=str(three_labels), device="cpu", label_weights=weights))
+    )
+    result = client.post("/v1/score", json=body("abc", "b")).json()["results"][0]
+    labels = result["labels"]
+    assert list(labels) == ["helpful", "safe", "short"]
+    for i, reward in enumerate(result["rewards"]):
+        assert reward == pytest.approx(0.7 * labels["helpful"][i] - 0.3 * labels["short"][i])
+    page = client.get("/v1/models").json()["data"][0]
+    assert page["labels"] == ["helpful", "safe", "short"]
+    assert page["weights"] == [0.7, 0.0, -0.3]
+    assert page["layout"] == "shared_prompt"
+
+
+def test_unfinished_answers_are_rendered_as_the_model_was_trained(serve: Serve) -> None:
+    seen: dict[str, str] = {}
+    for turn in ("closed", "open"):
+        forward = FakeForward()
+        client = serve(fake_app(forward, partial_turn=turn))
+        assert client.post("/v1/score", json=body("an ans", partial=True)).status_code == 200
+        seen[turn] = "".join(map(chr, forward.batches[-1][0].ids))
+        assert client.post("/v1/score", json=body("an ans")).status_code == 200
+        assert "".join(map(chr, forward.batches[-1][0].ids)).endswith("<assistant:an ans>")
+    assert seen == {
+        "closed": "<user:q><assistant:an ans>",
+        "open": "<user:q><assistant:an ans",
+    }
 
 
 def test_openapi_describes_the_wire_models(serve: Serve) -> None:

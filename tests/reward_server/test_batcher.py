@@ -3,16 +3,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
-from reward_server.batcher import Batcher, Scored
+from reward_server.batcher import Batcher, Limits, Scored
 from reward_server.errors import (
     BatchMemoryError,
     DrainingError,
     ModelFailureError,
     QueueFullError,
     TooManySequencesError,
+    TooManyTokensError,
 )
 from reward_server.metrics import Metrics
 from reward_server.render import Rendered
@@ -31,14 +33,26 @@ def by_length(sequence: Rendered) -> float:
 class Bench:
     """A started batcher over a fake model that can be held."""
 
-    def __init__(self, budget: int = 100, capacity: int = 50) -> None:
+    def __init__(
+        self,
+        budget: int = 100,
+        capacity: int = 50,
+        queue_tokens: int = 10_000,
+        slice_tokens: int | None = None,
+        *,
+        shares_prompts: bool = False,
+    ) -> None:
         self.metrics = Metrics()
-        self.forward = FakeForward(by_length)
+        self.forward = FakeForward(by_length, shares_prompts=shares_prompts)
         self.batcher = Batcher(
             self.forward,
-            max_batch_tokens=budget,
-            max_queue_sequences=capacity,
-            metrics=self.metrics,
+            Limits(
+                batch_tokens=budget,
+                slice_tokens=slice_tokens or budget,
+                queue_sequences=capacity,
+                queue_tokens=queue_tokens,
+            ),
+            self.metrics.of("rm"),
         )
 
     def submit(self, *lengths: int) -> asyncio.Task[Scored]:
@@ -56,12 +70,17 @@ class Bench:
         return [[len(s.ids) for s in batch] for batch in self.forward.batches]
 
     def count(self, name: str) -> float:
-        return self.metrics.registry.get_sample_value(f"reward_server_{name}") or 0.0
+        found = self.metrics.registry.get_sample_value(f"reward_server_{name}", {"model": "rm"})
+        return found or 0.0
+
+
+def rewards(scored: Scored) -> list[float]:
+    return [output[0] for output in scored.outputs]
 
 
 @asynccontextmanager
-async def bench(budget: int = 100, capacity: int = 50) -> AsyncIterator[Bench]:
-    made = Bench(budget, capacity)
+async def bench(*limits: int, **more: Any) -> AsyncIterator[Bench]:
+    made = Bench(*limits, **more)
     await made.batcher.start()
     try:
         yield made
@@ -73,7 +92,7 @@ async def bench(budget: int = 100, capacity: int = 50) -> AsyncIterator[Bench]:
 async def test_rewards_come_back_in_order() -> None:
     async with bench() as b:
         scored = await b.batcher.submit(sequences(3, 1, 2))
-        assert scored.rewards == [3.0, 1.0, 2.0]
+        assert rewards(scored) == [3.0, 1.0, 2.0]
         assert scored.model_s > 0
 
 
@@ -82,20 +101,98 @@ async def test_a_lone_request_does_not_wait_for_company() -> None:
         await asyncio.wait_for(b.batcher.submit(sequences(1)), 1)
 
 
-async def test_what_waits_is_joined_in_order_up_to_the_budget() -> None:
+async def test_what_waits_is_joined_smallest_first_up_to_the_budget() -> None:
     async with bench(budget=10) as b:
         first = await b.occupy()
         waiting = [b.submit(4), b.submit(3, 3), b.submit(5), b.submit(20), b.submit(1)]
         await asyncio.sleep(0)
         b.forward.gate.set()
         results = await asyncio.gather(first, *waiting)
-        assert b.batch_lengths == [[1], [4, 3, 3], [5], [20], [1]]
-        assert [r.rewards for r in results] == [[1.0], [4.0], [3.0, 3.0], [5.0], [20.0], [1.0]]
+        assert b.batch_lengths == [[1], [1, 4, 5], [3, 3], [20]]
+        found = [rewards(r) for r in results]
+        assert found == [[1.0], [4.0], [3.0, 3.0], [5.0], [20.0], [1.0]]
+
+
+async def test_a_large_request_comes_to_its_end_under_any_load() -> None:
+    async with bench(budget=10) as b:
+        first = await b.occupy()
+        large = b.submit(10, 10, 10)
+        small = [b.submit(9) for _ in range(40)]
+        await asyncio.sleep(0)
+        b.forward.gate.set()
+        await asyncio.gather(first, large, *small)
+        places = [i for i, lengths in enumerate(b.batch_lengths) if 10 in lengths]
+        assert places == [3, 7, 11], "every fourth batch is the oldest one's"
+
+
+async def test_the_queue_is_bounded_in_tokens() -> None:
+    async with bench(queue_tokens=20) as b:
+        first = await b.occupy()
+        waiting = b.submit(15)
+        await asyncio.sleep(0)
+        with pytest.raises(QueueFullError) as caught:
+            await b.submit(6)
+        assert 1 <= caught.value.retry_after_s <= 60
+        with pytest.raises(TooManyTokensError):
+            await b.submit(11, 10)
+        assert b.count("queue_tokens") == 15
+        fits = b.submit(5)
+        await asyncio.sleep(0)
+        b.forward.gate.set()
+        await asyncio.gather(first, waiting, fits)
+        assert b.count("queue_tokens") == 0
+
+
+async def test_what_the_model_cannot_take_costs_nobody_else_a_reward() -> None:
+    async with bench() as b:
+        first = await b.occupy()
+        b.forward.failures = [ValueError("the first batch"), ValueError("both"), ValueError("one")]
+        two = [b.submit(2), b.submit(3)]
+        await asyncio.sleep(0)
+        b.forward.gate.set()
+        results = await asyncio.gather(first, *two, return_exceptions=True)
+        assert isinstance(results[0], ModelFailureError)
+        assert isinstance(results[1], ModelFailureError)
+        assert isinstance(results[2], Scored)
+        assert rewards(results[2]) == [3.0]
+        assert b.batch_lengths == [[1], [2, 3], [2], [3]]
+
+
+async def test_a_prompt_is_computed_ahead_once() -> None:
+    async with bench(shares_prompts=True) as b:
+        prompt = tuple(range(30))
+        assert await b.batcher.prime(prompt)
+        assert b.forward.prefixes == [[prompt]]
+        assert await b.batcher.prime(prompt), "nothing is left to do"
+        assert len(b.forward.batches) == 1
+        await b.batcher.submit([Rendered((*prompt, 1, 2), 30)])
+        assert b.count("tokens_total") == 32
+        assert (b.count("prefix_entries"), b.count("prefix_bytes")) == (1, 30)
+
+
+async def test_a_prompt_that_would_not_be_kept_is_not_computed_ahead() -> None:
+    async with bench() as b:
+        assert not await b.batcher.prime((1, 2, 3))
+        assert b.forward.batches == []
+
+
+async def test_an_announcement_that_is_withdrawn_leaves_the_queue() -> None:
+    async with bench(shares_prompts=True) as b:
+        first = await b.occupy()
+        announced = asyncio.create_task(b.batcher.prime((5,) * 20))
+        await asyncio.sleep(0)
+        assert b.batcher.waiting == 1
+        announced.cancel()
+        await asyncio.wait([announced])
+        assert b.batcher.waiting == 0
+        b.forward.gate.set()
+        await first
+        assert b.forward.prefixes == [[]]
 
 
 async def test_a_request_may_be_spread_over_batches() -> None:
     async with bench(budget=10) as b:
-        assert (await b.batcher.submit(sequences(6, 7, 8))).rewards == [6.0, 7.0, 8.0]
+        assert rewards(await b.batcher.submit(sequences(6, 7, 8))) == [6.0, 7.0, 8.0]
         assert b.batch_lengths == [[6], [7], [8]]
 
 
@@ -121,7 +218,7 @@ async def test_work_cancelled_while_it_runs_harms_nobody() -> None:
         first.cancel()
         await asyncio.wait([first])
         b.forward.gate.set()
-        assert (await b.batcher.submit(sequences(2))).rewards == [2.0]
+        assert rewards(await b.batcher.submit(sequences(2))) == [2.0]
 
 
 async def test_the_queue_is_bounded() -> None:
@@ -151,7 +248,7 @@ async def test_a_failing_model_fails_its_batch_only() -> None:
         b.forward.failures = [ValueError("broken")]
         with pytest.raises(ModelFailureError, match="ValueError"):
             await b.batcher.submit(sequences(8, 8))
-        assert (await b.batcher.submit(sequences(3))).rewards == [3.0]
+        assert rewards(await b.batcher.submit(sequences(3))) == [3.0]
         assert b.batch_lengths == [[8], [3]], "the failed request's rest was computed"
 
 
@@ -161,13 +258,13 @@ async def test_a_forward_that_loses_a_reward_fails_its_batch() -> None:
         with pytest.raises(ModelFailureError):
             await b.batcher.submit(sequences(1, 2))
         b.forward.lost = 0
-        assert (await b.batcher.submit(sequences(3))).rewards == [3.0]
+        assert rewards(await b.batcher.submit(sequences(3))) == [3.0]
 
 
 async def test_running_out_of_memory_halves_the_budget_and_tries_again() -> None:
     async with bench(budget=100) as b:
         b.forward.failures = [BatchMemoryError("full")]
-        assert (await b.batcher.submit(sequences(10, 20))).rewards == [10.0, 20.0]
+        assert rewards(await b.batcher.submit(sequences(10, 20))) == [10.0, 20.0]
         assert b.forward.budgets == [100, 50]
         assert b.count("out_of_memory_total") == 1
         assert b.count("batch_budget_tokens") == 50
@@ -179,7 +276,7 @@ async def test_running_out_of_memory_twice_fails_the_batch() -> None:
         with pytest.raises(BatchMemoryError):
             await b.batcher.submit(sequences(1, 1))
         assert b.count("out_of_memory_total") == 2
-        assert (await b.batcher.submit(sequences(1))).rewards == [1.0]
+        assert rewards(await b.batcher.submit(sequences(1))) == [1.0]
 
 
 async def test_one_sequence_too_large_says_nothing_about_the_budget() -> None:
@@ -213,7 +310,7 @@ async def test_closing_finishes_what_waits_and_refuses_what_comes() -> None:
             pass
         b.forward.gate.set()
         await closing
-        assert [r.rewards for r in await asyncio.gather(first, *waiting)] == [[1.0], [4.0], [5.0]]
+        assert [rewards(r) for r in await asyncio.gather(first, *waiting)] == [[1.0], [4.0], [5.0]]
 
 
 async def test_the_metrics_tell_what_was_computed() -> None:

@@ -27,19 +27,19 @@ class FirstTokens:
     def __init__(self) -> None:
         self.calls: list[list[Sequence[int]]] = []
 
-    def score(
+    def outputs(
         self,
         sequences: Sequence[Sequence[int]],
         token_types: Sequence[Sequence[int] | None] | None = None,
-    ) -> list[float]:
+    ) -> list[tuple[float, ...]]:
         self.calls.append(list(sequences))
-        return [float(sequence[0]) for sequence in sequences]
+        return [(float(sequence[0]),) for sequence in sequences]
 
 
 def test_rewards_come_back_in_the_batchs_order() -> None:
     model = FirstTokens()
     batch = [Rendered((i,) * n, 0) for i, n in enumerate([1, 9, 3, 9, 2])]
     work = PaddedForward(model)(batch, 18)
-    assert work.rewards == [0.0, 1.0, 2.0, 3.0, 4.0]
+    assert work.outputs == [(0.0,), (1.0,), (2.0,), (3.0,), (4.0,)]
     assert [len(call) for call in model.calls] == [2, 3]
     assert (work.tokens, work.positions, work.calls) == (24, 18 + 9, 2)

@@ -8,6 +8,12 @@ from reward_server.packing import MOST_PADDED, grouped, lay_out, packs
 from reward_server.render import Rendered
 
 CPU = torch.device("cpu")
+
+
+def never(tokens: int) -> bool:
+    return False
+
+
 PROMPTS = ((), (1, 2, 3), (1, 2), (9,) * 12)
 
 
@@ -24,7 +30,7 @@ def batches(draw: st.DrawFn) -> list[Rendered]:
 @given(batches(), st.integers(1, 80))
 def test_every_sequence_is_laid_out_whole_and_once(batch: list[Rendered], budget: int) -> None:
     seen = []
-    for pack in packs(grouped(batch), budget):
+    for pack in packs(grouped(batch, never), budget):
         assert sum(group.tokens for group in pack) <= budget or (
             len(pack) == 1 and len(pack[0].answers) == 1
         )
@@ -48,7 +54,7 @@ def test_every_sequence_is_laid_out_whole_and_once(batch: list[Rendered], budget
 
 @given(batches())
 def test_each_answers_token_is_in_one_bucket(batch: list[Rendered]) -> None:
-    (pack,) = packs(grouped(batch), 10**6)
+    (pack,) = packs(grouped(batch, never), 10**6)
     layout = lay_out(pack, CPU)
     prompts = {i for span in layout.spans for i in range(span.start, span.stop)}
     tokens = [i for bucket in layout.buckets for i in bucket.tokens.tolist()]
@@ -61,7 +67,7 @@ def test_each_answers_token_is_in_one_bucket(batch: list[Rendered]) -> None:
 def test_a_prompt_stands_once_before_its_answers() -> None:
     prompt = (1, 2, 3)
     batch = [Rendered((*prompt, 7), 3), Rendered((8, 8), 1), Rendered((*prompt, 9, 9), 3)]
-    (pack,) = packs(grouped(batch), 100)
+    (pack,) = packs(grouped(batch, never), 100)
     layout = lay_out(pack, CPU)
     assert layout.ids.tolist() == [[1, 2, 3, 7, 9, 9, 8, 8]]
     assert layout.positions.tolist() == [[0, 1, 2, 3, 3, 4, 0, 1]]
@@ -71,5 +77,5 @@ def test_a_prompt_stands_once_before_its_answers() -> None:
 
 def test_a_group_over_the_budget_is_cut_between_answers() -> None:
     batch = [Rendered((1, 2, 3, 7, number), 3) for number in range(10, 15)]
-    sizes = [[len(group.answers) for group in pack] for pack in packs(grouped(batch), 7)]
+    sizes = [[len(group.answers) for group in pack] for pack in packs(grouped(batch, never), 7)]
     assert sizes == [[2], [2], [1]]

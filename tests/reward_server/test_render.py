@@ -152,3 +152,33 @@ def test_text_parts_are_joined_as_vllm_joins_them() -> None:
     renderer = Renderer(cast(Any, CharacterTokenizer()))
     joined = renderer.render([{"role": "user", "content": parts}], "c")
     assert joined == renderer.render([{"role": "user", "content": "a\nb"}], "c")
+
+
+def test_an_open_turn_ends_with_the_answers_text(chat: Renderer, llama: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(llama)
+    for text in ("an ans", "", " spaced ", "</s", "<|assistant|>"):
+        (rendered,) = chat.render_all(QUESTION, [text], open_turn=True)
+        assert tokenizer.decode(rendered.ids) == f"<s><|user|>2+2?</s><|assistant|>{text}"
+    call = {"function": {"name": "f", "arguments": "{}"}}
+    (closed,) = chat.render_all(QUESTION, [{"content": "", "tool_calls": [call]}], open_turn=True)
+    assert closed.ids[-1] == EOS, "tool calls are whole, or they are not there"
+
+
+def test_a_template_that_hides_the_answer_cannot_leave_its_turn_open(llama: Path) -> None:
+    renderer = Renderer(
+        AutoTokenizer.from_pretrained(llama), chat_template="{{ messages[-1].content | length }}"
+    )
+    renderer.render_all(QUESTION, ["a"])
+    with pytest.raises(RenderError):
+        renderer.render_all(QUESTION, ["a"], open_turn=True)
+
+
+def test_the_prompt_ahead_is_what_candidates_begin_with(chat: Renderer, pair: Renderer) -> None:
+    prompt = chat.prompt(QUESTION)
+    assert prompt is not None
+    for answer in ("4", "", "four"):
+        rendered = chat.render(QUESTION, answer)
+        assert rendered.ids[: rendered.prompt_tokens] == prompt
+    assert pair.prompt(QUESTION) is None
+    with pytest.raises(RenderError):
+        chat.prompt([])

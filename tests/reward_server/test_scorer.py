@@ -22,9 +22,9 @@ from reward_server.errors import (
     TooManySequencesError,
 )
 from reward_server.model import RewardModel
+from reward_server.model_settings import ModelSettings
 from reward_server.render import Rendered
 from reward_server.scorer import ScoreItem, Scorer
-from reward_server.settings import Settings
 from reward_server.testing import FakeForward, answer_length, answer_of, fake_scorer
 from tests.reward_server.conftest import CONTEXT, save_llama, until
 
@@ -43,7 +43,7 @@ async def opened(scorer: Scorer) -> AsyncIterator[Scorer]:
 
 
 def fake(forward: FakeForward, **settings: Any) -> Scorer:
-    return fake_scorer(Settings(model="fake", **settings), forward=forward)
+    return fake_scorer(ModelSettings(model="fake", **settings), forward=forward)
 
 
 async def test_rewards_follow_the_order_of_items_and_completions() -> None:
@@ -141,7 +141,7 @@ async def test_more_candidates_than_the_queue_holds_are_refused_before_rendering
 
 
 async def test_a_loaded_model_scores_as_transformers_does(llama: Path) -> None:
-    async with opened(Scorer.load(Settings(model=str(llama), device="cpu"))) as scorer:
+    async with opened(Scorer.load(ModelSettings(model=str(llama), device="cpu"))) as scorer:
         await scorer.warm_up()
         answers = ["four", "", "4" * 40, "é\n\u2603"]
         result = await scorer.score([item(*answers, prompt="2+2?")])
@@ -160,7 +160,7 @@ async def test_a_loaded_model_scores_as_transformers_does(llama: Path) -> None:
 
 
 async def test_an_encoder_scores_pairs_as_transformers_does(bert: Path) -> None:
-    async with opened(Scorer.load(Settings(model=str(bert), device="cpu"))) as scorer:
+    async with opened(Scorer.load(ModelSettings(model=str(bert), device="cpu"))) as scorer:
         assert scorer.info.pooling == "model"
         result = await scorer.score([item("four", "", "a longer one", prompt="2+2?")])
     from transformers import AutoTokenizer
@@ -175,7 +175,7 @@ async def test_an_encoder_scores_pairs_as_transformers_does(bert: Path) -> None:
 
 
 async def test_an_answer_at_the_context_limit_is_scored(llama: Path) -> None:
-    async with opened(Scorer.load(Settings(model=str(llama), device="cpu"))) as scorer:
+    async with opened(Scorer.load(ModelSettings(model=str(llama), device="cpu"))) as scorer:
         assert scorer.info.max_tokens == CONTEXT
         around = len("<s><|user|>q</s><|assistant|></s>") - len("<s><|user|></s><|assistant|></s>")
         room = CONTEXT - around - 5
@@ -188,7 +188,7 @@ async def test_an_answer_at_the_context_limit_is_scored(llama: Path) -> None:
 def test_what_the_model_does_not_allow_stops_the_start(llama: Path, tmp_path: Path) -> None:
     def key_of(**settings: Any) -> str:
         with pytest.raises(StartupError) as caught:
-            Scorer.load(Settings(**{"model": str(llama), "device": "cpu", **settings}))
+            Scorer.load(ModelSettings(**{"model": str(llama), "device": "cpu", **settings}))
         return caught.value.key
 
     assert key_of(max_tokens=CONTEXT + 1) == "max_tokens"
@@ -207,10 +207,12 @@ def test_a_template_file_and_the_trainers_notes_are_read(llama: Path, tmp_path: 
     template = tmp_path / "own.jinja"
     template.write_text("{{ messages[-1].content }}")
     scorer = Scorer.load(
-        Settings(model=str(folder), device="cpu", chat_template=template, served_model_name="mine")
+        ModelSettings(
+            model=str(folder), device="cpu", chat_template=template, served_model_name="mine"
+        )
     )
     assert scorer.info.normalisation == {"mean": 0.5, "std": 2.0}
     assert scorer.info.name == "mine"
     (folder / "rm_meta.json").write_text("[")
     with pytest.raises(StartupError):
-        Scorer.load(Settings(model=str(folder), device="cpu"))
+        Scorer.load(ModelSettings(model=str(folder), device="cpu"))

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from reward_server.errors import DrainingError, NotReadyError, StartupError
-from reward_server.metrics import Metrics
 from reward_server.scorer import Scorer
 from reward_server.service import LoadScorer, Service
 from reward_server.settings import Settings
@@ -73,7 +72,7 @@ async def test_a_failing_warm_up_is_no_start() -> None:
 
 
 async def test_idle_waits_for_the_last_request() -> None:
-    service = Service(SETTINGS, lambda s, m: fake_scorer(s, m or Metrics()), None)
+    service = Service(SETTINGS, fake_scorer, None)
     service.enter()
     service.enter()
     waiting = asyncio.create_task(service.idle())

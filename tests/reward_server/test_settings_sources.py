@@ -33,7 +33,7 @@ def test_structured_and_boolean_values_can_be_written_as_text() -> None:
 @pytest.mark.parametrize(
     ("argv", "environ", "line"),
     [
-        ([], {}, "settings: model: Field required"),
+        ([], {}, "settings: model: name either one model, or several"),
         (["--model", "x", "--port", "many"], {}, "flags: port: "),
         (["--model", "x", "--set", "prot=1"], {}, "flags: prot: Extra inputs"),
         (["--model", "x", "--set", "port"], {}, "flags: --set: expected KEY=VALUE"),
@@ -48,6 +48,13 @@ def test_structured_and_boolean_values_can_be_written_as_text() -> None:
             "environment: REWARD_SERVER_PORT: written by a Kubernetes service",
         ),
         (["--config", "missing.yaml"], {}, "flags: --config: "),
+        (["--set", "models={a: {modle: x}}"], {}, "flags: models.a.model.model: Field required"),
+        (["--model", "x", "--set", "models={a: {model: x}}"], {}, "flags: model: name either one"),
+        (
+            ["--set", "models={a: {model: x}, b: {type: ensemble, members: [a, c]}}"],
+            {},
+            "flags: models.b.members: 'c' is no model of this server",
+        ),
     ],
 )
 def test_a_bad_setting_names_its_source_and_key(

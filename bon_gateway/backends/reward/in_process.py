@@ -18,11 +18,17 @@ from bon_gateway.backends.loading_lock import LOADING
 from bon_gateway.errors import RewardError
 from bon_gateway.settings import InProcessRewardSettings
 from bon_gateway.types import Message, Scores
-from reward_server.scorer import ScoreError, ScoreItem, Scorer, Settings, UnavailableError
+from reward_server.scorer import (
+    ModelSettings,
+    ScoreError,
+    ScoreItem,
+    Scorer,
+    UnavailableError,
+)
 
 logger = logging.getLogger(__name__)
 
-Load = Callable[[Settings], Scorer]
+Load = Callable[[ModelSettings], Scorer]
 
 
 class InProcessReward:
@@ -30,7 +36,7 @@ class InProcessReward:
 
     def __init__(self, settings: InProcessRewardSettings, *, load: Load = Scorer.load) -> None:
         """``load`` is called in a thread of its own; tests give scorers of their own by it."""
-        self._settings = Settings(
+        self._settings = ModelSettings(
             model=settings.model,
             revision=settings.revision,
             device=settings.device,

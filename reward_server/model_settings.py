@@ -1,0 +1,126 @@
+"""What can be set for each model that is served: a network of its own, or an ensemble of others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+
+from reward_server.schema import OnOverflow
+
+CLOSED = ConfigDict(
+    extra="forbid", frozen=True, protected_namespaces=(), use_attribute_docstrings=True
+)
+
+
+class ModelKeys(BaseModel):
+    """The keys of a model but for which one it is."""
+
+    model_config = CLOSED
+
+    served_model_name: str | None = Field(default=None, min_length=1)
+    """Name in the API; by default the last part of `model`."""
+    revision: str | None = None
+    """Hub revision."""
+    trust_remote_code: bool = False
+    """Run code that the checkpoint brings along."""
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps|xpu(:\d+)?)$")
+    """Where the model runs; auto takes CUDA if there is one."""
+    device_map: (
+        Literal["auto", "balanced", "balanced_low_0", "sequential"] | dict[str, int | str] | None
+    ) = None
+    """Spread the layers over several devices, in accelerate's words; instead of `device`."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Precision of the network; auto is float32 on the CPU and bfloat16 elsewhere."""
+    compile: bool = False
+    """Compile the network with torch.compile; the first calls take longer."""
+    torch_threads: int | None = Field(default=None, ge=1)
+    """Threads of one forward on the CPU, for the whole process; by default torch's own choice."""
+    label_weights: Mapping[str, float] | None = None
+    """Weight of each label of a model with several; one without a weight counts nothing. By default
+    those that the model was trained with, if its folder tells."""
+    allow_pad_eos: bool = False
+    """Serve a decoder whose padding token is its end of text, read at the last token."""
+    chat_template: PurePath | None = None
+    """File with a Jinja chat template to use instead of the tokenizer's."""
+    system_prompt: Literal["keep", "drop"] = "keep"
+    """Whether system messages reach the model; some are trained without."""
+    partial_turn: Literal["closed", "open"] = "closed"
+    """How an unfinished answer is rendered: with the end of its turn, as a finished one is, or
+    without, for a model that was trained on such beginnings."""
+    max_tokens: int | None = Field(default=None, ge=2)
+    """Longest sequence in tokens; by default the model's context limit."""
+    on_overflow: OnOverflow = "refuse"
+    """Refuse a conversation that is too long, or cut its prompt's left side."""
+
+    share_prompt: bool = True
+    """Compute a prompt once for all its candidates, where the network's attention allows it."""
+    prefix_cache_mb: float = Field(default=512, ge=0)
+    """Memory, in MiB, for what was computed of prompts whose candidates may still come; 0 keeps
+    nothing. Needs `share_prompt`."""
+    prefix_life_s: float = Field(default=60, gt=0)
+    """Seconds after its last use that a prompt is kept."""
+    max_batch_tokens: int = Field(default=16384, ge=1)
+    """Tokens in one forward, padding included; a longer sequence runs alone."""
+    slice_tokens: int | None = Field(default=None, ge=16)
+    """Of a request that is larger than most, at least so many tokens run in one batch; by default
+    256 on the CPU and 4096 elsewhere. Smaller ones wait less behind it."""
+    max_queue_sequences: int = Field(default=1024, ge=1)
+    """Sequences that may wait before requests are refused with 503."""
+    max_queue_tokens: int = Field(default=1 << 20, ge=1)
+    """The same in tokens."""
+
+
+class ModelSettings(ModelKeys):
+    """A network and how it is served."""
+
+    type: Literal["model"] = "model"
+    model: str = Field(min_length=1)
+    """Checkpoint folder, or hub id, of a sequence-classification model."""
+
+    @property
+    def model_name(self) -> str:
+        """The name that clients use."""
+        return self.served_model_name or PurePath(self.model).name or self.model
+
+
+class Normalisation(BaseModel):
+    """How a model's rewards spread over answers."""
+
+    model_config = CLOSED
+
+    mean: float
+    std: float = Field(gt=0)
+
+
+class EnsembleSettings(BaseModel):
+    """Other models of the same server, asked together.
+
+    Each member's reward is standardised first: raw rewards differ in zero point and scale.
+    """
+
+    model_config = CLOSED
+
+    type: Literal["ensemble"]
+    members: tuple[str, ...] = Field(min_length=2)
+    """Names of models in the same file."""
+    combine: Literal["mean", "min", "mean_minus_variance"] = "mean"
+    """Of the members' standardised rewards: their mean, the lowest of them, or their mean less
+    `penalty` times their variance. The last two distrust what the members disagree about."""
+    penalty: float = Field(default=1.0, ge=0)
+    """Weight of the variance."""
+    normalisation: dict[str, Normalisation] = Field(default_factory=dict)
+    """Mean and spread of members whose folders do not tell (`rm_meta.json`)."""
+
+
+def _kind(value: Any) -> str:
+    found = value.get("type", "model") if isinstance(value, dict) else getattr(value, "type", None)
+    return str(found)
+
+
+ServedSettings = Annotated[
+    Annotated[ModelSettings, Tag("model")] | Annotated[EnsembleSettings, Tag("ensemble")],
+    Discriminator(_kind),
+]
