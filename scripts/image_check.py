@@ -44,8 +44,8 @@ from scripts.image_build import (
 BASE = "localhost/python-stand-in:bookworm"
 PACKAGES = {"buildah": "buildah", "mmdebstrap": "mmdebstrap", "bwrap": "bubblewrap"}
 """The Debian package of each program."""
-NEEDED_BYTES = 10_000_000_000
-"""The three images, the layers on the way to them, and room to write them once more."""
+NEEDED_BYTES = 6_000_000_000
+"""Two for the images and the layers on the way to them, twice that for what a step needs."""
 
 
 class SkipError(Exception):

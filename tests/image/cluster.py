@@ -62,20 +62,26 @@ def values(reward_model: str, policy_model: str) -> dict[str, Any]:
             }
         },
         "trainers": {
-            "demo": {
-                "command": "sft",
-                "gpu": {"count": 0},
-                "config": {
-                    "model": policy_model,
-                    "train": "/data/train.jsonl",
-                    "output": "tuned",
-                    "batch_size": 2,
-                },
-                "pod": {
-                    "extraVolumes": [{"name": "data", "configMap": {"name": TRAINING_DATA}}],
-                    "extraVolumeMounts": [{"name": "data", "mountPath": "/data"}],
-                },
-            }
+            "demo": trainer(policy_model, epochs=1),
+            "endless": trainer(policy_model, epochs=100_000),
+        },
+    }
+
+
+def trainer(model: str, *, epochs: int) -> dict[str, Any]:
+    return {
+        "command": "sft",
+        "gpu": {"count": 0},
+        "config": {
+            "model": model,
+            "train": "/data/train.jsonl",
+            "output": "tuned",
+            "batch_size": 2,
+            "epochs": epochs,
+        },
+        "pod": {
+            "extraVolumes": [{"name": "data", "configMap": {"name": TRAINING_DATA}}],
+            "extraVolumeMounts": [{"name": "data", "mountPath": "/data"}],
         },
     }
 

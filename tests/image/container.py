@@ -22,6 +22,17 @@ from tests.image.images import Image
 
 POLL_S = 0.05
 EXEC_TIMEOUT_S = 60
+# bubblewrap's own /dev has terminals, for which it makes a second user namespace, and then no other
+# process can join the container.
+DEVICES = (
+    "--tmpfs", "/dev", "--tmpfs", "/dev/shm",
+    *(
+        word
+        for name in ("null", "zero", "full", "random", "urandom")
+        for word in ("--dev-bind", f"/dev/{name}", f"/dev/{name}")
+    ),
+    "--symlink", "/proc/self/fd", "/dev/fd", "--remount-ro", "/dev",
+)  # fmt: skip
 
 
 def wait_until(condition: Callable[[], object], within_s: float, what: str) -> None:
@@ -114,7 +125,7 @@ class Container:
             "--uid", str(self._user), "--gid", str(self._group), "--cap-drop", "ALL",
             "--hostname", start.name, "--as-pid-1", "--die-with-parent",
             "--info-fd", str(information),
-            "--ro-bind", str(start.image.rootfs), "/", "--proc", "/proc", "--dev", "/dev",
+            "--ro-bind", str(start.image.rootfs), "/", "--proc", "/proc", *DEVICES,
         ]  # fmt: skip
         for mount in mounts:
             if mount.source is None:

@@ -25,6 +25,7 @@ assert status["Uid"].split()[:2] == ["10001", "10001"], status["Uid"]
 assert status["NoNewPrivs"].strip() == "1"
 assert all(int(status[name], 16) == 0 for name in ("CapEff", "CapPrm", "CapInh", "CapBnd"))
 assert os.getpid() == 1
+assert os.statvfs("/").f_flag & os.ST_RDONLY
 for folder in ("/", "/app", "/app/bin", "/etc", "/root"):
     try:
         (pathlib.Path(folder) / "written").touch()

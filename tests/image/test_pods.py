@@ -198,6 +198,7 @@ def test_a_request_in_flight_at_sigterm_is_finished_within_the_grace_period(
             wait_until(lambda: not gateway.ready(), SEEN_S, "a pod that ends is not ready")
             # Longer than the drain's delay, after which no new connection is taken.
             wait_until(lambda: not answers(f"{URL}/livez"), SEEN_S, "its socket is closed")
+            time.sleep(3)
             assert gateway.container.exit_code is None
             assert not asked.done()
         finally:
@@ -225,9 +226,18 @@ def test_a_trainer_job_trains_and_ends(cluster: Cluster) -> None:
 
 
 def test_a_trainer_job_that_is_deleted_ends_at_once(cluster: Cluster) -> None:
-    pod = cluster.pod("Job", "trainer-demo")
+    pod = cluster.pod("Job", "trainer-endless")
+
+    figures = ["python3", "-c", "print(open('/workspace/tuned/metrics.jsonl').read(1))"]
+
+    def trains() -> bool:
+        assert pod.container.exit_code is None, pod.container.log
+        return pod.container.run(figures).stdout.strip() == "{"
+
     try:
+        wait_until(trains, READY_S, "it writes figures")
         ended = pod.terminate()
+        assert "KeyboardInterrupt" in pod.container.log
         assert not ended.killed, pod.container.log
         assert ended.exit_code != 0
     finally:
