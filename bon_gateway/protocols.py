@@ -69,6 +69,18 @@ class PolicyBackend(Protocol):
 class RewardBackend(Protocol):
     """A model that scores."""
 
+    @property
+    def announces(self) -> bool:
+        """Whether ``announce`` does anything."""
+        ...
+
+    async def announce(
+        self, messages: Sequence[Message], *, tools: Sequence[Any] | None = None
+    ) -> None:
+        """Candidates of this conversation are being drawn. Raises nothing but CancelledError: what
+        cannot be announced is scored all the same."""
+        ...
+
     async def score(
         self,
         messages: Sequence[Message],

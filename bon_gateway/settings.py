@@ -127,6 +127,10 @@ class HttpRewardSettings(UpstreamSettings):
 
 class RewardServerSettings(HttpRewardSettings):
     type: Literal["reward_server"]
+    announce: bool = False
+    """Whether the replica that will score a conversation is told of it when its candidates begin to
+    be drawn, so that it computes the prompt meanwhile. For long prompts and a reward server that is
+    idle while engines generate."""
 
 
 class VllmClassifySettings(HttpRewardSettings):

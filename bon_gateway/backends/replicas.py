@@ -87,12 +87,17 @@ class ReplicaPool:
         replicas = (*self._leaving, *self._replicas)
         return {replica.name: replica.state.value for replica in replicas}
 
-    def lease(self, candidates: int, request_id: str | None = None) -> Lease:
+    def lease(
+        self, candidates: int, request_id: str | None = None, *, prefer: Replica | None = None
+    ) -> Lease:
         """The least loaded replica that is up; equals take turns. Raises UpstreamError.
 
+        ``prefer`` is taken instead while it is up and nothing speaks against it.
         One that has just failed or does not say how it is comes last: it has nothing in flight,
         but for a bad reason, and a candidate that it lost would be drawn again where it cannot be.
         """
+        if prefer is not None and self._is_well(prefer):
+            return Lease(prefer, candidates, request_id)
         count = len(self._replicas)
         calm = time.monotonic() - self._rest_s
         best: int | None = None
@@ -108,6 +113,10 @@ class ReplicaPool:
             raise UpstreamError(Fault.UNREACHABLE, "No upstream is up.", retry_after=self._rest_s)
         self._turn = (best + 1) % count
         return Lease(self._replicas[best], candidates, request_id)
+
+    def _is_well(self, replica: Replica) -> bool:
+        failed = replica.silences > 0 or replica.failed_at > time.monotonic() - self._rest_s
+        return replica.state is UpstreamState.UP and not failed
 
     def _found(self, url: str, addresses: Collection[Address]) -> None:
         """The name in ``url`` now leads to ``addresses``."""

@@ -140,6 +140,8 @@ class _Draw:
             loop = asyncio.get_running_loop()
             timer = loop.call_later(self._plan.deadline, self._enough.set)
         try:
+            if self._scoring is not None:
+                self._scoring.announce()
             first = self._sample(range(self._plan.drawn))
             if self._plan.may_stop_early:
                 self._pumps.append(self._tasks.create_task(first))

@@ -42,10 +42,18 @@ class Scoring:
         self._known: dict[bytes, float] = {}
         self._linger: asyncio.TimerHandle | None = None
         self._running: asyncio.Task[None] | None = None
+        self._announcing: asyncio.Task[None] | None = None
         self.rewards: dict[int, float] = {}
         self.tokens = 0
         self.error: RewardError | None = None
         """The last failure; rewards that it cost are missing from ``rewards``."""
+
+    def announce(self) -> None:
+        """Tell the reward model what is coming, where that makes a difference."""
+        if self._reward.announces:
+            tools = self._request.sampling.get("tools")
+            announced = self._reward.announce(self._request.messages, tools=tools)
+            self._announcing = self._tasks.create_task(announced)
 
     def submit(self, index: int, completion: Completion) -> None:
         """Have the candidate scored. Identical answers are scored once."""
@@ -82,6 +90,10 @@ class Scoring:
         if self._linger is not None:
             self._linger.cancel()
             self._linger = None
+        if self._announcing is not None:
+            # What has not begun by now the candidates' own calls do better.
+            self._announcing.cancel()
+            self._announcing = None
 
     def _begin(self) -> None:
         self._linger = None

@@ -134,6 +134,21 @@ class FakeReward:
     delay: float = 0.0
     calls: list[list[Message]] = field(default_factory=list)
     """The completions of each call."""
+    announces: bool = False
+    announced: list[Sequence[Message]] = field(default_factory=list)
+    """The conversations that were announced."""
+    withdrawn: int = 0
+    """Announcements that were cancelled; none ends by itself."""
+
+    async def announce(
+        self, messages: Sequence[Message], *, tools: Sequence[Any] | None = None
+    ) -> None:
+        self.announced.append(messages)
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.withdrawn += 1
+            raise
 
     async def score(
         self,

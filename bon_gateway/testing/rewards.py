@@ -53,6 +53,12 @@ def score(call: Call, step: Step, model: str) -> bytes:
     return orjson.dumps(answer)
 
 
+def prefix(call: Call, model: str) -> bytes:
+    """The reward server's ``/v1/prefix``."""
+    tokens = _tokens(call.body["messages"])
+    return orjson.dumps({"model": model, "tokens": tokens, "kept": True})
+
+
 def text_of(message: Mapping[str, Any] | str) -> str:
     """What is scored: the answer's text, or its tool calls where it has none."""
     if isinstance(message, str):

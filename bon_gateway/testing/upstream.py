@@ -68,6 +68,7 @@ class FakeUpstream:
             "/v1/chat/completions": self._chat,
             "/classify": self._classify,
             "/v1/score": self._score,
+            "/v1/prefix": self._prefix,
         }
 
     @property
@@ -206,6 +207,9 @@ class FakeUpstream:
         self, request: web.BaseRequest, call: Call, step: Step
     ) -> web.StreamResponse:
         return await _whole(request, rewards.classify(call, step, self.model), step)
+
+    async def _prefix(self, request: web.BaseRequest, call: Call, step: Step) -> web.StreamResponse:
+        return await _whole(request, rewards.prefix(call, self.model), step)
 
     async def _score(self, request: web.BaseRequest, call: Call, step: Step) -> web.StreamResponse:
         return await _whole(request, rewards.score(call, step, self.model), step)

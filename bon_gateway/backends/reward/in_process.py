@@ -75,6 +75,13 @@ class InProcessReward:
             await self._scorer.close()
             self._scorer = None
 
+    announces = False
+
+    async def announce(
+        self, messages: Sequence[Message], *, tools: Sequence[Any] | None = None
+    ) -> None:
+        return None
+
     async def score(
         self,
         messages: Sequence[Message],

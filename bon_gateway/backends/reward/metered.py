@@ -20,6 +20,15 @@ class MeteredReward:
         self._backend = backend
         self._metrics = metrics
 
+    @property
+    def announces(self) -> bool:
+        return self._backend.announces
+
+    async def announce(
+        self, messages: Sequence[Message], *, tools: Sequence[Any] | None = None
+    ) -> None:
+        await self._backend.announce(messages, tools=tools)
+
     async def score(
         self,
         messages: Sequence[Message],

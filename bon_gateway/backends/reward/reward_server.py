@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
-from bon_gateway.backends.faults import UpstreamError, malformed, reward_error
+from bon_gateway.backends.faults import Fault, UpstreamError, malformed, reward_error
 from bon_gateway.backends.http import encode, finite
 from bon_gateway.backends.names import LookUp, look_up
 from bon_gateway.backends.pooled import Pooled
@@ -13,9 +16,17 @@ from bon_gateway.backends.replica import Replica
 from bon_gateway.settings import RewardServerSettings
 from bon_gateway.types import Message, Scores
 
+logger = logging.getLogger(__name__)
+
+REMEMBERED = 4096
+"""Conversations whose replica is remembered while their candidates are drawn."""
+
 
 class RewardServerBackend(Pooled):
-    """RewardBackend over ``POST /v1/score``. A score that fails is not asked for again here."""
+    """RewardBackend over ``POST /v1/score``. A score that fails is not asked for again here.
+
+    A conversation that was announced is scored where that was done, while that replica is up.
+    """
 
     def __init__(
         self,
@@ -25,7 +36,38 @@ class RewardServerBackend(Pooled):
         look_up: LookUp = look_up,
     ) -> None:
         self._model = settings.model
+        self.announces = settings.announce
+        self._homes: OrderedDict[bytes, Replica] = OrderedDict()
+        self._refused = False
         super().__init__(settings, api_key, look_up, call_path="/v1/score", health_path="/readyz")
+
+    async def announce(
+        self, messages: Sequence[Message], *, tools: Sequence[Any] | None = None
+    ) -> None:
+        body: dict[str, Any] = {"messages": messages}
+        if tools:
+            body["tools"] = tools
+        if self._model is not None:
+            body["model"] = self._model
+        try:
+            # It is nobody's candidate, so that it neither counts as load nor blames a replica.
+            with self._pool.lease(0) as lease:
+                replica = lease.replica
+                self._remember(_key(messages, tools), replica)
+                path = replica.call.path.removesuffix("/score") + "/prefix"
+                await replica.client.post(replica.call.with_path(path), encode(body), {})
+        except UpstreamError as error:
+            if error.kind is not Fault.OVERLOADED and not self._refused:
+                self._refused = True
+                logger.warning("Prompts cannot be announced (said once): %s", error.message)
+
+    def _remember(self, key: bytes, replica: Replica) -> None:
+        self._homes[key] = replica
+        if len(self._homes) > REMEMBERED:
+            self._homes.popitem(last=False)
+
+    def _home(self, messages: Sequence[Message], tools: Sequence[Any] | None) -> Replica | None:
+        return self._homes.get(_key(messages, tools)) if self._homes else None
 
     async def score(
         self,
@@ -37,7 +79,8 @@ class RewardServerBackend(Pooled):
         if not completions:
             return Scores((), 0)
         try:
-            with self._pool.lease(len(completions)) as lease:
+            home = self._home(messages, tools)
+            with self._pool.lease(len(completions), prefer=home) as lease:
                 try:
                     scores = await self._ask(lease.replica, messages, completions, tools)
                 except UpstreamError as error:
@@ -67,6 +110,10 @@ class RewardServerBackend(Pooled):
     async def _warm_up(self, replica: Replica) -> None:
         prompt = {"role": "user", "content": "Hi"}
         await self._ask(replica, [prompt], [{"role": "assistant", "content": "Hi"}], None)
+
+
+def _key(messages: Sequence[Message], tools: Sequence[Any] | None) -> bytes:
+    return hashlib.blake2b(encode({"messages": messages, "tools": tools}), digest_size=16).digest()
 
 
 def _scores(answer: dict[str, Any], count: int) -> Scores:

@@ -36,6 +36,13 @@ class VllmClassifyBackend(Pooled):
         self._model = settings.model
         super().__init__(settings, api_key, look_up, call_path="/classify", health_path="/health")
 
+    announces = False
+
+    async def announce(
+        self, messages: Sequence[Message], *, tools: Sequence[Any] | None = None
+    ) -> None:
+        return None
+
     async def score(
         self,
         messages: Sequence[Message],

@@ -226,3 +226,28 @@ async def test_reasoning_is_not_shown_to_the_reward_model(ask: Ask) -> None:
     thinking = Act((completion("7", reasoning_content="secret thoughts 999"),))
     await run(ask(), FakePolicy({0: thinking}), reward)
     assert all("reasoning_content" not in m for call in reward.calls for m in call)
+
+
+async def test_a_conversation_is_announced_while_its_candidates_are_drawn(ask: Ask) -> None:
+    reward = FakeReward(announces=True)
+    request = ask()
+    selection = await run(request, FakePolicy({0: Act((completion("answer 9"),), 0.02)}), reward)
+    assert selection.winners == (0,)
+    assert reward.announced == [request.messages]
+    assert reward.withdrawn == 1, "nobody waits for it once all candidates are there"
+
+
+async def test_an_announcement_ends_with_the_request(ask: Ask) -> None:
+    reward = FakeReward(announces=True)
+    task = asyncio.create_task(run(ask(), FakePolicy({0: Act()}), reward))
+    while not reward.announced:
+        await asyncio.sleep(0.001)
+    task.cancel()
+    await asyncio.wait([task])
+    assert reward.withdrawn == 1
+
+
+async def test_nothing_is_announced_where_that_makes_no_difference(ask: Ask) -> None:
+    reward = FakeReward()
+    await run(ask(), FakePolicy(), reward)
+    assert reward.announced == []

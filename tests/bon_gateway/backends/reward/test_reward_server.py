@@ -8,7 +8,7 @@ import pytest
 from bon_gateway.errors import RewardError
 from bon_gateway.testing.script import Step
 from bon_gateway.testing.upstream import FakeUpstream
-from reward_server.schema import ScoreRequest, ScoreResponse
+from reward_server.schema import PrefixRequest, ScoreRequest, ScoreResponse
 from tests.bon_gateway.backends.support import MESSAGES, after_warm_up, reward_server, started
 
 COMPLETIONS = [
@@ -65,3 +65,49 @@ async def test_an_answer_of_the_wrong_shape_is_a_failure(
         after_warm_up(upstream, Step(raw=orjson.dumps({"results": [result]})))
         with pytest.raises(RewardError):
             await backend.score(MESSAGES, COMPLETIONS)
+
+
+async def test_a_conversation_is_announced_in_the_reward_servers_own_schema(
+    upstream: FakeUpstream,
+) -> None:
+    backend = reward_server(upstream, model="helpful", announce=True)
+    assert backend.announces
+    async with started(backend):
+        upstream.requests = 0
+        await backend.announce(MESSAGES, tools=TOOLS)
+    call = upstream.calls[-1]
+    assert call.path == "/v1/prefix"
+    sent = msgspec.convert(call.body, PrefixRequest)
+    assert (sent.model, sent.messages, sent.tools) == ("helpful", MESSAGES, TOOLS)
+
+
+async def test_candidates_go_where_their_conversation_was_announced() -> None:
+    async with FakeUpstream() as one, FakeUpstream() as two:
+        backend = reward_server(one, two, announce=True)
+        async with started(backend):
+            for number in range(6):
+                messages = [{"role": "user", "content": f"question {number}"}]
+                await backend.announce(messages)
+                home = next(u for u in (one, two) if u.calls[-1].body == {"messages": messages})
+                for _ in range(3):
+                    await backend.score(messages, COMPLETIONS)
+                    assert home.calls[-1].body["items"][0]["messages"] == messages
+            await home.stop()
+            other = two if home is one else one
+            with pytest.raises(RewardError):
+                await backend.score(messages, COMPLETIONS)
+            await backend.score(messages, COMPLETIONS)
+            assert other.calls[-1].body["items"][0]["messages"] == messages
+
+
+@pytest.mark.parametrize("status", [404, 503])
+async def test_what_cannot_be_announced_is_scored_all_the_same(
+    upstream: FakeUpstream, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    backend = reward_server(upstream, announce=True)
+    async with started(backend):
+        after_warm_up(upstream, lambda call: Step(status=status if "prefix" in call.path else 200))
+        await backend.announce(MESSAGES)
+        await backend.announce(MESSAGES)
+        assert len((await backend.score(MESSAGES, COMPLETIONS)).rewards) == 2
+    assert caplog.text.count("cannot be announced") == (status == 404)
