@@ -23,6 +23,7 @@ BEHIND_PORT = 8001
 """Where the generator's pod listens, behind its Service."""
 DEMO_POLICY = "demo-single"
 KEYS = "gateway-keys"
+CALLERS_KEY = "callers-key"
 TRAINING_DATA = "training-data"
 
 
@@ -51,6 +52,8 @@ def values(reward_model: str, policy_model: str) -> dict[str, Any]:
                 },
             },
             "apiKeys": {"existingSecret": KEYS},
+            # No Service leads from one port to another here.
+            "service": {"port": 8080},
         },
         "rewardServers": {
             "demo": {
@@ -65,6 +68,7 @@ def values(reward_model: str, policy_model: str) -> dict[str, Any]:
             "demo": trainer(policy_model, epochs=1),
             "endless": trainer(policy_model, epochs=100_000),
         },
+        "test": {"apiKey": {"existingSecret": CALLERS_KEY}},
     }
 
 
@@ -108,7 +112,7 @@ class Cluster:
             for workload in kit.of_kind(self._rendered, kind)
             if workload["metadata"]["name"].startswith(f"{PREFIX}-{name}")
         ]
-        template = found["spec"]["template"]
+        template = found if kind == "Pod" else found["spec"]["template"]
         repository, _, tag = template["spec"]["containers"][0]["image"].rpartition(":")
         image = self._images[repository]
         assert tag == image.config["Labels"]["org.opencontainers.image.version"]

@@ -19,6 +19,7 @@ import pytest
 from bon_gateway.auth import digest
 from tests.image.cluster import (
     BEHIND_PORT,
+    CALLERS_KEY,
     GENERATOR_PORT,
     KEYS,
     TRAINING_DATA,
@@ -76,6 +77,7 @@ def cluster(store: Path, new_folder: Callable[[str], Path]) -> Cluster:
     conversation = json.dumps({"messages": turns})
     objects: list[dict[str, Any]] = [
         {"kind": "Secret", "metadata": {"name": KEYS}, "stringData": {"keys.txt": keys}},
+        {"kind": "Secret", "metadata": {"name": CALLERS_KEY}, "stringData": {"api-key": KEY}},
         {
             "kind": "ConfigMap",
             "metadata": {"name": TRAINING_DATA},
@@ -164,6 +166,15 @@ def test_a_chat_request_is_answered_end_to_end(gateway: Pod) -> None:
 def test_who_has_no_key_is_refused(gateway: Pod) -> None:
     status, answer = ask(key=None)
     assert status == 401, answer
+
+
+def test_the_pod_of_helm_test_is_content(cluster: Cluster, gateway: Pod) -> None:
+    pod = cluster.pod("Pod", "test")
+    try:
+        assert pod.container.wait(ANSWER_S) == 0, pod.container.log
+    finally:
+        pod.container.kill()
+    assert "demo answers: " in pod.container.log
 
 
 def test_a_lost_generator_makes_the_gateway_unready_and_not_dead(
