@@ -16,7 +16,6 @@ import json
 import os
 import random
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -31,55 +30,18 @@ import uvloop
 from engines import process, vllm_command
 from load import end_on_sigterm, wait_ready
 from overhead import free_port, post
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForSequenceClassification, PreTrainedTokenizerFast
+from reward_models import CONTEXT, Item, Shape, draw_item, reward_server, save_model
+from transformers import PreTrainedTokenizerFast
 
 from reward_server.forward import PaddedForward
 from reward_server.model import RewardModel
 from reward_server.render import Rendered
-
-WORDS = 4000
-SPECIALS = ("<pad>", "<eos>", "<user>", "<assistant>", "<unk>")
-TEMPLATE = (
-    "{% for m in messages %}<{{ m.role }}> {{ m.content }} <eos> {% endfor %}"
-    "{% if add_generation_prompt %}<assistant> {% endif %}"
-)
-CONTEXT = 1536
-SIZES: dict[str, dict[str, int]] = {
-    "small": {"hidden_size": 256, "intermediate_size": 768, "layers": 4, "heads": 4},
-    "90M": {"hidden_size": 768, "intermediate_size": 2048, "layers": 12, "heads": 12},
-}
-OVERHEAD_TOKENS = 4
-"""The template's own tokens of the prompt."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    name: str
-    prompt: int
-    """Tokens before the answer."""
-    answers: tuple[int, ...]
-    """Tokens of each answer, its end included."""
-
 
 SHAPES = (
     Shape("256+64", 256, (64,) * 16),
     Shape("256+varied", 256, tuple(8 + 112 * i // 15 for i in range(16))),
     Shape("1024+64", 1024, (64,) * 16),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """A prompt and its candidates, as text and as what the template makes of it."""
-
-    prompt: str
-    answers: tuple[str, ...]
-
-    def rendered(self) -> list[str]:
-        return [
-            f"<user> {self.prompt} <eos> <assistant> {answer} <eos> " for answer in self.answers
-        ]
 
 
 Way = Callable[[Item], Awaitable[list[float]]]
@@ -99,45 +61,6 @@ class Measured:
         root = psutil.Process(self.pid)
         times = [member.cpu_times() for member in (root, *root.children(recursive=True))]
         return sum(t.user + t.system for t in times)
-
-
-def draw_item(shape: Shape, rng: random.Random, prompt: str | None) -> Item:
-    def words(count: int) -> str:
-        return " ".join(f"w{rng.randrange(WORDS)}" for _ in range(count))
-
-    return Item(
-        prompt or words(shape.prompt - OVERHEAD_TOKENS + 1),
-        tuple(words(tokens - 1) for tokens in shape.answers),
-    )
-
-
-def save_model(folder: Path, size: str) -> None:
-    """A random reward model whose tokens are words."""
-    shape = SIZES[size]
-    words = {word: i for i, word in enumerate((*SPECIALS, *(f"w{i}" for i in range(WORDS))))}
-    tokenizer = Tokenizer(models.WordLevel(words, unk_token="<unk>"))  # noqa: S106 - a word
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>"  # noqa: S106
-    )  # fmt: skip
-    fast.chat_template = TEMPLATE
-    fast.save_pretrained(folder)
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(words),
-        hidden_size=shape["hidden_size"],
-        intermediate_size=shape["intermediate_size"],
-        num_hidden_layers=shape["layers"],
-        num_attention_heads=shape["heads"],
-        num_key_value_heads=shape["heads"],
-        max_position_embeddings=CONTEXT,
-        initializer_range=0.05,
-        num_labels=1,
-        pad_token_id=0,
-        eos_token_id=1,
-        bos_token_id=None,
-    )
-    LlamaForSequenceClassification(config).save_pretrained(folder)
 
 
 def in_process(folder: Path) -> dict[str, Measured]:
@@ -162,34 +85,25 @@ def in_process(folder: Path) -> dict[str, Measured]:
 @contextlib.contextmanager
 def servers(folder: Path, python: str | None, logs: Path) -> Iterator[dict[str, tuple[str, int]]]:
     """Address and process id of each server."""
-    port = free_port()
-    commands = {
-        "reward server": (
-            [sys.executable, "-m", "reward_server", "--model", str(folder), "--port", str(port),
-             "--set", "torch_threads=1"], port, "/readyz"),
-    }  # fmt: skip
-    if python is not None:
-        port = free_port()
-        command = vllm_command(python, folder, port, CONTEXT, "--runner", "pooling")
-        commands["vLLM pooling"] = (command, port, "/health")
     with contextlib.ExitStack() as stack:
-        started = {}
-        for name, (command, port, health) in commands.items():
-            server = stack.enter_context(process(command, logs / f"{port}.log"))
+        own = reward_server(folder, logs / "reward_server.log")
+        started = {"reward server": stack.enter_context(own)}
+        if python is not None:
+            port = free_port()
+            command = vllm_command(python, folder, port, CONTEXT, "--runner", "pooling")
+            server = stack.enter_context(process(command, logs / "vllm.log"))
             url = f"http://127.0.0.1:{port}"
-            asyncio.run(wait_ready(url + health, server))
-            started[name] = (url, server.pid)
+            asyncio.run(wait_ready(f"{url}/health", server))
+            started["vLLM pooling"] = (url, server.pid)
         yield started
 
 
 def over_http(
     session: aiohttp.ClientSession, started: dict[str, tuple[str, int]]
 ) -> dict[str, Measured]:
-    def reward_server(url: str) -> Way:
+    def own(url: str) -> Way:
         async def score(item: Item) -> list[float]:
-            messages = [{"role": "user", "content": item.prompt}]
-            body = {"items": [{"messages": messages, "completions": list(item.answers)}]}
-            answer = await post(session, f"{url}/v1/score", body)
+            answer = await post(session, f"{url}/v1/score", item.body())
             rewards: list[float] = answer["results"][0]["rewards"]
             return rewards
 
@@ -203,7 +117,7 @@ def over_http(
 
         return score
 
-    makers = {"reward server": reward_server, "vLLM pooling": pooling}
+    makers = {"reward server": own, "vLLM pooling": pooling}
     return {name: Measured(makers[name](url), pid) for name, (url, pid) in started.items()}
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import jinja2
 
 from reward_server.errors import RenderError
+from reward_server.tokenising import Tokeniser
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -57,6 +58,7 @@ class Renderer:
         A tokenizer without any template renders pairs, which needs a fast tokenizer.
         """
         self._tokenizer = tokenizer
+        self._tokeniser = Tokeniser(tokenizer)
         self._template = chat_template
         self._system_prompt = system_prompt
         self.is_pair = chat_template is None and not tokenizer.chat_template
@@ -103,7 +105,7 @@ class Renderer:
         if self.is_pair:
             return None
         text = self._text(turns, tools, add_generation_prompt=True)
-        return self._tokenise([text])[0]
+        return self._tokenise(text, [])[0]
 
     def _turns(self, messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         turns = [_plain(m, f"messages[{i}]") for i, m in enumerate(messages)]
@@ -122,7 +124,7 @@ class Renderer:
     ) -> list[Rendered]:
         prompt = self._text(turns, tools, add_generation_prompt=True)
         texts = [self._answered(turns, answer, tools, open_turn) for answer in answers]
-        prompt_ids, *all_ids = self._tokenise([prompt, *texts])
+        prompt_ids, *all_ids = self._tokenise(prompt, texts)
         bos = self._tokenizer.bos_token_id
         rendered = []
         for index, ids in enumerate(all_ids):
@@ -170,16 +172,14 @@ class Renderer:
             ) from error
         return str(text)
 
-    def _tokenise(self, texts: list[str]) -> list[tuple[int, ...]]:
-        """Tokenise rendered texts; the template has already written the special tokens."""
+    def _tokenise(self, prompt: str, texts: list[str]) -> list[tuple[int, ...]]:
+        """Ids of a rendered prompt and of texts; the template has written the special tokens."""
         try:
-            encoded = self._tokenizer(
-                texts, add_special_tokens=False, return_attention_mask=False, verbose=False
-            )
+            prompt_ids, all_ids = self._tokeniser.candidates(prompt, texts)
         except (TypeError, ValueError) as error:  # lone surrogates have no UTF-8 form
             raise RenderError("the text is not valid Unicode", param="messages") from error
         bos = self._tokenizer.bos_token_id
-        return [strip_repeated(tuple(ids), bos) for ids in encoded["input_ids"]]
+        return [strip_repeated(ids, bos) for ids in (prompt_ids, *all_ids)]
 
     def _pairs(
         self,

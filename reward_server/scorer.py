@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from reward_server.batcher import Batcher, Limits, Scored
@@ -184,43 +185,50 @@ class Scorer:
     ) -> ScoreResult:
         started = time.monotonic()
         with self._batcher.reserve(sum(len(item.completions) for item in items)):
-            prepared = await self._off_loop(lambda: self._prepare(items, on_overflow, open_turn))
+            prepared = await self._prepare(items, on_overflow, open_turn)
         rendering_s = time.monotonic() - started
         scored = await self._batcher.submit(prepared.sequences)
         result = _assemble(prepared, scored, rendering_s, self.info)
         self.metrics.tokens_asked.inc(sum(sum(item.tokens) for item in result.results))
         return result
 
-    async def _off_loop(self, prepare: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._render_thread, prepare)
+    async def _off_loop(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._render_thread, work)
 
     async def _tend(self) -> None:
         while True:
             await asyncio.sleep(self._prefix_life_s / 4)
             self._batcher.expire()
 
-    def _prepare(
+    async def _prepare(
         self, items: Sequence[ScoreItem], on_overflow: OnOverflow, open_turn: bool
     ) -> _Prepared:
+        """Item by item, so that a request of many leaves others their turn."""
         sequences: list[Rendered] = []
         places: list[list[int]] = []
         for i, item in enumerate(items):
-            try:
-                rendered = self._renderer.render_all(
-                    item.messages, item.completions, item.tools, open_turn=open_turn
-                )
-            except RenderError as error:
-                error.param = f"items[{i}].{error.param}"
-                raise
-            known: dict[Rendered, int] = {}
-            places.append([])
-            for j, candidate in enumerate(rendered):
-                fitted = fit(candidate, self.info.max_tokens, on_overflow, item=i, completion=j)
-                place = known.setdefault(fitted, len(sequences))
-                if place == len(sequences):
-                    sequences.append(fitted)
-                places[-1].append(place)
+            fitted = await self._off_loop(partial(self._render, i, item, on_overflow, open_turn))
+            distinct = list(dict.fromkeys(fitted))
+            place = {sequence: len(sequences) + j for j, sequence in enumerate(distinct)}
+            places.append([place[sequence] for sequence in fitted])
+            sequences += distinct
         return _Prepared(sequences, places)
+
+    def _render(
+        self, i: int, item: ScoreItem, on_overflow: OnOverflow, open_turn: bool
+    ) -> list[Rendered]:
+        try:
+            rendered = self._renderer.render_all(
+                item.messages, item.completions, item.tools, open_turn=open_turn
+            )
+        except RenderError as error:
+            error.param = f"items[{i}].{error.param}"
+            raise
+        limit = self.info.max_tokens
+        return [
+            fit(candidate, limit, on_overflow, item=i, completion=j)
+            for j, candidate in enumerate(rendered)
+        ]
 
 
 def _refuse_empty(items: Sequence[ScoreItem]) -> None:
