@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+import bon_gateway
 from tests.helm.custom_resources import MODELS, check
 from tests.helm.kit import (
     ALL_CASES,
@@ -70,3 +71,8 @@ def test_the_notes_print_the_first_curl(name: str) -> None:
     assert "curl http://127.0.0.1:8080/v1/chat/completions" in notes
     assert f'"model": "{model}"' in notes
     assert ("authorization" in notes) == ("apiKeys" in values["gateway"])
+
+
+def test_the_chart_is_of_the_project_s_version() -> None:
+    with helm.Chart.load(CHART) as chart:
+        assert chart.metadata["appVersion"] == chart.version == bon_gateway.__version__

@@ -175,6 +175,8 @@ def test_models_are_fetched_once_and_awaited(tmp_path: Path) -> None:
     try:
         assert waiting.stdout is not None
         assert waiting.stdout.readline() == "waiting for owner/policy@main\n"
+        with pytest.raises(subprocess.TimeoutExpired):
+            waiting.wait(1)
         with answering(hub) as url:
             env |= {"HF_ENDPOINT": url, "HF_HUB_DISABLE_XET": "1", "PATH": os.environ["PATH"]}
             fetched = subprocess.run(

@@ -1,53 +1,42 @@
 {{/* What each unit is: its values merged over the defaults, and what follows from its name. */}}
 
-{{/* Generators that are enabled: a map of name to merged values with name, fullname, port added. */}}
-{{- define "bon.generators" -}}
-{{- $root := . -}}
+{{/* The enabled entries of a section: a map of name to values, merged over the defaults, with pod
+     (all levels of it), fullname and keyVariable added. A dict: root, section, defaults, suffix (of
+     names). */}}
+{{- define "bon.merged" -}}
+{{- $root := .root -}}
+{{- $defaults := get $root.Values .defaults -}}
+{{- $suffix := .suffix -}}
 {{- $units := dict -}}
-{{- range $name, $own := .Values.generators -}}
-{{- $unit := mergeOverwrite (deepCopy $root.Values.generatorDefaults) (deepCopy (default dict $own)) -}}
+{{- range $name, $own := get $root.Values .section -}}
+{{- $unit := mergeOverwrite (deepCopy $defaults) (deepCopy (default dict $own)) -}}
 {{- if $unit.enabled -}}
-{{- $_ := set $unit "pod" (mergeOverwrite (deepCopy $root.Values.pod) (deepCopy $root.Values.generatorDefaults.pod) (deepCopy $unit.pod)) -}}
-{{- $_ := set $unit "fullname" (printf "%s-generator-%s" (include "bon.fullname" $root) $name) -}}
+{{- $_ := set $unit "pod" (mergeOverwrite (deepCopy $root.Values.pod) (deepCopy $unit.pod)) -}}
+{{- $_ := set $unit "fullname" (printf "%s-%s-%s" (include "bon.fullname" $root) $suffix $name) -}}
+{{- $_ := set $unit "keyVariable" (printf "BON_UPSTREAM_%s_%s_KEY" $suffix $name | upper | replace "-" "_") -}}
+{{- $_ := set $units $name $unit -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $units -}}
+{{- end -}}
+
+{{- define "bon.generators" -}}
+{{- $units := include "bon.merged" (dict "root" . "section" "generators" "defaults" "generatorDefaults" "suffix" "generator") | fromYaml -}}
+{{- range $name, $unit := $units -}}
 {{- $_ := set $unit "servedName" (default $name $unit.servedName) -}}
 {{- $_ := set $unit "port" 8000 -}}
-{{- $_ := set $unit "keyVariable" (printf "BON_UPSTREAM_GENERATOR_%s_KEY" ($name | upper | replace "-" "_")) -}}
-{{- $_ := set $units $name $unit -}}
-{{- end -}}
 {{- end -}}
 {{- toYaml $units -}}
 {{- end -}}
 
-{{/* Reward servers that are enabled, likewise. */}}
 {{- define "bon.rewardServers" -}}
-{{- $root := . -}}
-{{- $units := dict -}}
-{{- range $name, $own := .Values.rewardServers -}}
-{{- $unit := mergeOverwrite (deepCopy $root.Values.rewardServerDefaults) (deepCopy (default dict $own)) -}}
-{{- if $unit.enabled -}}
-{{- $_ := set $unit "pod" (mergeOverwrite (deepCopy $root.Values.pod) (deepCopy $root.Values.rewardServerDefaults.pod) (deepCopy $unit.pod)) -}}
-{{- $_ := set $unit "fullname" (printf "%s-reward-%s" (include "bon.fullname" $root) $name) -}}
-{{- $_ := set $unit "port" 8081 -}}
-{{- $_ := set $unit "keyVariable" (printf "BON_UPSTREAM_REWARD_%s_KEY" ($name | upper | replace "-" "_")) -}}
-{{- $_ := set $units $name $unit -}}
-{{- end -}}
-{{- end -}}
+{{- $units := include "bon.merged" (dict "root" . "section" "rewardServers" "defaults" "rewardServerDefaults" "suffix" "reward") | fromYaml -}}
+{{- range $name, $unit := $units -}}{{- $_ := set $unit "port" 8081 -}}{{- end -}}
 {{- toYaml $units -}}
 {{- end -}}
 
-{{/* Trainers that are enabled, likewise. */}}
 {{- define "bon.trainers" -}}
-{{- $root := . -}}
-{{- $units := dict -}}
-{{- range $name, $own := .Values.trainers -}}
-{{- $unit := mergeOverwrite (deepCopy $root.Values.trainerDefaults) (deepCopy (default dict $own)) -}}
-{{- if $unit.enabled -}}
-{{- $_ := set $unit "pod" (mergeOverwrite (deepCopy $root.Values.pod) (deepCopy $root.Values.trainerDefaults.pod) (deepCopy $unit.pod)) -}}
-{{- $_ := set $unit "fullname" (printf "%s-trainer-%s" (include "bon.fullname" $root) $name) -}}
-{{- $_ := set $units $name $unit -}}
-{{- end -}}
-{{- end -}}
-{{- toYaml $units -}}
+{{- include "bon.merged" (dict "root" . "section" "trainers" "defaults" "trainerDefaults" "suffix" "trainer") -}}
 {{- end -}}
 
 {{/* The gateway and its second one: a list under `units`, each with track, fullname, replicas. */}}
