@@ -35,7 +35,11 @@ def main(url: str, model: str, key: str) -> None:
     names = [entry["id"] for entry in json.loads(text).get("data", [])]
     if model not in names:
         sys.exit(f"/v1/models: {status}: {model} is not among {names}")
-    question = {"model": model, "max_tokens": 16, "messages": [{"role": "user", "content": "Hello!"}]}
+    question = {
+        "model": model,
+        "max_tokens": 16,
+        "messages": [{"role": "user", "content": "Hello!"}],
+    }
     status, text = ask(url + "/v1/chat/completions", key, question)
     if status != 200:
         sys.exit(f"/v1/chat/completions: {status} {text}")
