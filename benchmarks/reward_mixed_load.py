@@ -28,6 +28,7 @@ from reward_models import Shape, draw_item, reward_server, save_model
 CONTEXT = 4352
 SMALL = Shape("small", 256, (64,) * 4)
 HUGE = Shape("huge", 4096, (128,) * 64)
+SMOKE_HUGE = Shape("huge", 1024, (64,) * 16)
 UNCUT = 1 << 20
 BURST = 64
 
@@ -53,17 +54,19 @@ async def small_groups(
 
 
 async def huge_groups(
-    session: aiohttp.ClientSession, url: str, seed: int, done: list[float]
+    session: aiohttp.ClientSession, url: str, shape: Shape, seed: int, done: list[float]
 ) -> None:
     """One after another until it is cancelled."""
     rng = random.Random(seed)
     while True:
         begun = time.perf_counter()
-        await post(session, f"{url}/v1/score", draw_item(HUGE, rng, None).body())
+        await post(session, f"{url}/v1/score", draw_item(shape, rng, None).body())
         done.append(time.perf_counter() - begun)
 
 
-async def measure(url: str, *, count: int, clients: int, load: float) -> dict[str, Any]:
+async def measure(
+    url: str, shape: Shape, *, count: int, clients: int, load: float
+) -> dict[str, Any]:
     """``load``: the share of the server's time that small groups alone would take."""
     timeout = aiohttp.ClientTimeout(total=600)
     async with aiohttp.ClientSession(timeout=timeout) as session:
@@ -72,7 +75,9 @@ async def measure(url: str, *, count: int, clients: int, load: float) -> dict[st
         pace_s = quantile(alone, 0.5) / load
         alone = await small_groups(session, url, count=count, pace_s=pace_s)
         done: list[float] = []
-        huge = [asyncio.create_task(huge_groups(session, url, i, done)) for i in range(clients)]
+        huge = [
+            asyncio.create_task(huge_groups(session, url, shape, i, done)) for i in range(clients)
+        ]
         await asyncio.sleep(4 * pace_s)
         mixed = await small_groups(session, url, count=count, pace_s=pace_s)
         for task in huge:
@@ -124,11 +129,13 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=100, help="small groups of each run")
     parser.add_argument("--clients", type=int, default=2, help="clients with huge groups")
     parser.add_argument("--load", type=float, default=0.25, help="share of small groups")
+    parser.add_argument("--ways", default="cut,not cut", help="comma-separated")
     parser.add_argument("--json", type=Path, help="write the figures there")
     parser.add_argument("--smoke", action="store_true", help="a few groups on a tiny model")
     options = parser.parse_args()
     if options.smoke:
         options.count, options.size = 8, "tiny"
+    shape = SMOKE_HUGE if options.smoke else HUGE
     end_on_sigterm()
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name:
@@ -138,9 +145,13 @@ def main() -> None:
             ("cut", ()),
             ("not cut", ("--slice-tokens", str(UNCUT), "--max-batch-tokens", str(UNCUT))),
         ):
+            if way not in options.ways.split(","):
+                continue
             with reward_server(folder, Path(name) / "server.log", *flags) as (url, _):
                 results[way] = row = uvloop.run(
-                    measure(url, count=options.count, clients=options.clients, load=options.load)
+                    measure(
+                        url, shape, count=options.count, clients=options.clients, load=options.load
+                    )
                 )
             print(f"huge groups {way}: small groups p50 {row['alone_p50_ms']:.0f} ms, p95 "
                   f"{row['alone_p95_ms']:.0f} ms alone; p50 {row['mixed_p50_ms']:.0f} ms, p95 "

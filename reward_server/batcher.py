@@ -223,7 +223,7 @@ class Batcher:
             self._jobs,
             self._forward,
             budget=self._budget,
-            most_of_one=self._sizes.slice(self._limits.slice_tokens, self._budget),
+            cut=self._sizes.slice(self._limits.slice_tokens, self._budget),
             oldest_leads=(self._batches + 1) % OLDEST_LEADS == 0,
         )
         self._batches += bool(batch.jobs)
@@ -267,7 +267,9 @@ class Batcher:
         else:
             for (job, place), output in zip(batch.entries, work.outputs, strict=True):
                 job.outputs[place] = output
-            self._observe(work, time.monotonic() - started, len(sequences))
+            seconds = time.monotonic() - started
+            self._sizes.took(seconds, work.tokens, cut=batch.cut)
+            self._observe(work, seconds, len(sequences))
         for job in batch.jobs:
             job.model_s += time.monotonic() - started
         return error

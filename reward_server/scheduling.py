@@ -21,6 +21,8 @@ OLDEST_LEADS = 4
 """One of so many batches serves requests in the order of their arrival."""
 LEAST_SHARE = 4
 """A piece of a prompt that is smaller than one in so many of a slice waits for the next batch."""
+MOST_SLOWER = 8
+"""How much longer a large request's tokens may seem to take than others."""
 RECENT = 64
 """Requests of which the typical one is the median."""
 
@@ -76,6 +78,8 @@ class Batch:
     jobs: list[Job] = field(default_factory=list)
     """Whose work it is, each once."""
     tokens: int = 0
+    cut: bool = False
+    """Whether it has a piece of a job that is too large for one batch."""
 
     def only(self, job: Job) -> Batch:
         """The part of one job."""
@@ -83,24 +87,45 @@ class Batch:
             entries=[entry for entry in self.entries if entry[0] is job],
             prefixes=[prefix for prefix in self.prefixes if prefix[0] is job],
             jobs=[job],
+            cut=self.cut,
         )
 
 
+@dataclass(frozen=True)
+class Slice:
+    """When a request is cut, and into what."""
+
+    whole: int
+    """Tokens of a request up to which it is run whole: as many as a typical one has."""
+    piece: int
+    """Tokens of a batch up to which it takes pieces of larger requests: as many as take the time
+    of a typical one. A token of a long conversation takes longer, for it attends to more."""
+
+
 class Sizes:
-    """How large requests are lately."""
+    """How large requests are lately, and how long their tokens take."""
 
     def __init__(self) -> None:
         self._recent: deque[int] = deque(maxlen=RECENT)
         self._median = 0
+        self._pace: dict[bool, float] = {}
+        """Seconds a token takes, in batches with and without a piece of a large request."""
 
     def add(self, tokens: int) -> None:
         self._recent.append(tokens)
         self._median = int(statistics.median_high(self._recent))
 
-    def slice(self, least: int, most: int) -> int:
-        """Tokens of a request that is cut which may run in one batch: as many as a typical
-        request has, so that a typical one waits for about one of its own."""
-        return min(max(self._median, least), most)
+    def took(self, seconds: float, tokens: int, *, cut: bool) -> None:
+        """A batch has run; `cut` says whether it had a piece of a large request."""
+        if tokens:
+            now = seconds / tokens
+            self._pace[cut] = 0.8 * self._pace.get(cut, now) + 0.2 * now
+
+    def slice(self, least: int, most: int) -> Slice:
+        typical = min(max(self._median, least), most)
+        pieces, others = self._pace.get(True, 0.0), self._pace.get(False, 0.0)
+        slower = pieces / others if others and pieces > others else 1.0
+        return Slice(typical, max(int(typical / min(slower, MOST_SLOWER)), 1))
 
 
 def parts_of(sequences: Sequence[Rendered], forward: Forward) -> deque[Part]:
@@ -120,22 +145,23 @@ def parts_of(sequences: Sequence[Rendered], forward: Forward) -> deque[Part]:
 
 
 def next_batch(
-    jobs: Iterable[Job], forward: Forward, *, budget: int, most_of_one: int, oldest_leads: bool
+    jobs: Iterable[Job], forward: Forward, *, budget: int, cut: Slice, oldest_leads: bool
 ) -> Batch:
     """Take out of `jobs`, which come in the order of their arrival, what one batch may hold.
 
-    It has at most `budget` tokens, or one unit that is larger. Of a job with more than
-    `most_of_one` tokens it takes a part, while the batch has at most that many.
+    It has at most `budget` tokens, or one unit that is larger. Jobs of at most `cut.whole` tokens
+    are taken whole, others in pieces, while the batch has at most `cut.piece`.
     """
     batch = Batch()
     for job in jobs if oldest_leads else sorted(jobs, key=lambda job: job.tokens):
         before = len(batch.entries) + len(batch.prefixes)
-        if job.tokens <= most_of_one:
+        if job.tokens <= cut.whole:
             if batch.tokens and batch.tokens + job.tokens > budget:
                 continue
             _take_all(job, batch)
         else:
-            _take_some(job, batch, forward, most_of_one)
+            _take_some(job, batch, forward, cut.piece)
+            batch.cut = batch.cut or len(batch.entries) + len(batch.prefixes) > before
         if len(batch.entries) + len(batch.prefixes) > before or not job.parts:
             batch.jobs.append(job)
             job.count()

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reward_server.render import Rendered
-from reward_server.scheduling import Batch, Job, Part, Sizes, next_batch, parts_of
+from reward_server.scheduling import Batch, Job, Part, Sizes, Slice, next_batch, parts_of
 from reward_server.testing import FakeForward
 
 
@@ -44,7 +44,7 @@ def take(
     oldest: bool = False,
 ) -> Batch:
     """The next batch, after which `forward` knows the prompts that it held."""
-    batch = next_batch(jobs, forward, budget=budget, most_of_one=most, oldest_leads=oldest)
+    batch = next_batch(jobs, forward, budget=budget, cut=Slice(most, most), oldest_leads=oldest)
     forward._kept.update(prefix for _, prefix in batch.prefixes)
     for owner, place in batch.entries:
         sequence = owner.sequences[place]
@@ -73,7 +73,7 @@ def test_small_requests_go_first_and_whole() -> None:
     large, small = job(forward, group(40, 30, 30)), job(forward, group(5, 6, 5, mark=1))
     batch = take([large, small], forward, most=20)
     assert batch.jobs == [small]
-    assert batch.tokens == 16
+    assert (batch.tokens, batch.cut) == (16, False)
 
 
 def test_the_oldest_leads_when_it_is_its_turn() -> None:
@@ -99,7 +99,7 @@ def test_a_batch_with_small_requests_is_filled_up_with_a_piece_of_a_large_one() 
     batch = take([large, small], forward, most=20)
     assert batch.jobs == [small, large]
     assert content(batch) == ([0], [10])
-    assert batch.tokens == 20
+    assert (batch.tokens, batch.cut) == (20, True)
 
 
 def test_a_sliver_of_a_prompt_waits() -> None:
@@ -130,13 +130,31 @@ def test_a_prompt_alone_is_done_when_it_is_known() -> None:
 
 def test_a_slice_is_as_large_as_a_typical_request() -> None:
     sizes = Sizes()
-    assert sizes.slice(least=256, most=1000) == 256
+    assert sizes.slice(least=256, most=1000) == Slice(256, 256)
     for tokens in (400, 400, 90_000):
         sizes.add(tokens)
-    assert sizes.slice(least=256, most=1000) == 400
+    assert sizes.slice(least=256, most=1000) == Slice(400, 400)
     for _ in range(10):
         sizes.add(90_000)
-    assert sizes.slice(least=256, most=1000) == 1000
+    assert sizes.slice(least=256, most=1000) == Slice(1000, 1000)
+
+
+def test_pieces_of_tokens_that_take_longer_are_smaller() -> None:
+    sizes = Sizes()
+    sizes.add(400)
+
+    def piece(seconds: float, *, cut: bool) -> int:
+        for _ in range(50):
+            sizes.took(seconds, 400, cut=cut)
+        found = sizes.slice(least=100, most=1000)
+        assert found.whole == 400
+        return found.piece
+
+    assert piece(4.0, cut=False) == 400
+    assert piece(8.0, cut=True) == 200
+    assert piece(1000.0, cut=True) == 50, "an eighth at least"
+    assert piece(1.0, cut=True) == 400, "no more than a typical request"
+    sizes.took(1.0, 0, cut=False)
 
 
 @st.composite
