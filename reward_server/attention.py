@@ -17,7 +17,8 @@ from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-from reward_server.packing import Bucket, Layout
+from reward_server import flex
+from reward_server.packing import Bucket, Layout, Span
 
 NAME = "shared_prompt"
 """The attention implementation's name in the library's registry."""
@@ -56,6 +57,11 @@ def attention(
             module, query, key, value, attention_mask, dropout, scaling, **others
         )
     _refuse_more(layout, sliding_window, others)
+    for span in layout.spans:
+        _keep(span, module, key, value)
+    if layout.flex:
+        layer = _layer(module) if any(span.past for span in layout.spans) else 0
+        return flex.attend(layout, layer, query, key, value, scaling).transpose(1, 2), None
     own_key, own_value = key, value
     repeats = query.shape[1] // key.shape[1]
     if repeats > 1:
@@ -79,11 +85,16 @@ def attention(
             everything = slice(span.start, span.answers_stop)
             _see(everything, past_key[:, :, known], past_value[:, :, known], query, scaling, out,
                  sums)  # fmt: skip
-        if span.kept is not None:
-            if _layer(module) != len(span.kept):
-                raise UnsupportedAttentionError("layers that are not called in their order")
-            span.kept.append((prompt_key.clone(), prompt_value.clone()))
     return out.transpose(1, 2), None
+
+
+def _keep(span: Span, module: nn.Module, key: Tensor, value: Tensor) -> None:
+    if span.kept is None:
+        return
+    if _layer(module) != len(span.kept):
+        raise UnsupportedAttentionError("layers that are not called in their order")
+    prompt = slice(span.start, span.stop)
+    span.kept.append((key[:, :, prompt].clone(), value[:, :, prompt].clone()))
 
 
 def _layer(module: nn.Module) -> int:

@@ -55,8 +55,9 @@ class ModelKeys(BaseModel):
     on_overflow: OnOverflow = "refuse"
     """Refuse a conversation that is too long, or cut its prompt's left side."""
 
-    share_prompt: bool = True
-    """Compute a prompt once for all its candidates, where the network's attention allows it."""
+    share_prompt: bool | None = None
+    """Compute a prompt once for all its candidates, where the network's attention allows it; by
+    default on the CPU only. On a GPU that is FlexAttention, compiled when it is first used."""
     prefix_cache_mb: float = Field(default=512, ge=0)
     """Memory, in MiB, for what was computed of prompts whose candidates may still come; 0 keeps
     nothing. Needs `share_prompt`."""

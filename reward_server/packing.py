@@ -8,8 +8,9 @@ rest alone is laid out. Who sees whom is the attention's part (`reward_server.at
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -98,6 +99,10 @@ class Layout:
     buckets: tuple[Bucket, ...]
     longest: int
     """Tokens of the longest conversation."""
+    flex: bool = False
+    """Whether the attention is one call of FlexAttention; else it has a call for each part."""
+    masks: list[Any] = field(default_factory=list)
+    """Where that keeps its mask for the layers that follow."""
 
 
 def grouped(batch: Sequence[Rendered], keeps: Callable[[int], bool]) -> list[Group]:
@@ -154,7 +159,7 @@ def _part(group: Group, begin: int, end: int) -> Group:
     return replace(group, answers=group.answers[begin:end], places=group.places[begin:end])
 
 
-def lay_out(pack: Sequence[Group], device: torch.device) -> Layout:
+def lay_out(pack: Sequence[Group], device: torch.device, *, flex: bool = False) -> Layout:
     """The tensors of one call."""
     ids: list[int] = []
     positions: list[int] = []
@@ -180,13 +185,16 @@ def lay_out(pack: Sequence[Group], device: torch.device) -> Layout:
         last=torch.tensor([a[-1] for a in answers], dtype=torch.long, device=device),
         places=tuple(place for group in pack for place in group.places),
         spans=tuple(spans),
-        buckets=tuple(_bucket(rows, device) for rows in _alike(answers)) if answers else (),
+        buckets=() if flex else tuple(_bucket(rows, device) for rows in _alike(answers)),
         longest=max(positions) + 1,
+        flex=flex,
     )
 
 
 def _alike(answers: Sequence[range]) -> Iterator[list[range]]:
     """Cut the answers, longest first, where padding them to one length would cost too much."""
+    if not answers:
+        return
     by_length = sorted(answers, key=len, reverse=True)
     sums = list(accumulate(map(len, by_length)))
     begin, before = 0, 0

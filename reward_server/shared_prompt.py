@@ -41,10 +41,14 @@ class SharedPromptForward:
         otherwise: Forward,
         cache: PrefixCache | None = None,
         window: int | None = None,
+        *,
+        flex: bool = False,
     ) -> None:
+        """``flex`` computes the attention by FlexAttention."""
         self.cache = cache
         self._model = model
         self._otherwise = otherwise
+        self._flex = flex
         self._window = math.inf if window is None else window
 
     def __call__(
@@ -101,7 +105,7 @@ class SharedPromptForward:
             pack = [group for group in map(self._found, planned) if group.tokens]
             if not pack:
                 continue
-            layout = lay_out(pack, self._model.device)
+            layout = lay_out(pack, self._model.device, flex=self._flex)
             found = self._model.outputs_of(layout)
             for place, output in zip(layout.places, found, strict=True):
                 outputs[place] = output
@@ -147,33 +151,47 @@ def _extended(group: Group, own: list[tuple[torch.Tensor, torch.Tensor]]) -> Pre
 
 
 def choose_forward(
-    model: RewardModel, *, share_prompt: bool = True, cache: PrefixCache | None = None
+    model: RewardModel,
+    *,
+    share_prompt: bool | None = None,
+    cache: PrefixCache | None = None,
+    flex: bool | None = None,
 ) -> Forward:
-    """The fastest Forward that gives this model's own rewards; it is tried before it is chosen."""
+    """The fastest Forward that gives this model's own rewards; it is tried before it is chosen.
+
+    Prompts are shared on the CPU, elsewhere only if `share_prompt` is True: there nothing is
+    measured yet. `flex` takes FlexAttention, by default everywhere but on the CPU.
+    """
     padded = PaddedForward(model)
-    reason = "share_prompt is off" if not share_prompt else _obstacle(model)
+    if flex is None:
+        flex = model.device.type != "cpu"
+    reason = _obstacle(model, share_prompt)
     if reason is None:
         attention.register()
         before, model.attention = model.attention, attention.NAME
         reason = (
-            _difference(model, cache) if model.attention == attention.NAME else "another attention"
+            _difference(model, cache, flex=flex)
+            if model.attention == attention.NAME
+            else "another attention"
         )
         if reason is None:
-            return SharedPromptForward(model, padded, cache, _window(model))
+            return SharedPromptForward(model, padded, cache, _window(model), flex=flex)
         model.attention = before
     logger.info("prompts are computed again for each candidate: %s", reason)
     return padded
 
 
-def _obstacle(model: RewardModel) -> str | None:
+def _obstacle(model: RewardModel, share_prompt: bool | None) -> str | None:
+    if share_prompt is False:
+        return "share_prompt is off"
     if model.pooling != "last_token":
         return "the model pools by itself"
-    if model.device.type != "cpu":
-        return f"on {model.device.type} the padded batch is what is measured"
+    if share_prompt is None and model.device.type != "cpu":
+        return f"on {model.device.type} that is for share_prompt to ask for"
     return None
 
 
-def _difference(model: RewardModel, cache: PrefixCache | None) -> str | None:
+def _difference(model: RewardModel, cache: PrefixCache | None, *, flex: bool) -> str | None:
     """Why packed rewards of a few random conversations are not the model's own, if so.
 
     The second batch finds the first one's prompts, and one that has only a beginning of them.
@@ -181,7 +199,7 @@ def _difference(model: RewardModel, cache: PrefixCache | None) -> str | None:
     first = _probe(int(model.net.get_input_embeddings().num_embeddings))  # type: ignore[operator]
     shorter = [replace(s, ids=s.ids[:BLOCK] + s.ids[BLOCK + 1 :], prompt_tokens=BLOCK)
                for s in first if s.prompt_tokens > BLOCK]  # fmt: skip
-    forward = SharedPromptForward(model, PaddedForward(model), cache)
+    forward = SharedPromptForward(model, PaddedForward(model), cache, flex=flex)
     tolerance = 1e-3 if model.dtype == torch.float32 else 0.1
     for batch in (first, [*first, *shorter]):
         alone = [model.score([sequence.ids])[0] for sequence in batch]
