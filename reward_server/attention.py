@@ -30,7 +30,8 @@ class UnsupportedAttentionError(Exception):
 
 def register() -> None:
     """Make the implementation known to the library; without a layout it is its own `sdpa`."""
-    AttentionInterface.register(NAME, attention)
+    # A compiled network calls it as it stands: traced, it would be compiled for every layout.
+    AttentionInterface.register(NAME, torch.compiler.disable(attention))  # type: ignore[no-untyped-call]
     AttentionMaskInterface.register(NAME, sdpa_mask)
 
 
