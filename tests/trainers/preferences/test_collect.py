@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -251,7 +253,15 @@ def test_an_output_that_is_something_else_is_not_appended_to(
 
 def test_ctrl_c_loses_only_what_is_in_flight(tmp_path: Path, serve: Serve) -> None:
     prompts(tmp_path, 200)
-    upstream = serve(lambda call: Step(delay_s=0.02))
+    calls = itertools.count()
+    interrupted = threading.Event()
+
+    def answer(call: Call) -> Step:
+        # What is asked for later stays in flight, however slow whoever interrupts is.
+        late = next(calls) >= 40 and not interrupted.is_set()
+        return Step(delay_s=600 if late else 0.02)
+
+    upstream = serve(answer)
     path = configured(tmp_path, upstream)
     process = subprocess.Popen(
         [sys.executable, "-m", "trainers", "collect", "--config", str(path)],
@@ -261,11 +271,12 @@ def test_ctrl_c_loses_only_what_is_in_flight(tmp_path: Path, serve: Serve) -> No
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )
     deadline = time.monotonic() + 60
-    while upstream.requests < 40:
+    while upstream.requests <= 40:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     out, error = process.communicate(timeout=60)
+    interrupted.set()
     assert process.returncode == 130
     assert error == ""
     assert "the same command goes on" in out
