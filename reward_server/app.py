@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from fastapi import FastAPI, Request, Response
@@ -28,6 +28,8 @@ from reward_server.wire import (
     read_body,
     unless_disconnected,
 )
+
+Asked = TypeVar("Asked", ScoreRequest, PrefixRequest)
 
 
 def create_app(
@@ -119,6 +121,12 @@ def _add_api(app: FastAPI, service: Service) -> None:
             log["caller"] = caller
         return log
 
+    async def read(request: Request, kind: type[Asked]) -> tuple[Asked, Served]:
+        """The body, and what it is for. Whoever comes too early need not send it all."""
+        service.check_ready()
+        asked = await decode(await read_body(request, settings.max_body_bytes), kind)
+        return asked, service.scorer(asked.model)
+
     @app.get("/v1/models")
     async def models(request: Request) -> Response:
         """What is loaded, on what, and what its numbers mean."""
@@ -129,15 +137,9 @@ def _add_api(app: FastAPI, service: Service) -> None:
     async def score(request: Request) -> Response:
         """Score candidate answers: raw rewards, in the order given."""
         log = admit(request)
-        service.enter()
-        try:
-            service.check_ready()
-            body = await read_body(request, settings.max_body_bytes)
-            asked = await decode(body, ScoreRequest)
-            served = service.scorer(asked.model)
+        with service.request():
+            asked, served = await read(request, ScoreRequest)
             answer = await unless_disconnected(request, _score(served, asked))
-        finally:
-            service.leave()
         log["sequences"] = answer.usage.sequences
         log["tokens"] = answer.usage.tokens
         return json_response(answer)
@@ -146,17 +148,11 @@ def _add_api(app: FastAPI, service: Service) -> None:
     async def prefix(request: Request) -> Response:
         """Compute the prompt of candidates that are being generated; answers when it is done."""
         log = admit(request)
-        service.enter()
-        try:
-            service.check_ready()
-            body = await read_body(request, settings.max_body_bytes)
-            asked = await decode(body, PrefixRequest)
-            served = service.scorer(asked.model)
+        with service.request():
+            asked, served = await read(request, PrefixRequest)
             announced = await unless_disconnected(
                 request, served.announce(asked.messages, asked.tools)
             )
-        finally:
-            service.leave()
         log["tokens"] = announced.tokens
         return json_response(
             PrefixResponse(model=served.info.name, tokens=announced.tokens, kept=announced.kept)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from reward_server.ensemble import Ensemble
@@ -127,16 +128,21 @@ class Service:
         self.check_ready()
         return [served.info for served in self._served.values()]
 
-    def enter(self) -> None:
-        """Count a scoring request that must be finished before the process may end."""
-        self._under_way += 1
-        self.metrics.under_way.set(self._under_way)
-        self._idle.clear()
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        """A scoring request, which must be finished before the process may end."""
+        self._count(1)
+        try:
+            yield
+        finally:
+            self._count(-1)
 
-    def leave(self) -> None:
-        self._under_way -= 1
+    def _count(self, more: int) -> None:
+        self._under_way += more
         self.metrics.under_way.set(self._under_way)
-        if self._under_way == 0:
+        if self._under_way:
+            self._idle.clear()
+        else:
             self._idle.set()
 
     async def _open(self) -> None:

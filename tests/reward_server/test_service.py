@@ -73,11 +73,9 @@ async def test_a_failing_warm_up_is_no_start() -> None:
 
 async def test_idle_waits_for_the_last_request() -> None:
     service = Service(SETTINGS, fake_scorer, None)
-    service.enter()
-    service.enter()
-    waiting = asyncio.create_task(service.idle())
-    service.leave()
-    await asyncio.sleep(0)
-    assert not waiting.done()
-    service.leave()
+    with service.request():
+        with service.request():
+            waiting = asyncio.create_task(service.idle())
+        await asyncio.sleep(0)
+        assert not waiting.done()
     await asyncio.wait_for(waiting, 1)
