@@ -7,11 +7,12 @@ sigmoid(gold difference), so that labels are noisy where answers are close, as p
 import math
 import random
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from trainers.data import Message
-from trainers.demo.gold import gold
+from trainers.demo.gold import gold, is_unsafe
 from trainers.demo.world import SYSTEM, Ask, draw_answer, draw_ask
 from trainers.settings import WorldSettings
 
@@ -52,6 +53,29 @@ def make_world(settings: WorldSettings) -> WorldData:
             _gold_pair(rng, rng.choice(held_out)) for _ in range(settings.held_out_pairs)
         ],
     )
+
+
+def some_pairs(
+    pairs: Sequence[dict[str, Any]], count: int, unsafe_share: float
+) -> list[dict[str, Any]]:
+    """The first `count` of the pairs, in their order, of which so many answer an unsafe request.
+
+    Raises ValueError if there are too few of either kind.
+    """
+    wanted = {True: round(count * unsafe_share)}
+    wanted[False] = count - wanted[True]
+    found = []
+    for pair in pairs:
+        kind = is_unsafe(pair["prompt"])
+        if wanted[kind]:
+            wanted[kind] -= 1
+            found.append(pair)
+    if len(found) < count:
+        raise ValueError(
+            f"{count} pairs, {unsafe_share:g} of them unsafe, cannot be had of {len(pairs)}: "
+            f"{wanted[True]} unsafe and {wanted[False]} other pairs are missing"
+        )
+    return found
 
 
 def normalise(text: str) -> str:

@@ -15,6 +15,7 @@ from trainers.demo.plan import Seed, plan
 from trainers.demo.progress import Bars
 from trainers.demo.report import flat, write_report
 from trainers.demo.settings import DemoSettings, DemoStudySettings, DemoTrainSettings
+from trainers.demo.step_settings import WeakPairs
 from trainers.demo.workers import KIB, Result, Step, run_steps
 
 
@@ -40,7 +41,7 @@ def run_study(settings: DemoStudySettings, context: RunContext) -> Mapping[str, 
     seeds = [
         Seed(
             settings.output / f"seed-{seed}", seed, settings.measure, settings.steps,
-            settings.weak_pairs, f"{seed}-",
+            WeakPairs(settings.weak_pairs, settings.weak_unsafe_share), f"{seed}-",
         )
         for seed in settings.seeds
     ]  # fmt: skip

@@ -11,7 +11,13 @@ from typing import Any, TypeVar
 import yaml
 
 from trainers.demo.settings import MeasureSettings, StepChanges
-from trainers.demo.step_settings import DrawStep, JudgeStep, QualityStep, WorldStep
+from trainers.demo.step_settings import (
+    DrawStep,
+    JudgeStep,
+    QualityStep,
+    WeakPairs,
+    WorldStep,
+)
 from trainers.demo.workers import Step
 from trainers.dpo.settings import DpoSettings
 from trainers.errors import SettingsError
@@ -32,8 +38,8 @@ class Seed:
     seed: int
     measure: MeasureSettings
     changes: StepChanges
-    weak_pairs: int | None = None
-    """Also over-optimise a reward model of so many pairs."""
+    weak: WeakPairs | None = None
+    """Also over-optimise a reward model of these pairs."""
     prefix: str = ""
     """Of the names of its steps, where several seeds share a plan."""
 
@@ -123,9 +129,7 @@ def plan(seed: Seed) -> list[Step]:
         eval_prompts=seed.data / "held-out-prompts.jsonl",
         output=seed.folder / "ppo",
     )  # fmt: skip
-    world = WorldStep(
-        seed.load(WorldSettings, "demo-world.yaml", "world"), seed.folder, seed.weak_pairs
-    )
+    world = WorldStep(seed.load(WorldSettings, "demo-world.yaml", "world"), seed.folder, seed.weak)
     held_out = "held-out-prompts.jsonl"
     return [
         seed.step("world", "world", world),
@@ -134,7 +138,7 @@ def plan(seed: Seed) -> list[Step]:
         seed.draw("pairs", "pairs", "pairs.jsonl", "on-policy-pairs.jsonl"),
         seed.step("dpo", "dpo", dpo, ("pairs",), _epochs(dpo.output, dpo.epochs)),
         seed.draw("answers", "draw", held_out, "held-out-answers.jsonl"),
-        *(_weak(seed) if seed.weak_pairs is not None else []),
+        *(_weak(seed) if seed.weak is not None else []),
         seed.step("ppo", "ppo", ppo, ("reward",), _iterations(ppo)),
         seed.judge("policy", "sft"),
         seed.judge("dpo", "dpo"),

@@ -61,6 +61,10 @@ class DemoStudySettings(DemoSettings):
     seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=2)
     weak_pairs: Positive = 300
     """Preference pairs of the reward model that is meant to be too weak."""
+    weak_unsafe_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """How many of them answer an unsafe request; in the world itself a quarter do. A reward model
+    that saw few pairs, and many of this kind, learns that declining is good, and prefers it where
+    nothing is wrong with the request."""
     page: Path | None = None
     """Where the report also goes, as `training-study.md` with its plots in a folder beside it."""
 

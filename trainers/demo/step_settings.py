@@ -11,11 +11,20 @@ from trainers.settings import WorldSettings
 
 
 @dataclass(frozen=True)
+class WeakPairs:
+    """Which pairs the reward model gets that is meant to be too weak."""
+
+    count: int
+    unsafe_share: float
+    """How many of them answer an unsafe request, 0 to 1."""
+
+
+@dataclass(frozen=True)
 class WorldStep:
     world: WorldSettings
     folder: Path
-    weak_pairs: int | None = None
-    """Also write so many of the pairs to `weak-pairs.jsonl`."""
+    weak: WeakPairs | None = None
+    """Also write these of the pairs to `weak-pairs.jsonl`."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from trainers.commands import RunContext
 from trainers.data import Pair, Prompt, read_records, write_records
 from trainers.demo import answers as files
-from trainers.demo.data import make_world
+from trainers.demo.data import make_world, some_pairs
 from trainers.demo.judge import judge
 from trainers.demo.model import save_untrained_policy
 from trainers.demo.on_policy import on_policy_pairs
@@ -50,8 +50,9 @@ def world(step: WorldStep) -> Outcome:
     write_records(data / "pairs.jsonl", drawn.pairs)
     write_records(data / "held-out-pairs.jsonl", drawn.held_out_pairs)
     write_records(data / "held-out-prompts.jsonl", drawn.held_out_prompts)
-    if step.weak_pairs is not None:
-        write_records(data / "weak-pairs.jsonl", drawn.pairs[: step.weak_pairs])
+    if step.weak is not None:
+        few = some_pairs(drawn.pairs, step.weak.count, step.weak.unsafe_share)
+        write_records(data / "weak-pairs.jsonl", few)
     save_untrained_policy(build_tokenizer(), step.folder / "untrained", step.world.seed)
     return {"pairs": len(drawn.pairs), "sft_records": len(drawn.sft)}
 

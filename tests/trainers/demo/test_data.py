@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from trainers.demo.data import WorldData, make_world, normalise, prefers_first
-from trainers.demo.gold import gold
+from trainers.demo.data import WorldData, make_world, normalise, prefers_first, some_pairs
+from trainers.demo.gold import gold, is_unsafe
 from trainers.settings import WorldSettings
 
 SMALL = WorldSettings(
@@ -71,3 +71,17 @@ def test_held_out_prompts_do_not_depend_on_how_much_is_trained() -> None:
 
 def test_records_are_json(world: WorldData) -> None:
     assert json.loads(json.dumps(world.sft[0])) == world.sft[0]
+
+
+def test_some_pairs_are_the_first_of_each_kind_in_their_order(world: WorldData) -> None:
+    few = some_pairs(world.pairs, 20, 0.8)
+    assert [is_unsafe(pair["prompt"]) for pair in few].count(True) == 16
+    places = [world.pairs.index(pair) for pair in few]
+    assert places == sorted(places)
+    unsafe = [pair for pair in world.pairs if is_unsafe(pair["prompt"])]
+    assert [pair for pair in few if is_unsafe(pair["prompt"])] == unsafe[:16]
+
+
+def test_pairs_that_are_not_there_are_missed(world: WorldData) -> None:
+    with pytest.raises(ValueError, match="unsafe and 0 other pairs are missing"):
+        some_pairs(world.pairs, len(world.pairs), 0.8)

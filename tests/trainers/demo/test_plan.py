@@ -5,10 +5,11 @@ from pathlib import Path
 
 from trainers.demo.plan import Seed, plan
 from trainers.demo.settings import MeasureSettings
+from trainers.demo.step_settings import WeakPairs
 
 
 def test_every_step_has_its_function() -> None:
-    seed = Seed(Path("demo"), 0, MeasureSettings(), {}, weak_pairs=300)
+    seed = Seed(Path("demo"), 0, MeasureSettings(), {}, WeakPairs(300, 0.8))
     for step in plan(seed):
         module, _, name = step.function.partition(":")
         assert callable(getattr(import_module(module), name)), step.name

@@ -40,9 +40,11 @@ def test_a_wrong_key_of_a_step_names_the_step(tmp_path: Path) -> None:
 def test_changes_and_the_seed_reach_the_steps(tmp_path: Path) -> None:
     from trainers.demo.plan import Seed, plan
     from trainers.demo.settings import MeasureSettings
+    from trainers.demo.step_settings import WeakPairs
 
     changes = {"ppo": {"kl": {"beta": 0.5}, "iterations": 3}, "world": {"pairs": 10}}
-    steps = {s.name: s for s in plan(Seed(tmp_path, 7, MeasureSettings(), changes, 300, "7-"))}
+    seed = Seed(tmp_path, 7, MeasureSettings(), changes, WeakPairs(300, 0.8), "7-")
+    steps = {s.name: s for s in plan(seed)}
     ppo = steps["7-ppo"].settings
     assert (ppo.kl.beta, ppo.iterations, ppo.seed) == (0.5, 3, 7)
     assert ppo.reward == tmp_path / "reward"
