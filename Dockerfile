@@ -139,8 +139,6 @@ FROM trainer-base AS trainer
 COPY --from=torch-project /project /app
 WORKDIR /tmp
 USER 10001:10001
-# Python acts on SIGINT. As a container's first process it would not even notice SIGTERM.
-STOPSIGNAL SIGINT
 ENTRYPOINT ["/app/bin/bon-train"]
 CMD ["--help"]
 HEALTHCHECK NONE

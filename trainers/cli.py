@@ -1,20 +1,29 @@
-"""`bon-train`: the command line of the trainers. Bad settings or data end it with exit code 2."""
+"""`bon-train`: the command line of the trainers. Bad settings or data end it with exit code 2.
+
+Ctrl-C and SIGTERM end it with 130; what a run has written so far is whole.
+"""
 
 import argparse
 import os
 import shlex
+import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
-from trainers.commands import COMMANDS, RunContext
+from trainers.commands import COMMANDS, INTERRUPTED, RunContext
 from trainers.errors import TrainersError
 from trainers.runtime.arguments import is_main_process
 from trainers.settings import load_settings
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0, or 2 for an error that the user can mend."""
+    """Run one command; returns the exit code.
+
+    0, 2 for an error that the user can mend, 130 if it was interrupted.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     options = _parser().parse_args(arguments)
     # TRL reports its use over the network unless told not to; nothing here needs the network.
@@ -23,13 +32,33 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     command = shlex.join(["bon-train", *arguments])
     try:
-        figures = _run(options, command)
+        with _terminated_as_interrupted():
+            figures = _run(options, command)
         if is_main_process():
             _print_figures(figures)
+    except KeyboardInterrupt:
+        print("bon-train: interrupted", file=sys.stderr)
+        return INTERRUPTED
     except TrainersError as error:
         print(f"bon-train: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM acts as Ctrl-C does. A container's first process would not even notice it."""
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    # A background job may have been started with SIGINT ignored.
+    handler = signal.getsignal(signal.SIGINT)
+    (handler if callable(handler) else signal.default_int_handler)(number, frame)
 
 
 def _parser() -> argparse.ArgumentParser:

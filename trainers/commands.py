@@ -20,6 +20,9 @@ from trainers.preferences.settings import PrepareSettings
 from trainers.reward.settings import RewardSettings
 from trainers.settings import Settings, SftSettings
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
 
 @dataclass(frozen=True)
 class RunContext:

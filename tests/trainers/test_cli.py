@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -227,3 +231,24 @@ def test_evaluate_needs_a_reward_head(
 def test_an_unknown_step_of_the_demo_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", "--set", "ppo.epochs=1"]) == 2
     assert "world, sft, reward, evaluate" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_says_so(number: signal.Signals, demo: Path, tmp_path: Path) -> None:
+    path = config(demo, "reward", tmp_path, max_steps=100_000, save_every=1)
+    command = [sys.executable, "-m", "trainers", "reward", "--config", str(path)]
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, text=True) as process:
+        try:
+            deadline = time.monotonic() + 60
+            while not any((tmp_path / "out").glob("checkpoints/checkpoint-*")):
+                assert process.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            process.send_signal(number)
+            error = process.communicate(timeout=60)[1]
+        finally:
+            process.kill()
+    assert process.returncode == 130
+    assert error.splitlines()[-1] == "bon-train: interrupted"
+    assert "Traceback" not in error

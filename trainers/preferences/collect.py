@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 
-from trainers.commands import RunContext
+from trainers.commands import INTERRUPTED, RunContext
 from trainers.data import Message, data_hash
 from trainers.preferences.chat import ask
 from trainers.preferences.collect_settings import CollectSettings
@@ -28,7 +28,7 @@ from trainers.preferences.messages import is_empty
 from trainers.preferences.prompts import Ask, prompt_key, read_prompts
 from trainers.preferences.records import Candidate, Listwise
 from trainers.preferences.tally import Tally
-from trainers.preferences.work import INTERRUPTED, for_each, together
+from trainers.preferences.work import for_each, together
 from trainers.progress import Advance, progress
 
 

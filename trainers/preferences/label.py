@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from trainers.commands import RunContext
+from trainers.commands import INTERRUPTED, RunContext
 from trainers.errors import DataError
 from trainers.preferences.files import (
     Journal,
@@ -34,7 +34,7 @@ from trainers.preferences.records import Listwise, Pairwise, Preference
 from trainers.preferences.tally import Tally
 from trainers.preferences.usable import DUPLICATE, Fits, usable, within_chars
 from trainers.preferences.verdicts import Verdict, preferences_of, task_key
-from trainers.preferences.work import INTERRUPTED, for_each
+from trainers.preferences.work import for_each
 from trainers.progress import Advance, progress
 
 NO_VERDICT = "not labelled"

@@ -10,9 +10,6 @@ from trainers.errors import TrainersError
 
 T = TypeVar("T")
 
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
-
 
 async def for_each(
     items: Iterable[T], work: Callable[[T], Awaitable[None]], concurrency: int

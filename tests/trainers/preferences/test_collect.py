@@ -251,7 +251,10 @@ def test_an_output_that_is_something_else_is_not_appended_to(
     assert output.read_bytes() == before
 
 
-def test_ctrl_c_loses_only_what_is_in_flight(tmp_path: Path, serve: Serve) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_lose_only_what_is_in_flight(
+    number: signal.Signals, tmp_path: Path, serve: Serve
+) -> None:
     prompts(tmp_path, 200)
     calls = itertools.count()
     interrupted = threading.Event()
@@ -274,7 +277,7 @@ def test_ctrl_c_loses_only_what_is_in_flight(tmp_path: Path, serve: Serve) -> No
     while upstream.requests <= 40:
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, error = process.communicate(timeout=60)
     interrupted.set()
     assert process.returncode == 130
