@@ -53,7 +53,11 @@ def run_study(settings: DemoStudySettings, context: RunContext) -> Mapping[str, 
     )
     folder = settings.page or settings.output
     page = folder / "training-study.md"
-    notes = f"{len(seeds)} seeds; mean ± standard deviation. {_notes(settings, results, took)}"
+    notes = (
+        f"{len(seeds)} seeds; mean ± standard deviation. The weak reward model saw "
+        f"{settings.weak_pairs} pairs, {settings.weak_unsafe_share:.0%} of them about unsafe "
+        f"requests. {_notes(settings, results, took)}"
+    )
     title = "The demo world over several seeds"
     write_report(figures, title, "make demo-study", page, folder / "training-study", notes)
     context.show(f"report: {page}")

@@ -125,7 +125,15 @@ def _over_optimisation(seeds: Sequence[Figures]) -> list[str]:
         (f"{index + 1}", *(str(read(one)) for _, read in columns))
         for index, one in enumerate(stories)
     ]
-    return [*lines, "", *_table(("run", *(name for name, _ in columns)), table)]
+    turned = sum(curve[-1]["gold"] < max(row["gold"] for row in curve) for curve in weak)
+    lost = [story for story in stories if story.lost_at is not None]
+    summary = (
+        f"Best-of-{int(weak[0][-1]['n'])} by the weak reward model has less gold than a smaller n "
+        f"in {turned} of {len(weak)} runs. PPO against it lost a tenth of its peak gold in "
+        f"{len(lost)} of {len(stories)}; an alarm came before that in "
+        f"{sum(story.in_time for story in lost)} of these {len(lost)}."
+    )
+    return [summary, "", *lines, "", *_table(("run", *(name for name, _ in columns)), table)]
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 import xml.etree.ElementTree as ET
 from math import log
@@ -99,6 +100,23 @@ def test_a_goal_that_a_seed_misses_is_counted(tmp_path: Path) -> None:
     write_report([figures(s, False) for s in range(2)], "T", "m", page, tmp_path / "plots", "")
     (line,) = [row for row in page.read_text().splitlines() if row.startswith("| PPO, KL")]
     assert line.endswith("| at most 6 | 7.000 ± 0.000 | 0 of 2 |")
+
+
+def test_over_optimisation_is_counted_by_run(tmp_path: Path) -> None:
+    runs = [figures(seed, True) for seed in range(3)]
+    turned = copy.deepcopy(runs[0]["weak-reward-quality"])
+    turned["curve"][-1]["gold"] = 0.5
+    runs[0]["weak-reward-quality"] = turned
+    runs[1]["hacked-ppo-history"] = [{**row, "alarms": []} for row in history(bad=True)]
+    runs[2]["hacked-ppo-history"] = history(bad=False)
+    page = tmp_path / "page.md"
+    write_report(runs, "T", "m", page, tmp_path / "plots", "")
+    text = page.read_text()
+    assert "has less gold than a smaller n in 1 of 3 runs." in text
+    assert (
+        "lost a tenth of its peak gold in 2 of 3; an alarm came before that in 1 of these 2."
+        in text
+    )
 
 
 def test_the_kl_of_best_of_n() -> None:
