@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from bon_gateway.settings import HEADER_PATTERN, URL_PATTERN, Settings
+from bon_gateway.settings import HEADER_PATTERN, URL_PATTERN
 
 KeyPath = tuple[str | int, ...]
 
@@ -58,8 +58,11 @@ def redact(text: str) -> str:
     return _USERINFO.sub("***", text)
 
 
-def explain(error: ValidationError, tree: Mapping[str, Any]) -> tuple[KeyPath, str]:
-    """The first thing to put right in ``tree``: its key, as the file has it, and the reason.
+def explain(
+    error: ValidationError, tree: Mapping[str, Any], settings: type[BaseModel]
+) -> tuple[KeyPath, str]:
+    """The first thing to put right in ``tree``, which is not as ``settings`` has it: its key, as
+    the file has it, and the reason.
 
     An unknown key comes first: it is often the reason why another one is missing.
     """
@@ -74,9 +77,10 @@ def explain(error: ValidationError, tree: Mapping[str, Any]) -> tuple[KeyPath, s
     if first["type"] == "union_tag_not_found":
         if not isinstance(first["input"], dict):
             return path, "should be a mapping"
-        return (*path, "type"), f"is required; known: {', '.join(_types_at(first['loc']))}"
+        known = ", ".join(_types_at(first["loc"], settings))
+        return (*path, "type"), f"is required; known: {known}"
     if first["type"] == "extra_forbidden":
-        return path, _unknown_key(str(path[-1]), _keys_at(first["loc"][:-1]))
+        return path, _unknown_key(str(path[-1]), _keys_at(first["loc"][:-1], settings))
     return path, _reason(first)
 
 
@@ -119,19 +123,19 @@ def _without_tags(loc: KeyPath, tree: Any) -> KeyPath:
     return tuple(path)
 
 
-def _keys_at(loc: KeyPath) -> list[str]:
+def _keys_at(loc: KeyPath, settings: type[BaseModel]) -> list[str]:
     """The keys of the section at a path that has pydantic's union tags in it."""
-    kind = _kind_at(loc)
+    kind = _kind_at(loc, settings)
     return sorted(kind.model_fields) if _is_section(kind) else []
 
 
-def _types_at(loc: KeyPath) -> list[str]:
+def _types_at(loc: KeyPath, settings: type[BaseModel]) -> list[str]:
     """The types that the union at such a path chooses from."""
-    return [_tag(member) for member in get_args(_kind_at(loc))]
+    return [_tag(member) for member in get_args(_kind_at(loc, settings))]
 
 
-def _kind_at(loc: KeyPath) -> Any:
-    kind: Any = Settings
+def _kind_at(loc: KeyPath, settings: type[BaseModel]) -> Any:
+    kind: Any = settings
     for part in loc:
         if _is_section(kind):
             kind = kind.model_fields[part].annotation
@@ -141,6 +145,15 @@ def _kind_at(loc: KeyPath) -> Any:
             kind = get_args(kind)[1]
         if get_origin(kind) is Annotated:
             kind = get_args(kind)[0]
+        kind = _present(kind)
+    return kind
+
+
+def _present(kind: Any) -> Any:
+    """Of what may be left out, what it is when it is there."""
+    if get_origin(kind) in (Union, UnionType):
+        members = [member for member in get_args(kind) if member is not type(None)]
+        return members[0] if len(members) == 1 else kind
     return kind
 
 

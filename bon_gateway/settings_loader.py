@@ -50,7 +50,7 @@ def load(
     try:
         return Settings.model_validate(tree.root)
     except ValidationError as error:
-        path, reason = explain(error, tree.root)
+        path, reason = explain(error, tree.root, Settings)
         raise SettingsError(tree.source_of(path), dotted(path), reason) from None
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from bon_gateway.compare.settings import CompareSettings, PromptsSettings
 from bon_gateway.settings_errors import SettingsError, dotted, explain
@@ -38,10 +36,7 @@ def validate(tree: Mapping[str, Any], source: str) -> CompareSettings:
     try:
         return CompareSettings.model_validate(tree)
     except ValidationError as error:
-        unknown = [e["loc"] for e in error.errors() if e["type"] == "extra_forbidden"]
-        if unknown:
-            raise SettingsError(source, dotted(unknown[0]), _unknown(unknown[0])) from None
-        where, reason = explain(error, tree)
+        where, reason = explain(error, tree, CompareSettings)
         raise SettingsError(source, dotted(where), reason) from None
 
 
@@ -102,26 +97,3 @@ def _set(tree: dict[str, Any], key: str, value: object) -> None:
             raise SettingsError("--set", key, f"{part} is not a mapping")
         node = below
     node[last] = value
-
-
-def _unknown(loc: tuple[str | int, ...]) -> str:
-    known = _keys(loc[:-1])
-    near = difflib.get_close_matches(str(loc[-1]), known, n=1)
-    return (
-        f"unknown key; did you mean {near[0]!r}?"
-        if near
-        else (f"unknown key; known: {', '.join(known)}")
-    )
-
-
-def _keys(loc: tuple[str | int, ...]) -> list[str]:
-    """The keys of the section at a path of the settings."""
-    kind: Any = CompareSettings
-    for part in loc:
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            kind = kind.model_fields[str(part)].annotation
-        elif get_origin(kind) is dict:
-            kind = get_args(kind)[1]
-        if get_origin(kind) in (Union, UnionType):
-            kind = next(member for member in get_args(kind) if member is not type(None))
-    return sorted(kind.model_fields)
