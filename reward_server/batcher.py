@@ -29,7 +29,7 @@ from reward_server.errors import (
 from reward_server.forward import Forward, Ids, Output, Work
 from reward_server.metrics import ModelMetrics
 from reward_server.render import Rendered
-from reward_server.scheduling import OLDEST_LEADS, Batch, Job, Part, Sizes, next_batch, parts_of
+from reward_server.scheduling import PASSED_OVER, Batch, Job, Part, Sizes, next_batch, parts_of
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +83,8 @@ class Batcher:
         self._jobs: dict[Job, None] = {}  # in the order of arrival
         self._reserved = 0
         self._sizes = Sizes()
-        self._batches = 0
+        self._passed_over = 0
+        """Batches in a row that the oldest request had no part in."""
         self._pace = _Pace()
         self._wake = asyncio.Event()
         self._closing = False
@@ -219,14 +220,15 @@ class Batcher:
         """Jobs that failed or were cancelled are thrown away, with what of them still waits."""
         for job in [job for job in self._jobs if job.done.done()]:
             del self._jobs[job]
+        oldest = next(iter(self._jobs), None)
         batch = next_batch(
             self._jobs,
             self._forward,
             budget=self._budget,
             cut=self._sizes.slice(self._limits.slice_tokens, self._budget),
-            oldest_leads=(self._batches + 1) % OLDEST_LEADS == 0,
+            oldest_leads=self._passed_over >= PASSED_OVER,
         )
-        self._batches += bool(batch.jobs)
+        self._passed_over = 0 if oldest is None or oldest in batch.jobs else self._passed_over + 1
         for job in batch.jobs:
             if not job.parts:
                 del self._jobs[job]

@@ -1,9 +1,9 @@
 """What the next batch holds, decided from what waits; no clocks, no tasks.
 
 Requests with little left go first, so that a small one waits for little more than the batch that
-runs. Every few batches the oldest request leads instead, so that large ones come to their end
-under any load. A request of more than a `slice` is cut into batches of at most that many tokens:
-between answers, and, where prefixes are kept, within a prompt.
+runs. An oldest request that a few batches passed over leads the next one, so that large ones come
+to their end under any load. A request of more than a `slice` is cut into batches of at most that
+many tokens: between answers, and, where prefixes are kept, within a prompt.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from reward_server.forward import Forward, Ids, Output
 from reward_server.render import Rendered
 
-OLDEST_LEADS = 4
-"""One of so many batches serves requests in the order of their arrival."""
+PASSED_OVER = 3
+"""Batches without the oldest request, after which one serves requests in the order of arrival."""
 LEAST_SHARE = 4
 """A piece of a prompt that is smaller than one in so many of a slice waits for the next batch."""
 MOST_SLOWER = 8

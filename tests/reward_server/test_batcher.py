@@ -122,7 +122,7 @@ async def test_a_large_request_comes_to_its_end_under_any_load() -> None:
         b.forward.gate.set()
         await asyncio.gather(first, large, *small)
         places = [i for i, lengths in enumerate(b.batch_lengths) if 10 in lengths]
-        assert places == [3, 7, 11], "every fourth batch is the oldest one's"
+        assert places == [4, 8, 12], "after three batches without it the oldest leads"
 
 
 async def test_the_queue_is_bounded_in_tokens() -> None:
