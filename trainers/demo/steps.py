@@ -155,15 +155,24 @@ def _quick_products(threads: int) -> Iterator[None]:
 
     A training step takes two thirds of the time. Attention is composed of products then: the fused
     kernel is many times slower in this mode. Measurements, and PPO, whose old and new probabilities
-    must agree, are made without.
+    must agree, are made without. A CPU that has no such products would take twice as long for
+    composing attention.
     """
     torch.set_num_threads(threads)
+    if not _multiplies_bfloat16():
+        yield
+        return
     torch.set_float32_matmul_precision("medium")
     try:
         with sdpa_kernel(SDPBackend.MATH):
             yield
     finally:
         torch.set_float32_matmul_precision("highest")
+
+
+def _multiplies_bfloat16() -> bool:
+    found = torch.cpu.get_capabilities()
+    return any(found.get(name, False) for name in ("amx_bf16", "avx512_bf16"))
 
 
 def _one_thread() -> None:
