@@ -155,8 +155,8 @@ def _quick_products(threads: int) -> Iterator[None]:
 
     A training step takes two thirds of the time. Attention is composed of products then: the fused
     kernel is many times slower in this mode. Measurements, and PPO, whose old and new probabilities
-    must agree, are made without. A CPU that has no such products would take twice as long for
-    composing attention.
+    must agree, are made without. A CPU that has no such products would only pay for composing
+    attention.
     """
     torch.set_num_threads(threads)
     if not _multiplies_bfloat16():

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing import connection
 from multiprocessing.context import SpawnProcess
@@ -80,10 +80,12 @@ class _Worker:
     step: Step | None = None
 
 
-@dataclass
 class _Plan:
-    waiting: list[Step]
-    results: dict[str, Result] = field(default_factory=dict)
+    def __init__(self, steps: Sequence[Step]) -> None:
+        chains = _chains(steps)
+        # The sort is stable: of equal chains the earlier step comes first.
+        self.waiting = sorted(steps, key=lambda step: -chains[step.name])
+        self.results: dict[str, Result] = {}
 
     def next(self) -> Step | None:
         for step in self.waiting:
@@ -93,17 +95,27 @@ class _Plan:
         return None
 
 
+def _chains(steps: Sequence[Step]) -> dict[str, int]:
+    """How many steps stand behind each, one waiting for the other, on the longest such chain."""
+    chains = {step.name: 0 for step in steps}
+    for step in reversed(steps):
+        for need in step.needs:
+            chains[need] = max(chains[need], chains[step.name] + 1)
+    return chains
+
+
 def run_steps(
     steps: Sequence[Step], workers: int, logs: Path, observer: Observer
 ) -> dict[str, Result]:
-    """Run all steps, `workers` at a time, earlier ones first; the results by name.
+    """Run all steps, `workers` at a time, those first that the longest chain of others waits for,
+    so that no process is idle at the end; the results by name.
 
     A step's output goes to `logs/<name>.log`. Raises what a step raised, if it is a TrainersError;
     RunError for anything else, which names the log.
     """
     logs.mkdir(parents=True, exist_ok=True)
     _check(steps)
-    plan = _Plan(list(steps))
+    plan = _Plan(steps)
     with _processes(min(workers, len(steps))) as pool:
         while plan.waiting or any(worker.step for worker in pool):
             for worker in pool:

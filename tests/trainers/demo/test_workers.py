@@ -71,6 +71,16 @@ def start_and_hang(settings: str) -> Outcome:
     return {}
 
 
+def test_what_the_longest_chain_waits_for_goes_first(tmp_path: Path) -> None:
+    target = (str(tmp_path / "out"), 0.0)
+    needs = {"leaf": (), "a": (), "b": ("a",), "c": ("b",), "beside": ("a",)}
+    steps = [Step(name, here(write), target, needs=need) for name, need in needs.items()]
+    heard = Heard()
+    run_steps(steps, 1, tmp_path / "logs", heard)
+    begun = [event for event in heard.events if event.startswith("begun")]
+    assert begun == ["begun a", "begun b", "begun leaf", "begun c", "begun beside"]
+
+
 def test_a_killed_run_leaves_no_process(tmp_path: Path) -> None:
     told = tmp_path / "pid"
     run = multiprocessing.get_context("spawn").Process(target=start_and_hang, args=(str(told),))
