@@ -139,6 +139,8 @@ FROM trainer-base AS trainer
 COPY --from=torch-project /project /app
 WORKDIR /tmp
 USER 10001:10001
+# A container's first process ignores SIGTERM until bon-train has begun; SIGINT ends it at any time.
+STOPSIGNAL SIGINT
 ENTRYPOINT ["/app/bin/bon-train"]
 CMD ["--help"]
 HEALTHCHECK NONE

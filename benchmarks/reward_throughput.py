@@ -42,7 +42,7 @@ SHAPES = (
     Shape("256+varied", 256, tuple(8 + 112 * i // 15 for i in range(16))),
     Shape("1024+64", 1024, (64,) * 16),
 )
-
+LIFE_S = 3600
 
 Way = Callable[[Item], Awaitable[list[float]]]
 
@@ -86,7 +86,8 @@ def in_process(folder: Path) -> dict[str, Measured]:
 def servers(folder: Path, python: str | None, logs: Path) -> Iterator[dict[str, tuple[str, int]]]:
     """Address and process id of each server."""
     with contextlib.ExitStack() as stack:
-        own = reward_server(folder, logs / "reward_server.log")
+        # A round of a large model takes longer than prompts are kept by default.
+        own = reward_server(folder, logs / "reward_server.log", "--set", f"prefix_life_s={LIFE_S}")
         started = {"reward server": stack.enter_context(own)}
         if python is not None:
             port = free_port()
@@ -180,7 +181,7 @@ async def measure_model(
     connector = aiohttp.TCPConnector(force_close=True)
     async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
         ways = {**local, **over_http(session, started)}
-        for shape in SHAPES:
+        for shape in (shape for shape in SHAPES if shape.name in options.shapes.split(",")):
             for repeated in (False, True):
                 rows = await measure_shape(
                     shape, ways, repeated=repeated, seconds=options.seconds, rounds=options.rounds
@@ -206,6 +207,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--vllm-python", default=os.environ.get("BON_VLLM_PYTHON"))
     parser.add_argument("--sizes", default="small,90M", help="comma-separated")
+    parser.add_argument(
+        "--shapes", default=",".join(shape.name for shape in SHAPES), help="comma-separated"
+    )
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=12.0, help="most for one shape")
     parser.add_argument("--json", type=Path, help="write the figures there")
