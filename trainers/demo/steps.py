@@ -171,8 +171,9 @@ def _quick_products(threads: int) -> Iterator[None]:
 
 
 def _multiplies_bfloat16() -> bool:
-    found = torch.cpu.get_capabilities()
-    return any(found.get(name, False) for name in ("amx_bf16", "avx512_bf16"))
+    # Older versions of torch cannot tell; what is right on every CPU is taken then.
+    tell = getattr(torch.cpu, "get_capabilities", dict)
+    return any(tell().get(name, False) for name in ("amx_bf16", "avx512_bf16"))
 
 
 def _one_thread() -> None:
