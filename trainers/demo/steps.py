@@ -6,9 +6,10 @@ They are the commands that anybody would call, on the demo world's files, and me
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from typing import Any
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -172,8 +173,9 @@ def _quick_products(threads: int) -> Iterator[None]:
 
 def _multiplies_bfloat16() -> bool:
     # Older versions of torch cannot tell; what is right on every CPU is taken then.
-    tell = getattr(torch.cpu, "get_capabilities", dict)
-    return any(tell().get(name, False) for name in ("amx_bf16", "avx512_bf16"))
+    tell: Callable[[], dict[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
+    found = tell()
+    return any(found.get(name, False) for name in ("amx_bf16", "avx512_bf16"))
 
 
 def _one_thread() -> None:
