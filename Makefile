@@ -53,7 +53,7 @@ demo-models: env-test  ## Train the shipped demo models anew.
 demo-train: env-test  ## SFT, reward model, DPO and PPO in the demo world, with a report (6 minutes).
 	$(BIN)/bon-train demo-train --config trainers/configs/demo-train.yaml $(ARGS)
 
-demo-study: env-test  ## The same over three seeds, and over-optimisation on purpose (49 minutes with AVX2 alone).
+demo-study: env-test  ## The same over three seeds, and over-optimisation on purpose (37 minutes with AVX2 alone).
 	$(BIN)/bon-train demo-study --config trainers/configs/demo-study.yaml $(ARGS)
 
 demo-compare: env-test  ## Best-of-N or a tuned policy, of demo-train or of the shipped models: runs/demo-compare/report.html.

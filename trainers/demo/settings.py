@@ -21,7 +21,7 @@ class MeasureSettings(Settings):
     of the goals is about n = 8."""
     judged_samples: Positive = 8
     """Answers of each policy to each held-out prompt, for its gold reward and its KL."""
-    pair_prompts: Positive = 2400
+    pair_prompts: Positive = 3000
     """Training prompts that the SFT policy answers to make pairs for DPO."""
     pairs_per_prompt: Positive = 2
     """Pairs of its answers to each; every answer is in one pair only."""
