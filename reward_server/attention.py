@@ -9,6 +9,7 @@ copy of the prompt's keys.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -63,6 +64,8 @@ def attention(
     if layout.flex:
         layer = _layer(module) if any(span.past for span in layout.spans) else 0
         return flex.attend(layout, layer, query, key, value, scaling).transpose(1, 2), None
+    if layout.final is not None and layout.final.number == _layer(module):
+        return _of_last(module, layout, query, key, value, scaling).transpose(1, 2), None
     own_key, own_value = key, value
     repeats = query.shape[1] // key.shape[1]
     if repeats > 1:
@@ -81,12 +84,38 @@ def attention(
             answers = slice(span.stop, span.answers_stop)
             _see(answers, prompt_key, prompt_value, query, scaling, out, sums)
         if span.past is not None:
-            past_key, past_value = span.past.layers[_layer(module)]
-            known = slice(0, span.known)
             everything = slice(span.start, span.answers_stop)
-            _see(everything, past_key[:, :, known], past_value[:, :, known], query, scaling, out,
-                 sums)  # fmt: skip
+            _see(everything, *_known(span, module), query, scaling, out, sums)
     return out.transpose(1, 2), None
+
+
+def _of_last(
+    module: nn.Module, layout: Layout, query: Tensor, key: Tensor, value: Tensor,
+    scale: float | None,
+) -> Tensor:  # fmt: skip
+    """What the last token of each sequence sees, as `query` is shaped; zeros for other tokens."""
+    whole = torch.zeros_like(query)
+    if len(layout.last) == 0:
+        return whole
+    asked = query[:, :, layout.last]
+    out, sums = torch.empty_like(asked), asked.new_empty(asked.shape[:3], dtype=torch.float32)
+    for bucket in layout.buckets:
+        _see_own(bucket, asked, key, value, scale, out, sums)
+    for span in layout.spans:
+        if span.stop > span.start:
+            prompt = slice(span.start, span.stop)
+            _see(span.sequences, key[:, :, prompt], value[:, :, prompt], asked, scale, out, sums)
+        if span.past is not None:
+            _see(span.sequences, *_known(span, module), asked, scale, out, sums)
+    whole[:, :, layout.last] = out
+    return whole
+
+
+def _known(span: Span, module: nn.Module) -> tuple[Tensor, Tensor]:
+    """Keys and values of the prompt's beginning that an earlier call computed."""
+    assert span.past is not None
+    key, value = span.past.layers[_layer(module)]
+    return key[:, :, : span.known], value[:, :, : span.known]
 
 
 def _keep(span: Span, module: nn.Module, key: Tensor, value: Tensor) -> None:
@@ -114,17 +143,19 @@ def _refuse_more(layout: Layout, window: int | None, others: dict[str, Any]) -> 
 
 
 def _flash(
-    query: Tensor, key: Tensor, value: Tensor, causal: bool, scale: float | None
-) -> tuple[Tensor, Tensor]:
+    query: Tensor, key: Tensor, value: Tensor, causal: bool, scale: float | None,
+    mask: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Output and the log-sum-exp of the scores, natural, float32 of shape (batch, heads, queries).
 
-    Raises ValueError where there is nothing to attend, which the kernel does not survive.
+    `mask`, (batch, 1, 1, keys), is added to the scores. Raises ValueError where there is
+    nothing to attend, which the kernel does not survive.
     """
     if query.numel() == 0 or key.numel() == 0:
         raise ValueError("a layout with an empty part")
     # The public function keeps the log-sum-exp to itself.
     kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # noqa: SLF001
-    out, sums = kernel(query, key, value, 0.0, causal, scale=scale)
+    out, sums = kernel(query, key, value, 0.0, causal, attn_mask=mask, scale=scale)
     return out, sums
 
 
@@ -144,6 +175,31 @@ def _attend_within(
     out[0].index_copy_(1, bucket.tokens, flat)
     flat_sums = found_sums.transpose(0, 1).reshape(heads, -1).index_select(1, bucket.real)
     sums[0].index_copy_(1, bucket.tokens, flat_sums)
+
+
+def _see_own(
+    bucket: Bucket, asked: Tensor, key: Tensor, value: Tensor, scale: float | None,
+    out: Tensor, sums: Tensor,
+) -> None:  # fmt: skip
+    """The last token of each answer to all of that answer; `asked`: (1, heads, sequences, width).
+
+    The query heads that share a key head are so many queries.
+    """
+    heads, _, width = asked.shape[1:]
+
+    def rows(tensor: Tensor) -> Tensor:
+        padded = tensor[0].index_select(1, bucket.gather)
+        return padded.view(key.shape[1], bucket.rows, -1, width).transpose(0, 1)
+
+    queries = asked[0].index_select(1, bucket.sequences).transpose(0, 1)
+    mask = asked.new_zeros(bucket.padding.shape).masked_fill(bucket.padding, -math.inf)
+    found, found_sums = _flash(
+        queries.reshape(bucket.rows, key.shape[1], -1, width), rows(key), rows(value), False, scale,
+        mask[:, None, None, :],
+    )  # fmt: skip
+    found = found.reshape(bucket.rows, heads, width).transpose(0, 1)
+    out[0].index_copy_(1, bucket.sequences, found)
+    sums[0].index_copy_(1, bucket.sequences, found_sums.reshape(bucket.rows, heads).T)
 
 
 def _see(

@@ -59,7 +59,12 @@ def load_parts(settings: ModelSettings) -> Parts:
     )
     if renderer.is_pair and model.pooling == "last_token":
         raise StartupError("chat_template", "the tokenizer has none, and a decoder needs one")
-    forward = choose_forward(model, share_prompt=settings.share_prompt, cache=_cache(settings))
+    forward = choose_forward(
+        model,
+        share_prompt=settings.share_prompt,
+        cache=_cache(settings),
+        every_token=settings.compile,
+    )
     if settings.compile:
         model.compile()
     info = ModelInfo(

@@ -10,7 +10,7 @@ import importlib.util
 import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal
 
 import torch
@@ -118,6 +118,12 @@ class RewardModel:
         return next(self.net.parameters()).dtype
 
     @property
+    def base(self) -> nn.Module:
+        """The network below the score head."""
+        base: nn.Module = getattr(self.net, str(self.net.base_model_prefix))
+        return base
+
+    @property
     def attention(self) -> str:
         """Which of the library's attention implementations the network computes."""
         config: Any = self.net.config
@@ -135,8 +141,7 @@ class RewardModel:
         """
         if self.device.type == "cpu" and shutil.which("g++") is None:
             raise StartupError("compile", "needs a C++ compiler (g++) on the CPU")
-        base: Any = getattr(self.net, str(self.net.base_model_prefix))
-        base.compile(dynamic=True)
+        self.base.compile(dynamic=True)
 
     def score(
         self,
@@ -169,9 +174,11 @@ class RewardModel:
 
         The network must compute `reward_server.attention`.
         """
-        base: Any = getattr(self.net, str(self.net.base_model_prefix))
-        with self._inference():
-            hidden: Tensor = base(
+        only: AbstractContextManager[None] = nullcontext()
+        if layout.final is not None:
+            only = layout.final.only(layout.last, layout.ids.shape[1])
+        with self._inference(), only:
+            hidden: Tensor = self.base(
                 input_ids=layout.ids,
                 position_ids=layout.positions,
                 # The library builds masks of its own for anything but four dimensions.
@@ -228,8 +235,7 @@ class RewardModel:
             output: Any = self.net(**inputs)
             logits: Tensor = output.logits.float()
             return logits
-        base: Any = getattr(self.net, str(self.net.base_model_prefix))
-        hidden: Tensor = base(**inputs, use_cache=False).last_hidden_state
+        hidden: Tensor = self.base(**inputs, use_cache=False).last_hidden_state
         return self.read(hidden, lengths)
 
     def read(self, hidden: Tensor, lengths: Tensor) -> Tensor:

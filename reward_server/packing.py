@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from reward_server.final_layer import FinalLayer
 from reward_server.forward import Ids
 from reward_server.prefix_cache import Prefix
 from reward_server.render import Rendered
@@ -62,6 +63,8 @@ class Span:
     start: int
     stop: int
     answers_stop: int
+    sequences: slice
+    """Which sequences its answers are, in the order of `Layout.last`."""
     known: int = 0
     """Tokens before `start` that `past` holds."""
     past: Prefix | None = None
@@ -80,6 +83,10 @@ class Bucket:
     """(tokens,) which padded positions hold a token."""
     tokens: Tensor
     """(tokens,) which tokens these are."""
+    sequences: Tensor
+    """(rows,) which sequence each answer is, in the order of `Layout.last`."""
+    padding: Tensor
+    """(rows, longest) bool, where a position holds no token."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +108,8 @@ class Layout:
     """Tokens of the longest conversation."""
     flex: bool = False
     """Whether the attention is one call of FlexAttention; else it has a call for each part."""
+    final: FinalLayer | None = None
+    """The layer that is asked for the tokens of `last` alone; None asks for every token."""
     masks: list[Any] = field(default_factory=list)
     """Where that keeps its mask for the layers that follow."""
 
@@ -159,7 +168,13 @@ def _part(group: Group, begin: int, end: int) -> Group:
     return replace(group, answers=group.answers[begin:end], places=group.places[begin:end])
 
 
-def lay_out(pack: Sequence[Group], device: torch.device, *, flex: bool = False) -> Layout:
+def lay_out(
+    pack: Sequence[Group],
+    device: torch.device,
+    *,
+    flex: bool = False,
+    final: FinalLayer | None = None,
+) -> Layout:
     """The tensors of one call."""
     ids: list[int] = []
     positions: list[int] = []
@@ -169,7 +184,7 @@ def lay_out(pack: Sequence[Group], device: torch.device, *, flex: bool = False) 
         start, prompt = len(ids), len(group.prompt)
         ids.extend(group.prompt[group.known :])
         positions.extend(range(group.known, prompt))
-        stop = len(ids)
+        stop, first = len(ids), len(answers)
         for answer in group.answers:
             answers.append(range(len(ids), len(ids) + len(answer)))
             ids.extend(answer)
@@ -178,35 +193,42 @@ def lay_out(pack: Sequence[Group], device: torch.device, *, flex: bool = False) 
             kept: list[tuple[Tensor, Tensor]] | None = None
             if group.keep and stop > start:
                 kept = []
-            spans.append(Span(start, stop, len(ids), group.known, group.past, kept))
+            sequences = slice(first, len(answers))
+            spans.append(Span(start, stop, len(ids), sequences, group.known, group.past, kept))
     return Layout(
         ids=torch.tensor([ids], dtype=torch.long, device=device),
         positions=torch.tensor([positions], dtype=torch.long, device=device),
         last=torch.tensor([a[-1] for a in answers], dtype=torch.long, device=device),
         places=tuple(place for group in pack for place in group.places),
         spans=tuple(spans),
-        buckets=() if flex else tuple(_bucket(rows, device) for rows in _alike(answers)),
+        buckets=() if flex else tuple(_bucket(rows, answers, device) for rows in _alike(answers)),
         longest=max(positions) + 1,
         flex=flex,
+        final=final,
     )
 
 
-def _alike(answers: Sequence[range]) -> Iterator[list[range]]:
-    """Cut the answers, longest first, where padding them to one length would cost too much."""
+def _alike(answers: Sequence[range]) -> Iterator[list[int]]:
+    """Cut the answers, longest first, where padding them to one length would cost too much.
+
+    Yields their indices.
+    """
     if not answers:
         return
-    by_length = sorted(answers, key=len, reverse=True)
-    sums = list(accumulate(map(len, by_length)))
+    by_length = sorted(range(len(answers)), key=lambda index: -len(answers[index]))
+    lengths = [len(answers[index]) for index in by_length]
+    sums = list(accumulate(lengths))
     begin, before = 0, 0
-    for index, answer in enumerate(by_length):
-        padded = len(by_length[begin]) * (index + 1 - begin)
+    for index, length in enumerate(lengths):
+        padded = lengths[begin] * (index + 1 - begin)
         if index > begin and padded > MOST_PADDED * (sums[index] - before):
             yield by_length[begin:index]
-            begin, before = index, sums[index] - len(answer)
+            begin, before = index, sums[index] - length
     yield by_length[begin:]
 
 
-def _bucket(rows: Sequence[range], device: torch.device) -> Bucket:
+def _bucket(sequences: Sequence[int], answers: Sequence[range], device: torch.device) -> Bucket:
+    rows = [answers[index] for index in sequences]
     longest = len(rows[0])
     return Bucket(
         rows=len(rows),
@@ -215,4 +237,7 @@ def _bucket(rows: Sequence[range], device: torch.device) -> Bucket:
         real=torch.tensor([number * longest + step for number, row in enumerate(rows)
                            for step in range(len(row))], device=device),
         tokens=torch.tensor([i for row in rows for i in row], device=device),
+        sequences=torch.tensor(sequences, device=device),
+        padding=torch.tensor([[step >= len(row) for step in range(longest)] for row in rows],
+                             device=device),
     )  # fmt: skip

@@ -17,6 +17,7 @@ import torch
 from reward_server import attention
 from reward_server.attention import UnsupportedAttentionError
 from reward_server.errors import BatchMemoryError
+from reward_server.final_layer import FinalLayer, find_final_layer
 from reward_server.forward import Forward, Ids, Output, PaddedForward, Work
 from reward_server.model import RewardModel
 from reward_server.packing import Group, Layout, grouped, lay_out, packs
@@ -43,12 +44,14 @@ class SharedPromptForward:
         window: int | None = None,
         *,
         flex: bool = False,
+        final: FinalLayer | None = None,
     ) -> None:
-        """``flex`` computes the attention by FlexAttention."""
+        """``flex`` computes the attention by FlexAttention; ``final`` for the tokens read alone."""
         self.cache = cache
         self._model = model
         self._otherwise = otherwise
         self._flex = flex
+        self.final = final
         self._window = math.inf if window is None else window
 
     def __call__(
@@ -105,7 +108,7 @@ class SharedPromptForward:
             pack = [group for group in map(self._found, planned) if group.tokens]
             if not pack:
                 continue
-            layout = lay_out(pack, self._model.device, flex=self._flex)
+            layout = lay_out(pack, self._model.device, flex=self._flex, final=self.final)
             found = self._model.outputs_of(layout)
             for place, output in zip(layout.places, found, strict=True):
                 outputs[place] = output
@@ -156,11 +159,13 @@ def choose_forward(
     share_prompt: bool | None = None,
     cache: PrefixCache | None = None,
     flex: bool | None = None,
+    every_token: bool = False,
 ) -> Forward:
     """The fastest Forward that gives this model's own rewards; it is tried before it is chosen.
 
     Prompts are shared on the CPU, elsewhere only if `share_prompt` is True: there nothing is
-    measured yet. `flex` takes FlexAttention, by default everywhere but on the CPU.
+    measured yet. `flex` takes FlexAttention, by default everywhere but on the CPU. `every_token`
+    has the last layer give more than is read, which a network to be compiled needs.
     """
     padded = PaddedForward(model)
     if flex is None:
@@ -169,13 +174,21 @@ def choose_forward(
     if reason is None:
         attention.register()
         before, model.attention = model.attention, attention.NAME
-        reason = (
-            _difference(model, cache, flex=flex)
-            if model.attention == attention.NAME
-            else "another attention"
-        )
-        if reason is None:
-            return SharedPromptForward(model, padded, cache, _window(model), flex=flex)
+        if model.attention != attention.NAME:
+            reason = "another attention"
+    if reason is None:
+        found = None if every_token else find_final_layer(model.base)
+        for final in (found, None) if found else (None,):
+            forward = SharedPromptForward(
+                model, padded, cache, _window(model), flex=flex, final=final
+            )
+            reason = _difference(model, forward)
+            if cache is not None:
+                cache.clear()
+            if reason is None:
+                return forward
+            if final is not None:
+                logger.info("the last layer works on every token: %s", reason)
         model.attention = before
     logger.info("prompts are computed again for each candidate: %s", reason)
     return padded
@@ -191,7 +204,7 @@ def _obstacle(model: RewardModel, share_prompt: bool | None) -> str | None:
     return None
 
 
-def _difference(model: RewardModel, cache: PrefixCache | None, *, flex: bool) -> str | None:
+def _difference(model: RewardModel, forward: SharedPromptForward) -> str | None:
     """Why packed rewards of a few random conversations are not the model's own, if so.
 
     The second batch finds the first one's prompts, and one that has only a beginning of them.
@@ -199,7 +212,6 @@ def _difference(model: RewardModel, cache: PrefixCache | None, *, flex: bool) ->
     first = _probe(int(model.net.get_input_embeddings().num_embeddings))  # type: ignore[operator]
     shorter = [replace(s, ids=s.ids[:BLOCK] + s.ids[BLOCK + 1 :], prompt_tokens=BLOCK)
                for s in first if s.prompt_tokens > BLOCK]  # fmt: skip
-    forward = SharedPromptForward(model, PaddedForward(model), cache, flex=flex)
     tolerance = 1e-3 if model.dtype == torch.float32 else 0.1
     for batch in (first, [*first, *shorter]):
         alone = [model.score([sequence.ids])[0] for sequence in batch]
@@ -218,8 +230,6 @@ def _difference(model: RewardModel, cache: PrefixCache | None, *, flex: bool) ->
             packed = sum(w * x for w, x in zip(model.weights, output, strict=True))
             if not math.isclose(own, packed, rel_tol=tolerance, abs_tol=tolerance):
                 return f"{type(model.net).__name__} scores {own:.4f} alone and {packed:.4f} packed"
-    if cache is not None:
-        cache.clear()
     return None
 
 

@@ -1,0 +1,63 @@
+"""The last layer's work for the tokens that are read, and for no others.
+
+A reward is read at a conversation's last token. What the last layer gives for any other token is
+seen by nobody: of those it is asked for keys and values alone, not for queries, for the attention's
+output or for the feed-forward part, which is nearly all of its work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+ATTENTION = "self_attn"
+PARTS = (f"{ATTENTION}.q_proj", f"{ATTENTION}.o_proj", "mlp")
+"""The library's usual names for what works on each token by itself, keys and values aside."""
+
+
+@dataclass(frozen=True)
+class FinalLayer:
+    number: int
+    parts: tuple[nn.Module, ...]
+    """Each takes and gives (1, T, width), every token by itself."""
+
+    @contextmanager
+    def only(self, rows: Tensor, tokens: int) -> Iterator[None]:
+        """Meanwhile the parts compute `rows` of T = `tokens`, and give zeros for the others.
+
+        By hooks, which a network compiled as a whole would be compiled again for.
+        """
+
+        def narrow(_part: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+            hidden: Tensor = inputs[0]
+            return (hidden[:, rows.to(hidden.device)], *inputs[1:])
+
+        def widen(_part: nn.Module, _inputs: Any, found: Tensor) -> Tensor:
+            whole = found.new_zeros(found.shape[0], tokens, *found.shape[2:])
+            whole[:, rows.to(found.device)] = found
+            return whole
+
+        with ExitStack() as stack:
+            for part in self.parts:
+                stack.enter_context(part.register_forward_pre_hook(narrow))
+                stack.enter_context(part.register_forward_hook(widen))
+            yield
+
+
+def find_final_layer(base: nn.Module) -> FinalLayer | None:
+    """The last layer of a decoder; None where its parts do not bear the usual names."""
+    attentions = {
+        module.layer_idx: name
+        for name, module in base.named_modules()
+        if name.endswith(f".{ATTENTION}") and isinstance(getattr(module, "layer_idx", None), int)
+    }
+    if not attentions:
+        return None
+    number = max(attentions)
+    layer = base.get_submodule(attentions[number].removesuffix(f".{ATTENTION}"))
+    named = dict(layer.named_modules())
+    return FinalLayer(number, tuple(named[part] for part in PARTS if part in named))
