@@ -13,6 +13,7 @@ from transformers.utils import logging as transformers_logging
 
 from reward_server.errors import StartupError
 from reward_server.forward import Forward
+from reward_server.heap import keep_freed_memory
 from reward_server.info import ModelInfo
 from reward_server.model import RewardModel
 from reward_server.model_settings import ModelSettings
@@ -50,6 +51,8 @@ def load_parts(settings: ModelSettings) -> Parts:
         label_weights=settings.label_weights or _trained_weights(meta),
         allow_pad_eos=settings.allow_pad_eos,
     )
+    if model.device.type == "cpu":
+        keep_freed_memory()
     model.check_padding()
     tokenizer = _load_tokenizer(settings)
     renderer = Renderer(

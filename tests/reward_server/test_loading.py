@@ -81,3 +81,10 @@ def test_what_is_kept_is_bounded_by_the_settings(llama: Path) -> None:
     none = load_parts(ModelSettings(model=str(llama), device="cpu", prefix_cache_mb=0)).forward
     assert none.shares_prompts
     assert not none.keeps(40)
+
+
+def test_on_the_cpu_freed_memory_is_kept(llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr("reward_server.loading.keep_freed_memory", lambda: asked.append(True))
+    load_parts(ModelSettings(model=str(llama), device="cpu"))
+    assert asked == [True]
