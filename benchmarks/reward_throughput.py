@@ -5,6 +5,7 @@ pooling runner over HTTP; all on the same random model and the same texts. ``col
 in every call; ``repeated`` ones are the same, so that a prefix cache may help. CPU time is that of
 the server's whole process group, or of this process. Ways take turns within a shape.
 ``--vllm-python`` is an interpreter with vLLM (BON_VLLM_PYTHON); without it that way is left out.
+Differences are to the first way.
 """
 
 from __future__ import annotations
@@ -195,7 +196,7 @@ async def measure_model(
 
 def show(row: dict[str, Any], rows: list[dict[str, Any]]) -> None:
     by_way = {r["way"]: r["per_cpu_second"] for r in rows}
-    padded = row["per_cpu_second"] / by_way["padded"]
+    padded = row["per_cpu_second"] / by_way.get("padded", float("nan"))
     pooling = row["per_cpu_second"] / by_way.get("vLLM pooling", float("nan"))
     print(f"{row['model']:6} {row['shape']:11} {row['prompts']:9} {row['way']:14} "
           f"{row['per_cpu_second']:9.1f} {row['per_wall_second']:10.1f} {padded:8.2f} "
@@ -212,6 +213,10 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=12.0, help="most for one shape")
+    parser.add_argument(
+        "--servers-only", action="store_true",
+        help="leave out the ways in this process, which take minutes with a large model",
+    )  # fmt: skip
     parser.add_argument("--json", type=Path, help="write the figures there")
     parser.add_argument("--smoke", action="store_true", help="one round, small model, no vLLM")
     options = parser.parse_args()
@@ -227,7 +232,7 @@ def main() -> None:
             folder = Path(name) / "model"
             save_model(folder, size)
             with servers(folder, options.vllm_python, Path(name)) as started:
-                local = in_process(folder)
+                local = {} if options.servers_only else in_process(folder)
                 results += uvloop.run(measure_model(size, local, started, options))
     if options.json is not None:
         options.json.write_text(json.dumps(results, indent=2))

@@ -17,6 +17,7 @@ from reward_server.heap import keep_freed_memory
 from reward_server.info import ModelInfo
 from reward_server.model import RewardModel
 from reward_server.model_settings import ModelSettings
+from reward_server.packed_linear import pack_weights
 from reward_server.prefix_cache import PrefixCache
 from reward_server.render import Renderer
 from reward_server.shared_prompt import choose_forward
@@ -53,6 +54,8 @@ def load_parts(settings: ModelSettings) -> Parts:
     )
     if model.device.type == "cpu":
         keep_freed_memory()
+    if settings.pack_weights and not settings.compile:
+        pack_weights(model.base)
     model.check_padding()
     tokenizer = _load_tokenizer(settings)
     renderer = Renderer(

@@ -58,6 +58,9 @@ class ModelKeys(BaseModel):
     share_prompt: bool | None = None
     """Compute a prompt once for all its candidates, where the network's attention allows it; by
     default on the CPU only. On a GPU that is FlexAttention, compiled when it is first used."""
+    pack_weights: bool = True
+    """Lay large weight matrices out for the product, on the CPU in float32; not with `compile`.
+    Another copy of each exists while it is packed."""
     prefix_cache_mb: float = Field(default=512, ge=0)
     """Memory, in MiB, for what was computed of prompts whose candidates may still come; 0 keeps
     nothing. Needs `share_prompt`."""

@@ -88,3 +88,14 @@ def test_on_the_cpu_freed_memory_is_kept(llama: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr("reward_server.loading.keep_freed_memory", lambda: asked.append(True))
     load_parts(ModelSettings(model=str(llama), device="cpu"))
     assert asked == [True]
+
+
+def test_large_weights_are_packed_unless_that_is_off(
+    llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed: list[object] = []
+    monkeypatch.setattr("reward_server.loading.pack_weights", packed.append)
+    load_parts(ModelSettings(model=str(llama), device="cpu", pack_weights=False))
+    assert packed == []
+    load_parts(ModelSettings(model=str(llama), device="cpu"))
+    assert len(packed) == 1
