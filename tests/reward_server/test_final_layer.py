@@ -15,6 +15,7 @@ from reward_server.final_layer import FinalLayer, find_final_layer
 from reward_server.forward import PaddedForward
 from reward_server.model import RewardModel
 from reward_server.prefix_cache import PrefixCache
+from reward_server.render import Rendered
 from reward_server.shared_prompt import SharedPromptForward, choose_forward
 from tests.reward_server.test_shared_prompt import (
     SHARED,
@@ -124,3 +125,22 @@ def test_a_network_without_the_usual_names_has_no_final_layer() -> None:
     model = random_model("bloom", {"max_position_embeddings": None})
     assert find_final_layer(model.base) is None
     assert isinstance(choose_forward(model), PaddedForward)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_long_answers_beside_shorter_ones(dtype: torch.dtype) -> None:
+    """The kernel takes keys in blocks of 512, and a short answer's last blocks are padding."""
+    model = random_model("llama", {"num_key_value_heads": 2}, max_position_embeddings=2048)
+    model.net.to(dtype)
+    forward = shared(model)
+    assert forward.final is not None
+    rng = random.Random(4)
+    prompt = tuple(rng.randrange(3, 64) for _ in range(600))
+    batch = [
+        Rendered((*prompt, *(rng.randrange(3, 64) for _ in range(length))), len(prompt))
+        for length in (1300, 500, 700, 1)
+    ]
+    expected = alone(model, batch)
+    spread = max(expected) - min(expected)
+    tolerance = TOLERANCE if dtype == torch.float32 else 0.1 * spread
+    assert rewards(model, forward(batch, 1 << 20)) == pytest.approx(expected, abs=tolerance)
