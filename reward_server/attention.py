@@ -71,6 +71,7 @@ def attention(
     if repeats > 1:
         key, value = (tensor.repeat_interleave(repeats, dim=1) for tensor in (key, value))
     out = torch.empty_like(query)
+    out[:, :, layout.tokens :] = 0  # what fills a call up
     sums = query.new_empty(query.shape[:3], dtype=torch.float32)
     for bucket in layout.buckets:
         _attend_within(bucket, query, key, value, scaling, out, sums)

@@ -23,6 +23,11 @@ from reward_server.render import Rendered
 MOST_PADDED = 2.0
 """Positions to tokens up to which answers of different lengths attend in one padded call."""
 
+ROWS = 8
+"""A call of `LEAST_ROUNDED` tokens or more is filled up to a multiple of this, with tokens that
+nobody sees: a product of 1273 rows can take a third longer than one of 1280 (oneDNN on AVX2)."""
+LEAST_ROUNDED = 256
+
 Find = Callable[[Ids], tuple[Prefix, int] | None]
 
 
@@ -91,10 +96,12 @@ class Bucket:
 
 @dataclass(frozen=True)
 class Layout:
-    """One call of the network: T tokens of several groups."""
+    """One call of the network: tokens of several groups, filled up to T."""
 
     ids: Tensor
     """(1, T)"""
+    tokens: int
+    """Those that are in a conversation; the rest of T is filling."""
     positions: Tensor
     """(1, T) each token's place in its own conversation."""
     last: Tensor
@@ -195,14 +202,21 @@ def lay_out(
                 kept = []
             sequences = slice(first, len(answers))
             spans.append(Span(start, stop, len(ids), sequences, group.known, group.past, kept))
+    longest = max(positions) + 1
+    tokens = len(ids)
+    if tokens >= LEAST_ROUNDED:
+        filling = [0] * (-tokens % ROWS)
+        ids.extend(filling)
+        positions.extend(filling)
     return Layout(
+        tokens=tokens,
         ids=torch.tensor([ids], dtype=torch.long, device=device),
         positions=torch.tensor([positions], dtype=torch.long, device=device),
         last=torch.tensor([a[-1] for a in answers], dtype=torch.long, device=device),
         places=tuple(place for group in pack for place in group.places),
         spans=tuple(spans),
         buckets=() if flex else tuple(_bucket(rows, answers, device) for rows in _alike(answers)),
-        longest=max(positions) + 1,
+        longest=longest,
         flex=flex,
         final=final,
     )

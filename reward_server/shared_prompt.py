@@ -100,7 +100,7 @@ class SharedPromptForward:
 
     def _packed(self, batch: Sequence[Rendered], budget: int, prefixes: Sequence[Ids]) -> Work:
         outputs: list[Output] = [()] * len(batch)
-        tokens = calls = reused = lookups = hits = 0
+        tokens = positions = calls = reused = lookups = hits = 0
         groups = grouped(batch, self.keeps)
         groups += [Group(ids, keep=True) for ids in prefixes if not _covered(ids, groups)]
         for planned in packs([self._found(group) for group in groups], budget):
@@ -113,12 +113,13 @@ class SharedPromptForward:
             for place, output in zip(layout.places, found, strict=True):
                 outputs[place] = output
             self._keep(pack, layout)
-            tokens += layout.ids.shape[1]
+            tokens += layout.tokens
+            positions += layout.ids.shape[1]
             reused += sum(group.known for group in pack)
             lookups += sum(1 for group in pack if group.keep and group.answers)
             hits += sum(1 for group in pack if group.known and group.answers)
             calls += 1
-        return Work(outputs, tokens, tokens, calls, reused, lookups, hits)
+        return Work(outputs, tokens, positions, calls, reused, lookups, hits)
 
     def _found(self, group: Group) -> Group:
         return group if self.cache is None else group.found(self.cache.find)

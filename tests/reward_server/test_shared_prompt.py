@@ -167,3 +167,20 @@ def test_tokens_of_a_shared_prompt_are_counted_once() -> None:
     batch = [Rendered(prompt + (9,) * 4, len(prompt)) for _ in range(5)]
     work = choose_forward(model)(batch, 1000)
     assert (work.tokens, work.positions, work.calls) == (40, 40, 1)
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+@pytest.mark.parametrize("flex", [False, True])
+def test_a_large_call_is_filled_up_with_tokens_that_nobody_sees(flex: bool) -> None:
+    model = random_model("llama", GROUPED)
+    rng = random.Random(6)
+    batch = groups(rng, [7, 1, 9, 6])
+    batch.append(Rendered(tuple(rng.randrange(3, 64) for _ in range(160)), 0))
+    forward = choose_forward(model, flex=flex)
+    work = forward(batch, 1 << 20)
+    if work.tokens % packing.ROWS == 0:
+        batch.append(Rendered((5, 6, 7), 0))
+        work = forward(batch, 1 << 20)
+    assert work.tokens >= packing.LEAST_ROUNDED
+    assert work.positions == -(-work.tokens // packing.ROWS) * packing.ROWS > work.tokens
+    assert rewards(model, work) == pytest.approx(alone(model, batch), abs=TOLERANCE)
