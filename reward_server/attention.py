@@ -160,18 +160,22 @@ def _flash(
     return out, sums
 
 
+def _rows(bucket: Bucket, tensor: Tensor) -> Tensor:
+    """(1, heads, T, width) to (rows, heads, longest, width), an answer a row."""
+    _, heads, _, width = tensor.shape
+    padded = tensor[0].index_select(1, bucket.gather)
+    return padded.view(heads, bucket.rows, -1, width).transpose(0, 1)
+
+
 def _attend_within(
     bucket: Bucket, query: Tensor, key: Tensor, value: Tensor, scale: float | None,
     out: Tensor, sums: Tensor,
 ) -> None:  # fmt: skip
     """Each answer to itself, causally; what stands behind its end is not seen by its tokens."""
     heads, width = query.shape[1], query.shape[3]
-
-    def rows(tensor: Tensor) -> Tensor:
-        padded = tensor[0].index_select(1, bucket.gather)
-        return padded.view(heads, bucket.rows, -1, width).transpose(0, 1)
-
-    found, found_sums = _flash(rows(query), rows(key), rows(value), True, scale)
+    found, found_sums = _flash(
+        _rows(bucket, query), _rows(bucket, key), _rows(bucket, value), True, scale
+    )
     flat = found.transpose(0, 1).reshape(heads, -1, width).index_select(1, bucket.real)
     out[0].index_copy_(1, bucket.tokens, flat)
     flat_sums = found_sums.transpose(0, 1).reshape(heads, -1).index_select(1, bucket.real)
@@ -187,16 +191,11 @@ def _see_own(
     The query heads that share a key head are so many queries.
     """
     heads, _, width = asked.shape[1:]
-
-    def rows(tensor: Tensor) -> Tensor:
-        padded = tensor[0].index_select(1, bucket.gather)
-        return padded.view(key.shape[1], bucket.rows, -1, width).transpose(0, 1)
-
     queries = asked[0].index_select(1, bucket.sequences).transpose(0, 1)
     mask = asked.new_zeros(bucket.padding.shape).masked_fill(bucket.padding, -math.inf)
     found, found_sums = _flash(
-        queries.reshape(bucket.rows, key.shape[1], -1, width), rows(key), rows(value), False, scale,
-        mask[:, None, None, :],
+        queries.reshape(bucket.rows, key.shape[1], -1, width),
+        _rows(bucket, key), _rows(bucket, value), False, scale, mask[:, None, None, :],
     )  # fmt: skip
     found = found.reshape(bucket.rows, heads, width).transpose(0, 1)
     out[0].index_copy_(1, bucket.sequences, found)
