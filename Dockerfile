@@ -25,6 +25,7 @@ COPY constraints/main.txt /requirements/constraints.txt
 FROM tools AS wheel
 ARG PIP_ARGS
 COPY LICENSE README.md ./
+COPY bon_common bon_common
 COPY bon_gateway bon_gateway
 COPY reward_server reward_server
 COPY trainers trainers

@@ -12,7 +12,7 @@ import pytest
 import bon_gateway
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("bon_gateway", "reward_server", "trainers")
+PACKAGES = ("bon_common", "bon_gateway", "reward_server", "trainers")
 
 # A letter of each stands in brackets, so that this file does not hold what it looks for.
 FORBIDDEN = re.compile(

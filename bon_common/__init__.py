@@ -1,0 +1,1 @@
+"""What the gateway, the reward server and the trainers share; it imports none of them."""
