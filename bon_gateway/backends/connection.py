@@ -16,6 +16,9 @@ import httptools
 
 HIGH_WATER_BYTES = 1 << 18
 """What a stream may hold that nobody has taken yet; beyond it the upstream has to wait."""
+MAX_HEAD_BYTES = 1 << 16
+"""What an answer may hold in headers, and in whatever else is not its body."""
+MAX_BODY_BYTES = 1 << 26
 _NO_BODY = frozenset({204, 304})
 
 
@@ -24,19 +27,30 @@ class TransportError(Exception):
 
 
 class ConnectError(TransportError):
-    """No connection could be made; ``refused`` says that nobody listens there."""
+    """No connection could be made. ``refused`` says that nobody listens there, ``ours`` that this
+    process lacks what it takes, such as a file descriptor."""
 
-    def __init__(self, reason: str, *, refused: bool = False) -> None:
+    def __init__(self, reason: str, *, refused: bool = False, ours: bool = False) -> None:
         super().__init__(reason)
         self.refused = refused
+        self.ours = ours
 
 
 class HungUpError(TransportError):
-    """The upstream closed the connection without an answer."""
+    """The upstream closed the connection without an answer. ``stale`` says that the connection had
+    served before and not one byte came back: it was probably closed while it was idle."""
+
+    def __init__(self, reason: str, *, stale: bool = False) -> None:
+        super().__init__(reason)
+        self.stale = stale
 
 
 class BrokenAnswerError(TransportError):
     """The answer is cut off, or it is no HTTP."""
+
+
+class UnusableAnswerError(TransportError):
+    """The answer is HTTP, but too large or compressed."""
 
 
 class Connection(asyncio.Protocol):
@@ -46,9 +60,13 @@ class Connection(asyncio.Protocol):
     TransportError or TimeoutError. A caller that stops on the way must ``abort``.
     """
 
-    def __init__(self, on_lost: Callable[[Connection], None]) -> None:
+    def __init__(
+        self, on_lost: Callable[[Connection], None], max_body_bytes: int = MAX_BODY_BYTES
+    ) -> None:
+        """``max_body_bytes`` bounds the body of a ``whole`` answer, which is kept in memory."""
         self._loop = asyncio.get_running_loop()
         self._on_lost = on_lost
+        self._max_body_bytes = max_body_bytes
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -59,6 +77,15 @@ class Connection(asyncio.Protocol):
         """Whether the caller wants nothing before the end of the answer."""
         self._keep = False
         """Whether the upstream would take another request."""
+        self._last = False
+        """Whether the request asked the upstream to close the connection."""
+        self._aborted = False
+        self._exchanges = 0
+        self._silent = True
+        """Whether not one byte of the answer has come."""
+        self._unclaimed = 0
+        """Bytes received since the last piece of a body: the parser keeps them."""
+        self._head_bytes = 0
         self._error: Exception | None = None
         self._status = 0
         self._headers: list[tuple[bytes, bytes]] = []
@@ -75,11 +102,20 @@ class Connection(asyncio.Protocol):
         """
         return self._keep and not (self._busy or self.lost or self._paused)
 
-    def send(self, head: bytes, body: bytes, timeout: float) -> None:
-        """Begin an exchange, which fails if it has not ended after ``timeout`` seconds."""
+    def send(self, head: bytes, body: bytes, timeout: float, *, last: bool = False) -> float:
+        """Begin an exchange, which fails if it has not ended after ``timeout`` seconds.
+
+        ``last`` says that ``head`` asks for the connection to be closed. It is then not used again
+        even if the answer says nothing of it (RFC 9112, 9.6).
+        """
         assert self._transport is not None, "the event loop has connected it"
         self._busy = True
         self._keep = False
+        self._last = last
+        self._exchanges += 1
+        self._silent = True
+        self._unclaimed = 0
+        self._head_bytes = 0
         self._error = None
         self._status = 0
         self._headers = []
@@ -87,14 +123,23 @@ class Connection(asyncio.Protocol):
         self._held = 0
         self._timer = self._loop.call_later(timeout, self._time_out)
         self._transport.writelines((head, body))
+        return self._loop.time()
 
-    async def whole(self) -> tuple[int, bytes]:
-        """The status and the whole body."""
+    def elapsed(self, since: float) -> float:
+        """Seconds since ``send`` returned ``since``."""
+        return self._loop.time() - since
+
+    async def ended(self) -> None:
+        """The answer has arrived to its end, and waits for ``whole``."""
         self._whole = True
         if self._busy:
             await self._wait()
         if self._error is not None:
             raise self._error
+
+    async def whole(self) -> tuple[int, bytes]:
+        """The status and the whole body."""
+        await self.ended()
         return self._status, b"".join(self._blocks)
 
     async def status(self) -> int:
@@ -132,6 +177,7 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Close at once. The upstream learns that nobody waits for its answer."""
+        self._aborted = True
         self._stop_timer()
         if self._transport is not None:
             self._transport.abort()
@@ -177,16 +223,24 @@ class Connection(asyncio.Protocol):
             # Nothing was asked: a farewell such as 408, or the rest of a broken answer.
             self.abort()
             return
+        self._silent = False
+        self._unclaimed += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._fail(BrokenAnswerError(type(error).__name__))
+            return
+        if self._unclaimed > MAX_HEAD_BYTES:
+            # A header, a trailer or a chunk's extension that has no end. One event loop's read
+            # may hold more than that of a body, but then the parser has passed it on.
+            self._fail(_too_large("head", MAX_HEAD_BYTES))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True
         if self._busy:
             if not self._status:
-                self._end(HungUpError("the connection was closed"))
+                stale = self._silent and self._exchanges > 1 and not self._aborted
+                self._end(HungUpError("the connection was closed", stale=stale))
             elif exc is None and self._ends_with_connection():
                 self._end()
             else:
@@ -196,24 +250,49 @@ class Connection(asyncio.Protocol):
 
     # What the parser calls.
 
+    def on_message_begin(self) -> None:
+        if not self._busy:
+            # A second answer behind the first. It would be taken for the next request's.
+            self._keep = False
+
     def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._busy:
+            return
+        self._head_bytes += len(name) + len(value)
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self._fail(_too_large("head", MAX_HEAD_BYTES))
+            return
         self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
+        if not self._busy:
+            return
         status = self._parser.get_status_code()
         if status < 200:
             # 100 and 103 come before the answer.
             self._headers = []
+            return
+        coding = self.header(b"content-encoding")
+        if coding is not None and coding.strip().lower() not in ("", "identity"):
+            named = coding[:40] if coding.isprintable() else "in some way"
+            self._fail(
+                UnusableAnswerError(f"it is compressed ({named}), though identity was asked for")
+            )
             return
         self._status = status
         if not self._whole:
             self._wake()
 
     def on_body(self, body: bytes) -> None:
-        self._blocks.append(body)
-        if self._whole:
+        if not self._busy:
             return
+        self._unclaimed = 0
+        self._blocks.append(body)
         self._held += len(body)
+        if self._whole:
+            if self._held > self._max_body_bytes:
+                self._fail(_too_large("body", self._max_body_bytes))
+            return
         if self._held > HIGH_WATER_BYTES and not self._paused:
             assert self._transport is not None
             self._transport.pause_reading()
@@ -221,8 +300,9 @@ class Connection(asyncio.Protocol):
         self._wake()
 
     def on_message_complete(self) -> None:
-        if self._status:
-            self._keep = self._parser.should_keep_alive()
+        if self._busy and self._status:
+            # After a 5xx nobody knows in which state the upstream has left the connection.
+            self._keep = self._parser.should_keep_alive() and not self._last and self._status < 500
             self._end()
 
     def _ends_with_connection(self) -> bool:
@@ -232,3 +312,7 @@ class Connection(asyncio.Protocol):
             and self.header(b"content-length") is None
             and self.header(b"transfer-encoding") is None
         )
+
+
+def _too_large(what: str, limit: int) -> UnusableAnswerError:
+    return UnusableAnswerError(f"its {what} is larger than {limit} bytes")

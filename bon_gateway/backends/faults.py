@@ -6,11 +6,17 @@ upstream's own words back to the client whose request caused it.
 
 from __future__ import annotations
 
+import math
 from enum import Enum, auto
 
 import orjson
 
-from bon_gateway.backends.connection import ConnectError, HungUpError, TransportError
+from bon_gateway.backends.connection import (
+    ConnectError,
+    HungUpError,
+    TransportError,
+    UnusableAnswerError,
+)
 from bon_gateway.errors import (
     PolicyError,
     PolicyFailedError,
@@ -23,12 +29,20 @@ from bon_gateway.errors import (
 
 # Long enough for any validation message, and a bound on what is passed on.
 MAX_MESSAGE_CHARS = 2000
+MAX_RETRY_AFTER_S = 3600.0
+
+# About the way to the upstream, not about the client's request: proxy authentication, a wrong
+# host, another protocol, and nginx's own (its client left, the wrong port for TLS).
+_OURS = frozenset({407, 421, 426, 494, 495, 496, 497, 498, 499})
 
 
 class Fault(Enum):
     REFUSED = auto()
     OVERLOADED = auto()
     FAILED = auto()
+    """It answered, but not with what was asked for."""
+    CUT = auto()
+    """Its answer ended too soon, or is no HTTP."""
     UNREACHABLE = auto()
     TIMEOUT = auto()
 
@@ -39,6 +53,8 @@ class UpstreamError(Exception):
     ``status`` is that of its answer, if it answered other than 200.
     ``dead`` says that the replica itself is gone, so that it need not be tried again until a
     probe has found it alive.
+    ``ours`` says that the call failed for want of something in this process, which is no replica's
+    fault.
     """
 
     def __init__(
@@ -51,9 +67,11 @@ class UpstreamError(Exception):
         code: str | None = None,
         retry_after: float | None = None,
         dead: bool = False,
+        ours: bool = False,
     ) -> None:
         super().__init__(message)
         self.kind = kind
+        self.ours = ours
         self.message = message
         self.status = status
         self.param = param
@@ -75,7 +93,7 @@ def policy_error(error: UpstreamError) -> PolicyError:
             return PolicyUnreachableError(message, retry_after=error.retry_after)
         case Fault.TIMEOUT:
             return PolicyTimeoutError(message)
-        case Fault.FAILED:
+        case Fault.FAILED | Fault.CUT:
             return PolicyFailedError(message)
 
 
@@ -96,6 +114,10 @@ def malformed(what: str, status: int | None = None) -> UpstreamError:
     return UpstreamError(Fault.FAILED, f"The upstream failed: {what}.", status=status)
 
 
+def cut_off(what: str) -> UpstreamError:
+    return UpstreamError(Fault.CUT, f"The upstream failed: {what}.")
+
+
 def transport_error(error: TransportError | TimeoutError) -> UpstreamError:
     """What a failed exchange means. Only a refused connection shows that the replica is dead: one
     that is not answered in time, or that this process has no file descriptor for, does not."""
@@ -104,18 +126,23 @@ def transport_error(error: TransportError | TimeoutError) -> UpstreamError:
             return UpstreamError(Fault.TIMEOUT, "The upstream took too long.")
         case ConnectError():
             return UpstreamError(
-                Fault.UNREACHABLE, f"No connection to the upstream ({error}).", dead=error.refused
+                Fault.UNREACHABLE,
+                f"No connection to the upstream ({error}).",
+                dead=error.refused,
+                ours=error.ours,
             )
         case HungUpError():
             return UpstreamError(Fault.UNREACHABLE, "The upstream hung up.")
-    return malformed(f"its answer was cut off or broken ({error})")
+        case UnusableAnswerError():
+            return malformed(f"its answer cannot be used: {error}")
+    return cut_off(f"its answer was cut off or broken ({error})")
 
 
 def status_error(status: int, payload: bytes, retry_after: str | None) -> UpstreamError:
     """What an answer other than 200 means.
 
-    401, 403, 404 and 405 are about the gateway's own key, address or model name, so they are
-    failures of this side and not refusals of the client's request.
+    401, 403, 404, 405 and a few others are about the gateway's own key, address or model name, so
+    they are failures of this side and not refusals of the client's request.
     """
     if status in (408, 429, 503):
         return UpstreamError(
@@ -128,6 +155,8 @@ def status_error(status: int, payload: bytes, retry_after: str | None) -> Upstre
         return malformed(f"it refused the gateway's key ({status})", status)
     if status in (404, 405):
         return malformed(f"it has no such model or path ({status})", status)
+    if status in _OURS:
+        return malformed(f"it cannot be reached in this way ({status})", status)
     if 400 <= status < 500:
         message, param, code = _error_fields(payload)
         return UpstreamError(
@@ -167,8 +196,9 @@ def _error_fields(payload: bytes) -> tuple[str | None, str | None, str | None]:
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    """Retry-After in seconds; its date form is not read."""
+    """Retry-After in seconds, finite and at most an hour; its date form is not read."""
     try:
-        return max(0.0, float(retry_after)) if retry_after else None
+        seconds = float(retry_after) if retry_after else math.nan
     except ValueError:
         return None
+    return min(max(0.0, seconds), MAX_RETRY_AFTER_S) if math.isfinite(seconds) else None

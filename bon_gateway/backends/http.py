@@ -1,4 +1,8 @@
-"""HTTP to one upstream pool: the client, and JSON in and out. Nothing here retries."""
+"""HTTP to one upstream pool: the client, and JSON in and out.
+
+Nothing here retries a call that an upstream may have begun to work on. A connection that was closed
+while it was idle is another matter: the call has not been heard, and goes out once more.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +16,24 @@ from typing import Any
 import orjson
 from yarl import URL
 
-from bon_gateway.backends.connection import Connection, TransportError
+from bon_gateway.backends.connection import (
+    MAX_BODY_BYTES,
+    Connection,
+    HungUpError,
+    TransportError,
+    UnusableAnswerError,
+)
 from bon_gateway.backends.faults import (
     Fault,
     UpstreamError,
+    cut_off,
     malformed,
     status_error,
     transport_error,
 )
 from bon_gateway.backends.names import LookUp, look_up
 from bon_gateway.backends.origin import Origin
+from bon_gateway.backends.sse import EventParser
 
 
 def base_url(url: str) -> str:
@@ -78,14 +90,16 @@ class HttpClient:
         timeout_s: float,
         tls: ssl.SSLContext | None = None,
         look_up: LookUp = look_up,
+        max_answer_bytes: int = MAX_BODY_BYTES,
     ) -> None:
         """``tls`` is for https; None trusts whom the system trusts. ``look_up`` says where the
-        hosts are."""
+        hosts are. ``max_answer_bytes`` bounds a whole answer, and one event of a stream."""
         self._api_key = api_key
         self._connect_timeout_s = connect_timeout_s
         self._timeout_s = timeout_s
         self._tls = tls
         self._look_up = look_up
+        self._max_answer_bytes = max_answer_bytes
         self._opened = False
         self._origins: dict[URL, Origin] = {}
         self._targets: dict[URL, _Target] = {}
@@ -108,7 +122,7 @@ class HttpClient:
         """
         target = self._target(url)
         head = b"GET %bconnection: close\r\n\r\n" % target.head
-        return await self._whole(target, head, b"", self._connect_timeout_s)
+        return await self._whole(target, head, b"", self._connect_timeout_s, last=True)
 
     async def post(self, url: URL, body: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
         """The JSON object of a 200. Raises UpstreamError."""
@@ -127,38 +141,83 @@ class HttpClient:
         target = self._target(url)
         done = False
         try:
-            connection = await target.origin.take()
+            head = _post(target, body, headers)
+            connection = await self._answering(target, head, body, self._timeout_s)
             try:
-                connection.send(_post(target, body, headers), body, self._timeout_s)
                 status = await connection.status()
                 if status != 200:
-                    raise await _refusal(connection, status)
-                rest = b""
+                    raise await self._refusal(connection, status)
+                parser = EventParser(self._max_answer_bytes)
                 while block := await connection.block():
-                    lines = (rest + block).split(b"\n")
-                    rest = lines.pop()
-                    for line in lines:
-                        if done or line[:5] != b"data:":
-                            continue
-                        payload = line[5:].strip()
+                    for payload in parser.feed(block):
                         # The stream is still read to its end, so that the connection is kept.
-                        done = payload == b"[DONE]"
+                        done = done or payload.strip() == b"[DONE]"
                         if not done:
                             yield _event(payload)
+                for payload in parser.end():
+                    done = done or payload.strip() == b"[DONE]"
+                    if not done:
+                        yield _event(payload)
             finally:
                 target.origin.give_back(connection)
         except (TransportError, TimeoutError) as error:
             if not done:
                 raise transport_error(error) from error
         if not done:
-            raise malformed("its answer was cut off")
+            raise cut_off("its answer was cut off")
 
-    async def _whole(self, target: _Target, head: bytes, body: bytes, timeout_s: float) -> bytes:
+    async def _answering(
+        self,
+        target: _Target,
+        head: bytes,
+        body: bytes,
+        timeout_s: float,
+        *,
+        whole: bool = False,
+        last: bool = False,
+    ) -> Connection:
+        """A connection, to be given back, whose answer has begun, or has ended if ``whole``.
+
+        A kept connection may have been closed while it was idle. Where it hangs up on the call
+        before a byte of an answer, soon enough not to have worked on it, the call goes out once
+        more over a new one. Raises TransportError and TimeoutError.
+        """
+        origin = target.origin
+        connection = await origin.take()
+        try:
+            try:
+                started = connection.send(head, body, timeout_s, last=last)
+                await (connection.ended() if whole else connection.status())
+            except HungUpError as error:
+                if not error.stale or connection.elapsed(started) > self._connect_timeout_s:
+                    raise
+                origin.give_back(connection)
+                connection = await origin.take_new()
+                connection.send(head, body, timeout_s, last=last)
+                await (connection.ended() if whole else connection.status())
+        except BaseException:
+            origin.give_back(connection)
+            raise
+        return connection
+
+    async def _refusal(self, connection: Connection, status: int) -> UpstreamError:
+        """Raises TransportError and TimeoutError."""
+        blocks: list[bytes] = []
+        held = 0
+        while block := await connection.block():
+            blocks.append(block)
+            held += len(block)
+            if held > self._max_answer_bytes:
+                raise UnusableAnswerError(f"it is larger than {self._max_answer_bytes} bytes")
+        return status_error(status, b"".join(blocks), connection.header(b"retry-after"))
+
+    async def _whole(
+        self, target: _Target, head: bytes, body: bytes, timeout_s: float, *, last: bool = False
+    ) -> bytes:
         """The body of a 200. Raises UpstreamError."""
         try:
-            connection = await target.origin.take()
+            connection = await self._answering(target, head, body, timeout_s, whole=True, last=last)
             try:
-                connection.send(head, body, timeout_s)
                 status, payload = await connection.whole()
             finally:
                 target.origin.give_back(connection)
@@ -184,7 +243,11 @@ class HttpClient:
             if self._tls is None and url.scheme == "https":
                 self._tls = ssl.create_default_context()
             origin = self._origins[place] = Origin(
-                place, self._tls, self._connect_timeout_s, look_up=self._look_up
+                place,
+                self._tls,
+                self._connect_timeout_s,
+                look_up=self._look_up,
+                max_body_bytes=self._max_answer_bytes,
             )
         credentials = None
         if self._api_key:
@@ -227,14 +290,6 @@ def _line(text: str) -> bytes:
     if b"\r" in line or b"\n" in line:
         raise ValueError("a header must be one line")
     return line + b"\r\n"
-
-
-async def _refusal(connection: Connection, status: int) -> UpstreamError:
-    """Raises TransportError and TimeoutError."""
-    blocks = []
-    while block := await connection.block():
-        blocks.append(block)
-    return status_error(status, b"".join(blocks), connection.header(b"retry-after"))
 
 
 def _event(payload: bytes) -> dict[str, Any]:

@@ -27,6 +27,9 @@ async def look_up(host: str, port: int) -> list[Address]:
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
+        # Without a descriptor the resolver cannot ask anybody, and says that there is no such
+        # name. This raises the true reason.
+        socket.socket().close()
         if error.errno in _NONE:
             return []
         raise

@@ -9,12 +9,15 @@ from functools import partial
 
 from yarl import URL
 
-from bon_gateway.backends.connection import ConnectError, Connection
+from bon_gateway.backends.connection import MAX_BODY_BYTES, ConnectError, Connection
 from bon_gateway.backends.names import Address, LookUp, look_up
 
 # uvicorn, and so vLLM and the reward server, closes an idle connection after 5 s. Letting go of
 # it earlier keeps a request from being written to a connection that is just being closed.
 KEEPALIVE_S = 4.0
+
+# No descriptor, no memory, no local port: about this process and not about the upstream.
+_OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
 
 
 class Origin:
@@ -27,6 +30,7 @@ class Origin:
         connect_timeout_s: float,
         keepalive_s: float = KEEPALIVE_S,
         look_up: LookUp = look_up,
+        max_body_bytes: int = MAX_BODY_BYTES,
     ) -> None:
         """``tls`` is for https alone. ``look_up`` says where the host is; what the connection is
         asked for by, to TLS too, stays the host's name."""
@@ -38,6 +42,7 @@ class Origin:
         self._timeout_s = connect_timeout_s
         self._keepalive_s = keepalive_s
         self._look_up = look_up
+        self._max_body_bytes = max_body_bytes
         self._idle: dict[Connection, float] = {}
         """Since when each is idle, the longest first."""
         self._open: set[Connection] = set()
@@ -52,6 +57,14 @@ class Origin:
             # The one used last is the likeliest to be alive.
             connection, _ = self._idle.popitem()
             return connection
+        return await self._connect()
+
+    async def take_new(self) -> Connection:
+        """One that has served no call, because one that was kept has turned out to be dead. The
+        other idle ones are older, so that they go too. Raises ConnectError."""
+        for connection in tuple(self._idle):
+            del self._idle[connection]
+            connection.abort()
         return await self._connect()
 
     def give_back(self, connection: Connection) -> None:
@@ -110,16 +123,15 @@ class Origin:
         except TimeoutError:
             raise ConnectError("it took too long") from None
         except OSError as error:
-            raise ConnectError(type(error).__name__) from error
+            raise _failure([error]) from error
         if not refusals:
             raise ConnectError("its host has no address")
-        refused = all(refusal.errno == errno.ECONNREFUSED for refusal in refusals)
-        raise ConnectError(type(refusals[-1]).__name__, refused=refused) from refusals[-1]
+        raise _failure(refusals) from refusals[-1]
 
     async def _connect_to(self, address: Address) -> Connection:
         """Raises OSError; what is wrong with a certificate is one too."""
         _, connection = await asyncio.get_running_loop().create_connection(
-            partial(Connection, self._lost),
+            partial(Connection, self._lost, self._max_body_bytes),
             address.host,
             self._port,
             family=address.family,
@@ -130,3 +142,12 @@ class Origin:
         if connection.lost:
             self._lost(connection)
         return connection
+
+
+def _failure(errors: list[OSError]) -> ConnectError:
+    for error in errors:
+        if error.errno in _OURS:
+            name = errno.errorcode[error.errno]
+            return ConnectError(f"this process has run out: {name}", ours=True)
+    refused = all(error.errno == errno.ECONNREFUSED for error in errors)
+    return ConnectError(type(errors[-1]).__name__, refused=refused)

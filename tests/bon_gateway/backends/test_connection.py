@@ -15,6 +15,7 @@ from bon_gateway.backends.connection import (
     BrokenAnswerError,
     Connection,
     HungUpError,
+    UnusableAnswerError,
 )
 from tests.bon_gateway.backends.servers import Handler, raw_server, read_request
 
@@ -240,3 +241,81 @@ async def test_a_stream_that_was_left_while_it_was_held_up_is_not_followed_by_an
         assert not connection.reusable
         await connection.block()
         assert connection.reusable
+
+
+@pytest.mark.parametrize(
+    "second", [PLAIN, b"HTTP/1.1 200 OK\r\nx-evil: 1\r\n\r\nevil", b"HT", b"x"]
+)
+@pytest.mark.parametrize("pieces", [1, 2])
+async def test_bytes_behind_an_answer_are_no_part_of_it(second: bytes, pieces: int) -> None:
+    """In the same read or in the next: this answer is whole, and the connection is closed."""
+    answer = [PLAIN + second] if pieces == 1 else [PLAIN, second]
+    async with connected(answers(answer)) as connection:
+        assert await whole(connection) == (200, b"ok")
+        assert connection.header(b"x-evil") is None
+        async with asyncio.timeout(5):
+            while connection.reusable:
+                await asyncio.sleep(0.005)
+
+
+async def test_our_own_close_holds_even_if_the_answer_does_not_repeat_it() -> None:
+    async with connected(answers(PLAIN, PLAIN)) as connection:
+        connection.send(HEAD, b"", 5.0, last=True)
+        assert await connection.whole() == (200, b"ok")
+        assert not connection.reusable
+
+
+@pytest.mark.parametrize(("status", "kept"), [(400, True), (499, True), (500, False), (503, False)])
+async def test_a_connection_is_not_used_again_after_a_server_error(status: int, kept: bool) -> None:
+    answer = b"HTTP/1.1 %d X\r\ncontent-length: 0\r\n\r\n" % status
+    async with connected(answers(answer)) as connection:
+        await whole(connection)
+        assert connection.reusable is kept
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nx: " + b"x" * 200_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 40_000 + b"\r\n",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1;" + b"x" * 200_000,
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\nx: " + b"x" * 200_000,
+    ],
+    ids=["header", "headers", "extension", "trailer"],
+)
+async def test_a_head_without_end_is_not_read_to_its_end(answer: bytes) -> None:
+    async with connected(answers([answer[:100], answer[100:]])) as connection:
+        with pytest.raises(UnusableAnswerError, match="head is larger than 65536"):
+            await whole(connection)
+        assert not connection.reusable
+
+
+async def test_a_body_is_bounded() -> None:
+    head = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n"
+    async with connected(answers(head % 100 + b"x" * 100, head % 101 + b"x" * 101)) as connection:
+        connection._max_body_bytes = 100
+        assert await whole(connection) == (200, b"x" * 100)
+        with pytest.raises(UnusableAnswerError, match="body is larger than 100"):
+            await whole(connection)
+
+
+@pytest.mark.parametrize("coding", [b"gzip", b"br, gzip", b"Zstd"])
+async def test_a_compressed_answer_is_named_as_such(coding: bytes) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Encoding: %b\r\ncontent-length: 2\r\n\r\nok" % coding
+    async with connected(answers(answer)) as connection:
+        with pytest.raises(UnusableAnswerError, match=f"compressed .{coding.decode()}"):
+            await whole(connection)
+
+
+@pytest.mark.parametrize(
+    ("served", "answer", "stale"), [(1, b"", True), (0, b"", False), (1, b"H", False)]
+)
+async def test_only_a_kept_connection_that_says_nothing_is_stale(
+    served: int, answer: bytes, stale: bool
+) -> None:
+    async with connected(answers(*[PLAIN] * served, answer, close=True)) as connection:
+        for _ in range(served):
+            await whole(connection)
+        with pytest.raises(HungUpError) as raised:
+            await whole(connection)
+        assert raised.value.stale is stale

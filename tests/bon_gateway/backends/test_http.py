@@ -8,11 +8,11 @@ from contextlib import aclosing, suppress
 import pytest
 from yarl import URL
 
-from bon_gateway.backends.faults import Fault, UpstreamError
+from bon_gateway.backends.faults import Fault, UpstreamError, policy_error, status_error
 from bon_gateway.backends.http import HttpClient, base_url, decode, encode, finite
 from bon_gateway.testing.script import Step
 from bon_gateway.testing.upstream import FakeUpstream
-from tests.bon_gateway.backends.servers import raw_server
+from tests.bon_gateway.backends.servers import raw_server, read_request
 
 BODY = b'{"model":"fake","messages":[{"role":"user","content":"x"}]}'
 
@@ -189,3 +189,106 @@ def test_json_goes_out_and_comes_in() -> None:
 def test_a_reward_is_a_finite_number(number: object) -> None:
     with pytest.raises(UpstreamError):
         finite(number)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_kept_connection_that_has_died_costs_no_call(streamed: bool) -> None:
+    """Every connection serves one call and hangs up on the second, before a byte of an answer."""
+    payload = b'data: {"a": 1}\n\ndata: [DONE]\n\n' if streamed else b'{"a": 1}'
+    connections = heard = 0
+
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections, heard
+        connections += 1
+        await read_request(reader)
+        heard += 1
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(payload), payload))
+        await read_request(reader)
+
+    async def call(http: HttpClient, url: URL) -> object:
+        if not streamed:
+            return await http.post(url, BODY, {})
+        async with aclosing(http.events(url, BODY, {})) as events:
+            seen = [event async for event in events]
+        return seen[0]
+
+    async with raw_server(once) as url:
+        http = client()
+        http.open()
+        # Several are idle at once: the second turn finds the first dead and lets the others go.
+        for calls in (3, 1, 1):
+            answers = await asyncio.gather(*(call(http, url) for _ in range(calls)))
+            assert answers == [{"a": 1}] * calls
+        await http.close()
+    assert (connections, heard) == (5, 5)
+
+
+async def test_a_new_connection_that_hangs_up_is_not_tried_again() -> None:
+    heard = 0
+
+    async def never(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal heard
+        await read_request(reader)
+        heard += 1
+
+    async with raw_server(never) as url:
+        http = client()
+        http.open()
+        with pytest.raises(UpstreamError) as raised:
+            await http.post(url, BODY, {})
+        await http.close()
+    assert (raised.value.kind, heard) == (Fault.UNREACHABLE, 1)
+
+
+async def test_a_kept_connection_that_hangs_up_late_may_have_worked() -> None:
+    """It is not asked twice for what it has been at for a while."""
+    heard = 0
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal heard
+        await read_request(reader)
+        heard += 1
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+        await read_request(reader)
+        heard += 1
+        await asyncio.sleep(0.3)
+
+    async with raw_server(slow) as url:
+        http = client(connect_timeout_s=0.1)
+        http.open()
+        await http.post(url, BODY, {})
+        with pytest.raises(UpstreamError):
+            await http.post(url, BODY, {})
+        await http.close()
+    assert heard == 2
+
+
+async def test_health_is_asked_again_of_an_upstream_that_does_not_repeat_close() -> None:
+    """It closes after each answer, as Python's http.server does, and says nothing of it."""
+
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert b"connection: close" in await read_request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+
+    async with raw_server(once) as url:
+        http = client()
+        http.open()
+        assert [await http.get(url) for _ in range(3)] == [b"ok"] * 3
+        await http.close()
+
+
+@pytest.mark.parametrize("given", ["inf", "nan", "-inf", "1e400", "soon", ""])
+def test_retry_after_is_finite(given: str) -> None:
+    assert status_error(503, b"", given).retry_after is None
+
+
+@pytest.mark.parametrize(("given", "seconds"), [("7", 7.0), ("-3", 0.0), ("1e300", 3600.0)])
+def test_retry_after_is_bounded(given: str, seconds: float) -> None:
+    assert status_error(503, b"", given).retry_after == seconds
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 405, 407, 421, 426, 499])
+def test_what_is_about_the_way_to_the_upstream_is_no_refusal(status: int) -> None:
+    error = status_error(status, b'{"error": {"message": "x"}}', None)
+    assert error.kind is Fault.FAILED
+    assert policy_error(error).http_status == 502

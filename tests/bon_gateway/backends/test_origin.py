@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
+import resource
 import socket
 import ssl
 from contextlib import suppress
@@ -216,3 +218,34 @@ async def test_https_with_a_certificate_of_somebody_else(trusted: bool) -> None:
             await origin.take()
         assert not raised.value.refused
         await origin.close()
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.EADDRNOTAVAIL])
+async def test_what_this_process_lacks_is_nobodys_fault(number: int) -> None:
+    class Failing(Origin):
+        async def _connect_to(self, address: Address) -> Connection:
+            raise OSError(number, "failed")
+
+    with pytest.raises(ConnectError) as raised:
+        await Failing(URL("http://127.0.0.1:1/"), None, 1.0).take()
+    assert raised.value.ours
+    assert not raised.value.refused
+
+
+async def test_a_name_that_cannot_be_looked_up_for_want_of_descriptors_is_nobodys_fault() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    loop = asyncio.get_running_loop()
+    # The resolver's thread must exist already.
+    await loop.run_in_executor(None, lambda: None)
+    lowest = os.open(os.devnull, os.O_RDONLY)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+    try:
+        with pytest.raises(ConnectError) as raised:
+            await plain(URL("http://nowhere.invalid:1/")).take()
+        with pytest.raises(ConnectError) as numeric:
+            await plain(URL("http://127.0.0.1:1/")).take()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert raised.value.ours
+    assert numeric.value.ours

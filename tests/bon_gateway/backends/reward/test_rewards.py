@@ -97,7 +97,7 @@ async def test_a_failure_is_not_tried_again_here(upstream: FakeUpstream, build: 
         backend = build(upstream, other)
         async with started(backend):
             for fake in (upstream, other):
-                after_warm_up(fake, Step(cut_after=0))
+                after_warm_up(fake, Step(status=500, error="boom"))
             with pytest.raises(RewardError):
                 await backend.score(MESSAGES, COMPLETIONS[:1])
             assert upstream.requests + other.requests == 1
