@@ -18,10 +18,11 @@ import yaml
 import bon_gateway
 from bon_gateway import demo_models, embedded
 from bon_gateway.auth import KEY_NAME, digest, load_keyring
+from bon_gateway.backends.tls import client_context
 from bon_gateway.compare.cli import add_parser as add_compare
 from bon_gateway.compare.cli import compare
 from bon_gateway.recording.files import prepare_folder
-from bon_gateway.settings import Settings
+from bon_gateway.settings import Settings, UpstreamSettings
 from bon_gateway.settings_errors import SettingsError, redact
 from bon_gateway.settings_loader import Override, load, parse_value
 
@@ -105,6 +106,9 @@ def _serve(arguments: argparse.Namespace) -> int:
         return 0
     keyring = load_keyring(settings.auth, os.environ)
     check_libraries(settings)
+    for upstream in (*settings.policies.values(), *settings.rewards.values()):
+        if isinstance(upstream, UpstreamSettings):
+            client_context(upstream)
     if settings.recording.folder is not None:
         prepare_folder(settings.recording.folder)
     # They take half a second to import, which no other command has to wait for.

@@ -29,7 +29,7 @@ HeaderName = Annotated[str, Field(pattern=HEADER_PATTERN)]
 OWN_HEADERS = (
     *("accept", "accept-encoding", "authorization", "connection", "content-length"),
     *("content-type", "expect", "host", "keep-alive", "te", "trailer", "transfer-encoding"),
-    *("upgrade", "user-agent", "x-request-id"),
+    *("upgrade", "user-agent", "x-request-id", "traceparent", "tracestate", "baggage"),
 )
 """Headers of a call to an upstream that mean something else already."""
 
@@ -58,12 +58,29 @@ class UpstreamSettings(Section):
     connect_timeout_s: PositiveFloat = 5.0
     """It holds for health checks too."""
     timeout_s: PositiveFloat = 60.0
+    max_answer_bytes: PositiveInt = 64 * 1024 * 1024
+    """Largest answer to one call, or event of a streamed one; a larger one fails. Raise it where
+    clients ask for the logprobs of many long candidates."""
+    ca_file: str | None = None
+    """PEM file of the authorities to trust for https, in place of the system's."""
+    client_cert: str | None = None
+    """PEM file of a certificate to show to replicas that ask for one, with its chain."""
+    client_key: str | None = None
+    """PEM file of its key, without a passphrase; None if ``client_cert`` holds it."""
     probe_interval_s: PositiveFloat = 2.0
     """How often each replica's health is asked for: one that answers other than 200 gets no new
     request."""
     failures_to_eject: PositiveInt = 3
-    """Calls that fail in a row, or health checks without an answer, that eject a replica. A refused
-    connection or a dead engine ejects it at once."""
+    """Calls in a row that got no answer, or health checks without one, that eject a replica. A
+    refused connection or a dead engine ejects it at once. So many answers in a row that are errors
+    (5xx, say) have it tried with a call of the gateway's own, and it is ejected if that fails too
+    and at least half of the replicas stay."""
+
+    @model_validator(mode="after")
+    def _key_has_its_certificate(self) -> Self:
+        if self.client_key is not None and self.client_cert is None:
+            raise ValueError("client_key: needs client_cert")
+        return self
 
 
 # Policies --------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from abc import ABC, abstractmethod
 
 from bon_gateway.backends.http import HttpClient
@@ -10,6 +9,7 @@ from bon_gateway.backends.names import Address, LookUp, only
 from bon_gateway.backends.prober import Prober
 from bon_gateway.backends.replica import Replica
 from bon_gateway.backends.replicas import ReplicaPool
+from bon_gateway.backends.tls import client_context
 from bon_gateway.settings import UpstreamSettings
 
 
@@ -26,10 +26,8 @@ class Pooled(ABC):
         health_path: str,
     ) -> None:
         """``api_key`` goes to the replicas and nowhere else; ``look_up`` finds them."""
-        tls: ssl.SSLContext | None = None
-        if any(url.startswith("https:") for url in settings.urls):
-            # One for all: it holds every certificate that the system trusts.
-            tls = ssl.create_default_context()
+        # One for all: it holds every certificate that the system trusts.
+        tls = client_context(settings)
 
         def build(url: str, address: Address | None) -> Replica:
             client = HttpClient(
@@ -38,6 +36,7 @@ class Pooled(ABC):
                 timeout_s=settings.timeout_s,
                 tls=tls,
                 look_up=look_up if address is None else only(address),
+                max_answer_bytes=settings.max_answer_bytes,
             )
             return Replica(
                 url,

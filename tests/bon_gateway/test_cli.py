@@ -226,3 +226,15 @@ def _url(log: Path, process: subprocess.Popen[bytes]) -> str:
         assert process.poll() is None, log.read_text()
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_file_of_authorities_that_is_not_there_is_one_line_and_exit_code_2(
+    config: Path, workers: str
+) -> None:
+    config.write_text(
+        FILE.replace("http://me:secret@", "https://").replace('9"]}', '9"], ca_file: /no}')
+    )
+    done = bon("serve", "--config", str(config), "--workers", workers)
+    assert done.returncode == 2
+    assert done.stderr == "bon-gateway: /no: ca_file: cannot be read: No such file or directory\n"
