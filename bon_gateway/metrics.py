@@ -115,6 +115,16 @@ class Metrics:
                 buckets=GAIN,
             )
         )
+        # A histogram's sum falls when a negative value comes, which `rate` takes for a restart.
+        # Two sums that only rise give the true mean.
+        self._rewards = _Counters(
+            Counter(
+                "bon_rewards",
+                "Sum of the winners' rewards and of their gains, positive and negative apart.",
+                ("model", "of", "sign"),
+                registry=reg,
+            )
+        )
         self._score = _Histograms(
             Histogram(
                 "bon_score_seconds",
@@ -206,15 +216,23 @@ class Metrics:
         won = selection.winner.reward
         if won is not None and isfinite(won):
             self._winner_reward.observe(won, model)
+            self._add_reward(won, model, "winner")
             scored = [
                 c.reward
                 for c in selection.candidates
                 if c.reward is not None and isfinite(c.reward)
             ]
             if len(scored) > 1:
-                self._gain.observe(won - sum(scored) / len(scored), model)
+                gain = won - sum(scored) / len(scored)
+                self._gain.observe(gain, model)
+                self._add_reward(gain, model, "gain")
         for reason in selection.degraded:
             self._degraded.add(1, model, reason)
+
+    def _add_reward(self, value: float, model: str, of: Literal["winner", "gain"]) -> None:
+        # Both signs exist from the first reward on: a mean of one that is missing has no data.
+        self._rewards.add(max(value, 0.0), model, of, "positive")
+        self._rewards.add(max(-value, 0.0), model, of, "negative")
 
     def observe_discarded(self, model: str, tokens: int) -> None:
         """Generated tokens that nobody got: the client left, or the request failed."""

@@ -63,7 +63,22 @@ def test_a_selection_is_counted() -> None:
     assert seen["bon_winner_reward_bucket{le=1.0,model=a}"] == 0
     assert seen["bon_winner_reward_bucket{le=2.0,model=a}"] == 1
     assert seen["bon_reward_gain_sum{model=a}"] == 1.0
+    assert seen["bon_rewards_total{model=a,of=gain,sign=positive}"] == 1.0
+    assert seen["bon_rewards_total{model=a,of=gain,sign=negative}"] == 0.0
     assert seen["bon_degraded_total{model=a,reason=failed}"] == 1
+
+
+def test_the_mean_reward_of_winners_can_be_told_whatever_their_sign() -> None:
+    metrics = Metrics(["a"])
+    for won in (-3.0, 1.0, -4.0):
+        metrics.observe_selection("a", selection(won), 0.0)
+    seen = values(metrics.render()[0])
+    positive, negative = (
+        seen[f"bon_rewards_total{{model=a,of=winner,sign={sign}}}"]
+        for sign in ("positive", "negative")
+    )
+    assert (positive, negative) == (1.0, 7.0)
+    assert (positive - negative) / seen["bon_winner_reward_count{model=a}"] == -2.0
 
 
 def test_rewards_that_are_missing_or_not_finite_are_left_out() -> None:

@@ -84,7 +84,8 @@ def expressions() -> Iterator[tuple[str, str]]:
     objects = render(case("everything"))
     for scaler in of_kind(objects, "HorizontalPodAutoscaler"):
         for metric in scaler["spec"]["metrics"]:
-            yield scaler["kind"], metric["pods"]["metric"]["name"]
+            if metric["type"] == "Pods":
+                yield scaler["kind"], metric["pods"]["metric"]["name"]
     for scaled in of_kind(objects, "ScaledObject"):
         for trigger in scaled["spec"]["triggers"]:
             yield scaled["kind"], trigger["metadata"]["query"]

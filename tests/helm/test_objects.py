@@ -235,13 +235,59 @@ def test_what_is_offline_reaches_no_hub() -> None:
         assert models["readOnly"] is True
 
 
+def _role(peer: dict[str, Any]) -> str:
+    """Whom a network policy lets in."""
+    wanted = peer["podSelector"]["matchLabels"]
+    return str(wanted.get("app.kubernetes.io/component", wanted["app.kubernetes.io/name"]))
+
+
+@pytest.mark.parametrize("name", ["everything", "minimal"])
+def test_no_selector_reaches_a_neighbour_of_the_same_release(name: str) -> None:
+    """Under an umbrella chart the neighbours have the release's instance label too."""
+    own = {"app.kubernetes.io/name": "bon-gateway", "app.kubernetes.io/instance": RELEASE}
+    objects = render(laid_over(case(name), {"monitoring": {"serviceMonitor": {"enabled": True}}}))
+    selectors: list[tuple[str, dict[str, str]]] = []
+    for found in of_kind(objects, "ServiceMonitor"):
+        selectors.append(("ServiceMonitor", found["spec"]["selector"]["matchLabels"]))
+    for found in of_kind(objects, "NetworkPolicy"):
+        spec = found["spec"]
+        rules = [*spec.get("ingress", []), *spec.get("egress", [])]
+        peers = [peer for rule in rules for peer in (*rule.get("from", []), *rule.get("to", []))]
+        # Peers of other charts are the operator's own choice.
+        ours = [peer for peer in peers if RELEASE in str(peer)]
+        for chosen in (spec, *ours):
+            selectors.append((label(found), chosen["podSelector"]["matchLabels"]))
+    assert len(selectors) > 5
+    for where, wanted in selectors:
+        assert own.items() <= wanted.items(), where
+
+
+def test_the_rollout_has_an_autoscaler_of_its_own() -> None:
+    scaling = {"hpa": True, "minReplicas": 2, "maxReplicas": 5, "cpuPercent": 70, "target": 0}
+    objects = render(laid_over(case("tuned"), {"gateway": {"rollout": {"autoscaling": scaling}}}))
+    (scaler,) = of_kind(objects, "HorizontalPodAutoscaler")
+    assert scaler["spec"]["scaleTargetRef"]["name"] == f"{GATEWAY}-rollout"
+    cpu = {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 70}}
+    assert scaler["spec"]["metrics"] == [{"type": "Resource", "resource": cpu}]
+    assert "replicas" not in named(objects, "Deployment", f"{GATEWAY}-rollout")["spec"]
+    assert "replicas" in named(objects, "Deployment", GATEWAY)["spec"]
+
+
+def test_the_gateway_is_scaled_on_requests_and_cpu_together() -> None:
+    scaling = {"hpa": True, "cpuPercent": 80}
+    objects = render(laid_over(case("minimal"), {"gateway": {"autoscaling": scaling}}))
+    (scaler,) = of_kind(objects, "HorizontalPodAutoscaler")
+    assert [metric["type"] for metric in scaler["spec"]["metrics"]] == ["Pods", "Resource"]
+
+
 def test_all_is_denied_but_what_is_needed() -> None:
     policies = {
         found["metadata"]["name"]: found["spec"]
         for found in of_kind(render(case("everything")), "NetworkPolicy")
     }
     everything = policies.pop(f"{RELEASE}-bon-gateway")
-    assert everything["podSelector"] == {"matchLabels": {"app.kubernetes.io/instance": RELEASE}}
+    own = {"app.kubernetes.io/name": "bon-gateway", "app.kubernetes.io/instance": RELEASE}
+    assert everything["podSelector"] == {"matchLabels": own}
     assert everything["policyTypes"] == ["Ingress", "Egress"]
     assert "ingress" not in everything
     assert "egress" not in everything
@@ -254,7 +300,7 @@ def test_all_is_denied_but_what_is_needed() -> None:
         9000,
     }
     callers = {
-        next(iter(peer.get("podSelector", {}).get("matchLabels", {"": "anybody"}).values()))
+        _role(peer)
         for rule in policies[BASE.removesuffix("-base")]["ingress"]
         for peer in rule["from"]
     }

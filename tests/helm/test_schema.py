@@ -85,6 +85,29 @@ GATEWAY = "gateway.settings.models.assistant"
         ),
         ({"gateway": {"autoscaling": {"keda": True}}}, "keda.prometheusAddress: is required"),
         (
+            {"gateway": {"autoscaling": {"hpa": True, "target": 0}}},
+            "gateway.autoscaling.hpa: set target, cpuPercent or both",
+        ),
+        (
+            {"gateway": {"autoscaling": {"keda": True, "target": 0}}},
+            "gateway.autoscaling.target: is required by keda",
+        ),
+        (
+            {"gateway": {"autoscaling": {"keda": True, "cpuPercent": 5}}},
+            "gateway.autoscaling.cpuPercent: is for hpa alone",
+        ),
+        (
+            {"generators": {"base": {"model": "/models/x"}}},
+            "generators.base.model: /models/x is in no volume of its pods",
+        ),
+        (
+            {
+                "modelCache": {"enabled": True},
+                "generators": {"base": {"model": "/modelsx/x"}},
+            },
+            "generators.base.model: /modelsx/x is in no volume of its pods",
+        ),
+        (
             {"gateway": {"updateStrategy": {"maxSurge": 0}}},
             "gateway.updateStrategy: maxSurge and maxUnavailable cannot both be 0",
         ),
@@ -102,12 +125,19 @@ GATEWAY = "gateway.settings.models.assistant"
         ),
         ({"generators": {"base": {}}}, "generators.base.model: is required"),
         ({"generators": {"base": {"model": "a/b"}}}, "generators.base.revision: is required"),
-        ({"generators": {"qwen": {"model": "/m"}}}, "gateway.settings.policies.qwen: there is"),
+        (
+            {"generators": {"qwen": {"model": "a/b", "revision": "main"}}},
+            "gateway.settings.policies.qwen: there is",
+        ),
         ({"generators": {"Not_A_Name": {"model": "/m"}}}, "'Not_A_Name' does not match"),
         ({"generators": {"base": {"model": "/m", "args": {"port": 1}}}}, "'port'"),
         ({"generators": {"base": {"model": "/m", "policy": {"urls": []}}}}, "'urls' not allowed"),
         (
-            {"generators": {"base": {"model": "/m", "autoscaling": {"hpa": True}}}},
+            {
+                "generators": {
+                    "base": {"model": "a/b", "revision": "main", "autoscaling": {"hpa": True}}
+                }
+            },
             "generators.base.autoscaling.hpa: needs monitoring.prometheusRule.enabled",
         ),
         ({"rewardServers": {"r": {"model": "/m", "settings": {"port": 1}}}}, "'port' not allowed"),

@@ -50,7 +50,7 @@ PLAIN: dict[str, Any] = {
 ENTRIES: dict[str, Any] = {
     "generators": {
         "base": {"enabled": True, "autoscaling": {"hpa": False}},
-        "tuned": {"enabled": True},
+        "tuned": {"enabled": True, "model": "owner/tuned", "revision": "main"},
     },
     "rewardServers": {"helpful": {"enabled": True, "autoscaling": {"keda": False}}},
 }
@@ -184,7 +184,7 @@ def both_cases() -> tuple[dict[str, Any], dict[str, Any]]:
     second = laid_over(
         base,
         {
-            "gateway": off,
+            "gateway": off | {"rollout": off},
             "generators": {"base": off},
             "rewardServers": {"helpful": off},
             "serviceAccount": {"create": False},

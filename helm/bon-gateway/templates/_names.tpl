@@ -12,9 +12,15 @@
 {{- end -}}
 {{- end -}}
 
+{{/* What every pod of this chart in this release has. Under an umbrella chart the neighbours have the
+     same instance, so that only both labels together tell them apart. */}}
+{{- define "bon.releaseLabels" -}}
+app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
 {{- define "bon.selectorLabels" -}}
-app.kubernetes.io/name: {{ default .root.Chart.Name .root.Values.nameOverride | trunc 63 | trimSuffix "-" }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+{{ include "bon.releaseLabels" .root }}
 app.kubernetes.io/component: {{ .role }}
 bon-gateway/unit: {{ .unit }}
 {{- end -}}

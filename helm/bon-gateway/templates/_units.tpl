@@ -44,7 +44,7 @@
 {{- $fullname := printf "%s-gateway" (include "bon.fullname" .) -}}
 {{- $units := list (dict "track" "stable" "fullname" $fullname "replicas" .Values.gateway.replicas "autoscaled" (or .Values.gateway.autoscaling.hpa .Values.gateway.autoscaling.keda)) -}}
 {{- if .Values.gateway.rollout.enabled -}}
-{{- $units = append $units (dict "track" "rollout" "fullname" (printf "%s-rollout" $fullname) "replicas" .Values.gateway.rollout.replicas "autoscaled" false) -}}
+{{- $units = append $units (dict "track" "rollout" "fullname" (printf "%s-rollout" $fullname) "replicas" .Values.gateway.rollout.replicas "autoscaled" (or .Values.gateway.rollout.autoscaling.hpa .Values.gateway.rollout.autoscaling.keda)) -}}
 {{- end -}}
 {{- toYaml (dict "units" $units) -}}
 {{- end -}}
@@ -53,8 +53,8 @@
 {{- define "bon.deployments" -}}
 {{- $units := list -}}
 {{- range (include "bon.gateways" . | fromYaml).units -}}
-{{- $autoscaling := eq .track "stable" | ternary $.Values.gateway.autoscaling dict -}}
-{{- $units = append $units (dict "role" "gateway" "unit" .track "fullname" .fullname "autoscaling" $autoscaling "disruptionBudget" $.Values.gateway.disruptionBudget "updateStrategy" $.Values.gateway.updateStrategy "key" "gateway") -}}
+{{- $autoscaling := eq .track "stable" | ternary $.Values.gateway.autoscaling $.Values.gateway.rollout.autoscaling -}}
+{{- $units = append $units (dict "role" "gateway" "unit" .track "fullname" .fullname "autoscaling" $autoscaling "disruptionBudget" $.Values.gateway.disruptionBudget "updateStrategy" $.Values.gateway.updateStrategy "key" (eq .track "stable" | ternary "gateway" "gateway.rollout")) -}}
 {{- end -}}
 {{- range $name, $unit := include "bon.generators" . | fromYaml -}}
 {{- $units = append $units (dict "role" "generator" "unit" $name "fullname" $unit.fullname "autoscaling" $unit.autoscaling "disruptionBudget" $unit.disruptionBudget "updateStrategy" $unit.updateStrategy "key" (printf "generators.%s" $name)) -}}

@@ -24,6 +24,18 @@
 {{- if not $unit.model -}}
 {{- fail (printf "%s.model: is required: a hub id, or a path in a volume" $key) -}}
 {{- end -}}
+{{- if hasPrefix "/" $unit.model -}}
+{{- $volumes := list -}}
+{{- if $.Values.modelCache.enabled -}}{{- $volumes = append $volumes $.Values.modelCache.mountPath -}}{{- end -}}
+{{- range $unit.pod.extraVolumeMounts -}}{{- $volumes = append $volumes .mountPath -}}{{- end -}}
+{{- $inside := false -}}
+{{- range $volumes -}}
+{{- if or (eq $unit.model .) (hasPrefix (printf "%s/" (trimSuffix "/" .)) $unit.model) -}}{{- $inside = true -}}{{- end -}}
+{{- end -}}
+{{- if not $inside -}}
+{{- fail (printf "%s.model: %s is in no volume of its pods: enable modelCache, or mount one with pod.extraVolumes and pod.extraVolumeMounts" $key $unit.model) -}}
+{{- end -}}
+{{- end -}}
 {{- if and (not (hasPrefix "/" $unit.model)) (not $unit.revision) -}}
 {{- fail (printf "%s.revision: is required for a hub id: the commit, or main for whatever is newest" $key) -}}
 {{- end -}}
@@ -144,6 +156,15 @@
 {{- end -}}
 {{- if and $scaling.hpa (eq .role "generator") (not $.Values.monitoring.prometheusRule.enabled) -}}
 {{- fail (printf "%s.autoscaling.hpa: needs monitoring.prometheusRule.enabled, which records its metric" .key) -}}
+{{- end -}}
+{{- if and $scaling.hpa (not $scaling.target) (not $scaling.cpuPercent) -}}
+{{- fail (printf "%s.autoscaling.hpa: set target, cpuPercent or both" .key) -}}
+{{- end -}}
+{{- if and $scaling.keda (not $scaling.target) -}}
+{{- fail (printf "%s.autoscaling.target: is required by keda" .key) -}}
+{{- end -}}
+{{- if and $scaling.keda $scaling.cpuPercent -}}
+{{- fail (printf "%s.autoscaling.cpuPercent: is for hpa alone" .key) -}}
 {{- end -}}
 {{- if and $scaling.keda (not $.Values.keda.prometheusAddress) -}}
 {{- fail (printf "keda.prometheusAddress: is required by %s.autoscaling.keda" .key) -}}
