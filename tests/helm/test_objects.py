@@ -13,6 +13,7 @@ from tests.helm.kit import (
     RELEASE,
     Object,
     case,
+    label,
     laid_over,
     named,
     of_kind,
@@ -246,20 +247,20 @@ def test_no_selector_reaches_a_neighbour_of_the_same_release(name: str) -> None:
     """Under an umbrella chart the neighbours have the release's instance label too."""
     own = {"app.kubernetes.io/name": "bon-gateway", "app.kubernetes.io/instance": RELEASE}
     objects = render(laid_over(case(name), {"monitoring": {"serviceMonitor": {"enabled": True}}}))
-    selectors: list[tuple[str, dict[str, str]]] = []
-    for found in of_kind(objects, "ServiceMonitor"):
-        selectors.append(("ServiceMonitor", found["spec"]["selector"]["matchLabels"]))
+    chosen = [
+        ("ServiceMonitor", found["spec"]["selector"])
+        for found in of_kind(objects, "ServiceMonitor")
+    ]
     for found in of_kind(objects, "NetworkPolicy"):
         spec = found["spec"]
         rules = [*spec.get("ingress", []), *spec.get("egress", [])]
         peers = [peer for rule in rules for peer in (*rule.get("from", []), *rule.get("to", []))]
         # Peers of other charts are the operator's own choice.
         ours = [peer for peer in peers if RELEASE in str(peer)]
-        for chosen in (spec, *ours):
-            selectors.append((label(found), chosen["podSelector"]["matchLabels"]))
-    assert len(selectors) > 5
-    for where, wanted in selectors:
-        assert own.items() <= wanted.items(), where
+        chosen += [(label(found), part["podSelector"]) for part in (spec, *ours)]
+    assert len(chosen) > 5
+    for where, selector in chosen:
+        assert own.items() <= selector["matchLabels"].items(), where
 
 
 def test_the_rollout_has_an_autoscaler_of_its_own() -> None:
