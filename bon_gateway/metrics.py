@@ -153,10 +153,16 @@ class Metrics:
         self._recorded = _Counters(
             Counter(
                 "bon_recorded",
-                "Records of the candidate log: written, dropped (queue full) or failed (disk).",
+                "Records of the candidate log: written, dropped (queue full) or failed (disk,"
+                " or what cannot be made a line).",
                 ("outcome",),
                 registry=reg,
             )
+        )
+        self._recorder_restarts = Counter(
+            "bon_recorder_restarts",
+            "Times that the candidate log's writer died and was started again.",
+            registry=reg,
         )
         self._add_gauges(reg)
 
@@ -249,6 +255,9 @@ class Metrics:
     ) -> None:
         """What became of records of the candidate log. Any thread may call it."""
         self._recorded.add(count, outcome)
+
+    def observe_recorder_restart(self) -> None:
+        self._recorder_restarts.inc()
 
     def set_requests_in_flight(self, count: int) -> None:
         self._requests_in_flight.set(count)

@@ -6,7 +6,6 @@ the file, the environment and the flags, and ``factory`` turns the tree into obj
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import (
@@ -19,6 +18,8 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+
+from bon_common.patterns import compile_pattern
 
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps|xpu(:\d+)?)$")]
 URL_PATTERN = r"^https?://[^/\s]+(/.*)?$"
@@ -301,7 +302,9 @@ class RecordingSettings(Section):
     gzip: bool = True
     """Whether a file is compressed when it is closed for its size."""
     redact: tuple[str, ...] = ()
-    """Regular expressions; what they match in any text is replaced by ``[redacted]``."""
+    """Regular expressions in RE2's syntax (no look-around, no back-references; ``\\d``, ``\\w`` and
+    ``\\b`` are ASCII's). What they match is replaced by ``[redacted]``: in texts, in JSON inside
+    texts whatever its escapes, in numbers, keys and the request id."""
     redact_fields: tuple[str, ...] = ()
     """Dotted fields to leave out of messages and of the sampling parameters, such as ``name``,
     ``content.image_url`` or ``tool_calls.function.arguments``; lists are looked into."""
@@ -315,10 +318,10 @@ class RecordingSettings(Section):
     def _are_expressions(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
         for pattern in patterns:
             try:
-                re.compile(pattern)
-            except re.error as error:
+                compiled = compile_pattern(pattern)
+            except ValueError as error:
                 raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
-            if re.search(pattern, "") is not None:
+            if any(compiled.finditer("")):
                 raise ValueError(f"{pattern!r} matches the empty text, so it would match anywhere")
         return patterns
 

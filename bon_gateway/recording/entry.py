@@ -54,12 +54,17 @@ def is_sampled(request_id: str, rate: float) -> bool:
 
 
 def to_line(entry: Entry, redaction: Redaction, *, with_sampling: bool) -> bytes:
-    """The entry as a line of JSON, its end included. Raises TypeError for what JSON cannot hold."""
+    """The entry as a line of JSON, its end included.
+
+    Whatever a client or a model decides is redacted; the rest are words of the settings. Raises
+    TypeError for what JSON cannot hold, RecursionError for what is nested too deeply and
+    RedactionTimeoutError.
+    """
     request, selection, source = entry.request, entry.selection, entry.source
     record = {
         "v": VERSION,
         "ts": timestamp(entry.at),
-        "request_id": request.request_id,
+        "request_id": redaction.scalar(request.request_id),
         "model": source.model,
         "policy": source.policy,
         "policy_revision": source.policy_revision,
@@ -68,13 +73,13 @@ def to_line(entry: Entry, redaction: Redaction, *, with_sampling: bool) -> bytes
         "n": entry.n if selection is None else selection.n,
         "messages": [redaction.apply(message) for message in request.messages],
         "sampling": redaction.apply(request.sampling) if with_sampling else {},
-        "seed": request.seed,
+        "seed": _number(redaction.scalar(request.seed)),
         "candidates": (
             [] if selection is None else [_candidate(c, redaction) for c in selection.candidates]
         ),
         "winner": None if selection is None else selection.winner.index,
         "degraded": None if selection is None else ", ".join(selection.degraded) or None,
-        "error": entry.error,
+        "error": redaction.scalar(entry.error),
     }
     return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
 
@@ -84,9 +89,14 @@ def _candidate(candidate: Candidate, redaction: Redaction) -> dict[str, Any]:
     return {
         "index": candidate.index,
         "status": candidate.status,
-        "finish_reason": None if completion is None else completion.finish_reason,
+        "finish_reason": None if completion is None else redaction.scalar(completion.finish_reason),
         "reward": candidate.reward,
         "tokens": candidate.tokens,
         "message": None if completion is None else redaction.apply(completion.message),
-        "reason": candidate.reason,
+        "reason": redaction.scalar(candidate.reason),
     }
+
+
+def _number(value: Any) -> int | None:
+    """A seed that was redacted is as good as none; readers expect a number."""
+    return value if isinstance(value, int) else None

@@ -71,8 +71,9 @@ class FileRecorder:
 
     An entry holds references to what the request held; the writer makes the line of it, so that
     the loop does no more than put it into a queue. If the queue is full the entry is dropped; if
-    it cannot be written it is lost, and the next one is tried. The log says once that writing
-    fails and once that it works again, and never what was to be written.
+    it cannot be written, whatever the reason, it is lost, and the next one is tried. The log says
+    once that writing fails and once that it works again, and never what was to be written. A
+    writer that has died in spite of that is replaced when the next entry comes.
     """
 
     def __init__(self, settings: RecordingSettings, lines: Lines, metrics: Metrics) -> None:
@@ -81,34 +82,49 @@ class FileRecorder:
         self._metrics = metrics
         self._redaction = Redaction(settings.redact, settings.redact_fields)
         self._queue: SimpleQueue[Entry | _Stop] = SimpleQueue()
-        self._thread = threading.Thread(target=self._write, name="recording", daemon=True)
+        self._thread: threading.Thread | None = None
         self._failing = False
 
     def wants(self, request_id: str) -> bool:
         return is_sampled(request_id, self._settings.sample_rate)
 
     def record(self, entry: Entry) -> None:
+        self._revive()
         if self._queue.qsize() >= self._settings.queue:
             self._metrics.observe_recorded("dropped", 1)
         else:
             self._queue.put(entry)
 
     def start(self) -> None:
+        self._thread = threading.Thread(target=self._write, name="recording", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
+        self._revive()
         self._queue.put(_Stop())
+        if self._thread is None:
+            return
         self._thread.join(CLOSE_S)
         if self._thread.is_alive():
             fields = {"waiting": self._queue.qsize()}
             _log.error("the candidate log was not written in time", extra={"fields": fields})
+
+    def _revive(self) -> None:
+        if self._thread is None or self._thread.is_alive():
+            return
+        # The record that it died of is lost.
+        self._metrics.observe_recorded("failed", 1)
+        self._metrics.observe_recorder_restart()
+        fields = {"waiting": self._queue.qsize()}
+        _log.error("the candidate log's writer died; it starts again", extra={"fields": fields})
+        self.start()
 
     def _write(self) -> None:
         while isinstance(entry := self._queue.get(), Entry):
             try:
                 line = to_line(entry, self._redaction, with_sampling=self._settings.sampling)
                 self._lines.append(line)
-            except (OSError, TypeError) as error:
+            except Exception as error:  # noqa: BLE001 - the one capture point: the writer lives on
                 self._failed(error)
             else:
                 self._written()
@@ -117,12 +133,12 @@ class FileRecorder:
         except OSError as error:
             self._failed(error)
 
-    def _failed(self, error: OSError | TypeError) -> None:
+    def _failed(self, error: Exception) -> None:
         self._metrics.observe_recorded("failed", 1)
         if not self._failing:
             self._failing = True
-            # A TypeError's text could quote the record.
-            reason = error.strerror if isinstance(error, OSError) else "it is not JSON"
+            # Any text but the system's own could quote the record.
+            reason = error.strerror if isinstance(error, OSError) else "it cannot be made a line"
             fields = {"error": type(error).__name__, "reason": reason}
             _log.error("records cannot be written; they are lost", extra={"fields": fields})
 

@@ -1,49 +1,109 @@
-"""What must not get into the candidate log: patterns in texts, and whole fields."""
+"""What must not get into the candidate log: patterns in whatever is written, and whole fields."""
 
 from __future__ import annotations
 
-import re
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import orjson
+
+from bon_common.patterns import compile_pattern
+from bon_gateway.recording.views import views
+
 REPLACEMENT = "[redacted]"
+LIMIT_S = 5.0
+"""Longest that one value may take. The engine's time is linear for one match, not for all of
+them: ``a[^b]*b|a`` looks to the end of a text of a's again for each."""
+
+
+class RedactionTimeoutError(Exception):
+    """A value has more matches than can be found in time; it must not be written."""
 
 
 class Redaction:
     """Copies JSON values without what the settings name; what it is given stays as it is."""
 
-    def __init__(self, patterns: Sequence[str], fields: Sequence[str]) -> None:
-        self._patterns = [re.compile(pattern) for pattern in patterns]
+    def __init__(
+        self, patterns: Sequence[str], fields: Sequence[str], *, limit_s: float = LIMIT_S
+    ) -> None:
+        """Raises ValueError for a pattern that the engine does not take."""
+        self._patterns = [compile_pattern(pattern) for pattern in patterns]
         self._fields = frozenset(tuple(field.split(".")) for field in fields)
+        self._limit_s = limit_s
+        self._until = 0.0
 
     def apply(self, value: Mapping[str, Any]) -> Mapping[str, Any]:
-        """``value`` without the fields, and with the patterns replaced in every text of it.
+        """``value`` without the fields, and with the patterns replaced in all that is left: in
+        texts, as they stand and with their JSON escapes read, in numbers and in keys.
 
         A field is a path of keys from ``value`` on; the members of a list stand where the list
-        stands. Keys are not texts.
+        stands. Raises RedactionTimeoutError, and RecursionError for what is nested too deeply.
         """
         if not self._patterns and not self._fields:
             return value
-        return {
-            key: self._clean(item, (key,))
-            for key, item in value.items()
-            if (key,) not in self._fields
-        }
+        self._begin()
+        return self._object(value, ())
+
+    def scalar(self, value: Any) -> Any:
+        """A text or a number with the patterns replaced. Raises RedactionTimeoutError."""
+        self._begin()
+        return self._scalar(value)
+
+    def _begin(self) -> None:
+        self._until = time.monotonic() + self._limit_s
 
     def _clean(self, value: Any, path: tuple[str, ...]) -> Any:
-        if isinstance(value, str):
-            return self._text(value)
         if isinstance(value, Mapping):
-            return {
-                key: self._clean(item, (*path, key))
-                for key, item in value.items()
-                if (*path, key) not in self._fields
-            }
+            return self._object(value, path)
         if isinstance(value, (list, tuple)):
             return [self._clean(item, path) for item in value]
+        return self._scalar(value)
+
+    def _object(self, value: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+        return {
+            self._text(key): self._clean(item, (*path, key))
+            for key, item in value.items()
+            if (*path, key) not in self._fields
+        }
+
+    def _scalar(self, value: Any) -> Any:
+        if not self._patterns or value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, str):
+            return self._text(value)
+        if isinstance(value, (int, float)):
+            # A card's number is one without quotes too.
+            written = orjson.dumps(value).decode()
+            clean = self._text(written)
+            return value if clean == written else clean
         return value
 
     def _text(self, text: str) -> str:
-        for pattern in self._patterns:
-            text = pattern.sub(REPLACEMENT, text)
-        return text
+        spans = self._spans(text) if self._patterns else []
+        if not spans:
+            return text
+        parts: list[str] = []
+        last = 0
+        for start, end in sorted(spans):
+            if start < last:  # another pattern took the beginning of it already
+                last = max(last, end)
+                continue
+            parts += (text[last:start], REPLACEMENT)
+            last = end
+        return "".join((*parts, text[last:]))
+
+    def _spans(self, text: str) -> list[tuple[int, int]]:
+        spans: list[tuple[int, int]] = []
+        for reading, steps in views(text):
+            for pattern in self._patterns:
+                for match in pattern.finditer(reading):
+                    if time.monotonic() > self._until:
+                        raise RedactionTimeoutError
+                    start, end = match.span()
+                    if start == end:
+                        continue
+                    for step in steps:
+                        start, end = step.start(start), step.end(end)
+                    spans.append((start, end))
+        return spans

@@ -104,3 +104,14 @@ def test_the_id_alone_decides() -> None:
     assert all(is_sampled(name, 0.5) for name in IDS if is_sampled(name, 0.2))
     known = [True, True, True, True, True, False, True, False]
     assert [is_sampled(name, 0.5) for name in IDS[:8]] == known
+
+
+def test_whatever_a_client_decides_is_redacted() -> None:
+    card = 4111111111111111
+    asked = request(request_id=f"card-{card}", seed=card, sampling={"user": str(card)})
+    line = to_line(entry(asked, selection(f"card {card}")), Redaction((r"\d{16}",), ()),
+                   with_sampling=True)  # fmt: skip
+    assert str(card).encode() not in line
+    record = json.loads(line)
+    assert record["request_id"] == "card-[redacted]"
+    assert record["seed"] is None

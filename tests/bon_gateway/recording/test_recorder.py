@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from bon_gateway.metrics import MULTIPROCESS_VARIABLE, Metrics
 from bon_gateway.recording.recorder import FileRecorder, NoRecorder, build_recorder
@@ -37,7 +39,7 @@ def counts(metrics: Metrics) -> dict[str, float]:
 class Disk:
     """Lines in memory, on a disk that may be full or stuck."""
 
-    errors: list[OSError | None] = field(default_factory=list)
+    errors: list[BaseException | None] = field(default_factory=list)
     """What becomes of each write in turn; afterwards all go well."""
     lines: list[Any] = field(default_factory=list)
     threads: set[str] = field(default_factory=set)
@@ -60,6 +62,13 @@ class Disk:
 
 def recorder(disk: Disk, metrics: Metrics, **settings: Any) -> FileRecorder:
     return FileRecorder(RecordingSettings(folder="x", **settings), disk, metrics)
+
+
+def writer_ends() -> None:
+    for thread in threading.enumerate():
+        if thread.name == "recording":
+            thread.join(20)
+            assert not thread.is_alive()
 
 
 def test_a_thread_of_its_own_writes_and_closing_waits_for_it(metrics: Metrics) -> None:
@@ -124,6 +133,84 @@ def test_what_is_no_json_is_lost_alone_and_not_quoted(
     assert len(disk.lines) == 1
     assert counts(metrics) == {"written": 1, "failed": 1}
     assert "secret" not in "".join(str(vars(record)) for record in caplog.records)
+
+
+@pytest.mark.parametrize("redact", [(), ("secret",)])
+@pytest.mark.parametrize("deep", [300, 450, 3000])
+def test_what_is_nested_too_deeply_is_lost_alone(
+    metrics: Metrics, redact: tuple[str, ...], deep: int
+) -> None:
+    nested: Any = "secret"
+    for _ in range(deep):
+        nested = {"a": nested}
+    disk = Disk()
+    disk.stuck.set()
+    made = recorder(disk, metrics, redact=redact)
+    made.start()
+    made.record(entry(request(sampling={"tools": nested})))
+    made.record(entry())
+    made.close()
+    assert len(disk.lines) == 1
+    assert counts(metrics) == {"written": 1, "failed": 1}
+
+
+@given(
+    st.recursive(
+        st.one_of(
+            st.text(), st.integers(), st.floats(), st.none(), st.binary(), st.sets(st.text())
+        ),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.integers(), inner),
+        max_leaves=5,
+    )
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+def test_no_value_ends_the_writer(metrics: Metrics, value: Any) -> None:
+    disk = Disk()
+    disk.stuck.set()
+    before = sum(counts(metrics).values())
+    made = recorder(disk, metrics, redact=(r"\d{5}",))
+    made.start()
+    made.record(entry(request(sampling={"x": value})))
+    made.record(entry())
+    made.close()
+    assert disk.lines[-1]["sampling"] == entry().request.sampling
+    assert sum(counts(metrics).values()) == before + 2
+
+
+# The writer is killed on purpose.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_writer_that_died_is_seen_and_starts_again(
+    metrics: Metrics, caplog: pytest.LogCaptureFixture
+) -> None:
+    disk = Disk(errors=[None, SystemExit()])
+    disk.stuck.set()
+    made = recorder(disk, metrics)
+    made.start()
+    for number in range(2):
+        made.record(entry(request(request_id=f"req-{number}")))
+    writer_ends()
+    made.record(entry(request(request_id="req-2")))
+    made.close()
+    assert [line["request_id"] for line in disk.lines] == ["req-0", "req-2"]
+    assert counts(metrics) == {"written": 2, "failed": 1}
+    assert metrics.registry.get_sample_value("bon_recorder_restarts_total") == 1
+    died = "the candidate log's writer died; it starts again"
+    assert [record.getMessage() for record in caplog.records] == [died]
+
+
+# The writer is killed on purpose.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_writer_that_died_still_writes_what_waits_when_the_process_ends(metrics: Metrics) -> None:
+    disk = Disk(errors=[SystemExit()])
+    made = recorder(disk, metrics)
+    made.start()
+    for number in range(3):
+        made.record(entry(request(request_id=f"req-{number}")))
+    disk.stuck.set()
+    writer_ends()
+    made.close()
+    assert [line["request_id"] for line in disk.lines] == ["req-1", "req-2"]
+    assert counts(metrics) == {"written": 2, "failed": 1}
 
 
 def test_redaction_and_the_share_come_from_the_settings(metrics: Metrics) -> None:

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import copy
+import re
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from bon_gateway.recording.redaction import Redaction
+from bon_gateway.recording.redaction import Redaction, RedactionTimeoutError
 from bon_gateway.settings import RecordingSettings
 
 MESSAGE: dict[str, Any] = {
@@ -55,15 +58,78 @@ def test_what_is_given_stays_as_it_is() -> None:
     assert before == MESSAGE
 
 
-def test_values_that_are_no_text_stay() -> None:
-    value = {"n": 1, "p": 0.5, "flag": True, "none": None}
-    assert Redaction((".",), ()).apply(value) == value
+def test_numbers_are_what_is_written_of_them() -> None:
+    value = {"card": 4111111111111111, "cards": [4111111111111111.0], "n": 1, "p": 0.5}
+    clean = Redaction((r"\d{16}(\.0)?",), ()).apply(value)
+    assert clean == {"card": "[redacted]", "cards": ["[redacted]"], "n": 1, "p": 0.5}
+
+
+def test_true_false_and_null_stay() -> None:
+    value = {"flag": True, "other": False, "none": None}
+    assert Redaction((".",), ()).apply({"k": value})["[redacted]"] is not None
+    assert list(Redaction(("[0-9nte]",), ()).apply(value).values()) == [True, False, None]
+
+
+def test_keys_are_written_too() -> None:
+    schema = {"properties": {"ann@example.org": {"type": "string"}}}
+    clean = Redaction((MAIL,), ()).apply(schema)
+    assert clean == {"properties": {"[redacted]": {"type": "string"}}}
+
+
+def escaped(text: str, how: list[int]) -> str:
+    """``text`` inside a JSON string, with each character escaped in one of the ways there are."""
+    plain = {"\n": "\\n", '"': '\\"', "\\": "\\\\"}
+    out = []
+    for character, way in zip(text, how, strict=True):
+        unit = character.encode("utf-16-be").hex()
+        units = "".join(f"\\u{unit[i : i + 4]}" for i in range(0, len(unit), 4))
+        out.append((plain.get(character, character), units, units.upper().replace("U", "u"))[way])
+    return "".join(out)
+
+
+@given(
+    secret=st.sampled_from(["ann@example.org", "bj\u00f6rn@ex\U0001f9f8.se"]),
+    around=st.text(st.characters(codec="utf-8"), max_size=8),
+    levels=st.integers(1, 3),
+    data=st.data(),
+)
+def test_escapes_hide_nothing(secret: str, around: str, levels: int, data: st.DataObject) -> None:
+    """Whole JSON or cut off anywhere behind the secret, as truncated arguments are."""
+    text = secret
+    for _ in range(levels):
+        how = data.draw(st.lists(st.integers(0, 2), min_size=len(text), max_size=len(text)))
+        text = f'{{"to": "{escaped(text, how)}'
+    message = {"tool_calls": [{"function": {"arguments": f"{around} {text}"}}]}
+    (call,) = Redaction((re.escape(secret),), ()).apply(message)["tool_calls"]
+    assert call["function"]["arguments"].endswith("[redacted]")
+    reread = call["function"]["arguments"]
+    for _ in range(levels):
+        reread = reread.replace("\\\\", "\\")
+    assert secret not in reread
+
+
+def test_what_is_beside_a_match_stays_as_it_was() -> None:
+    text = r'{"a": "x\n\u0061nn@example.org\t\u00e9", "b": "\d"}'
+    assert Redaction((MAIL,), ()).scalar(text) == r'{"a": "x\n[redacted]\t\u00e9", "b": "\d"}'
+
+
+def test_patterns_that_overlap_leave_nothing_of_either() -> None:
+    assert Redaction(("abc", "bcd"), ()).scalar("xabcdx") == "x[redacted]x"
+
+
+def test_the_time_of_a_text_is_bounded() -> None:
+    evil = Redaction(("(a+)+$",), ())
+    assert evil.scalar("a" * 100_000 + "!") == "a" * 100_000 + "!"
+    with pytest.raises(RedactionTimeoutError):
+        Redaction(("a[^b]*b|a",), (), limit_s=0.2).scalar("a" * 3_000_000)
 
 
 @pytest.mark.parametrize(
     ("key", "value", "word"),
     [
         ("redact", "(", "no regular expression"),
+        ("redact", "(?=a)b", r"no regular expression: .*\(\?="),
+        ("redact", r"(a)\1", "no regular expression"),
         ("redact", "x*", "matches the empty text"),
         ("redact_fields", "content..url", "no dotted field"),
         ("redact_fields", "", "no dotted field"),
