@@ -317,7 +317,7 @@ class _Counters:
         self._metric = metric
         self._children: dict[tuple[str, ...], Counter] = {}
 
-    def add(self, amount: int, *labels: str) -> None:
+    def add(self, amount: float, *labels: str) -> None:
         child = self._children.get(labels)
         if child is None:
             child = self._children[labels] = self._metric.labels(*labels)
