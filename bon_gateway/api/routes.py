@@ -39,11 +39,7 @@ async def readyz(request: Request) -> JSONResponse:
     state = request.app.state
     ready = state.lifecycle.serving and state.gateway.ready()
     status = "draining" if state.lifecycle.draining else "ready" if ready else "not ready"
-    body = {
-        "status": status,
-        "upstreams": state.gateway.health(),
-        "reasons": state.gateway.troubles(),
-    }
+    body = {"status": status, "upstreams": state.gateway.health()}
     return JSONResponse(body, status_code=200 if ready else 503)
 
 

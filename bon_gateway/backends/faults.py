@@ -18,7 +18,6 @@ from bon_gateway.backends.connection import (
     UnusableAnswerError,
 )
 from bon_gateway.errors import (
-    NoUpstreamError,
     PolicyError,
     PolicyFailedError,
     PolicyOverloadedError,
@@ -55,7 +54,7 @@ class UpstreamError(Exception):
     ``dead`` says that the replica itself is gone, so that it need not be tried again until a
     probe has found it alive.
     ``ours`` says that the call failed for want of something in this process, which is no replica's
-    fault. ``none_up`` says that there was no replica to make it to.
+    fault.
     """
 
     def __init__(
@@ -69,12 +68,10 @@ class UpstreamError(Exception):
         retry_after: float | None = None,
         dead: bool = False,
         ours: bool = False,
-        none_up: bool = False,
     ) -> None:
         super().__init__(message)
         self.kind = kind
         self.ours = ours
-        self.none_up = none_up
         self.message = message
         self.status = status
         self.param = param
@@ -93,13 +90,11 @@ def policy_error(error: UpstreamError) -> PolicyError:
         case Fault.OVERLOADED:
             return PolicyOverloadedError(message, retry_after=error.retry_after)
         case Fault.UNREACHABLE:
-            kind = NoUpstreamError if error.none_up else PolicyUnreachableError
-            return kind(message, retry_after=error.retry_after)
+            return PolicyUnreachableError(message, retry_after=error.retry_after)
         case Fault.TIMEOUT:
             return PolicyTimeoutError(message)
         case Fault.FAILED | Fault.CUT:
-            # With a status it is about the whole request.
-            return PolicyFailedError(message, spoilt=error.status is None)
+            return PolicyFailedError(message)
 
 
 def reward_error(error: UpstreamError) -> RewardError:
