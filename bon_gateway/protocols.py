@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from bon_gateway.types import ChatRequest, Delta, Message, Sample, Scores, Selection
+from bon_gateway.types import Caller, ChatRequest, Delta, Message, Sample, Scores, Selection
 
 
 class DeltaSink(Protocol):
@@ -75,7 +75,11 @@ class RewardBackend(Protocol):
         ...
 
     async def announce(
-        self, messages: Sequence[Message], *, tools: Sequence[Any] | None = None
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[Any] | None = None,
+        caller: Caller | None = None,
     ) -> None:
         """Candidates of this conversation are being drawn. Raises nothing but CancelledError: what
         cannot be announced is scored all the same."""
@@ -87,8 +91,11 @@ class RewardBackend(Protocol):
         completions: Sequence[Message],
         *,
         tools: Sequence[Any] | None = None,
+        caller: Caller | None = None,
     ) -> Scores:
         """Raw rewards of assistant messages that answer ``messages``: same order, same length.
+
+        ``caller`` is whose request it is for, which the reward model's log shows.
 
         Raises RewardError. Cancelling it drops the work at the reward model too.
         """

@@ -8,7 +8,7 @@ tenth of what a frozen dataclass does.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -20,6 +20,19 @@ Message = Mapping[str, Any]
 """One OpenAI chat message, as it stands on the wire."""
 
 GREEDY_BELOW = 1e-5
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """For whose request an upstream is called: what ties the log lines of all servers together."""
+
+    request_id: str
+    trace: Mapping[str, str] = field(default_factory=dict)
+    """The client's ``traceparent``, ``tracestate`` and ``baggage``, where it sent them."""
+
+    def headers(self) -> dict[str, str]:
+        """What every call to an upstream carries."""
+        return {"x-request-id": self.request_id, **self.trace}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +48,12 @@ class ChatRequest:
     top: int
     """How many of the best candidates the client wants: its ``n``."""
     request_id: str
+    trace: Mapping[str, str] = field(default_factory=dict)
+    """See ``Caller.trace``."""
+
+    @property
+    def caller(self) -> Caller:
+        return Caller(self.request_id, self.trace)
 
     @property
     def greedy(self) -> bool:

@@ -19,7 +19,8 @@ PATHS = frozenset(
     {"/livez", "/readyz", "/metrics", "/v1/models", "/v1/score", "/v1/prefix", "/openapi.json"}
 )
 QUIET = frozenset({"/livez", "/readyz", "/metrics"})
-REQUEST_ID = re.compile(r"[\w.:-]{1,128}")
+# The gateway's alphabet, so that both log a request under one id.
+REQUEST_ID = re.compile(r"[!-~]{1,128}")
 
 
 class AccessMiddleware:

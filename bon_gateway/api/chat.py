@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from bon_gateway.api.limits import check_limits
 from bon_gateway.api.override import resolve_strategy
 from bon_gateway.api.schema import ChatWire, parse_chat
 from bon_gateway.api.stream import EventStream
+from bon_gateway.api.tracing import trace_headers
 from bon_gateway.errors import BadRequestError, GatewayError
 from bon_gateway.gateway import Gateway, ServedModel
 from bon_gateway.middleware import RequestRecord, record_of
@@ -118,7 +120,7 @@ class ChatCompletions:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = parse_json(await read_body(receive))
-        call = prepare(scope["app"].state, record_of(scope), body)
+        call = prepare(scope["app"].state, record_of(scope), body, trace_headers(scope["headers"]))
         if call.wire.stream:
             await _stream(call, receive, send)
         else:
@@ -148,7 +150,7 @@ def parse_json(data: bytes) -> Any:
         raise BadRequestError(f"the body is not valid JSON: {error}", code="invalid_json") from None
 
 
-def prepare(state: State, record: RequestRecord, body: Any) -> ChatCall:
+def prepare(state: State, record: RequestRecord, body: Any, trace: Mapping[str, str]) -> ChatCall:
     """Validate ``body`` and find what serves it. Raises BadRequestError and NotFoundError."""
     wire = parse_chat(body)
     check_limits(wire, state.settings.limits)
@@ -162,7 +164,7 @@ def prepare(state: State, record: RequestRecord, body: Any) -> ChatCall:
         if settings is served.settings.strategy
         else gateway.build_strategy(settings)
     )
-    chat = render.to_request(wire, body, record.request_id)
+    chat = render.to_request(wire, body, record.request_id, trace)
     drawn = strategy.drawn(chat)
     record.strategy = strategy.name
     record.n = drawn

@@ -19,7 +19,9 @@ class AnswerHead:
     model: str
 
 
-def to_request(wire: ChatWire, body: Mapping[str, Any], request_id: str) -> ChatRequest:
+def to_request(
+    wire: ChatWire, body: Mapping[str, Any], request_id: str, trace: Mapping[str, str]
+) -> ChatRequest:
     """``body`` is the JSON that ``wire`` was validated from; its parameters pass on untouched,
     but that an explicit null means the same as an absent one."""
     return ChatRequest(
@@ -28,6 +30,7 @@ def to_request(wire: ChatWire, body: Mapping[str, Any], request_id: str) -> Chat
         seed=wire.seed,
         top=wire.n or 1,
         request_id=request_id,
+        trace=trace,
     )
 
 

@@ -52,7 +52,9 @@ class Scoring:
         """Tell the reward model what is coming, where that makes a difference."""
         if self._reward.announces:
             tools = self._request.sampling.get("tools")
-            announced = self._reward.announce(self._request.messages, tools=tools)
+            announced = self._reward.announce(
+                self._request.messages, tools=tools, caller=self._request.caller
+            )
             self._announcing = self._tasks.create_task(announced)
 
     def submit(self, index: int, completion: Completion) -> None:
@@ -120,6 +122,7 @@ class Scoring:
                 self._request.messages,
                 [self._messages[key] for key in batch],
                 tools=self._request.sampling.get("tools"),
+                caller=self._request.caller,
             )
         except RewardError as error:
             self.error = error

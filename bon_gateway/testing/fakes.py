@@ -10,7 +10,7 @@ from typing import Any
 
 from bon_gateway.errors import GatewayError, RewardError
 from bon_gateway.protocols import Trace
-from bon_gateway.types import ChatRequest, Completion, Delta, Message, Sample, Scores
+from bon_gateway.types import Caller, ChatRequest, Completion, Delta, Message, Sample, Scores
 
 
 def completion(
@@ -137,13 +137,20 @@ class FakeReward:
     announces: bool = False
     announced: list[Sequence[Message]] = field(default_factory=list)
     """The conversations that were announced."""
+    callers: list[Caller | None] = field(default_factory=list)
+    """Whose request each announcement and each call was for."""
     withdrawn: int = 0
     """Announcements that were cancelled; none ends by itself."""
 
     async def announce(
-        self, messages: Sequence[Message], *, tools: Sequence[Any] | None = None
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[Any] | None = None,
+        caller: Caller | None = None,
     ) -> None:
         self.announced.append(messages)
+        self.callers.append(caller)
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
@@ -156,8 +163,10 @@ class FakeReward:
         completions: Sequence[Message],
         *,
         tools: Sequence[Any] | None = None,
+        caller: Caller | None = None,
     ) -> Scores:
         self.calls.append(list(completions))
+        self.callers.append(caller)
         await asyncio.sleep(self.delay)
         if len(self.calls) <= self.failures:
             raise RewardError("the fake reward model was told to fail")

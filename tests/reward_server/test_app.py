@@ -491,3 +491,17 @@ def test_half_a_request_harms_nobody(serve: Serve) -> None:
         raw.sendall(b"POST /v1/score HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
     until(lambda: sample(client, 'reward_server_errors_total{code="client_left"}') == 1)
     assert client.post("/v1/score", json=body("a")).status_code == 200
+
+
+@pytest.mark.parametrize("given", ["req#1/a?", "!", "~" * 128])
+def test_a_request_id_of_the_gateway_is_kept(serve: Serve, given: str) -> None:
+    client = serve(fake_app(FakeForward()))
+    answer = client.get("/livez", headers={"x-request-id": given})
+    assert answer.headers["x-request-id"] == given
+
+
+@pytest.mark.parametrize("given", ["", "a b", "\xe9", "x" * 129])
+def test_another_request_id_is_replaced(serve: Serve, given: str) -> None:
+    client = serve(fake_app(FakeForward()))
+    answer = client.get("/livez", headers={"x-request-id": given.encode("latin-1")})
+    assert answer.headers["x-request-id"] != given

@@ -147,7 +147,7 @@ class VllmPolicy(Pooled):
 
     def _headers(self, request: ChatRequest, index: int) -> dict[str, str]:
         """The first candidate tells the calls of one request apart; the session is theirs all."""
-        headers = {"x-request-id": f"{request.request_id}-{index}"}
+        headers = {**request.trace, "x-request-id": f"{request.request_id}-{index}"}
         if self._session_header is not None:
             headers[self._session_header] = request.request_id
         return headers

@@ -17,7 +17,7 @@ from typing import Any
 from bon_gateway.backends.loading_lock import LOADING
 from bon_gateway.errors import RewardError
 from bon_gateway.settings import InProcessRewardSettings
-from bon_gateway.types import Message, Scores
+from bon_gateway.types import Caller, Message, Scores
 from reward_server.scorer import (
     ModelSettings,
     ScoreError,
@@ -78,7 +78,11 @@ class InProcessReward:
     announces = False
 
     async def announce(
-        self, messages: Sequence[Message], *, tools: Sequence[Any] | None = None
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[Any] | None = None,
+        caller: Caller | None = None,
     ) -> None:
         return None
 
@@ -88,6 +92,7 @@ class InProcessReward:
         completions: Sequence[Message],
         *,
         tools: Sequence[Any] | None = None,
+        caller: Caller | None = None,
     ) -> Scores:
         """Score all completions in one call. Raises RewardError; nothing is asked for twice."""
         if not completions:

@@ -9,7 +9,7 @@ from typing import Any
 from bon_gateway.errors import RewardError
 from bon_gateway.metrics import Metrics
 from bon_gateway.protocols import RewardBackend
-from bon_gateway.types import Message, Scores
+from bon_gateway.types import Caller, Message, Scores
 
 
 class MeteredReward:
@@ -25,9 +25,13 @@ class MeteredReward:
         return self._backend.announces
 
     async def announce(
-        self, messages: Sequence[Message], *, tools: Sequence[Any] | None = None
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[Any] | None = None,
+        caller: Caller | None = None,
     ) -> None:
-        await self._backend.announce(messages, tools=tools)
+        await self._backend.announce(messages, tools=tools, caller=caller)
 
     async def score(
         self,
@@ -35,10 +39,11 @@ class MeteredReward:
         completions: Sequence[Message],
         *,
         tools: Sequence[Any] | None = None,
+        caller: Caller | None = None,
     ) -> Scores:
         started = time.perf_counter()
         try:
-            scores = await self._backend.score(messages, completions, tools=tools)
+            scores = await self._backend.score(messages, completions, tools=tools, caller=caller)
         except RewardError:
             self._metrics.observe_score(self._name, time.perf_counter() - started, failed=True)
             raise

@@ -14,7 +14,7 @@ from bon_gateway.backends.names import LookUp, look_up
 from bon_gateway.backends.pooled import Pooled
 from bon_gateway.backends.replica import Replica
 from bon_gateway.settings import RewardServerSettings
-from bon_gateway.types import Message, Scores
+from bon_gateway.types import Caller, Message, Scores
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,11 @@ class RewardServerBackend(Pooled):
         super().__init__(settings, api_key, look_up, call_path="/v1/score", health_path="/readyz")
 
     async def announce(
-        self, messages: Sequence[Message], *, tools: Sequence[Any] | None = None
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[Any] | None = None,
+        caller: Caller | None = None,
     ) -> None:
         body: dict[str, Any] = {"messages": messages}
         if tools:
@@ -55,7 +59,9 @@ class RewardServerBackend(Pooled):
                 replica = lease.replica
                 self._remember(_key(messages, tools), replica)
                 path = replica.call.path.removesuffix("/score") + "/prefix"
-                await replica.client.post(replica.call.with_path(path), encode(body), {})
+                await replica.client.post(
+                    replica.call.with_path(path), encode(body), _headers(caller)
+                )
         except UpstreamError as error:
             if error.kind is not Fault.OVERLOADED and not self._refused:
                 self._refused = True
@@ -75,14 +81,17 @@ class RewardServerBackend(Pooled):
         completions: Sequence[Message],
         *,
         tools: Sequence[Any] | None = None,
+        caller: Caller | None = None,
     ) -> Scores:
         if not completions:
             return Scores((), 0)
         try:
             home = self._home(messages, tools)
-            with self._pool.lease(len(completions), prefer=home) as lease:
+            with self._pool.lease(
+                len(completions), caller.request_id if caller else None, prefer=home
+            ) as lease:
                 try:
-                    scores = await self._ask(lease.replica, messages, completions, tools)
+                    scores = await self._ask(lease.replica, messages, completions, tools, caller)
                 except UpstreamError as error:
                     lease.done(error)
                     raise
@@ -97,6 +106,7 @@ class RewardServerBackend(Pooled):
         messages: Sequence[Message],
         completions: Sequence[Message],
         tools: Sequence[Any] | None,
+        caller: Caller | None = None,
     ) -> Scores:
         item: dict[str, Any] = {"messages": messages, "completions": completions}
         if tools:
@@ -104,12 +114,16 @@ class RewardServerBackend(Pooled):
         body: dict[str, Any] = {"items": [item]}
         if self._model is not None:
             body["model"] = self._model
-        answer = await replica.client.post(replica.call, encode(body), {})
+        answer = await replica.client.post(replica.call, encode(body), _headers(caller))
         return _scores(answer, len(completions))
 
     async def _warm_up(self, replica: Replica) -> None:
         prompt = {"role": "user", "content": "Hi"}
         await self._ask(replica, [prompt], [{"role": "assistant", "content": "Hi"}], None)
+
+
+def _headers(caller: Caller | None) -> dict[str, str]:
+    return {} if caller is None else caller.headers()
 
 
 def _key(messages: Sequence[Message], tools: Sequence[Any] | None) -> bytes:

@@ -7,7 +7,7 @@ generation prompt and without further special tokens, so completions are asked f
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bon_gateway.backends.faults import UpstreamError, malformed, reward_error
@@ -16,7 +16,7 @@ from bon_gateway.backends.names import LookUp, look_up
 from bon_gateway.backends.pooled import Pooled
 from bon_gateway.backends.replica import Lease, Replica
 from bon_gateway.settings import VllmClassifySettings
-from bon_gateway.types import Message, Scores
+from bon_gateway.types import Caller, Message, Scores
 
 
 class VllmClassifyBackend(Pooled):
@@ -39,7 +39,11 @@ class VllmClassifyBackend(Pooled):
     announces = False
 
     async def announce(
-        self, messages: Sequence[Message], *, tools: Sequence[Any] | None = None
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[Any] | None = None,
+        caller: Caller | None = None,
     ) -> None:
         return None
 
@@ -49,12 +53,13 @@ class VllmClassifyBackend(Pooled):
         completions: Sequence[Message],
         *,
         tools: Sequence[Any] | None = None,
+        caller: Caller | None = None,
     ) -> Scores:
         if not completions:
             return Scores((), 0)
         try:
-            with self._pool.lease(len(completions)) as lease:
-                return await self._score(lease, messages, completions, tools)
+            with self._pool.lease(len(completions), caller.request_id if caller else None) as lease:
+                return await self._score(lease, messages, completions, tools, caller)
         except UpstreamError as error:
             raise reward_error(error) from error
 
@@ -64,10 +69,13 @@ class VllmClassifyBackend(Pooled):
         messages: Sequence[Message],
         completions: Sequence[Message],
         tools: Sequence[Any] | None,
+        caller: Caller | None,
     ) -> Scores:
+        headers = {} if caller is None else caller.headers()
+
         async def one(completion: Message) -> tuple[float, int]:
             try:
-                outcome = await self._ask(lease.replica, [*messages, completion], tools)
+                outcome = await self._ask(lease.replica, [*messages, completion], tools, headers)
             except UpstreamError as error:
                 lease.done(error)
                 raise
@@ -85,7 +93,11 @@ class VllmClassifyBackend(Pooled):
         return Scores(rewards, sum(tokens))
 
     async def _ask(
-        self, replica: Replica, conversation: Sequence[Message], tools: Sequence[Any] | None
+        self,
+        replica: Replica,
+        conversation: Sequence[Message],
+        tools: Sequence[Any] | None,
+        headers: Mapping[str, str],
     ) -> tuple[float, int]:
         body: dict[str, Any] = {
             "model": self._model or replica.model,
@@ -96,13 +108,13 @@ class VllmClassifyBackend(Pooled):
         if tools:
             # /classify has no field for tools, but hands these to the chat template.
             body["chat_template_kwargs"] = {"tools": tools}
-        return _reward(await replica.client.post(replica.call, encode(body), {}))
+        return _reward(await replica.client.post(replica.call, encode(body), headers))
 
     async def _warm_up(self, replica: Replica) -> None:
         if self._model is None:
             replica.model = model_name(await replica.client.get(replica.models))
         prompt = {"role": "user", "content": "Hi"}
-        await self._ask(replica, [prompt, {"role": "assistant", "content": "Hi"}], None)
+        await self._ask(replica, [prompt, {"role": "assistant", "content": "Hi"}], None, {})
 
 
 def _without_nulls(message: Message) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -313,3 +314,19 @@ async def test_without_a_session_header_none_is_sent(upstream: FakeUpstream) -> 
     async with started(backend):
         await draw(backend, chat(request_id="abc"), range(2))
     assert all("abc" not in call.headers.values() for call in upstream.calls)
+
+
+async def test_every_call_carries_the_trace(upstream: FakeUpstream) -> None:
+    trace = {"traceparent": "00-1-2-01", "tracestate": "a=1", "baggage": "b=1"}
+    backend = policy(upstream)
+    request = replace(chat(request_id="mine"), trace=trace)
+    async with started(backend):
+        after_warm_up(upstream, Step())
+        await draw(backend, request, range(2))
+        async for _ in backend.stream(request, Trace()):
+            pass
+    assert sorted(call.headers["x-request-id"] for call in upstream.calls) == [
+        "mine-0", "mine-0", "mine-1",
+    ]  # fmt: skip
+    for call in upstream.calls:
+        assert {name: call.headers.get(name) for name in trace} == trace

@@ -8,6 +8,7 @@ import pytest
 from bon_gateway.errors import RewardError
 from bon_gateway.testing.script import Step
 from bon_gateway.testing.upstream import FakeUpstream
+from bon_gateway.types import Caller
 from reward_server.schema import PrefixRequest, ScoreRequest, ScoreResponse
 from tests.bon_gateway.backends.support import MESSAGES, after_warm_up, reward_server, started
 
@@ -111,3 +112,13 @@ async def test_what_cannot_be_announced_is_scored_all_the_same(
         await backend.announce(MESSAGES)
         assert len((await backend.score(MESSAGES, COMPLETIONS)).rewards) == 2
     assert caplog.text.count("cannot be announced") == (status == 404)
+
+
+async def test_an_announcement_carries_the_request_too(upstream: FakeUpstream) -> None:
+    backend = reward_server(upstream, announce=True)
+    async with started(backend):
+        after_warm_up(upstream, Step())
+        await backend.announce(MESSAGES, caller=Caller("req", {"baggage": "b=1"}))
+    (call,) = upstream.calls
+    assert call.path == "/v1/prefix"
+    assert (call.headers["x-request-id"], call.headers["baggage"]) == ("req", "b=1")

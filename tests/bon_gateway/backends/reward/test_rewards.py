@@ -14,6 +14,7 @@ from bon_gateway.backends.reward.vllm_classify import VllmClassifyBackend
 from bon_gateway.errors import RewardError
 from bon_gateway.testing.script import Step, fake_reward
 from bon_gateway.testing.upstream import FakeUpstream
+from bon_gateway.types import Caller
 from tests.bon_gateway.backends.support import (
     MESSAGES,
     PROMPT,
@@ -216,3 +217,29 @@ async def test_a_reward_that_is_no_number_is_a_failure(
         after_warm_up(upstream, Step(reward=reward))
         with pytest.raises(RewardError):
             await backend.score(MESSAGES, COMPLETIONS)
+
+
+async def test_calls_carry_the_request_and_its_trace(upstream: FakeUpstream, build: Build) -> None:
+    trace = {"traceparent": "00-1-2-01", "tracestate": "a=1", "baggage": "b=1"}
+    backend = build(upstream)
+    async with started(backend):
+        after_warm_up(upstream, Step())
+        await backend.score(MESSAGES, COMPLETIONS, caller=Caller("req#1", trace))
+    assert upstream.calls
+    for call in upstream.calls:
+        assert {name: call.headers.get(name) for name in ("x-request-id", *trace)} == {
+            "x-request-id": "req#1",
+            **trace,
+        }
+
+
+async def test_one_request_is_blamed_once_however_often_it_is_scored(
+    upstream: FakeUpstream, build: Build
+) -> None:
+    backend = build(upstream, failures_to_eject=2, probe_interval_s=30.0)
+    async with started(backend):
+        after_warm_up(upstream, Step(cut_after=5))
+        for request_id, ready in (("a", True), ("a", True), ("a", True), ("b", False)):
+            with pytest.raises(RewardError):
+                await backend.score(MESSAGES, COMPLETIONS[:1], caller=Caller(request_id))
+            assert backend.ready() is ready

@@ -1,0 +1,38 @@
+"""The headers that tie a client's trace to what upstreams do for it (W3C Trace Context, Baggage).
+
+They are passed on as they came; the gateway makes no spans. What is no such header, or too long, is
+left out: nothing of a client's reaches an upstream's head unchecked.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+# Of a version that is not known yet, what follows the four fields is passed on too.
+_PARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]{1,64})?")
+_LISTS = {
+    b"tracestate": re.compile(rb"[!-~](?:[ -~]{0,1022}[!-~])?"),
+    b"baggage": re.compile(rb"[!-~](?:[ -~]{0,8190}[!-~])?"),
+}
+
+
+def trace_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Those of ``headers``, whose names are in lower case, that are passed on."""
+    parents: list[bytes] = []
+    lists: dict[bytes, bytes] = {}
+    for name, value in headers:
+        if name == b"traceparent":
+            parents.append(value)
+        elif name in _LISTS:
+            # A list may be spread over several headers.
+            lists[name] = b"%b,%b" % (lists[name], value) if name in lists else value
+    found: dict[str, str] = {}
+    if len(parents) == 1 and _PARENT.fullmatch(parents[0]):
+        found["traceparent"] = parents[0].decode("ascii")
+    for name, value in lists.items():
+        # Vendors' state means nothing without the trace that it belongs to.
+        belongs = name == b"baggage" or "traceparent" in found
+        if belongs and _LISTS[name].fullmatch(value):
+            found[name.decode("ascii")] = value.decode("ascii")
+    return found
