@@ -14,6 +14,7 @@ GatewayError                    500  internal_error
 │   ├── PolicyRefusedError      4xx  the upstream's own code; asking again is useless
 │   ├── PolicyFailedError       502  upstream_error          (retryable)
 │   ├── PolicyUnreachableError  503  upstream_unavailable    (retryable) + Retry-After
+│   │   └── NoUpstreamError          no replica is up; asking again at once is useless
 │   ├── PolicyOverloadedError   503  upstream_overloaded     (retryable) + Retry-After
 │   └── PolicyTimeoutError      504  upstream_timeout
 └── RewardError                 503  reward_unavailable      + Retry-After
@@ -144,13 +145,24 @@ class PolicyRefusedError(PolicyError):
 
 
 class PolicyFailedError(PolicyError):
+    """``spoilt`` says that an answer came which cannot be used. Where it held several candidates,
+    one of them may have spoilt it for all."""
+
     retryable = True
+
+    def __init__(self, message: str, *, spoilt: bool = False) -> None:
+        super().__init__(message)
+        self.spoilt = spoilt
 
 
 class PolicyUnreachableError(PolicyError):
     status = 503
     default_code = "upstream_unavailable"
     retryable = True
+
+
+class NoUpstreamError(PolicyUnreachableError):
+    retryable = False
 
 
 class PolicyOverloadedError(PolicyError):

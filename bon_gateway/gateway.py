@@ -72,6 +72,15 @@ class Gateway:
             for upstream, state in states.items()
         }
 
+    def troubles(self) -> dict[str, str]:
+        """Why an upstream is not up, by the same names, where that is known."""
+        return {
+            f"{kind}.{name}.{upstream}": reason
+            for kind, backends in (("policies", self.policies), ("rewards", self.rewards))
+            for name, backend in backends.items()
+            for upstream, reason in backend.troubles().items()
+        }
+
     @property
     def _backends(self) -> list[PolicyBackend | RewardBackend]:
         return [*self.policies.values(), *self.rewards.values()]

@@ -39,7 +39,11 @@ async def readyz(request: Request) -> JSONResponse:
     state = request.app.state
     ready = state.lifecycle.serving and state.gateway.ready()
     status = "draining" if state.lifecycle.draining else "ready" if ready else "not ready"
-    body = {"status": status, "upstreams": state.gateway.health()}
+    body = {
+        "status": status,
+        "upstreams": state.gateway.health(),
+        "reasons": state.gateway.troubles(),
+    }
     return JSONResponse(body, status_code=200 if ready else 503)
 
 

@@ -18,6 +18,7 @@ from bon_gateway.backends.connection import (
     UnusableAnswerError,
 )
 from bon_gateway.errors import (
+    NoUpstreamError,
     PolicyError,
     PolicyFailedError,
     PolicyOverloadedError,
@@ -54,7 +55,7 @@ class UpstreamError(Exception):
     ``dead`` says that the replica itself is gone, so that it need not be tried again until a
     probe has found it alive.
     ``ours`` says that the call failed for want of something in this process, which is no replica's
-    fault.
+    fault. ``none_up`` says that there was no replica to make it to.
     """
 
     def __init__(
@@ -68,10 +69,12 @@ class UpstreamError(Exception):
         retry_after: float | None = None,
         dead: bool = False,
         ours: bool = False,
+        none_up: bool = False,
     ) -> None:
         super().__init__(message)
         self.kind = kind
         self.ours = ours
+        self.none_up = none_up
         self.message = message
         self.status = status
         self.param = param
@@ -90,11 +93,13 @@ def policy_error(error: UpstreamError) -> PolicyError:
         case Fault.OVERLOADED:
             return PolicyOverloadedError(message, retry_after=error.retry_after)
         case Fault.UNREACHABLE:
-            return PolicyUnreachableError(message, retry_after=error.retry_after)
+            kind = NoUpstreamError if error.none_up else PolicyUnreachableError
+            return kind(message, retry_after=error.retry_after)
         case Fault.TIMEOUT:
             return PolicyTimeoutError(message)
         case Fault.FAILED | Fault.CUT:
-            return PolicyFailedError(message)
+            # With a status it is about the whole request.
+            return PolicyFailedError(message, spoilt=error.status is None)
 
 
 def reward_error(error: UpstreamError) -> RewardError:

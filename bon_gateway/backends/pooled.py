@@ -72,5 +72,8 @@ class Pooled(ABC):
     def health(self) -> dict[str, str]:
         return self._pool.states()
 
+    def troubles(self) -> dict[str, str]:
+        return self._pool.troubles()
+
     async def close(self) -> None:
         await self._pool.close()

@@ -5,8 +5,10 @@
 
 It is up once its health address answers 200 and the backend's warm-up call has succeeded. It is
 unready when its health answers anything else, and ejected when its connection is refused, its
-engine is dead or several calls or health checks in a row have failed; it comes back in the way that
-it first came up. What it works on goes on in any state.
+engine is dead or several calls or health checks in a row had no answer; it comes back in the way
+that it first came up. Answers that are errors come from a live server and may be about the requests
+alone, so several of them in a row only make it suspect: see the prober. What it works on goes on in
+any state.
 """
 
 from __future__ import annotations
@@ -25,6 +27,9 @@ from bon_gateway.backends.names import Address
 from bon_gateway.types import UpstreamState
 
 logger = logging.getLogger(__name__)
+
+TROUBLES_TOLD = 20
+"""Distinct reasons for not coming up that are logged."""
 
 
 class Replica:
@@ -68,19 +73,41 @@ class Replica:
         self.ejected_at = -math.inf
         self._failures_to_eject = failures_to_eject
         self._failures = 0
-        """Calls that failed in a row."""
+        """Calls in a row that had no answer."""
+        self._errors = 0
+        """Calls in a row whose answer was an error."""
         self._blamed_for: str | None = None
         """The request that the last failed call belonged to."""
+        self.trouble: str | None = None
+        """Why it is not up, as far as is known."""
+        self._told: set[str] = set()
+
+    @property
+    def suspect(self) -> bool:
+        """Whether it has answered with nothing but errors for a while."""
+        return self._errors >= self._failures_to_eject
 
     def come_up(self) -> None:
         self.answered()
+        self.trouble = None
+        self._told.clear()
         self.state = UpstreamState.UP
         self.was_up = True
         logger.info("Upstream %s is up", self.name)
 
+    def stays_down(self, reason: str, *, expected: bool = False) -> None:
+        """It was to come up and did not. Each reason is logged once until it does; what is
+        ``expected`` of one that still starts is no warning."""
+        self.trouble = reason
+        if reason not in self._told and len(self._told) < TROUBLES_TOLD:
+            self._told.add(reason)
+            level = logging.INFO if expected else logging.WARNING
+            logger.log(level, "Upstream %s does not come up: %s", self.name, reason)
+
     def answered(self) -> None:
         """A call has ended as it should."""
         self._failures = 0
+        self._errors = 0
         self.silences = 0
 
     def healthy(self) -> None:
@@ -93,13 +120,16 @@ class Replica:
         if self.silences >= self._failures_to_eject:
             self.eject(f"its health check fails: {reason}")
 
-    def blame(self, reason: str, request_id: str | None) -> None:
-        """A call has failed. Calls of one request that follow each other count once, so that one
-        which always fails cannot eject a replica by itself."""
+    def blame(self, reason: str, request_id: str | None, *, answered: bool) -> None:
+        """A call has failed, with an answer or without. Calls of one request that follow each other
+        count once, so that one which always fails cannot eject a replica by itself."""
         self.failed_at = time.monotonic()
         if request_id is not None and request_id == self._blamed_for:
             return
         self._blamed_for = request_id
+        if answered:
+            self._errors += 1
+            return
         self._failures += 1
         if self._failures >= self._failures_to_eject:
             self.eject(reason)
@@ -108,6 +138,7 @@ class Replica:
         if self.state is UpstreamState.UP:
             logger.warning("Upstream %s is ejected: %s", self.name, reason)
             self.state = UpstreamState.EJECTED
+            self.trouble = reason
             self.ejected_at = time.monotonic()
 
     def set_aside(self, status: int) -> None:
@@ -115,6 +146,7 @@ class Replica:
         if self.state is UpstreamState.UP:
             logger.warning("Upstream %s is unready: its health is %d", self.name, status)
             self.state = UpstreamState.UNREADY
+            self.trouble = f"Its health is {status}."
 
     def leave(self) -> None:
         logger.info("Upstream %s leaves, with %d candidates in flight", self.name, self.in_flight)
@@ -148,6 +180,9 @@ class Lease:
         self.replica.in_flight -= 1
         if error is None or error.kind is Fault.REFUSED:
             self.replica.answered()
+        elif error.ours:
+            # The call never left this process.
+            return
         elif error.dead:
             self.replica.eject(error.message)
         elif error.kind is Fault.OVERLOADED:
@@ -155,7 +190,7 @@ class Lease:
             self.replica.failed_at = time.monotonic()
         elif not self._blamed:
             self._blamed = True
-            self.replica.blame(error.message, self._request_id)
+            self.replica.blame(error.message, self._request_id, answered=error.kind is Fault.FAILED)
 
     def __enter__(self) -> Lease:
         return self

@@ -22,6 +22,8 @@ from bon_gateway.types import UpstreamState
 
 logger = logging.getLogger(__name__)
 
+MAX_REASON_CHARS = 400
+
 
 class ReplicaPool:
     """Owns its replicas, with their connections, and the tasks that tend them.
@@ -87,6 +89,27 @@ class ReplicaPool:
         replicas = (*self._leaving, *self._replicas)
         return {replica.name: replica.state.value for replica in replicas}
 
+    def troubles(self) -> dict[str, str]:
+        """Why each replica that is not up is not, where that is known."""
+        return {
+            replica.name: replica.trouble
+            for replica in self._replicas
+            if replica.trouble is not None and replica.state is not UpstreamState.UP
+        }
+
+    def _why_none(self) -> str:
+        """For clients, so that it names no replica."""
+        reasons = sorted(set(self.troubles().values()))
+        told = " ".join(reasons[:3])[:MAX_REASON_CHARS]
+        return f"No upstream is up. {told}" if told else "No upstream is up."
+
+    def _may_do_without(self, replica: Replica) -> bool:
+        """Whether ``replica`` may be ejected for its answers: at least half stay, and one."""
+        up = sum(
+            other.state is UpstreamState.UP for other in self._replicas if other is not replica
+        )
+        return up > 0 and 2 * up >= len(self._replicas)
+
     def lease(
         self, candidates: int, request_id: str | None = None, *, prefer: Replica | None = None
     ) -> Lease:
@@ -110,7 +133,9 @@ class ReplicaPool:
             if replica.state is UpstreamState.UP and (least is None or load < least):
                 best, least = place, load
         if best is None:
-            raise UpstreamError(Fault.UNREACHABLE, "No upstream is up.", retry_after=self._rest_s)
+            raise UpstreamError(
+                Fault.UNREACHABLE, self._why_none(), retry_after=self._rest_s, none_up=True
+            )
         self._turn = (best + 1) % count
         return Lease(self._replicas[best], candidates, request_id)
 
@@ -156,7 +181,7 @@ class ReplicaPool:
     def _tend(self, replica: Replica) -> None:
         replica.client.open()
         self._probers[replica] = asyncio.create_task(
-            self._prober.tend(replica), name=f"prober {replica.name}"
+            self._prober.tend(replica, self._may_do_without), name=f"prober {replica.name}"
         )
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:

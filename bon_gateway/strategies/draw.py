@@ -6,7 +6,6 @@ This is the gateway's one retry layer: backends report a failure and never retry
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import time
 from collections import Counter
@@ -18,11 +17,11 @@ from bon_gateway.errors import (
     GatewayError,
     PolicyFailedError,
     PolicyOverloadedError,
-    PolicyRefusedError,
     RewardError,
 )
 from bon_gateway.protocols import PolicyBackend, RewardBackend, Trace
 from bon_gateway.strategies.decide import USABLE
+from bon_gateway.strategies.failures import Failures
 from bon_gateway.strategies.scoring import Scoring
 from bon_gateway.strategies.validity import AnswerCheck
 from bon_gateway.types import (
@@ -35,8 +34,6 @@ from bon_gateway.types import (
 )
 
 LEAST_SCORING_GRACE_S = 0.1
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +103,7 @@ class _Draw:
         self._attempts: Counter[int] = Counter()
         self._again: list[int] = []
         """Failed candidates that are about to be drawn again."""
+        self._failures = Failures(request.request_id)
         self._ended: dict[int, Candidate] = {}
         self._usable = 0
 
@@ -119,6 +117,7 @@ class _Draw:
                 self._enough.set()
                 if scoring is not None:
                     scoring.close()
+                self._failures.log()
         if deadline_passed and self._usable < plan.min_candidates:
             raise DeadlineError(
                 f"{self._usable} of the {plan.min_candidates} candidates that are needed had"
@@ -192,10 +191,10 @@ class _Draw:
             self._take(index, outcome)
         else:
             again = outcome.retryable and self._attempts[index] < self._plan.retries
-            self._log(index, outcome, again)
+            self._failures.add(outcome, again=again)
             if again:
                 self._attempts[index] += 1
-                self._draw_again(index, overloaded=isinstance(outcome, PolicyOverloadedError))
+                self._draw_again(index, outcome)
                 return
             self._fail(index, outcome)
         if self._complete():
@@ -204,17 +203,27 @@ class _Draw:
     def _complete(self) -> bool:
         return self._usable >= self._plan.keep or len(self._ended) >= self._plan.drawn
 
-    def _draw_again(self, index: int, *, overloaded: bool) -> None:
-        """Together with all that fail in this turn of the loop, as one call's candidates do."""
+    def _draw_again(self, index: int, error: GatewayError) -> None:
+        """Together with all that fail in this turn of the loop, as one call's candidates do.
+
+        But where a candidate may have spoilt the answer that held them all, each is drawn apart:
+        the same seed would spoil it again.
+        """
         if not self._again:
-            delay = random.uniform(0.05, 0.2) if overloaded else 0.0
-            self._pumps.append(self._tasks.create_task(self._sample_again(delay)))
+            delay = random.uniform(0.05, 0.2) if isinstance(error, PolicyOverloadedError) else 0.0
+            apart = isinstance(error, PolicyFailedError) and error.spoilt
+            self._pumps.append(self._tasks.create_task(self._sample_again(delay, apart)))
         self._again.append(index)
 
-    async def _sample_again(self, delay: float) -> None:
+    async def _sample_again(self, delay: float, apart: bool) -> None:
         again, self._again = self._again, []
         await asyncio.sleep(delay)
-        await self._sample(again)
+        if not apart:
+            await self._sample(again)
+            return
+        async with asyncio.TaskGroup() as tasks:
+            for index in again:
+                tasks.create_task(self._sample([index]))
 
     def _take(self, index: int, completion: Completion) -> None:
         status, reason = self._check.judge(completion)
@@ -233,21 +242,6 @@ class _Draw:
             tokens=self._trace.tokens.get(index, 0),
             error=error,
             reason=error.code,
-        )
-
-    def _log(self, index: int, error: GatewayError, again: bool) -> None:
-        """A candidate that is drawn again leaves no other trace. A refusal's words are the
-        upstream's and may quote the prompt."""
-        refused = isinstance(error, PolicyRefusedError)
-        fields = {
-            "request_id": self._request.request_id,
-            "candidate": index,
-            "code": error.code,
-            "reason": None if refused else error.message,
-            "again": again,
-        }
-        _log.log(
-            logging.DEBUG if refused else logging.INFO, "candidate failed", extra={"fields": fields}
         )
 
     def _candidates(self, stopped_by: str) -> tuple[Candidate, ...]:

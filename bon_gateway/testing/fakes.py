@@ -115,6 +115,9 @@ class FakePolicy:
     def health(self) -> dict[str, str]:
         return {"fake": "up" if self.is_ready else "ejected"}
 
+    def troubles(self) -> dict[str, str]:
+        return {} if self.is_ready else {"fake": "it was told to be down"}
+
     async def close(self) -> None:
         return None
 
@@ -183,6 +186,9 @@ class FakeReward:
 
     def health(self) -> dict[str, str]:
         return {"fake": "up"}
+
+    def troubles(self) -> dict[str, str]:
+        return {}
 
     async def close(self) -> None:
         return None

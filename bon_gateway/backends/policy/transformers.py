@@ -74,6 +74,9 @@ class TransformersPolicy:
     def health(self) -> dict[str, str]:
         return {self._name: self._engine.state}
 
+    def troubles(self) -> dict[str, str]:
+        return {}
+
     async def close(self) -> None:
         """Fail what is left and stop the worker thread after its step."""
         if not await asyncio.to_thread(self._engine.close, CLOSE_TIMEOUT_S):

@@ -67,7 +67,11 @@ class Draw:
             else:
                 self._settle(place, completion)
         if self._pending:
-            raise malformed("its answer lacks a choice")
+            n = len(self.indices)
+            raise malformed(
+                f"its answer lacks a choice, it has {n - len(self._pending)} of {n} choices; an"
+                " upstream that ignores n needs fan_out: separate"
+            )
 
     async def _run_streamed(self) -> None:
         """A lone candidate ends with its stream, whose last chunk may hold more fields. Of

@@ -65,6 +65,9 @@ class InProcessReward:
     def health(self) -> dict[str, str]:
         return {self._name: self._state}
 
+    def troubles(self) -> dict[str, str]:
+        return {}
+
     async def close(self) -> None:
         """Finish what is queued, refuse what comes and release the scorer's threads."""
         self._state = "ejected"

@@ -62,5 +62,8 @@ class MeteredReward:
     def health(self) -> dict[str, str]:
         return self._backend.health()
 
+    def troubles(self) -> dict[str, str]:
+        return self._backend.troubles()
+
     async def close(self) -> None:
         await self._backend.close()

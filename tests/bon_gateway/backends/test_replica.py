@@ -6,13 +6,14 @@ import socket
 
 import pytest
 
-from bon_gateway.backends.faults import Fault, UpstreamError
+from bon_gateway.backends.faults import Fault, UpstreamError, status_error
 from bon_gateway.backends.http import HttpClient
 from bon_gateway.backends.names import Address
 from bon_gateway.backends.replica import Lease, Replica
 from bon_gateway.types import UpstreamState
 
 FAILED = UpstreamError(Fault.FAILED, "it failed")
+CUT = UpstreamError(Fault.CUT, "it was cut off")
 OVERLOADED = UpstreamError(Fault.OVERLOADED, "it is busy", status=503)
 REFUSED = UpstreamError(Fault.REFUSED, "a bad request", status=400)
 DEAD = UpstreamError(Fault.UNREACHABLE, "nobody listens", dead=True)
@@ -90,7 +91,7 @@ def test_neither_silence_and_failures_add_up_nor_health_forgives_failures() -> N
     for request in ("a", "b", "c"):
         one.healthy()
         one.silent("too long")
-        call(one, FAILED, request)
+        call(one, CUT, request)
         states.append(one.state)
     assert states == [UpstreamState.UP, UpstreamState.UP, UpstreamState.EJECTED]
 
@@ -128,3 +129,27 @@ def test_a_replica_that_has_nothing_to_do_leaves_at_once() -> None:
     one.leave()
     assert one.idle.is_set()
     assert one.state is UpstreamState.LEAVING
+
+
+def test_answers_that_are_errors_make_it_suspect_and_eject_nothing() -> None:
+    one = up()
+    for number in range(9):
+        assert one.suspect is (number >= 3)
+        call(one, FAILED, f"{number}")
+    assert one.state is UpstreamState.UP
+    call(one)
+    assert not one.suspect
+
+
+def test_a_dead_engine_ejects_although_it_answered() -> None:
+    one = up()
+    call(one, status_error(500, b"EngineCore encountered an issue", None))
+    assert one.state is UpstreamState.EJECTED
+    assert one.trouble == "The upstream's engine is dead."
+
+
+def test_reasons_without_end_are_not_logged_without_end(caplog: pytest.LogCaptureFixture) -> None:
+    one = replica()
+    for number in range(1000):
+        one.stays_down(f"reason {number}")
+    assert len(caplog.records) == 20

@@ -9,12 +9,19 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
+from bon_gateway.backends.connection import ConnectError
+from bon_gateway.backends.faults import transport_error
 from bon_gateway.backends.policy.vllm_http import VllmPolicy
-from bon_gateway.backends.replica import Replica
-from bon_gateway.errors import PolicyError, PolicyUnreachableError
+from bon_gateway.backends.replica import Lease, Replica
+from bon_gateway.errors import (
+    NoUpstreamError,
+    PolicyError,
+    PolicyFailedError,
+    PolicyUnreachableError,
+)
 from bon_gateway.protocols import Trace
 from bon_gateway.settings import VllmPolicySettings
-from bon_gateway.testing.script import Step, by_ordinal
+from bon_gateway.testing.script import Call, Step, by_ordinal
 from bon_gateway.testing.upstream import FakeUpstream
 from bon_gateway.types import Completion
 from tests.bon_gateway.backends.support import (
@@ -141,10 +148,10 @@ async def test_a_dead_engine_inside_a_stream_ejects_at_once() -> None:
             assert backend.health() == {name(fake): "ejected"}
 
 
-async def test_failures_in_a_row_eject() -> None:
+async def test_calls_in_a_row_without_an_answer_eject() -> None:
     async with upstreams(1) as (fake,):
         backend = policy(fake, failures_to_eject=3, probe_interval_s=30)
-        bad = Step(status=500, error="boom")
+        bad = Step(cut_after=5)
         async with started(backend):
             after_warm_up(fake, by_ordinal(bad, bad, Step(), bad, bad, bad))
             states = []
@@ -257,7 +264,7 @@ async def test_it_is_up_only_after_health_and_one_sampled_token() -> None:
 async def test_an_ejected_replica_needs_a_warm_up_that_works() -> None:
     async with upstreams(1) as (fake,):
         backend = policy(fake, failures_to_eject=1)
-        bad = Step(status=500, error="boom")
+        bad = Step(cut_after=5)
         async with started(backend):
             after_warm_up(fake, bad)
             await draw(backend, chat(), [0])
@@ -272,7 +279,7 @@ async def test_an_ejected_replica_needs_a_warm_up_that_works() -> None:
 async def test_a_replica_that_came_back_has_no_failures_behind_it() -> None:
     async with upstreams(1) as (fake,):
         backend = policy(fake, failures_to_eject=2)
-        bad = Step(status=500, error="boom")
+        bad = Step(cut_after=5)
         async with started(backend):
             after_warm_up(fake, by_ordinal(bad, bad))
             for number in range(2):
@@ -350,3 +357,108 @@ async def test_close_ends_probers_and_connections(caplog: pytest.LogCaptureFixtu
         assert not asyncio.all_tasks() - before
         outcomes = await draw(backend, chat(), [0])
         assert isinstance(outcomes[0], PolicyUnreachableError)
+
+
+async def test_one_that_answers_with_errors_stays_up_if_its_own_call_works() -> None:
+    """vLLM answers 500 to some requests that it should refuse, and is well."""
+    async with upstreams(2) as fakes:
+        backend = policy(*fakes, failures_to_eject=3)
+
+        def poisoned(call: Call) -> Step:
+            return Step(status=500, error="boom") if "structured_outputs" in call.body else Step()
+
+        async with started(backend):
+            for fake in fakes:
+                after_warm_up(fake, poisoned)
+            for number in range(20):
+                bad = chat(request_id=f"bad-{number}", structured_outputs=3)
+                outcome = (await draw(backend, bad, [0]))[0]
+                assert isinstance(outcome, PolicyFailedError)
+                assert outcome.http_status == 502
+            suspects = [replica for replica in backend._pool._replicas if replica.suspect]
+            assert suspects
+            await until(lambda: not any(replica.suspect for replica in suspects))
+            assert set(backend.health().values()) == {"up"}
+            assert isinstance((await draw(backend, chat(), [0]))[0], Completion)
+
+
+async def test_one_whose_own_call_fails_too_is_ejected_and_comes_back() -> None:
+    async with upstreams(2) as (bad, good):
+        backend = policy(bad, good, failures_to_eject=2)
+        async with started(backend):
+            after_warm_up(bad, Step(status=500, error="boom"))
+            (replica,) = (r for r in backend._pool._replicas if r.name == name(bad))
+            for number in range(2):
+                replica.blame("it failed", f"{number}", answered=True)
+            await until(lambda: backend.health()[name(bad)] == "ejected")
+            assert backend.health()[name(good)] == "up"
+            assert backend._pool.troubles() == {name(bad): "The upstream answered 500."}
+            bad.script = None
+            await until(lambda: backend.health()[name(bad)] == "up")
+            assert backend._pool.troubles() == {}
+
+
+@pytest.mark.parametrize(("replicas", "stay"), [(1, 1), (2, 1), (3, 2), (4, 2)])
+async def test_half_of_the_replicas_stay_whatever_they_answer(replicas: int, stay: int) -> None:
+    """Errors from the last ones say more than no answer from any, and with the same status."""
+    async with upstreams(replicas) as fakes:
+        backend = policy(*fakes, failures_to_eject=1)
+        async with started(backend):
+            for fake in fakes:
+                after_warm_up(fake, Step(status=500, error="boom"))
+            for number in range(8 * replicas):
+                outcome = (await draw(backend, chat(request_id=f"r{number}"), [0]))[0]
+                assert isinstance(outcome, PolicyFailedError)
+            for replica in backend._pool._replicas:
+                replica.blame("it failed", "another", answered=True)
+            probes = [fake.probes for fake in fakes]
+            await until(lambda: all(f.probes > p + 4 for f, p in zip(fakes, probes, strict=True)))
+            states = list(backend.health().values())
+            assert states.count("up") == stay
+            assert states.count("ejected") == replicas - stay
+
+
+async def test_without_a_descriptor_no_replica_is_blamed() -> None:
+    async with upstreams(1) as (fake,):
+        backend = policy(fake, failures_to_eject=1)
+        async with started(backend):
+            (replica,) = backend._pool._replicas
+            ours = transport_error(ConnectError("this process has run out: EMFILE", ours=True))
+
+            async def get(url: object) -> bytes:
+                raise ours
+
+            failed_at = replica.failed_at
+            with Lease(replica, 2, "req") as lease:
+                lease.done(ours)
+                lease.done(ours)
+            replica.client.get = get  # type: ignore[assignment, method-assign]
+            await asyncio.sleep(0.3)
+            assert backend.health() == {name(fake): "up"}
+            assert (replica.silences, replica.failed_at) == (0, failed_at)
+
+
+async def test_why_none_comes_up_is_logged_once_and_told(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    async with FakeUpstream(api_key="right") as fake:
+        backend = policy(fake, key="wrong")
+        await backend.start()
+        try:
+            reason = "The upstream failed: it refused the gateway's key (401)."
+            await until(lambda: backend.troubles() == {name(fake): reason})
+            probes = fake.probes
+            await until(lambda: fake.probes >= probes + 4)
+            outcome = (await draw(backend, chat(), [0]))[0]
+            assert isinstance(outcome, NoUpstreamError)
+            assert (outcome.http_status, outcome.retryable) == (503, False)
+            assert outcome.message == f"No upstream is up. {reason}"
+            fake.healthy = False
+            await until(lambda: backend.troubles() == {name(fake): "Its health is 503."})
+        finally:
+            await backend.close()
+    told = [r.getMessage() for r in caplog.records if "come up" in r.getMessage()]
+    assert told == [
+        f"Upstream {name(fake)} does not come up: {reason}",
+        f"Upstream {name(fake)} does not come up: Its health is 503.",
+    ]
+    assert "wrong" not in caplog.text

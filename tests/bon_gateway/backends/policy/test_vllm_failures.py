@@ -18,7 +18,10 @@ from bon_gateway.errors import (
     PolicyUnreachableError,
 )
 from bon_gateway.protocols import Trace
-from bon_gateway.testing.script import Step, by_candidate
+from bon_gateway.strategies.draw import Plan
+from bon_gateway.strategies.draw import draw as run_draw
+from bon_gateway.strategies.validity import AnswerCheck
+from bon_gateway.testing.script import Call, Step, by_candidate
 from bon_gateway.testing.upstream import FakeUpstream
 from bon_gateway.types import Completion
 from tests.bon_gateway.backends.support import (
@@ -310,3 +313,47 @@ async def test_cancelling_before_anything_was_sent_leaves_nothing(upstream: Fake
         await until(lambda: upstream.running == 0)
         outcomes = await draw(backend, chat(), [0])
         assert isinstance(outcomes[0], Completion)
+
+
+@pytest.mark.parametrize(
+    "spoilt", [rb'"logprob": NaN', rb'"content": "\ud800"'], ids=["NaN", "surrogate"]
+)
+async def test_one_that_spoils_the_answer_of_all_costs_only_itself(
+    upstream: FakeUpstream, spoilt: bytes
+) -> None:
+    """No JSON holds a NaN, and no text half a character: all N of one call are lost with it, so
+    that they are drawn again apart."""
+
+    def script(call: Call) -> Step:
+        seeds = range(call.body["seed"], call.body["seed"] + call.body["n"])
+        return Step(raw=b'{"choices": [{%b}]}' % spoilt) if 9 in seeds else Step()
+
+    backend = policy(upstream, fan_out="single")
+    plan = Plan(4, 4, None, min_candidates=1, retries=1)
+    async with started(backend):
+        after_warm_up(upstream, script)
+        drawn = await run_draw(chat(), backend, None, plan, AnswerCheck.anything(), Trace())
+    assert [candidate.status.value for candidate in drawn.candidates] == [
+        "finished", "finished", "failed", "finished",
+    ]  # fmt: skip
+    assert [call.body["n"] for call in upstream.calls] == [4, 1, 1, 1, 1]
+
+
+async def test_an_upstream_that_ignores_n_is_told_of(
+    upstream: FakeUpstream, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    message = {"role": "assistant", "content": "x"}
+    answer = {
+        "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 1, "completion_tokens": 1},
+    }
+    backend = policy(upstream, fan_out="single")
+    plan = Plan(4, 4, None, min_candidates=1, retries=1)
+    async with started(backend):
+        after_warm_up(upstream, Step(raw=orjson.dumps(answer)))
+        drawn = await run_draw(chat(), backend, None, plan, AnswerCheck.anything(), Trace())
+    assert [candidate.status.value for candidate in drawn.candidates] == ["finished"] * 4
+    (line,) = (r.fields for r in caplog.records if r.getMessage() == "candidates failed")  # type: ignore[attr-defined]
+    assert "1 of 4 choices" in line["reasons"][0]["reason"]
+    assert "fan_out: separate" in line["reasons"][0]["reason"]
