@@ -80,6 +80,11 @@ class Completion(msgspec.Struct, frozen=True):
     """Further fields of the upstream's choice (``stop_reason``, ``token_ids``, ...)."""
     response_extra: Mapping[str, Any] = msgspec.field(default_factory=dict)
     """Further fields beside the choices (``prompt_logprobs``, ...)."""
+    prompt_details: Mapping[str, Any] | None = None
+    """The upstream's ``usage.prompt_tokens_details``: counts by name, where it tells."""
+    completion_details: Mapping[str, Any] | None = None
+    """Its ``usage.completion_tokens_details``. Where one answer holds several candidates the first
+    one has those of all, so that their sum is what was paid."""
 
     @property
     def logprob(self) -> float | None:
@@ -100,11 +105,15 @@ class Sample(msgspec.Struct, frozen=True):
 @dataclass(frozen=True, slots=True)
 class Delta:
     """One step of a streamed completion. ``choice`` is the upstream's chunk choice: ``delta``,
-    ``finish_reason``, ``logprobs``; a last Delta may carry only the token counts."""
+    ``finish_reason``, ``logprobs``; a last Delta may carry only the token counts. ``extra`` is what
+    the chunk has beside its choices, and the details are those of its usage."""
 
     choice: Mapping[str, Any] | None
     tokens: int | None = None
     prompt_tokens: int | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    prompt_details: Mapping[str, Any] | None = None
+    completion_details: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +172,10 @@ class Usage:
     winner_tokens: int
     discarded_tokens: int
     reward_tokens: int
+    prompt_details: Mapping[str, Any] | None = None
+    """Of the prompt, which counts once (``cached_tokens``), where the upstream tells."""
+    completion_details: Mapping[str, Any] | None = None
+    """Sums over all candidates (``reasoning_tokens``), where the upstream tells."""
 
     @property
     def completion_tokens(self) -> int:

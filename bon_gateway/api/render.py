@@ -66,13 +66,18 @@ def choice(position: int, candidate: Candidate) -> dict[str, Any]:
     }
 
 
-def usage(selection: Selection) -> dict[str, int]:
+def usage(selection: Selection) -> dict[str, Any]:
     paid = selection.usage
-    return {
+    answer: dict[str, Any] = {
         "prompt_tokens": paid.prompt_tokens,
         "completion_tokens": paid.completion_tokens,
         "total_tokens": paid.prompt_tokens + paid.completion_tokens,
     }
+    if paid.prompt_details is not None:
+        answer["prompt_tokens_details"] = paid.prompt_details
+    if paid.completion_details is not None:
+        answer["completion_tokens_details"] = paid.completion_details
+    return answer
 
 
 def bon_object(

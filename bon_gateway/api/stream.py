@@ -18,6 +18,9 @@ from bon_gateway.api.render import AnswerHead, usage
 from bon_gateway.errors import GatewayError
 from bon_gateway.types import Candidate, Delta, Selection
 
+_OF_PROMPT = frozenset({"prompt_token_ids", "prompt_text"})
+_NULL_TOO = frozenset({"logprobs", "finish_reason", "stop_reason", "token_ids"})
+"""Fields of a chunk's choice that are passed on though they are null."""
 _DONE = b"data: [DONE]\n\n"
 _COMMENT = b": waiting for the candidates\n\n"
 
@@ -48,6 +51,8 @@ class EventStream:
         self._written = asyncio.Event()
         self._held: dict[str, Any] | None = None
         self._streamed = False
+        self._tail: dict[str, Any] = {}
+        """What the upstream's last chunk has beside its choices and its usage."""
         self.started = False
         """Whether the response's status has gone out."""
 
@@ -56,8 +61,9 @@ class EventStream:
         may have to make it the last one."""
         self._streamed = True
         if delta.choice is None:
+            self._tail.update(delta.extra)
             return
-        chunk = self._chunk([_clean_choice({**delta.choice, "index": index})])
+        chunk = self._chunk([_clean_choice({**delta.choice, "index": index})]) | delta.extra
         if self._continuous_usage and delta.tokens is not None:
             prompt = delta.prompt_tokens or 0
             chunk["usage"] = {
@@ -91,16 +97,26 @@ class EventStream:
         if not self._streamed:
             for position, winner in enumerate(selection.winners):
                 chunks += self._winner_chunks(position, selection.candidates[winner])
+            self._add_extra(selection.winner, chunks[0])
         if self._include_usage:
             chunks.append(self._chunk([]) | {"usage": usage(selection)})
         if not chunks:
             chunks.append(self._chunk([]))
+        chunks[-1] |= self._tail
         chunks[-1]["bon"] = bon
         await self._write(b"".join(map(_event, chunks)) + _DONE, last=True)
 
     async def fail(self, error: GatewayError) -> None:
         """End a response that has begun with an error event."""
         await self._write(_event(error.body()), last=True)
+
+    def _add_extra(self, winner: Candidate, first: dict[str, Any]) -> None:
+        """What an answer has beside its choices stands where vLLM streams it: what is known of the
+        prompt in the first chunk, all else in the last."""
+        completion = winner.completion
+        for name, value in ({} if completion is None else completion.response_extra).items():
+            if value is not None:
+                (first if name in _OF_PROMPT else self._tail)[name] = value
 
     def _winner_chunks(self, position: int, candidate: Candidate) -> list[dict[str, Any]]:
         completion = candidate.completion
@@ -151,7 +167,7 @@ class EventStream:
 
 
 def _clean_choice(choice: dict[str, Any]) -> dict[str, Any]:
-    kept = {k: v for k, v in choice.items() if v is not None or k in ("logprobs", "finish_reason")}
+    kept = {k: v for k, v in choice.items() if v is not None or k in _NULL_TOO}
     kept.setdefault("finish_reason", None)
     kept["delta"] = _clean_delta(choice.get("delta") or {})
     return kept

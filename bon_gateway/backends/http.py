@@ -31,6 +31,7 @@ from bon_gateway.backends.faults import (
     status_error,
     transport_error,
 )
+from bon_gateway.backends.loose_json import read_loosely
 from bon_gateway.backends.names import LookUp, look_up
 from bon_gateway.backends.origin import Origin
 from bon_gateway.backends.sse import EventParser
@@ -52,11 +53,15 @@ def encode(body: Mapping[str, Any]) -> bytes:
 
 
 def decode(payload: bytes) -> dict[str, Any]:
-    """The JSON object in ``payload``. Raises UpstreamError if there is none."""
+    """The JSON object in ``payload``; values in it that JSON does not have cannot be written
+    again. Raises UpstreamError if there is none."""
     try:
         answer = orjson.loads(payload)
     except orjson.JSONDecodeError:
-        raise malformed("its answer is no JSON") from None
+        try:
+            answer = read_loosely(payload)
+        except ValueError:
+            raise malformed("its answer is no JSON") from None
     if not isinstance(answer, dict):
         raise malformed("its answer is no JSON object")
     return answer

@@ -32,6 +32,7 @@ from bon_gateway.types import (
     Sample,
     Timings,
 )
+from bon_gateway.unexpected import log_unexpected
 
 LEAST_SCORING_GRACE_S = 0.1
 
@@ -171,7 +172,10 @@ class _Draw:
 
         def report(sample: Sample) -> None:
             missing.discard(sample.index)
-            self._arrived(sample)
+            try:
+                self._arrived(sample)
+            except Exception as error:  # noqa: BLE001 - an answer that a check chokes on is one lost
+                self._choked(sample.index, error)
 
         await self._policy.sample(
             self._request,
@@ -197,6 +201,13 @@ class _Draw:
                 self._draw_again(index, outcome)
                 return
             self._fail(index, outcome)
+        if self._complete():
+            self._enough.set()
+
+    def _choked(self, index: int, error: Exception) -> None:
+        fields = {"request_id": self._request.request_id, "candidate": index}
+        log_unexpected(_log, "a candidate could not be judged", error, fields)
+        self._fail(index, PolicyFailedError("the candidate could not be judged"))
         if self._complete():
             self._enough.set()
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 from bon_gateway.errors import (
     BadRequestError,
@@ -59,10 +61,20 @@ def select(
             winner_tokens=winner_tokens,
             discarded_tokens=sum(c.tokens for c in drawn.candidates) - winner_tokens,
             reward_tokens=drawn.reward_tokens,
+            prompt_details=next((c.prompt_details for c in completions if c.prompt_details), None),
+            completion_details=_summed([c.completion_details for c in completions]),
         ),
         timings=drawn.timings,
         degraded=_degraded(drawn, len(winners) < request.top),
     )
+
+
+def _summed(details: Sequence[Mapping[str, Any] | None]) -> dict[str, Any] | None:
+    """The counts of all by their names; None where nobody has any."""
+    total: Counter[str] = Counter()
+    for counts in details:
+        total.update({k: v for k, v in (counts or {}).items() if isinstance(v, int)})
+    return dict(total) or None
 
 
 def _degraded(drawn: Drawn, fewer_choices: bool) -> tuple[str, ...]:

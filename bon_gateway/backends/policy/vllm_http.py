@@ -7,6 +7,7 @@ next call, a retry too, may go to another. A failed candidate is reported, never
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any
@@ -14,13 +15,18 @@ from typing import Any
 from bon_gateway.backends.faults import UpstreamError, malformed, policy_error
 from bon_gateway.backends.http import encode, model_name
 from bon_gateway.backends.names import LookUp, look_up
+from bon_gateway.backends.policy import vllm_check as check
 from bon_gateway.backends.policy import vllm_wire as wire
 from bon_gateway.backends.policy.vllm_draw import Draw
+from bon_gateway.backends.policy.vllm_ways import UpstreamWays
 from bon_gateway.backends.pooled import Pooled
 from bon_gateway.backends.replica import Lease, Replica
 from bon_gateway.protocols import Trace
 from bon_gateway.settings import VllmPolicySettings
 from bon_gateway.types import ChatRequest, Delta, Sample
+from bon_gateway.unexpected import log_unexpected
+
+logger = logging.getLogger(__name__)
 
 WARM_UP = {
     "messages": [{"role": "user", "content": "Hi"}],
@@ -42,6 +48,7 @@ class VllmPolicy(Pooled):
         self._model = settings.model
         self._single = settings.fan_out == "single"
         self._session_header = settings.session_header
+        self._ways = UpstreamWays()
         super().__init__(
             settings,
             api_key,
@@ -80,9 +87,8 @@ class VllmPolicy(Pooled):
             with self._pool.lease(1, request.request_id) as lease:
                 finished = False
                 try:
-                    async with aclosing(self._events(request, lease.replica)) as events:
-                        async for event in events:
-                            delta = _delta(event, trace)
+                    async with aclosing(self._deltas(request, trace, lease.replica)) as deltas:
+                        async for delta in deltas:
                             if delta.choice and delta.choice.get("finish_reason"):
                                 finished = True
                             yield delta
@@ -95,14 +101,48 @@ class VllmPolicy(Pooled):
         except UpstreamError as error:
             raise policy_error(error) from error
 
-    def _events(
-        self, request: ChatRequest, replica: Replica
-    ) -> AsyncGenerator[dict[str, Any], None]:
+    async def _deltas(
+        self, request: ChatRequest, trace: Trace, replica: Replica
+    ) -> AsyncGenerator[Delta, None]:
+        """Raises UpstreamError, whatever it is that cannot be read."""
         body = wire.open_body(request, self._name(replica), n=1, streamed=True, interval=None)
-        return replica.client.events(
+        events = replica.client.events(
             replica.call,
             wire.with_seed(body, request.seed),
             self._headers(request, 0),
+        )
+        try:
+            async with aclosing(events):
+                async for event in events:
+                    yield self._delta(event, trace)
+        except UpstreamError:
+            raise
+        except Exception as error:
+            # The one capture point of a stream, as Draw has its own: an error event must end it.
+            log_unexpected(logger, "an upstream's stream could not be read", error, {})
+            raise malformed("its answer could not be read") from error
+
+    def _delta(self, event: dict[str, Any], trace: Trace) -> Delta:
+        """Raises UpstreamError."""
+        choices = check.chunk_choices(event)
+        choice = choices[0] if choices else None
+        extra = wire.answer_extra(event)
+        if choice is not None:
+            check.place_of(choice)
+            check.check_chunk(choice)
+        check.check_writable((choice, extra))
+        paid = check.chunk_usage(event)
+        self._ways.saw_answer(paid, choices)
+        if paid is None:
+            return Delta(choice, extra=extra)
+        trace.tokens[0] = paid.tokens
+        return Delta(
+            choice,
+            paid.tokens,
+            paid.prompt_tokens,
+            extra,
+            paid.prompt_details,
+            paid.completion_details,
         )
 
     def _draws(
@@ -115,10 +155,12 @@ class VllmPolicy(Pooled):
         report: Callable[[Sample], None],
     ) -> list[Draw]:
         """Raises UpstreamError if the request has no JSON."""
-        streamed = count_tokens and wire.streamable(request)
+        streamed = count_tokens and not self._ways.parses_reasoning and wire.streamable(request)
         groups: list[tuple[int, ...]] = [(index,) for index in indices]
+        # Whole answers of one request come together, so that none could be stopped alone.
+        apart = self._ways.ignores_n or (count_tokens and not streamed)
         # vLLM draws choice k of one request with its seed + k.
-        if self._single and (request.seed is None or _contiguous(indices)):
+        if self._single and not apart and (request.seed is None or _contiguous(indices)):
             groups = [tuple(indices)]
         n = len(groups[0])
         body = wire.open_body(
@@ -138,6 +180,7 @@ class VllmPolicy(Pooled):
                 headers=self._headers(request, group[0]),
                 streamed=streamed,
                 hide_token_ids=hide_token_ids,
+                ways=self._ways,
                 lease=lease,
                 trace=trace,
                 report=report,
@@ -159,20 +202,10 @@ class VllmPolicy(Pooled):
         if self._model is None:
             replica.model = model_name(await replica.client.get(replica.models))
         body = encode({**WARM_UP, "model": self._name(replica)})
-        wire.choices_of(await replica.client.post(replica.call, body, {}))
+        answer = await replica.client.post(replica.call, body, {})
+        choices = [choice for choice in check.choices_of(answer) if isinstance(choice, dict)]
+        self._ways.saw_answer(check.chunk_usage(answer), choices)
 
 
 def _contiguous(indices: Sequence[int]) -> bool:
     return list(indices) == list(range(indices[0], indices[0] + len(indices)))
-
-
-def _delta(event: dict[str, Any], trace: Trace) -> Delta:
-    """Raises UpstreamError."""
-    choices = wire.chunk_choices(event)
-    choice = choices[0] if choices else None
-    if choice is not None and choice.get("finish_reason"):
-        wire.check_end(choice["finish_reason"])
-    prompt_tokens, tokens = wire.chunk_usage(event)
-    if tokens is not None:
-        trace.tokens[0] = tokens
-    return Delta(choice, tokens, prompt_tokens)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from bon_gateway.backends.faults import malformed
 from bon_gateway.backends.http import encode
+from bon_gateway.backends.policy import vllm_check as check
+from bon_gateway.backends.policy.vllm_check import Paid
 from bon_gateway.types import ChatRequest, Completion
 
 # Tokens to a streamed chunk where candidates are streamed only to know how far they are. vLLM
@@ -16,21 +17,36 @@ STREAM_INTERVAL = 16
 
 STREAM_OPTIONS = {"include_usage": True, "continuous_usage_stats": True}
 
-# vLLM answers these only in a whole answer: it refuses the first with stream, and drops the
-# others from the chunks without a word.
-NEEDS_WHOLE_ANSWER = ("prompt_logprobs", "kv_transfer_params", "ec_transfer_params")
-
-BROKEN_OFF = ("abort", "error")
-"""Finish reasons of a candidate that the engine did not finish."""
+# vLLM answers these in another way where it streams. It refuses the first with stream, drops the
+# next two from the chunks without a word, and fails to echo content that is a list of parts. Who
+# says something about reasoning has a reasoning parser, see ``streamable``.
+NEEDS_WHOLE_ANSWER = (
+    "prompt_logprobs",
+    "kv_transfer_params",
+    "ec_transfer_params",
+    "echo",
+    "include_reasoning",
+)
 
 _CHOICE_FIELDS = frozenset(("index", "message", "finish_reason", "logprobs"))
-_ANSWER_FIELDS = frozenset(
-    ("id", "object", "created", "model", "choices", "usage", "system_fingerprint")
-)
+_ANSWER_FIELDS = frozenset(("id", "object", "created", "model", "choices", "usage"))
+
+# vLLM has these in every whole answer, null or not, and clients read them bare.
+_NULLS_OF_CHOICE = {"stop_reason": None, "token_ids": None}
+_NULLS_OF_ANSWER = {"prompt_logprobs": None, "prompt_token_ids": None, "kv_transfer_params": None}
 
 
 def streamable(request: ChatRequest) -> bool:
-    return all(request.sampling.get(name) is None for name in NEEDS_WHOLE_ANSWER)
+    """Whether the candidates of this request are the same, streamed or whole.
+
+    vLLM parses tool calls by one code in whole answers and by another in streams. Many of its
+    parsers lose or garble calls that arrive 16 tokens at a time, and some even token by token. Its
+    reasoning parsers differ too, but no request tells whether it has one: see ``UpstreamWays``.
+    """
+    sampling = request.sampling
+    if sampling.get("tools") and sampling.get("tool_choice") != "none":
+        return False
+    return all(sampling.get(name) is None for name in NEEDS_WHOLE_ANSWER)
 
 
 def open_body(
@@ -58,44 +74,9 @@ def with_seed(body: bytes, seed: int | None) -> bytes:
     return body if seed is None else b'%b,"seed":%d}' % (body[:-1], seed)
 
 
-def choices_of(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Raises UpstreamError."""
-    choices = answer.get("choices")
-    if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
-        raise malformed("its answer has no choices")
-    return choices
-
-
-def chunk_choices(event: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Choices of a streamed chunk that can be put together. Raises UpstreamError."""
-    choices = choices_of(event)
-    for choice in choices:
-        delta, logprobs = choice.get("delta"), choice.get("logprobs")
-        calls = delta.get("tool_calls") or () if isinstance(delta, dict) else None
-        if not (
-            isinstance(calls, list | tuple)
-            and all(
-                isinstance(call, dict) and isinstance(call.get("function"), dict) for call in calls
-            )
-            and (logprobs is None or isinstance(logprobs, dict))
-        ):
-            raise malformed("a chunk of its answer is broken")
-    return choices
-
-
-def chunk_usage(event: Mapping[str, Any]) -> tuple[int | None, int | None]:
-    """Prompt and completion tokens, where the chunk tells. Raises UpstreamError."""
-    return usage_of(event) if event.get("usage") else (None, None)
-
-
-def usage_of(answer: Mapping[str, Any]) -> tuple[int, int]:
-    """Prompt and completion tokens. Raises UpstreamError."""
-    usage = answer.get("usage")
-    if isinstance(usage, dict):
-        prompt, generated = usage.get("prompt_tokens"), usage.get("completion_tokens")
-        if isinstance(prompt, int) and isinstance(generated, int):
-            return prompt, generated
-    raise malformed("its answer has no usage")
+def nulls_of_answer() -> dict[str, Any]:
+    """What an answer has beside its choices, whatever was asked."""
+    return dict(_NULLS_OF_ANSWER)
 
 
 def answer_extra(answer: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,54 +90,56 @@ def answer_extra(answer: Mapping[str, Any]) -> dict[str, Any]:
 
 def whole_completion(
     choice: Mapping[str, Any],
+    paid: Paid,
     *,
     tokens: int,
-    prompt_tokens: int,
     response_extra: Mapping[str, Any],
+    completion_details: Mapping[str, Any] | None,
 ) -> Completion:
     """One choice of a whole answer. Raises UpstreamError, also if it has no end."""
-    message = choice.get("message")
-    if not isinstance(message, dict):
-        raise malformed("a choice has no message")
-    finish_reason = choice.get("finish_reason") or ""
-    check_end(finish_reason)
+    check.check_whole(choice)
+    extra = {
+        name: value
+        for name, value in choice.items()
+        if value is not None and name not in _CHOICE_FIELDS
+    }
     return Completion(
-        message=clean_message(message),
-        finish_reason=finish_reason,
+        message=clean_message(choice["message"]),
+        finish_reason=choice["finish_reason"],
         tokens=tokens,
-        prompt_tokens=prompt_tokens,
+        prompt_tokens=paid.prompt_tokens,
         logprobs=choice.get("logprobs"),
-        extra={
-            name: value
-            for name, value in choice.items()
-            if value is not None and name not in _CHOICE_FIELDS
-        },
+        extra=_NULLS_OF_CHOICE | extra,
         response_extra=response_extra,
+        prompt_details=paid.prompt_details,
+        completion_details=completion_details,
     )
 
 
-def streamed_completion(completion: Completion, response_extra: Mapping[str, Any]) -> Completion:
+def streamed_completion(
+    drawn: Completion,
+    response_extra: Mapping[str, Any],
+    prompt_details: Mapping[str, Any] | None,
+) -> Completion:
     """What was assembled, as the gateway hands it on. Raises UpstreamError if it has no end."""
-    check_end(completion.finish_reason)
+    check.check_end(drawn.finish_reason)
+    check.check_writable((drawn.message, drawn.logprobs, drawn.extra))
     return Completion(
-        message=clean_message(completion.message),
-        finish_reason=completion.finish_reason,
-        tokens=completion.tokens,
-        prompt_tokens=completion.prompt_tokens,
-        logprobs=completion.logprobs,
-        extra=completion.extra,
+        message=clean_message(drawn.message),
+        finish_reason=drawn.finish_reason,
+        tokens=drawn.tokens,
+        prompt_tokens=drawn.prompt_tokens,
+        logprobs=drawn.logprobs,
+        extra=_NULLS_OF_CHOICE | dict(drawn.extra),
         response_extra=response_extra,
+        prompt_details=prompt_details,
+        completion_details=drawn.completion_details,
     )
-
-
-def check_end(finish_reason: str | None) -> None:
-    """Raises UpstreamError for a candidate that the engine did not finish."""
-    if not finish_reason or finish_reason in BROKEN_OFF:
-        raise malformed("its engine broke the candidate off")
 
 
 def clean_message(message: Mapping[str, Any]) -> dict[str, Any]:
-    """The message as OpenAI's schema has it: null only where that has null, no empty list."""
+    """The message as OpenAI's schema has it: null only where that has null, no empty list. And
+    ``reasoning``, which vLLM has in every message, null where nothing was thought."""
     cleaned = {
         name: value
         for name, value in message.items()
@@ -168,14 +151,15 @@ def clean_message(message: Mapping[str, Any]) -> dict[str, Any]:
     cleaned.setdefault("role", "assistant")
     cleaned.setdefault("content", None)
     cleaned.setdefault("refusal", None)
+    cleaned.setdefault("reasoning", None)
     return cleaned
 
 
 def strip_token_ids(answer: dict[str, Any], choices: Iterable[dict[str, Any]]) -> None:
     """Takes out what only the gateway asked for."""
-    answer.pop("prompt_token_ids", None)
+    answer["prompt_token_ids"] = None
     for choice in choices:
-        choice.pop("token_ids", None)
+        choice["token_ids"] = None
 
 
 def token_counts(choices: Sequence[Mapping[str, Any]], total: int) -> list[int]:

@@ -1,0 +1,35 @@
+"""JSON that is nearly right: NaN, infinity, half a surrogate pair, bytes that are not UTF-8.
+
+One such value in one of N choices should cost that choice and not all N. So an answer that the
+strict parser refuses is read once more here, and what is wrong in it becomes a value that cannot
+be written as JSON again: whoever takes the answer apart finds it where it stands.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+
+class NotJson:
+    """Stands where a value is that JSON does not have. No encoder takes it."""
+
+    def __init__(self, text: str) -> None:
+        pass
+
+
+def _number(text: str) -> float | NotJson:
+    value = float(text)
+    return value if math.isfinite(value) else NotJson(text)
+
+
+def read_loosely(payload: bytes) -> Any:
+    """Raises ValueError if ``payload`` is not even nearly JSON."""
+    try:
+        # What is no UTF-8 becomes a lone surrogate, which cannot be written either.
+        return json.loads(
+            payload.decode("utf-8", "surrogateescape"), parse_constant=NotJson, parse_float=_number
+        )
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
