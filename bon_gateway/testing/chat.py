@@ -11,6 +11,7 @@ import orjson
 from bon_gateway.testing.script import Call, Step, fake_tokens
 
 DEFAULT_TOKENS = 12
+PROMPT_TEXT = "<user>..."
 FINGERPRINT = "vllm-fake"
 
 
@@ -91,7 +92,12 @@ def _logprobs(tokens: tuple[str, ...]) -> dict[str, Any]:
     return {"content": content}
 
 
-def whole(call: Call, drawn: list[Candidate], model: str) -> bytes:
+def whole(
+    call: Call,
+    drawn: list[Candidate],
+    model: str,
+    usage_details: Mapping[str, Any] | None = None,
+) -> bytes:
     body = call.body
     ids, logprobs = body.get("return_token_ids"), body.get("logprobs")
     prompt = prompt_ids(body)
@@ -130,16 +136,19 @@ def whole(call: Call, drawn: list[Candidate], model: str) -> bytes:
         "usage": {
             **_usage(prompt, sum(len(c.tokens) for c in drawn)),
             "prompt_tokens_details": None,
+            "completion_tokens_details": None,
+            **(usage_details or {}),
         },
         "prompt_logprobs": [None] if body.get("prompt_logprobs") is not None else None,
         "prompt_token_ids": prompt if ids else None,
+        "prompt_text": PROMPT_TEXT if body.get("return_prompt_text") else None,
         "kv_transfer_params": body.get("kv_transfer_params"),
         "metrics": None,
     }
     return orjson.dumps(answer)
 
 
-def _usage(prompt: list[int], generated: int) -> dict[str, int]:
+def _usage(prompt: list[int], generated: int) -> dict[str, Any]:
     return {
         "prompt_tokens": len(prompt),
         "total_tokens": len(prompt) + generated,
@@ -154,7 +163,12 @@ class Chunk:
     """Tokens that it carries."""
 
 
-def chunks(call: Call, drawn: list[Candidate], model: str) -> Iterator[Chunk]:
+def chunks(
+    call: Call,
+    drawn: list[Candidate],
+    model: str,
+    usage_details: Mapping[str, Any] | None = None,
+) -> Iterator[Chunk]:
     """Everything before ``[DONE]``: roles, interleaved deltas, usage."""
     body = call.body
     options = body.get("stream_options") or {}
@@ -171,13 +185,19 @@ def chunks(call: Call, drawn: list[Candidate], model: str) -> Iterator[Chunk]:
     def chunk(choices: list[Any], sent: int, carried: int, **extra: Any) -> Chunk:
         event = {**head, "choices": choices, **extra}
         if continuous or not choices:
-            event["usage"] = _usage(prompt, sent)
+            event["usage"] = _usage(prompt, sent) | ({} if choices else usage_details or {})
         return Chunk(b"data: %b\n\n" % orjson.dumps(event), carried)
 
     for place in range(len(drawn)):
         role = {"role": "assistant", "content": ""}
         first = {"index": place, "delta": role, "logprobs": None, "finish_reason": None}
-        yield chunk([first], 0, 0, prompt_token_ids=prompt if ids else None)
+        yield chunk(
+            [first],
+            0,
+            0,
+            prompt_token_ids=prompt if ids else None,
+            prompt_text=PROMPT_TEXT if body.get("return_prompt_text") else None,
+        )
     for place, start, end in _turns(drawn, body.get("stream_interval") or 1):
         candidate = drawn[place]
         tokens = candidate.tokens[start:end]

@@ -59,6 +59,11 @@ class Step:
     tokens: int | Sequence[int] | None = None
     """Length of the made-up answer, or of each of several in one request."""
     reward: float | None = None
+    usage_details: Mapping[str, Any] | None = None
+    """Further fields of the usage. vLLM with a reasoning parser counts reasoning tokens there."""
+    streamed: Step | None = None
+    """What a stream says in place of all this: vLLM's parsers read a stream by other code, and so
+    one output of the engine may have two forms."""
 
 
 PLAIN = Step()

@@ -169,6 +169,8 @@ class FakeUpstream:
         refused = chat.refusal(call.body, self.model)
         if refused is not None:
             return _error(*refused)
+        if call.body.get("stream") and step.streamed is not None:
+            step = step.streamed
         drawn = chat.candidates(call, step)
         if call.body.get("stream"):
             return await self._stream(request, call, step, drawn)
@@ -178,7 +180,7 @@ class FakeUpstream:
         if step.hang_after is not None:
             await asyncio.Event().wait()
         self.tokens_sent += tokens
-        return await _whole(request, chat.whole(call, drawn, self.model), step)
+        return await _whole(request, chat.whole(call, drawn, self.model, step.usage_details), step)
 
     async def _stream(
         self, request: web.BaseRequest, call: Call, step: Step, drawn: list[chat.Candidate]
@@ -186,7 +188,7 @@ class FakeUpstream:
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})
         await response.prepare(request)
         sent = 0
-        for chunk in chat.chunks(call, drawn, self.model):
+        for chunk in chat.chunks(call, drawn, self.model, step.usage_details):
             if step.cut_after is not None and sent >= step.cut_after:
                 return _cut(request, response)
             if step.hang_after is not None and sent >= step.hang_after:

@@ -32,6 +32,14 @@ TOOL_CALLS = [
     {"id": "c2", "type": "function", "function": {"name": "now", "arguments": "{}"}},
 ]
 
+ALWAYS = {
+    "prompt_logprobs": None,
+    "prompt_token_ids": None,
+    "kv_transfer_params": None,
+    "system_fingerprint": "vllm-fake",
+}
+"""What stands beside the choices, whatever was asked."""
+
 
 def expected(seed: int, count: int = 12) -> str:
     return "".join(fake_tokens(seed, count))
@@ -146,12 +154,13 @@ async def test_tool_calls_are_whole(
             "role": "assistant",
             "content": None,
             "refusal": None,
+            "reasoning": None,
             "tool_calls": TOOL_CALLS,
         }
 
 
 @paths
-async def test_a_message_has_no_nulls_that_openai_does_not_have(
+async def test_nulls_are_openais_and_those_that_vllm_always_sends(
     upstream: FakeUpstream, fan_out: str, count_tokens: bool
 ) -> None:
     backend = policy(upstream, fan_out=fan_out)
@@ -159,9 +168,9 @@ async def test_a_message_has_no_nulls_that_openai_does_not_have(
         outcomes = await draw(backend, chat(), [0, 1], count_tokens=count_tokens)
     for outcome in outcomes.values():
         assert isinstance(outcome, Completion)
-        assert set(outcome.message) == {"role", "content", "refusal"}
-        assert outcome.extra == {}
-        assert outcome.response_extra == {}
+        assert set(outcome.message) == {"role", "content", "refusal", "reasoning"}
+        assert outcome.extra == {"stop_reason": None, "token_ids": None}
+        assert outcome.response_extra == ALWAYS
 
 
 @paths
@@ -211,7 +220,9 @@ async def test_token_ids_that_only_the_gateway_asked_for_are_taken_out(
     assert asked is True
     for outcome in outcomes.values():
         assert isinstance(outcome, Completion)
-        assert (outcome.tokens, outcome.extra, outcome.response_extra) == (4, {}, {})
+        assert outcome.tokens == 4
+        assert outcome.extra["token_ids"] is None
+        assert outcome.response_extra["prompt_token_ids"] is None
     for outcome in kept.values():
         assert isinstance(outcome, Completion)
         assert len(outcome.extra["token_ids"]) == 12
@@ -240,7 +251,7 @@ async def test_what_vllm_cannot_stream_is_asked_for_whole(upstream: FakeUpstream
     async with started(backend):
         outcomes = await draw(backend, chat(prompt_logprobs=1), [0], count_tokens=True)
     assert isinstance(outcomes[0], Completion), repr(outcomes[0])
-    assert outcomes[0].response_extra == {"prompt_logprobs": [None]}
+    assert outcomes[0].response_extra == {**ALWAYS, "prompt_logprobs": [None]}
 
 
 async def test_each_candidate_is_yielded_as_it_finishes(upstream: FakeUpstream) -> None:

@@ -63,7 +63,8 @@ async def test_deltas_put_together_equal_the_whole_answer(upstream: FakeUpstream
         whole = (await draw(backend, request, [0]))[0]
     assert isinstance(whole, Completion)
     streamed = assembly.completion()
-    for name in ("tokens", "prompt_tokens", "finish_reason", "logprobs", "extra"):
+    assert streamed.extra == {k: v for k, v in whole.extra.items() if v is not None}
+    for name in ("tokens", "prompt_tokens", "finish_reason", "logprobs"):
         assert getattr(streamed, name) == getattr(whole, name), name
     assert streamed.message["content"] == whole.message["content"]
 
