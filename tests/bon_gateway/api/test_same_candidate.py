@@ -125,7 +125,9 @@ def body_of(feature: Feature) -> dict[str, Any]:
 async def engine(upstream: FakeUpstream, feature: Feature) -> dict[str, Any]:
     """What vLLM itself answers, whole; null fields that openai's schema does not have left out."""
     async with httpx.AsyncClient(verify=False) as http:
-        response = await http.post(f"{upstream.url.rstrip(chr(47))}/v1/chat/completions", json=body_of(feature))
+        response = await http.post(
+            f"{upstream.url.rstrip(chr(47))}/v1/chat/completions", json=body_of(feature)
+        )
     answer: dict[str, Any] = response.json()
     answer["choices"][0]["message"] = clean_message(answer["choices"][0]["message"])
     return answer
