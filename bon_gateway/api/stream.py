@@ -63,7 +63,8 @@ class EventStream:
         if delta.choice is None:
             self._tail.update(delta.extra)
             return
-        chunk = self._chunk([_clean_choice({**delta.choice, "index": index})]) | delta.extra
+        chunk = self._chunk([_clean_choice({**delta.choice, "index": index})])
+        chunk.update(delta.extra)
         if self._continuous_usage and delta.tokens is not None:
             prompt = delta.prompt_tokens or 0
             chunk["usage"] = {

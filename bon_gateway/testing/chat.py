@@ -185,7 +185,10 @@ def chunks(
     def chunk(choices: list[Any], sent: int, carried: int, **extra: Any) -> Chunk:
         event = {**head, "choices": choices, **extra}
         if continuous or not choices:
-            event["usage"] = _usage(prompt, sent) | ({} if choices else usage_details or {})
+            event["usage"] = {
+                **_usage(prompt, sent),
+                **((not choices and usage_details) or {}),
+            }
         return Chunk(b"data: %b\n\n" % orjson.dumps(event), carried)
 
     for place in range(len(drawn)):

@@ -186,4 +186,8 @@ def _is_token(token: object) -> bool:
     if not isinstance(token, dict):
         return False
     logprob = token.get("logprob")
-    return type(logprob) in (int, float) and math.isfinite(logprob)
+    return (
+        isinstance(logprob, int | float)
+        and not isinstance(logprob, bool)
+        and math.isfinite(logprob)
+    )
