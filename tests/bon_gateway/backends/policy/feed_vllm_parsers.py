@@ -18,7 +18,7 @@ from vllm.entrypoints.openai.chat_completion.protocol import (  # type: ignore[i
 from vllm.parser.parser_manager import ParserManager  # type: ignore[import-not-found]
 
 INTERVAL = 16
-MARK = r"<[/\w｜▁]+>"
+MARK = r"<[/\w\uff5c▁]+>"
 PIECE = re.compile(MARK + r"|\s?\w{1,4}|\s|[^\w\s]")
 
 

@@ -23,10 +23,10 @@ WEATHER = {
     },
 }
 TOOLS = {"tools": [WEATHER], "tool_choice": "auto"}
-DEEPSEEK = [f"<｜tool▁{what}｜>" for what in (
+DEEPSEEK = [f"<\uff5ctool▁{what}\uff5c>" for what in (
     "calls▁begin", "calls▁end", "call▁begin", "call▁end", "sep",
 )]  # fmt: skip
-STEP3 = [f"<｜tool_{what}｜>" for what in (
+STEP3 = [f"<\uff5ctool_{what}\uff5c>" for what in (
     "calls_begin", "calls_end", "call_begin", "call_end", "sep",
 )]  # fmt: skip
 PARAMETER = '<steptml:parameter name="{}">{}</steptml:parameter>'
