@@ -1,0 +1,152 @@
+"""Asks the checking process, and ends it when it takes too long.
+
+There is one at the most, started when it is first needed, so that hostile schemas can take one
+core and no more. It works on one job at a time; those that wait too long are given up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+
+import bon_gateway
+from bon_gateway.schemas.worker import JOB, READY, REPLY
+
+ROOT = Path(bon_gateway.__file__).parents[1]
+START_S = 10.0
+"""Longest that the process may take to start."""
+WALL_FACTOR = 8
+"""The process is limited in CPU time; on a busy machine a job takes this much longer."""
+WAIT_S = 4.0
+"""Longest that a job may take with its place in the queue."""
+MOST_WAITING = 256
+
+
+class GaveUpError(Exception):
+    """The job was not done. ``own_fault`` says whether it was too much itself; it may also have
+    waited too long behind others, or there may be no process."""
+
+    def __init__(self, reason: str, *, own_fault: bool) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.own_fault = own_fault
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    code: bytes
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    data: tuple[bytes, ...]
+    reply: asyncio.Future[Reply]
+
+
+class Checker:
+    """``limit_s`` is the CPU time that one job may take."""
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = limit_s
+        self._process: asyncio.subprocess.Process | None = None
+        self._waiting: deque[_Job] = deque()
+        self._pump: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def ask(self, schema: bytes, answer: bytes | None) -> Reply:
+        """Whether ``answer`` fits ``schema``; with None, whether that is a schema at all. Raises
+        GaveUpError. Cancelling it disturbs no other job."""
+        if self._closed or len(self._waiting) >= MOST_WAITING:
+            raise GaveUpError("busy", own_fault=False)
+        head = JOB.pack(answer is not None, len(schema), len(answer or b""))
+        job = _Job((head, schema, answer or b""), asyncio.get_running_loop().create_future())
+        self._waiting.append(job)
+        if self._pump is None:
+            self._pump = asyncio.create_task(self._work())
+        try:
+            async with asyncio.timeout(WAIT_S):
+                return await job.reply
+        except TimeoutError:
+            raise GaveUpError("busy", own_fault=False) from None
+
+    async def close(self) -> None:
+        self._closed = True
+        if self._pump is not None:
+            self._pump.cancel()
+            await asyncio.gather(self._pump, return_exceptions=True)
+        for job in self._waiting:
+            job.reply.cancel()
+        await self._end()
+
+    async def _work(self) -> None:
+        """Until nothing waits: between requests there is no task."""
+        try:
+            while self._waiting:
+                job = self._waiting.popleft()
+                if job.reply.done():
+                    continue
+                try:
+                    reply = await self._do(job)
+                except GaveUpError as error:
+                    await self._end()
+                    if not job.reply.done():
+                        job.reply.set_exception(error)
+                else:
+                    if not job.reply.done():
+                        job.reply.set_result(reply)
+        finally:
+            self._pump = None
+
+    async def _do(self, job: _Job) -> Reply:
+        process = await self._started()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            async with asyncio.timeout(self._limit_s * WALL_FACTOR):
+                process.stdin.writelines(job.data)
+                await process.stdin.drain()
+                code, size = REPLY.unpack(await process.stdout.readexactly(REPLY.size))
+                reason = await process.stdout.readexactly(size)
+        except TimeoutError:
+            raise GaveUpError("timeout", own_fault=True) from None
+        except (OSError, asyncio.IncompleteReadError):
+            raise GaveUpError("limit", own_fault=True) from None
+        return Reply(code, reason.decode(errors="replace"))
+
+    async def _started(self) -> asyncio.subprocess.Process:
+        if self._process is not None:
+            return self._process
+        try:
+            self._process = process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", "-m", "bon_gateway.schemas.worker", str(self._limit_s)),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                # A traceback might quote an answer.
+                stderr=asyncio.subprocess.DEVNULL,
+                # The gateway's own environment holds keys.
+                env={"PYTHONPATH": str(ROOT)},
+                # A terminal's interrupt is for the gateway, which then ends this.
+                start_new_session=True,
+            )
+            assert process.stdout is not None
+            async with asyncio.timeout(START_S):
+                if await process.stdout.readexactly(len(READY)) == READY:
+                    return process
+        except (OSError, TimeoutError, asyncio.IncompleteReadError):
+            pass
+        raise GaveUpError("no process", own_fault=False)
+
+    async def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+        if process.stdin is not None:
+            process.stdin.close()
