@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import partial
 
 from bon_gateway.backends.policy.vllm_http import VllmPolicy
 from bon_gateway.backends.reward.metered import MeteredReward
@@ -23,6 +24,7 @@ from bon_gateway.settings import (
 )
 from bon_gateway.strategies.best_of_n import BestOfN
 from bon_gateway.strategies.first_k import FirstK
+from bon_gateway.strategies.judge import Judge
 from bon_gateway.strategies.single import Single
 
 
@@ -34,25 +36,27 @@ def build_gateway(
         name: MeteredReward(name, build_reward(r, environ), metrics)
         for name, r in settings.rewards.items()
     }
+    judge = Judge(settings.limits.schema_check_ms / 1000)
+    build = partial(build_strategy, judge=judge)
     models = {
         name: ServedModel(
             name=name,
             policy=policies[served.policy],
             reward=None if served.reward is None else rewards[served.reward],
-            strategy=build_strategy(served.strategy),
+            strategy=build(served.strategy),
             settings=served,
         )
         for name, served in settings.models.items()
     }
-    return Gateway(policies, rewards, models, build_strategy)
+    return Gateway(policies, rewards, models, build, judge)
 
 
-def build_strategy(settings: StrategySettings) -> Strategy:
+def build_strategy(settings: StrategySettings, judge: Judge) -> Strategy:
     match settings:
         case BestOfNSettings():
-            return BestOfN(settings)
+            return BestOfN(settings, judge)
         case FirstKSettings():
-            return FirstK(settings)
+            return FirstK(settings, judge)
         case SingleSettings():
             return Single(settings)
 

@@ -6,10 +6,15 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from bon_gateway.errors import NotFoundError
 from bon_gateway.protocols import PolicyBackend, RewardBackend, Strategy
 from bon_gateway.settings import ServedModelSettings, StrategySettings
+
+
+class Closing(Protocol):
+    async def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +30,14 @@ class ServedModel:
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """Owns every backend from ``start`` to ``close``."""
+    """Owns every backend and the judge from ``start`` to ``close``."""
 
     policies: Mapping[str, PolicyBackend]
     rewards: Mapping[str, RewardBackend]
     models: Mapping[str, ServedModel]
     build_strategy: Callable[[StrategySettings], Strategy]
+    judge: Closing
+    """What the strategies judge candidates with."""
     created: int = field(default_factory=lambda: int(time.time()))
     """Unix time of the start, which ``/v1/models`` shows."""
 
@@ -94,3 +101,4 @@ class Gateway:
         async with asyncio.TaskGroup() as tasks:
             for backend in self._backends:
                 tasks.create_task(backend.close())
+            tasks.create_task(self.judge.close())

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from bon_gateway.thinking import Thinking
 from bon_gateway.types import Caller, ChatRequest, Delta, Message, Sample, Scores, Selection
 
 
@@ -27,6 +28,11 @@ class Trace:
 
 class PolicyBackend(Protocol):
     """A model that generates."""
+
+    @property
+    def thinking(self) -> Thinking | None:
+        """How it marks thinking inside a message's content, if it does."""
+        ...
 
     async def sample(
         self,

@@ -87,6 +87,15 @@ class UpstreamSettings(Section):
 # Policies --------------------------------------------------------------------------------------
 
 
+class ThinkingSettings(Section):
+    """How thinking is marked inside the content of a message."""
+
+    start: Annotated[str, Field(min_length=1)] = "<think>"
+    end: Annotated[str, Field(min_length=1)] = "</think>"
+    """What stands before it is thinking also where ``start`` is missing, because some chat
+    templates write that into the prompt."""
+
+
 class VllmPolicySettings(UpstreamSettings):
     type: Literal["vllm"]
     model: str | None = None
@@ -97,6 +106,10 @@ class VllmPolicySettings(UpstreamSettings):
     """``single`` sends one request with n: less HTTP work, and all arrive together where nothing
     may stop them early. ``separate`` sends one request per candidate: each is scored as it finishes
     and drawn again alone."""
+    thinking: ThinkingSettings | None = None
+    """Set it to ``{}`` or to the words of your model where the engines run no reasoning parser, so
+    that thinking comes inside the content. JSON checks and the reward model then see only what
+    follows it; clients get the content as it is. None takes all content for the answer."""
     session_header: HeaderName | None = None
     """Header in which every call for one request carries the request's id, so that a router
     between the gateway and the engines can send all its candidates to one engine."""
@@ -121,6 +134,8 @@ class TransformersPolicySettings(Section):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """``auto`` is float32 on a CPU, else what the checkpoint holds."""
     trust_remote_code: bool = False
+    thinking: ThinkingSettings | None = None
+    """As for ``vllm``: how the model marks its thinking, which checks and the reward model skip."""
     max_tokens: PositiveInt = 512
     """Generated tokens where the client sets no limit."""
     max_queue: PositiveInt = 64
@@ -283,6 +298,19 @@ class LimitsSettings(Section):
     max_messages: PositiveInt = 2048
     max_top_logprobs: Annotated[int, Field(ge=0)] = 20
     max_body_bytes: PositiveInt = 8 * 1024 * 1024
+    max_tools: PositiveInt = 1024
+    """Most ``tools`` in one request."""
+    max_schema_bytes: PositiveInt = 2 * 1024 * 1024
+    """Bytes of JSON that the schemas of one request may have together: those of its tools, of
+    ``response_format`` and of ``structured_outputs``."""
+    max_schema_values: PositiveInt = 50_000
+    """Values (objects, lists, texts, numbers) in them together."""
+    max_schema_depth: Annotated[int, Field(ge=1, le=200)] = 128
+    """Levels of objects and lists in one of them."""
+    schema_check_ms: PositiveInt = 250
+    """CPU time that checking one answer against its schema may take. Only a schema that is large,
+    recursive or has costly patterns takes long; an answer that is not checked in time may win, and
+    is marked as ``unchecked``."""
     max_candidates: PositiveInt = 1024
     """Candidates in flight in one worker; beyond it requests are refused with 503."""
     max_candidates_per_key: PositiveInt | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Any
 
 import msgspec
@@ -137,6 +137,20 @@ class CandidateStatus(StrEnum):
     """Produced, but it may not win: empty, or not the JSON or the tool call that was asked for."""
 
 
+EMPTY = "empty"
+"""The reason of an invalid candidate that ended by itself without a word."""
+
+
+class Tier(IntEnum):
+    """What a usable candidate has to show. One of a lower number beats all of a higher one."""
+
+    ANSWER = 0
+    NO_ANSWER = 1
+    """White space alone, or it was cut before its first word."""
+    MISPLACED = 2
+    """All of it came as reasoning, where the engine's parser most likely put the answer too."""
+
+
 class Candidate(msgspec.Struct, frozen=True):
     index: int
     status: CandidateStatus
@@ -146,7 +160,8 @@ class Candidate(msgspec.Struct, frozen=True):
     """Generated tokens; for a rejected candidate those up to its end."""
     error: GatewayError | None = None
     reason: str | None = None
-    """Why it is rejected, failed or invalid, in a few words."""
+    """Why it is rejected, failed or invalid, or what else there is to say, in a few words."""
+    tier: Tier = Tier.ANSWER
 
 
 class UpstreamState(StrEnum):

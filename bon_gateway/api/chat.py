@@ -27,6 +27,7 @@ from bon_gateway.middleware import RequestRecord, record_of
 from bon_gateway.protocols import Strategy, Trace
 from bon_gateway.recording.entry import Entry, Source
 from bon_gateway.recording.recorder import Recorder
+from bon_gateway.schemas.bounds import check_schemas
 from bon_gateway.types import ChatRequest, Selection
 
 
@@ -152,6 +153,7 @@ def parse_json(data: bytes) -> Any:
 
 def prepare(state: State, record: RequestRecord, body: Any, trace: Mapping[str, str]) -> ChatCall:
     """Validate ``body`` and find what serves it. Raises BadRequestError and NotFoundError."""
+    check_schemas(body, state.settings.limits)
     wire = parse_chat(body)
     check_limits(wire, state.settings.limits)
     gateway: Gateway = state.gateway

@@ -61,9 +61,7 @@ class Cost:
 
     def steps(self, text: str) -> float:
         parts = 1 + text.count(",") + text.count("{") + text.count("[")
-        return (
-            self.once + self.spread * parts + self.patterns * PATTERN_STEP * _most_bytes(text)
-        )
+        return self.once + self.spread * parts + self.patterns * PATTERN_STEP * _most_bytes(text)
 
 
 class _NotCheapError(Exception):
@@ -164,10 +162,10 @@ def _follow(root: Any, reference: str) -> Any:
     for step in reference[1:].split("/")[1:]:
         if not isinstance(target, Mapping):
             raise _NotCheapError
-        step = step.replace("~1", "/").replace("~0", "~")
-        if step not in target:
+        name = step.replace("~1", "/").replace("~0", "~")
+        if name not in target:
             raise _NotCheapError
-        target = target[step]
+        target = target[name]
     if reference != "#" and not reference.startswith("#/"):
         raise _NotCheapError
     return target

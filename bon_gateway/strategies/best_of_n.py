@@ -6,10 +6,11 @@ answer and does not fail it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bon_gateway.protocols import PolicyBackend, RewardBackend, Trace
 from bon_gateway.settings import BestOfNSettings
+from bon_gateway.strategies.judge import Judge
 from bon_gateway.strategies.pool import best_of_pool
 from bon_gateway.strategies.select import check_top
 from bon_gateway.types import ChatRequest, Selection
@@ -18,6 +19,7 @@ from bon_gateway.types import ChatRequest, Selection
 @dataclass(frozen=True, slots=True)
 class BestOfN:
     settings: BestOfNSettings
+    judge: Judge = field(default_factory=Judge)
     name: str = "best_of_n"
 
     def drawn(self, request: ChatRequest) -> int:
@@ -36,4 +38,5 @@ class BestOfN:
         return await best_of_pool(
             request, policy, reward, trace,
             strategy=self.name, settings=self.settings, drawn=drawn, keep=drawn,
+            judge=self.judge,
         )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from bon_gateway.types import Candidate, CandidateStatus
+from bon_gateway.types import EMPTY, Candidate, CandidateStatus
 
 USABLE = (CandidateStatus.FINISHED, CandidateStatus.TRUNCATED)
 """The only candidates that may win."""
@@ -14,12 +14,14 @@ USABLE = (CandidateStatus.FINISHED, CandidateStatus.TRUNCATED)
 def rank(candidates: Sequence[Candidate]) -> tuple[int, ...]:
     """Positions of the usable candidates, best first.
 
-    A finished candidate beats a truncated one, a scored one an unscored one, then the higher raw
-    reward wins and ties go to the lower index. Without any rewards this is the order of index.
+    A candidate with an answer beats one without, a finished one a truncated one, a scored one an
+    unscored one, then the higher raw reward wins and ties go to the lower index. Without any
+    rewards this is the order of index.
     """
 
     order = sorted(
         (
+            candidate.tier,
             candidate.status is not CandidateStatus.FINISHED,
             math.inf if candidate.reward is None else -candidate.reward,
             candidate.index,
@@ -28,4 +30,12 @@ def rank(candidates: Sequence[Candidate]) -> tuple[int, ...]:
         for position, candidate in enumerate(candidates)
         if candidate.status in USABLE
     )
-    return tuple(position for _, _, _, position in order)
+    return tuple(position for *_, position in order)
+
+
+def all_empty(candidates: Sequence[Candidate]) -> tuple[int, ...]:
+    """Positions of the candidates that ended at once without a word, if every one did: that is
+    then the model's answer. A stop string that matches at once is the usual cause."""
+    if all(c.status is CandidateStatus.INVALID and c.reason == EMPTY for c in candidates):
+        return tuple(range(len(candidates)))
+    return ()

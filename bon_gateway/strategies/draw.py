@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from bon_gateway.errors import (
     DeadlineError,
     GatewayError,
@@ -23,7 +25,7 @@ from bon_gateway.protocols import PolicyBackend, RewardBackend, Trace
 from bon_gateway.strategies.decide import USABLE
 from bon_gateway.strategies.failures import Failures
 from bon_gateway.strategies.scoring import Scoring
-from bon_gateway.strategies.validity import AnswerCheck
+from bon_gateway.strategies.validity import AnswerCheck, Question, Verdict
 from bon_gateway.types import (
     Candidate,
     CandidateStatus,
@@ -98,7 +100,11 @@ class _Draw:
         self._check = check
         self._trace = trace
         self._tasks = tasks = asyncio.TaskGroup()
-        self._scoring = None if reward is None else Scoring(request, reward, tasks, plan.retries)
+        self._scoring = (
+            None
+            if reward is None
+            else Scoring(request, reward, tasks, plan.retries, thinking=check.thinking)
+        )
         self._pumps: list[asyncio.Task[None]] = []
         self._enough = asyncio.Event()
         self._attempts: Counter[int] = Counter()
@@ -237,11 +243,34 @@ class _Draw:
                 tasks.create_task(self._sample([index]))
 
     def _take(self, index: int, completion: Completion) -> None:
-        status, reason = self._check.judge(completion)
+        verdict = self._check.judge(completion)
+        if isinstance(verdict, Verdict):
+            self._end(index, completion, verdict)
+            return
+        # Only where a schema is too costly for this loop. Like a pump it may be stopped.
+        asking = self._tasks.create_task(self._take_later(index, completion, verdict))
+        self._pumps.append(asking)
+
+    async def _take_later(
+        self, index: int, completion: Completion, questions: Sequence[Question]
+    ) -> None:
+        verdict = await self._check.answer(questions)
+        if self._enough.is_set():
+            return
+        self._end(index, completion, verdict)
+        if self._complete():
+            self._enough.set()
+
+    def _end(self, index: int, completion: Completion, verdict: Verdict) -> None:
         self._ended[index] = Candidate(
-            index, status, completion, tokens=completion.tokens, reason=reason
+            index,
+            verdict.status,
+            completion,
+            tokens=completion.tokens,
+            reason=verdict.reason,
+            tier=verdict.tier,
         )
-        if status in USABLE:
+        if verdict.status in USABLE:
             self._usable += 1
             if self._scoring is not None:
                 self._scoring.submit(index, completion)
@@ -268,9 +297,7 @@ class _Draw:
                     reason=stopped_by,
                 )
             elif index in rewards:
-                ended = Candidate(
-                    index, ended.status, ended.completion, rewards[index], ended.tokens
-                )
+                ended = msgspec.structs.replace(ended, reward=rewards[index])
             candidates.append(ended)
         return tuple(candidates)
 

@@ -6,10 +6,11 @@ the length of the answer it favours short ones.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bon_gateway.protocols import PolicyBackend, RewardBackend, Trace
 from bon_gateway.settings import FirstKSettings
+from bon_gateway.strategies.judge import Judge
 from bon_gateway.strategies.pool import best_of_pool
 from bon_gateway.strategies.select import check_top
 from bon_gateway.types import ChatRequest, Selection
@@ -18,6 +19,7 @@ from bon_gateway.types import ChatRequest, Selection
 @dataclass(frozen=True, slots=True)
 class FirstK:
     settings: FirstKSettings
+    judge: Judge = field(default_factory=Judge)
     name: str = "first_k"
 
     def drawn(self, request: ChatRequest) -> int:
@@ -39,4 +41,5 @@ class FirstK:
             request, policy, reward, trace,
             strategy=self.name, settings=self.settings,
             drawn=self.drawn(request), keep=self._kept(request),
+            judge=self.judge,
         )  # fmt: skip

@@ -5,8 +5,9 @@ from __future__ import annotations
 from bon_gateway.protocols import PolicyBackend, RewardBackend, Trace
 from bon_gateway.settings import DrawSettings
 from bon_gateway.strategies.draw import Plan, draw
+from bon_gateway.strategies.judge import Judge
 from bon_gateway.strategies.select import select
-from bon_gateway.strategies.validity import AnswerCheck
+from bon_gateway.strategies.validity import MISPLACED
 from bon_gateway.types import ChatRequest, Selection
 
 
@@ -20,6 +21,7 @@ async def best_of_pool(
     settings: DrawSettings,
     drawn: int,
     keep: int,
+    judge: Judge,
 ) -> Selection:
     """Draw ``drawn`` candidates, keep the first ``keep`` usable ones, answer with the best."""
     plan = Plan(
@@ -29,5 +31,8 @@ async def best_of_pool(
         min_candidates=min(settings.min_candidates, keep),
         retries=settings.retries,
     )
-    outcome = await draw(request, policy, reward, plan, AnswerCheck.of(request), trace)
+    check = await judge.check_for(request, policy)
+    outcome = await draw(request, policy, reward, plan, check, trace)
+    if any(candidate.reason == MISPLACED for candidate in outcome.candidates):
+        judge.answer_in_reasoning(policy, request.request_id)
     return select(outcome, request, strategy, settings.fallback)

@@ -14,6 +14,7 @@ import orjson
 
 from bon_gateway.errors import RewardError
 from bon_gateway.protocols import RewardBackend
+from bon_gateway.thinking import Thinking, after_thinking
 from bon_gateway.types import ChatRequest, Completion, Message
 
 LINGER_S = 0.02
@@ -32,11 +33,13 @@ class Scoring:
         reward: RewardBackend,
         tasks: asyncio.TaskGroup,
         retries: int,
+        thinking: Thinking | None = None,
     ) -> None:
         self._request = request
         self._reward = reward
         self._tasks = tasks
         self._retries = retries
+        self._thinking = thinking
         self._waiting: dict[bytes, list[int]] = {}
         self._messages: dict[bytes, Message] = {}
         self._known: dict[bytes, float] = {}
@@ -59,7 +62,7 @@ class Scoring:
 
     def submit(self, index: int, completion: Completion) -> None:
         """Have the candidate scored. Identical answers are scored once."""
-        message = _visible(completion.message)
+        message = _visible(completion.message, self._thinking)
         key = orjson.dumps(message)
         if key in self._known:
             self.rewards[index] = self._known[key]
@@ -135,9 +138,10 @@ class Scoring:
         return True
 
 
-def _visible(message: Message) -> dict[str, object]:
+def _visible(message: Message, thinking: Thinking | None) -> dict[str, object]:
     """What the reward model judges: the answer, not the reasoning before it."""
-    visible: dict[str, object] = {"role": "assistant", "content": message.get("content") or ""}
+    content = after_thinking(message.get("content") or "", thinking) or ""
+    visible: dict[str, object] = {"role": "assistant", "content": content}
     if message.get("tool_calls"):
         visible["tool_calls"] = message["tool_calls"]
     return visible

@@ -12,8 +12,9 @@ from bon_gateway.errors import (
     NoValidCandidateError,
     PolicyRefusedError,
 )
-from bon_gateway.strategies.decide import rank
+from bon_gateway.strategies.decide import all_empty, rank
 from bon_gateway.strategies.draw import Drawn
+from bon_gateway.strategies.validity import UNCHECKED
 from bon_gateway.types import Candidate, CandidateStatus, ChatRequest, Selection, Usage
 
 
@@ -39,7 +40,7 @@ def select(
     ``fallback`` decides. Raises the candidates' own error if none is usable, NoValidCandidateError
     if they were produced but may not win, RewardError if the fallback is ``error``.
     """
-    order = rank(drawn.candidates)
+    order = rank(drawn.candidates) or all_empty(drawn.candidates)
     if not order:
         raise _no_winner(drawn.candidates)
     if (
@@ -81,6 +82,7 @@ def _degraded(drawn: Drawn, fewer_choices: bool) -> tuple[str, ...]:
     reasons = {
         "deadline": drawn.deadline_passed,
         "candidates_failed": any(c.status is CandidateStatus.FAILED for c in drawn.candidates),
+        "unchecked": any(c.reason == UNCHECKED for c in drawn.candidates),
         "reward_unavailable": drawn.reward_error is not None,
         "fewer_choices": fewer_choices,
     }

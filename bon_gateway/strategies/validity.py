@@ -2,35 +2,53 @@
 
 A policy under a token limit, or with a tool parser that guesses, returns answers that no reward
 model should get to choose: nothing at all, JSON that does not parse, tool arguments that violate
-their schema.
+their schema. Whatever an upstream put into a message, the judgement is about that candidate alone.
+How long a schema may take is the business of ``schemas``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import orjson
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError, UnknownType, ValidationError
-from referencing import Registry
-from referencing.exceptions import Unresolvable
 
-from bon_gateway.errors import BadRequestError
-from bon_gateway.types import CandidateStatus, ChatRequest, Completion
+from bon_gateway.schemas.checks import Fit, Schema, SchemaChecks
+from bon_gateway.thinking import Thinking, after_thinking
+from bon_gateway.types import EMPTY, CandidateStatus, Completion, Message, Tier
+
+NO_ARGUMENTS = "{}"
+MALFORMED = "malformed"
+
+BLANK, MISPLACED, UNCHECKED = "blank", "reasoning_only", "unchecked"
+"""What is told of candidates that may win all the same: white space alone; all of the answer in
+the reasoning; a schema that took too long to check."""
 
 
-def compile_schema(schema: Any, param: str) -> Draft202012Validator:
-    """Raises BadRequestError naming ``param`` if ``schema`` is not a JSON schema."""
-    try:
-        Draft202012Validator.check_schema(schema)
-    except SchemaError as error:
-        raise BadRequestError(
-            f"{param} is not a JSON schema: {error.message}", param=param
-        ) from None
-    # An own registry, because the library's default would fetch remote references.
-    return Draft202012Validator(schema, registry=Registry())
+class Verdict(msgspec.Struct, frozen=True):
+    status: CandidateStatus
+    reason: str | None = None
+    tier: Tier = Tier.ANSWER
+
+
+class Question(msgspec.Struct, frozen=True):
+    """Whether ``text`` fits ``schema``, where only the checking process may tell."""
+
+    schema: Schema
+    text: str
+    fault: str
+    """The reason if it does not."""
+
+
+FINISHED = Verdict(CandidateStatus.FINISHED)
+
+
+class _Fault(Exception):  # noqa: N818 - a fault of an answer, not of the program
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,127 +56,151 @@ class AnswerCheck:
     """What a request demands of an answer's form."""
 
     passthrough: bool = False
+    thinking: Thinking | None = None
     json_wanted: bool = False
     object_wanted: bool = False
-    schema: Draft202012Validator | None = None
-    tools: Mapping[str, Draft202012Validator] = field(default_factory=dict)
+    schema: Schema | None = None
+    tools: Mapping[str, Any] = field(default_factory=dict)
+    """Each tool's parameters: a JSON schema, or whatever the client sent."""
+    checks: SchemaChecks | None = None
     tool_wanted: bool = False
     named_tool: str | None = None
+    _tool_schemas: dict[str, Schema] = field(default_factory=dict)
+    """Of the tools that were called."""
 
     @classmethod
     def anything(cls) -> AnswerCheck:
         """Takes every completion as it is."""
         return cls(passthrough=True)
 
-    @classmethod
-    def of(cls, request: ChatRequest) -> AnswerCheck:
-        """Raises BadRequestError for a schema that is none."""
-        sampling = request.sampling
-        kind, schema = _json_demand(sampling)
-        choice = sampling.get("tool_choice")
-        named = choice["function"]["name"] if isinstance(choice, Mapping) else None
-        return cls(
-            json_wanted=kind is not None,
-            object_wanted=kind == "json_object",
-            schema=schema,
-            tools=_tool_schemas(sampling.get("tools") or ()),
-            tool_wanted=choice == "required" or named is not None,
-            named_tool=named,
-        )
-
-    def judge(self, completion: Completion) -> tuple[CandidateStatus, str | None]:
-        """The candidate's status, and the reason if it is invalid."""
+    def judge(self, completion: Completion) -> Verdict | Sequence[Question]:
+        """The verdict, or the questions that ``answer`` must settle first."""
         if self.passthrough:
-            return CandidateStatus.FINISHED, None
-        message = completion.message
-        calls = message.get("tool_calls") or ()
-        content = message.get("content") or message.get("refusal")
-        truncated = completion.finish_reason == "length"
-        if not content and not calls and not (truncated and _reasoning(message)):
-            return CandidateStatus.INVALID, "empty"
-        if truncated:
-            return CandidateStatus.TRUNCATED, None
-        reason = self._calls_fault(calls) if calls else self._content_fault(message)
-        if reason is not None:
-            return CandidateStatus.INVALID, reason
-        return CandidateStatus.FINISHED, None
-
-    def _calls_fault(self, calls: Any) -> str | None:
-        for call in calls:
-            function = call.get("function") or {}
-            name = function.get("name") or ""
-            if self.tools and name not in self.tools:
-                return "unknown_tool"
-            if self.named_tool is not None and name != self.named_tool:
-                return "other_tool"
-            try:
-                arguments = orjson.loads(function.get("arguments") or "{}")
-            except orjson.JSONDecodeError:
-                return "tool_arguments_not_json"
-            if self.tools and not _fits(self.tools[name], arguments):
-                return "tool_arguments_violate_schema"
-        return None
-
-    def _content_fault(self, message: Mapping[str, Any]) -> str | None:
-        if self.tool_wanted:
-            return "no_tool_call"
-        if not self.json_wanted or message.get("refusal"):
-            return None
+            return FINISHED
         try:
-            value = orjson.loads(message.get("content") or "")
-        except orjson.JSONDecodeError:
-            return "not_json"
+            return self._judge(completion.message, completion.finish_reason)
+        except _Fault as fault:
+            return Verdict(CandidateStatus.INVALID, fault.reason)
+
+    async def answer(self, questions: Sequence[Question]) -> Verdict:
+        """The verdict where ``judge`` could not give it."""
+        reason = None
+        for question in questions:
+            fit = await question.schema.ask(question.text)
+            if fit is Fit.NO:
+                return Verdict(CandidateStatus.INVALID, question.fault)
+            if fit is Fit.UNKNOWN:
+                reason = UNCHECKED
+        return Verdict(CandidateStatus.FINISHED, reason)
+
+    def _judge(self, message: Message, finish_reason: str) -> Verdict | Sequence[Question]:
+        content, refusal = _text(message, "content"), _text(message, "refusal")
+        calls = _calls(message)
+        answer = after_thinking(content, self.thinking)
+        visible = bool(calls or refusal or (answer or "").strip())
+        if finish_reason == "length" or (answer is None and not visible):
+            # Whatever the limit left: also nothing, where it cut before the first word.
+            tier = Tier.ANSWER if visible else Tier.NO_ANSWER
+            return Verdict(CandidateStatus.TRUNCATED, None, tier)
+        if not visible and not content and _has_reasoning(message):
+            return Verdict(CandidateStatus.FINISHED, MISPLACED, Tier.MISPLACED)
+        if calls:
+            return self._calls_questions(calls) or FINISHED
+        if self.tool_wanted:
+            raise _Fault("no_tool_call")
+        if refusal:
+            return FINISHED
+        if self.json_wanted:
+            return self._json_questions(answer or "") or FINISHED
+        if visible:
+            return FINISHED
+        if not answer:
+            raise _Fault(EMPTY)
+        return Verdict(CandidateStatus.FINISHED, BLANK, Tier.NO_ANSWER)
+
+    def _calls_questions(self, calls: Sequence[Mapping[str, Any]]) -> list[Question]:
+        questions = []
+        for call in calls:
+            function = call["function"]
+            name, arguments = function["name"], function["arguments"]
+            if self.tools and name not in self.tools:
+                raise _Fault("unknown_tool")
+            if self.named_tool is not None and name != self.named_tool:
+                raise _Fault("other_tool")
+            value = _parsed(arguments or NO_ARGUMENTS, "tool_arguments_not_json")
+            fault = "tool_arguments_violate_schema"
+            if not arguments and _requires(self.tools.get(name)):
+                # Some parsers lose the arguments, and then these are not the model's words.
+                raise _Fault(fault)
+            schema = self._tool_schema(name)
+            if schema is not None:
+                questions += _asked(schema, arguments or NO_ARGUMENTS, value, fault)
+        return questions
+
+    def _tool_schema(self, name: str) -> Schema | None:
+        raw = self.tools.get(name)
+        if raw is None or self.checks is None:
+            return None
+        if name not in self._tool_schemas:
+            self._tool_schemas[name] = self.checks.schema(raw)
+        return self._tool_schemas[name]
+
+    def _json_questions(self, answer: str) -> list[Question]:
+        value = _parsed(answer, "not_json")
         if self.object_wanted and not isinstance(value, dict):
-            return "not_json_object"
-        if self.schema is not None and not _fits(self.schema, value):
-            return "violates_schema"
-        return None
+            raise _Fault("not_json_object")
+        if self.schema is None:
+            return []
+        return _asked(self.schema, answer, value, "violates_schema")
 
 
-def _reasoning(message: Mapping[str, Any]) -> bool:
+def _asked(schema: Schema, text: str, value: Any, fault: str) -> list[Question]:
+    fits = schema.fits(text, value)
+    if fits is None:
+        return [Question(schema, text, fault)]
+    if not fits:
+        raise _Fault(fault)
+    return []
+
+
+def _parsed(text: str, fault: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        raise _Fault(fault) from None
+
+
+def _text(message: Message, name: str) -> str:
+    text = message.get(name)
+    if text is None or isinstance(text, str):
+        return text or ""
+    raise _Fault(MALFORMED)
+
+
+def _calls(message: Message) -> Sequence[Mapping[str, Any]]:
+    """The tool calls, each with a function whose name and arguments are text."""
+    calls = message.get("tool_calls") or ()
+    if not isinstance(calls, list | tuple):
+        raise _Fault(MALFORMED)
+    for call in calls:
+        function = call.get("function") if isinstance(call, Mapping) else None
+        if not (
+            isinstance(function, Mapping)
+            and isinstance(function.get("name"), str)
+            and isinstance(function.get("arguments"), str)
+        ):
+            raise _Fault(MALFORMED)
+    return calls
+
+
+def _has_reasoning(message: Message) -> bool:
     return bool(message.get("reasoning") or message.get("reasoning_content"))
 
 
-def _fits(validator: Draft202012Validator, value: Any) -> bool:
-    try:
-        validator.validate(value)
-    except (ValidationError, UnknownType, Unresolvable):
-        return False
-    return True
-
-
-def _json_demand(sampling: Mapping[str, Any]) -> tuple[str | None, Draft202012Validator | None]:
-    """The kind of JSON that is asked for, and its schema: OpenAI's field, or vLLM's own."""
-    response_format = sampling.get("response_format")
-    if isinstance(response_format, Mapping):
-        kind = response_format.get("type")
-        if kind == "json_object":
-            return "json_object", None
-        if kind == "json_schema":
-            schema = (response_format.get("json_schema") or {}).get("schema")
-            if schema is None:
-                return "json_schema", None
-            return "json_schema", compile_schema(schema, "response_format.json_schema.schema")
-    structured = sampling.get("structured_outputs")
-    if isinstance(structured, Mapping) and structured.get("json") is not None:
-        schema = structured["json"]
-        if isinstance(schema, str):
-            try:
-                schema = orjson.loads(schema)
-            except orjson.JSONDecodeError:
-                raise BadRequestError(
-                    "structured_outputs.json is not JSON", param="structured_outputs.json"
-                ) from None
-        return "json_schema", compile_schema(schema, "structured_outputs.json")
-    return None, None
-
-
-def _tool_schemas(tools: Any) -> dict[str, Draft202012Validator]:
-    schemas = {}
-    for position, tool in enumerate(tools):
-        function = tool.get("function") or {}
-        if "name" in function:
-            schemas[function["name"]] = compile_schema(
-                function.get("parameters") or {}, f"tools[{position}].function.parameters"
-            )
-    return schemas
+def _requires(parameters: Any) -> bool:
+    """Whether a tool cannot be called without arguments, for all that its schema says."""
+    return (
+        isinstance(parameters, Mapping)
+        and isinstance(parameters.get("required"), list)
+        and bool(parameters["required"])
+    )

@@ -10,6 +10,7 @@ from typing import Any
 
 from bon_gateway.errors import GatewayError, RewardError
 from bon_gateway.protocols import Trace
+from bon_gateway.thinking import Thinking
 from bon_gateway.types import Caller, ChatRequest, Completion, Delta, Message, Sample, Scores
 
 
@@ -49,6 +50,7 @@ class FakePolicy:
     is_ready: bool = True
     attempts: Counter[int] = field(default_factory=Counter)
     requests: list[ChatRequest] = field(default_factory=list)
+    thinking: Thinking | None = None
     aborted: set[int] = field(default_factory=set)
     running: int = 0
 

@@ -56,6 +56,7 @@ class TransformersPolicy:
     ) -> None:
         """``load`` is called in the worker thread; tests give models of their own by it."""
         self._settings = settings
+        self.thinking = settings.thinking
         self._name = Path(settings.model).name
         self._engine = Engine(
             lambda: load(settings),

@@ -49,6 +49,7 @@ class VllmPolicy(Pooled):
         self._single = settings.fan_out == "single"
         self._session_header = settings.session_header
         self._ways = UpstreamWays()
+        self.thinking = settings.thinking
         super().__init__(
             settings,
             api_key,

@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import httpx
@@ -19,6 +20,7 @@ from bon_gateway.factory import build_strategy
 from bon_gateway.gateway import Gateway, ServedModel
 from bon_gateway.metrics import Metrics
 from bon_gateway.settings import Settings
+from bon_gateway.strategies.judge import Judge
 from bon_gateway.testing.fakes import FakePolicy, FakeReward
 
 MODELS = {
@@ -77,17 +79,19 @@ async def serving(setup: Setup) -> AsyncIterator[Served]:
     settings = make_settings(setup.settings)
 
     def build(settings: Settings, metrics: Metrics) -> Gateway:
+        judge = Judge(settings.limits.schema_check_ms / 1000)
+        build_one = partial(build_strategy, judge=judge)
         models = {
             name: ServedModel(
                 name,
                 setup.policy,
                 setup.reward if served.reward else None,
-                build_strategy(served.strategy),
+                build_one(served.strategy),
                 served,
             )
             for name, served in settings.models.items()
         }
-        return Gateway({"p": setup.policy}, {"r": setup.reward}, models, build_strategy)
+        return Gateway({"p": setup.policy}, {"r": setup.reward}, models, build_one, judge)
 
     app = create_app(settings, environ=setup.environ, build=build)
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -1,0 +1,116 @@
+"""How much schema one request may bring, checked before anything else looks at it.
+
+It looks at the raw body, in which every field may still be of any type: what has not the shape of
+a schema is for others to refuse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from bon_gateway.errors import BadRequestError
+from bon_gateway.settings import LimitsSettings
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    param: str
+    schema: Any
+
+
+def check_schemas(body: Any, limits: LimitsSettings) -> None:
+    """Raises BadRequestError naming the parameter whose schema is above a limit."""
+    if not isinstance(body, dict):
+        return
+    tools = body.get("tools")
+    if isinstance(tools, list) and len(tools) > limits.max_tools:
+        raise BadRequestError(
+            f"tools: {len(tools)} are above the limit of {limits.max_tools}", param="tools"
+        )
+    sent = [*_formats(body, limits), *_parameters(tools)]
+    if not sent or _surely_small(sent, limits):
+        return
+    values_left, bytes_left = limits.max_schema_values, limits.max_schema_bytes
+    for one in sent:
+        values_left -= _values(one, values_left, limits)
+        bytes_left -= len(orjson.dumps(one.schema))
+        if bytes_left < 0:
+            raise _above(one, "bytes of JSON", limits.max_schema_bytes)
+
+
+def _formats(body: dict[str, Any], limits: LimitsSettings) -> Iterator[_Sent]:
+    response_format = body.get("response_format")
+    wanted = response_format.get("json_schema") if isinstance(response_format, dict) else None
+    if isinstance(wanted, dict):
+        yield _Sent("response_format.json_schema.schema", wanted.get("schema"))
+    structured = body.get("structured_outputs")
+    if isinstance(structured, dict):
+        schema = structured.get("json")
+        if isinstance(schema, str):
+            schema = _parsed(schema, limits)
+        yield _Sent("structured_outputs.json", schema)
+
+
+def _parsed(text: str, limits: LimitsSettings) -> Any:
+    param = "structured_outputs.json"
+    if len(text) > limits.max_schema_bytes:
+        raise _above(_Sent(param, None), "bytes of JSON", limits.max_schema_bytes)
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        raise BadRequestError(f"{param} is not JSON", param=param) from None
+
+
+def _parameters(tools: Any) -> Iterator[_Sent]:
+    for position, tool in enumerate(tools if isinstance(tools, list) else ()):
+        function = tool.get("function") if isinstance(tool, dict) else None
+        if isinstance(function, dict):
+            parameters = function.get("parameters")
+            yield _Sent(f"tools[{position}].function.parameters", parameters)
+
+
+def _surely_small(sent: list[_Sent], limits: LimitsSettings) -> bool:
+    """Counts in the text, which is many times faster than to look at each value and never counts
+    too few."""
+    try:
+        data = orjson.dumps([one.schema for one in sent])
+    except orjson.JSONEncodeError:
+        return False
+    opened = data.count(b"{") + data.count(b"[")
+    return (
+        len(data) <= limits.max_schema_bytes
+        and opened + data.count(b",") <= limits.max_schema_values
+        and opened <= limits.max_schema_depth
+    )
+
+
+def _values(one: _Sent, left: int, limits: LimitsSettings) -> int:
+    """How many values the schema has, counted level by level: recursion would meet its end in a
+    schema that is nested deeply."""
+    count, depth, level = 1, 0, [one.schema]
+    while level:
+        below: list[Any] = []
+        for value in level:
+            if isinstance(value, dict):
+                count += len(value)
+                below.extend(part for part in value.values() if isinstance(part, dict | list))
+            elif isinstance(value, list):
+                count += len(value)
+                below.extend(part for part in value if isinstance(part, dict | list))
+            if count > left:
+                raise _above(one, "values", limits.max_schema_values)
+        depth += 1
+        if below and depth > limits.max_schema_depth:
+            raise _above(one, "levels", limits.max_schema_depth)
+        level = below
+    return count
+
+
+def _above(one: _Sent, what: str, limit: int) -> BadRequestError:
+    return BadRequestError(
+        f"{one.param}: the schemas of a request may have {limit} {what}", param=one.param
+    )
