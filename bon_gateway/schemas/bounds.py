@@ -104,7 +104,7 @@ def _values(one: _Sent, left: int, limits: LimitsSettings) -> int:
             if count > left:
                 raise _above(one, "values", limits.max_schema_values)
         depth += 1
-        if below and depth > limits.max_schema_depth:
+        if below and depth >= limits.max_schema_depth:
             raise _above(one, "levels", limits.max_schema_depth)
         level = below
     return count

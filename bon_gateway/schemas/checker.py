@@ -119,7 +119,7 @@ class Checker:
         return Reply(code, reason.decode(errors="replace"))
 
     async def _started(self) -> asyncio.subprocess.Process:
-        if self._process is not None:
+        if self._process is not None and self._process.returncode is None:
             return self._process
         try:
             self._process = process = await asyncio.create_subprocess_exec(

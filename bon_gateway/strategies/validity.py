@@ -45,7 +45,7 @@ class Question(msgspec.Struct, frozen=True):
 FINISHED = Verdict(CandidateStatus.FINISHED)
 
 
-class _Fault(Exception):  # noqa: N818 - a fault of an answer, not of the program
+class _Fault(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
@@ -199,8 +199,5 @@ def _has_reasoning(message: Message) -> bool:
 
 def _requires(parameters: Any) -> bool:
     """Whether a tool cannot be called without arguments, for all that its schema says."""
-    return (
-        isinstance(parameters, Mapping)
-        and isinstance(parameters.get("required"), list)
-        and bool(parameters["required"])
-    )
+    required = parameters.get("required") if isinstance(parameters, Mapping) else None
+    return isinstance(required, list) and bool(required)

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 
+from bon_gateway.strategies.judge import Judge
 from bon_gateway.types import ChatRequest
 
 
@@ -14,3 +15,10 @@ def ask() -> Callable[..., ChatRequest]:
         return ChatRequest([{"role": "user", "content": "?"}], sampling, seed, top, "request")
 
     return make
+
+
+@pytest.fixture
+async def judge() -> AsyncIterator[Judge]:
+    judge = Judge()
+    yield judge
+    await judge.close()

@@ -18,10 +18,11 @@ from bon_gateway.errors import (
     RewardError,
 )
 from bon_gateway.protocols import Trace
-from bon_gateway.settings import BestOfNSettings
+from bon_gateway.settings import BestOfNSettings, ThinkingSettings
 from bon_gateway.strategies.best_of_n import BestOfN
+from bon_gateway.strategies.judge import Judge
 from bon_gateway.testing.fakes import Act, FakePolicy, FakeReward, completion, reward_of_digits
-from bon_gateway.types import CandidateStatus, ChatRequest, Message, Selection
+from bon_gateway.types import CandidateStatus, ChatRequest, Completion, Message, Selection
 
 Ask = Callable[..., ChatRequest]
 BROKEN = PolicyFailedError("broken")
@@ -134,9 +135,142 @@ async def test_an_empty_answer_never_wins_and_is_not_scored(ask: Ask) -> None:
 
 
 async def test_only_invalid_answers_is_an_error_that_says_so(ask: Ask) -> None:
-    acts = {i: Act((completion(""),)) for i in range(4)}
+    acts = {i: Act((completion("" if i else "no JSON"),)) for i in range(4)}
+    request = ask(response_format={"type": "json_object"})
+    with pytest.raises(NoValidCandidateError, match="not_json"):
+        await run(request, FakePolicy(acts), FakeReward())
+
+
+async def test_where_all_are_empty_the_answer_is_empty(ask: Ask) -> None:
+    empty = Act((completion(""),))
+    selection = await run(ask(top=2), FakePolicy(dict.fromkeys(range(4), empty)), FakeReward())
+    assert selection.winners == (0, 1)
+    assert selection.degraded == ()
+    assert {c.reason for c in selection.candidates} == {"empty"}
+
+
+async def test_empty_and_failed_candidates_are_still_an_error(ask: Ask) -> None:
+    acts = {i: Act((completion("") if i else BROKEN,)) for i in range(4)}
     with pytest.raises(NoValidCandidateError, match="empty"):
         await run(ask(), FakePolicy(acts), FakeReward())
+
+
+@pytest.mark.parametrize(
+    ("worse", "better"),
+    [
+        (completion(" \n"), completion("answer 1")),
+        (completion(" \n"), completion("answer 1", finish_reason="length")),
+        (completion("", finish_reason="length"), completion("answer", finish_reason="length")),
+        (completion(None, reasoning="42"), completion("answer", finish_reason="length")),
+        (completion(None, reasoning="42"), completion(" ")),
+        (completion(None, reasoning="42"), completion(None, finish_reason="length")),
+    ],
+    ids=[
+        "blank",
+        "blank and cut",
+        "cut at once",
+        "misplaced",
+        "misplaced, blank",
+        "misplaced, cut",
+    ],
+)
+async def test_whatever_the_reward_says_an_answer_beats_none(
+    ask: Ask, worse: Completion, better: Completion
+) -> None:
+    reward = FakeReward(rule=lambda message: -len((message["content"] or "").strip()))
+    selection = await run(ask(), FakePolicy({0: Act((worse,)), 1: Act((better,))}), reward, n=2)
+    assert selection.winners == (1,)
+    assert selection.candidates[0].reward is not None
+    selection = await run(ask(), FakePolicy({0: Act((worse,)), 1: Act((worse,))}), reward, n=2)
+    assert selection.winners == (0,)
+
+
+async def test_answers_that_came_as_reasoning_are_told_once(
+    ask: Ask, caplog: pytest.LogCaptureFixture
+) -> None:
+    policy = FakePolicy(dict.fromkeys(range(2), Act((completion(None, reasoning="secret 42"),))))
+    strategy = BestOfN(BestOfNSettings(type="best_of_n", n=2))
+    for _ in range(3):
+        selection = await strategy.run(ask(), policy, FakeReward(), Trace())
+        assert [c.reason for c in selection.candidates] == ["reasoning_only"] * 2
+    assert len(caplog.records) == 1
+    assert "reasoning parser" in caplog.text
+    assert "secret" not in caplog.text
+
+
+async def test_the_reward_model_sees_what_follows_the_thinking(ask: Ask) -> None:
+    drawn = completion("<think>9 or 8?</think>\n\nanswer 1")
+    policy = FakePolicy({0: Act((drawn,))}, thinking=ThinkingSettings())
+    reward = FakeReward()
+    selection = await run(ask(), policy, reward, n=1)
+    assert reward.calls[0][0]["content"] == "answer 1"
+    assert selection.winner.completion == drawn
+    assert selection.winner.reward == 1.0
+
+
+RECURSIVE = {
+    "type": "object",
+    "properties": {"n": {"type": "integer"}, "next": {"$ref": "#"}},
+    "required": ["n"],
+}
+
+
+async def test_a_costly_schema_is_checked_aside_and_the_best_still_wins(
+    ask: Ask, judge: Judge
+) -> None:
+    texts = ['{"n": 1}', '{"n": 2, "next": {"n": 3}}', '{"n": 9, "next": {"n": "9"}}', "{}"]
+    policy = FakePolicy({i: Act((completion(text),)) for i, text in enumerate(texts)})
+    request = ask(response_format={"type": "json_schema", "json_schema": {"schema": RECURSIVE}})
+    strategy = BestOfN(BestOfNSettings(type="best_of_n", n=4), judge)
+    selection = await strategy.run(request, policy, FakeReward(), Trace())
+    assert selection.winners == (1,)
+    assert [c.reason for c in selection.candidates] == [None, None, *["violates_schema"] * 2]
+    assert selection.degraded == ()
+
+
+DOUBLED: dict[str, Any] = {
+    "$defs": {
+        **{f"d{i}": {"allOf": [{"$ref": f"#/$defs/d{i + 1}"}] * 2} for i in range(40)},
+        "d40": {"type": "object"},
+    },
+    "$ref": "#/$defs/d0",
+}
+
+
+async def test_what_cannot_be_checked_in_time_may_win_and_is_marked(
+    ask: Ask, judge: Judge, caplog: pytest.LogCaptureFixture
+) -> None:
+    policy = FakePolicy({0: Act((completion('{"n": 77}'),)), 1: Act((completion("no"),))})
+    request = ask(response_format={"type": "json_schema", "json_schema": {"schema": DOUBLED}})
+    strategy = BestOfN(BestOfNSettings(type="best_of_n", n=2), judge)
+    for _ in range(2):
+        selection = await strategy.run(request, policy, FakeReward(), Trace())
+        assert selection.winners == (0,)
+        assert [c.reason for c in selection.candidates] == ["unchecked", "not_json"]
+        assert selection.degraded == ("unchecked",)
+    # The second time it is known.
+    assert len(caplog.records) == 1
+    assert "77" not in caplog.text
+
+
+async def test_a_check_that_outlasts_the_deadline_leaves_nothing_behind(ask: Ask) -> None:
+    judge = Judge(schema_limit_s=20.0)
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    called = completion(None, finish_reason="tool_calls", tool_calls=[call])
+    policy = FakePolicy({0: Act((called,)), 1: Act((completion("answer 1"),))})
+    tool = {"type": "function", "function": {"name": "f", "parameters": DOUBLED}}
+    settings = BestOfNSettings(type="best_of_n", n=2, deadline_ms=200)
+    before = asyncio.all_tasks()
+    try:
+        selection = await BestOfN(settings, judge).run(
+            ask(tools=[tool]), policy, FakeReward(), Trace()
+        )
+    finally:
+        await judge.close()
+    assert selection.winners == (1,)
+    assert selection.candidates[0].reason == "deadline"
+    assert selection.degraded == ("deadline",)
+    assert asyncio.all_tasks() == before
 
 
 async def test_a_truncated_answer_wins_only_without_a_finished_one(ask: Ask) -> None:

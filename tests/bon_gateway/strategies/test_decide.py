@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 
-from bon_gateway.strategies.decide import rank
-from bon_gateway.types import Candidate, CandidateStatus
+from bon_gateway.strategies.decide import all_empty, rank
+from bon_gateway.types import Candidate, CandidateStatus, Tier
 
 F, T = CandidateStatus.FINISHED, CandidateStatus.TRUNCATED
 
@@ -34,6 +34,23 @@ def test_failed_rejected_and_invalid_candidates_never_win() -> None:
     others = [(s, 5.0) for s in CandidateStatus if s not in (F, T)]
     assert rank(pool(*others)) == ()
     assert rank(pool(*others, (T, -5.0))) == (len(others),)
+
+
+def test_a_candidate_without_an_answer_comes_after_all_that_have_one() -> None:
+    tiers = list(itertools.product(Tier, (F, T)))
+    candidates = [
+        Candidate(i, status, reward=float(i), tier=tier) for i, (tier, status) in enumerate(tiers)
+    ]
+    assert [tiers[position] for position in rank(candidates)] == sorted(
+        tiers, key=lambda entry: (entry[0], entry[1] is T)
+    )
+
+
+def test_the_empty_ones_answer_only_where_there_is_nothing_else() -> None:
+    empty = Candidate(0, CandidateStatus.INVALID, reason="empty")
+    assert all_empty([empty, empty]) == (0, 1)
+    for other in CandidateStatus:
+        assert all_empty([empty, Candidate(1, other, reason="not_json")]) == ()
 
 
 def test_an_unscored_candidate_comes_after_scored_ones() -> None:
