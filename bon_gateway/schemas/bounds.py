@@ -95,14 +95,18 @@ def _values(one: _Sent, left: int, limits: LimitsSettings) -> int:
     while level:
         below: list[Any] = []
         for value in level:
-            if isinstance(value, dict):
-                count += len(value)
-                below.extend(part for part in value.values() if isinstance(part, dict | list))
-            elif isinstance(value, list):
-                count += len(value)
-                below.extend(part for part in value if isinstance(part, dict | list))
+            kind = value.__class__
+            if kind is not dict and kind is not list:
+                continue
+            count += len(value)
             if count > left:
                 raise _above(one, "values", limits.max_schema_values)
+            # Of parsed JSON the class tells all, in a third of what isinstance takes.
+            below += [
+                part
+                for part in (value.values() if kind is dict else value)
+                if part.__class__ is dict or part.__class__ is list
+            ]
         depth += 1
         if below and depth >= limits.max_schema_depth:
             raise _above(one, "levels", limits.max_schema_depth)
