@@ -6,6 +6,7 @@ This is the gateway's one retry layer: backends report a failure and never retry
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 from collections import Counter
@@ -37,6 +38,8 @@ from bon_gateway.types import (
 from bon_gateway.unexpected import log_unexpected
 
 LEAST_SCORING_GRACE_S = 0.1
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
