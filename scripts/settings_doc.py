@@ -26,6 +26,7 @@ This page is written by `scripts/settings_doc.py` from `bon_gateway/settings.py`
 SECTIONS: tuple[tuple[str, type[Section]], ...] = (
     ("policies.<name>, type: vllm", settings.VllmPolicySettings),
     ("policies.<name>, type: transformers", settings.TransformersPolicySettings),
+    ("policies.<name>.thinking", settings.ThinkingSettings),
     ("rewards.<name>, type: reward_server", settings.RewardServerSettings),
     ("rewards.<name>, type: vllm_classify", settings.VllmClassifySettings),
     ("rewards.<name>, type: in_process", settings.InProcessRewardSettings),
@@ -67,6 +68,8 @@ def _kind(annotation: Any) -> str:
         return "list of texts" if get_args(annotation)[0] is str else "list of addresses"
     if origin is not None:
         return _kind(get_args(annotation)[0])
+    if issubclass(annotation, Section):
+        return f"{{{', '.join(annotation.model_fields)}}}"
     words = {"str": "text", "int": "whole number", "float": "number", "bool": "true or false"}
     return words[annotation.__name__]
 
