@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
 from collections import deque
 from dataclasses import dataclass
@@ -128,8 +129,7 @@ class Checker:
                 stdout=asyncio.subprocess.PIPE,
                 # A traceback might quote an answer.
                 stderr=asyncio.subprocess.DEVNULL,
-                # The gateway's own environment holds keys.
-                env={"PYTHONPATH": str(ROOT)},
+                env=_environment(),
                 # A terminal's interrupt is for the gateway, which then ends this.
                 start_new_session=True,
             )
@@ -150,3 +150,11 @@ class Checker:
         await process.wait()
         if process.stdin is not None:
             process.stdin.close()
+
+
+def _environment() -> dict[str, str]:
+    """Enough to find this package and its libraries. The gateway's own variables hold keys."""
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    libraries = os.environ.get("LD_LIBRARY_PATH")
+    found = {} if libraries is None else {"LD_LIBRARY_PATH": libraries}
+    return {"PYTHONPATH": os.pathsep.join(paths), **found}
