@@ -26,11 +26,11 @@ async def look_up(host: str, port: int) -> list[Address]:
     """Asks the system's resolver, in a thread."""
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except socket.gaierror as error:
-        # Without a descriptor the resolver cannot ask anybody, and says that there is no such
-        # name. This raises the true reason.
+    except OSError as error:
+        # Without a descriptor the resolver cannot ask anybody. It then says that there is no such
+        # name, or gives the error number of something else. This raises the true reason.
         socket.socket().close()
-        if error.errno in _NONE:
+        if isinstance(error, socket.gaierror) and error.errno in _NONE:
             return []
         raise
     except UnicodeError as error:
