@@ -23,15 +23,15 @@ from types import FrameType
 import uvicorn
 from starlette.applications import Starlette
 
+from bon_common.descriptors import raise_descriptor_limit
+from bon_common.http_connections import bounded_http
+from bon_common.http_limits import HttpLimits
 from bon_gateway import logs
 from bon_gateway.lifecycle import Lifecycle
 from bon_gateway.settings import ServerSettings, Settings
 from bon_gateway.settings_errors import SettingsError
 from bon_gateway.supervisor import Report, Supervisor
 
-KEEP_ALIVE_S = 75
-"""An idle connection is kept longer than clients, proxies and load balancers keep theirs (5 to 60
-seconds), so that they close it: if the server did, a request could be on its way already."""
 BACKLOG = 2048
 GC_ALLOCATIONS = 20_000
 """Container objects made, less those freed, between two young collections."""
@@ -53,6 +53,7 @@ def run(
     """
     server = settings.server
     logs.configure(server.log_level)
+    raise_descriptor_limit()
     host = listening_host(server.host, open_access=open_access)
     with bind(host, server.port) as listener:
         if open_access and not _is_loopback(host):
@@ -170,7 +171,7 @@ def _config(app_factory: AppFactory, settings: Settings) -> uvicorn.Config:
         factory=True,
         interface="asgi3",
         loop="uvloop",
-        http="httptools",
+        http=bounded_http(_http_limits(server)),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -179,8 +180,17 @@ def _config(app_factory: AppFactory, settings: Settings) -> uvicorn.Config:
         proxy_headers=False,
         workers=1,
         backlog=BACKLOG,
-        timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=math.ceil(server.drain_grace_s),
+    )
+
+
+def _http_limits(server: ServerSettings) -> HttpLimits:
+    return HttpLimits(
+        max_head_bytes=server.max_head_bytes,
+        head_timeout_s=server.head_timeout_s,
+        body_timeout_s=server.body_timeout_s,
+        write_timeout_s=server.write_timeout_s,
+        max_connections=server.max_connections,
     )
 
 

@@ -278,6 +278,19 @@ class ServerSettings(Section):
     """After SIGTERM requests are still taken for this long, with ``/readyz`` false."""
     drain_grace_s: PositiveFloat = 30.0
     """Longest that requests in flight may take to finish after that."""
+    max_head_bytes: Annotated[int, Field(ge=1024)] = 64 * 1024
+    """Largest request line and headers together; beyond it the answer is 431."""
+    head_timeout_s: PositiveFloat = 10.0
+    """Longest that a request's line and headers may take to arrive, and a new connection to send
+    its first byte."""
+    body_timeout_s: PositiveFloat = 30.0
+    """Longest pause in a request's body. A whole body may take this and a second for each 8 KiB."""
+    write_timeout_s: PositiveFloat = 60.0
+    """Longest that a client may leave its answer unread. Then the connection is cut, and what is
+    still being generated for it is stopped."""
+    max_connections: PositiveInt | None = None
+    """Connections of clients that one worker keeps open; beyond it idle ones are closed, then new
+    ones get 503. None is half of the process's limit of open files."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     access_log: bool = True
 

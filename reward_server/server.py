@@ -11,6 +11,9 @@ from types import FrameType
 
 import uvicorn
 
+from bon_common.descriptors import raise_descriptor_limit
+from bon_common.http_connections import bounded_http
+from bon_common.http_limits import HttpLimits
 from reward_server.app import create_app
 from reward_server.errors import StartupError
 from reward_server.service import Service
@@ -63,13 +66,22 @@ def serve(settings: Settings) -> None:
     def stop() -> None:
         server.should_exit = True
 
+    raise_descriptor_limit()
     app = create_app(settings, on_failure=stop)
     service: Service = app.state.service
     server = _Server(
         uvicorn.Config(
             app,
             loop="uvloop",
-            http="httptools",
+            http=bounded_http(
+                HttpLimits(
+                    max_head_bytes=settings.max_head_bytes,
+                    head_timeout_s=settings.head_timeout_s,
+                    body_timeout_s=settings.body_timeout_s,
+                    write_timeout_s=settings.write_timeout_s,
+                    max_connections=settings.max_connections,
+                )
+            ),
             ws="none",
             log_config=None,
             access_log=False,

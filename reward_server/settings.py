@@ -35,6 +35,19 @@ class Settings(ModelKeys):
     port: int = Field(default=8081, ge=0, le=65535)
     max_body_bytes: int = Field(default=16 * 1024 * 1024, ge=1)
     """Largest body of a request."""
+    max_head_bytes: int = Field(default=64 * 1024, ge=1024)
+    """Largest request line and headers together; beyond it the answer is 431."""
+    head_timeout_s: float = Field(default=10.0, gt=0)
+    """Longest that a request's line and headers may take to arrive, and a new connection to send
+    its first byte."""
+    body_timeout_s: float = Field(default=30.0, gt=0)
+    """Longest pause in a request's body. A whole body may take this and a second for each 8 KiB."""
+    write_timeout_s: float = Field(default=60.0, gt=0)
+    """Longest that a client may leave its answer unread. Then the connection is cut, and what is
+    still being computed for it is stopped."""
+    max_connections: int | None = Field(default=None, ge=1)
+    """Connections of clients that one server keeps open; beyond it idle ones are closed, then new
+    ones get 503. None is half of the process's limit of open files."""
     drain_grace_s: float = Field(default=30.0, ge=0)
     """Seconds that requests under way may take after SIGTERM."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
