@@ -18,8 +18,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 import bon_gateway
 from bon_gateway.admission import Admission
 from bon_gateway.api.chat import ChatCompletions
-from bon_gateway.api.openapi import chat_path
-from bon_gateway.api.routes import router
+from bon_gateway.api.openapi import describe
+from bon_gateway.api.routes import routes
 from bon_gateway.auth import load_keyring
 from bon_gateway.errors import BadRequestError, MethodNotAllowedError, NotFoundError
 from bon_gateway.factory import build_gateway
@@ -41,20 +41,24 @@ class GatewayApp(FastAPI):
     chat: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if (
-            scope["type"] == "http"
-            and scope["method"] == "POST"
-            and scope["path"] == COMPLETIONS_PATH
-        ):
+        if scope["type"] != "http":
+            await super().__call__(scope, receive, send)
+            return
+        path: str = scope["path"]
+        if len(path) > 1 and path.endswith("/"):
+            # A redirect would name this process's own scheme and host, which a client behind a
+            # proxy cannot reach, and many clients do not send a POST again.
+            scope["path"] = path = path[:-1]
+        if path == COMPLETIONS_PATH and scope["method"] == "POST":
             scope["app"] = self
             await self.chat(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
-        description = super().openapi()
-        description["paths"].setdefault(COMPLETIONS_PATH, chat_path())
-        return description
+        if self.openapi_schema is None:
+            self.openapi_schema = describe(super().openapi())
+        return self.openapi_schema
 
 
 def create_app(
@@ -73,6 +77,7 @@ def create_app(
         lifespan=_lifespan,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
     )
     app.state.settings = settings
     app.state.metrics = metrics
@@ -91,11 +96,12 @@ def create_app(
         lifecycle=app.state.lifecycle,
         max_body_bytes=settings.limits.max_body_bytes,
         access_log=settings.server.access_log,
+        cors_origins=settings.server.cors_origins,
     )
     app.chat = edge(ChatCompletions())
     # For other methods there: 405, where an unknown path is 404.
     app.add_route(COMPLETIONS_PATH, ChatCompletions(), methods=["POST"])  # type: ignore[arg-type]
-    app.include_router(router)
+    app.router.routes.extend(routes())
     app.add_exception_handler(HTTPException, _http_error)
     app.add_middleware(edge)
     return app
@@ -140,9 +146,13 @@ async def _watch_upstreams(gateway: Gateway, metrics: Metrics) -> None:
 async def _http_error(request: Request, error: Exception) -> Response:
     """Starlette's own 404 and 405 as the gateway's, which ``Edge`` answers."""
     assert isinstance(error, HTTPException)
-    where = f"{request.method} {request.url.path}"
+    where = f"{request.method} {request.scope['path']}"
     if error.status_code == 405:
-        raise MethodNotAllowedError(f"{where}: this path does not take that method") from None
+        # The framework has them in a set, so in no order.
+        allow = ", ".join(sorted((error.headers or {}).get("Allow", "").split(", ")))
+        raise MethodNotAllowedError(
+            f"{where}: this path takes {allow or 'no method'}", allow=allow
+        ) from None
     if error.status_code == 404:
         raise NotFoundError(f"{where}: there is no such path") from None
     raise BadRequestError(str(error.detail)) from None

@@ -31,7 +31,8 @@ KEY_BYTES = 32
 HINT = (
     "this is the demo model; try: curl {url}/v1/chat/completions"
     " -H 'content-type: application/json'"
-    """ -d '{"model": "demo", "messages": [{"role": "user", "content": "Hello!"}]}'"""
+    """ -d '{"model": "demo", "seed": 7,"""
+    """ "messages": [{"role": "user", "content": "name three toys for a bear"}]}'"""
 )
 FLAGS = {
     "host": "server.host",

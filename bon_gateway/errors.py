@@ -6,6 +6,7 @@ GatewayError                    500  internal_error
 ├── NotFoundError               404  model_not_found, not_found
 ├── MethodNotAllowedError       405  method_not_allowed
 ├── BodyTooLargeError           413  body_too_large
+├── UnsupportedMediaTypeError   415  unsupported_media_type
 ├── RateLimitedError            429  rate_limit_exceeded     + Retry-After
 ├── OverloadedError             503  overloaded, draining    + Retry-After
 ├── DeadlineError               504  deadline_exceeded
@@ -83,15 +84,27 @@ class NotFoundError(GatewayError):
 
 
 class MethodNotAllowedError(GatewayError):
+    """``allow`` names the methods that the path takes, as the header of that name has them."""
+
     status = 405
     kind = "invalid_request_error"
     default_code = "method_not_allowed"
+
+    def __init__(self, message: str, *, allow: str) -> None:
+        super().__init__(message)
+        self.allow = allow
 
 
 class BodyTooLargeError(GatewayError):
     status = 413
     kind = "invalid_request_error"
     default_code = "body_too_large"
+
+
+class UnsupportedMediaTypeError(GatewayError):
+    status = 415
+    kind = "invalid_request_error"
+    default_code = "unsupported_media_type"
 
 
 class RateLimitedError(GatewayError):

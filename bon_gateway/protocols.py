@@ -22,6 +22,8 @@ class Trace:
 
     tokens: dict[int, int] = field(default_factory=dict)
     """Tokens generated so far by candidate index. Backends write it, as far as they know it."""
+    replicas: list[str] = field(default_factory=list)
+    """Names of the replicas that were asked, in order; one may stand there again."""
     sink: DeltaSink | None = None
     """Set when the client streams."""
 
@@ -45,7 +47,7 @@ class PolicyBackend(Protocol):
     ) -> None:
         """Draw one candidate for each index and report each as it finishes, in any order.
 
-        Candidate i uses ``request.seed + i``. A candidate that cannot be drawn is reported with
+        Candidate i uses ``request.seed_of(i)``. A candidate that cannot be drawn is reported with
         its error; nothing is raised but CancelledError. Cancelling it aborts what still runs, at
         the engine too. ``count_tokens`` asks that ``trace.tokens`` be kept up to date while
         candidates run, because some of them may be aborted.

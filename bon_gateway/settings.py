@@ -24,7 +24,9 @@ from bon_common.patterns import compile_pattern
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps|xpu(:\d+)?)$")]
 URL_PATTERN = r"^https?://[^/\s]+(/.*)?$"
 HEADER_PATTERN = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"
+ORIGIN_PATTERN = r"^(\*|https?://[^/?#@\s]+)$"
 Url = Annotated[str, Field(pattern=URL_PATTERN)]
+Origin = Annotated[str, Field(pattern=ORIGIN_PATTERN)]
 HeaderName = Annotated[str, Field(pattern=HEADER_PATTERN)]
 
 OWN_HEADERS = (
@@ -271,9 +273,13 @@ class ServerSettings(Section):
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """0 takes a free one and prints it."""
     workers: PositiveInt = 1
-    keepalive_s: PositiveFloat = 5.0
+    keepalive_s: PositiveFloat | None = 5.0
     """A streaming client gets a comment line each time that this has passed in silence. Until
-    the first one, an error still arrives with its own HTTP status."""
+    the first one, an error still arrives with its own HTTP status. None sends no comment lines, for
+    clients that cannot read them; proxies may then close a stream that is silent for long."""
+    cors_origins: tuple[Origin, ...] = ()
+    """Origins of web pages that may call this gateway from a browser, such as
+    ``https://chat.example.org``; ``*`` allows every page."""
     drain_delay_s: NonNegativeFloat = 0.0
     """After SIGTERM requests are still taken for this long, with ``/readyz`` false."""
     drain_grace_s: PositiveFloat = 30.0
@@ -324,6 +330,10 @@ class LimitsSettings(Section):
     """CPU time that checking one answer against its schema may take. Only a schema that is large,
     recursive or has costly patterns takes long; an answer that is not checked in time may win, and
     is marked as ``unchecked``."""
+    max_json_values: PositiveInt = 100_000
+    """Values (members of objects, elements of lists) in one body. A body of very many small ones
+    holds up other clients for longer than its bytes tell. Raise it for clients that send long lists
+    of token ids."""
     max_candidates: PositiveInt = 1024
     """Candidates in flight in one worker; beyond it requests are refused with 503."""
     max_candidates_per_key: PositiveInt | None = None

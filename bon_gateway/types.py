@@ -20,6 +20,10 @@ Message = Mapping[str, Any]
 """One OpenAI chat message, as it stands on the wire."""
 
 GREEDY_BELOW = 1e-5
+RANDOM_SEED = -1
+"""vLLM takes this seed for none."""
+INSTEAD_OF_RANDOM = -(2**62)
+"""What a candidate is drawn with whose own seed would be ``RANDOM_SEED``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,7 @@ class ChatRequest:
     """Every other parameter as the client sent it (temperature, max_tokens, tools, vLLM's own),
     but ``model``, ``messages``, ``n``, ``seed``, ``stream``, ``stream_options`` and ``bon``."""
     seed: int | None
-    """Candidate i is drawn with ``seed + i``; None leaves it to the backend."""
+    """A 64-bit integer: candidate i is drawn with ``seed_of(i)``; None leaves it to the backend."""
     top: int
     """How many of the best candidates the client wants: its ``n``."""
     request_id: str
@@ -54,6 +58,22 @@ class ChatRequest:
     @property
     def caller(self) -> Caller:
         return Caller(self.request_id, self.trace)
+
+    def seed_of(self, index: int) -> int | None:
+        """``seed + index`` within 64 bits. vLLM refuses more, and past the largest number comes
+        the smallest, which is the same seed to torch."""
+        if self.seed is None:
+            return None
+        seed = (self.seed + index + 2**63) % 2**64 - 2**63
+        return INSTEAD_OF_RANDOM if seed == RANDOM_SEED else seed
+
+    def seeds_run_on(self, indices: Sequence[int]) -> bool:
+        """Whether each candidate's seed is the one before it plus 1, as the seeds of one request
+        with ``n`` are at vLLM."""
+        first = self.seed_of(indices[0])
+        return first is None or all(
+            self.seed_of(index) == first + place for place, index in enumerate(indices)
+        )
 
     @property
     def greedy(self) -> bool:

@@ -14,16 +14,17 @@ from starlette.datastructures import State
 from starlette.types import Receive, Scope, Send
 
 from bon_gateway.api import render
+from bon_gateway.api.body import read_json, send_json
 from bon_gateway.api.disconnect import ClientLeft, until_disconnect
-from bon_gateway.api.exchange import read_body, send_json
 from bon_gateway.api.limits import check_limits
+from bon_gateway.api.messages import check_messages
 from bon_gateway.api.override import resolve_strategy
 from bon_gateway.api.schema import ChatWire, parse_chat
 from bon_gateway.api.stream import EventStream
 from bon_gateway.api.tracing import trace_headers
-from bon_gateway.errors import BadRequestError, GatewayError
+from bon_gateway.errors import GatewayError
+from bon_gateway.exchange import RequestRecord, record_of
 from bon_gateway.gateway import Gateway, ServedModel
-from bon_gateway.middleware import RequestRecord, record_of
 from bon_gateway.protocols import Strategy, Trace
 from bon_gateway.recording.entry import Entry, Source
 from bon_gateway.recording.recorder import Recorder
@@ -56,11 +57,13 @@ class ChatCall:
         total_s = time.perf_counter() - record.started
         # What neither the policy nor the reward model was waited for.
         overhead_s = max(0.0, total_s - selection.timings.generate - selection.timings.score)
+        record.prompt_tokens = selection.usage.prompt_tokens
         record.winner_tokens = selection.usage.winner_tokens
         record.discarded_tokens = selection.usage.discarded_tokens
         record.reward = selection.winner.reward
         record.degraded = ", ".join(selection.degraded) or None
         record.n = selection.n
+        self._note_replicas()
         self.state.metrics.observe_selection(self.served.name, selection, overhead_s)
         self._keep(selection, None)
         bon = render.bon_object(
@@ -85,7 +88,11 @@ class ChatCall:
         """Count what was generated and reaches nobody, because the request did not end well."""
         tokens = sum(self.trace.tokens.values())
         self.record.discarded_tokens = tokens
+        self._note_replicas()
         self.state.metrics.observe_discarded(self.served.name, tokens)
+
+    def _note_replicas(self) -> None:
+        self.record.replica = ", ".join(dict.fromkeys(self.trace.replicas)) or None
 
     def _keep(self, selection: Selection | None, error: str | None) -> None:
         """Hand the outcome to the candidate log, if it is wanted there."""
@@ -120,8 +127,9 @@ class ChatCompletions:
     """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = parse_json(await read_body(receive))
-        call = prepare(scope["app"].state, record_of(scope), body, trace_headers(scope["headers"]))
+        state = scope["app"].state
+        body = await read_json(scope, receive, state.settings.limits.max_json_values)
+        call = prepare(state, record_of(scope), body, trace_headers(scope["headers"]))
         if call.wire.stream:
             await _stream(call, receive, send)
         else:
@@ -143,16 +151,9 @@ async def _answer(call: ChatCall, receive: Receive, send: Send) -> None:
     await send_json(send, orjson.dumps(answer), headers)
 
 
-def parse_json(data: bytes) -> Any:
-    """Raises BadRequestError if ``data`` is not JSON in UTF-8."""
-    try:
-        return orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        raise BadRequestError(f"the body is not valid JSON: {error}", code="invalid_json") from None
-
-
 def prepare(state: State, record: RequestRecord, body: Any, trace: Mapping[str, str]) -> ChatCall:
     """Validate ``body`` and find what serves it. Raises BadRequestError and NotFoundError."""
+    check_messages(body, state.settings.limits.max_messages)
     check_schemas(body, state.settings.limits)
     wire = parse_chat(body)
     check_limits(wire, state.settings.limits)
@@ -206,14 +207,21 @@ async def _stream(call: ChatCall, receive: Receive, send: Send) -> None:
             raise
         call.record.error = error.code
         await stream.fail(error)
+    finally:
+        if stream.first_token_at is not None:
+            call.record.first_token_s = stream.first_token_at - call.record.started
 
 
 async def _produce(call: ChatCall, stream: EventStream) -> None:
-    silence = asyncio.ensure_future(stream.keep_alive(call.state.settings.server.keepalive_s))
-    try:
+    interval_s = call.state.settings.server.keepalive_s
+    if interval_s is None:
         selection = await call.run()
-    finally:
-        silence.cancel()
-        await asyncio.gather(silence, return_exceptions=True)
+    else:
+        silence = asyncio.ensure_future(stream.keep_alive(interval_s))
+        try:
+            selection = await call.run()
+        finally:
+            silence.cancel()
+            await asyncio.gather(silence, return_exceptions=True)
     bon, headers = call.finish(selection)
     await stream.finish(selection, bon, headers)

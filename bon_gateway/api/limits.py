@@ -13,15 +13,8 @@ from bon_gateway.settings import LimitsSettings
 
 def check_limits(wire: ChatWire, limits: LimitsSettings) -> None:
     """Raises BadRequestError naming the parameter that is above its cap."""
-    if len(wire.messages) > limits.max_messages:
-        raise BadRequestError(
-            f"messages: {len(wire.messages)} are above the limit of {limits.max_messages}",
-            param="messages",
-        )
     for name in ("top_logprobs", "prompt_logprobs"):
         _within(name, getattr(wire, name), limits.max_top_logprobs)
-    if wire.prompt_logprobs is not None and wire.prompt_logprobs < 0:
-        raise BadRequestError("prompt_logprobs: must not be negative", param="prompt_logprobs")
     for name in ("max_tokens", "max_completion_tokens"):
         _within(name, getattr(wire, name), limits.max_tokens)
 

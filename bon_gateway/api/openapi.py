@@ -1,4 +1,8 @@
-"""The chat route's part of ``/openapi.json``, which the framework cannot derive."""
+"""``/openapi.json``: every path with the statuses that it may answer.
+
+It is written by hand, because the routes are plain functions of a request: nothing could derive
+what they take and answer.
+"""
 
 from __future__ import annotations
 
@@ -6,25 +10,93 @@ from typing import Any
 
 from bon_gateway.api.schema import ChatWire
 
-
-def chat_path() -> dict[str, Any]:
-    """OpenAPI's path item of ``/v1/chat/completions``."""
-    return {
-        "post": {
-            "summary": "Draw, score and answer with the best",
-            "operationId": "chat_completions",
-            "requestBody": {
-                "required": True,
-                "content": {"application/json": {"schema": chat_request_schema()}},
-            },
-            "responses": {
-                "200": {
-                    "description": "The chat completion, or its events if `stream` is true",
-                    "content": {"application/json": {}, "text/event-stream": {}},
-                }
-            },
+_TEXT = {"type": "string"}
+_ERROR = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "code"],
+            "properties": {"message": _TEXT, "type": _TEXT, "param": _TEXT, "code": _TEXT},
         }
+    },
+}
+_MODEL = {
+    "type": "object",
+    "required": ["id", "object", "created", "owned_by"],
+    "properties": {
+        "id": _TEXT,
+        "object": {"const": "model"},
+        "created": {"type": "integer"},
+        "owned_by": _TEXT,
+        "bon": {"type": "object"},
+    },
+}
+_MODELS = {
+    "type": "object",
+    "required": ["object", "data"],
+    "properties": {
+        "object": {"const": "list"},
+        "data": {"type": "array", "items": {"$ref": "#/components/schemas/Model"}},
+    },
+}
+_STATUS = {"type": "object", "required": ["status"], "properties": {"status": _TEXT}}
+_VERSION = {"type": "object", "required": ["version"], "properties": {"version": _TEXT}}
+_COMPLETION = {
+    "type": "object",
+    "required": ["id", "object", "created", "model", "choices", "usage", "bon"],
+    "properties": {
+        "id": _TEXT,
+        "object": {"const": "chat.completion"},
+        "created": {"type": "integer"},
+        "model": _TEXT,
+        "choices": {"type": "array", "items": {"type": "object"}},
+        "usage": {"type": "object"},
+        "bon": {"type": "object"},
+    },
+}
+
+_EVERYWHERE = {"400": "A request that cannot be read", "405": "No such method here"}
+_WITH_KEY = {"401": "No valid API key"}
+_OF_CHAT = {
+    "400": "The request is not valid; `param` names the parameter at fault",
+    "404": "No such served model",
+    "408": "The body did not arrive in time",
+    "413": "The body is too large",
+    "415": "The body is not declared as JSON",
+    "429": "This key has its share of candidates in flight",
+    "4XX": "The policy refused the request, with its own status and words",
+    "500": "A fault of the gateway",
+    "502": "Every candidate failed or is invalid",
+    "503": "Full, stopping, or an upstream is down",
+    "504": "The deadline passed, or an upstream took too long",
+}
+
+
+def describe(document: dict[str, Any]) -> dict[str, Any]:
+    """``document``, the framework's frame of title and version, with the gateway's paths."""
+    document["components"] = {
+        "schemas": {
+            "ChatCompletionRequest": chat_request_schema(),
+            "ChatCompletion": _COMPLETION,
+            "Error": _ERROR,
+            "Model": _MODEL,
+            "Models": _MODELS,
+        },
+        "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
     }
+    document["paths"] = {
+        "/v1/chat/completions": {"post": _chat()},
+        "/v1/models": {"get": _get("The served models", "models", "Models", key=True)},
+        "/v1/models/{name}": {"get": _one_model()},
+        "/livez": {"get": _get("Whether the process answers at all", "livez", _STATUS)},
+        "/readyz": {"get": _ready("readyz")},
+        "/health": {"get": _ready("health")},
+        "/version": {"get": _get("The gateway's version", "version", _VERSION)},
+        "/metrics": {"get": _metrics()},
+    }
+    return document
 
 
 def chat_request_schema() -> dict[str, Any]:
@@ -34,6 +106,74 @@ def chat_request_schema() -> dict[str, Any]:
     definitions = schema.pop("$defs")
     inlined: dict[str, Any] = _inline(schema, definitions)
     return inlined
+
+
+def _chat() -> dict[str, Any]:
+    completion = {"schema": _schema("ChatCompletion")}
+    return {
+        "summary": "Draw, score and answer with the best",
+        "operationId": "chat_completions",
+        "security": [{"key": []}, {}],
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": _schema("ChatCompletionRequest")}},
+        },
+        "responses": {
+            "200": {
+                "description": "The chat completion, or its events if `stream` is true",
+                "content": {
+                    "application/json": completion,
+                    "text/event-stream": {"schema": _TEXT},
+                },
+            },
+            **_errors(_EVERYWHERE | _WITH_KEY | _OF_CHAT),
+        },
+    }
+
+
+def _one_model() -> dict[str, Any]:
+    operation = _get("One served model", "model", "Model", key=True)
+    operation["parameters"] = [{"name": "name", "in": "path", "required": True, "schema": _TEXT}]
+    operation["responses"] |= _errors({"404": "No such served model"})
+    return operation
+
+
+def _ready(operation_id: str) -> dict[str, Any]:
+    operation = _get("Whether requests should be sent here", operation_id, _STATUS)
+    operation["responses"]["503"] = _json("Not now", _STATUS)
+    return operation
+
+
+def _metrics() -> dict[str, Any]:
+    operation = _get("Prometheus metrics", "metrics", _TEXT)
+    operation["responses"]["200"]["content"] = {"text/plain": {"schema": _TEXT}}
+    return operation
+
+
+def _get(
+    summary: str, operation_id: str, schema: str | dict[str, Any], *, key: bool = False
+) -> dict[str, Any]:
+    errors = _EVERYWHERE | _WITH_KEY if key else _EVERYWHERE
+    operation: dict[str, Any] = {
+        "summary": summary,
+        "operationId": operation_id,
+        "responses": {"200": _json(summary, schema), **_errors(errors)},
+    }
+    if key:
+        operation["security"] = [{"key": []}, {}]
+    return operation
+
+
+def _errors(statuses: dict[str, str]) -> dict[str, Any]:
+    return {status: _json(words, "Error") for status, words in statuses.items()}
+
+
+def _json(words: str, schema: str | dict[str, Any]) -> dict[str, Any]:
+    return {"description": words, "content": {"application/json": {"schema": _schema(schema)}}}
+
+
+def _schema(schema: str | dict[str, Any]) -> dict[str, Any]:
+    return {"$ref": f"#/components/schemas/{schema}"} if isinstance(schema, str) else schema
 
 
 def _inline(node: Any, definitions: dict[str, Any]) -> Any:

@@ -50,7 +50,7 @@ def resolve_strategy(
             f"bon.strategy: {strategy.type} needs a reward model, and this model has none",
             param="bon.strategy",
         )
-    return _within_limits(strategy, limits)
+    return _within_limits(strategy, bon, limits)
 
 
 def _merged(bon: BonWire, own: StrategySettings, asked: dict[str, Any]) -> dict[str, Any]:
@@ -80,15 +80,21 @@ def _validate(values: dict[str, Any]) -> StrategySettings:
         raise BadRequestError(f"{param}: {reason}", param=param) from None
 
 
-def _within_limits(strategy: StrategySettings, limits: LimitsSettings) -> StrategySettings:
+def _within_limits(
+    strategy: StrategySettings, bon: BonWire, limits: LimitsSettings
+) -> StrategySettings:
     excess = strategy.drawn - limits.max_n
     if excess <= 0:
         return strategy
     n = strategy.n - excess
     if limits.on_excess_n == "refuse" or n < 1:
+        param = "bon.n"
+        if bon.spare is not None and strategy.n < limits.max_n:
+            # n alone would fit.
+            param = "bon.spare"
         raise BadRequestError(
-            f"bon.n: {strategy.drawn} candidates are above the limit of {limits.max_n}",
-            param="bon.n",
+            f"{param}: {strategy.drawn} candidates are above the limit of {limits.max_n}",
+            param=param,
         )
     values = strategy.model_dump()
     return _validate(values | {"n": n, "min_candidates": min(values["min_candidates"], n)})

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bon_gateway.api.schema import NOT_SAMPLING, ChatWire
-from bon_gateway.types import Candidate, ChatRequest, Selection
+from bon_gateway.api.schema import NOT_SAMPLING, READ_BY_GATEWAY, ChatWire
+from bon_gateway.types import RANDOM_SEED, Candidate, ChatRequest, Selection
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +23,17 @@ def to_request(
     wire: ChatWire, body: Mapping[str, Any], request_id: str, trace: Mapping[str, str]
 ) -> ChatRequest:
     """``body`` is the JSON that ``wire`` was validated from; its parameters pass on untouched,
-    but that an explicit null means the same as an absent one."""
+    but that an explicit null means the same as an absent one, and that the gateway and the policy
+    must read the same out of ``"0.5"``."""
+    sampling = {k: v for k, v in body.items() if k not in NOT_SAMPLING and v is not None}
+    for name in READ_BY_GATEWAY:
+        sent = sampling.get(name)
+        if isinstance(sent, str | float):
+            sampling[name] = getattr(wire, name)
     return ChatRequest(
         messages=body["messages"],
-        sampling={k: v for k, v in body.items() if k not in NOT_SAMPLING and v is not None},
-        seed=wire.seed,
+        sampling=sampling,
+        seed=None if wire.seed == RANDOM_SEED else wire.seed,
         top=wire.n or 1,
         request_id=request_id,
         trace=trace,

@@ -1,40 +1,38 @@
-"""The gateway's routes."""
+"""The gateway's routes but for the chat completion. Each answers HEAD where it answers GET;
+``openapi`` describes them."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
 
+import bon_gateway
 from bon_gateway.gateway import Gateway, ServedModel
 
-router = APIRouter()
 
-
-@router.get("/v1/models")
-async def models(request: Request) -> dict[str, Any]:
+async def models(request: Request) -> Response:
     """The served models."""
     gateway: Gateway = request.app.state.gateway
     data = [_model_object(served, gateway.created) for served in gateway.models.values()]
-    return {"object": "list", "data": data}
+    return JSONResponse({"object": "list", "data": data})
 
 
-@router.get("/v1/models/{name:path}")
-async def model(request: Request, name: str) -> dict[str, Any]:
+async def model(request: Request) -> Response:
     """One served model."""
     gateway: Gateway = request.app.state.gateway
-    return _model_object(gateway.model(name), gateway.created)
+    served = gateway.model(request.path_params["name"])
+    return JSONResponse(_model_object(served, gateway.created))
 
 
-@router.get("/livez")
-async def livez() -> dict[str, str]:
+async def livez(_: Request) -> Response:
     """Whether the process answers at all."""
-    return {"status": "ok"}
+    return JSONResponse({"status": "ok"})
 
 
-@router.get("/readyz")
-async def readyz(request: Request) -> JSONResponse:
+async def readyz(request: Request) -> Response:
     """Whether requests should be sent here: warmed up, an upstream is there, not draining."""
     state = request.app.state
     ready = state.lifecycle.serving and state.gateway.ready()
@@ -47,11 +45,28 @@ async def readyz(request: Request) -> JSONResponse:
     return JSONResponse(body, status_code=200 if ready else 503)
 
 
-@router.get("/metrics")
+async def version(_: Request) -> Response:
+    """The gateway's version."""
+    return JSONResponse({"version": bon_gateway.__version__})
+
+
 async def metrics(request: Request) -> Response:
     """Prometheus metrics, summed over the workers."""
     body, content_type = request.app.state.metrics.render()
     return Response(body, media_type=content_type)
+
+
+def routes() -> list[BaseRoute]:
+    return [
+        Route("/v1/models", models),
+        Route("/v1/models/{name:path}", model),
+        Route("/livez", livez),
+        Route("/readyz", readyz),
+        # What probes that were written for vLLM ask; there too it is 200 while requests are wanted.
+        Route("/health", readyz),
+        Route("/version", version),
+        Route("/metrics", metrics),
+    ]
 
 
 def _model_object(served: ServedModel, created: int) -> dict[str, Any]:

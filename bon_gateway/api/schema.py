@@ -1,28 +1,43 @@
 """The wire models of a chat request: what the gateway must understand, and nothing more.
 
 Everything else in the body is the policy's business and reaches it as it is. Wrong input raises
-BadRequestError that names the parameter.
+BadRequestError that names the parameter. Numbers and flags are read as vLLM reads them (``4.0`` for
+an integer, ``"0.5"`` and ``"true"`` in text), because a gateway that refuses what the engine takes
+breaks clients that work. Messages and tools are checked by hand, in ``messages`` and ``tools``:
+there may be many.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    SkipValidation,
+    ValidationError,
+)
 
+from bon_gateway.api.tools import check_tool_choice, check_tools
 from bon_gateway.errors import BadRequestError
 
-SEED_LIMIT = 2**62
-"""Seeds are 64 bit at vLLM, and candidate i adds i."""
+INT64_MIN = -(2**63)
+INT64_MAX = 2**63 - 1
 
 
 class Wire(BaseModel):
-    model_config = ConfigDict(extra="allow", strict=True)
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
 
 
 class MessageWire(Wire):
-    role: Annotated[str, Field(min_length=1)]
-    content: str | list[dict[str, Any]] | None = None
+    """What ``messages.check_messages`` lets through."""
+
+    role: str
+    content: str | list[dict[str, Any] | str] | None = None
+    tool_calls: list[dict[str, Any]] | None = None
 
 
 class StreamOptionsWire(Wire):
@@ -31,21 +46,21 @@ class StreamOptionsWire(Wire):
 
 
 class FunctionWire(Wire):
-    name: Annotated[str, Field(min_length=1)]
+    name: str
     parameters: dict[str, Any] | None = None
 
 
 class ToolWire(Wire):
-    type: str
-    function: FunctionWire | None = None
+    type: str = "function"
+    function: FunctionWire
 
 
 class NamedFunctionWire(Wire):
-    name: str
+    name: Annotated[str, Field(min_length=1)]
 
 
 class NamedToolWire(Wire):
-    type: str
+    type: str = "function"
     function: NamedFunctionWire
 
 
@@ -78,39 +93,58 @@ class ChatWire(Wire):
     """A chat completion request: OpenAI's, any parameter of vLLM's, and ``bon``."""
 
     model: Annotated[str, Field(min_length=1)]
-    messages: Annotated[list[MessageWire], Field(min_length=1)]
+    messages: SkipValidation[list[MessageWire]]
     n: PositiveInt | None = None
     stream: bool | None = None
     stream_options: StreamOptionsWire | None = None
-    seed: Annotated[int, Field(gt=-SEED_LIMIT, lt=SEED_LIMIT)] | None = None
-    temperature: NonNegativeFloat | None = None
+    seed: Annotated[int, Field(ge=INT64_MIN, le=INT64_MAX)] | None = None
+    temperature: Annotated[float, Field(ge=0)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     max_tokens: PositiveInt | None = None
     max_completion_tokens: PositiveInt | None = None
     logprobs: bool | None = None
-    top_logprobs: Annotated[int, Field(ge=0)] | None = None
-    prompt_logprobs: int | None = None
-    tools: list[ToolWire] | None = None
-    tool_choice: str | NamedToolWire | None = None
+    top_logprobs: NonNegativeInt | None = None
+    prompt_logprobs: NonNegativeInt | None = None
+    tools: SkipValidation[list[ToolWire] | None] = None
+    tool_choice: SkipValidation[Literal["none", "auto", "required"] | NamedToolWire | None] = None
     response_format: ResponseFormatWire | None = None
-    use_beam_search: Literal[False] | None = None
+    structured_outputs: dict[str, Any] | None = None
+    use_beam_search: bool | None = None
+    continue_final_message: bool | None = None
+    echo: bool | None = None
+    include_reasoning: bool | None = None
+    return_token_ids: bool | None = None
     bon: BonWire | None = None
 
 
 NOT_SAMPLING = frozenset({"model", "messages", "n", "seed", "stream", "stream_options", "bon"})
 """Fields that the gateway acts on itself; all others are sampling parameters for the policy."""
 
+READ_BY_GATEWAY = (
+    *("temperature", "top_p", "max_tokens", "max_completion_tokens"),
+    *("logprobs", "top_logprobs", "prompt_logprobs", "use_beam_search", "continue_final_message"),
+    *("echo", "include_reasoning", "return_token_ids"),
+)
+"""Numbers and flags among the sampling parameters: where one came as text, or as a float for an
+integer, the policy gets the value that it would have read there itself."""
+
 
 def parse_chat(body: Any) -> ChatWire:
-    """Raises BadRequestError naming the first parameter at fault."""
+    """``body`` but for its messages. Raises BadRequestError naming the first parameter at fault."""
     if not isinstance(body, dict):
         raise BadRequestError("the body must be a JSON object")
+    check_tools(body.get("tools"))
+    check_tool_choice(body.get("tool_choice"))
     try:
         wire = ChatWire.model_validate(body)
     except ValidationError as error:
         raise _refusal(error) from None
-    if wire.stream_options is not None and not wire.stream:
+    if body.get("stream_options") and not wire.stream:
         raise BadRequestError("stream_options needs stream: true", param="stream_options")
+    if wire.use_beam_search:
+        raise BadRequestError(
+            "use_beam_search: must be false, candidates are samples", param="use_beam_search"
+        )
     return wire
 
 
@@ -126,17 +160,13 @@ def _refusal(error: ValidationError) -> BadRequestError:
     return BadRequestError(f"{param}: {_lower(first['msg'])}", param=param)
 
 
-_UNION_BRANCHES = frozenset({"str", "list[dict[str,any]]", "NamedToolWire"})
-
-
 def param_name(loc: tuple[int | str, ...]) -> str:
-    """``("messages", 0, "content")`` as ``messages[0].content``; names of a union's branches,
-    which pydantic adds, are left out."""
+    """``("tools", 0, "type")`` as ``tools[0].type``."""
     name = ""
     for part in loc:
         if isinstance(part, int):
             name += f"[{part}]"
-        elif part not in _UNION_BRANCHES:
+        else:
             name += f".{part}" if name else part
     return name
 

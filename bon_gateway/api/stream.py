@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from time import perf_counter
 from typing import Any
 
 import orjson
 from starlette.types import Send
 
+from bon_gateway.api.chunks import winner_choices
 from bon_gateway.api.render import AnswerHead, usage
 from bon_gateway.errors import GatewayError
 from bon_gateway.types import Candidate, Delta, Selection
@@ -46,7 +48,8 @@ class EventStream:
         }
         self._headers = headers
         self._include_usage = include_usage
-        self._continuous_usage = continuous_usage
+        # As vLLM has it, the one means nothing without the other.
+        self._continuous_usage = continuous_usage and include_usage
         self._lock = asyncio.Lock()
         self._written = asyncio.Event()
         self._held: dict[str, Any] | None = None
@@ -55,6 +58,8 @@ class EventStream:
         """What the upstream's last chunk has beside its choices and its usage."""
         self.started = False
         """Whether the response's status has gone out."""
+        self.first_token_at: float | None = None
+        """``time.perf_counter()`` when the first of the answer went out."""
 
     async def send(self, index: int, delta: Delta) -> None:
         """Pass one delta on. The chunk with the finish reason is held until ``finish``, which
@@ -63,6 +68,8 @@ class EventStream:
         if delta.choice is None:
             self._tail.update(delta.extra)
             return
+        if self.first_token_at is None and _says_something(delta.choice):
+            self.first_token_at = perf_counter()
         chunk = self._chunk([_clean_choice({**delta.choice, "index": index})])
         chunk.update(delta.extra)
         if self._continuous_usage and delta.tokens is not None:
@@ -96,9 +103,10 @@ class EventStream:
         self._headers = {**self._headers, **headers}
         chunks = [self._held] if self._held is not None else []
         if not self._streamed:
-            for position, winner in enumerate(selection.winners):
-                chunks += self._winner_chunks(position, selection.candidates[winner])
+            chunks += self._winner_chunks(selection)
             self._add_extra(selection.winner, chunks[0])
+        if self.first_token_at is None:
+            self.first_token_at = perf_counter()
         if self._include_usage:
             chunks.append(self._chunk([]) | {"usage": usage(selection)})
         if not chunks:
@@ -119,29 +127,18 @@ class EventStream:
             if value is not None:
                 (first if name in _OF_PROMPT else self._tail)[name] = value
 
-    def _winner_chunks(self, position: int, candidate: Candidate) -> list[dict[str, Any]]:
-        completion = candidate.completion
-        assert completion is not None, "a winner has a completion"
-        message = _clean_delta(completion.message)
-        role = {"role": message.pop("role", "assistant"), "content": ""}
-        if "content" not in message:
-            role["content"] = None
-        if "tool_calls" in message:
-            calls = message["tool_calls"]
-            message["tool_calls"] = [{"index": i, **call} for i, call in enumerate(calls)]
-        body = {"index": position, "delta": message, "logprobs": completion.logprobs}
-        end: dict[str, Any] = {
-            "delta": {},
-            "logprobs": None,
-            "finish_reason": completion.finish_reason,
-        }
-        return [
-            self._chunk(
-                [{"index": position, "delta": role, "logprobs": None, "finish_reason": None}]
-            ),
-            self._chunk([{**body, "finish_reason": None}]),
-            self._chunk([{"index": position, **end, **completion.extra}]),
-        ]
+    def _winner_chunks(self, selection: Selection) -> list[dict[str, Any]]:
+        chunks = []
+        for position, winner in enumerate(selection.winners):
+            completion = selection.candidates[winner].completion
+            assert completion is not None, "a winner has a completion"
+            chunks += [self._chunk([choice]) for choice in winner_choices(completion, position)]
+        if self._continuous_usage:
+            # All is drawn, and so paid, before the first chunk.
+            paid = usage(selection)
+            for chunk in chunks:
+                chunk["usage"] = paid
+        return chunks
 
     def _chunk(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
         chunk = {**self._head, "choices": choices}
@@ -165,6 +162,12 @@ class EventStream:
                 )
             self._written.set()
             await self._send({"type": "http.response.body", "body": data, "more_body": not last})
+
+
+def _says_something(choice: Mapping[str, Any]) -> bool:
+    """Whether a chunk tells more than whose turn it is."""
+    delta = choice.get("delta") or {}
+    return any(value for name, value in delta.items() if name != "role")
 
 
 def _clean_choice(choice: dict[str, Any]) -> dict[str, Any]:

@@ -187,6 +187,8 @@ def _error_fields(payload: bytes) -> tuple[str | None, str | None, str | None]:
     except orjson.JSONDecodeError:
         return None, None, None
     if isinstance(error, dict):
+        if "error" not in error and "detail" in error:
+            return _detail(error["detail"])
         error = error.get("error", error)
     if isinstance(error, str):
         return error[:MAX_MESSAGE_CHARS], None, None
@@ -198,6 +200,27 @@ def _error_fields(payload: bytes) -> tuple[str | None, str | None, str | None]:
         str(param) if param else None,
         None if code is None else str(code),
     )
+
+
+def _detail(detail: object) -> tuple[str | None, str | None, str | None]:
+    """FastAPI's own form: a text, or a list of what is wrong and where in the body."""
+    if isinstance(detail, str):
+        return detail[:MAX_MESSAGE_CHARS] or None, None, None
+    if not isinstance(detail, list):
+        return None, None, None
+    faults = [fault for fault in detail if isinstance(fault, dict) and fault.get("msg")]
+    places = [_place(fault.get("loc")) for fault in faults]
+    lines = [
+        f"{place}: {fault['msg']}" if place else str(fault["msg"])
+        for place, fault in zip(places, faults, strict=True)
+    ]
+    return "; ".join(lines)[:MAX_MESSAGE_CHARS] or None, places[0] if places else None, None
+
+
+def _place(loc: object) -> str | None:
+    """``["body", "messages", 0]`` as ``messages.0``."""
+    parts = [str(part) for part in loc] if isinstance(loc, list) else []
+    return ".".join(parts[1:] if parts[:1] == ["body"] else parts) or None
 
 
 def _seconds(retry_after: str | None) -> float | None:

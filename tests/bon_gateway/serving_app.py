@@ -18,9 +18,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from bon_gateway.auth import KeyRing
+from bon_gateway.exchange import record_of
 from bon_gateway.lifecycle import Lifecycle
 from bon_gateway.metrics import Metrics
-from bon_gateway.middleware import Edge, record_of
+from bon_gateway.middleware import Edge
 from bon_gateway.server import run
 from bon_gateway.settings import Settings
 

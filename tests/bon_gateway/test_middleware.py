@@ -23,9 +23,10 @@ from starlette.types import Receive, Scope, Send
 
 from bon_gateway.auth import KeyRing, digest
 from bon_gateway.errors import OverloadedError
+from bon_gateway.exchange import record_of
 from bon_gateway.lifecycle import Lifecycle
 from bon_gateway.metrics import Metrics
-from bon_gateway.middleware import Edge, record_of
+from bon_gateway.middleware import Edge
 
 CAP = 1000
 CHAT = "/v1/chat/completions"
@@ -230,10 +231,14 @@ async def test_a_request_is_logged_and_counted(running: Running) -> None:
         "method": "POST",
         "path": CHAT,
         "status": 200,
+        "first_token_ms": None,
+        "client": "127.0.0.1",
         "key": None,
         "model": "a",
         "strategy": "best_of_n",
         "n": 8,
+        "replica": None,
+        "prompt_tokens": None,
         "winner_tokens": 3,
         "discarded_tokens": 21,
         "reward": 1.5,

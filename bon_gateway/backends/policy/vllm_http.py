@@ -71,6 +71,7 @@ class VllmPolicy(Pooled):
             return
         try:
             with self._pool.lease(len(indices), request.request_id) as lease:
+                trace.replicas.append(lease.replica.name)
                 first, *others = self._draws(request, indices, trace, count_tokens, lease, report)
                 if not others:
                     await first.run()
@@ -86,6 +87,7 @@ class VllmPolicy(Pooled):
     async def stream(self, request: ChatRequest, trace: Trace) -> AsyncGenerator[Delta, None]:
         try:
             with self._pool.lease(1, request.request_id) as lease:
+                trace.replicas.append(lease.replica.name)
                 finished = False
                 try:
                     async with aclosing(self._deltas(request, trace, lease.replica)) as deltas:
@@ -109,7 +111,7 @@ class VllmPolicy(Pooled):
         body = wire.open_body(request, self._name(replica), n=1, streamed=True, interval=None)
         events = replica.client.events(
             replica.call,
-            wire.with_seed(body, request.seed),
+            wire.with_seed(body, request.seed_of(0)),
             self._headers(request, 0),
         )
         try:
@@ -161,7 +163,7 @@ class VllmPolicy(Pooled):
         # Whole answers of one request come together, so that none could be stopped alone.
         apart = self._ways.ignores_n or (count_tokens and not streamed)
         # vLLM draws choice k of one request with its seed + k.
-        if self._single and not apart and (request.seed is None or _contiguous(indices)):
+        if self._single and not apart and request.seeds_run_on(indices):
             groups = [tuple(indices)]
         n = len(groups[0])
         body = wire.open_body(
@@ -175,9 +177,7 @@ class VllmPolicy(Pooled):
         return [
             Draw(
                 indices=group,
-                body=wire.with_seed(
-                    body, None if request.seed is None else request.seed + group[0]
-                ),
+                body=wire.with_seed(body, request.seed_of(group[0])),
                 headers=self._headers(request, group[0]),
                 streamed=streamed,
                 hide_token_ids=hide_token_ids,
@@ -206,7 +206,3 @@ class VllmPolicy(Pooled):
         answer = await replica.client.post(replica.call, body, {})
         choices = [choice for choice in check.choices_of(answer) if isinstance(choice, dict)]
         self._ways.saw_answer(check.chunk_usage(answer), choices)
-
-
-def _contiguous(indices: Sequence[int]) -> bool:
-    return list(indices) == list(range(indices[0], indices[0] + len(indices)))

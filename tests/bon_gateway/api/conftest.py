@@ -55,6 +55,9 @@ class Served:
         return self.metrics.registry.get_sample_value(name, labels) or 0.0
 
 
+Serve = Callable[..., Awaitable[Served]]
+
+
 @dataclass
 class Setup:
     policy: FakePolicy = field(default_factory=FakePolicy)
@@ -117,7 +120,7 @@ async def serving(setup: Setup) -> AsyncIterator[Served]:
 
 
 @pytest.fixture
-async def serve() -> AsyncIterator[Callable[..., Awaitable[Served]]]:
+async def serve() -> AsyncIterator[Serve]:
     async with AsyncExitStack() as stack:
 
         async def start(**setup: Any) -> Served:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import aclosing, suppress
 
+import orjson
 import pytest
 from yarl import URL
 
@@ -292,3 +293,32 @@ def test_what_is_about_the_way_to_the_upstream_is_no_refusal(status: int) -> Non
     error = status_error(status, b'{"error": {"message": "x"}}', None)
     assert error.kind is Fault.FAILED
     assert policy_error(error).http_status == 502
+
+
+@pytest.mark.parametrize(
+    ("detail", "message", "param"),
+    [
+        ("Too long.", "Too long.", None),
+        (
+            [
+                {
+                    "loc": ["body", "messages", 0, "role"],
+                    "msg": "Field required",
+                    "input": "secret",
+                },
+                {"loc": ["query", "x"], "msg": "No"},
+            ],
+            "messages.0.role: Field required; query.x: No",
+            "messages.0.role",
+        ),
+        ([{"msg": "No place"}], "No place", None),
+        ([5, {"loc": 5}], "The upstream refused the request (422).", None),
+        ({"a": 1}, "The upstream refused the request (422).", None),
+        ("x" * 9999, "x" * 2000, None),
+    ],
+)
+def test_the_detail_of_a_fastapi_refusal_is_kept(
+    detail: object, message: str, param: str | None
+) -> None:
+    error = status_error(422, orjson.dumps({"detail": detail}), None)
+    assert (error.message, error.param) == (message, param)

@@ -80,6 +80,33 @@ async def test_one_request_only_where_its_seeds_fit(
     }
 
 
+@pytest.mark.parametrize("fan_out", ["separate", "single"])
+@pytest.mark.parametrize("seed", [2**63 - 2, -3, -(2**63)])
+async def test_every_seed_that_vllm_is_sent_is_one_that_it_takes(
+    upstream: FakeUpstream, fan_out: str, seed: int
+) -> None:
+    backend = policy(upstream, fan_out=fan_out)
+    async with started(backend):
+        after_warm_up(upstream, Step())
+        await draw(backend, chat(seed=seed), range(4))
+    drawn = [
+        call.body["seed"] + place
+        for call in upstream.calls
+        for place in range(call.body.get("n") or 1)
+    ]
+    assert len(set(drawn)) == 4
+    assert all(-(2**63) <= one < 2**63 and one != -1 for one in drawn)
+
+
+async def test_the_trace_names_the_replicas(upstream: FakeUpstream) -> None:
+    backend, trace = policy(upstream), Trace()
+    async with started(backend):
+        await draw(backend, chat(), range(2), trace=trace)
+        async for _ in backend.stream(chat(), trace):
+            pass
+    assert trace.replicas == [f"127.0.0.1:{upstream.port}"] * 2
+
+
 async def test_without_a_seed_any_indices_go_in_one_request(upstream: FakeUpstream) -> None:
     backend = policy(upstream, fan_out="single")
     async with started(backend):

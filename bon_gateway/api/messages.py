@@ -1,0 +1,69 @@
+"""The messages of a chat request, checked by hand.
+
+pydantic would take many times as long over a long conversation, on the event loop. What a message
+says beside its role, its content and its tool calls is the chat template's business. Where vLLM
+would answer 500 for a shape (tool calls that are no list), it is refused here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bon_gateway.errors import BadRequestError
+
+_KINDS = {
+    dict: "an object",
+    list: "a list",
+    str: "text",
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    type(None): "null",
+}
+
+
+def check_messages(body: Any, limit: int) -> None:
+    """Raises BadRequestError if ``body`` has no messages, more than ``limit``, or broken ones."""
+    if not isinstance(body, dict) or "messages" not in body:
+        # What lacks is named where the other parameters are.
+        return
+    messages = body["messages"]
+    if not isinstance(messages, list):
+        raise _wrong("messages", "a list", messages)
+    if not messages:
+        raise BadRequestError("messages: must hold at least one message", param="messages")
+    if len(messages) > limit:
+        raise BadRequestError(
+            f"messages: {len(messages)} are above the limit of {limit}", param="messages"
+        )
+    for position, message in enumerate(messages):
+        _check(message, f"messages[{position}]")
+
+
+def _check(message: Any, where: str) -> None:
+    if not isinstance(message, dict):
+        raise _wrong(where, "an object", message)
+    role, content, calls = (message.get(key) for key in ("role", "content", "tool_calls"))
+    if not isinstance(role, str):
+        if "role" not in message:
+            param = f"{where}.role"
+            raise BadRequestError(
+                f"missing required parameter: {param}", param=param, code="missing_parameter"
+            )
+        raise _wrong(f"{where}.role", "text", role)
+    if isinstance(content, list):
+        for position, part in enumerate(content):
+            if not isinstance(part, dict | str):
+                raise _wrong(f"{where}.content[{position}]", "an object or text", part)
+    elif content is not None and not isinstance(content, str):
+        raise _wrong(f"{where}.content", "text, a list of parts or null", content)
+    if calls is not None and not (
+        isinstance(calls, list) and all(isinstance(call, dict) for call in calls)
+    ):
+        raise BadRequestError(
+            f"{where}.tool_calls: must be a list of objects", param=f"{where}.tool_calls"
+        )
+
+
+def _wrong(param: str, wanted: str, got: Any) -> BadRequestError:
+    return BadRequestError(f"{param}: must be {wanted}, not {_KINDS[type(got)]}", param=param)

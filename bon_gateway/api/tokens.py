@@ -1,0 +1,112 @@
+"""A candidate's tokens, logprobs and ids, handed out beside its text piece by piece.
+
+Where the tokens spell the text, each piece comes with the tokens that spell it, as vLLM streams it.
+A parser may have taken some out (``<think>``, the markup of a tool call, the end token): these come
+with the next piece, or after all text. Where the tokens do not spell the text, both are handed out
+side by side. Either way a client that joins the pieces has every token once, and in order.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping
+from itertools import accumulate
+from typing import Any
+
+import orjson
+
+# The three of one piece together stay below 16 KiB.
+PIECE_CHARS = 1024
+"""Characters of a text in one piece: at most six bytes each in JSON."""
+PIECE_BYTES = 6 * 1024
+"""Of the logprobs in one piece, where a single token's are not longer."""
+PIECE_IDS = 256
+
+
+class TokenFeed:
+    def __init__(self, logprobs: Mapping[str, Any] | None, ids: list[Any]) -> None:
+        content = (logprobs or {}).get("content")
+        entries = content if isinstance(content, list) else []
+        self._beside = dict(logprobs or {})
+        """What else the logprobs hold, or all that they hold where that has no tokens."""
+        if entries:
+            del self._beside["content"]
+        self._entries = [orjson.dumps(entry) for entry in entries]
+        self._spelt = b"".join(map(_bytes_of, entries))
+        self._ends = list(accumulate(len(_bytes_of(entry)) for entry in entries))
+        """Where each token ends in what all of them spell."""
+        self._ids = ids
+        self._told = 0
+        self._told_ids = 0
+        self._found = 0
+        """Where the last text that they spell ends in it."""
+
+    @property
+    def left(self) -> bool:
+        """Whether some tokens have not been handed out."""
+        return (
+            self._told < len(self._entries) or self._told_ids < len(self._ids) or bool(self._beside)
+        )
+
+    def cut(self, text: str) -> Iterator[tuple[str, int]]:
+        """The pieces of ``text``, each with the number of tokens to take before the next one."""
+        data = text.encode("utf-8", "surrogatepass")
+        start = self._spelt.find(data, self._found) if self._spelt else -1
+        if start < 0:
+            for place in range(0, len(text), PIECE_CHARS):
+                yield text[place : place + PIECE_CHARS], self.some()
+            return
+        begin, stop = 0, len(data)
+        last = bisect_left(self._ends, start + stop)
+        while begin < stop:
+            # What follows the text's last token belongs to what follows the text.
+            tokens = min(self.some(), last + 1 - self._told)
+            end = self._ends[self._told + tokens - 1] - start
+            # A token may end inside of a character.
+            while begin < end < stop and data[end] & 0xC0 == 0x80:
+                tokens += 1
+                end = self._ends[self._told + tokens - 1] - start
+            end = max(begin, min(end, stop))
+            yield data[begin:end].decode("utf-8", "surrogatepass"), tokens
+            begin = end
+        self._found = start + stop
+
+    def some(self) -> int:
+        """How many of the next tokens make up one piece; 0 where there are no logprobs."""
+        size, end = 0, self._told
+        while end < len(self._entries):
+            size += len(self._entries[end])
+            if size > PIECE_BYTES and end > self._told:
+                break
+            end += 1
+        return end - self._told
+
+    def take(self, tokens: int) -> dict[str, Any]:
+        """Fields of a chunk's choice with the next ``tokens``, and with ids if they were asked
+        for: those of the same tokens where each token has both."""
+        fields: dict[str, Any] = {}
+        if tokens or self._beside:
+            entries = b",".join(self._entries[self._told : self._told + tokens])
+            content = {"content": orjson.Fragment(b"[" + entries + b"]")} if tokens else {}
+            fields["logprobs"] = content | self._beside
+            self._beside = {}
+            self._told += tokens
+        if self._told_ids < len(self._ids):
+            both = len(self._ids) == len(self._entries)
+            end = self._told if both else self._told_ids + PIECE_IDS
+            fields["token_ids"] = self._ids[self._told_ids : end]
+            self._told_ids = min(end, len(self._ids))
+        return fields
+
+
+def _bytes_of(entry: Any) -> bytes:
+    """What one token spells; nothing where that is not told as it should be."""
+    if not isinstance(entry, dict):
+        return b""
+    spelt, token = entry.get("bytes"), entry.get("token")
+    try:
+        if isinstance(spelt, list):
+            return bytes(spelt)
+    except (TypeError, ValueError):
+        pass
+    return token.encode("utf-8", "surrogatepass") if isinstance(token, str) else b""

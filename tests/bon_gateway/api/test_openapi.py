@@ -1,0 +1,82 @@
+"""``/openapi.json`` tells what the gateway takes and answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jsonschema_rs
+import pytest
+
+from bon_gateway.testing.fakes import FakePolicy
+from tests.bon_gateway.api.conftest import Serve, Served
+
+HI = {"model": "best", "messages": [{"role": "user", "content": "hi"}]}
+
+
+async def document(served: Served) -> Any:
+    return (await served.http.get("/openapi.json")).json()
+
+
+def resolved(spec: Any, node: Any) -> Any:
+    if isinstance(node, dict) and "$ref" in node:
+        return resolved(spec, spec["components"]["schemas"][node["$ref"].rpartition("/")[2]])
+    if isinstance(node, dict):
+        return {key: resolved(spec, value) for key, value in node.items()}
+    return [resolved(spec, value) for value in node] if isinstance(node, list) else node
+
+
+def schema_of(spec: Any, path: str, method: str, status: int, media_type: str) -> Any:
+    responses = spec["paths"][path][method]["responses"]
+    return resolved(spec, responses[str(status)]["content"][media_type]["schema"])
+
+
+async def test_it_describes_the_request(serve: Serve) -> None:
+    spec = await document(await serve())
+    post = spec["paths"]["/v1/chat/completions"]["post"]
+    schema = resolved(spec, post["requestBody"]["content"]["application/json"]["schema"])
+    assert {"bon", "messages", "tools", "tool_choice"} <= schema["properties"].keys()
+    assert "$defs" not in str(schema)
+    jsonschema_rs.validate(schema, HI)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "template", "status"),
+    [
+        ("get", "/v1/models", "/v1/models", 200),
+        ("get", "/v1/models/best", "/v1/models/{name}", 200),
+        ("get", "/v1/models/none", "/v1/models/{name}", 404),
+        ("get", "/livez", "/livez", 200),
+        ("get", "/readyz", "/readyz", 200),
+        ("get", "/health", "/health", 200),
+        ("get", "/version", "/version", 200),
+        ("get", "/metrics", "/metrics", 200),
+        ("post", "/v1/chat/completions", "/v1/chat/completions", 200),
+    ],
+)
+async def test_an_answer_is_as_described(
+    serve: Serve, method: str, path: str, template: str, status: int
+) -> None:
+    served = await serve()
+    answer = await served.http.request(method, path, json=HI if method == "post" else None)
+    assert answer.status_code == status
+    media_type = answer.headers["content-type"].partition(";")[0]
+    schema = schema_of(await document(served), template, method, status, media_type)
+    told = answer.json() if media_type == "application/json" else answer.text
+    jsonschema_rs.validate(schema, told)
+
+
+async def test_not_ready_is_described(serve: Serve) -> None:
+    served = await serve(policy=FakePolicy(is_ready=False))
+    for path in ("/readyz", "/health"):
+        answer = await served.http.get(path)
+        assert answer.status_code == 503
+        schema = schema_of(await document(served), path, "get", 503, "application/json")
+        jsonschema_rs.validate(schema, answer.json())
+
+
+async def test_every_status_of_the_chat_route_is_described(serve: Serve) -> None:
+    spec = await document(await serve())
+    described = spec["paths"]["/v1/chat/completions"]["post"]["responses"]
+    for status in (200, 400, 401, 404, 405, 413, 415, 429, 500, 502, 503, 504):
+        assert str(status) in described
+    assert "4XX" in described
