@@ -17,13 +17,13 @@ import yaml
 
 import bon_gateway
 from bon_gateway import demo_models, embedded
-from bon_gateway.auth import KEY_NAME, digest, load_keyring
+from bon_gateway.auth import KEY_NAME, check_upstream_keys, digest, load_keyring
 from bon_gateway.backends.tls import client_context
 from bon_gateway.compare.cli import add_parser as add_compare
 from bon_gateway.compare.cli import compare
 from bon_gateway.recording.files import prepare_folder
 from bon_gateway.settings import Settings, UpstreamSettings
-from bon_gateway.settings_errors import SettingsError, redact
+from bon_gateway.settings_errors import SettingsError, redact_tree
 from bon_gateway.settings_loader import Override, load, parse_value
 
 USAGE_ERROR = 2
@@ -102,10 +102,14 @@ def _parser() -> argparse.ArgumentParser:
 
 def _serve(arguments: argparse.Namespace) -> int:
     settings = load(arguments.config, os.environ, _overrides(arguments))
+    if arguments.config is not None and embedded.in_use(settings):
+        message = f"{arguments.config}: names no model, so the demo models are served"
+        print(f"bon-gateway: {message}", file=sys.stderr)
     if arguments.print_config:
         sys.stdout.write(_as_yaml(settings))
         return 0
     keyring = load_keyring(settings.auth, os.environ)
+    check_upstream_keys(settings, os.environ)
     check_libraries(settings)
     for upstream in (*settings.policies.values(), *settings.rewards.values()):
         if isinstance(upstream, UpstreamSettings):
@@ -137,8 +141,8 @@ def _overrides(arguments: argparse.Namespace) -> list[Override]:
 
 def _as_yaml(settings: Settings) -> str:
     """The settings hold no secrets but the passwords that somebody may put into a URL."""
-    tree = settings.model_dump(mode="json")
-    return redact(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))
+    tree = redact_tree(settings.model_dump(mode="json"))
+    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
 
 
 def _installed(library: str) -> bool:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from functools import partial
 
+from bon_gateway.auth import check_upstream_keys, upstream_key
 from bon_gateway.backends.policy.vllm_http import VllmPolicy
 from bon_gateway.backends.reward.metered import MeteredReward
 from bon_gateway.backends.reward.reward_server import RewardServerBackend
@@ -21,6 +22,7 @@ from bon_gateway.settings import (
     Settings,
     SingleSettings,
     StrategySettings,
+    UpstreamSettings,
 )
 from bon_gateway.strategies.best_of_n import BestOfN
 from bon_gateway.strategies.first_k import FirstK
@@ -31,6 +33,8 @@ from bon_gateway.strategies.single import Single
 def build_gateway(
     settings: Settings, metrics: Metrics, environ: Mapping[str, str] = os.environ
 ) -> Gateway:
+    """Raises SettingsError for an ``api_key_env`` that leads to no key."""
+    check_upstream_keys(settings, environ)
     policies = {name: build_policy(p, environ) for name, p in settings.policies.items()}
     rewards: dict[str, RewardBackend] = {
         name: MeteredReward(name, build_reward(r, environ), metrics)
@@ -63,7 +67,7 @@ def build_strategy(settings: StrategySettings, judge: Judge) -> Strategy:
 
 def build_policy(settings: PolicySettings, environ: Mapping[str, str]) -> PolicyBackend:
     if settings.type == "vllm":
-        return VllmPolicy(settings, _key(settings.api_key_env, environ))
+        return VllmPolicy(settings, _key(settings, environ))
     from bon_gateway.backends.policy.transformers import TransformersPolicy
 
     return TransformersPolicy(settings)
@@ -71,13 +75,13 @@ def build_policy(settings: PolicySettings, environ: Mapping[str, str]) -> Policy
 
 def build_reward(settings: RewardSettings, environ: Mapping[str, str]) -> RewardBackend:
     if settings.type == "reward_server":
-        return RewardServerBackend(settings, _key(settings.api_key_env, environ))
+        return RewardServerBackend(settings, _key(settings, environ))
     if settings.type == "vllm_classify":
-        return VllmClassifyBackend(settings, _key(settings.api_key_env, environ))
+        return VllmClassifyBackend(settings, _key(settings, environ))
     from bon_gateway.backends.reward.in_process import InProcessReward
 
     return InProcessReward(settings)
 
 
-def _key(variable: str | None, environ: Mapping[str, str]) -> str | None:
-    return None if variable is None else environ.get(variable)
+def _key(settings: UpstreamSettings, environ: Mapping[str, str]) -> str | None:
+    return upstream_key(settings.api_key_env, environ, "api_key_env")

@@ -79,8 +79,10 @@ def bind(host: str, port: int) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         listener = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise SettingsError("server", "server.host", f"{host}: {error.strerror}") from None
+    except (OSError, ValueError) as error:
+        # A ValueError is a name that cannot be encoded.
+        reason = error.strerror if isinstance(error, OSError) else "is no host name"
+        raise SettingsError("server", "server.host", f"{host}: {reason}") from None
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind(address)

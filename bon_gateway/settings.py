@@ -7,17 +7,18 @@ the file, the environment and the flags, and ``factory`` turns the tree into obj
 from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
-    NonNegativeFloat,
-    PositiveFloat,
     PositiveInt,
     field_validator,
     model_validator,
 )
+from yarl import URL
 
 from bon_common.patterns import compile_pattern
 
@@ -25,8 +26,30 @@ Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps|xpu(:\d+)?)$"
 URL_PATTERN = r"^https?://[^/\s]+(/.*)?$"
 HEADER_PATTERN = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"
 ORIGIN_PATTERN = r"^(\*|https?://[^/?#@\s]+)$"
-Url = Annotated[str, Field(pattern=URL_PATTERN)]
 Origin = Annotated[str, Field(pattern=ORIGIN_PATTERN)]
+LONGEST_S = 31_536_000.0
+"""A year: timers of the event loop do not take every float."""
+
+
+def _is_address(url: str) -> str:
+    """What the pattern cannot say. The URL may hold a password, so that no message shows it."""
+    if "?" in url or "#" in url:
+        raise ValueError("should have no query and no fragment")
+    if not url.isprintable() or " " in url or "\\" in url:
+        raise ValueError("holds a character that no address may have")
+    try:
+        known = URL(url)
+        valid = bool(known.raw_host) and known.port != 0 and urlsplit(url).hostname is not None
+    except ValueError:
+        valid = False
+    if not valid:
+        raise ValueError("its host or its port is not valid")
+    return url
+
+
+Url = Annotated[str, Field(pattern=URL_PATTERN), AfterValidator(_is_address)]
+Seconds = Annotated[float, Field(gt=0, le=LONGEST_S)]
+Milliseconds = Annotated[int, Field(gt=0, le=int(LONGEST_S * 1000))]
 HeaderName = Annotated[str, Field(pattern=HEADER_PATTERN)]
 
 OWN_HEADERS = (
@@ -39,7 +62,11 @@ OWN_HEADERS = (
 
 class Section(BaseModel):
     model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+        validate_default=True,
+        allow_inf_nan=False,
     )
 
 
@@ -54,13 +81,13 @@ class UpstreamSettings(Section):
     resolve: Literal["host", "addresses"] = "host"
     """``host`` takes each url for one replica. ``addresses`` looks its host name up again and
     again and takes each address behind it for a replica: for a headless Service."""
-    resolve_interval_s: PositiveFloat = 5.0
+    resolve_interval_s: Seconds = 5.0
     """How often names are looked up where ``resolve`` is ``addresses``."""
     api_key_env: str | None = None
-    """Name of the environment variable with the key to send to the replicas."""
-    connect_timeout_s: PositiveFloat = 5.0
+    """Name of the environment variable with the key to send to the replicas. It must be set."""
+    connect_timeout_s: Seconds = 5.0
     """It holds for health checks too."""
-    timeout_s: PositiveFloat = 60.0
+    timeout_s: Seconds = 60.0
     max_answer_bytes: PositiveInt = 64 * 1024 * 1024
     """Largest answer to one call, or event of a streamed one; a larger one fails. Raise it where
     clients ask for the logprobs of many long candidates."""
@@ -70,7 +97,7 @@ class UpstreamSettings(Section):
     """PEM file of a certificate to show to replicas that ask for one, with its chain."""
     client_key: str | None = None
     """PEM file of its key, without a passphrase; None if ``client_cert`` holds it."""
-    probe_interval_s: PositiveFloat = 2.0
+    probe_interval_s: Seconds = 2.0
     """How often each replica's health is asked for: one that answers other than 200 gets no new
     request."""
     failures_to_eject: PositiveInt = 3
@@ -115,7 +142,7 @@ class VllmPolicySettings(UpstreamSettings):
     session_header: HeaderName | None = None
     """Header in which every call for one request carries the request's id, so that a router
     between the gateway and the engines can send all its candidates to one engine."""
-    timeout_s: PositiveFloat = 600.0
+    timeout_s: Seconds = 600.0
     """Longest that one candidate may take."""
 
     @field_validator("session_header")
@@ -201,7 +228,7 @@ class DrawSettings(Section):
 
     n: PositiveInt = 8
     """Candidates to select among."""
-    deadline_ms: PositiveInt | None = None
+    deadline_ms: Milliseconds | None = None
     """At the deadline the best of what has arrived wins, if ``min_candidates`` arrived."""
     min_candidates: PositiveInt = 1
     retries: Annotated[int, Field(ge=0, le=5)] = 1
@@ -239,7 +266,7 @@ class FirstKSettings(DrawSettings):
 
 class SingleSettings(Section):
     type: Literal["single"]
-    deadline_ms: PositiveInt | None = None
+    deadline_ms: Milliseconds | None = None
     min_candidates: Annotated[int, Field(ge=1, le=1)] = 1
     """There is one."""
     retries: Annotated[int, Field(ge=0, le=5)] = 1
@@ -272,26 +299,26 @@ class ServerSettings(Section):
     """None listens on loopback while no API key is set, else on all addresses."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """0 takes a free one and prints it."""
-    workers: PositiveInt = 1
-    keepalive_s: PositiveFloat | None = 5.0
+    workers: Annotated[int, Field(ge=1, le=256)] = 1
+    keepalive_s: Seconds | None = 5.0
     """A streaming client gets a comment line each time that this has passed in silence. Until
     the first one, an error still arrives with its own HTTP status. None sends no comment lines, for
     clients that cannot read them; proxies may then close a stream that is silent for long."""
     cors_origins: tuple[Origin, ...] = ()
     """Origins of web pages that may call this gateway from a browser, such as
     ``https://chat.example.org``; ``*`` allows every page."""
-    drain_delay_s: NonNegativeFloat = 0.0
+    drain_delay_s: Annotated[float, Field(ge=0, le=LONGEST_S)] = 0.0
     """After SIGTERM requests are still taken for this long, with ``/readyz`` false."""
-    drain_grace_s: PositiveFloat = 30.0
+    drain_grace_s: Seconds = 30.0
     """Longest that requests in flight may take to finish after that."""
     max_head_bytes: Annotated[int, Field(ge=1024)] = 64 * 1024
     """Largest request line and headers together; beyond it the answer is 431."""
-    head_timeout_s: PositiveFloat = 10.0
+    head_timeout_s: Seconds = 10.0
     """Longest that a request's line and headers may take to arrive, and a new connection to send
     its first byte."""
-    body_timeout_s: PositiveFloat = 30.0
+    body_timeout_s: Seconds = 30.0
     """Longest pause in a request's body. A whole body may take this and a second for each 8 KiB."""
-    write_timeout_s: PositiveFloat = 60.0
+    write_timeout_s: Seconds = 60.0
     """Longest that a client may leave its answer unread. Then the connection is cut, and what is
     still being generated for it is stopped."""
     max_connections: PositiveInt | None = None
@@ -303,9 +330,11 @@ class ServerSettings(Section):
 
 class AuthSettings(Section):
     keys_file: str | None = None
-    """Lines ``name: sha256:<hex>``, as ``bon-gateway hash-key`` prints them."""
+    """Lines ``name: sha256:<hex>``, as ``bon-gateway hash-key`` prints them. A file without any is
+    an error."""
     keys_env: str = "BON_GATEWAY_API_KEYS"
-    """Environment variable with ``name:key`` pairs, separated by commas."""
+    """Environment variable with ``name:key`` pairs, separated by commas. One that is named here
+    must be set."""
 
 
 class LimitsSettings(Section):

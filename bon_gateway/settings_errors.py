@@ -15,7 +15,8 @@ from bon_gateway.settings import HEADER_PATTERN, URL_PATTERN
 
 KeyPath = tuple[str | int, ...]
 
-_USERINFO = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+_USERINFO = re.compile(r"(?<=://).*(?=@)", re.DOTALL)
+_QUERY = re.compile(r"(?<=[?#]).*", re.DOTALL)
 _REASONS = {
     "missing": "is required",
     "tuple_type": "should be a list",
@@ -31,6 +32,7 @@ _REASONS = {
     "int_from_float": "should be a whole number",
     "float_parsing": "should be a number",
     "float_type": "should be a number",
+    "finite_number": "should be a finite number",
 }
 _PATTERNS = {
     URL_PATTERN: "should be an address such as http://host:port",
@@ -54,8 +56,22 @@ def dotted(path: KeyPath) -> str:
 
 
 def redact(text: str) -> str:
-    """The text without the user names and passwords that its URLs may hold."""
-    return _USERINFO.sub("***", text)
+    """The text without the secrets that a URL in it may hold: user names, passwords, queries.
+
+    A password may hold ``@`` and ``/``, so all up to the last ``@`` is taken for one.
+    """
+    if "://" not in text:
+        return text
+    return _QUERY.sub("***", _USERINFO.sub("***", text))
+
+
+def redact_tree(value: Any) -> Any:
+    """Plain settings, each text of them without a URL's secrets."""
+    if isinstance(value, dict):
+        return {key: redact_tree(below) for key, below in value.items()}
+    if isinstance(value, list):
+        return [redact_tree(below) for below in value]
+    return redact(value) if isinstance(value, str) else value
 
 
 def explain(
@@ -89,6 +105,9 @@ def _reason(details: ErrorDetails) -> str:
     if details["type"] == "string_pattern_mismatch":
         pattern = details["ctx"]["pattern"]
         reason = _PATTERNS.get(pattern, f"should match {pattern}")
+        if pattern == URL_PATTERN and "://" not in str(details["input"]):
+            # What has no scheme may hide a password where nobody looks for one.
+            return reason
     if details["type"] in _WITHOUT_VALUE:
         return reason
     return f"{reason}, not {redact(repr(details['input']))}"

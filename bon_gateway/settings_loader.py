@@ -7,13 +7,13 @@ it is, and what is expected; ``settings_errors`` words it. What the settings mea
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
+from bon_common.settings_yaml import YamlError, read_yaml
 from bon_gateway import embedded
 from bon_gateway.settings import Settings
 from bon_gateway.settings_errors import KeyPath, SettingsError, dotted, explain
@@ -57,9 +57,9 @@ def load(
 def parse_value(source: str, key: str, text: str) -> object:
     """A value as YAML reads it. Raises SettingsError."""
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
-    except yaml.YAMLError as error:
-        raise SettingsError(source, key, f"not YAML: {_problem(error)}") from None
+        return read_yaml(text)
+    except YamlError as error:
+        raise SettingsError(source, key, f"not YAML: {error}") from None
 
 
 class _Tree:
@@ -147,45 +147,15 @@ def _from_environment(name: str, text: str) -> tuple[list[str], object]:
 
 def _read_file(path: Path) -> dict[str, Any]:
     try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - as above
+        tree = read_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError(str(path), "", f"cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise SettingsError(str(path), "", "cannot be read: it is not UTF-8 text") from None
-    except yaml.YAMLError as error:
-        raise SettingsError(str(path), "", f"not YAML: {_problem(error)}") from None
+    except YamlError as error:
+        raise SettingsError(str(path), "", f"not YAML: {error}") from None
     if tree is None:
         return {}
     if not isinstance(tree, dict):
         raise SettingsError(str(path), "", "should be a mapping")
     return tree
-
-
-def _problem(error: yaml.YAMLError) -> str:
-    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
-        return " ".join(str(error).split())
-    return f"line {error.problem_mark.line + 1}: {error.problem}"
-
-
-class _Loader(yaml.SafeLoader):
-    """Refuses what YAML would let pass: a key that is there twice, a key that is no text."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                continue
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, str):
-                raise yaml.constructor.ConstructorError(
-                    None,
-                    None,
-                    f"the key {key!r} is no text; put it in quotes",
-                    key_node.start_mark,
-                )
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} is there twice", key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from bon_gateway.auth import KeyRing, digest, load_keyring
-from bon_gateway.settings import AuthSettings
+from bon_gateway.auth import KeyRing, check_upstream_keys, digest, load_keyring, upstream_key
+from bon_gateway.settings import AuthSettings, Settings
 from bon_gateway.settings_errors import SettingsError
 
 ENV = "BON_GATEWAY_API_KEYS"
@@ -22,7 +22,6 @@ def line(name: str, key: str) -> str:
 
 def test_without_keys_it_is_open() -> None:
     assert load_keyring(AuthSettings(), {}).open
-    assert load_keyring(AuthSettings(), {ENV: " "}).open
     assert not load_keyring(AuthSettings(), {ENV: "a:k"}).open
 
 
@@ -103,3 +102,59 @@ def test_a_name_twice_in_file_and_environment_is_refused(tmp_path: Path) -> None
 
 def test_its_repr_tells_names_only() -> None:
     assert repr(KeyRing({"alice": digest("k1")})) == "KeyRing(['alice'])"
+
+
+@pytest.mark.parametrize("text", ["", "\n", "# alice: later\n", "  \n\t\n#\n"])
+def test_a_keys_file_without_a_key_is_no_open_door(tmp_path: Path, text: str) -> None:
+    with pytest.raises(SettingsError, match=r"auth\.keys_file: holds no key"):
+        from_file(tmp_path / "keys", text)
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n"])
+def test_a_variable_without_a_key_is_no_open_door(text: str) -> None:
+    with pytest.raises(SettingsError, match=f"environment {ENV}: is set but holds no key"):
+        load_keyring(AuthSettings(), {ENV: text})
+
+
+def test_a_variable_that_is_named_must_be_set() -> None:
+    with pytest.raises(SettingsError, match=r"auth\.keys_env: the environment variable"):
+        load_keyring(AuthSettings(keys_env="MINE"), {})
+    assert not load_keyring(AuthSettings(keys_env="MINE"), {"MINE": "a:k"}).open
+
+
+def test_pairs_on_lines_are_not_one_key_and_a_last_line_break_is_no_part_of_one() -> None:
+    assert load_keyring(AuthSettings(), {ENV: "a:k\n"}).owner("Bearer k") == "a"
+    with pytest.raises(SettingsError, match="pair 1: the key holds a line break") as caught:
+        load_keyring(AuthSettings(), {ENV: "a:secret\nb:secret2"})
+    assert "secret" not in str(caught.value)
+
+
+UPSTREAM = {"type": "vllm", "urls": ["http://h:1"], "api_key_env": "UP"}
+
+
+@pytest.mark.parametrize(
+    ("environ", "message"),
+    [
+        ({}, "policies.p.api_key_env: the environment variable UP is not set"),
+        ({"UP": ""}, "environment UP: policies.p.api_key_env: is set but empty"),
+        ({"UP": " \n"}, "environment UP: policies.p.api_key_env: is set but empty"),
+        ({"UP": "secret\r\nx: y"}, "environment UP: policies.p.api_key_env: holds a character"),
+        ({"UP": "secrèt"}, "environment UP: policies.p.api_key_env: holds a character"),
+    ],
+)
+def test_an_upstream_key_that_cannot_be_sent_is_an_error(
+    environ: dict[str, str], message: str
+) -> None:
+    tree = {
+        "policies": {"p": UPSTREAM},
+        "models": {"m": {"policy": "p", "strategy": {"type": "single"}}},
+    }
+    with pytest.raises(SettingsError) as caught:
+        check_upstream_keys(Settings.model_validate(tree), environ)
+    assert message in str(caught.value)
+    assert "secr" not in str(caught.value)
+
+
+def test_an_upstream_key_ends_before_its_line_break() -> None:
+    assert upstream_key("UP", {"UP": "secret\n"}, "x") == "secret"
+    assert upstream_key(None, {}, "x") is None

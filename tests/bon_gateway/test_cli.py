@@ -86,6 +86,22 @@ def bon(
             "recording: recording.folder: /dev/null/log: cannot be written to: Not a directory",
         ),
         (["--host", "no-such-host.invalid"], {}, "server: server.host: no-such-host.invalid: "),
+        (["--host", "a" * 70], {}, "server: server.host: "),
+        (["--port", "99999"], {}, "--port: server.port: should be less than or equal to 65535"),
+        (["--set", "server.drain_grace_s=.inf"], {}, "--set: server.drain_grace_s: should be "),
+        (["--set", "limits=&a {b: *a}"], {}, "--set: limits: not YAML: line 1: it holds itself"),
+        ([], {"BON_GATEWAY_API_KEYS": ""}, "environment BON_GATEWAY_API_KEYS: is set but holds no"),
+        (
+            ["--set", "auth.keys_env=X_KEYS"],
+            {},
+            "settings: auth.keys_env: the environment",
+        ),
+        (["--set", "auth.keys_file=/dev/null"], {}, "/dev/null: auth.keys_file: holds no key"),
+        (
+            ["--set", "policies.base.api_key_env=X_KEY"],
+            {},
+            "settings: policies.base.api_key_env: the environment variable X_KEY is not set",
+        ),
     ],
 )
 def test_wrong_settings_are_one_line_and_exit_code_2(
@@ -238,3 +254,21 @@ def test_a_file_of_authorities_that_is_not_there_is_one_line_and_exit_code_2(
     done = bon("serve", "--config", str(config), "--workers", workers)
     assert done.returncode == 2
     assert done.stderr == "bon-gateway: /no: ca_file: cannot be read: No such file or directory\n"
+
+
+def test_a_password_is_not_shown_whatever_it_holds(config: Path) -> None:
+    urls = ["http://me:secret@secret@h:1", "http://me:1/secret@h/x", "http://h:1/plain"]
+    done = bon(
+        "serve", "--config", str(config), "--print-config", "--set", f"policies.base.urls={urls}"
+    )
+    assert "secret" not in done.stdout + done.stderr
+    shown = yaml.safe_load(done.stdout)["policies"]["base"]["urls"]
+    assert shown == ["http://***@h:1", "http://***@h/x", "http://h:1/plain"]
+
+
+def test_an_empty_file_is_said_to_serve_the_demo(tmp_path: Path) -> None:
+    path = tmp_path / "empty.yaml"
+    path.write_text("# models: none yet\n")
+    done = bon("serve", "--config", str(path), "--print-config")
+    assert done.returncode == 0
+    assert done.stderr == f"bon-gateway: {path}: names no model, so the demo models are served\n"

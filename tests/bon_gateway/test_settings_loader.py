@@ -3,8 +3,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from bon_gateway import embedded
+from bon_gateway.settings import Settings
 from bon_gateway.settings_errors import SettingsError
 from bon_gateway.settings_loader import Override, load
 
@@ -209,3 +213,90 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     assert failure(missing) == (str(missing), "", "cannot be read: No such file or directory")
     assert failure(tmp_path)[2] == "cannot be read: Is a directory"
     assert failure(binary)[2] == "cannot be read: it is not UTF-8 text"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://h:99999",
+        "http://h:0",
+        "http://h:port",
+        "http://:80",
+        "http://[::1/x",
+        "http://[zz]:1",
+        "http://h?api_key=secret",
+        "http://h/v1?api_key=secret",
+        "http://h/v1#secret",
+        "http://me:secret@:80",
+        "http://me:secret/x@h:1/",
+        "http://me:1/secret @h",
+        "http://h\\\\x",
+        "ftp://me:secret@h",
+        "me:secret@h",
+        "h?api_key=secret",
+        "http://h/a b",
+        "http://h/\x7f",
+    ],
+)
+def test_an_address_that_cannot_be_asked_is_refused_and_its_secrets_not_shown(
+    config: Path, url: str
+) -> None:
+    _, key, reason = failure(config, {}, flag("policies.base.urls", [url]))
+    assert key == "policies.base.urls.0"
+    assert "secret" not in reason
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://h", "https://h:1/v1/", "http://[::1]:80/x", "http://u:p%40@h", "http://bücher.de"],
+)
+def test_an_address_that_can_be_asked_is_taken(config: Path, url: str) -> None:
+    settings = load(config, {}, [flag("policies.base.urls", [url])])
+    assert settings.policies["base"].urls == (url,)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["server.drain_grace_s", "server.drain_delay_s", "server.keepalive_s"]
+    + [f"policies.base.{key}_s" for key in ("timeout", "connect_timeout", "probe_interval")],
+)
+@pytest.mark.parametrize("value", [".inf", "-.inf", ".nan", "1.0e+300", "-1", "x", "[]", "{}"])
+def test_a_time_that_no_clock_has_is_refused(config: Path, key: str, value: str) -> None:
+    variable = "BON_GATEWAY__" + key.upper().replace(".", "__")
+    assert failure(config, {variable: value})[1] == key
+
+
+KEYS = [
+    f"{section}.{key}"
+    for section in ("server", "auth", "limits", "recording")
+    for key in type(Settings.model_fields[section].default).model_fields
+] + [
+    *(f"policies.base.{key}" for key in ("type", "urls", "resolve", "timeout_s", "api_key_env")),
+    *("policies", "policies.base", "rewards.helpful", "models.assistant", "server", "auth"),
+    *("models.assistant.strategy", "models.assistant.strategy.n", "rewards.helpful.urls"),
+]
+WORDS = ["", " ", "0", "-1", "99999", "1e999", "x", "http://:80", "http://[", "vllm", "\ud800", "*"]
+SCALARS = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.sampled_from(WORDS), st.text()
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda below: st.lists(below, max_size=3) | st.dictionaries(st.text(), below, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from(KEYS), VALUES), min_size=1, max_size=3))
+@hypothesis_settings(
+    deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300
+)
+def test_whatever_a_key_is_set_to_the_settings_stand_or_say_one_line(
+    config: Path, overrides: list[tuple[str, object]]
+) -> None:
+    blamed = "nothing"
+    try:
+        settings = load(config, {}, [flag(key, value) for key, value in overrides])
+        assert Settings.model_validate(settings.model_dump()) == settings
+    except SettingsError as error:
+        blamed = error.key
+    assert blamed
