@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from types import TracebackType
 
 from bon_gateway.errors import BadRequestError, OverloadedError, RateLimitedError
@@ -37,19 +38,23 @@ class Admission:
         self._max_per_key = max_per_key
         self._on_change = on_change
         self._clock = clock
-        self._in_flight = 0
-        self._by_key: dict[str, int] = {}
-        self._average_s: float | None = None
+        self._count = _Count()
+
+    def resized(self, max_candidates: int, max_per_key: int | None) -> Admission:
+        """Other limits on the same candidates: what this one admitted counts there too."""
+        other = Admission(max_candidates, max_per_key, on_change=self._on_change, clock=self._clock)
+        other._count = self._count
+        return other
 
     @property
     def in_flight(self) -> int:
-        return self._in_flight
+        return self._count.in_flight
 
     @property
     def retry_after_s(self) -> float:
         """Whole seconds after which a refused request may find room: about the time that a
         request has lately taken, from 1 to ``LONGEST_RETRY_S``."""
-        return float(min(LONGEST_RETRY_S, max(1, math.ceil(self._average_s or 0.0))))
+        return float(min(LONGEST_RETRY_S, max(1, math.ceil(self._count.average_s or 0.0))))
 
     def hold(self, candidates: int, key_name: str | None) -> _Hold:
         """Hold room for that many candidates while the body of a ``with`` runs.
@@ -65,15 +70,15 @@ class Admission:
         """What ``hold`` does on entering; the time, to be given to ``release``."""
         held = 0
         if key_name is not None:
-            held = self._by_key.get(key_name, 0)
+            held = self._count.by_key.get(key_name, 0)
             self._check_share(candidates, held)
-        if self._in_flight + candidates > self._max_candidates:
+        if self._count.in_flight + candidates > self._max_candidates:
             raise OverloadedError(
                 "the gateway has as many candidates in flight as it takes",
                 retry_after=self.retry_after_s,
             )
         if key_name is not None:
-            self._by_key[key_name] = held + candidates
+            self._count.by_key[key_name] = held + candidates
         self._change(candidates)
         return self._clock()
 
@@ -96,20 +101,31 @@ class Admission:
     def release(self, candidates: int, key_name: str | None, since: float) -> None:
         """What ``hold`` does on leaving."""
         took_s = self._clock() - since
+        count = self._count
         if key_name is not None:
-            left = self._by_key[key_name] - candidates
+            left = count.by_key[key_name] - candidates
             if left:
-                self._by_key[key_name] = left
+                count.by_key[key_name] = left
             else:
-                del self._by_key[key_name]
-        average = self._average_s
-        self._average_s = took_s if average is None else average + SMOOTHING * (took_s - average)
+                del count.by_key[key_name]
+        average = count.average_s
+        count.average_s = took_s if average is None else average + SMOOTHING * (took_s - average)
         self._change(-candidates)
 
     def _change(self, by: int) -> None:
-        self._in_flight += by
+        self._count.in_flight += by
         if self._on_change is not None:
-            self._on_change(self._in_flight)
+            self._on_change(self._count.in_flight)
+
+
+@dataclass(slots=True)
+class _Count:
+    """What limits that follow each other have in common."""
+
+    in_flight: int = 0
+    by_key: dict[str, int] = field(default_factory=dict)
+    average_s: float | None = None
+    """Of the durations of requests."""
 
 
 class _Hold:

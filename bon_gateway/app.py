@@ -1,4 +1,8 @@
-"""Puts the gateway together: settings in, an ASGI application out."""
+"""Puts the gateway together: settings in, an ASGI application out.
+
+What depends on the settings is one ``Generation``, an application of its own; what a process has
+once (metrics, lifecycle) is shared by all of them. ``ServingApp`` gives each request to the
+generation in force."""
 
 from __future__ import annotations
 
@@ -10,25 +14,30 @@ from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 import bon_gateway
+from bon_gateway import logs
 from bon_gateway.admission import Admission
 from bon_gateway.api.chat import ChatCompletions
 from bon_gateway.api.openapi import describe
 from bon_gateway.api.routes import routes
-from bon_gateway.auth import load_keyring
+from bon_gateway.auth import KeyRing, load_keyring
 from bon_gateway.errors import BadRequestError, MethodNotAllowedError, NotFoundError
 from bon_gateway.factory import build_gateway
-from bon_gateway.gateway import Gateway
+from bon_gateway.gateway import Gateway, same_backends
+from bon_gateway.generations import Generation, Generations
 from bon_gateway.lifecycle import Lifecycle
 from bon_gateway.metrics import Metrics
 from bon_gateway.middleware import COMPLETIONS_PATH, Edge
-from bon_gateway.recording.recorder import build_recorder
+from bon_gateway.recording.recorder import Recorder, build_recorder
+from bon_gateway.reload import Reloader
 from bon_gateway.settings import Settings
+from bon_gateway.settings_source import SettingsSource
 
 UPSTREAM_GAUGE_INTERVAL_S = 1.0
 LONGEST_WORKER_WAIT_S = 10.0
@@ -61,39 +70,116 @@ class GatewayApp(FastAPI):
         return self.openapi_schema
 
 
+class ServingApp(Starlette):
+    """What the server runs. Each request goes to the generation that is in force when it begins.
+
+    ``state`` has what the process owns: ``lifecycle``, ``metrics``, ``generations`` and
+    ``reloader`` (None without a source of settings), and of the generation in force its
+    ``gateway``."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self.state.generations.serve(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+
 def create_app(
     settings: Settings,
     *,
     lifecycle: Lifecycle | None = None,
     environ: Mapping[str, str] = os.environ,
     build: Callable[[Settings, Metrics], Gateway] = build_gateway,
-) -> FastAPI:
-    """The application. ``build`` makes the backends; tests and embedders may give their own."""
+    source: SettingsSource | None = None,
+) -> ServingApp:
+    """The application. ``build`` makes the backends; tests and embedders may give their own.
+
+    With ``source`` the settings are read again from there when they change. Raises SettingsError.
+    """
     metrics = Metrics(settings.models)
+    lifecycle = lifecycle or Lifecycle()
+
+    def make(settings: Settings, keys: KeyRing, before: Generation | None) -> Generation:
+        return _assemble(
+            settings,
+            keys,
+            metrics,
+            lifecycle,
+            gateway=_gateway(build(settings, metrics), settings, before),
+            recorder=_recorder(settings, metrics, before),
+            admission=_admission(settings, metrics, before),
+        )
+
+    def changed(generation: Generation) -> None:
+        metrics.know(generation.settings.models)
+        app.state.gateway = generation.gateway
+        if generation is not first:
+            logs.configure(generation.settings.server.log_level)
+
+    first = make(settings, load_keyring(settings.auth, environ), None)
+    app = ServingApp(lifespan=_lifespan)
+    app.state.metrics = metrics
+    app.state.lifecycle = lifecycle
+    app.state.generations = Generations(first, changed)
+    app.state.reloader = None
+    if source is not None:
+        app.state.reloader = Reloader(source, environ, app.state.generations, make, metrics)
+    return app
+
+
+def _gateway(fresh: Gateway, settings: Settings, before: Generation | None) -> Gateway:
+    if before is None:
+        return fresh
+    return fresh.with_backends_of(before.gateway, same_backends(before.settings, settings))
+
+
+def _recorder(settings: Settings, metrics: Metrics, before: Generation | None) -> Recorder:
+    if before is not None and before.settings.recording == settings.recording:
+        return before.recorder
+    return build_recorder(settings.recording, metrics)
+
+
+def _admission(settings: Settings, metrics: Metrics, before: Generation | None) -> Admission:
+    limits = settings.limits
+    if before is not None:
+        return before.admission.resized(limits.max_candidates, limits.max_candidates_per_key)
+    return Admission(
+        limits.max_candidates,
+        limits.max_candidates_per_key,
+        on_change=metrics.set_candidates_in_flight,
+    )
+
+
+def _assemble(
+    settings: Settings,
+    keys: KeyRing,
+    metrics: Metrics,
+    lifecycle: Lifecycle,
+    *,
+    gateway: Gateway,
+    recorder: Recorder,
+    admission: Admission,
+) -> Generation:
+    """One generation: nothing in it changes after this, and nothing of it is started here."""
     app = GatewayApp(
         title="bon-gateway",
         version=bon_gateway.__version__,
         summary="OpenAI-compatible gateway that answers with the best of N samples",
-        lifespan=_lifespan,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
     )
     app.state.settings = settings
     app.state.metrics = metrics
-    app.state.lifecycle = lifecycle or Lifecycle()
-    app.state.gateway = build(settings, metrics)
-    app.state.recorder = build_recorder(settings.recording, metrics)
-    app.state.admission = Admission(
-        settings.limits.max_candidates,
-        settings.limits.max_candidates_per_key,
-        on_change=metrics.set_candidates_in_flight,
-    )
+    app.state.lifecycle = lifecycle
+    app.state.gateway = gateway
+    app.state.recorder = recorder
+    app.state.admission = admission
     edge = partial(
         Edge,
-        keys=load_keyring(settings.auth, environ),
+        keys=keys,
         metrics=metrics,
-        lifecycle=app.state.lifecycle,
+        lifecycle=lifecycle,
         max_body_bytes=settings.limits.max_body_bytes,
         access_log=settings.server.access_log,
         cors_origins=settings.server.cors_origins,
@@ -104,26 +190,30 @@ def create_app(
     app.router.routes.extend(routes())
     app.add_exception_handler(HTTPException, _http_error)
     app.add_middleware(edge)
-    return app
+    return Generation(settings, keys, gateway, recorder, admission, app)
 
 
 @asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    gateway: Gateway = app.state.gateway
-    await gateway.start()
-    app.state.recorder.start()
-    gauge = asyncio.create_task(_watch_upstreams(gateway, app.state.metrics))
-    if app.state.settings.server.workers > 1:
-        await _wait_ready(gateway)
+async def _lifespan(app: Starlette) -> AsyncIterator[None]:
+    generations: Generations = app.state.generations
+    reloader: Reloader | None = app.state.reloader
+    first = generations.current
+    await first.gateway.start()
+    first.recorder.start()
+    tasks = [asyncio.create_task(_watch_upstreams(generations, app.state.metrics))]
+    if reloader is not None:
+        tasks.append(asyncio.create_task(reloader.run(), name="reloader"))
+    if first.settings.server.workers > 1:
+        await _wait_ready(first.gateway)
     app.state.lifecycle.serve()
     try:
         yield
     finally:
         app.state.lifecycle.drain()
-        gauge.cancel()
-        await asyncio.gather(gauge, return_exceptions=True)
-        await gateway.close()
-        await asyncio.to_thread(app.state.recorder.close)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await generations.close()
         app.state.metrics.close()
 
 
@@ -137,9 +227,9 @@ async def _wait_ready(gateway: Gateway) -> None:
         await asyncio.sleep(0.05)
 
 
-async def _watch_upstreams(gateway: Gateway, metrics: Metrics) -> None:
+async def _watch_upstreams(generations: Generations, metrics: Metrics) -> None:
     while True:
-        metrics.set_upstreams(gateway.states())
+        metrics.set_upstreams(generations.current.gateway.states())
         await asyncio.sleep(UPSTREAM_GAUGE_INTERVAL_S)
 
 

@@ -6,25 +6,24 @@ What is wrong with the settings is said in one line on stderr, with exit code 2.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 import secrets
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import yaml
 
 import bon_gateway
 from bon_gateway import demo_models, embedded
-from bon_gateway.auth import KEY_NAME, check_upstream_keys, digest, load_keyring
-from bon_gateway.backends.tls import client_context
+from bon_gateway.auth import KEY_NAME, digest
 from bon_gateway.compare.cli import add_parser as add_compare
 from bon_gateway.compare.cli import compare
-from bon_gateway.recording.files import prepare_folder
-from bon_gateway.settings import Settings, UpstreamSettings
+from bon_gateway.settings import Settings
 from bon_gateway.settings_errors import SettingsError, redact_tree
 from bon_gateway.settings_loader import Override, load, parse_value
+from bon_gateway.settings_source import SettingsSource, check
 
 USAGE_ERROR = 2
 KEY_BYTES = 32
@@ -101,27 +100,21 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    settings = load(arguments.config, os.environ, _overrides(arguments))
+    source = SettingsSource(arguments.config, tuple(_overrides(arguments)))
+    settings = load(source.config, os.environ, source.overrides)
     if arguments.config is not None and embedded.in_use(settings):
         message = f"{arguments.config}: names no model, so the demo models are served"
         print(f"bon-gateway: {message}", file=sys.stderr)
     if arguments.print_config:
         sys.stdout.write(_as_yaml(settings))
         return 0
-    keyring = load_keyring(settings.auth, os.environ)
-    check_upstream_keys(settings, os.environ)
-    check_libraries(settings)
-    for upstream in (*settings.policies.values(), *settings.rewards.values()):
-        if isinstance(upstream, UpstreamSettings):
-            client_context(upstream)
-    if settings.recording.folder is not None:
-        prepare_folder(settings.recording.folder)
+    keyring = check(settings, os.environ)
     # They take half a second to import, which no other command has to wait for.
     from bon_gateway.app import create_app
     from bon_gateway.server import run
 
     hint = HINT if keyring.open and embedded.in_use(settings) else None
-    return run(create_app, settings, open_access=keyring.open, hint=hint)
+    return run(partial(create_app, source=source), settings, open_access=keyring.open, hint=hint)
 
 
 def _overrides(arguments: argparse.Namespace) -> list[Override]:
@@ -143,32 +136,6 @@ def _as_yaml(settings: Settings) -> str:
     """The settings hold no secrets but the passwords that somebody may put into a URL."""
     tree = redact_tree(settings.model_dump(mode="json"))
     return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
-
-
-def _installed(library: str) -> bool:
-    return importlib.util.find_spec(library) is not None
-
-
-def check_libraries(settings: Settings, installed: Callable[[str], bool] = _installed) -> None:
-    """Raises SettingsError if a model is to run in process and what it needs is not installed."""
-    heavy = [
-        f"policies.{name}"
-        for name, policy in settings.policies.items()
-        if policy.type == "transformers"
-    ]
-    heavy += [
-        f"rewards.{name}"
-        for name, reward in settings.rewards.items()
-        if reward.type == "in_process"
-    ]
-    missing = [library for library in ("torch", "transformers") if not installed(library)]
-    if heavy and missing:
-        source = embedded.SOURCE if embedded.in_use(settings) else "settings"
-        raise SettingsError(
-            source,
-            heavy[0],
-            f"needs {' and '.join(missing)}: pip install 'bon-gateway[embedded]'",
-        )
 
 
 def _hash_key(arguments: argparse.Namespace) -> int:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from bon_gateway.errors import NotFoundError
 from bon_gateway.protocols import PolicyBackend, RewardBackend, Strategy
-from bon_gateway.settings import ServedModelSettings, StrategySettings
+from bon_gateway.settings import ServedModelSettings, Settings, StrategySettings
+
+Backend = PolicyBackend | RewardBackend
 
 
 class Closing(Protocol):
@@ -89,16 +91,54 @@ class Gateway:
         }
 
     @property
-    def _backends(self) -> list[PolicyBackend | RewardBackend]:
+    def backends(self) -> list[Backend]:
         return [*self.policies.values(), *self.rewards.values()]
+
+    @property
+    def parts(self) -> list[Closing]:
+        """All that has to be closed."""
+        return [*self.backends, self.judge]
 
     async def start(self) -> None:
         async with asyncio.TaskGroup() as tasks:
-            for backend in self._backends:
+            for backend in self.backends:
                 tasks.create_task(backend.start())
 
     async def close(self) -> None:
         async with asyncio.TaskGroup() as tasks:
-            for backend in self._backends:
-                tasks.create_task(backend.close())
-            tasks.create_task(self.judge.close())
+            for part in self.parts:
+                tasks.create_task(part.close())
+
+    def with_backends_of(self, running: Gateway, kept: Collection[str]) -> Gateway:
+        """This gateway, which is not started, with some backends of one that runs: those that
+        ``kept`` names, as ``policies.<name>`` or ``rewards.<name>``. They keep their connections
+        and what is known of their replicas."""
+        policies = {
+            name: running.policies[name] if f"policies.{name}" in kept else policy
+            for name, policy in self.policies.items()
+        }
+        rewards = {
+            name: running.rewards[name] if f"rewards.{name}" in kept else reward
+            for name, reward in self.rewards.items()
+        }
+        models = {
+            name: replace(
+                served,
+                policy=policies[served.settings.policy],
+                reward=None if served.settings.reward is None else rewards[served.settings.reward],
+            )
+            for name, served in self.models.items()
+        }
+        return replace(
+            self, policies=policies, rewards=rewards, models=models, created=running.created
+        )
+
+
+def same_backends(before: Settings, after: Settings) -> set[str]:
+    """The backends that both settings have alike, as ``policies.<name>`` or ``rewards.<name>``.
+
+    Their keys come from the environment, which does not change while a process runs.
+    """
+    policies = {n for n, s in after.policies.items() if before.policies.get(n) == s}
+    rewards = {n for n, s in after.rewards.items() if before.rewards.get(n) == s}
+    return {f"policies.{n}" for n in policies} | {f"rewards.{n}" for n in rewards}

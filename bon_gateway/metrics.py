@@ -9,6 +9,7 @@ Label values are bounded: model names that are not served count as ``unknown``.
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter as Tally
 from collections.abc import Iterable, Iterator, Mapping
 from math import isfinite, isnan, nan
@@ -194,10 +195,35 @@ class Metrics:
             registry=reg,
             multiprocess_mode="livemostrecent",
         )
+        self._reload_successful = Gauge(
+            "bon_config_last_reload_successful",
+            "Whether the settings that were read last are in force: 1 yes, 0 they were refused.",
+            registry=reg,
+            multiprocess_mode="livemin",
+        )
+        self._reload_time = Gauge(
+            "bon_config_last_reload_timestamp_seconds",
+            "Unix time at which settings were last read and found good.",
+            registry=reg,
+            multiprocess_mode="livemin",
+        )
+        self.reloaded(successful=True)
         self._upstreams: frozenset[str] = frozenset()
+        self._backends: frozenset[str] = frozenset()
         # A process that gets the id of a dead one would go on from the dead one's gauges.
         self.set_requests_in_flight(0)
         self.set_candidates_in_flight(0)
+
+    def know(self, models: Iterable[str]) -> None:
+        """These models are served from now on. Requests for those before may still be running."""
+        if self._models is not None:
+            self._models |= frozenset(models)
+
+    def reloaded(self, *, successful: bool) -> None:
+        """Settings were read."""
+        self._reload_successful.set(int(successful))
+        if successful:
+            self._reload_time.set(time.time())
 
     def observe_request(
         self, model: str | None, strategy: str | None, status: int, seconds: float
@@ -281,6 +307,10 @@ class Metrics:
         for name in self._upstreams - known:
             self._upstream_up.labels(name).set(GONE)
         self._upstreams = frozenset(known)
+        for backend in self._backends - set(states):
+            for state in UpstreamState:
+                self._replicas.labels(backend, state).set(GONE)
+        self._backends = frozenset(states)
 
     def render(self) -> tuple[bytes, str]:
         """Prometheus' text format and its content type; of all workers together."""

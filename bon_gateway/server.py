@@ -8,10 +8,12 @@ still taken for ``drain_delay_s``, then the socket closes and requests in flight
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import math
 import os
+import signal
 import socket
 import sys
 import time
@@ -28,6 +30,7 @@ from bon_common.http_connections import bounded_http
 from bon_common.http_limits import HttpLimits
 from bon_gateway import logs
 from bon_gateway.lifecycle import Lifecycle
+from bon_gateway.reload import Reloader
 from bon_gateway.settings import ServerSettings, Settings
 from bon_gateway.settings_errors import SettingsError
 from bon_gateway.supervisor import Report, Supervisor
@@ -52,6 +55,8 @@ def run(
     ``{url}`` filled in. Raises SettingsError if the address cannot be listened on.
     """
     server = settings.server
+    # Until there is something to reload.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     logs.configure(server.log_level)
     raise_descriptor_limit()
     host = listening_host(server.host, open_access=open_access)
@@ -103,6 +108,8 @@ class DrainingServer(uvicorn.Server):
         self._drain_delay_s = drain_delay_s
         self._announce = announce
         self._closing_at: float | None = None
+        self._signal: signal.Signals | None = None
+        """That ended it, until the log has it."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Called by uvicorn for SIGTERM and SIGINT, between any two steps of the program."""
@@ -110,6 +117,7 @@ class DrainingServer(uvicorn.Server):
             self.signalled_again(sig)
             return
         self._closing_at = time.monotonic() + self._drain_delay_s
+        self._signal = signal.Signals(sig)
         lifecycle = self._lifecycle()
         if lifecycle is not None:
             lifecycle.drain()
@@ -121,14 +129,49 @@ class DrainingServer(uvicorn.Server):
         os._exit(128 + sig)
 
     async def on_tick(self, counter: int) -> bool:
+        self._say_stopping()
         if self._closing_at is not None and time.monotonic() >= self._closing_at:
             self.should_exit = True
         return await super().on_tick(counter)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        # Before the first request: whoever signals does not know how far the start has come.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hang_up)
         await super().startup(sockets)
         _spare_the_collector()
         self._announce()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._say_stopping()
+        began = time.monotonic()
+        await super().shutdown(sockets)
+        fields = {"after_s": round(time.monotonic() - began, 3), "pid": os.getpid()}
+        _log.info("stopped", extra={"fields": fields})
+
+    def _say_stopping(self) -> None:
+        """Not in the signal's handler, which may have interrupted the writing of a line."""
+        if self._signal is None:
+            return
+        lifecycle = self._lifecycle()
+        fields = {
+            "signal": self._signal.name,
+            "pid": os.getpid(),
+            "requests_in_flight": lifecycle.in_flight if lifecycle is not None else 0,
+            "drain_delay_s": self._drain_delay_s,
+            "drain_grace_s": self.config.timeout_graceful_shutdown,
+        }
+        self._signal = None
+        _log.info("stopping", extra={"fields": fields})
+
+    def _hang_up(self) -> None:
+        reloader = self.reloader()
+        if reloader is not None and self._closing_at is None:
+            reloader.ask()
+
+    def reloader(self) -> Reloader | None:
+        """The app's, if it can read its settings again."""
+        found: Reloader | None = getattr(self.config.loaded_app.state, "reloader", None)
+        return found
 
     def _lifecycle(self) -> Lifecycle | None:
         """The app's own, once the app is there."""
@@ -142,14 +185,31 @@ class Worker(DrainingServer):
     """One of several. A terminal or a service manager signals the whole process group, and the
     supervisor then signals once more: that is no second wish. It kills who is to end at once."""
 
+    def __init__(self, config: uvicorn.Config, drain_delay_s: float, report: Report) -> None:
+        super().__init__(config, drain_delay_s, report.serving)
+        self._report = report
+
     def signalled_again(self, sig: int) -> None:
         pass
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        reloader = self.reloader()
+        if reloader is not None:
+            reloader.tell = self._report.keep
+        await super().startup(sockets)
+
 
 def work_until_told(
-    app_factory: AppFactory, settings: Settings, listener: socket.socket, report: Report
+    app_factory: AppFactory,
+    settings: Settings,
+    listener: socket.socket,
+    report: Report,
+    newest: object | None,
 ) -> None:
-    """The main function of a worker process."""
+    """The main function of a worker process. ``newest`` are the settings that a worker before it
+    took over last."""
+    if isinstance(newest, Settings):
+        settings = newest
     logs.configure(settings.server.log_level)
     config = _config(app_factory, settings)
     Worker(config, settings.server.drain_delay_s, report).run(sockets=[listener])

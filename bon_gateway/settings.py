@@ -324,6 +324,9 @@ class ServerSettings(Section):
     max_connections: PositiveInt | None = None
     """Connections of clients that one worker keeps open; beyond it idle ones are closed, then new
     ones get 503. None is half of the process's limit of open files."""
+    reload_interval_s: Annotated[float, Field(ge=0, le=LONGEST_S)] = 2.0
+    """How often the settings file and the keys file are looked at: what changed is taken over
+    without a restart. 0 looks at them on SIGHUP only."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     access_log: bool = True
 

@@ -15,21 +15,43 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from multiprocessing import connection
 from multiprocessing.context import SpawnProcess
 
 from bon_gateway.metrics import MULTIPROCESS_VARIABLE
 
+HELD_BACK = {signal.SIGINT, signal.SIGHUP}
+"""Signals that wait until a new worker can deal with them."""
 RESTART_INTERVAL_S = 1.0
 """A worker that dies is replaced, but not sooner than this after its own start."""
 
-Report = Callable[[], None]
-"""A worker calls it once it serves."""
-Work = Callable[[Report], None]
-"""What a worker process does until a SIGTERM ends it. It is pickled."""
+Announce = Callable[[], None]
+
+
+class Report:
+    """How a worker speaks to its supervisor."""
+
+    def __init__(self, pipe: connection.Connection) -> None:
+        self._pipe = pipe
+
+    def serving(self) -> None:
+        self._send(None)
+
+    def keep(self, newest: object) -> None:
+        """What a worker that takes another's place is to begin with. It is pickled."""
+        self._send(newest)
+
+    def _send(self, word: object) -> None:
+        # A supervisor that is gone ends this process by another way.
+        with suppress(OSError):
+            self._pipe.send(word)
+
+
+Work = Callable[[Report, object | None], None]
+"""What a worker process does until a SIGTERM ends it, given what ``Report.keep`` was told last. It
+is pickled."""
 
 _log = logging.getLogger("bon_gateway.supervisor")
 
@@ -42,6 +64,12 @@ class _Worker:
     started: float
     served: bool = False
 
+    @property
+    def pid(self) -> int:
+        pid = self.process.pid
+        assert pid is not None, "it has been started"
+        return pid
+
 
 class Supervisor:
     """Keeps ``count`` workers alive.
@@ -51,7 +79,7 @@ class Supervisor:
     connections that nobody answers.
     """
 
-    def __init__(self, work: Work, count: int, announce: Report, listener: socket.socket) -> None:
+    def __init__(self, work: Work, count: int, announce: Announce, listener: socket.socket) -> None:
         self._work = work
         self._count = count
         self._announce = announce
@@ -61,14 +89,15 @@ class Supervisor:
         self._restarts: list[float] = []
         """When the workers that died are replaced."""
         self._signals: list[int] = []
+        self._newest: object | None = None
         self._stopping = False
         self._exit_code = 0
 
     def run(self) -> int:
         """Serve until every worker has ended; the exit code.
 
-        SIGTERM and SIGINT let the workers drain, a second one kills them. If no worker gets as far
-        as serving, the code is that of the first to fail.
+        SIGTERM and SIGINT let the workers drain, a second one kills them; SIGHUP is passed on. If
+        no worker gets as far as serving, the code is that of the first to fail.
         """
         with _fresh_metrics_folder(), _signals_to(self._signals) as wakeup:
             self._workers = [self._start() for _ in range(self._count)]
@@ -86,15 +115,22 @@ class Supervisor:
         if wakeup in ready:
             wakeup.recv(4096)
         while self._signals:
-            self._told_to_stop(self._signals.pop(0))
+            self._told(self._signals.pop(0))
         for worker in [worker for worker in self._workers if worker.pipe in ready]:
             self._hear(worker)
         due = [at for at in self._restarts if at <= time.monotonic()]
         self._restarts = [at for at in self._restarts if at not in due]
         self._workers += [self._start() for _ in due]
 
-    def _told_to_stop(self, sig: int) -> None:
+    def _told(self, sig: int) -> None:
+        if sig == signal.SIGHUP:
+            for worker in self._workers:
+                with suppress(ProcessLookupError):
+                    os.kill(worker.pid, sig)
+            return
         if not self._stopping:
+            fields = {"signal": signal.Signals(sig).name, "workers": len(self._workers)}
+            _log.info("the workers are told to stop", extra={"fields": fields})
             self._stop()
             return
         self._exit_code = 128 + sig
@@ -102,9 +138,12 @@ class Supervisor:
 
     def _hear(self, worker: _Worker) -> None:
         try:
-            worker.pipe.recv_bytes()
+            word = worker.pipe.recv()
         except (EOFError, OSError):
             self._ended(worker)
+            return
+        if word is not None:
+            self._newest = word
             return
         worker.served = True
         if not self._announced:
@@ -144,24 +183,27 @@ class Supervisor:
     def _start(self) -> _Worker:
         ours, theirs = multiprocessing.Pipe()
         process = multiprocessing.get_context("spawn").Process(
-            target=_be_worker, args=(self._work, theirs)
+            target=_be_worker, args=(self._work, theirs, self._newest)
         )
         # A Ctrl+C reaches the whole process group; one that is still importing would show a
         # traceback. It hears of the end from here.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        # A SIGHUP would kill it before it has said that it does not want that.
+        signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
         try:
             process.start()
         finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
         theirs.close()
         return _Worker(process, ours, time.monotonic())
 
 
-def _be_worker(work: Work, pipe: connection.Connection) -> None:
+def _be_worker(work: Work, pipe: connection.Connection, newest: object | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    # One that is lost here is made up for: a worker that starts reads the settings once more.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
     threading.Thread(target=_end_with_supervisor, args=(pipe,), daemon=True).start()
-    work(partial(pipe.send_bytes, b"serving"))
+    work(Report(pipe), newest)
 
 
 def _end_with_supervisor(pipe: connection.Connection) -> None:
@@ -174,7 +216,7 @@ def _end_with_supervisor(pipe: connection.Connection) -> None:
 
 @contextmanager
 def _signals_to(received: list[int]) -> Iterator[socket.socket]:
-    """Put SIGTERM and SIGINT into ``received``; the socket becomes readable with each."""
+    """Put SIGTERM, SIGINT and SIGHUP into ``received``; the socket becomes readable with each."""
     reader, writer = socket.socketpair()
     with reader, writer:
         reader.setblocking(False)
@@ -182,7 +224,7 @@ def _signals_to(received: list[int]) -> Iterator[socket.socket]:
         before = signal.set_wakeup_fd(writer.fileno())
         handlers = {
             sig: signal.signal(sig, lambda sig, _: received.append(sig))
-            for sig in (signal.SIGTERM, signal.SIGINT)
+            for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
         }
         try:
             yield reader
