@@ -1,4 +1,4 @@
-"""The command line: ``serve``, ``compare``, ``hash-key``, ``demo-models``.
+"""The command line: ``serve``, ``check``, ``compare``, ``hash-key``, ``demo-models``.
 
 What is wrong with the settings is said in one line on stderr, with exit code 2.
 """
@@ -6,6 +6,7 @@ What is wrong with the settings is said in one line on stderr, with exit code 2.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 import secrets
 import sys
@@ -25,6 +26,7 @@ from bon_gateway.settings_errors import SettingsError, redact_tree
 from bon_gateway.settings_loader import Override, load, parse_value
 from bon_gateway.settings_source import SettingsSource, check
 
+NOT_WELL = 1
 USAGE_ERROR = 2
 KEY_BYTES = 32
 HINT = (
@@ -47,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     commands = {
         "serve": _serve,
+        "check": _check,
         "compare": compare,
         "hash-key": _hash_key,
         "demo-models": _demo_models,
@@ -70,22 +73,22 @@ def _parser() -> argparse.ArgumentParser:
         " such as BON_GATEWAY__SERVER__PORT, then from flags. Without any model it runs on its own"
         " demo models.",
     )
-    serve.add_argument("--config", type=Path, metavar="FILE", help="settings file (YAML)")
+    _add_settings(serve)
     serve.add_argument("--host", help="address to listen on (server.host)")
     serve.add_argument("--port", help="port to listen on, 0 for a free one (server.port)")
     serve.add_argument("--workers", help="worker processes (server.workers)")
     serve.add_argument("--log-level", help="debug, info, warning or error (server.log_level)")
     serve.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        dest="settings",
-        help="any setting by its dotted key, such as limits.max_n=16",
-    )
-    serve.add_argument(
         "--print-config", action="store_true", help="show the resulting settings as YAML and exit"
     )
+    check = commands.add_parser(
+        "check",
+        help="ask every upstream of the settings whether it could serve",
+        description="Ask every upstream for its health, its models and a first small answer or"
+        " score, and say of each in one line what is wrong. Exit code 0 if all is well, 1 if an"
+        " upstream is not, 2 for settings that cannot be used.",
+    )
+    _add_settings(check)
     add_compare(commands)
     hash_key = commands.add_parser(
         "hash-key",
@@ -97,6 +100,27 @@ def _parser() -> argparse.ArgumentParser:
     hash_key.add_argument("--stdin", action="store_true", help="take the key from stdin instead")
     commands.add_parser("demo-models", help="show where the shipped demo models are")
     return parser
+
+
+def _add_settings(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--config", type=Path, metavar="FILE", help="settings file (YAML)")
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="settings",
+        help="any setting by its dotted key, such as limits.max_n=16",
+    )
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    settings, _ = SettingsSource(arguments.config, tuple(_overrides(arguments))).read(os.environ)
+    from bon_gateway.check import check_upstreams
+
+    lines, well = asyncio.run(check_upstreams(settings, os.environ))
+    print("\n".join(lines))
+    return 0 if well else NOT_WELL
 
 
 def _serve(arguments: argparse.Namespace) -> int:
@@ -126,7 +150,7 @@ def _overrides(arguments: argparse.Namespace) -> list[Override]:
             raise SettingsError("--set", key or pair, "expected KEY=VALUE")
         overrides.append(("--set", key, parse_value("--set", key, text)))
     for flag, key in FLAGS.items():
-        value = getattr(arguments, flag)
+        value = getattr(arguments, flag, None)
         if value is not None:
             overrides.append((f"--{flag.replace('_', '-')}", key, value))
     return overrides

@@ -17,12 +17,16 @@ from bon_gateway.protocols import PolicyBackend, RewardBackend, Strategy
 from bon_gateway.settings import (
     BestOfNSettings,
     FirstKSettings,
+    HttpRewardSettings,
     PolicySettings,
+    RewardServerSettings,
     RewardSettings,
     Settings,
     SingleSettings,
     StrategySettings,
     UpstreamSettings,
+    VllmClassifySettings,
+    VllmPolicySettings,
 )
 from bon_gateway.strategies.best_of_n import BestOfN
 from bon_gateway.strategies.first_k import FirstK
@@ -63,6 +67,18 @@ def build_strategy(settings: StrategySettings, judge: Judge) -> Strategy:
             return FirstK(settings, judge)
         case SingleSettings():
             return Single(settings)
+
+
+def build_upstream(
+    settings: VllmPolicySettings | HttpRewardSettings, environ: Mapping[str, str]
+) -> VllmPolicy | RewardServerBackend | VllmClassifyBackend:
+    """A backend whose model is elsewhere."""
+    if isinstance(settings, VllmPolicySettings):
+        return VllmPolicy(settings, _key(settings, environ))
+    if isinstance(settings, RewardServerSettings):
+        return RewardServerBackend(settings, _key(settings, environ))
+    assert isinstance(settings, VllmClassifySettings), "there is no other"
+    return VllmClassifyBackend(settings, _key(settings, environ))
 
 
 def build_policy(settings: PolicySettings, environ: Mapping[str, str]) -> PolicyBackend:

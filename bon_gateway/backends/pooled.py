@@ -10,6 +10,7 @@ from bon_gateway.backends.prober import Prober
 from bon_gateway.backends.replica import Replica
 from bon_gateway.backends.replicas import ReplicaPool
 from bon_gateway.backends.tls import client_context
+from bon_gateway.backends.trial import Trial
 from bon_gateway.settings import UpstreamSettings
 
 
@@ -47,18 +48,24 @@ class Pooled(ABC):
                 address=address,
             )
 
+        followed = look_up if settings.resolve == "addresses" else None
+        self._trial = Trial(settings.urls, build, self._warm_up, followed)
         self._pool = ReplicaPool(
             settings.urls,
             build,
             Prober(self._warm_up, settings.probe_interval_s),
             rest_s=settings.probe_interval_s,
-            look_up=look_up if settings.resolve == "addresses" else None,
+            look_up=followed,
             resolve_interval_s=settings.resolve_interval_s,
         )
 
     @abstractmethod
     async def _warm_up(self, replica: Replica) -> None:
         """Make a first real call. Raises UpstreamError if the replica is not ready."""
+
+    async def trial(self, model: str | None) -> dict[str, str | None]:
+        """What is wrong with each replica, asked once, by its name. Not for a pool that runs."""
+        return await self._trial.run(model)
 
     async def start(self) -> None:
         await self._pool.start()

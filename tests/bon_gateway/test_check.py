@@ -1,0 +1,107 @@
+"""``bon-gateway check`` against real upstreams, well and otherwise."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bon_gateway.testing.script import Call, Step
+from bon_gateway.testing.upstream import FakeUpstream
+
+KEY = "UPSTREAM_KEY"
+
+
+def tree(policy: str, reward: str, **keys: Any) -> dict[str, Any]:
+    return {
+        "policies": {"p": {"type": "vllm", "urls": [policy], **keys}},
+        "rewards": {"r": {"type": "reward_server", "urls": [reward], **keys}},
+        "models": {"a": {"policy": "p", "reward": "r", "strategy": {"type": "best_of_n", "n": 2}}},
+    }
+
+
+async def check(folder: Path, settings: dict[str, Any], **environ: str) -> tuple[int, list[str]]:
+    """The exit code, and what was said on either stream."""
+    config = folder / "gateway.yaml"
+    config.write_text(yaml.safe_dump(settings))
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "bon_gateway", "check", "--config", str(config)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env={**os.environ, **environ},
+    )
+    said, _ = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode is not None
+    return process.returncode, said.decode().splitlines()
+
+
+async def test_all_is_well(tmp_path: Path) -> None:
+    async with FakeUpstream(api_key="secret") as up:
+        settings = tree(up.url, up.url, api_key_env=KEY)
+        code, lines = await check(tmp_path, settings, **{KEY: "secret\n"})
+    place = f"127.0.0.1:{up.port}"
+    assert (code, lines) == (0, [f"policies.p: {place}: ok", f"rewards.r: {place}: ok"])
+    assert {call.path for call in up.calls} == {"/v1/chat/completions", "/v1/score"}
+
+
+async def test_a_key_that_is_refused_is_named_and_not_shown(tmp_path: Path) -> None:
+    async with FakeUpstream(api_key="secret") as up:
+        settings = tree(up.url, up.url, api_key_env=KEY)
+        code, lines = await check(tmp_path, settings, **{KEY: "wrong-key"})
+    assert code == 1
+    assert len(lines) == 2
+    assert all("it refuses the key (401)" in line for line in lines)
+    assert "wrong-key" not in "".join(lines)
+
+
+async def test_each_upstream_has_a_line_of_its_own(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        nobody = unused.getsockname()[1]
+    async with FakeUpstream() as up, FakeUpstream() as sick:
+        sick.healthy = False
+        settings = tree(up.url, up.url, model="other")
+        settings["policies"]["p"]["urls"] += [f"http://127.0.0.1:{nobody}", sick.url]
+        del settings["rewards"]["r"]["model"]
+        code, lines = await check(tmp_path, settings)
+    assert code == 1
+    assert lines[0] == f"policies.p: 127.0.0.1:{up.port}: it does not serve 'other', but: fake"
+    assert lines[1].startswith(f"policies.p: 127.0.0.1:{nobody}: health (/health): ")
+    assert lines[2].startswith(f"policies.p: 127.0.0.1:{sick.port}: health (/health): ")
+    assert "503" in lines[2]
+    assert lines[3:] == [f"rewards.r: 127.0.0.1:{up.port}: ok"]
+
+
+async def test_a_reward_that_is_no_number_and_an_answer_that_fails(tmp_path: Path) -> None:
+    def boom(_: Call) -> Step:
+        return Step(status=500, error={"message": "boom"})
+
+    async with (
+        FakeUpstream(lambda _: Step(reward=float("nan"))) as numberless,
+        FakeUpstream(boom) as broken,
+    ):
+        code, lines = await check(tmp_path, tree(broken.url, numberless.url))
+    assert code == 1
+    assert "first call (/v1/chat/completions): " in lines[0]
+    assert "first call (/v1/score): " in lines[1]
+
+
+async def test_a_name_behind_which_there_are_addresses(tmp_path: Path) -> None:
+    async with FakeUpstream() as up:
+        settings = tree(f"http://localhost:{up.port}", up.url)
+        settings["policies"]["p"]["resolve"] = "addresses"
+        settings["rewards"]["r"].update(urls=["http://no-such.invalid:1"], resolve="addresses")
+        code, lines = await check(tmp_path, settings)
+    assert code == 1
+    assert f"policies.p: 127.0.0.1:{up.port}: ok" in lines
+    assert lines[-1].startswith("rewards.r: no-such.invalid:1: its name ")
+
+
+async def test_settings_that_cannot_be_used_are_exit_code_two(tmp_path: Path) -> None:
+    code, lines = await check(tmp_path, tree("http://h:99999", "http://h"))
+    assert code == 2
+    assert len(lines) == 1
