@@ -42,6 +42,7 @@ class Generations:
         self._on_change = on_change
         self._requests: dict[Generation, int] = {first: 0}
         """Requests in flight by generation; one that has retired goes with its last request."""
+        self._closed = False
         self._closing: set[asyncio.Task[None]] = set()
         on_change(first)
 
@@ -66,15 +67,15 @@ class Generations:
     async def close(self) -> None:
         """Close everything, requests that still run or not."""
         await asyncio.gather(*self._closing)
+        self._closed = True
         living = list(self._requests)
-        self._requests.clear()
         await _close(
             {id(part): part for g in living for part in g.gateway.parts}.values(),
             {id(g.recorder): g.recorder for g in living}.values(),
         )
 
     def _see_off(self, generation: Generation) -> None:
-        if self._requests.get(generation) != 0:
+        if self._closed or self._requests[generation]:
             return
         del self._requests[generation]
         used = {id(part) for living in self._requests for part in living.gateway.parts}

@@ -11,7 +11,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
 from reward_server.access import AccessMiddleware
-from reward_server.auth import caller_of
+from reward_server.auth import Keys
 from reward_server.errors import InvalidRequestError, ScoreError, UnavailableError
 from reward_server.info import EnsembleInfo, ModelInfo
 from reward_server.openapi import PREFIX_ROUTE, SCORE_ROUTE, describe
@@ -41,9 +41,10 @@ def create_app(
     """Build the service; its lifespan loads the models.
 
     `load` runs in a thread. `on_failure` is called when a model cannot be served; the reason
-    is then in `app.state.service.failure`.
+    is then in `app.state.service.failure`. Raises SettingsError for keys that cannot be used.
     """
     service = Service(settings, load, on_failure)
+    keys = Keys(settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -53,10 +54,11 @@ def create_app(
 
     app = FastAPI(title="Reward server", docs_url=None, redoc_url=None, lifespan=lifespan)
     app.state.service = service
+    app.state.keys = keys
     app.add_middleware(AccessMiddleware, metrics=service.metrics)
     _add_errors(app, service)
     _add_probes(app, service)
-    _add_api(app, service)
+    _add_api(app, service, keys)
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]
     return app
 
@@ -110,13 +112,13 @@ def _add_probes(app: FastAPI, service: Service) -> None:
         return Response(service.metrics.render(), media_type="text/plain; version=0.0.4")
 
 
-def _add_api(app: FastAPI, service: Service) -> None:
+def _add_api(app: FastAPI, service: Service, keys: Keys) -> None:
     settings = service.settings
 
     def admit(request: Request) -> dict[str, Any]:
         """Check the key; return the fields of the request's log line."""
         log: dict[str, Any] = request.state.log
-        caller = caller_of(request.headers.get("authorization"), settings.api_keys)
+        caller = keys.caller_of(request.headers.get("authorization"))
         if caller is not None:
             log["caller"] = caller
         return log

@@ -27,6 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     configure(invocation.settings.log_level)
     try:
         serve(invocation.settings)
+    except SettingsError as error:
+        print(f"reward-server: {error}", file=sys.stderr)
+        return BAD_SETTINGS
     except StartupError as error:
         print(f"reward-server: startup: {error}", file=sys.stderr)
         return BAD_SETTINGS

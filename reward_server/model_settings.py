@@ -11,7 +11,11 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 from reward_server.schema import OnOverflow
 
 CLOSED = ConfigDict(
-    extra="forbid", frozen=True, protected_namespaces=(), use_attribute_docstrings=True
+    extra="forbid",
+    frozen=True,
+    protected_namespaces=(),
+    use_attribute_docstrings=True,
+    allow_inf_nan=False,
 )
 
 

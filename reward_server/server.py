@@ -15,6 +15,7 @@ from bon_common.descriptors import raise_descriptor_limit
 from bon_common.http_connections import bounded_http
 from bon_common.http_limits import HttpLimits
 from reward_server.app import create_app
+from reward_server.auth import Keys
 from reward_server.errors import StartupError
 from reward_server.service import Service
 from reward_server.settings import Settings
@@ -28,14 +29,16 @@ class _Server(uvicorn.Server):
     uvicorn alone would stop listening first, and end the process by the signal itself.
     """
 
-    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+    def __init__(self, config: uvicorn.Config, service: Service, keys: Keys) -> None:
         super().__init__(config)
         self._service = service
+        self._keys = keys
         self._draining: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
+        self._loop.add_signal_handler(signal.SIGHUP, self._keys.reload)
         await super().startup(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -61,7 +64,10 @@ class _Server(uvicorn.Server):
 
 
 def serve(settings: Settings) -> None:
-    """Serve until a signal; blocks. Raises StartupError when the settings cannot be served."""
+    """Serve until a signal; blocks. Raises StartupError when the settings cannot be served, and
+    SettingsError for keys that cannot be used."""
+    # Until there is something to reload.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     def stop() -> None:
         server.should_exit = True
@@ -89,11 +95,13 @@ def serve(settings: Settings) -> None:
             timeout_graceful_shutdown=1,
         ),
         service,
+        app.state.keys,
     )
     with _listen(settings) as listener:
         address = listener.getsockname()
         logger.info("listening", extra={"fields": {"host": address[0], "port": address[1]}})
         server.run(sockets=[listener])
+        logger.info("stopped")
     if service.failure is not None:
         raise service.failure
 
@@ -104,6 +112,8 @@ def _listen(settings: Settings) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, settings.port), family=family, backlog=2048)
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
+    except (OSError, ValueError) as error:
+        # A ValueError is a name that cannot be encoded.
+        number = error.errno if isinstance(error, OSError) else None
+        reason = os.strerror(number) if number and number > 0 else str(error)
         raise StartupError("port", f"{host}:{settings.port}: {reason}") from error

@@ -37,22 +37,26 @@ class Settings(ModelKeys):
     """Largest body of a request."""
     max_head_bytes: int = Field(default=64 * 1024, ge=1024)
     """Largest request line and headers together; beyond it the answer is 431."""
-    head_timeout_s: float = Field(default=10.0, gt=0)
+    head_timeout_s: float = Field(default=10.0, gt=0, le=31_536_000)
     """Longest that a request's line and headers may take to arrive, and a new connection to send
     its first byte."""
-    body_timeout_s: float = Field(default=30.0, gt=0)
+    body_timeout_s: float = Field(default=30.0, gt=0, le=31_536_000)
     """Longest pause in a request's body. A whole body may take this and a second for each 8 KiB."""
-    write_timeout_s: float = Field(default=60.0, gt=0)
+    write_timeout_s: float = Field(default=60.0, gt=0, le=31_536_000)
     """Longest that a client may leave its answer unread. Then the connection is cut, and what is
     still being computed for it is stopped."""
     max_connections: int | None = Field(default=None, ge=1)
     """Connections of clients that one server keeps open; beyond it idle ones are closed, then new
     ones get 503. None is half of the process's limit of open files."""
-    drain_grace_s: float = Field(default=30.0, ge=0)
+    drain_grace_s: float = Field(default=30.0, ge=0, le=31_536_000)
     """Seconds that requests under way may take after SIGTERM."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     api_keys: Mapping[str, SecretStr] = Field(default_factory=dict)
-    """Key of each named caller; empty lets everyone in. From the environment only."""
+    """Key of each named caller. From the environment only. Without any key here or in
+    `api_keys_file` everyone is let in."""
+    api_keys_file: str | None = Field(default=None, min_length=1)
+    """File with a line `name: sha256:<hex>` for each caller, as `bon-gateway hash-key` prints them.
+    It is read again on SIGHUP. A file without any is an error."""
 
     @property
     def served(self) -> dict[str, ModelSettings | EnsembleSettings]:
@@ -71,7 +75,8 @@ class Settings(ModelKeys):
     def bind_host(self) -> str:
         if self.host is not None:
             return self.host
-        return "0.0.0.0" if self.api_keys else "127.0.0.1"  # noqa: S104 - callers are authenticated
+        keys = bool(self.api_keys) or self.api_keys_file is not None
+        return "0.0.0.0" if keys else "127.0.0.1"  # noqa: S104 - callers are authenticated
 
     @model_validator(mode="before")
     @classmethod

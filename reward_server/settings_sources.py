@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import yaml
 from pydantic import SecretStr, ValidationError
 
+from bon_common.settings_yaml import YamlError, read_yaml
 from reward_server.settings import Settings
 
 PREFIX = "REWARD_SERVER_"
@@ -64,9 +65,13 @@ def parse_api_keys(text: str) -> dict[str, SecretStr]:
     """Parse `name:key,name2:key2`. Raises SettingsError, which never repeats a key."""
     keys: dict[str, SecretStr] = {}
     for entry in filter(None, (part.strip() for part in text.split(","))):
-        name, colon, key = entry.partition(":")
+        name, colon, key = (part.strip() for part in entry.partition(":"))
         if not (name and colon and key) or name in keys:
             raise SettingsError("environment", KEYS_VARIABLE, "expected unique name:key pairs")
+        if not key.isprintable():
+            # Nobody could send it: two lines, most likely, where a comma should be.
+            reason = "a key holds a line break or a control character"
+            raise SettingsError("environment", KEYS_VARIABLE, reason)
         keys[name] = SecretStr(key)
     if not keys:
         raise SettingsError("environment", KEYS_VARIABLE, "is set but holds no key")
@@ -95,14 +100,14 @@ def _parser() -> argparse.ArgumentParser:
 
 def _from_file(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text("utf-8"))
+        content = read_yaml(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError("flags", "--config", str(error)) from error
-    except yaml.YAMLError as error:
+    except YamlError as error:
         raise SettingsError(str(path), "file", f"not YAML: {error}") from error
     if content is None:
         return {}
-    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+    if not isinstance(content, dict):
         raise SettingsError(str(path), "file", "expected a mapping of settings")
     if "api_keys" in content:
         raise SettingsError(str(path), "api_keys", f"secrets come from {KEYS_VARIABLE} only")
@@ -148,8 +153,8 @@ def _value(source: str, key: str, text: str) -> Any:
     if key not in STRUCTURED:
         return text
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        return read_yaml(text)
+    except YamlError as error:
         raise SettingsError(source, key, f"not YAML: {error}") from error
 
 

@@ -81,3 +81,18 @@ def test_it_asks_to_come_back_after_about_one_request() -> None:
         with admission.hold(1, None):
             clock.now += took
         assert admission.retry_after_s == expected
+
+
+def test_other_limits_count_what_was_admitted_before() -> None:
+    before = Admission(10, 8)
+    with before.hold(6, "alice"):
+        after = before.resized(8, 7)
+        assert after.in_flight == 6
+        with pytest.raises(OverloadedError):
+            after.take(3, None)
+        with pytest.raises(RateLimitedError):
+            after.take(2, "alice")
+        with after.hold(1, "alice"):
+            assert before.in_flight == 7
+    assert (before.in_flight, after.in_flight) == (0, 0)
+    after.release(7, "alice", after.take(7, "alice"))

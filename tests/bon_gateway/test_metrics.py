@@ -135,6 +135,40 @@ def test_replicas_are_counted_by_state_and_those_that_are_gone_are_not_shown() -
     assert seen["bon_replicas{backend=p,state=ejected}"] == 1
 
 
+def test_a_backend_that_is_gone_from_the_settings_is_not_shown() -> None:
+    metrics = Metrics(["a"])
+    metrics.set_upstreams({"policies.p": {"x": "up"}})
+    metrics.set_upstreams({"policies.q": {"y": "up"}})
+    shown = [
+        name for name in values(metrics.render()[0]) if "backend=" in name or "upstream=" in name
+    ]
+    assert shown
+    assert all("policies.q" in name for name in shown)
+
+
+def test_a_model_that_is_served_later_is_a_label_and_one_served_before_stays_one() -> None:
+    metrics = Metrics(["a"])
+    metrics.know(["b"])
+    for model in ("a", "b", "c"):
+        metrics.observe_request(model, "single", 200, 0.1)
+    seen = values(metrics.render()[0])
+    for model in ("a", "b", "unknown"):
+        assert seen[f"bon_requests_total{{model={model},status=200,strategy=single}}"] == 1
+
+
+def test_a_refused_reload_is_shown_and_keeps_the_time_of_the_last_good_one() -> None:
+    metrics = Metrics(["a"])
+    before = values(metrics.render()[0])
+    metrics.reloaded(successful=False)
+    after = values(metrics.render()[0])
+    success, time = (
+        "bon_config_last_reload_successful{}",
+        "bon_config_last_reload_timestamp_seconds{}",
+    )
+    assert (before[success], after[success]) == (1, 0)
+    assert after[time] == before[time] > 1e9
+
+
 def test_names_from_outside_do_not_become_labels() -> None:
     metrics = Metrics(["a"])
     for number in range(100):

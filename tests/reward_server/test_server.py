@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import signal
 import socket
@@ -151,3 +152,30 @@ def test_a_port_in_use_is_one_line_and_exit_code_two(llama: Path) -> None:
     assert (
         done.stderr == f"reward-server: startup: port: 127.0.0.1:{port}: Address already in use\n"
     )
+
+
+def test_hanging_up_reads_the_keys_again_and_never_ends_it(tmp_path: Path) -> None:
+    def line(name: str, key: str) -> str:
+        return f"{name}: sha256:{hashlib.sha256(key.encode()).hexdigest()}\n"
+
+    def asked(client: httpx.Client, key: str) -> int:
+        headers = {"authorization": f"Bearer {key}"}
+        return client.post("/v1/score", json=BODY, headers=headers).status_code
+
+    path = tmp_path / "keys"
+    path.write_text(line("ann", "one"))
+    code = SLOW.replace("port=0,", f"port=0, host='127.0.0.1', api_keys_file={str(path)!r},")
+    with started("-c", code, "0", "5") as (process, client):
+        assert (asked(client, "one"), asked(client, "two")) == (200, 401)
+        path.write_text(line("bob", "two"))
+        process.send_signal(signal.SIGHUP)
+        until(lambda: asked(client, "two") == 200)
+        assert asked(client, "one") == 401
+        path.write_text("")
+        process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGTERM)
+        _, log = process.communicate(timeout=20)
+    assert process.returncode == 0
+    messages = [json.loads(entry)["message"] for entry in log.splitlines()]
+    assert "SIGTERM: draining" in messages
+    assert messages[-1] == "stopped"

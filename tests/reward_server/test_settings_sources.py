@@ -48,6 +48,15 @@ def test_structured_and_boolean_values_can_be_written_as_text() -> None:
             "environment: REWARD_SERVER_PORT: written by a Kubernetes service",
         ),
         (["--config", "missing.yaml"], {}, "flags: --config: "),
+        (["--model", "x", "--port", "99999"], {}, "flags: port: "),
+        (["--model", "x", "--drain-grace-s", "inf"], {}, "flags: drain_grace_s: "),
+        (["--model", "x", "--prefix-life-s", "nan"], {}, "flags: prefix_life_s: "),
+        (["--set", "models=&a {b: *a}"], {}, "flags: models: not YAML: line 1: it holds itself"),
+        (
+            ["--model", "x"],
+            {"REWARD_SERVER_API_KEYS": "a:b\nc:d"},
+            "environment: REWARD_SERVER_API_KEYS: a key holds a line break",
+        ),
         (["--set", "models={a: {modle: x}}"], {}, "flags: models.a.model.model: Field required"),
         (["--model", "x", "--set", "models={a: {model: x}}"], {}, "flags: model: name either one"),
         (
@@ -66,7 +75,9 @@ def test_a_bad_setting_names_its_source_and_key(
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["- a\n", "a: [\n", "1: 2\n", "api_keys: {a: b}\n", "prot: 1\n"])
+@pytest.mark.parametrize(
+    "text", ["- a\n", "a: &a {b: *a}\n", "a: [\n", "1: 2\n", "api_keys: {a: b}\n", "prot: 1\n"]
+)
 def test_a_bad_file_is_named(tmp_path: Path, text: str) -> None:
     config = tmp_path / "config.yaml"
     config.write_text(text)
@@ -76,7 +87,7 @@ def test_a_bad_file_is_named(tmp_path: Path, text: str) -> None:
 
 
 def test_api_keys_are_parsed_and_never_shown() -> None:
-    keys = parse_api_keys("ann:one,bob:two:with:colons")
+    keys = parse_api_keys("ann:one, bob : two:with:colons\n")
     assert {name: key.get_secret_value() for name, key in keys.items()} == {
         "ann": "one",
         "bob": "two:with:colons",
