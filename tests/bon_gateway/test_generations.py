@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from starlette.types import Receive, Scope, Send
@@ -15,12 +16,22 @@ from bon_gateway.gateway import Gateway, ServedModel, same_backends
 from bon_gateway.generations import Generation, Generations
 from bon_gateway.recording.recorder import NoRecorder
 from bon_gateway.settings import Settings
+from bon_gateway.strategies.judge import Judge
 from bon_gateway.testing.fakes import FakePolicy
+
+STRATEGIES = partial(build_strategy, judge=Judge())
 
 
 @dataclass(slots=True)
 class Policy(FakePolicy):
     closed: int = 0
+
+    async def close(self) -> None:
+        self.closed += 1
+
+
+class Judged(Judge):
+    closed = 0
 
     async def close(self) -> None:
         self.closed += 1
@@ -57,8 +68,8 @@ def settings(**timeouts: float) -> Settings:
     return Settings.model_validate(tree)
 
 
-def generation(recorder: Recorder, **policies: Policy) -> Generation:
-    gateway = Gateway(policies, {}, {}, build_strategy)
+def generation(recorder: Recorder, judge: Judge | None = None, **policies: Policy) -> Generation:
+    gateway = Gateway(policies, {}, {}, STRATEGIES, judge or Judge())
     made_of = settings(**dict.fromkeys(policies, 1.0))
     return Generation(made_of, KeyRing(), gateway, recorder, Admission(1), App())
 
@@ -81,7 +92,8 @@ async def turns() -> None:
 async def test_what_is_replaced_is_closed_behind_its_last_request() -> None:
     shared, old, new = Policy(), Policy(), Policy()
     recorder, other = Recorder(), Recorder()
-    first = generation(recorder, shared=shared, old=old)
+    judge = Judged()
+    first = generation(recorder, judge, shared=shared, old=old)
     second = generation(other, shared=shared, new=new)
     told: list[Generation] = []
     generations = Generations(first, told.append)
@@ -95,12 +107,12 @@ async def test_what_is_replaced_is_closed_behind_its_last_request() -> None:
 
     one.cancel()
     await turns()
-    assert (old.closed, recorder.closed) == (0, 0)
+    assert (old.closed, recorder.closed, judge.closed) == (0, 0, 0)
     first.app.go.set()
     await two
     await turns()
 
-    assert (old.closed, recorder.closed) == (1, 1)
+    assert (old.closed, recorder.closed, judge.closed) == (1, 1, 1)
     assert (shared.closed, new.closed, other.closed) == (0, 0, 0)
     second.app.go.set()
     await three
@@ -149,11 +161,11 @@ def test_backends_that_did_not_change_are_kept() -> None:
     running = {name: Policy() for name in before.policies}
     fresh = {name: Policy() for name in after.policies}
     models = {
-        name: ServedModel(name, fresh[name], None, build_strategy(served.strategy), served)
+        name: ServedModel(name, fresh[name], None, STRATEGIES(served.strategy), served)
         for name, served in after.models.items()
     }
-    old = Gateway(running, {}, {}, build_strategy, created=7)
-    gateway = Gateway(fresh, {}, models, build_strategy).with_backends_of(old, kept)
+    old = Gateway(running, {}, {}, STRATEGIES, Judge(), created=7)
+    gateway = Gateway(fresh, {}, models, STRATEGIES, Judge()).with_backends_of(old, kept)
     assert gateway.policies == {"a": running["a"], "b": fresh["b"], "d": fresh["d"]}
     assert gateway.models["a"].policy is running["a"]
     assert gateway.models["b"].policy is fresh["b"]
