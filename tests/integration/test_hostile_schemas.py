@@ -105,7 +105,7 @@ HOSTILE: dict[str, tuple[dict[str, Any], Step, int, str]] = {
         *(tools({}, PROPERTIES), called("{}")),
         *(400, "values"),
     ),
-    "140,000 tools": ({"tools": [TOOL] * 140_000}, called("{}"), 400, "above the limit"),
+    "140,000 tools": ({"tools": [TOOL] * 140_000}, called("{}"), 400, "values"),
     "recursion": (wanted({"items": {"$ref": "#"}}), Step(text="[" * 250 + "]" * 250), 200, "fini"),
 }
 
