@@ -16,7 +16,7 @@ BIN := .venv/bin
 export BON_VLLM_PYTHON := $(CURDIR)/.venv-vllm/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint format types imports unit env-serve env-test env-vllm \
+.PHONY: help serve test tests lint format types imports unit env-serve env-test env-vllm \
 	demo-models demo-train demo-study demo-compare bench-smoke chart lock wheel image image-test clean
 
 help:  ## Print the targets.
@@ -25,7 +25,9 @@ help:  ## Print the targets.
 serve: env-serve  ## Serve the demo models on http://127.0.0.1:8080. Flags: ARGS="--port 9000".
 	@exec $(BIN)/bon-gateway serve $(ARGS)
 
-test: env-test env-vllm lint types imports  ## Lint, types, import contracts and all tests. pytest's flags: ARGS="-k name".
+test: lint types imports tests  ## Lint, types, import contracts and all tests. pytest's flags: ARGS="-k name".
+
+tests: env-test env-vllm  ## All tests alone.
 	$(BIN)/python -m pytest $(ARGS)
 
 unit: env-test  ## The tests that need neither vLLM nor a GPU.
