@@ -23,6 +23,7 @@ from bon_gateway.errors import (
     RewardError,
 )
 from bon_gateway.protocols import PolicyBackend, RewardBackend, Trace
+from bon_gateway.strategies.conversation import Conversation
 from bon_gateway.strategies.decide import USABLE
 from bon_gateway.strategies.failures import Failures
 from bon_gateway.strategies.scoring import Scoring
@@ -103,11 +104,10 @@ class _Draw:
         self._check = check
         self._trace = trace
         self._tasks = tasks = asyncio.TaskGroup()
-        self._scoring = (
-            None
-            if reward is None
-            else Scoring(request, reward, tasks, plan.retries, thinking=check.thinking)
-        )
+        self._scoring: Scoring | None = None
+        if reward is not None:
+            conversation = Conversation.of(request, check.thinking, check.prefill)
+            self._scoring = Scoring(conversation, request.caller, reward, tasks, plan.retries)
         self._pumps: list[asyncio.Task[None]] = []
         self._enough = asyncio.Event()
         self._attempts: Counter[int] = Counter()

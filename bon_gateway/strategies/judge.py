@@ -12,6 +12,7 @@ import orjson
 from bon_gateway.errors import BadRequestError
 from bon_gateway.protocols import PolicyBackend
 from bon_gateway.schemas.checks import Schema, SchemaChecks
+from bon_gateway.strategies.prefill import Prefill
 from bon_gateway.strategies.validity import AnswerCheck
 from bon_gateway.types import ChatRequest
 
@@ -34,6 +35,7 @@ class Judge:
         named = _named_tool(choice)
         return AnswerCheck(
             thinking=policy.thinking,
+            prefill=Prefill.of(request),
             json_wanted=kind is not None,
             object_wanted=kind == "json_object",
             schema=schema,

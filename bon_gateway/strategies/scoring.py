@@ -14,8 +14,8 @@ import orjson
 
 from bon_gateway.errors import RewardError
 from bon_gateway.protocols import RewardBackend
-from bon_gateway.thinking import Thinking, after_thinking
-from bon_gateway.types import ChatRequest, Completion, Message
+from bon_gateway.strategies.conversation import Conversation
+from bon_gateway.types import Caller, Completion, Message
 
 LINGER_S = 0.02
 """How long, in seconds, the first candidate waits for others to be scored with. Nobody waits for
@@ -29,17 +29,17 @@ class Scoring:
 
     def __init__(
         self,
-        request: ChatRequest,
+        conversation: Conversation,
+        caller: Caller,
         reward: RewardBackend,
         tasks: asyncio.TaskGroup,
         retries: int,
-        thinking: Thinking | None = None,
     ) -> None:
-        self._request = request
+        self._conversation = conversation
+        self._caller = caller
         self._reward = reward
         self._tasks = tasks
         self._retries = retries
-        self._thinking = thinking
         self._waiting: dict[bytes, list[int]] = {}
         self._messages: dict[bytes, Message] = {}
         self._known: dict[bytes, float] = {}
@@ -54,15 +54,13 @@ class Scoring:
     def announce(self) -> None:
         """Tell the reward model what is coming, where that makes a difference."""
         if self._reward.announces:
-            tools = self._request.sampling.get("tools")
-            announced = self._reward.announce(
-                self._request.messages, tools=tools, caller=self._request.caller
-            )
+            told = self._conversation
+            announced = self._reward.announce(told.messages, tools=told.tools, caller=self._caller)
             self._announcing = self._tasks.create_task(announced)
 
     def submit(self, index: int, completion: Completion) -> None:
         """Have the candidate scored. Identical answers are scored once."""
-        message = _visible(completion.message, self._thinking)
+        message = self._conversation.answer(completion.message)
         key = orjson.dumps(message)
         if key in self._known:
             self.rewards[index] = self._known[key]
@@ -122,10 +120,10 @@ class Scoring:
     async def _try(self, batch: dict[bytes, list[int]]) -> bool:
         try:
             scores = await self._reward.score(
-                self._request.messages,
+                self._conversation.messages,
                 [self._messages[key] for key in batch],
-                tools=self._request.sampling.get("tools"),
-                caller=self._request.caller,
+                tools=self._conversation.tools,
+                caller=self._caller,
             )
         except RewardError as error:
             self.error = error
@@ -136,12 +134,3 @@ class Scoring:
             for index in batch[key]:
                 self.rewards[index] = reward
         return True
-
-
-def _visible(message: Message, thinking: Thinking | None) -> dict[str, object]:
-    """What the reward model judges: the answer, not the reasoning before it."""
-    content = after_thinking(message.get("content") or "", thinking) or ""
-    visible: dict[str, object] = {"role": "assistant", "content": content}
-    if message.get("tool_calls"):
-        visible["tool_calls"] = message["tool_calls"]
-    return visible

@@ -16,6 +16,7 @@ import msgspec
 import orjson
 
 from bon_gateway.schemas.checks import Fit, Schema, SchemaChecks
+from bon_gateway.strategies.prefill import Prefill
 from bon_gateway.thinking import Thinking, after_thinking
 from bon_gateway.types import EMPTY, CandidateStatus, Completion, Message, Tier
 
@@ -57,6 +58,7 @@ class AnswerCheck:
 
     passthrough: bool = False
     thinking: Thinking | None = None
+    prefill: Prefill | None = None
     json_wanted: bool = False
     object_wanted: bool = False
     schema: Schema | None = None
@@ -96,7 +98,10 @@ class AnswerCheck:
     def _judge(self, message: Message, finish_reason: str) -> Verdict | Sequence[Question]:
         content, refusal = _text(message, "content"), _text(message, "refusal")
         calls = _calls(message)
-        answer = after_thinking(content, self.thinking)
+        if self.prefill is not None:
+            # What the client wrote itself is no merit of the candidate.
+            content = self.prefill.added(content)
+        answer = self._answer(content)
         visible = bool(calls or refusal or (answer or "").strip())
         if finish_reason == "length" or (answer is None and not visible):
             # Whatever the limit left: also nothing, where it cut before the first word.
@@ -117,6 +122,14 @@ class AnswerCheck:
         if not answer:
             raise _Fault(EMPTY)
         return Verdict(CandidateStatus.FINISHED, BLANK, Tier.NO_ANSWER)
+
+    def _answer(self, content: str) -> str | None:
+        """What follows the thinking, which the client may have begun; None if that has not
+        ended."""
+        begun = "" if self.prefill is None else self.prefill.text
+        if self.thinking is not None and after_thinking(begun, self.thinking) is None:
+            content = self.thinking.start + content
+        return after_thinking(content, self.thinking)
 
     def _calls_questions(self, calls: Sequence[Mapping[str, Any]]) -> list[Question]:
         questions = []

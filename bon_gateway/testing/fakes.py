@@ -139,6 +139,8 @@ class FakeReward:
     delay: float = 0.0
     calls: list[list[Message]] = field(default_factory=list)
     """The completions of each call."""
+    conversations: list[Sequence[Message]] = field(default_factory=list)
+    """The messages of each call."""
     announces: bool = False
     announced: list[Sequence[Message]] = field(default_factory=list)
     """The conversations that were announced."""
@@ -171,6 +173,7 @@ class FakeReward:
         caller: Caller | None = None,
     ) -> Scores:
         self.calls.append(list(completions))
+        self.conversations.append(messages)
         self.callers.append(caller)
         await asyncio.sleep(self.delay)
         if len(self.calls) <= self.failures:

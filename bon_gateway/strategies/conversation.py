@@ -1,0 +1,49 @@
+"""What a reward model reads: the conversation that is answered, and each answer as one turn of it.
+
+The client's request is for the policy. A reward model must see what the policy was asked and what
+came of it, in the form in which it was trained: no reasoning before the answer, and what the client
+began of the answer in the same turn as the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bon_gateway.strategies.prefill import Prefill
+from bon_gateway.thinking import Thinking, after_thinking
+from bon_gateway.types import ChatRequest, Message
+
+_REASONING = frozenset({"reasoning", "reasoning_content"})
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    messages: Sequence[Message]
+    """Up to where the answer begins."""
+    tools: Sequence[Any] | None
+    thinking: Thinking | None
+    prefill: Prefill | None
+
+    @classmethod
+    def of(
+        cls, request: ChatRequest, thinking: Thinking | None, prefill: Prefill | None
+    ) -> Conversation:
+        messages = request.messages if prefill is None else request.messages[:-1]
+        return cls(messages, request.sampling.get("tools"), thinking, prefill)
+
+    def answer(self, message: Message) -> dict[str, Any]:
+        """A candidate's message as the turn that is judged."""
+        content = message.get("content") or ""
+        answer: dict[str, Any] = {}
+        calls = list(message.get("tool_calls") or ())
+        if self.prefill is not None:
+            opening = self.prefill.opening
+            answer = {key: value for key, value in opening.items() if key not in _REASONING}
+            calls = [*(answer.pop("tool_calls", None) or ()), *calls]
+            content = self.prefill.whole(content)
+        answer |= {"role": "assistant", "content": after_thinking(content, self.thinking) or ""}
+        if calls:
+            answer["tool_calls"] = calls
+        return answer

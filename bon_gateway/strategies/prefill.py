@@ -1,0 +1,52 @@
+"""The beginning of an answer that the client wrote itself, as the last message of its request.
+
+With ``continue_final_message`` the policy goes on where that message ends, and its content is the
+rest alone; with ``echo`` vLLM repeats the message in front of what it generates. Either way both
+are one turn of the assistant.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bon_gateway.types import ChatRequest, Message
+
+LINE = "\n"
+"""Between the text parts of one message: where vLLM repeats them, it joins them with this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prefill:
+    opening: Message
+    text: str
+    """What ``opening`` says."""
+    echoed: bool
+    """Whether the content of a candidate begins with it already."""
+
+    @classmethod
+    def of(cls, request: ChatRequest) -> Prefill | None:
+        """None where the candidates begin a turn of their own."""
+        echo = bool(request.sampling.get("echo"))
+        last = request.messages[-1]
+        if last.get("role") != "assistant":
+            return None
+        if not (echo or request.sampling.get("continue_final_message")):
+            return None
+        return cls(last, text_of(last.get("content")), echo)
+
+    def whole(self, content: str) -> str:
+        """The whole turn's text, out of a candidate's content."""
+        return content if self.echoed else self.text + content
+
+    def added(self, content: str) -> str:
+        """What the policy generated, out of a candidate's content."""
+        return content.removeprefix(self.text) if self.echoed else content
+
+
+def text_of(content: object) -> str:
+    """The text in a message's content."""
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list | tuple) else ()
+    texts = (part.get("text") if isinstance(part, dict) else part for part in parts)
+    return LINE.join(text for text in texts if isinstance(text, str))
