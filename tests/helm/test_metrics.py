@@ -17,6 +17,8 @@ from reward_server.metrics import Metrics as RewardServerMetrics
 from tests.helm.kit import CHART, Object, case, of_kind, render
 
 NAME = re.compile(r"\b(?:vllm:|bon_|reward_server_)\w+")
+BY_PATTERN = re.compile(r'\{__name__=~"vllm\[:_\](\w+)",')
+"""vLLM's series have one of two names: Prometheus 2 gets underscores from newer client libraries."""
 ALWAYS = {"up"}
 """What Prometheus itself knows of every target."""
 
@@ -67,7 +69,7 @@ def dashboard() -> dict[str, Any]:
 def asked() -> Iterator[tuple[str, str]]:
     """Who asks for which metric."""
     for who, expression in expressions():
-        for name in NAME.findall(expression):
+        for name in NAME.findall(BY_PATTERN.sub(r"vllm:\1{", expression)):
             yield who, name
 
 
@@ -126,7 +128,8 @@ def test_labels_that_are_asked_for_exist() -> None:
             for name in metrics.registry._collector_to_names[collector]:
                 labels[name] = set(getattr(collector, "_labelnames", ()))
     for _, expression in expressions():
-        for by, name in re.findall(r"by \(([^)]*)\) \((?:rate|increase)?\(?([\w:]+)", expression):
+        plain = BY_PATTERN.sub(r"vllm:\1{", expression)
+        for by, name in re.findall(r"by \(([^)]*)\) \((?:rate|increase)?\(?([\w:]+)", plain):
             if not name.startswith("vllm:"):
                 wanted = {label.strip() for label in by.split(",")} - added
                 assert wanted <= labels[name], expression

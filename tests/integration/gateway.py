@@ -46,11 +46,15 @@ class Gateway:
 
     def wait(self) -> None:
         """Until it is ready and all of its upstreams have been warmed up."""
+        self.wait_listening()
+        self.process.wait_until(lambda: self.ready and self._all_up(), BOOT_S, "is ready")
+
+    def wait_listening(self) -> None:
+        """Until its address is known."""
         self.process.wait_until(lambda: "listening on " in self.process.output, BOOT_S, "listens")
         found = re.search(r"^listening on (\S+)$", self.process.output, re.MULTILINE)
         assert found is not None
         self._url = found[1]
-        self.process.wait_until(lambda: self.ready and self._all_up(), BOOT_S, "is ready")
 
     def _all_up(self) -> bool:
         upstreams = get(f"{self.url}/readyz").json()["upstreams"]

@@ -21,7 +21,7 @@ from bon_gateway.testing.script import Call, Step
 from bon_gateway.testing.upstream import FakeUpstream
 from tests.integration.gateway import Gateway
 
-LONGEST_S = 1.0
+LONGEST_S = 0.5
 """Of one ``/livez``. It is meant to take 0.1 s at the most; machines that run tests are busy. What
 these schemas did to the loop took from 4 to 58 s."""
 
