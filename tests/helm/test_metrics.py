@@ -18,7 +18,7 @@ from tests.helm.kit import CHART, Object, case, of_kind, render
 
 NAME = re.compile(r"\b(?:vllm:|bon_|reward_server_)\w+")
 BY_PATTERN = re.compile(r'\{__name__=~"vllm\[:_\](\w+)",')
-"""vLLM's series have one of two names: Prometheus 2 gets underscores from newer client libraries."""
+"""vLLM's series have one of two names: newer clients write underscores for Prometheus 2."""
 ALWAYS = {"up"}
 """What Prometheus itself knows of every target."""
 

@@ -12,7 +12,7 @@ import yaml
 
 from bon_gateway.settings_loader import SettingsError, load
 from scripts.chart.__main__ import written
-from tests.helm.kit import CHART, case, gateway_config, helm, laid_over, render
+from tests.helm.kit import CHART, case, gateway_config, helm, laid_over, of_kind, render
 
 Values = Mapping[str, Any]
 
@@ -106,6 +106,10 @@ GATEWAY = "gateway.settings.models.assistant"
                 "generators": {"base": {"model": "/modelsx/x"}},
             },
             "generators.base.model: /modelsx/x is in no volume of its pods",
+        ),
+        (
+            {"generators": {"base": {"model": "a/b", "modelInImage": True}}},
+            "generators.base.modelInImage: needs a path",
         ),
         (
             {"gateway": {"updateStrategy": {"maxSurge": 0}}},
@@ -263,3 +267,9 @@ def test_of_the_gateway_s_own_checks_only_expressions_are_left_to_it(tmp_path: P
     config.write_text(gateway_config(objects))
     with pytest.raises(SettingsError, match="redact"):
         load(config, {})
+
+
+def test_a_model_may_be_in_the_image() -> None:
+    baked = {"model": "/models/x", "modelInImage": True}
+    objects = render(laid_over(case("minimal"), {"generators": {"base": baked}}))
+    assert "/models/x" in str(of_kind(objects, "StatefulSet") or of_kind(objects, "Deployment"))

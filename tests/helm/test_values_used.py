@@ -24,6 +24,8 @@ ELSEWHERE = {
     "gateway.settings.models": "test_settings",
     "generatorDefaults.model": "of each generator: test_settings",
     "generatorDefaults.revision": "of each generator: test_settings",
+    "generatorDefaults.modelInImage": "it permits a path: test_schema",
+    "rewardServerDefaults.modelInImage": "likewise",
     "rewardServerDefaults.model": "of each reward server: test_settings",
     "rewardServerDefaults.revision": "of each reward server: test_settings",
     "trainerDefaults.command": "of each trainer: test_settings",

@@ -24,7 +24,7 @@
 {{- if not $unit.model -}}
 {{- fail (printf "%s.model: is required: a hub id, or a path in a volume" $key) -}}
 {{- end -}}
-{{- if hasPrefix "/" $unit.model -}}
+{{- if and (hasPrefix "/" $unit.model) (not $unit.modelInImage) -}}
 {{- $volumes := list -}}
 {{- if $.Values.modelCache.enabled -}}{{- $volumes = append $volumes $.Values.modelCache.mountPath -}}{{- end -}}
 {{- range $unit.pod.extraVolumeMounts -}}{{- $volumes = append $volumes .mountPath -}}{{- end -}}
@@ -33,8 +33,11 @@
 {{- if or (eq $unit.model .) (hasPrefix (printf "%s/" (trimSuffix "/" .)) $unit.model) -}}{{- $inside = true -}}{{- end -}}
 {{- end -}}
 {{- if not $inside -}}
-{{- fail (printf "%s.model: %s is in no volume of its pods: enable modelCache, or mount one with pod.extraVolumes and pod.extraVolumeMounts" $key $unit.model) -}}
+{{- fail (printf "%s.model: %s is in no volume of its pods: enable modelCache, mount one with pod.extraVolumes and pod.extraVolumeMounts, or set modelInImage" $key $unit.model) -}}
 {{- end -}}
+{{- end -}}
+{{- if and $unit.modelInImage (not (hasPrefix "/" $unit.model)) -}}
+{{- fail (printf "%s.modelInImage: needs a path as the model, and %s is a hub id" $key $unit.model) -}}
 {{- end -}}
 {{- if and (not (hasPrefix "/" $unit.model)) (not $unit.revision) -}}
 {{- fail (printf "%s.revision: is required for a hub id: the commit, or main for whatever is newest" $key) -}}
