@@ -18,7 +18,9 @@ GatewayError                    500  internal_error
 │   │   └── NoUpstreamError          no replica is up; asking again at once is useless
 │   ├── PolicyOverloadedError   503  upstream_overloaded     (retryable) + Retry-After
 │   └── PolicyTimeoutError      504  upstream_timeout
-└── RewardError                 503  reward_unavailable      + Retry-After
+└── RewardError                 503  reward_unavailable      (retryable) + Retry-After
+    ├── NoRewardError           503  reward_unavailable      + Retry-After
+    └── RewardRefusedError      422  reward_refused
 """
 
 from __future__ import annotations
@@ -194,3 +196,47 @@ class RewardError(GatewayError):
 
     status = 503
     default_code = "reward_unavailable"
+    retryable = True
+    loss: ClassVar[str] = "reward_unavailable"
+    """What an answer is marked with that went without rewards for this reason."""
+
+    @property
+    def divisible(self) -> bool:
+        """Whether some of the answers may be read without the others."""
+        return False
+
+
+class NoRewardError(RewardError):
+    """No replica is up, or they take no call of this gateway's: asking again at once is useless."""
+
+    retryable = False
+
+
+class RewardRefusedError(RewardError):
+    """The reward model cannot read what it was given, and never will.
+
+    ``answer`` is the place of the one that it names, if it is about a single answer.
+    ``too_many`` says that it would read fewer answers at once.
+    """
+
+    status = 422
+    kind = "invalid_request_error"
+    default_code = "reward_refused"
+    retryable = False
+    loss = "reward_refused"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        answer: int | None = None,
+        too_many: bool = False,
+    ) -> None:
+        super().__init__(message, param=param)
+        self.answer = answer
+        self.too_many = too_many
+
+    @property
+    def divisible(self) -> bool:
+        return self.answer is not None or self.too_many

@@ -138,8 +138,9 @@ class Metrics:
         self._score_errors = _Counters(
             Counter(
                 "bon_score_errors",
-                "Calls of a reward backend that failed.",
-                ("reward",),
+                "Calls of a reward backend that failed, by the code of the error: reward_refused is"
+                " about what was to be scored, any other about the reward model.",
+                ("reward", "code"),
                 registry=reg,
             )
         )
@@ -270,11 +271,11 @@ class Metrics:
         """Generated tokens that nobody got: the client left, or the request failed."""
         self._tokens.add(tokens, self._model(model), "discarded")
 
-    def observe_score(self, reward: str, seconds: float, failed: bool) -> None:
-        """One call of a reward backend has ended."""
+    def observe_score(self, reward: str, seconds: float, error: str | None) -> None:
+        """One call of a reward backend has ended, well or with an error of this code."""
         self._score.observe(seconds, reward)
-        if failed:
-            self._score_errors.add(1, reward)
+        if error is not None:
+            self._score_errors.add(1, reward, error)
 
     def observe_recorded(
         self, outcome: Literal["written", "dropped", "failed"], count: int

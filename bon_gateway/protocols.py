@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from bon_gateway.settings import NonTextParts
 from bon_gateway.thinking import Thinking
 from bon_gateway.types import Caller, ChatRequest, Delta, Message, Sample, Scores, Selection
 
@@ -82,6 +83,12 @@ class RewardBackend(Protocol):
     """A model that scores."""
 
     @property
+    def non_text_parts(self) -> NonTextParts:
+        """What becomes of the parts of a conversation that are not text. ``refuse`` is for the
+        strategy to do, before it draws."""
+        ...
+
+    @property
     def announces(self) -> bool:
         """Whether ``announce`` does anything."""
         ...
@@ -106,6 +113,9 @@ class RewardBackend(Protocol):
         caller: Caller | None = None,
     ) -> Scores:
         """Raw rewards of assistant messages that answer ``messages``: same order, same length.
+
+        Raises RewardRefusedError if the reward model cannot read the conversation, or names an
+        answer that it cannot read; nothing of that may be asked for again.
 
         ``caller`` is whose request it is for, which the reward model's log shows.
 

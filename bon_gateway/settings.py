@@ -179,6 +179,9 @@ PolicySettings = Annotated[
 
 # Rewards ---------------------------------------------------------------------------------------
 
+ForTextAlone = Literal["refuse", "leave_out", "placeholder"]
+NonTextParts = Literal["refuse", "leave_out", "placeholder", "send"]
+
 
 class HttpRewardSettings(UpstreamSettings):
     """What reward models that are asked over HTTP have in common."""
@@ -189,6 +192,11 @@ class HttpRewardSettings(UpstreamSettings):
 
 class RewardServerSettings(HttpRewardSettings):
     type: Literal["reward_server"]
+    non_text_parts: ForTextAlone = "refuse"
+    """What becomes of images, audio, files and other parts of a conversation that are not text,
+    which the reward model cannot read. ``refuse`` answers 400 before anything is drawn.
+    ``leave_out`` has the answers scored without them, ``placeholder`` with words such as
+    ``[image]`` in their place."""
     announce: bool = False
     """Whether the replica that will score a conversation is told of it when its candidates begin to
     be drawn, so that it computes the prompt meanwhile. For long prompts and a reward server that is
@@ -197,12 +205,17 @@ class RewardServerSettings(HttpRewardSettings):
 
 class VllmClassifySettings(HttpRewardSettings):
     type: Literal["vllm_classify"]
+    non_text_parts: NonTextParts = "refuse"
+    """As for ``reward_server``. ``send`` is for a model that can read them: it gets messages as
+    the client sent them."""
 
 
 class InProcessRewardSettings(Section):
     type: Literal["in_process"]
     model: str
     """A folder or a hub id of a sequence-classification reward model."""
+    non_text_parts: ForTextAlone = "refuse"
+    """As for ``reward_server``."""
     revision: str | None = None
     device: Device = "auto"
     """``auto`` is a GPU if there is one."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from bon_gateway.errors import GatewayError
+from bon_gateway.errors import GatewayError, RewardRefusedError
 
 Message = Mapping[str, Any]
 """One OpenAI chat message, as it stands on the wire."""
@@ -140,9 +140,11 @@ class Delta:
 class Scores:
     """Raw rewards, in the order in which the completions were given."""
 
-    rewards: tuple[float, ...]
+    rewards: tuple[float | None, ...]
+    """None for an answer that the reward model refused to read, as ``refusal`` says."""
     tokens: int
     """Tokens that the reward model was asked to read, the prompt counted for each completion."""
+    refusal: RewardRefusedError | None = None
 
 
 class CandidateStatus(StrEnum):

@@ -65,6 +65,7 @@ _OF_CHAT = {
     "408": "The body did not arrive in time",
     "413": "The body is too large",
     "415": "The body is not declared as JSON",
+    "422": "The reward model cannot read this conversation, and the fallback is `error`",
     "429": "This key has its share of candidates in flight",
     "4XX": "The policy refused the request, with its own status and words",
     "500": "A fault of the gateway",

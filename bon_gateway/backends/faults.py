@@ -7,6 +7,7 @@ upstream's own words back to the client whose request caused it.
 from __future__ import annotations
 
 import math
+import re
 from enum import Enum, auto
 
 import orjson
@@ -18,6 +19,7 @@ from bon_gateway.backends.connection import (
     UnusableAnswerError,
 )
 from bon_gateway.errors import (
+    NoRewardError,
     NoUpstreamError,
     PolicyError,
     PolicyFailedError,
@@ -26,6 +28,7 @@ from bon_gateway.errors import (
     PolicyTimeoutError,
     PolicyUnreachableError,
     RewardError,
+    RewardRefusedError,
 )
 
 # Long enough for any validation message, and a bound on what is passed on.
@@ -35,6 +38,11 @@ MAX_RETRY_AFTER_S = 3600.0
 # About the way to the upstream, not about the client's request: proxy authentication, a wrong
 # host, another protocol, and nginx's own (its client left, the wrong port for TLS).
 _OURS = frozenset({407, 421, 426, 494, 495, 496, 497, 498, 499})
+
+
+_ANSWER = re.compile(r"completions\[(\d{1,6})\]")
+_PROMPT = re.compile(r"messages(\[\d{1,6}\](\.[a-z_]{1,40})?)?|tools")
+_CODE = re.compile(r"[a-z_]{1,60}")
 
 
 class Fault(Enum):
@@ -103,15 +111,33 @@ def policy_error(error: UpstreamError) -> PolicyError:
 
 
 def reward_error(error: UpstreamError) -> RewardError:
-    message = error.message
+    """What is retryable may be asked for again, elsewhere too."""
     if error.kind is Fault.REFUSED:
-        # The upstream's own words may quote the conversation; here nobody has asked for them.
-        message = f"the conversation was refused ({error.status}, {error.param})"
-    code = {Fault.REFUSED: "reward_refused", Fault.OVERLOADED: "reward_overloaded"}
-    return RewardError(
-        f"The reward model cannot score: {message}",
-        code=code.get(error.kind),
-        retry_after=error.retry_after,
+        return reward_refusal(error.status or 400, error.param, error.code)
+    message = f"The reward model cannot score: {error.message}"
+    if error.kind is Fault.OVERLOADED:
+        return RewardError(message, code="reward_overloaded", retry_after=error.retry_after)
+    # A wrong key or a wrong address is wrong for every answer.
+    useless = error.none_up or (error.status is not None and 400 <= error.status < 500)
+    kind = NoRewardError if useless else RewardError
+    return kind(message, retry_after=error.retry_after)
+
+
+def reward_refusal(status: int, param: str | None, code: str | None) -> RewardRefusedError:
+    """In words of the gateway's own: those of a reward model may quote the conversation, and its
+    ``param`` may be a name that a client made up.
+
+    The reward server calls what it cannot read by its place in ``items[0]``.
+    """
+    place = (param or "").removeprefix("items[0].")
+    named = _ANSWER.match(place)
+    what = "the answer is" if named else "the conversation is"
+    known = f" {code}" if code and _CODE.fullmatch(code) else ""
+    return RewardRefusedError(
+        f"The reward model cannot score: {what} refused ({status}{known})",
+        param=place if _PROMPT.fullmatch(place) else None,
+        answer=int(named[1]) if named else None,
+        too_many=status == 413 or code in ("too_many_sequences", "too_many_tokens"),
     )
 
 

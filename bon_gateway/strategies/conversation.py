@@ -1,8 +1,8 @@
 """What a reward model reads: the conversation that is answered, and each answer as one turn of it.
 
 The client's request is for the policy. A reward model must see what the policy was asked and what
-came of it, in the form in which it was trained: no reasoning before the answer, and what the client
-began of the answer in the same turn as the rest.
+came of it, in the form in which it was trained: text, no reasoning before the answer, and what the
+client began of the answer in the same turn as the rest.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bon_gateway.settings import NonTextParts
+from bon_gateway.strategies.parts import readable, said
 from bon_gateway.strategies.prefill import Prefill
 from bon_gateway.thinking import Thinking, after_thinking
 from bon_gateway.types import ChatRequest, Message
@@ -28,14 +30,23 @@ class Conversation:
 
     @classmethod
     def of(
-        cls, request: ChatRequest, thinking: Thinking | None, prefill: Prefill | None
+        cls,
+        request: ChatRequest,
+        thinking: Thinking | None,
+        prefill: Prefill | None,
+        non_text_parts: NonTextParts,
     ) -> Conversation:
-        messages = request.messages if prefill is None else request.messages[:-1]
+        """Raises BadRequestError for a part that the reward model cannot read, where
+        ``non_text_parts`` is to refuse it."""
+        messages = readable(request.messages, non_text_parts)
+        if prefill is not None:
+            prefill = prefill.reworded(messages[-1])
+            messages = messages[:-1]
         return cls(messages, request.sampling.get("tools"), thinking, prefill)
 
     def answer(self, message: Message) -> dict[str, Any]:
         """A candidate's message as the turn that is judged."""
-        content = message.get("content") or ""
+        content = message.get("content") or said(message)
         answer: dict[str, Any] = {}
         calls = list(message.get("tool_calls") or ())
         if self.prefill is not None:

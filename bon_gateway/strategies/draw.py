@@ -66,8 +66,8 @@ class Drawn:
 
     candidates: tuple[Candidate, ...]
     reward_tokens: int
-    reward_error: RewardError | None
-    """Set if rewards are missing because the reward model failed."""
+    reward_errors: tuple[RewardError, ...]
+    """Why rewards are missing, if the reward model cost any: first what may pass by itself."""
     timings: Timings
     deadline_passed: bool
 
@@ -82,7 +82,8 @@ async def draw(
 ) -> Drawn:
     """Draw ``plan.drawn`` candidates of ``request``.
 
-    Raises DeadlineError if fewer than ``plan.min_candidates`` usable ones had arrived when the
+    Raises BadRequestError, before anything is drawn, for a conversation that ``reward`` cannot
+    read, and DeadlineError if fewer than ``plan.min_candidates`` usable ones had arrived when the
     deadline passed. Cancelling it aborts everything that runs, at the engines too.
     """
     return await _Draw(request, policy, reward, plan, check, trace).run()
@@ -106,7 +107,9 @@ class _Draw:
         self._tasks = tasks = asyncio.TaskGroup()
         self._scoring: Scoring | None = None
         if reward is not None:
-            conversation = Conversation.of(request, check.thinking, check.prefill)
+            conversation = Conversation.of(
+                request, check.thinking, check.prefill, reward.non_text_parts
+            )
             self._scoring = Scoring(conversation, request.caller, reward, tasks, plan.retries)
         self._pumps: list[asyncio.Task[None]] = []
         self._enough = asyncio.Event()
@@ -136,7 +139,7 @@ class _Draw:
         return Drawn(
             candidates=self._candidates("deadline" if deadline_passed else "straggler"),
             reward_tokens=0 if scoring is None else scoring.tokens,
-            reward_error=self._reward_error(),
+            reward_errors=self._reward_errors(),
             timings=timings,
             deadline_passed=deadline_passed,
         )
@@ -288,7 +291,7 @@ class _Draw:
         )
 
     def _candidates(self, stopped_by: str) -> tuple[Candidate, ...]:
-        rewards = {} if self._scoring is None else self._scoring.rewards
+        scoring = self._scoring
         candidates = []
         for index in range(self._plan.drawn):
             ended = self._ended.get(index)
@@ -299,17 +302,12 @@ class _Draw:
                     tokens=self._trace.tokens.get(index, 0),
                     reason=stopped_by,
                 )
-            elif index in rewards:
-                ended = msgspec.structs.replace(ended, reward=rewards[index])
+            elif scoring is not None and (reward := scoring.reward(index)) is not None:
+                ended = msgspec.structs.replace(ended, reward=reward)
             candidates.append(ended)
         return tuple(candidates)
 
-    def _reward_error(self) -> RewardError | None:
-        """The failure that cost rewards, if it did cost any."""
-        scoring = self._scoring
-        if scoring is None:
-            return None
-        usable = [index for index, c in self._ended.items() if c.status in USABLE]
-        if all(index in scoring.rewards for index in usable):
-            return None
-        return scoring.error or RewardError("the reward model did not answer by the deadline")
+    def _reward_errors(self) -> tuple[RewardError, ...]:
+        if self._scoring is None:
+            return ()
+        return self._scoring.losses(i for i, c in self._ended.items() if c.status in USABLE)

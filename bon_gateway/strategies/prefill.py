@@ -7,8 +7,9 @@ are one turn of the assistant.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from bon_gateway.strategies.parts import part_text
 from bon_gateway.types import ChatRequest, Message
 
 LINE = "\n"
@@ -34,6 +35,10 @@ class Prefill:
             return None
         return cls(last, text_of(last.get("content")), echo)
 
+    def reworded(self, opening: Message) -> Prefill:
+        """With ``opening`` in the words that a reward model reads."""
+        return replace(self, opening=opening, text=text_of(opening.get("content")))
+
     def whole(self, content: str) -> str:
         """The whole turn's text, out of a candidate's content."""
         return content if self.echoed else self.text + content
@@ -48,5 +53,5 @@ def text_of(content: object) -> str:
     if isinstance(content, str):
         return content
     parts = content if isinstance(content, list | tuple) else ()
-    texts = (part.get("text") if isinstance(part, dict) else part for part in parts)
-    return LINE.join(text for text in texts if isinstance(text, str))
+    texts = (part_text(part) for part in parts)
+    return LINE.join(text for text in texts if text is not None)

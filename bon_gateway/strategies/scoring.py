@@ -2,17 +2,20 @@
 
 One call to the reward model runs at a time for one request; candidates that finish meanwhile wait
 and go together in the next. So a burst is scored as a batch, and the reward model's work hides
-behind generation.
+behind generation. Nothing that the reward model refused is asked for again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 import orjson
 
-from bon_gateway.errors import RewardError
+from bon_gateway.errors import RewardError, RewardRefusedError
 from bon_gateway.protocols import RewardBackend
 from bon_gateway.strategies.conversation import Conversation
 from bon_gateway.types import Caller, Completion, Message
@@ -21,6 +24,8 @@ LINGER_S = 0.02
 """How long, in seconds, the first candidate waits for others to be scored with. Nobody waits for
 it while another still generates, and one call for several is cheaper than a call for each: on a
 machine that generates and scores with the same cores, generating gets the difference."""
+
+_log = logging.getLogger(__name__)
 
 
 class Scoring:
@@ -40,16 +45,20 @@ class Scoring:
         self._reward = reward
         self._tasks = tasks
         self._retries = retries
-        self._waiting: dict[bytes, list[int]] = {}
+        self._keys: dict[int, bytes] = {}
+        """Each candidate's answer; identical ones share a key."""
         self._messages: dict[bytes, Message] = {}
+        self._waiting: list[bytes] = []
         self._known: dict[bytes, float] = {}
+        self._errors: dict[bytes, RewardError] = {}
+        """The last failure of each answer."""
+        self._given_up: set[bytes] = set()
+        self._unreadable: RewardRefusedError | None = None
+        """The conversation itself was refused, so that no answer to it can be scored."""
         self._linger: asyncio.TimerHandle | None = None
         self._running: asyncio.Task[None] | None = None
         self._announcing: asyncio.Task[None] | None = None
-        self.rewards: dict[int, float] = {}
         self.tokens = 0
-        self.error: RewardError | None = None
-        """The last failure; rewards that it cost are missing from ``rewards``."""
 
     def announce(self) -> None:
         """Tell the reward model what is coming, where that makes a difference."""
@@ -61,12 +70,11 @@ class Scoring:
     def submit(self, index: int, completion: Completion) -> None:
         """Have the candidate scored. Identical answers are scored once."""
         message = self._conversation.answer(completion.message)
-        key = orjson.dumps(message)
-        if key in self._known:
-            self.rewards[index] = self._known[key]
+        key = self._keys[index] = orjson.dumps(message)
+        if key in self._messages:
             return
         self._messages[key] = message
-        self._waiting.setdefault(key, []).append(index)
+        self._waiting.append(key)
         if self._running is None and self._linger is None:
             loop = asyncio.get_running_loop()
             self._linger = loop.call_later(LINGER_S, self._begin)
@@ -98,26 +106,61 @@ class Scoring:
             self._announcing.cancel()
             self._announcing = None
 
+    def reward(self, index: int) -> float | None:
+        return self._known.get(self._keys[index]) if index in self._keys else None
+
+    def losses(self, indices: Iterable[int]) -> tuple[RewardError, ...]:
+        """What cost rewards of these candidates: an error of each kind, and first the one that
+        may pass. To be called once, when all has settled: it is logged."""
+        missing = [
+            self._errors.get(self._keys[index])
+            or RewardError("the reward model did not answer by the deadline")
+            for index in indices
+            if self._keys[index] not in self._known
+        ]
+        if missing:
+            self._log_missing(missing)
+        kinds = {error.loss: error for error in reversed(missing)}
+        return tuple(sorted(kinds.values(), key=lambda error: error.loss == "reward_refused"))
+
+    def _log_missing(self, missing: Sequence[RewardError]) -> None:
+        """One line for a request, however many of its answers went without."""
+        reasons = Counter((error.code, error.message) for error in missing)
+        fields = {
+            "request_id": self._caller.request_id,
+            "answers": len(missing),
+            "reasons": [
+                {"code": code, "reason": reason, "answers": count}
+                for (code, reason), count in reasons.most_common()
+            ],
+        }
+        _log.info("rewards are missing", extra={"fields": fields})
+
     def _begin(self) -> None:
         self._linger = None
         self._running = self._tasks.create_task(self._work())
 
     async def _work(self) -> None:
         while self._waiting:
-            batch, self._waiting = self._waiting, {}
+            batch, self._waiting = self._waiting, []
             await self._score(batch)
         self._running = None
 
-    async def _score(self, batch: dict[bytes, list[int]]) -> None:
+    async def _score(self, batch: Sequence[bytes]) -> None:
         """Score ``batch`` in one call; if that fails, each answer alone, so that one which the
         reward model cannot read (too long for it, say) costs no reward but its own."""
-        if await self._try(batch):
+        if self._unreadable is not None:
+            self._errors.update(dict.fromkeys(batch, self._unreadable))
             return
-        for _ in range(self._retries):
-            alone = [{key: indices} for key, indices in batch.items() if key not in self._known]
-            await asyncio.gather(*map(self._try, alone))
+        error = await self._try(batch)
+        if error is None:
+            return
+        # What a refusal leaves to ask for is another question, and no second try.
+        for _ in range(self._retries + error.divisible):
+            alone = [k for k in batch if k not in self._known and k not in self._given_up]
+            await asyncio.gather(*(self._try([key]) for key in alone))
 
-    async def _try(self, batch: dict[bytes, list[int]]) -> bool:
+    async def _try(self, batch: Sequence[bytes]) -> RewardError | None:
         try:
             scores = await self._reward.score(
                 self._conversation.messages,
@@ -125,12 +168,27 @@ class Scoring:
                 tools=self._conversation.tools,
                 caller=self._caller,
             )
+        except RewardRefusedError as error:
+            self._refused(batch, error)
+            return error
         except RewardError as error:
-            self.error = error
-            return False
+            self._errors.update(dict.fromkeys(batch, error))
+            if not error.retryable:
+                self._given_up.update(batch)
+            return error
         self.tokens += scores.tokens
         for key, reward in zip(batch, scores.rewards, strict=True):
-            self._known[key] = reward
-            for index in batch[key]:
-                self.rewards[index] = reward
-        return True
+            if reward is not None:
+                self._known[key] = reward
+            elif scores.refusal is not None:
+                self._errors[key] = scores.refusal
+        return None
+
+    def _refused(self, batch: Sequence[bytes], error: RewardRefusedError) -> None:
+        self._errors.update(dict.fromkeys(batch, error))
+        if error.answer is not None:
+            self._given_up.update(batch[error.answer : error.answer + 1])
+        elif not error.too_many:
+            self._unreadable = error
+        if len(batch) == 1 or not error.divisible:
+            self._given_up.update(batch)

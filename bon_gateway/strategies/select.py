@@ -38,17 +38,18 @@ def select(
 
     Where the reward model failed, scored candidates go before unscored ones; with none scored,
     ``fallback`` decides. Raises the candidates' own error if none is usable, NoValidCandidateError
-    if they were produced but may not win, RewardError if the fallback is ``error``.
+    if they were produced but may not win, RewardError if the fallback is ``error``: one that may
+    pass rather than a refusal.
     """
     order = rank(drawn.candidates) or all_empty(drawn.candidates)
     if not order:
         raise _no_winner(drawn.candidates)
     if (
-        drawn.reward_error is not None
+        drawn.reward_errors
         and fallback == "error"
         and all(candidate.reward is None for candidate in drawn.candidates)
     ):
-        raise drawn.reward_error
+        raise drawn.reward_errors[0]
     winners = order[: request.top]
     winner_tokens = sum(drawn.candidates[p].tokens for p in winners)
     completions = [c.completion for c in drawn.candidates if c.completion is not None]
@@ -83,7 +84,7 @@ def _degraded(drawn: Drawn, fewer_choices: bool) -> tuple[str, ...]:
         "deadline": drawn.deadline_passed,
         "candidates_failed": any(c.status is CandidateStatus.FAILED for c in drawn.candidates),
         "unchecked": any(c.reason == UNCHECKED for c in drawn.candidates),
-        "reward_unavailable": drawn.reward_error is not None,
+        **{error.loss: True for error in drawn.reward_errors},
         "fewer_choices": fewer_choices,
     }
     return tuple(reason for reason, holds in reasons.items() if holds)

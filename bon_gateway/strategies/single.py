@@ -74,7 +74,7 @@ class Single:
                 Candidate(0, CandidateStatus.FINISHED, completion, tokens=completion.tokens),
             ),
             reward_tokens=0,
-            reward_error=None,
+            reward_errors=(),
             timings=Timings(generate=time.monotonic() - started, score=0.0),
             deadline_passed=False,
         )

@@ -16,6 +16,7 @@ import msgspec
 import orjson
 
 from bon_gateway.schemas.checks import Fit, Schema, SchemaChecks
+from bon_gateway.strategies.parts import said
 from bon_gateway.strategies.prefill import Prefill
 from bon_gateway.thinking import Thinking, after_thinking
 from bon_gateway.types import EMPTY, CandidateStatus, Completion, Message, Tier
@@ -96,7 +97,8 @@ class AnswerCheck:
         return Verdict(CandidateStatus.FINISHED, reason)
 
     def _judge(self, message: Message, finish_reason: str) -> Verdict | Sequence[Question]:
-        content, refusal = _text(message, "content"), _text(message, "refusal")
+        content = _text(message, "content")
+        refusal = _text(message, "refusal") or said(message)
         calls = _calls(message)
         if self.prefill is not None:
             # What the client wrote itself is no merit of the candidate.

@@ -10,6 +10,7 @@ from typing import Any
 
 from bon_gateway.errors import GatewayError, RewardError
 from bon_gateway.protocols import Trace
+from bon_gateway.settings import NonTextParts
 from bon_gateway.thinking import Thinking
 from bon_gateway.types import Caller, ChatRequest, Completion, Delta, Message, Sample, Scores
 
@@ -141,6 +142,7 @@ class FakeReward:
     """The completions of each call."""
     conversations: list[Sequence[Message]] = field(default_factory=list)
     """The messages of each call."""
+    non_text_parts: NonTextParts = "refuse"
     announces: bool = False
     announced: list[Sequence[Message]] = field(default_factory=list)
     """The conversations that were announced."""

@@ -94,8 +94,8 @@ def test_rewards_that_are_missing_or_not_finite_are_left_out() -> None:
 def test_requests_scores_and_gauges() -> None:
     metrics = Metrics(["a"])
     metrics.observe_request("a", "single", 200, 1.5)
-    metrics.observe_score("r", 0.02, failed=False)
-    metrics.observe_score("r", 0.02, failed=True)
+    for error in (None, "reward_unavailable", "reward_refused"):
+        metrics.observe_score("r", 0.02, error)
     metrics.observe_discarded("a", 9)
     metrics.set_requests_in_flight(3)
     metrics.set_candidates_in_flight(24)
@@ -105,8 +105,9 @@ def test_requests_scores_and_gauges() -> None:
     assert content_type.startswith("text/plain; version=0.0.4")
     assert seen["bon_requests_total{model=a,status=200,strategy=single}"] == 1
     assert seen["bon_request_duration_seconds_sum{model=a,strategy=single}"] == 1.5
-    assert seen["bon_score_seconds_count{reward=r}"] == 2
-    assert seen["bon_score_errors_total{reward=r}"] == 1
+    assert seen["bon_score_seconds_count{reward=r}"] == 3
+    assert seen["bon_score_errors_total{code=reward_unavailable,reward=r}"] == 1
+    assert seen["bon_score_errors_total{code=reward_refused,reward=r}"] == 1
     assert seen["bon_tokens_total{kind=discarded,model=a}"] == 9
     assert seen["bon_requests_in_flight{}"] == 3
     assert seen["bon_candidates_in_flight{}"] == 24

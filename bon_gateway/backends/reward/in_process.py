@@ -14,9 +14,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from bon_gateway.backends.faults import reward_refusal
 from bon_gateway.backends.loading_lock import LOADING
-from bon_gateway.errors import RewardError
-from bon_gateway.settings import InProcessRewardSettings
+from bon_gateway.errors import NoRewardError, RewardError
+from bon_gateway.settings import InProcessRewardSettings, NonTextParts
 from bon_gateway.types import Caller, Message, Scores
 from reward_server.scorer import (
     ModelSettings,
@@ -45,6 +46,7 @@ class InProcessReward:
             max_batch_tokens=settings.max_batch_tokens,
             torch_threads=settings.threads,
         )
+        self.non_text_parts: NonTextParts = settings.non_text_parts
         self._load = load
         self._name = Path(settings.model).name
         self._state = "warming"
@@ -103,7 +105,7 @@ class InProcessReward:
         scorer = self._scorer
         if scorer is None or self._state != "up":
             what = "is being loaded" if self._state == "warming" else "is not available"
-            raise RewardError(f"the reward model {self._name} {what}")
+            raise NoRewardError(f"the reward model {self._name} {what}")
         item = ScoreItem(
             messages=[dict(message) for message in messages],
             completions=[dict(completion) for completion in completions],
@@ -116,8 +118,9 @@ class InProcessReward:
                 error.message, code="reward_overloaded", retry_after=error.retry_after_s
             ) from error
         except ScoreError as error:
-            code = "reward_refused" if error.status == 400 else None
-            raise RewardError(error.message, param=error.param, code=code) from error
+            if 400 <= error.status < 500:
+                raise reward_refusal(error.status, error.param, error.code) from error
+            raise RewardError(error.message) from error
         return Scores(tuple(scored.rewards), sum(scored.tokens))
 
     async def _open(self) -> None:

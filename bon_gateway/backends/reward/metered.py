@@ -9,6 +9,7 @@ from typing import Any
 from bon_gateway.errors import RewardError
 from bon_gateway.metrics import Metrics
 from bon_gateway.protocols import RewardBackend
+from bon_gateway.settings import NonTextParts
 from bon_gateway.types import Caller, Message, Scores
 
 
@@ -19,6 +20,10 @@ class MeteredReward:
         self._name = name
         self._backend = backend
         self._metrics = metrics
+
+    @property
+    def non_text_parts(self) -> NonTextParts:
+        return self._backend.non_text_parts
 
     @property
     def announces(self) -> bool:
@@ -44,11 +49,15 @@ class MeteredReward:
         started = time.perf_counter()
         try:
             scores = await self._backend.score(messages, completions, tools=tools, caller=caller)
-        except RewardError:
-            self._metrics.observe_score(self._name, time.perf_counter() - started, failed=True)
+        except RewardError as error:
+            self._observe(started, error)
             raise
-        self._metrics.observe_score(self._name, time.perf_counter() - started, failed=False)
+        self._observe(started, scores.refusal)
         return scores
+
+    def _observe(self, started: float, error: RewardError | None) -> None:
+        code = None if error is None else error.code
+        self._metrics.observe_score(self._name, time.perf_counter() - started, code)
 
     async def start(self) -> None:
         await self._backend.start()

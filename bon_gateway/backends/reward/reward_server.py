@@ -13,7 +13,7 @@ from bon_gateway.backends.http import encode, finite
 from bon_gateway.backends.names import LookUp, look_up
 from bon_gateway.backends.pooled import Pooled
 from bon_gateway.backends.replica import Replica
-from bon_gateway.settings import RewardServerSettings
+from bon_gateway.settings import NonTextParts, RewardServerSettings
 from bon_gateway.types import Caller, Message, Scores
 
 logger = logging.getLogger(__name__)
@@ -37,6 +37,7 @@ class RewardServerBackend(Pooled):
     ) -> None:
         self._model = settings.model
         self.announces = settings.announce
+        self.non_text_parts: NonTextParts = settings.non_text_parts
         self._homes: OrderedDict[bytes, Replica] = OrderedDict()
         self._refused = False
         super().__init__(settings, api_key, look_up, call_path="/v1/score", health_path="/readyz")

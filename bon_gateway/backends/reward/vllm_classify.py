@@ -10,12 +10,18 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bon_gateway.backends.faults import UpstreamError, malformed, reward_error
+from bon_gateway.backends.faults import (
+    Fault,
+    UpstreamError,
+    malformed,
+    reward_error,
+    reward_refusal,
+)
 from bon_gateway.backends.http import encode, finite, model_name
 from bon_gateway.backends.names import LookUp, look_up
 from bon_gateway.backends.pooled import Pooled
 from bon_gateway.backends.replica import Lease, Replica
-from bon_gateway.settings import VllmClassifySettings
+from bon_gateway.settings import NonTextParts, VllmClassifySettings
 from bon_gateway.types import Caller, Message, Scores
 
 
@@ -23,7 +29,7 @@ class VllmClassifyBackend(Pooled):
     """RewardBackend over ``POST /classify``. A score that fails is not asked for again here.
 
     All completions of one call go to one replica, whose prefix cache then holds their prompt;
-    the first failure among them stops the rest.
+    the first failure among them stops the rest. One that vLLM refuses to read is no failure.
     """
 
     def __init__(
@@ -34,6 +40,7 @@ class VllmClassifyBackend(Pooled):
         look_up: LookUp = look_up,
     ) -> None:
         self._model = settings.model
+        self.non_text_parts: NonTextParts = settings.non_text_parts
         super().__init__(settings, api_key, look_up, call_path="/classify", health_path="/health")
 
     announces = False
@@ -73,11 +80,14 @@ class VllmClassifyBackend(Pooled):
     ) -> Scores:
         headers = {} if caller is None else caller.headers()
 
-        async def one(completion: Message) -> tuple[float, int]:
+        async def one(completion: Message) -> tuple[float, int] | UpstreamError:
             try:
                 outcome = await self._ask(lease.replica, [*messages, completion], tools, headers)
             except UpstreamError as error:
                 lease.done(error)
+                if error.kind is Fault.REFUSED:
+                    # It may be about this answer alone, which is too long, say.
+                    return error
                 raise
             lease.done()
             return outcome
@@ -89,8 +99,17 @@ class VllmClassifyBackend(Pooled):
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
-        rewards, tokens = zip(*outcomes, strict=True)
-        return Scores(rewards, sum(tokens))
+        read = [(None, 0) if isinstance(o, UpstreamError) else o for o in outcomes]
+        refusals = [
+            reward_refusal(o.status or 400, None, o.code)
+            for o in outcomes
+            if isinstance(o, UpstreamError)
+        ]
+        return Scores(
+            tuple(reward for reward, _ in read),
+            sum(tokens for _, tokens in read),
+            refusals[0] if refusals else None,
+        )
 
     async def _ask(
         self,

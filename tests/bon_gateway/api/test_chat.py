@@ -7,11 +7,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import openai
 import orjson
 import pytest
 
-from bon_gateway.errors import PolicyFailedError
+from bon_gateway.errors import PolicyFailedError, RewardRefusedError
 from bon_gateway.testing.fakes import Act, FakePolicy, FakeReward, completion
+from bon_gateway.types import Message
 
 Serve = Callable[..., Awaitable[Any]]
 HI = [{"role": "user", "content": "hi"}]
@@ -163,6 +165,52 @@ async def test_a_degraded_answer_says_why(serve: Serve) -> None:
     assert answer.json()["bon"]["degraded"] == "candidates_failed, reward_unavailable"
     assert "x-bon-reward" not in answer.headers
     assert served.metric("bon_degraded_total", model="best", reason="reward_unavailable") == 1
+
+
+def refuse(message: Message) -> float:
+    raise RewardRefusedError("the conversation is refused", param="messages[0]")
+
+
+async def test_a_refused_conversation_is_told_from_a_reward_model_that_is_down(
+    serve: Serve,
+) -> None:
+    served = await serve(reward=FakeReward(rule=refuse))
+    answer = await served.chat()
+    assert answer.status_code == 200
+    assert answer.headers["x-bon-degraded"] == "reward_refused"
+    assert answer.json()["bon"]["degraded"] == "reward_refused"
+    assert served.metric("bon_degraded_total", model="best", reason="reward_refused") == 1
+
+
+async def test_a_refused_conversation_is_no_error_to_retry(serve: Serve) -> None:
+    strategy = {"type": "best_of_n", "n": 4, "fallback": "error"}
+    models = {"best": {"policy": "p", "reward": "r", "strategy": strategy}}
+    served = await serve(reward=FakeReward(rule=refuse), settings={"models": models})
+    client = served.openai.with_options(max_retries=2)
+    with pytest.raises(openai.UnprocessableEntityError) as caught:
+        await client.chat.completions.create(
+            model="best", messages=[{"role": "user", "content": "hi"}]
+        )
+    assert (caught.value.code, caught.value.param) == ("reward_refused", "messages[0]")
+    assert "retry-after" not in caught.value.response.headers
+    assert len(served.reward.calls) == 1, "openai-python does not ask again by itself"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_image_is_refused_before_anything_is_drawn(serve: Serve, stream: bool) -> None:
+    served = await serve()
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    messages = [{"role": "user", "content": [{"type": "text", "text": "what is this?"}, image]}]
+    answer = await served.chat(messages=messages, stream=stream)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (400, "unreadable_part")
+    assert error["param"] == "messages[0].content[1]"
+    assert "non_text_parts" in error["message"]
+    assert not served.policy.attempts
+    for single in ({"model": "one"}, {"bon": {"strategy": "single"}}):
+        passed = await served.chat(messages=messages, stream=stream, **single)
+        assert passed.status_code == 200
+        assert served.policy.requests[-1].messages == messages
 
 
 @pytest.mark.parametrize("model", ["best", "one"])

@@ -11,7 +11,7 @@ import pytest
 
 from bon_gateway.backends.reward.reward_server import RewardServerBackend
 from bon_gateway.backends.reward.vllm_classify import VllmClassifyBackend
-from bon_gateway.errors import RewardError
+from bon_gateway.errors import RewardError, RewardRefusedError
 from bon_gateway.testing.script import Step, fake_reward
 from bon_gateway.testing.upstream import FakeUpstream
 from bon_gateway.types import Caller
@@ -59,7 +59,6 @@ async def test_nothing_to_score_asks_nothing(upstream: FakeUpstream, build: Buil
 @pytest.mark.parametrize(
     ("step", "code"),
     [
-        (Step(status=400, error={"message": PROMPT, "param": "messages"}), "reward_refused"),
         (Step(status=401, error="Unauthorized"), "reward_unavailable"),
         (Step(status=404, error={"message": "no model"}), "reward_unavailable"),
         (Step(status=307, headers={"location": "/health"}), "reward_unavailable"),
@@ -91,6 +90,27 @@ async def test_every_failure_is_a_reward_error(
     assert PROMPT not in told
     assert SECRET not in told
     assert "answer" not in told.replace("its answer", "").replace("upstream answered", "")
+
+
+@pytest.mark.parametrize("param", ["items[0].messages", "items[0].messages[0].content", PROMPT])
+async def test_a_refusal_is_told_in_other_words(
+    upstream: FakeUpstream, build: Build, param: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    backend = build(upstream)
+    async with started(backend):
+        error = {"message": PROMPT, "param": param, "code": "unrenderable_conversation"}
+        after_warm_up(upstream, Step(status=400, error=error))
+        try:
+            refusal = (await backend.score(MESSAGES, COMPLETIONS)).refusal
+        except RewardRefusedError as refused:
+            refusal = refused
+        assert backend.ready()
+    assert refusal is not None
+    assert (refusal.http_status, refusal.code) == (422, "reward_refused")
+    assert (refusal.retry_after, refusal.retryable) == (None, False)
+    assert "400 unrenderable_conversation" in refusal.message
+    assert PROMPT not in f"{refusal!r} {refusal.body()} {caplog.text}"
 
 
 async def test_a_failure_is_not_tried_again_here(upstream: FakeUpstream, build: Build) -> None:

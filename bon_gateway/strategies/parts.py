@@ -1,0 +1,129 @@
+"""Messages in words that a reward model can read.
+
+OpenAI's content parts and vLLM's are images, audio, files and several kinds of text; a reward model
+reads text. What is text in another form (a refusal, the transcript of an answer that was spoken)
+becomes text here. What becomes of the rest is a setting of the reward; where that is to refuse,
+the request is refused before anything is drawn, because no answer to it could be scored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bon_gateway.errors import BadRequestError
+from bon_gateway.settings import NonTextParts
+from bon_gateway.types import Message
+
+_WORDS = {
+    "text": "text",
+    "input_text": "text",
+    "output_text": "text",
+    "refusal": "refusal",
+    "thinking": "thinking",
+    "tool_reference": "name",
+}
+"""Types of parts that are text, and where it stands in them. vLLM gives the policy the same."""
+
+_PLACEHOLDERS = {
+    **dict.fromkeys(("image_url", "input_image", "image", "image_pil", "image_embeds"), "[image]"),
+    **dict.fromkeys(("input_audio", "audio_url", "audio", "audio_embeds"), "[audio]"),
+    **dict.fromkeys(("video_url", "video", "video_embeds"), "[video]"),
+    **dict.fromkeys(("file", "input_file"), "[file]"),
+}
+_OTHER = "[attachment]"
+_LONGEST_TYPE = 40
+
+
+def readable(messages: Sequence[Message], setting: NonTextParts) -> Sequence[Message]:
+    """``messages`` as the reward model gets them, in the same number and order. Raises
+    BadRequestError where ``setting`` is to refuse a part of them."""
+    if setting == "send":
+        return messages
+    read = [_message(message, f"messages[{i}]", setting) for i, message in enumerate(messages)]
+    same = all(new is old for new, old in zip(read, messages, strict=True))
+    return messages if same else read
+
+
+def said(message: Message) -> str:
+    """What an assistant's message says, if it says it by another field than its content."""
+    for words in (message.get("refusal"), _transcript(message)):
+        if isinstance(words, str) and words:
+            return words
+    return ""
+
+
+def part_text(part: Any) -> str | None:
+    """The text of a part; None if it is no text. One that lacks its text has the empty one."""
+    if isinstance(part, str):
+        return part
+    kind = part.get("type", "text") if isinstance(part, Mapping) else None
+    field = _WORDS.get(kind) if isinstance(kind, str) else None
+    if field is None or ("type" not in part and field not in part):
+        return None
+    words = part.get(field)
+    return "" if words is None else words if isinstance(words, str) else None
+
+
+def _message(message: Message, where: str, setting: NonTextParts) -> Message:
+    content = message.get("content")
+    if isinstance(content, list):
+        parts = _parts(content, where, setting)
+        return message if parts is content else {**message, "content": parts or ""}
+    if content or message.get("role") != "assistant":
+        return message
+    words = said(message)
+    if not words and message.get("audio"):
+        # A reference to what was spoken earlier.
+        words = _in_place_of("audio", f"{where}.audio", setting) or ""
+    return {**message, "content": words} if words else message
+
+
+def _parts(content: list[Any], where: str, setting: NonTextParts) -> list[Any]:
+    """``content`` itself if all of it is plain text."""
+    if all(_is_plain(part) for part in content):
+        return content
+    parts = []
+    for position, part in enumerate(content):
+        words = part_text(part)
+        if words is None:
+            words = _in_place_of(_kind(part), f"{where}.content[{position}]", setting)
+        if _is_plain(part):
+            parts.append(part)
+        elif words:
+            parts.append({"type": "text", "text": words})
+    return parts
+
+
+def _in_place_of(kind: str, where: str, setting: NonTextParts) -> str | None:
+    if setting == "refuse":
+        raise BadRequestError(
+            f"{where}: the answers are scored by a reward model that reads text alone, and this is"
+            f" of the type {kind[:_LONGEST_TYPE]!r}; the reward's setting non_text_parts can have"
+            " such parts left out of what it reads",
+            param=where,
+            code="unreadable_part",
+        )
+    return _PLACEHOLDERS.get(kind, _OTHER) if setting == "placeholder" else None
+
+
+def _is_plain(part: Any) -> bool:
+    return (
+        isinstance(part, Mapping)
+        and part.get("type") == "text"
+        and isinstance(part.get("text"), str)
+    )
+
+
+def _kind(part: Any) -> str:
+    """The part's type. vLLM takes some parts without one, which a field then tells."""
+    kind = part.get("type") if isinstance(part, Mapping) else None
+    if isinstance(kind, str):
+        return kind
+    fields = part if isinstance(part, Mapping) else ()
+    return next((field for field in fields if field in _PLACEHOLDERS), "unknown")
+
+
+def _transcript(message: Message) -> Any:
+    audio = message.get("audio")
+    return audio.get("transcript") if isinstance(audio, Mapping) else None
