@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 
@@ -24,6 +25,25 @@ class Cycle(RequestResponseCycle):
     client may go on writing, or, after ``Expect: 100-continue``, never write what it declared."""
 
     _keep_alive: bool
+    _until_close = False
+    """Whether the answer has neither a length nor chunks, and ends with its connection."""
+
+    async def send(self, message: ASGISendEvent) -> None:
+        if self.scope["http_version"] == "1.0":
+            self._without_chunks(message)
+        await super().send(message)
+
+    def _without_chunks(self, message: ASGISendEvent) -> None:
+        """HTTP/1.0 has no chunks, so that such a client, or a proxy that speaks it to what is
+        behind it as nginx does by default, would take their sizes for part of the answer."""
+        if message["type"] == "http.response.start":
+            names = {name.lower() for name, _ in message.get("headers", ())}
+            self._until_close = b"content-length" not in names
+            if self._until_close:
+                self.chunked_encoding = False
+        elif message["type"] == "http.response.body" and self._until_close:
+            # uvicorn compares what is written with what was promised: nothing was.
+            self.expected_content_length = len(message.get("body", b""))
 
     @property
     def keep_alive(self) -> bool:

@@ -182,6 +182,10 @@ def status_error(status: int, payload: bytes, retry_after: str | None) -> Upstre
             status=status,
             retry_after=_seconds(retry_after),
         )
+    if status == 504:
+        # Said by a proxy on the way, whose patience is shorter than the gateway's own. Asking again
+        # would wait as long, and have the engine do the same work twice.
+        return UpstreamError(Fault.TIMEOUT, "The upstream took too long (504).", status=status)
     if status in (401, 403):
         return malformed(f"it refused the gateway's key ({status})", status)
     if status in (404, 405):

@@ -190,7 +190,8 @@ class Lease:
             self.replica.failed_at = time.monotonic()
         elif not self._blamed:
             self._blamed = True
-            self.replica.blame(error.message, self._request_id, answered=error.kind is Fault.FAILED)
+            answered = error.kind is Fault.FAILED or error.status is not None
+            self.replica.blame(error.message, self._request_id, answered=answered)
 
     def __enter__(self) -> Lease:
         return self

@@ -47,6 +47,8 @@ class App:
         self.seen.append((scope["path"], size))
         if scope["path"] == "/stream":
             await self.stream(receive, send)
+        elif scope["path"] == "/pieces":
+            await self.pieces(send)
         elif scope["path"] == "/hang":
             await receive()
             self.cut.append("/hang")
@@ -59,6 +61,12 @@ class App:
         headers = [(b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+    async def pieces(self, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for piece in (b"one", b"", b"two"):
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
 
     async def stream(self, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})

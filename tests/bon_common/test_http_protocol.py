@@ -112,6 +112,16 @@ def test_http_1_0_needs_no_host(port: int) -> None:
     assert statuses(ask(port, b"GET / HTTP/1.0\r\n\r\n")) == [200]
 
 
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+def test_http_1_0_gets_no_chunks(port: int, method: bytes) -> None:
+    head, _, body = ask(port, method + b" /pieces HTTP/1.0\r\n\r\n").partition(b"\r\n\r\n")
+    assert b"transfer-encoding" not in head
+    assert b"connection: close" in head
+    assert body == (b"onetwo" if method == b"GET" else b"")
+    answer = ask(port, b"GET /pieces HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert answer.endswith(b"\r\n\r\n3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n")
+
+
 POST = b"POST /a HTTP/1.1\r\n" + HOST
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\n" + HOST + b"\r\n"
 

@@ -288,6 +288,14 @@ def test_retry_after_is_bounded(given: str, seconds: float) -> None:
     assert status_error(503, b"", given).retry_after == seconds
 
 
+def test_a_proxys_timeout_is_a_timeout() -> None:
+    """A proxy that lost patience with the engine: asking again would wait as long."""
+    error = status_error(504, b"<html>504 Gateway Time-out</html>", None)
+    answered = policy_error(error)
+    assert (answered.http_status, answered.code) == (504, "upstream_timeout")
+    assert not answered.retryable
+
+
 @pytest.mark.parametrize("status", [401, 403, 404, 405, 407, 421, 426, 499])
 def test_what_is_about_the_way_to_the_upstream_is_no_refusal(status: int) -> None:
     error = status_error(status, b'{"error": {"message": "x"}}', None)

@@ -141,6 +141,18 @@ def test_answers_that_are_errors_make_it_suspect_and_eject_nothing() -> None:
     assert not one.suspect
 
 
+def test_a_proxy_that_lost_patience_is_an_answer() -> None:
+    """Long requests behind an impatient proxy eject nothing; own timeouts, without a word, do."""
+    one = up()
+    for number in range(3):
+        call(one, status_error(504, b"", None), f"{number}")
+    assert one.state is UpstreamState.UP
+    assert one.suspect
+    for number in range(3):
+        call(one, UpstreamError(Fault.TIMEOUT, "The upstream took too long."), f"own {number}")
+    assert one.state is UpstreamState.EJECTED
+
+
 def test_a_dead_engine_ejects_although_it_answered() -> None:
     one = up()
     call(one, status_error(500, b"EngineCore encountered an issue", None))
