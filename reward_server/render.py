@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import jinja2
 
+from bon_common.developer_role import without_developer
 from reward_server.errors import RenderError
 from reward_server.tokenising import Tokeniser
 
@@ -111,6 +112,7 @@ class Renderer:
         turns = [_plain(m, f"messages[{i}]") for i, m in enumerate(messages)]
         if not turns:
             raise RenderError("messages is empty", param="messages")
+        turns = without_developer(turns, self._template or self._tokenizer.chat_template)
         if self._system_prompt == "drop":
             turns = [turn for turn in turns if turn["role"] != "system"]
         return turns
@@ -123,7 +125,10 @@ class Renderer:
         open_turn: bool,
     ) -> list[Rendered]:
         prompt = self._text(turns, tools, add_generation_prompt=True)
-        texts = [self._answered(turns, answer, tools, open_turn) for answer in answers]
+        texts = [
+            self._answered(turns, answer, tools, open_turn, f"completions[{index}]")
+            for index, answer in enumerate(answers)
+        ]
         prompt_ids, *all_ids = self._tokenise(prompt, texts)
         bos = self._tokenizer.bos_token_id
         rendered = []
@@ -140,13 +145,13 @@ class Renderer:
         answer: dict[str, Any],
         tools: Sequence[Mapping[str, Any]] | None,
         open_turn: bool,
+        where: str,
     ) -> str:
+        """The prompt has been rendered already, so what is refused now is this answer (`where`)."""
         if not open_turn or answer.get("tool_calls"):
-            return self._text([*turns, answer], tools, add_generation_prompt=False)
+            return self._text([*turns, answer], tools, where)
         marked = {**answer, "content": answer["content"] + MARK}
-        text, mark, _ = self._text([*turns, marked], tools, add_generation_prompt=False).rpartition(
-            MARK
-        )
+        text, mark, _ = self._text([*turns, marked], tools, where).rpartition(MARK)
         if not mark:
             raise RenderError("the chat template hides where an answer ends", param="messages")
         return text
@@ -155,8 +160,9 @@ class Renderer:
         self,
         turns: list[dict[str, Any]],
         tools: Sequence[Mapping[str, Any]] | None,
+        where: str = "messages",
         *,
-        add_generation_prompt: bool,
+        add_generation_prompt: bool = False,
     ) -> str:
         try:
             text = self._tokenizer.apply_chat_template(
@@ -168,7 +174,7 @@ class Renderer:
             )
         except TEMPLATE_ERRORS as error:
             raise RenderError(
-                f"the chat template refuses these messages: {error}", param="messages"
+                f"the chat template refuses these messages: {error}", param=where
             ) from error
         return str(text)
 

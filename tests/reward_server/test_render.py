@@ -74,6 +74,29 @@ def test_the_system_prompt_is_dropped_on_request(llama: Path) -> None:
     assert keeping.render([system, *QUESTION], "4") != keeping.render(QUESTION, "4")
 
 
+DROPPING = (
+    "{% for m in messages %}{% if m.role in ['user', 'assistant', 'system'] %}"
+    "<|{{ m.role }}|>{{ m.content }}{% endif %}{% endfor %}"
+)
+
+
+def test_the_developers_words_are_the_systems_where_the_template_knows_no_better(
+    llama: Path,
+) -> None:
+    """Many templates skip a role that they do not know, without a word."""
+    tokenizer = AutoTokenizer.from_pretrained(llama)
+    system, developer = ({"role": role, "content": "be brief"} for role in ("system", "developer"))
+    for template in (None, DROPPING):
+        renderer = Renderer(tokenizer, chat_template=template)
+        expected = renderer.render([system, *QUESTION], "4")
+        assert renderer.render([developer, *QUESTION], "4") == expected
+        assert renderer.prompt([developer, *QUESTION]) == renderer.prompt([system, *QUESTION])
+    dropping = Renderer(tokenizer, system_prompt="drop")
+    assert dropping.render([developer, *QUESTION], "4") == dropping.render(QUESTION, "4")
+    knowing = Renderer(tokenizer, chat_template=DROPPING.replace("'system'", "'developer'"))
+    assert knowing.render([developer, *QUESTION], "4") != knowing.render(QUESTION, "4")
+
+
 def test_a_repeated_bos_is_stripped(llama: Path) -> None:
     template = "{{ bos_token }}{{ bos_token }}{{ messages[0].content }}"
     renderer = Renderer(AutoTokenizer.from_pretrained(llama), chat_template=template)
@@ -97,7 +120,7 @@ def sorted_byte(character: str) -> int:
         ([{"role": "narrator", "content": "x"}], "a", "messages"),
         ([{"role": "user", "content": "\ud800"}], "a", "messages"),
         (QUESTION, {"role": "user", "content": "a"}, "completions[0].role"),
-        (QUESTION, {"content": "", "tool_calls": [{}]}, "messages"),
+        (QUESTION, {"content": "", "tool_calls": [{}]}, "completions[0]"),
         (QUESTION, {"content": "", "tool_calls": "f()"}, "completions[0].tool_calls"),
     ],
 )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 
+from bon_common.developer_role import without_developer
 from bon_gateway.backends.policy.embedded.params import refusal
 from bon_gateway.types import Message
 
@@ -58,7 +59,10 @@ def prompt_ids(
         )
     try:
         text = tokenizer.apply_chat_template(
-            turns, tokenize=False, add_generation_prompt=True, **extra
+            without_developer(turns, tokenizer.chat_template),
+            tokenize=False,
+            add_generation_prompt=True,
+            **extra,
         )
     except TEMPLATE_ERRORS as error:
         reason = str(error) or type(error).__name__

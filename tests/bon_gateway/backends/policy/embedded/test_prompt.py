@@ -28,6 +28,12 @@ def test_template_kwargs_reach_the_template(loaded: LoadedModel) -> None:
     assert ids[-len(ids_of(loaded, "hey")) :] == ids_of(loaded, "hey")
 
 
+def test_the_developers_words_are_the_systems(loaded: LoadedModel) -> None:
+    """The template of this model has no system message; others drop what they do not know."""
+    with pytest.raises(PolicyRefusedError, match="unknown role system"):
+        prompt_ids(loaded.tokenizer, [{"role": "developer", "content": "x"}], None)
+
+
 def test_absent_content_is_empty(loaded: LoadedModel) -> None:
     messages = [{"role": "assistant", "content": None}]
     assert prompt_ids(loaded.tokenizer, messages, None) == [ASSISTANT, EOS, ASSISTANT]
@@ -69,6 +75,8 @@ def test_template_kwargs_cannot_change_how_it_is_rendered(loaded: LoadedModel, n
 
 def test_tool_arguments_are_decoded_for_the_template(loaded: LoadedModel) -> None:
     class Spy:
+        chat_template = None
+
         def apply_chat_template(self, turns: list[Any], **_: Any) -> str:
             return repr(turns[0]["tool_calls"][0]["function"]["arguments"])
 
