@@ -58,6 +58,7 @@ def values(reward_model: str, policy_model: str) -> dict[str, Any]:
         "rewardServers": {
             "demo": {
                 "model": reward_model,
+                "modelInImage": True,
                 "gpu": {"count": 0},
                 "settings": {"torch_threads": 1},
                 "drainDelaySeconds": 1,
