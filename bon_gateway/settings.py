@@ -247,7 +247,9 @@ class DrawSettings(Section):
     retries: Annotated[int, Field(ge=0, le=5)] = 1
     """Times that a failed candidate is drawn again."""
     fallback: Literal["first", "error"] = "first"
-    """When the reward model is down: the finished candidate of lowest index, or an error."""
+    """When no candidate has a reward, because the reward model is down or refuses the conversation:
+    the finished candidate of lowest index, or an error. With ``error`` nothing is drawn while the
+    reward model is down."""
 
     needs_reward: ClassVar[bool] = True
 

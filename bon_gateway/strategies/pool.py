@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bon_gateway.errors import NoRewardError
 from bon_gateway.protocols import PolicyBackend, RewardBackend, Trace
 from bon_gateway.settings import DrawSettings
 from bon_gateway.strategies.draw import Plan, draw
@@ -9,6 +10,8 @@ from bon_gateway.strategies.judge import Judge
 from bon_gateway.strategies.select import select
 from bon_gateway.strategies.validity import MISPLACED
 from bon_gateway.types import ChatRequest, Selection
+
+REASONS_TOLD = 3
 
 
 async def best_of_pool(
@@ -23,7 +26,13 @@ async def best_of_pool(
     keep: int,
     judge: Judge,
 ) -> Selection:
-    """Draw ``drawn`` candidates, keep the first ``keep`` usable ones, answer with the best."""
+    """Draw ``drawn`` candidates, keep the first ``keep`` usable ones, answer with the best.
+
+    Raises NoRewardError before anything is drawn if the reward model is down and the answer would
+    be that error in any case.
+    """
+    if reward is not None and settings.fallback == "error" and not reward.ready():
+        raise _none_up(reward)
     plan = Plan(
         drawn=drawn,
         keep=keep,
@@ -36,3 +45,9 @@ async def best_of_pool(
     if any(candidate.reason == MISPLACED for candidate in outcome.candidates):
         judge.answer_in_reasoning(policy, request.request_id)
     return select(outcome, request, strategy, settings.fallback)
+
+
+def _none_up(reward: RewardBackend) -> NoRewardError:
+    """For clients, so that it names no replica."""
+    reasons = sorted(set(reward.troubles().values()))[:REASONS_TOLD]
+    return NoRewardError(" ".join(["The reward model cannot score: none is up.", *reasons]))

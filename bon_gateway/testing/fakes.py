@@ -142,6 +142,7 @@ class FakeReward:
     """The completions of each call."""
     conversations: list[Sequence[Message]] = field(default_factory=list)
     """The messages of each call."""
+    is_ready: bool = True
     non_text_parts: NonTextParts = "refuse"
     announces: bool = False
     announced: list[Sequence[Message]] = field(default_factory=list)
@@ -186,16 +187,16 @@ class FakeReward:
         return None
 
     def ready(self) -> bool:
-        return True
+        return self.is_ready
 
     def warming(self) -> bool:
         return False
 
     def health(self) -> dict[str, str]:
-        return {"fake": "up"}
+        return {"fake": "up" if self.is_ready else "ejected"}
 
     def troubles(self) -> dict[str, str]:
-        return {}
+        return {} if self.is_ready else {"fake": "It was told to be down."}
 
     async def close(self) -> None:
         return None

@@ -13,9 +13,10 @@ from bon_gateway.errors import (
     RewardError,
     RewardRefusedError,
 )
-from bon_gateway.protocols import RewardBackend, Trace
-from bon_gateway.settings import BestOfNSettings
+from bon_gateway.protocols import RewardBackend, Strategy, Trace
+from bon_gateway.settings import BestOfNSettings, FirstKSettings
 from bon_gateway.strategies.best_of_n import BestOfN
+from bon_gateway.strategies.first_k import FirstK
 from bon_gateway.testing.fakes import Act, FakePolicy, FakeReward, completion, reward_of_digits
 from bon_gateway.testing.script import Call, Step
 from bon_gateway.testing.upstream import FakeUpstream
@@ -185,16 +186,38 @@ async def test_none_up_is_asked_once_and_told_why() -> None:
             upstream.healthy = False
             await until(lambda: not backend.ready())
             upstream.requests = 0
+            with pytest.raises(NoRewardError, match=r"No upstream is up. Its health is 503."):
+                await backend.score([], [{"role": "assistant", "content": "x"}])
             counted: Any = Counted(backend)
             selection = await run(counted, retries=5)
             assert counted.asked == 1
-            with pytest.raises(
-                NoRewardError, match=r"No upstream is up. Its health is 503."
-            ) as none:
+            with pytest.raises(NoRewardError, match=r"none is up. Its health is 503.") as none:
                 await run(counted, fallback="error")
     assert selection.degraded == ("reward_unavailable",)
     assert (none.value.http_status, none.value.code) == (503, "reward_unavailable")
     assert upstream.requests == 0
+
+
+@pytest.mark.parametrize("kind", [BestOfN, FirstK])
+async def test_nothing_is_drawn_for_a_reward_model_that_is_down_and_must_not_be(
+    kind: Callable[..., Strategy],
+) -> None:
+    request = ChatRequest([{"role": "user", "content": "?"}], {}, None, 1, "request")
+    of_kind = {BestOfN: BestOfNSettings(type="best_of_n", n=N, fallback="error"),
+               FirstK: FirstKSettings(type="first_k", n=N, fallback="error")}  # fmt: skip
+    strategy = kind(of_kind[kind])
+    policy, down = FakePolicy(), FakeReward(is_ready=False)
+    with pytest.raises(NoRewardError, match=r"none is up. It was told to be down.") as caught:
+        await strategy.run(request, policy, down, Trace())
+    assert (caught.value.http_status, caught.value.retry_after) == (503, 1.0)
+    assert not policy.attempts
+    await strategy.run(request, policy, FakeReward(), Trace())
+    assert policy.attempts
+
+
+async def test_where_the_first_will_do_a_reward_model_may_come_back_meanwhile() -> None:
+    selection = await run(FakeReward(is_ready=False))
+    assert (selection.winners, selection.degraded) == ((3,), ())
 
 
 async def test_what_may_pass_is_tried_again() -> None:

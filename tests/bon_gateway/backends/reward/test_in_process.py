@@ -20,9 +20,12 @@ from transformers import (
 
 from bon_gateway import demo_models
 from bon_gateway.backends.reward.in_process import InProcessReward
-from bon_gateway.errors import RewardError
-from bon_gateway.protocols import RewardBackend
-from bon_gateway.settings import InProcessRewardSettings
+from bon_gateway.errors import RewardError, RewardRefusedError
+from bon_gateway.protocols import RewardBackend, Trace
+from bon_gateway.settings import BestOfNSettings, InProcessRewardSettings
+from bon_gateway.strategies.best_of_n import BestOfN
+from bon_gateway.testing.fakes import Act, FakePolicy, completion
+from bon_gateway.types import ChatRequest
 from reward_server.errors import ModelFailureError, QueueFullError
 from tests.bon_gateway.backends.policy.embedded.kit import EOS, PAD, save_tokenizer
 
@@ -129,10 +132,40 @@ async def test_what_cannot_be_scored_is_a_reward_error(folder: Path) -> None:
         ([{"role": "nobody", "content": ""}], answers("x")),
         ([], answers("x")),
     ):
-        with pytest.raises(RewardError) as caught:
+        with pytest.raises(RewardRefusedError) as caught:
             await reward.score(messages, completions)
-        assert caught.value.code == "reward_refused"
+        assert (caught.value.http_status, caught.value.code) == (422, "reward_refused")
     await reward.score(PROMPT, answers("still there"))
+    await reward.close()
+
+
+async def test_best_of_n_is_told_which_answer_cannot_be_scored(folder: Path) -> None:
+    """The names in the scorer's own refusals, which the reward server's answers bear too."""
+    reward = backend(folder)
+    await reward.start()
+    await until(reward.ready)
+    outcomes = [completion("x" * CONTEXT), completion("yes"), completion("no")]
+    policy = FakePolicy({i: Act((outcome,)) for i, outcome in enumerate(outcomes)})
+    strategy = BestOfN(BestOfNSettings(type="best_of_n", n=3))
+    request = ChatRequest(PROMPT, {}, None, 1, "request")
+    selection = await strategy.run(request, policy, reward, Trace())
+    assert [c.reward is None for c in selection.candidates] == [True, False, False]
+    assert selection.degraded == ("reward_refused",)
+    narrator = ChatRequest([{"role": "narrator", "content": "x"}], {}, None, 1, "request")
+    error = BestOfN(BestOfNSettings(type="best_of_n", n=3, fallback="error"))
+    with pytest.raises(RewardRefusedError) as caught:
+        await error.run(narrator, policy, reward, Trace())
+    assert (caught.value.param, caught.value.answer) == ("messages", None)
+    await reward.close()
+
+
+async def test_what_a_template_refuses_of_one_answer_is_about_that_answer(folder: Path) -> None:
+    reward = backend(folder)
+    await reward.start()
+    await until(reward.ready)
+    with pytest.raises(RewardRefusedError) as caught:
+        await reward.score(PROMPT, [*answers("fine"), {"role": "assistant", "tool_calls": "f"}])
+    assert caught.value.answer == 1
     await reward.close()
 
 
