@@ -13,7 +13,7 @@ import httpx
 
 from bon_gateway import demo_models
 from tests.integration.exposition import get, scrape, total
-from tests.integration.processes import Process, Processes, free_port
+from tests.integration.processes import Process, Processes, free_port, with_descriptors
 
 MODEL = "demo"
 CONTEXT = 512
@@ -110,12 +110,19 @@ def start_vllm(
     return processes.start(name, command, environment), port
 
 
-def start_reward_server(processes: Processes, model: Path | None = None) -> Upstream:
+def start_reward_server(
+    processes: Processes,
+    model: Path | None = None,
+    flags: Sequence[str] = (),
+    descriptors: int | None = None,
+) -> Upstream:
     """On the demo reward model unless told otherwise."""
     port = free_port()
     model = model or demo_models.reward_path()
     command = [
         sys.executable, "-m", "reward_server", "--model", str(model),
-        "--port", str(port), "--torch-threads", "1",
+        "--port", str(port), "--torch-threads", "1", *flags,
     ]  # fmt: skip
+    if descriptors is not None:
+        command = with_descriptors(command, descriptors)
     return Upstream(processes.start("reward-server", command), port, "/readyz")

@@ -14,7 +14,7 @@ import psutil
 import yaml
 
 from tests.integration.exposition import get, scrape, total
-from tests.integration.processes import Processes, wait_until
+from tests.integration.processes import Processes, wait_until, with_descriptors
 
 BOOT_S = 120.0
 IDLE_S = 15.0
@@ -30,12 +30,15 @@ class Gateway:
         processes: Processes,
         settings: Mapping[str, Any] | None = None,
         environ: Mapping[str, str] | None = None,
+        descriptors: int | None = None,
     ) -> None:
         """Without settings it is the embedded default."""
         command = [sys.executable, "-m", "bon_gateway", "serve", "--port", "0"]
         if settings is not None:
             path = processes.write("gateway.yaml", yaml.safe_dump(dict(settings)))
             command += ["--config", str(path)]
+        if descriptors is not None:
+            command = with_descriptors(command, descriptors)
         self.process = processes.start("gateway", command, environ)
         self._url: str | None = None
 

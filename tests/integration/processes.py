@@ -35,6 +35,11 @@ def wait_until(condition: Callable[[], object], within_s: float, what: str) -> N
         time.sleep(POLL_S)
 
 
+def with_descriptors(command: Sequence[str], most: int) -> list[str]:
+    """The command, run so that it and its children may open so many files and no more."""
+    return ["sh", "-c", f'ulimit -n {most} && exec "$@"', "sh", *command]
+
+
 class Process:
     """One server. Its output goes to a file, whose end explains a failure."""
 
