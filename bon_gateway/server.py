@@ -9,7 +9,6 @@ still taken for ``drain_delay_s``, then the socket closes and requests in flight
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import math
 import os
@@ -25,6 +24,7 @@ from types import FrameType
 import uvicorn
 from starlette.applications import Starlette
 
+from bon_common.collector import spare_the_collector
 from bon_common.descriptors import raise_descriptor_limit
 from bon_common.http_connections import bounded_http
 from bon_common.http_limits import HttpLimits
@@ -36,8 +36,6 @@ from bon_gateway.settings_errors import SettingsError
 from bon_gateway.supervisor import Report, Supervisor
 
 BACKLOG = 2048
-GC_ALLOCATIONS = 20_000
-"""Container objects made, less those freed, between two young collections."""
 
 AppFactory = Callable[[Settings], Starlette]
 """Makes the app, with its ``Lifecycle`` at ``app.state.lifecycle``. A function of a module, so that
@@ -138,7 +136,7 @@ class DrainingServer(uvicorn.Server):
         # Before the first request: whoever signals does not know how far the start has come.
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hang_up)
         await super().startup(sockets)
-        _spare_the_collector()
+        spare_the_collector()
         self._announce()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -254,15 +252,6 @@ def _http_limits(server: ServerSettings) -> HttpLimits:
         write_timeout_s=server.write_timeout_s,
         max_connections=server.max_connections,
     )
-
-
-def _spare_the_collector() -> None:
-    """What start-up made lives as long as the process, and almost all that a request makes dies
-    with its last reference. Looking through both for cycles at Python's default rate costs a
-    tenth of a request's CPU time."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GC_ALLOCATIONS, 10, 10)
 
 
 def _announce(url: str, hint: str | None) -> None:

@@ -37,13 +37,15 @@ def create_app(
     *,
     load: LoadScorer = Scorer.load,
     on_failure: Callable[[], None] | None = None,
+    on_ready: Callable[[], None] | None = None,
 ) -> FastAPI:
     """Build the service; its lifespan loads the models.
 
     `load` runs in a thread. `on_failure` is called when a model cannot be served; the reason
-    is then in `app.state.service.failure`. Raises SettingsError for keys that cannot be used.
+    is then in `app.state.service.failure`. `on_ready` is called when all are loaded, before the
+    first request is taken. Raises SettingsError for keys that cannot be used.
     """
-    service = Service(settings, load, on_failure)
+    service = Service(settings, load, on_failure, on_ready)
     keys = Keys(settings)
 
     @asynccontextmanager
@@ -126,7 +128,8 @@ def _add_api(app: FastAPI, service: Service, keys: Keys) -> None:
     async def read(request: Request, kind: type[Asked]) -> tuple[Asked, Served]:
         """The body, and what it is for. Whoever comes too early need not send it all."""
         service.check_ready()
-        asked = await decode(await read_body(request, settings.max_body_bytes), kind)
+        body = await read_body(request, settings.max_body_bytes)
+        asked = await decode(body, kind, settings.max_json_values)
         return asked, service.scorer(asked.model)
 
     @app.get("/v1/models")

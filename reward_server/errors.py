@@ -52,10 +52,20 @@ class RenderError(InvalidRequestError):
 class ContextLengthError(InvalidRequestError):
     code = "context_length_exceeded"
 
-    def __init__(self, item: int, completion: int, *, tokens: int, limit: int, what: str) -> None:
+    def __init__(
+        self,
+        item: int,
+        completion: int,
+        *,
+        tokens: int,
+        limit: int,
+        what: str,
+        at_least: bool = False,
+    ) -> None:
         param = f"items[{item}].completions[{completion}]"
+        length = f"at least {tokens}" if at_least else f"{tokens}"
         super().__init__(
-            f"{param}: {what} is {tokens} tokens long; the limit is {limit}", param=param
+            f"{param}: {what} is {length} tokens long; the limit is {limit}", param=param
         )
 
 

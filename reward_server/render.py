@@ -1,24 +1,30 @@
 """From a conversation and an answer to token ids, in the reward model's own format.
 
 Training, evaluation and serving all come through here, so that a model is scored on the
-tokens that it was trained on. Knows nothing about the network or its length limit.
+tokens that it was trained on. Knows nothing about the network; of its length limit only what spares
+tokenising (`room`).
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import jinja2
 
 from bon_common.developer_role import without_developer
 from reward_server.errors import RenderError
-from reward_server.tokenising import Tokeniser
+from reward_server.room import Room
+from reward_server.text_bound import TextBound, bound_of
+from reward_server.tokenising import Ids, Pair, Tokeniser
+from reward_server.turns import answer_turn, plain_turn
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+T = TypeVar("T")
 
 SystemPrompt = Literal["keep", "drop"]
 
@@ -26,8 +32,20 @@ MARK = "\ufdd0\ufdd1"
 """Behind an answer's text, to find its end in what a template makes of it: two code points that
 Unicode keeps out of texts."""
 
-TEMPLATE_ERRORS = (jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError)
+TEMPLATE_ERRORS = (
+    jinja2.TemplateError,
+    TypeError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+)
 """What a template raises on messages that it was not written for."""
+
+
+def _always() -> None:
+    """The caller still waits."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +60,16 @@ class Rendered:
     token_types: tuple[int, ...] | None = None
     """Segment ids of an encoder pair; None where the model has none."""
     truncated: bool = False
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """The beginning that candidates share."""
+
+    ids: Ids | None
+    """None of a pair, whose tokens all depend on the answer, and of a prompt that is too long."""
+    tokens: int
+    """Of the latter the least that it has."""
 
 
 class Renderer:
@@ -73,6 +101,11 @@ class Renderer:
         """Render one candidate; see `render_all`."""
         return self.render_all(messages, [completion], tools)[0]
 
+    @cached_property
+    def bound(self) -> TextBound:
+        """What is known of the length of texts in tokens."""
+        return bound_of(self._tokenizer)
+
     def render_all(
         self,
         messages: Sequence[Mapping[str, Any]],
@@ -80,36 +113,52 @@ class Renderer:
         tools: Sequence[Mapping[str, Any]] | None = None,
         *,
         open_turn: bool = False,
+        room: Room | None = None,
+        still_wanted: Callable[[], None] = _always,
     ) -> list[Rendered]:
         """Render every candidate of one conversation as a finished assistant turn.
 
         With `open_turn` the turn ends with the candidate's text, for beginnings of answers; a
-        pair has no turn to close.
+        pair has no turn to close. With `room` texts that cannot fit are not tokenised: they are
+        refused, or cut at the left as far as that is certain. `still_wanted` is called between
+        the steps and raises when nobody waits for them any more.
 
         Raises RenderError, with a `param` relative to the item, for content that is not text,
-        a completion that is not the assistant's, or messages that the template refuses.
+        a completion that is not the assistant's, or messages that the template refuses; and
+        ContextLengthError for what `room` refuses.
         """
         turns = self._turns(messages)
-        answers = [_answer(c, f"completions[{i}]") for i, c in enumerate(completions)]
+        answers = [answer_turn(c, f"completions[{i}]") for i, c in enumerate(completions)]
         if self.is_pair:
-            return self._pairs(turns, answers, tools)
-        return self._chats(turns, answers, tools, open_turn)
+            return self._pairs(turns, answers, tools, room)
+        texts = (
+            self._answered(turns, answer, tools, open_turn, f"completions[{index}]")
+            for index, answer in enumerate(_while(still_wanted, answers))
+        )
+        return self._chats(self._text(turns, tools, add_generation_prompt=True), texts, room)
 
     def prompt(
         self,
         messages: Sequence[Mapping[str, Any]],
         tools: Sequence[Mapping[str, Any]] | None = None,
-    ) -> tuple[int, ...] | None:
-        """The tokens that candidates of a conversation will begin with, but for the last few
-        perhaps; None for pairs, whose tokens all depend on the answer. Raises RenderError."""
+        *,
+        limit: int | None = None,
+    ) -> Prompt:
+        """What candidates of a conversation will begin with, but for the last few tokens perhaps.
+
+        A prompt that is certainly beyond `limit` is not tokenised. Raises RenderError."""
         turns = self._turns(messages)
         if self.is_pair:
-            return None
+            return Prompt(None, 0)
         text = self._text(turns, tools, add_generation_prompt=True)
-        return self._tokenise(text, [])[0]
+        least = 0 if limit is None else self.bound.least(text)
+        if limit is not None and least > limit:
+            return Prompt(None, least)
+        ids = self._tokenise(text, [])[0]
+        return Prompt(ids, len(ids))
 
     def _turns(self, messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        turns = [_plain(m, f"messages[{i}]") for i, m in enumerate(messages)]
+        turns = [plain_turn(m, f"messages[{i}]") for i, m in enumerate(messages)]
         if not turns:
             raise RenderError("messages is empty", param="messages")
         turns = without_developer(turns, self._template or self._tokenizer.chat_template)
@@ -117,27 +166,40 @@ class Renderer:
             turns = [turn for turn in turns if turn["role"] != "system"]
         return turns
 
-    def _chats(
-        self,
-        turns: list[dict[str, Any]],
-        answers: list[dict[str, Any]],
-        tools: Sequence[Mapping[str, Any]] | None,
-        open_turn: bool,
-    ) -> list[Rendered]:
-        prompt = self._text(turns, tools, add_generation_prompt=True)
-        texts = [
-            self._answered(turns, answer, tools, open_turn, f"completions[{index}]")
-            for index, answer in enumerate(answers)
-        ]
-        prompt_ids, *all_ids = self._tokenise(prompt, texts)
-        bos = self._tokenizer.bos_token_id
+    def _chats(self, prompt: str, texts: Iterable[str], room: Room | None) -> list[Rendered]:
+        """`texts` are rendered one by one, so that the first that is too long spares the rest."""
+        start = 0 if room is None else room.start_of(prompt)
+        bos = self._bos(prompt, start)
+        wanted = texts if room is None else self._with_room(room, prompt, texts, start)
+        prompt_ids, *all_ids = self._tokenise(prompt[start:], wanted)
         rendered = []
-        for index, ids in enumerate(all_ids):
-            if not ids:
+        for index, own in enumerate(all_ids):
+            if not own:
                 raise RenderError("renders to no tokens", param=f"completions[{index}]")
-            has_bos = bos is not None and ids[0] == bos
-            rendered.append(Rendered(ids, common_prefix(ids, prompt_ids), int(has_bos)))
+            ids = bos + own
+            fixed = int(ids[0] == self._tokenizer.bos_token_id)
+            shared = common_prefix(ids, bos + prompt_ids)
+            rendered.append(Rendered(ids, shared, fixed, truncated=start > 0))
         return rendered
+
+    def _with_room(
+        self, room: Room, prompt: str, texts: Iterable[str], start: int
+    ) -> Iterator[str]:
+        mark = self._tokeniser.mark_in(prompt)
+        for index, text in enumerate(texts):
+            room.check(text, completion=index, prompt=prompt, mark=mark)
+            if not text.startswith(prompt[:start]):
+                reason = "the chat template hides the prompt of a conversation that must be cut"
+                raise RenderError(reason, param="messages")
+            yield text[start:]
+
+    def _bos(self, prompt: str, start: int) -> Ids:
+        """The special token that a cut at `start` would lose."""
+        if start == 0:
+            return ()
+        token, number = self._tokenizer.bos_token, self._tokenizer.bos_token_id
+        begins = number is not None and prompt.startswith(str(token))
+        return (int(number),) if begins else ()
 
     def _answered(
         self,
@@ -178,7 +240,7 @@ class Renderer:
             ) from error
         return str(text)
 
-    def _tokenise(self, prompt: str, texts: list[str]) -> list[tuple[int, ...]]:
+    def _tokenise(self, prompt: str, texts: Iterable[str]) -> list[Ids]:
         """Ids of a rendered prompt and of texts; the template has written the special tokens."""
         try:
             prompt_ids, all_ids = self._tokeniser.candidates(prompt, texts)
@@ -192,30 +254,41 @@ class Renderer:
         turns: list[dict[str, Any]],
         answers: list[dict[str, Any]],
         tools: Sequence[Mapping[str, Any]] | None,
+        room: Room | None,
     ) -> list[Rendered]:
         if tools or any(answer.get("tool_calls") for answer in answers):
             raise RenderError("tools need a model with a chat template", param="tools")
         prompt = pair_prompt(turns)
         texts = [str(answer["content"]) for answer in answers]
+        start = 0
+        if room is not None:
+            for index, text in enumerate(texts):
+                room.check_pair(prompt, text, completion=index)
+            start = room.start_of(prompt)
         try:
-            encoded = self._tokenizer([prompt] * len(texts), texts, verbose=False)
+            pairs = self._tokeniser.pairs(prompt[start:], texts)
         except (TypeError, ValueError) as error:
             raise RenderError("the text is not valid Unicode", param="messages") from error
-        rendered = []
-        for index in range(len(texts)):
-            segments = encoded.sequence_ids(index)
-            fixed = next(i for i, s in enumerate([*segments, 0]) if s is not None)
-            in_prompt = [i for i, s in enumerate(segments) if s == 0]
-            types = encoded.get("token_type_ids")
-            rendered.append(
-                Rendered(
-                    tuple(encoded["input_ids"][index]),
-                    prompt_tokens=in_prompt[-1] + 1 if in_prompt else fixed,
-                    fixed_tokens=fixed,
-                    token_types=None if types is None else tuple(types[index]),
-                )
-            )
-        return rendered
+        return [_of_pair(pair, truncated=start > 0) for pair in pairs]
+
+
+def _of_pair(pair: Pair, *, truncated: bool) -> Rendered:
+    fixed = next(i for i, s in enumerate([*pair.segments, 0]) if s is not None)
+    in_prompt = [i for i, s in enumerate(pair.segments) if s == 0]
+    return Rendered(
+        pair.ids,
+        prompt_tokens=in_prompt[-1] + 1 if in_prompt else fixed,
+        fixed_tokens=fixed,
+        token_types=pair.types,
+        truncated=truncated,
+    )
+
+
+def _while(still_wanted: Callable[[], None], answers: Sequence[T]) -> Iterator[T]:
+    for answer in answers:
+        still_wanted()
+        yield answer
+    still_wanted()
 
 
 def pair_prompt(turns: Sequence[Mapping[str, Any]]) -> str:
@@ -238,54 +311,3 @@ def strip_repeated(ids: tuple[int, ...], bos: int | None) -> tuple[int, ...]:
     while bos is not None and ids[:2] == (bos, bos):
         ids = ids[1:]
     return ids
-
-
-def _answer(completion: Mapping[str, Any] | str, where: str) -> dict[str, Any]:
-    if isinstance(completion, str):
-        return {"role": "assistant", "content": completion}
-    turn = _plain({"role": "assistant", **completion}, where)
-    if turn["role"] != "assistant":
-        raise RenderError("a completion is an assistant message", param=f"{where}.role")
-    return turn
-
-
-def _plain(message: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Return the message as templates expect it: text content, decoded tool arguments."""
-    if not isinstance(message.get("role"), str):
-        raise RenderError("role must be a string", param=f"{where}.role")
-    plain = {**message, "content": _content(message.get("content"), f"{where}.content")}
-    calls = message.get("tool_calls")
-    if calls is None:
-        plain.pop("tool_calls", None)
-    elif isinstance(calls, list) and all(isinstance(call, Mapping) for call in calls):
-        plain["tool_calls"] = [decoded_call(call) for call in calls]
-    else:
-        raise RenderError("tool_calls must be a list of objects", param=f"{where}.tool_calls")
-    return plain
-
-
-def _content(content: object, where: str) -> str:
-    if content is None:
-        return ""
-    if isinstance(content, str):
-        return content
-    texts = []
-    for part in content if isinstance(content, list) else [None]:
-        text = part.get("text") if isinstance(part, Mapping) else None
-        if not isinstance(text, str):
-            raise RenderError("only text content can be scored", param=where)
-        texts.append(text)
-    # As vLLM joins them, so that policy and reward model read the same prompt.
-    return "\n".join(texts)
-
-
-def decoded_call(call: Mapping[str, Any]) -> dict[str, Any]:
-    """Decode `function.arguments`: OpenAI sends a JSON string, templates print an object."""
-    function = call.get("function")
-    if not isinstance(function, Mapping) or not isinstance(function.get("arguments"), str):
-        return dict(call)
-    try:
-        arguments = json.loads(function["arguments"])
-    except ValueError:
-        return dict(call)
-    return {**call, "function": {**function, "arguments": arguments}}

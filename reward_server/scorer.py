@@ -10,10 +10,10 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from reward_server.batcher import Batcher, Limits, Scored
 from reward_server.errors import (
@@ -27,10 +27,12 @@ from reward_server.errors import (
 )
 from reward_server.forward import Forward, Output
 from reward_server.info import ModelInfo
+from reward_server.lanes import Lanes, is_large
 from reward_server.metrics import Metrics, ModelMetrics
 from reward_server.model_settings import ModelSettings
 from reward_server.overflow import fit
-from reward_server.render import Rendered, Renderer
+from reward_server.render import Prompt, Rendered, Renderer
+from reward_server.room import Room
 from reward_server.schema import ItemResult, OnOverflow, ScoreItem, Timings, Usage
 
 __all__ = [
@@ -44,8 +46,6 @@ __all__ = [
     "StartupError",
     "UnavailableError",
 ]
-
-T = TypeVar("T")
 
 WARM_UP = ScoreItem(messages=[{"role": "user", "content": "Hello"}], completions=["Hi.", "No."])
 CPU_SLICE, DEVICE_SLICE = 256, 4096
@@ -106,8 +106,7 @@ class Scorer:
             ),
             self.metrics,
         )
-        # One thread only: a tokenizer must not be called from two at the same time.
-        self._render_thread = ThreadPoolExecutor(1, thread_name_prefix="reward-render")
+        self._lanes = Lanes()
         self._tending: asyncio.Task[None] | None = None
 
     @classmethod
@@ -134,7 +133,7 @@ class Scorer:
             self._tending.cancel()
             await asyncio.wait([self._tending])
         await self._batcher.close()
-        self._render_thread.shutdown()
+        self._lanes.close()
 
     async def warm_up(self) -> None:
         """Score a small conversation, so that the first caller does not pay for first calls."""
@@ -173,12 +172,16 @@ class Scorer:
         """
         if not messages:
             raise InvalidRequestError("messages is empty", param="messages")
+        limit = self.info.max_tokens
+
+        def render(_: Callable[[], None]) -> Prompt:
+            return self._renderer.prompt(messages, tools, limit=limit)
+
         with self._batcher.reserve(1):
-            prompt = await self._off_loop(lambda: self._renderer.prompt(messages, tools))
-        if prompt is None:
-            return Announced(0, kept=False)
-        kept = len(prompt) < self.info.max_tokens and await self._batcher.prime(prompt)
-        return Announced(len(prompt), kept)
+            prompt = await self._lanes.run(render, large=is_large(messages, tools))
+        if prompt.ids is None or prompt.tokens >= limit:
+            return Announced(prompt.tokens, kept=False)
+        return Announced(prompt.tokens, kept=await self._batcher.prime(prompt.ids))
 
     async def _score(
         self, items: Sequence[ScoreItem], on_overflow: OnOverflow, open_turn: bool
@@ -192,9 +195,6 @@ class Scorer:
         self.metrics.tokens_asked.inc(sum(sum(item.tokens) for item in result.results))
         return result
 
-    async def _off_loop(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._render_thread, work)
-
     async def _tend(self) -> None:
         while True:
             await asyncio.sleep(self._prefix_life_s / 4)
@@ -207,7 +207,10 @@ class Scorer:
         sequences: list[Rendered] = []
         places: list[list[int]] = []
         for i, item in enumerate(items):
-            fitted = await self._off_loop(partial(self._render, i, item, on_overflow, open_turn))
+            fitted = await self._lanes.run(
+                partial(self._render, i, item, on_overflow, open_turn),
+                large=is_large(item.messages, item.completions, item.tools),
+            )
             distinct = list(dict.fromkeys(fitted))
             place = {sequence: len(sequences) + j for j, sequence in enumerate(distinct)}
             places.append([place[sequence] for sequence in fitted])
@@ -215,11 +218,22 @@ class Scorer:
         return _Prepared(sequences, places)
 
     def _render(
-        self, i: int, item: ScoreItem, on_overflow: OnOverflow, open_turn: bool
+        self,
+        i: int,
+        item: ScoreItem,
+        on_overflow: OnOverflow,
+        open_turn: bool,
+        still_wanted: Callable[[], None],
     ) -> list[Rendered]:
+        room = Room(i, self.info.max_tokens, on_overflow, self._renderer.bound)
         try:
             rendered = self._renderer.render_all(
-                item.messages, item.completions, item.tools, open_turn=open_turn
+                item.messages,
+                item.completions,
+                item.tools,
+                open_turn=open_turn,
+                room=room,
+                still_wanted=still_wanted,
             )
         except RenderError as error:
             error.param = f"items[{i}].{error.param}"

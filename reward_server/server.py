@@ -11,6 +11,7 @@ from types import FrameType
 
 import uvicorn
 
+from bon_common.collector import spare_the_collector
 from bon_common.descriptors import raise_descriptor_limit
 from bon_common.http_connections import bounded_http
 from bon_common.http_limits import HttpLimits
@@ -73,7 +74,7 @@ def serve(settings: Settings) -> None:
         server.should_exit = True
 
     raise_descriptor_limit()
-    app = create_app(settings, on_failure=stop)
+    app = create_app(settings, on_failure=stop, on_ready=spare_the_collector)
     service: Service = app.state.service
     server = _Server(
         uvicorn.Config(

@@ -57,7 +57,11 @@ class Service:
     """Owns what is served. Hands it out from the last model's warm-up until `drain`."""
 
     def __init__(
-        self, settings: Settings, load: LoadScorer, on_failure: Callable[[], None] | None
+        self,
+        settings: Settings,
+        load: LoadScorer,
+        on_failure: Callable[[], None] | None,
+        on_ready: Callable[[], None] | None = None,
     ) -> None:
         self.settings = settings
         self.metrics = Metrics()
@@ -66,6 +70,7 @@ class Service:
         self.draining = False
         self._load = load
         self._on_failure = on_failure
+        self._on_ready = on_ready
         self._scorers: list[Scorer] = []
         self._threads: dict[str, ThreadPoolExecutor] = {}
         """One for each device, so that its models take turns instead of memory and cores from
@@ -156,6 +161,8 @@ class Service:
             logger.error("the model cannot be loaded", exc_info=error)
             self._fail(StartupError("model", f"{type(error).__name__} while loading"))
         else:
+            if self._on_ready is not None:
+                self._on_ready()
             self._served = served
 
     async def _load_all(self) -> dict[str, Served]:

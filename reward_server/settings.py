@@ -33,8 +33,11 @@ class Settings(ModelKeys):
     host: str | None = Field(default=None, min_length=1)
     """Address to listen on; by default loopback, or every address when there are API keys."""
     port: int = Field(default=8081, ge=0, le=65535)
-    max_body_bytes: int = Field(default=16 * 1024 * 1024, ge=1)
-    """Largest body of a request."""
+    max_body_bytes: int = Field(default=10 * 1024 * 1024, ge=1)
+    """Largest body of a request. The default is the gateway's and 32 KiB for each of 64 answers."""
+    max_json_values: int = Field(default=200_000, ge=1)
+    """Values (members of objects, elements of lists) in one body. Very many small ones hold up
+    other clients for longer than their bytes tell."""
     max_head_bytes: int = Field(default=64 * 1024, ge=1024)
     """Largest request line and headers together; beyond it the answer is 431."""
     head_timeout_s: float = Field(default=10.0, gt=0, le=31_536_000)

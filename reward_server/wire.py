@@ -11,6 +11,7 @@ import msgspec
 from fastapi import Request, Response
 from starlette.requests import ClientDisconnect
 
+from bon_common.json_values import most_values, running_count
 from reward_server.errors import (
     BodyTooLargeError,
     InvalidRequestError,
@@ -53,11 +54,17 @@ async def read_body(request: Request, limit: int) -> bytes:
     return bytes(body)
 
 
-async def decode(body: bytes, kind: type[T]) -> T:
+async def decode(body: bytes, kind: type[T], max_values: int) -> T:
     """The body as one of the wire models; large ones are read beside the event loop.
 
     Raises InvalidRequestError, with the JSON path where the body is not what it should be.
     """
+    if most_values(body) > max_values:
+        # Some may stand in texts. Only who sends very many waits for the exact count.
+        for values in running_count(body):
+            if values > max_values:
+                raise InvalidRequestError(f"the body holds more than {max_values} values")
+            await asyncio.sleep(0)
     if len(body) > LARGE_BODY:
         return await asyncio.to_thread(_decode, body, kind)
     return _decode(body, kind)

@@ -15,9 +15,9 @@ from transformers import PreTrainedTokenizerBase
 from reward_server.render import (  # type: ignore[attr-defined]  # RenderError comes from within
     TEMPLATE_ERRORS,
     RenderError,
-    decoded_call,
     strip_repeated,
 )
+from reward_server.turns import decoded_call
 from trainers.data import Message
 from trainers.errors import DataError, ModelError
 

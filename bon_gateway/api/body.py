@@ -16,15 +16,13 @@ import orjson
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
+from bon_common.json_values import SLICE, running_count
 from bon_gateway.errors import BadRequestError, UnsupportedMediaTypeError
 
 DEPTH = 200
 """Levels of a body. What is read must be written again, around it what the gateway adds."""
 _WRITABLE = 254
 """Levels that orjson writes; it reads more."""
-SLICE = 64 * 1024
-"""Bytes that are looked at in one turn of the event loop: a millisecond or two at the worst."""
-
 _LONG = b"0" * 19
 """Digits of the shortest integer that may not fit 64 bits."""
 _DIGITS = bytes(ord("0") if chr(byte).isdigit() else byte for byte in range(128)) + bytes(
@@ -90,35 +88,10 @@ def _check_media_type(scope: Scope) -> None:
 async def _count_values(data: bytes, max_values: int) -> None:
     """Raises BadRequestError if ``data`` holds more values than ``max_values``. Other work of the
     event loop goes on meanwhile."""
-    values, in_text, start = 1, False, 0
-    while start < len(data):
-        part, start = next_slice(data, start, SLICE)
-        outside, in_text = outside_texts(part, in_text)
-        values += outside.count(b",") + outside.count(b"[") + outside.count(b"{")
+    for values in running_count(data):
         if values > max_values:
             raise BadRequestError(f"the body holds more than {max_values} values")
         await asyncio.sleep(0)
-
-
-def next_slice(data: bytes, start: int, size: int) -> tuple[bytes, int]:
-    """``size`` bytes of ``data``, and where the next ones start."""
-    end = start + size
-    part = data[start:end]
-    if (len(part) - len(part.rstrip(b"\\"))) % 2 == 1:
-        # The last backslash begins an escape, which must not be cut in two.
-        end += 1
-        part = data[start:end]
-    return part, end
-
-
-def outside_texts(part: bytes, in_text: bool) -> tuple[bytes, bool]:
-    """What of ``part`` stands outside of JSON's texts, and whether it ends inside of one.
-
-    Where the JSON is broken this may be wrong from there on; the parser gets no further either.
-    """
-    pieces = part.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')
-    ends_in_text = in_text == (len(pieces) % 2 == 1)
-    return b" ".join(pieces[1 if in_text else 0 :: 2]), ends_in_text
 
 
 def _parse(data: bytes) -> Any:

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import orjson
@@ -20,27 +18,11 @@ import pytest
 from bon_gateway.testing.script import Call, Step
 from bon_gateway.testing.upstream import FakeUpstream
 from tests.integration.gateway import Gateway
+from tests.integration.probing import probing
 
 LONGEST_S = 0.5
 """Of one ``/livez``. It is meant to take 0.1 s at the most; machines that run tests are busy. What
 these schemas did to the loop took from 4 to 58 s."""
-
-PROBE = """
-import http.client, sys, threading, time
-done = threading.Event()
-threading.Thread(target=lambda: (sys.stdin.read(), done.set()), daemon=True).start()
-worst = 0.0
-connection = http.client.HTTPConnection(sys.argv[1], timeout=60)
-print("it begins", flush=True)
-while not done.wait(0.005):
-    begun = time.monotonic()
-    connection.request("GET", "/livez")
-    answer = connection.getresponse()
-    answer.read()
-    assert answer.status == 200
-    worst = max(worst, time.monotonic() - begun)
-print(worst)
-"""
 
 CLIENT = """
 import http.client, sys
@@ -123,31 +105,6 @@ async def upstream(upstream_says: list[Step]) -> AsyncIterator[FakeUpstream]:
 
     async with FakeUpstream(script, record=False) as upstream:
         yield upstream
-
-
-@contextmanager
-def probing(address: str) -> Iterator[Callable[[], float]]:
-    """Asks ``/livez`` all the time, over one connection. What it gives ends that and tells the
-    longest wait."""
-    probe = subprocess.Popen(
-        [sys.executable, "-c", PROBE, address],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert probe.stdout is not None
-
-    def worst() -> float:
-        output, _ = probe.communicate(timeout=60)
-        assert probe.returncode == 0
-        return float(output.split()[-1])
-
-    try:
-        probe.stdout.readline()
-        yield worst
-    finally:
-        probe.kill()
-        probe.communicate()
 
 
 async def send(address: str, body: dict[str, Any]) -> tuple[int, str]:

@@ -4,14 +4,39 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from reward_server.errors import RenderError
-from reward_server.render import Renderer, common_prefix, pair_prompt, strip_repeated
+from reward_server.errors import ContextLengthError, RenderError
+from reward_server.overflow import fit
+from reward_server.render import (
+    Prompt,
+    Rendered,
+    Renderer,
+    common_prefix,
+    pair_prompt,
+    strip_repeated,
+)
+from reward_server.room import Room
+from reward_server.schema import OnOverflow
 from reward_server.testing import CharacterTokenizer
 from tests.reward_server.conftest import ASSISTANT, BOS, EOS, USER
 
 QUESTION = [{"role": "user", "content": "2+2?"}]
+ARGUMENTS = "completions[0].tool_calls[0].function.arguments"
+
+
+def called(arguments: str) -> dict[str, Any]:
+    return {"content": "", "tool_calls": [{"function": {"name": "f", "arguments": arguments}}]}
+
+
+def nested(levels: int) -> dict[str, Any]:
+    """A call whose arguments came as objects, deeper than a template can write."""
+    deep: Any = {}
+    for _ in range(levels):
+        deep = {"a": [deep]}
+    return {"function": {"name": "f", "arguments": deep}}
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +147,10 @@ def sorted_byte(character: str) -> int:
         (QUESTION, {"role": "user", "content": "a"}, "completions[0].role"),
         (QUESTION, {"content": "", "tool_calls": [{}]}, "completions[0]"),
         (QUESTION, {"content": "", "tool_calls": "f()"}, "completions[0].tool_calls"),
+        (QUESTION, called("[" * 100_000 + "]" * 100_000), ARGUMENTS),
+        (QUESTION, called('{"a":' * 100_000), ARGUMENTS),
+        (QUESTION, called("[" + "[]," * 150_000 + "1]"), ARGUMENTS),
+        (QUESTION, {"content": "", "tool_calls": [nested(600)]}, "messages"),
     ],
 )
 def test_what_cannot_be_rendered_is_named(
@@ -198,10 +227,117 @@ def test_a_template_that_hides_the_answer_cannot_leave_its_turn_open(llama: Path
 
 def test_the_prompt_ahead_is_what_candidates_begin_with(chat: Renderer, pair: Renderer) -> None:
     prompt = chat.prompt(QUESTION)
-    assert prompt is not None
+    assert prompt.tokens == len(prompt.ids or ())
     for answer in ("4", "", "four"):
         rendered = chat.render(QUESTION, answer)
-        assert rendered.ids[: rendered.prompt_tokens] == prompt
-    assert pair.prompt(QUESTION) is None
+        assert rendered.ids[: rendered.prompt_tokens] == prompt.ids
+    assert pair.prompt(QUESTION) == Prompt(None, 0)
     with pytest.raises(RenderError):
         chat.prompt([])
+
+
+class Watching:
+    """A tokenizer that tells the longest text that it was given."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self.longest = 0
+
+    def encode_batch_fast(self, texts: list[Any], **options: Any) -> Any:
+        for text in texts:
+            parts = text if isinstance(text, tuple) else (text,)
+            self.longest = max(self.longest, *map(len, parts))
+        return self._tokenizer.encode_batch_fast(texts, **options)
+
+
+LIMIT = 40
+
+
+def watched(renderer: Renderer) -> Watching:
+    watching = Watching(renderer._tokeniser._backend)
+    renderer._tokeniser._backend = watching
+    return watching
+
+
+def room(renderer: Renderer, on_overflow: OnOverflow) -> Room:
+    return Room(2, LIMIT, on_overflow, renderer.bound)
+
+
+@pytest.mark.parametrize("folder", ["llama", "bert"])
+@pytest.mark.parametrize(
+    ("prompt", "answers", "refused"),
+    [("p" * 100_000, ["a", "b"], 0), ("p", ["a", "b" * 100_000], 1)],
+)
+def test_what_cannot_fit_is_refused_before_it_is_tokenised(
+    request: pytest.FixtureRequest, folder: str, prompt: str, answers: list[str], refused: int
+) -> None:
+    renderer = Renderer(AutoTokenizer.from_pretrained(request.getfixturevalue(folder)))
+    watching = watched(renderer)
+    messages = [{"role": "user", "content": prompt}]
+    with pytest.raises(ContextLengthError, match="at least") as caught:
+        renderer.render_all(messages, answers, room=room(renderer, "refuse"))
+    assert caught.value.param == f"items[2].completions[{refused}]"
+    assert watching.longest == 0
+    if refused:
+        with pytest.raises(ContextLengthError, match="the answer alone is at least") as caught:
+            renderer.render_all(messages, answers, room=room(renderer, "truncate_prompt"))
+        assert caught.value.param == "items[2].completions[1]"
+        assert watching.longest == 0
+    elif folder == "llama":
+        found = renderer.prompt(messages, limit=LIMIT)
+        assert found.ids is None
+        assert LIMIT < found.tokens <= 100_000
+        assert watching.longest == 0
+
+
+@pytest.mark.parametrize("folder", ["llama", "bert"])
+@settings(max_examples=60, deadline=None)
+@given(
+    prompt=st.text(min_size=1, max_size=40),
+    times=st.integers(1, 120),
+    answers=st.lists(st.text("ab \u00e9", max_size=20), min_size=1, max_size=4),
+)
+def test_a_prompt_that_is_cut_early_gives_the_same_tokens(
+    cutting: dict[str, Renderer], folder: str, prompt: str, times: int, answers: list[str]
+) -> None:
+    renderer = cutting[folder]
+    messages = [{"role": "user", "content": prompt * times}]
+
+    def fitted(found: list[Rendered]) -> list[Rendered | str]:
+        return [fits(one, completion) for completion, one in enumerate(found)]
+
+    def fits(one: Rendered, completion: int) -> Rendered | str:
+        try:
+            return fit(one, LIMIT, "truncate_prompt", item=2, completion=completion)
+        except ContextLengthError as error:
+            return error.message
+
+    whole = fitted(renderer.render_all(messages, answers))
+    cut = renderer.render_all(messages, answers, room=room(renderer, "truncate_prompt"))
+    assert fitted(cut) == whole
+    longest_token, bytes_per_character = len("<|assistant|>"), 4
+    most = 2 * longest_token * (LIMIT + 1) * bytes_per_character
+    assert max(len(one.ids) for one in cut) < most + 200
+
+
+@pytest.fixture(scope="module")
+def cutting(llama: Path, bert: Path) -> dict[str, Renderer]:
+    folders = {"llama": llama, "bert": bert}
+    return {name: Renderer(AutoTokenizer.from_pretrained(f)) for name, f in folders.items()}
+
+
+def test_nobody_renders_for_a_caller_that_left(chat: Renderer) -> None:
+    class LeftError(Exception):
+        pass
+
+    steps = 0
+
+    def still_wanted() -> None:
+        nonlocal steps
+        steps += 1
+        if steps == 3:
+            raise LeftError
+
+    with pytest.raises(LeftError):
+        chat.render_all(QUESTION, ["a", "b", "c", "d"], still_wanted=still_wanted)
+    assert steps == 3

@@ -1,0 +1,57 @@
+"""Asks a server something small all the time and tells the longest wait; from a process of its own,
+so that what blocks a server blocks nobody who measures it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+PROBE = """
+import http.client, sys, threading, time
+address, path, body = sys.argv[1:]
+method, head = ("POST", {"content-type": "application/json"}) if body else ("GET", {})
+done = threading.Event()
+threading.Thread(target=lambda: (sys.stdin.read(), done.set()), daemon=True).start()
+worst = 0.0
+connection = http.client.HTTPConnection(address, timeout=60)
+first = True
+while first or not done.wait(0.005):
+    begun = time.monotonic()
+    connection.request(method, path, body or None, head)
+    answer = connection.getresponse()
+    answer.read()
+    assert answer.status == 200, answer.status
+    if first:
+        first = False
+        print("it begins", flush=True)
+    else:
+        worst = max(worst, time.monotonic() - begun)
+print(worst)
+"""
+
+
+@contextmanager
+def probing(address: str, path: str = "/livez", body: str = "") -> Iterator[Callable[[], float]]:
+    """Asks over one connection, with GET or, where there is a `body`, with POST. What it gives ends
+    that and tells the longest wait in seconds."""
+    probe = subprocess.Popen(
+        [sys.executable, "-c", PROBE, address, path, body],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert probe.stdout is not None
+
+    def worst() -> float:
+        output, _ = probe.communicate(timeout=60)
+        assert probe.returncode == 0
+        return float(output.split()[-1])
+
+    try:
+        probe.stdout.readline()
+        yield worst
+    finally:
+        probe.kill()
+        probe.communicate()
