@@ -18,6 +18,22 @@ from reward_server.schema import (
 
 WIRE = (ScoreRequest, ScoreResponse, PrefixRequest, PrefixResponse, ErrorResponse)
 
+EVERYWHERE = {
+    "400": "A request that cannot be read, or asks for what can never be.",
+    "405": "No such method here.",
+    "408": "The request did not arrive in time.",
+    "431": "The headers are too large.",
+    "503": "Not now: loading, going away, or full.",
+}
+"""Any of these may come before the route is known."""
+WITH_KEY = {"401": "No valid API key."}
+OF_SCORING = {
+    "404": "No such model.",
+    "413": "The body is too large.",
+    "500": "The model failed.",
+    "504": "The request's deadline passed.",
+}
+
 
 def _content(model: type[msgspec.Struct]) -> dict[str, Any]:
     return {
@@ -33,9 +49,13 @@ def _route(asked: type[msgspec.Struct], answer: type[msgspec.Struct], what: str)
         "requestBody": {"required": True, **_content(asked)},
         "responses": {
             "200": {"description": what, **_content(answer)},
-            "default": {"description": "An error.", **_content(ErrorResponse)},
+            **_errors(WITH_KEY | OF_SCORING),
         },
     }
+
+
+def _errors(statuses: dict[str, str]) -> dict[str, Any]:
+    return {status: {"description": w, **_content(ErrorResponse)} for status, w in statuses.items()}
 
 
 SCORE_ROUTE = _route(ScoreRequest, ScoreResponse, "Rewards, in the order given.")
@@ -47,4 +67,12 @@ def describe(app: FastAPI) -> dict[str, Any]:
     document = get_openapi(title=app.title, version=app.version, routes=app.routes)
     _, components = msgspec.json.schema_components(WIRE, ref_template="#/components/schemas/{name}")
     document.setdefault("components", {}).setdefault("schemas", {}).update(components)
+    paths = document["paths"]
+    for path in paths.values():
+        for operation in path.values():
+            operation["responses"] = {**_errors(EVERYWHERE), **operation["responses"]}
+    paths["/v1/models"]["get"]["responses"] |= _errors(WITH_KEY)
+    paths["/metrics"]["get"]["responses"]["200"]["content"] = {
+        "text/plain": {"schema": {"type": "string"}}
+    }
     return document

@@ -12,15 +12,44 @@ import msgspec
 
 OnOverflow = Literal["refuse", "truncate_prompt"]
 
+_TEXT_PART = {"type": "object", "required": ["text"], "properties": {"text": {"type": "string"}}}
+_CONTENT = {"type": ["string", "array", "null"], "items": _TEXT_PART}
+_CALLS = {"type": ["array", "null"], "items": {"type": "object"}}
+
+Message = Annotated[
+    dict[str, Any],
+    msgspec.Meta(
+        extra_json_schema={
+            "required": ["role"],
+            "properties": {"role": {"type": "string"}, "content": _CONTENT, "tool_calls": _CALLS},
+        }
+    ),
+]
+"""An OpenAI chat message. Its schema is for readers of the document; rendering checks it."""
+Answer = Annotated[
+    dict[str, Any],
+    msgspec.Meta(
+        extra_json_schema={
+            "properties": {
+                "role": {"const": "assistant"},
+                "content": _CONTENT,
+                "tool_calls": _CALLS,
+            },
+        }
+    ),
+]
+_SOME = msgspec.Meta(extra_json_schema={"minItems": 1})
+Conversation = Annotated[list[Message], _SOME]
+
 
 class ScoreItem(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
     """One conversation and the candidates that could answer it."""
 
-    messages: list[dict[str, Any]]
+    messages: Conversation
     """OpenAI chat messages, text content only."""
-    completions: list[str | dict[str, Any]]
+    completions: Annotated[list[str | Answer], _SOME]
     """Candidate answers: an assistant message, or its content alone."""
     tools: list[dict[str, Any]] | None = None
     """OpenAI tool definitions, handed to the chat template."""
@@ -31,7 +60,7 @@ class ScoreRequest(
 ):
     """Body of `POST /v1/score`."""
 
-    items: list[ScoreItem]
+    items: Annotated[list[ScoreItem], _SOME]
     model: str | None = None
     """The served name; None takes the model where only one is served."""
     on_overflow: OnOverflow | None = None
@@ -47,7 +76,7 @@ class PrefixRequest(
 ):
     """Body of `POST /v1/prefix`: a conversation whose candidates are being generated."""
 
-    messages: list[dict[str, Any]]
+    messages: Conversation
     tools: list[dict[str, Any]] | None = None
     model: str | None = None
 

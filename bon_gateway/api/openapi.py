@@ -57,12 +57,18 @@ _COMPLETION = {
     },
 }
 
-_EVERYWHERE = {"400": "A request that cannot be read", "405": "No such method here"}
+_EVERYWHERE = {
+    "400": "A request that cannot be read",
+    "405": "No such method here",
+    "408": "The request did not arrive in time",
+    "431": "The headers are too large",
+    "503": "As many connections as there may be, or not ready",
+}
+"""Most of these come from the socket, before the route is known."""
 _WITH_KEY = {"401": "No valid API key"}
 _OF_CHAT = {
     "400": "The request is not valid; `param` names the parameter at fault",
     "404": "No such served model",
-    "408": "The body did not arrive in time",
     "413": "The body is too large",
     "415": "The body is not declared as JSON",
     "422": "The reward model cannot read this conversation, and the fallback is `error`",
@@ -141,7 +147,8 @@ def _one_model() -> dict[str, Any]:
 
 def _ready(operation_id: str) -> dict[str, Any]:
     operation = _get("Whether requests should be sent here", operation_id, _STATUS)
-    operation["responses"]["503"] = _json("Not now", _STATUS)
+    # The second where there was no room for the connection.
+    operation["responses"]["503"] = _json("Not now", {"anyOf": [_STATUS, _schema("Error")]})
     return operation
 
 

@@ -77,6 +77,6 @@ async def test_not_ready_is_described(serve: Serve) -> None:
 async def test_every_status_of_the_chat_route_is_described(serve: Serve) -> None:
     spec = await document(await serve())
     described = spec["paths"]["/v1/chat/completions"]["post"]["responses"]
-    for status in (200, 400, 401, 404, 405, 413, 415, 429, 500, 502, 503, 504):
+    for status in (200, 400, 401, 404, 405, 408, 413, 415, 429, 431, 500, 502, 503, 504):
         assert str(status) in described
     assert "4XX" in described
