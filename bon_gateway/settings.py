@@ -363,6 +363,10 @@ class LimitsSettings(Section):
     """Largest ``max_tokens`` that a request may ask for."""
     max_messages: PositiveInt = 2048
     max_top_logprobs: Annotated[int, Field(ge=0)] = 20
+    logprob_token_ids: bool = False
+    """Whether a request may name the tokens whose log probabilities it wants. While vLLM 0.32
+    computes such a request, it gives every other one ``top_logprobs`` that lack the likeliest
+    tokens; allow it where no other client asks for them."""
     max_body_bytes: PositiveInt = 8 * 1024 * 1024
     max_tools: PositiveInt = 1024
     """Most ``tools`` in one request."""

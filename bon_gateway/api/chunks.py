@@ -38,7 +38,9 @@ def winner_choices(completion: Completion, index: int) -> Iterator[Choice]:
         yield _choice(index, delta, feed.take(feed.some()))
     while feed.left:
         yield _choice(index, {}, feed.take(feed.some()))
-    yield _choice(index, {}, {"finish_reason": completion.finish_reason, **extra})
+    # Of what a whole answer has as null, a stream has the stop reason alone.
+    told = {k: v for k, v in extra.items() if v is not None or k == "stop_reason"}
+    yield _choice(index, {}, {"finish_reason": completion.finish_reason, **told})
 
 
 def _choice(index: int, delta: Mapping[str, Any], more: Mapping[str, Any] | None = None) -> Choice:

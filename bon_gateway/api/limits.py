@@ -1,7 +1,7 @@
 """The server's caps on one request, checked before anything reaches a policy.
 
 Some values that a client may send kill an engine rather than fail a request: a top_logprobs
-beyond the vocabulary does.
+beyond the vocabulary does. Others spoil the answers of all others: logprob_token_ids does.
 """
 
 from __future__ import annotations
@@ -15,6 +15,10 @@ def check_limits(wire: ChatWire, limits: LimitsSettings) -> None:
     """Raises BadRequestError naming the parameter that is above its cap."""
     for name in ("top_logprobs", "prompt_logprobs"):
         _within(name, getattr(wire, name), limits.max_top_logprobs)
+    if wire.logprob_token_ids and not limits.logprob_token_ids:
+        raise BadRequestError(
+            "logprob_token_ids: is not allowed by this gateway's limits", param="logprob_token_ids"
+        )
     for name in ("max_tokens", "max_completion_tokens"):
         _within(name, getattr(wire, name), limits.max_tokens)
 

@@ -105,6 +105,7 @@ class ChatWire(Wire):
     logprobs: bool | None = None
     top_logprobs: NonNegativeInt | None = None
     prompt_logprobs: NonNegativeInt | None = None
+    logprob_token_ids: SkipValidation[list[int] | None] = None
     tools: SkipValidation[list[ToolWire] | None] = None
     tool_choice: SkipValidation[Literal["none", "auto", "required"] | NamedToolWire | None] = None
     response_format: ResponseFormatWire | None = None

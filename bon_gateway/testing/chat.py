@@ -143,6 +143,7 @@ def whole(
         "prompt_token_ids": prompt if ids else None,
         "prompt_text": PROMPT_TEXT if body.get("return_prompt_text") else None,
         "kv_transfer_params": body.get("kv_transfer_params"),
+        "ec_transfer_params": None,
         "metrics": None,
     }
     return orjson.dumps(answer)

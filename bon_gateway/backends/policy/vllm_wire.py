@@ -32,8 +32,13 @@ _CHOICE_FIELDS = frozenset(("index", "message", "finish_reason", "logprobs"))
 _ANSWER_FIELDS = frozenset(("id", "object", "created", "model", "choices", "usage"))
 
 # vLLM has these in every whole answer, null or not, and clients read them bare.
-_NULLS_OF_CHOICE = {"stop_reason": None, "token_ids": None}
-_NULLS_OF_ANSWER = {"prompt_logprobs": None, "prompt_token_ids": None, "kv_transfer_params": None}
+_NULLS_OF_CHOICE = dict.fromkeys(("stop_reason", "token_ids", "routed_experts"))
+_NULLS_OF_ANSWER: dict[str, Any] = dict.fromkeys(
+    (
+        *("service_tier", "prompt_logprobs", "prompt_token_ids", "prompt_text"),
+        *("kv_transfer_params", "ec_transfer_params", "metrics"),
+    )
+)
 
 
 def streamable(request: ChatRequest) -> bool:

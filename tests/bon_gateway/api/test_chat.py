@@ -73,6 +73,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
         "response_format.json_schema.schema",
     ),
     ({"use_beam_search": True}, "use_beam_search"),
+    ({"logprobs": True, "logprob_token_ids": [5]}, "logprob_token_ids"),
     ({"bon": 5}, "bon"),
     ({"bon": {"nn": 5}}, "bon.nn"),
     ({"bon": {"strategy": "worst_of_n"}}, "bon.strategy"),
@@ -108,6 +109,16 @@ async def test_bad_input_is_a_400_that_names_the_parameter(serve: Serve) -> None
             wrong.append((str(body)[:100], answer.status_code, error))
     assert wrong == []
     assert served.policy.requests == []
+
+
+async def test_named_tokens_where_they_are_allowed(serve: Serve) -> None:
+    """vLLM takes an empty list as none."""
+    served = await serve(settings={"limits": {"logprob_token_ids": True}})
+    answer = await served.chat(logprobs=True, logprob_token_ids=[5])
+    assert answer.status_code == 200
+    assert served.policy.requests[0].sampling["logprob_token_ids"] == [5]
+    served = await serve()
+    assert (await served.chat(logprob_token_ids=[])).status_code == 200
 
 
 async def test_bodies_that_are_no_request(serve: Serve) -> None:

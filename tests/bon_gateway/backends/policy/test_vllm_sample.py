@@ -33,9 +33,13 @@ TOOL_CALLS = [
 ]
 
 ALWAYS = {
+    "service_tier": None,
     "prompt_logprobs": None,
     "prompt_token_ids": None,
+    "prompt_text": None,
     "kv_transfer_params": None,
+    "ec_transfer_params": None,
+    "metrics": None,
     "system_fingerprint": "vllm-fake",
 }
 """What stands beside the choices, whatever was asked."""
@@ -196,7 +200,11 @@ async def test_nulls_are_openais_and_those_that_vllm_always_sends(
     for outcome in outcomes.values():
         assert isinstance(outcome, Completion)
         assert set(outcome.message) == {"role", "content", "refusal", "reasoning"}
-        assert outcome.extra == {"stop_reason": None, "token_ids": None}
+        assert outcome.extra == {
+            "stop_reason": None,
+            "token_ids": None,
+            "routed_experts": None,
+        }
         assert outcome.response_extra == ALWAYS
 
 
