@@ -99,7 +99,8 @@ REFUSALS = (
         "type": "function", "function": {}}}, "tool_choice.function.name"),
     Refusal("no such choice", {"tools": [PICK], "tool_choice": "any"}, "tool_choice"),
     Refusal("a picture", {"messages": [{"role": "user", "content": [
-        {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}]}]}, None),
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}]}]}, None,
+            best="messages[0].content[0]"),
     Refusal("a template of the client's", {"chat_template": "{{ messages }}"}, None),
     Refusal("messages that are text", {"messages": "Hi"}, "body.messages", ours="messages"),
     Refusal("no messages", {"messages": []}, None, ours="messages"),
