@@ -84,10 +84,10 @@ def end_on_sigterm() -> None:
 
 
 @contextlib.contextmanager
-def fake_upstream(*, delay_ms: float, tokens: int) -> Iterator[str]:
-    """A fake upstream in a process of its own; its address."""
+def fake_upstream(*, delay_ms: float, tokens: int, more: Sequence[str] = ()) -> Iterator[str]:
+    """A fake upstream in a process of its own, with ``more`` of its flags; its address."""
     script = ROOT / "benchmarks" / "upstream.py"
-    arguments = ["--delay-ms", str(delay_ms), "--tokens", str(tokens)]
+    arguments = ["--delay-ms", str(delay_ms), "--tokens", str(tokens), *more]
     with subprocess.Popen(
         [sys.executable, str(script), *arguments], stdout=subprocess.PIPE, text=True
     ) as process:

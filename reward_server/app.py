@@ -54,7 +54,14 @@ def create_app(
         yield
         await service.close()
 
-    app = FastAPI(title="Reward server", docs_url=None, redoc_url=None, lifespan=lifespan)
+    app = FastAPI(
+        title="Reward server",
+        docs_url=None,
+        redoc_url=None,
+        # It would send who asks through TLS to an address without.
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
     app.state.service = service
     app.state.keys = keys
     app.add_middleware(AccessMiddleware, metrics=service.metrics)

@@ -192,6 +192,19 @@ def test_a_half_closed_client_gets_its_answer(server: Server) -> None:
     assert server.answer in got
 
 
+def test_nobody_is_sent_elsewhere(server: Server) -> None:
+    """Neither for a slash nor because somebody claims to have come by another way."""
+    forged = b"X-Forwarded-Proto: https\r\nX-Forwarded-Host: evil.test\r\n"
+    path = server.path.encode()
+    asked = server.request.replace(path, path + b"/", 1).replace(
+        b"Content-Type", forged + b"Content-Type", 1
+    )
+    got = ask(server.port, asked)
+    assert statuses(got) == [200 if server.name == "gateway" else 404]
+    assert b"location:" not in got.lower()
+    assert b"evil.test" not in got
+
+
 @pytest.mark.parametrize("split", [1, 17, 100, 1000])
 def test_a_request_in_any_pieces(server: Server, split: int) -> None:
     """Three requests at once, cut anywhere, are answered in their order."""
