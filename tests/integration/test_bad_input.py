@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.conftest import FAN_OUTS, Engines
+from tests.integration.conftest import FAN_OUTS, REWARDS, Engines
 from tests.integration.gateway import Gateway
 from tests.integration.prompts import ask
 
@@ -58,7 +58,6 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"response_format": SCHEMA_WITH_A_BAD_PATTERN}, "regex"),
     ({"tool_choice": "required"}, "tool"),
     ({"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "none"}}}, "tool"),
-    ({"messages": [{"role": "user", "content": [IMAGE]}]}, "multimodal"),
 ]  # fmt: skip
 
 
@@ -83,6 +82,24 @@ async def test_it_is_refused_and_named(gateway: Gateway, engines: Engines, model
     assert (await gateway.chat(model=model, messages=ask())).status_code == 200
     assert engines.generator.running == 0
     assert gateway.ready
+
+
+@pytest.mark.parametrize(
+    ("model", "named"),
+    [
+        *((f"{reward}-single", "messages[0].content[0]") for reward in REWARDS),
+        # Nothing is scored, and so this is vLLM's to say.
+        ("one", "multimodal"),
+    ],
+)
+async def test_an_image_is_refused_by_whom_it_concerns(
+    gateway: Gateway, engines: Engines, model: str, named: str
+) -> None:
+    drawn = engines.generator.generated
+    answer = await gateway.chat(model=model, messages=[{"role": "user", "content": [IMAGE]}])
+    assert answer.status_code == 400
+    assert named in answer.json()["error"]["message"]
+    assert engines.generator.generated == drawn
 
 
 @pytest.mark.parametrize("model", ["demo", "", "reward_server-separate "])

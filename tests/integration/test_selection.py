@@ -80,6 +80,57 @@ async def test_a_conversation_with_a_system_message(
     check(answer.json(), messages, reward_by_hand)
 
 
+@pytest.mark.parametrize("fan_out", FAN_OUTS)
+@pytest.mark.parametrize("reward", REWARDS)
+async def test_what_the_client_began_is_scored_with_the_rest(
+    gateway: Gateway, reward_by_hand: ByHand, reward: str, fan_out: str
+) -> None:
+    begun = "Sure! Try the"
+    messages = [*ask(PROMPTS[0]), {"role": "assistant", "content": begun}]
+    for echo in (False, True):
+        answer = await gateway.chat(
+            model=f"{reward}-{fan_out}",
+            messages=messages,
+            continue_final_message=True,
+            add_generation_prompt=False,
+            echo=echo,
+            seed=3,
+            bon={"return_candidates": True},
+        )
+        assert answer.status_code == 200, answer.text
+        candidates = answer.json()["bon"]["candidates"]
+        texts = [c["message"]["content"] for c in candidates]
+        assert all(text.startswith(begun) for text in texts) is echo
+        wholes = texts if echo else [begun + text for text in texts]
+        rewards = [
+            reward_by_hand([*ask(PROMPTS[0]), {"role": "assistant", "content": whole}])
+            for whole in wholes
+        ]
+        assert [c["reward"] for c in candidates] == pytest.approx(rewards, abs=TOLERANCE)
+
+
+@pytest.mark.parametrize("reward", REWARDS)
+async def test_every_reward_model_reads_instructions_and_refusals(
+    gateway: Gateway, reward_by_hand: ByHand, reward: str
+) -> None:
+    def conversation(role: str, refusal: Any) -> list[dict[str, Any]]:
+        return [
+            {"role": role, "content": "You are a friendly bear."},
+            *ask(PROMPTS[3]),
+            {"role": "assistant", "content": refusal},
+            *ask(PROMPTS[0]),
+        ]
+
+    refusal = [{"type": "refusal", "refusal": "I would rather not."}]
+    answer = await gateway.chat(
+        model=f"{reward}-separate",
+        messages=conversation("developer", refusal),
+        seed=5,
+        bon={"return_candidates": True},
+    )
+    check(answer.json(), conversation("system", "I would rather not."), reward_by_hand)
+
+
 async def test_the_top_three_come_best_first(gateway: Gateway) -> None:
     answer = await gateway.chat(
         model="reward_server-separate", messages=ask(), seed=1, n=3, bon={"return_candidates": True}
