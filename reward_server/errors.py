@@ -55,14 +55,16 @@ class ContextLengthError(InvalidRequestError):
     def __init__(
         self,
         item: int,
-        completion: int,
+        completion: int | None,
         *,
         tokens: int,
         limit: int,
         what: str,
         at_least: bool = False,
     ) -> None:
-        param = f"items[{item}].completions[{completion}]"
+        """Without a `completion` it is the prompt, which leaves no answer any room."""
+        place = "messages" if completion is None else f"completions[{completion}]"
+        param = f"items[{item}].{place}"
         length = f"at least {tokens}" if at_least else f"{tokens}"
         super().__init__(
             f"{param}: {what} is {length} tokens long; the limit is {limit}", param=param

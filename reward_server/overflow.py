@@ -16,12 +16,17 @@ def fit(
 
     The leading special tokens stay, and the answer is never cut: each candidate loses only as
     much prompt as its own answer needs, so its reward does not depend on its neighbours.
-    Raises ContextLengthError when cutting is refused, or when the answer alone is too long.
+    Raises ContextLengthError when cutting is refused, or when the answer alone is too long; it
+    names the prompt where that alone fills the limit.
     """
     excess = len(rendered.ids) - limit
     if excess <= 0:
         return rendered
     if on_overflow == "refuse":
+        if rendered.prompt_tokens >= limit:
+            raise ContextLengthError(
+                item, None, tokens=rendered.prompt_tokens, limit=limit, what="the prompt"
+            )
         raise ContextLengthError(
             item, completion, tokens=len(rendered.ids), limit=limit, what="the conversation"
         )

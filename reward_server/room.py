@@ -38,6 +38,8 @@ class Room:
         `mark` is a place in the prompt from which on the text may differ from it.
         """
         if self.on_overflow == "refuse":
+            if self.bound.least(text) > self.limit:
+                self._refuse(self.bound.least(prompt), None, "the prompt")
             self._refuse(self.bound.least(text), completion, "the conversation")
             return
         shared = len(prompt) if text.startswith(prompt) else mark
@@ -51,11 +53,12 @@ class Room:
         """The same for an encoder, which reads both apart."""
         least = self.bound.least(answer)
         if self.on_overflow == "refuse":
-            least += self.bound.least(prompt)
-            self._refuse(least, completion, "the conversation")
+            of_prompt = self.bound.least(prompt)
+            self._refuse(of_prompt, None, "the prompt")
+            self._refuse(of_prompt + least, completion, "the conversation")
         self._refuse(least, completion, "the answer alone")
 
-    def _refuse(self, least: int, completion: int, what: str) -> None:
+    def _refuse(self, least: int, completion: int | None, what: str) -> None:
         if least > self.limit:
             raise ContextLengthError(
                 self.item, completion, tokens=least, limit=self.limit, what=what, at_least=True

@@ -24,6 +24,15 @@ def test_refusing_names_the_candidate_and_the_limit() -> None:
     assert "limit is 6" in caught.value.message
 
 
+@pytest.mark.parametrize("limit", [1, 4, 5])
+def test_a_prompt_that_leaves_no_room_for_any_answer_is_named_itself(limit: int) -> None:
+    """A caller need not ask about its other answers."""
+    with pytest.raises(ContextLengthError) as caught:
+        fit(CONVERSATION, limit, "refuse", item=2, completion=3)
+    assert caught.value.param == "items[2].messages"
+    assert f"the prompt is 5 tokens long; the limit is {limit}" in caught.value.message
+
+
 def test_cutting_takes_the_prompts_left_side_and_keeps_bos() -> None:
     cut = fit(CONVERSATION, 5, "truncate_prompt", item=0, completion=0)
     assert cut == Rendered((1, 12, 13, 20, 21), prompt_tokens=3, fixed_tokens=1, truncated=True)

@@ -266,19 +266,22 @@ def room(renderer: Renderer, on_overflow: OnOverflow) -> Room:
 @pytest.mark.parametrize("folder", ["llama", "bert"])
 @pytest.mark.parametrize(
     ("prompt", "answers", "refused"),
-    [("p" * 100_000, ["a", "b"], 0), ("p", ["a", "b" * 100_000], 1)],
+    [
+        ("p" * 100_000, ["a", "b"], "messages"),
+        ("p", ["a", "b" * 100_000], "completions[1]"),
+    ],
 )
 def test_what_cannot_fit_is_refused_before_it_is_tokenised(
-    request: pytest.FixtureRequest, folder: str, prompt: str, answers: list[str], refused: int
+    request: pytest.FixtureRequest, folder: str, prompt: str, answers: list[str], refused: str
 ) -> None:
     renderer = Renderer(AutoTokenizer.from_pretrained(request.getfixturevalue(folder)))
     watching = watched(renderer)
     messages = [{"role": "user", "content": prompt}]
     with pytest.raises(ContextLengthError, match="at least") as caught:
         renderer.render_all(messages, answers, room=room(renderer, "refuse"))
-    assert caught.value.param == f"items[2].completions[{refused}]"
+    assert caught.value.param == f"items[2].{refused}"
     assert watching.longest == 0
-    if refused:
+    if len(answers[-1]) > LIMIT:
         with pytest.raises(ContextLengthError, match="the answer alone is at least") as caught:
             renderer.render_all(messages, answers, room=room(renderer, "truncate_prompt"))
         assert caught.value.param == "items[2].completions[1]"

@@ -98,6 +98,15 @@ async def test_the_length_policy_is_the_settings_unless_the_caller_says() -> Non
         assert caught.value.param == "items[0].completions[1]"
 
 
+@pytest.mark.parametrize("length", [30, 10_000])
+async def test_a_prompt_that_no_answer_fits_behind_is_named_itself(length: int) -> None:
+    """Whether its tokens were counted or its characters told enough."""
+    async with opened(fake(FakeForward(), max_tokens=30)) as scorer:
+        with pytest.raises(ContextLengthError) as caught:
+            await scorer.score([item("a", prompt="ok"), item("a", "b", prompt="p" * length)])
+        assert caught.value.param == "items[1].messages"
+
+
 async def test_a_reward_does_not_depend_on_its_neighbours_even_when_cut() -> None:
     seen = FakeForward()
     async with opened(fake(seen, max_tokens=30, on_overflow="truncate_prompt")) as scorer:
