@@ -56,6 +56,26 @@ _COMPLETION = {
         "bon": {"type": "object"},
     },
 }
+_CHUNK = {
+    "type": "object",
+    "required": ["id", "object", "created", "model", "choices"],
+    "properties": {
+        "id": _TEXT,
+        "object": {"const": "chat.completion.chunk"},
+        "created": {"type": "integer"},
+        "model": _TEXT,
+        "choices": {"type": "array", "items": {"type": "object"}},
+        "usage": {"type": ["object", "null"]},
+        "bon": {"type": "object"},
+    },
+}
+_EVENT = {
+    "type": "object",
+    "description": "One event: a chunk or an error, as JSON in text, and `[DONE]` after the last",
+    "required": ["data"],
+    "properties": {"data": _TEXT | {"examples": ["[DONE]"]}},
+}
+"""Before OpenAPI 3.2 the schema of a stream is that of each of its events."""
 
 _EVERYWHERE = {
     "400": "A request that cannot be read",
@@ -87,6 +107,8 @@ def describe(document: dict[str, Any]) -> dict[str, Any]:
         "schemas": {
             "ChatCompletionRequest": chat_request_schema(),
             "ChatCompletion": _COMPLETION,
+            "ChatCompletionChunk": _CHUNK,
+            "Event": _EVENT,
             "Error": _ERROR,
             "Model": _MODEL,
             "Models": _MODELS,
@@ -130,7 +152,7 @@ def _chat() -> dict[str, Any]:
                 "description": "The chat completion, or its events if `stream` is true",
                 "content": {
                     "application/json": completion,
-                    "text/event-stream": {"schema": _TEXT},
+                    "text/event-stream": {"schema": _schema("Event")},
                 },
             },
             **_errors(_EVERYWHERE | _WITH_KEY | _OF_CHAT),

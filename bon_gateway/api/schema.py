@@ -93,7 +93,7 @@ class ChatWire(Wire):
     """A chat completion request: OpenAI's, any parameter of vLLM's, and ``bon``."""
 
     model: Annotated[str, Field(min_length=1)]
-    messages: SkipValidation[list[MessageWire]]
+    messages: Annotated[SkipValidation[list[MessageWire]], Field(json_schema_extra={"minItems": 1})]
     n: PositiveInt | None = None
     stream: bool | None = None
     stream_options: StreamOptionsWire | None = None

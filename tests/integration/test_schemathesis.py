@@ -103,6 +103,8 @@ def settings(upstream: FakeUpstream) -> dict[str, Any]:
         "rewards": {"r": {"type": "reward_server", "urls": [upstream.url]}},
         "models": {
             "best": {**draw, "strategy": {"type": "best_of_n", "n": 4}},
+            # What schemathesis calls a model where it is some other field that it tries.
+            "0": {**draw, "strategy": {"type": "best_of_n", "n": 2}},
             "first": {**draw, "strategy": {"type": "first_k", "n": 2, "spare": 1}},
             "one": {"policy": "p", "strategy": {"type": "single"}},
         },

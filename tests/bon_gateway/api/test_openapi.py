@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import jsonschema_rs
@@ -37,6 +38,7 @@ async def test_it_describes_the_request(serve: Serve) -> None:
     assert {"bon", "messages", "tools", "tool_choice"} <= schema["properties"].keys()
     assert "$defs" not in str(schema)
     jsonschema_rs.validate(schema, HI)
+    assert not jsonschema_rs.is_valid(schema, HI | {"messages": []})
 
 
 @pytest.mark.parametrize(
@@ -63,6 +65,20 @@ async def test_an_answer_is_as_described(
     schema = schema_of(await document(served), template, method, status, media_type)
     told = answer.json() if media_type == "application/json" else answer.text
     jsonschema_rs.validate(schema, told)
+
+
+async def test_a_stream_is_described(serve: Serve) -> None:
+    served = await serve()
+    spec = await document(served)
+    event = schema_of(spec, "/v1/chat/completions", "post", 200, "text/event-stream")
+    chunk = spec["components"]["schemas"]["ChatCompletionChunk"]
+    answer = await served.chat(stream=True, stream_options={"include_usage": True})
+    *chunks, done = [line[6:] for line in answer.text.splitlines() if line.startswith("data: ")]
+    assert done == "[DONE]"
+    for data in (*chunks, done):
+        jsonschema_rs.validate(event, {"data": data})
+    for data in chunks:
+        jsonschema_rs.validate(chunk, json.loads(data))
 
 
 async def test_not_ready_is_described(serve: Serve) -> None:
