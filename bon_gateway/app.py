@@ -21,7 +21,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 import bon_gateway
-from bon_gateway import logs
+from bon_common import logs
 from bon_gateway.admission import Admission
 from bon_gateway.api.chat import ChatCompletions
 from bon_gateway.api.openapi import describe

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 from typing import Any, TypeVar
 
 import msgspec
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
+from starlette.responses import PlainTextResponse
 
-from reward_server.access import AccessMiddleware
+from reward_server.access import AccessMiddleware, Record
 from reward_server.auth import Keys
 from reward_server.errors import InvalidRequestError, ScoreError, UnavailableError
 from reward_server.info import EnsembleInfo, ModelInfo
@@ -29,6 +32,7 @@ from reward_server.wire import (
     unless_disconnected,
 )
 
+VERSION = version("bon-gateway")
 Asked = TypeVar("Asked", ScoreRequest, PrefixRequest)
 
 
@@ -56,9 +60,10 @@ def create_app(
 
     app = FastAPI(
         title="Reward server",
+        version=VERSION,
         docs_url=None,
         redoc_url=None,
-        # It would send who asks through TLS to an address without.
+        # A redirect names this process's own scheme and host, which a client behind TLS cannot use.
         redirect_slashes=False,
         lifespan=lifespan,
     )
@@ -73,31 +78,40 @@ def create_app(
 
 
 def _add_errors(app: FastAPI, service: Service) -> None:
-    def answer(error: ScoreError) -> Response:
-        service.metrics.errors.labels(error.code).inc()
+    def count(request: Request, code: str) -> None:
+        record: Record = request.state.record
+        record.error = code
+        service.metrics.errors.labels(code).inc()
+
+    def answer(request: Request, error: ScoreError) -> Response:
+        count(request, error.code)
         return error_response(error)
 
     @app.exception_handler(ScoreError)
-    async def score_error(_: Request, error: ScoreError) -> Response:
-        return answer(error)
+    async def score_error(request: Request, error: ScoreError) -> Response:
+        return answer(request, error)
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:
         found = InvalidRequestError(f"{request.method} {request.url.path}: {error.detail}")
         found.status = error.status_code
         found.code = {404: "not_found", 405: "method_not_allowed"}.get(found.status, found.code)
-        response = answer(found)
+        response = answer(request, found)
         response.headers.update(error.headers or {})
+        if found.status == 405:
+            response.headers["allow"] = _allowed(response.headers.get("allow", ""))
         return response
 
-    @app.exception_handler(Exception)
-    async def unexpected(_request: Request, _error: Exception) -> Response:
-        return answer(ScoreError("internal error"))
-
     @app.exception_handler(ClientLeftError)
-    async def client_left(_request: Request, _error: ClientLeftError) -> Response:
-        service.metrics.errors.labels("client_left").inc()
+    async def client_left(request: Request, _error: ClientLeftError) -> Response:
+        count(request, "client_left")
         return Response(status_code=CLIENT_LEFT)
+
+
+def _allowed(methods: str) -> str:
+    """The framework has them in a set, so in no order, and knows nothing of HEAD."""
+    found = {method.strip() for method in methods.split(",")} - {""}
+    return ", ".join(sorted(found | {"HEAD"} if "GET" in found else found))
 
 
 def _add_probes(app: FastAPI, service: Service) -> None:
@@ -107,6 +121,7 @@ def _add_probes(app: FastAPI, service: Service) -> None:
         return json_response({"status": "ok"})
 
     @app.get("/readyz")
+    @app.get("/health", operation_id="health")
     async def readyz() -> Response:
         """All models are loaded and warm, and the server is not going away."""
         try:
@@ -115,7 +130,12 @@ def _add_probes(app: FastAPI, service: Service) -> None:
             return error_response(error)
         return json_response({"status": "ready"})
 
-    @app.get("/metrics")
+    @app.get("/version")
+    async def version_() -> Response:
+        """The server's version."""
+        return json_response({"version": VERSION})
+
+    @app.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
         """Prometheus metrics."""
         return Response(service.metrics.render(), media_type="text/plain; version=0.0.4")
@@ -124,16 +144,14 @@ def _add_probes(app: FastAPI, service: Service) -> None:
 def _add_api(app: FastAPI, service: Service, keys: Keys) -> None:
     settings = service.settings
 
-    def admit(request: Request) -> dict[str, Any]:
-        """Check the key; return the fields of the request's log line."""
-        log: dict[str, Any] = request.state.log
-        caller = keys.caller_of(request.headers.get("authorization"))
-        if caller is not None:
-            log["caller"] = caller
-        return log
+    def admit(request: Request) -> Record:
+        """Check the key; return what the request's log line tells."""
+        record: Record = request.state.record
+        record.key = keys.caller_of(request.headers.get("authorization"))
+        return record
 
     async def read(request: Request, kind: type[Asked]) -> tuple[Asked, Served]:
-        """The body, and what it is for. Whoever comes too early need not send it all."""
+        """The body, and what it is for. A client that comes too early need not send it all."""
         service.check_ready()
         body = await read_body(request, settings.max_body_bytes)
         asked = await decode(body, kind, settings.max_json_values)
@@ -148,24 +166,27 @@ def _add_api(app: FastAPI, service: Service, keys: Keys) -> None:
     @app.post("/v1/score", openapi_extra=SCORE_ROUTE)
     async def score(request: Request) -> Response:
         """Score candidate answers: raw rewards, in the order given."""
-        log = admit(request)
+        arrived = time.monotonic()
+        record = admit(request)
         with service.request():
             asked, served = await read(request, ScoreRequest)
-            answer = await unless_disconnected(request, _score(served, asked))
-        log["sequences"] = answer.usage.sequences
-        log["tokens"] = answer.usage.tokens
+            record.model = served.info.name
+            work = _score(served, asked, arrived, record.request_id)
+            answer = await unless_disconnected(request, work)
+        record.sequences = answer.usage.sequences
+        record.tokens = answer.usage.tokens
         return json_response(answer)
 
     @app.post("/v1/prefix", openapi_extra=PREFIX_ROUTE)
     async def prefix(request: Request) -> Response:
         """Compute the prompt of candidates that are being generated; answers when it is done."""
-        log = admit(request)
+        record = admit(request)
         with service.request():
             asked, served = await read(request, PrefixRequest)
-            announced = await unless_disconnected(
-                request, served.announce(asked.messages, asked.tools)
-            )
-        log["tokens"] = announced.tokens
+            record.model = served.info.name
+            work = served.announce(asked.messages, asked.tools, request_id=record.request_id)
+            announced = await unless_disconnected(request, work)
+        record.tokens = announced.tokens
         return json_response(
             PrefixResponse(model=served.info.name, tokens=announced.tokens, kept=announced.kept)
         )
@@ -176,12 +197,18 @@ def _page(info: ModelInfo | EnsembleInfo) -> dict[str, Any]:
     return {"id": info.name, "object": "model", **known}
 
 
-async def _score(served: Served, asked: ScoreRequest) -> ScoreResponse:
+async def _score(
+    served: Served, asked: ScoreRequest, arrived: float, request_id: str
+) -> ScoreResponse:
+    deadline_s = None
+    if asked.deadline_ms is not None:
+        deadline_s = asked.deadline_ms / 1000 - (time.monotonic() - arrived)
     scored = await served.score(
         asked.items,
         on_overflow=asked.on_overflow,
-        deadline_s=None if asked.deadline_ms is None else asked.deadline_ms / 1000,
+        deadline_s=deadline_s,
         partial=asked.partial,
+        request_id=request_id,
     )
     return ScoreResponse(
         model=served.info.name,

@@ -145,7 +145,9 @@ class Batcher:
         finally:
             self._reserve(-sequences)
 
-    async def submit(self, sequences: Sequence[Rendered]) -> Scored:
+    async def submit(
+        self, sequences: Sequence[Rendered], request_id: str | None = None
+    ) -> Scored:
         """Score sequences for which places were reserved just before.
 
         A cancelled call takes its waiting sequences out of the queue. Raises QueueFullError or
@@ -154,7 +156,7 @@ class Batcher:
         """
         loop = asyncio.get_running_loop()
         parts = parts_of(sequences, self._forward)
-        job = Job(sequences, parts, [()] * len(sequences), loop.create_future())
+        job = Job(sequences, parts, [()] * len(sequences), loop.create_future(), request_id)
         self._sizes.add(job.tokens)
         since = time.monotonic()
         await self._wait(job)
@@ -162,7 +164,7 @@ class Batcher:
         self._metrics.queue_seconds.observe(queue_s)
         return Scored(job.outputs, queue_s, job.model_s)
 
-    async def prime(self, prompt: Ids) -> bool:
+    async def prime(self, prompt: Ids, request_id: str | None = None) -> bool:
         """Have a prompt computed for candidates to come; False where that cannot be kept.
 
         A cancelled call takes what waits of it out of the queue. Raises as `submit` does.
@@ -174,7 +176,7 @@ class Batcher:
         if known == len(prompt):
             return True
         part = Part(prompt, deque(), known)
-        await self._wait(Job((), deque([part]), [], loop.create_future()))
+        await self._wait(Job((), deque([part]), [], loop.create_future(), request_id))
         return True
 
     def expire(self) -> None:
@@ -257,14 +259,19 @@ class Batcher:
         error: ScoreError | None = None
         try:
             work = await asyncio.get_running_loop().run_in_executor(
-                self._thread, self._compute, sequences, prefixes
+                self._thread, self._compute, sequences, prefixes, batch.request_ids
             )
             if len(work.outputs) != len(sequences):
                 raise ValueError(f"{len(work.outputs)} outputs for {len(sequences)} sequences")
         except BatchMemoryError as caught:
             error = caught
         except Exception as caught:  # the one capture point: the server lives on
-            logger.error("the model failed on %d sequences", len(sequences), exc_info=caught)
+            fields = {
+                "request_ids": batch.request_ids,
+                "sequences": len(sequences),
+                "error": type(caught).__name__,
+            }
+            logger.error("the model failed", exc_info=caught, extra={"fields": fields})
             error = ModelFailureError(f"the model failed: {type(caught).__name__}")
         else:
             for (job, place), output in zip(batch.entries, work.outputs, strict=True):
@@ -276,7 +283,9 @@ class Batcher:
             job.model_s += time.monotonic() - started
         return error
 
-    def _compute(self, batch: list[Rendered], prefixes: list[Ids]) -> Work:
+    def _compute(
+        self, batch: list[Rendered], prefixes: list[Ids], request_ids: list[str]
+    ) -> Work:
         """Run in the model's thread; out of memory once halves the budget and tries again.
 
         The budget stays halved, unless a lone sequence was too much: that says nothing about it.
@@ -288,7 +297,12 @@ class Batcher:
             if len(batch) + len(prefixes) > 1:
                 self._budget = max(self._budget // 2, 1)
                 self._metrics.batch_budget.set(self._budget)
-            logger.warning("out of memory (%s); batch budget is now %d", error, self._budget)
+            fields = {
+                "request_ids": request_ids,
+                "reason": error.message,
+                "budget_tokens": self._budget,
+            }
+            logger.warning("out of memory", extra={"fields": fields})
         # Outside the handler: the exception would keep the failed call's tensors alive.
         try:
             return self._forward(batch, self._budget, prefixes)

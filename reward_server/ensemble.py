@@ -59,10 +59,17 @@ class Ensemble:
         on_overflow: OnOverflow | None = None,
         deadline_s: float | None = None,
         partial: bool = False,
+        request_id: str | None = None,
     ) -> ScoreResult:
         """One member that fails fails the call; see `Scorer.score`."""
         results = await _together(
-            scorer.score(items, on_overflow=on_overflow, deadline_s=deadline_s, partial=partial)
+            scorer.score(
+                items,
+                on_overflow=on_overflow,
+                deadline_s=deadline_s,
+                partial=partial,
+                request_id=request_id,
+            )
             for scorer in self._members.values()
         )
         by_member = dict(zip(self._members, results, strict=True))
@@ -85,9 +92,12 @@ class Ensemble:
         self,
         messages: Sequence[Mapping[str, Any]],
         tools: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        request_id: str | None = None,
     ) -> Announced:
         announced = await _together(
-            scorer.announce(messages, tools) for scorer in self._members.values()
+            scorer.announce(messages, tools, request_id=request_id)
+            for scorer in self._members.values()
         )
         return Announced(
             tokens=max(one.tokens for one in announced), kept=any(one.kept for one in announced)

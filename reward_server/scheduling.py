@@ -54,6 +54,8 @@ class Job:
     parts: deque[Part]
     outputs: list[Output]
     done: asyncio.Future[None]
+    request_id: str | None = None
+    """What the log calls it."""
     model_s: float = 0.0
     tokens: int = field(init=False)
     """To be computed for what waits."""
@@ -80,6 +82,11 @@ class Batch:
     tokens: int = 0
     cut: bool = False
     """Whether it has a piece of a job that is too large for one batch."""
+
+    @property
+    def request_ids(self) -> list[str]:
+        """Of the requests that have a part in it, where they are known."""
+        return [job.request_id for job in self.jobs if job.request_id is not None]
 
     def only(self, job: Job) -> Batch:
         """The part of one job."""

@@ -146,18 +146,21 @@ class Scorer:
         on_overflow: OnOverflow | None = None,
         deadline_s: float | None = None,
         partial: bool = False,
+        request_id: str | None = None,
     ) -> ScoreResult:
         """Score every completion of every item; equal ones of an item are computed once.
 
         `partial` completions are beginnings of answers. All or nothing: one candidate that cannot
-        be scored fails the call. `deadline_s` counts from now. Raises ScoreError; cancelling takes
-        the work out of the queue.
+        be scored fails the call. `deadline_s` counts from now. What the log tells of the work has
+        `request_id`. Raises ScoreError; cancelling takes the work out of the queue.
         """
         _refuse_empty(items)
         open_turn = partial and self._partial_open
         try:
             async with asyncio.timeout(deadline_s):
-                return await self._score(items, on_overflow or self._on_overflow, open_turn)
+                return await self._score(
+                    items, on_overflow or self._on_overflow, open_turn, request_id
+                )
         except TimeoutError as error:
             raise DeadlineError(f"not scored within {deadline_s} s") from error
 
@@ -165,6 +168,8 @@ class Scorer:
         self,
         messages: Sequence[Mapping[str, Any]],
         tools: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        request_id: str | None = None,
     ) -> Announced:
         """Compute the prompt of candidates to come; returns when that is done.
 
@@ -181,16 +186,20 @@ class Scorer:
             prompt = await self._lanes.run(render, large=is_large(messages, tools))
         if prompt.ids is None or prompt.tokens >= limit:
             return Announced(prompt.tokens, kept=False)
-        return Announced(prompt.tokens, kept=await self._batcher.prime(prompt.ids))
+        return Announced(prompt.tokens, kept=await self._batcher.prime(prompt.ids, request_id))
 
     async def _score(
-        self, items: Sequence[ScoreItem], on_overflow: OnOverflow, open_turn: bool
+        self,
+        items: Sequence[ScoreItem],
+        on_overflow: OnOverflow,
+        open_turn: bool,
+        request_id: str | None,
     ) -> ScoreResult:
         started = time.monotonic()
         with self._batcher.reserve(sum(len(item.completions) for item in items)):
             prepared = await self._prepare(items, on_overflow, open_turn)
         rendering_s = time.monotonic() - started
-        scored = await self._batcher.submit(prepared.sequences)
+        scored = await self._batcher.submit(prepared.sequences, request_id)
         result = _assemble(prepared, scored, rendering_s, self.info)
         self.metrics.tokens_asked.inc(sum(sum(item.tokens) for item in result.results))
         return result

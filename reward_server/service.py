@@ -44,12 +44,15 @@ class Served(Protocol):
         on_overflow: OnOverflow | None = None,
         deadline_s: float | None = None,
         partial: bool = False,
+        request_id: str | None = None,
     ) -> ScoreResult: ...
 
     async def announce(
         self,
         messages: Sequence[Mapping[str, Any]],
         tools: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        request_id: str | None = None,
     ) -> Announced: ...
 
 

@@ -21,7 +21,7 @@ from bon_gateway.api.messages import check_messages
 from bon_gateway.api.override import resolve_strategy
 from bon_gateway.api.schema import ChatWire, parse_chat
 from bon_gateway.api.stream import EventStream
-from bon_gateway.api.tracing import trace_headers
+from bon_common.tracing import trace_headers
 from bon_gateway.errors import GatewayError
 from bon_gateway.exchange import RequestRecord, record_of
 from bon_gateway.gateway import Gateway, ServedModel

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from bon_gateway.logs import timestamp
+from bon_common.logs import timestamp
 from bon_gateway.recording.redaction import Redaction
 from bon_gateway.types import Candidate, ChatRequest, Selection
 

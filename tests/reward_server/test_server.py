@@ -28,7 +28,7 @@ SLOW = textwrap.dedent(
     """
     import functools, sys, time
     from reward_server import server
-    from reward_server.json_log import configure
+    from bon_common.logs import configure
     from reward_server.settings import Settings
     from reward_server.testing import FakeForward, answer_length, answer_of, fake_scorer
 
@@ -50,7 +50,7 @@ LOADING = textwrap.dedent(
     """
     import functools, time
     from reward_server import server
-    from reward_server.json_log import configure
+    from bon_common.logs import configure
     from reward_server.settings import Settings
 
     configure("info")

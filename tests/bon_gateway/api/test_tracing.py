@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bon_gateway.api.tracing import trace_headers
+from bon_common.tracing import trace_headers
 from bon_gateway.types import Caller
 from tests.bon_gateway.api.conftest import Served
 

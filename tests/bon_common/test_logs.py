@@ -5,7 +5,7 @@ import logging
 import subprocess
 import sys
 
-from bon_gateway.logs import JsonFormatter, frames, timestamp
+from bon_common.logs import JsonFormatter, frames, timestamp
 
 
 def entry(**attributes: object) -> dict[str, object]:
@@ -53,7 +53,7 @@ def test_a_traceback_tells_types_and_places_and_no_message() -> None:
 def test_everything_goes_to_stderr_as_json() -> None:
     script = """
 import logging, warnings
-from bon_gateway import logs
+from bon_common import logs
 logs.configure("info")
 logs.configure("info")
 logging.getLogger("bon_gateway.x").info("one")

@@ -1,7 +1,8 @@
 """The headers that tie a client's trace to what upstreams do for it (W3C Trace Context, Baggage).
 
-They are passed on as they came; the gateway makes no spans. What is no such header, or too long, is
-left out: nothing of a client's reaches an upstream's head unchecked.
+The gateway passes them on as they came, and both servers log the trace; neither makes spans. What is
+no such header, or too long, is left out: nothing of a client's reaches an upstream's head or a log
+unchecked.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Logs as one JSON object a line on stderr, uvicorn's and the libraries' too.
+"""The logs of both servers: one JSON object a line on stderr, uvicorn's and the libraries' too.
 
 A record's own fields come by ``extra={"fields": {...}}``. What clients send and what models answer
 is never logged: not even by an exception's message, which may quote it.
