@@ -1,8 +1,8 @@
 """The headers that tie a client's trace to what upstreams do for it (W3C Trace Context, Baggage).
 
-The gateway passes them on as they came, and both servers log the trace; neither makes spans. What is
-no such header, or too long, is left out: nothing of a client's reaches an upstream's head or a log
-unchecked.
+The gateway passes them on as they came, and the reward server logs the trace; neither makes spans.
+What is no such header, or too long, is left out: nothing of a client's reaches a log, or the head
+of an upstream's request, unchecked.
 """
 
 from __future__ import annotations

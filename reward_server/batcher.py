@@ -145,9 +145,7 @@ class Batcher:
         finally:
             self._reserve(-sequences)
 
-    async def submit(
-        self, sequences: Sequence[Rendered], request_id: str | None = None
-    ) -> Scored:
+    async def submit(self, sequences: Sequence[Rendered], request_id: str | None = None) -> Scored:
         """Score sequences for which places were reserved just before.
 
         A cancelled call takes its waiting sequences out of the queue. Raises QueueFullError or
@@ -283,9 +281,7 @@ class Batcher:
             job.model_s += time.monotonic() - started
         return error
 
-    def _compute(
-        self, batch: list[Rendered], prefixes: list[Ids], request_ids: list[str]
-    ) -> Work:
+    def _compute(self, batch: list[Rendered], prefixes: list[Ids], request_ids: list[str]) -> Work:
         """Run in the model's thread; out of memory once halves the budget and tries again.
 
         The budget stays halved, unless a lone sequence was too much: that says nothing about it.

@@ -6,8 +6,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from reward_server.errors import StartupError
 from bon_common.logs import configure
+from reward_server.errors import StartupError
 from reward_server.server import serve
 from reward_server.settings_sources import SettingsError, describe, resolve
 

@@ -13,6 +13,7 @@ import orjson
 from starlette.datastructures import State
 from starlette.types import Receive, Scope, Send
 
+from bon_common.tracing import trace_headers
 from bon_gateway.api import render
 from bon_gateway.api.body import read_json, send_json
 from bon_gateway.api.disconnect import ClientLeft, until_disconnect
@@ -21,7 +22,6 @@ from bon_gateway.api.messages import check_messages
 from bon_gateway.api.override import resolve_strategy
 from bon_gateway.api.schema import ChatWire, parse_chat
 from bon_gateway.api.stream import EventStream
-from bon_common.tracing import trace_headers
 from bon_gateway.errors import GatewayError
 from bon_gateway.exchange import RequestRecord, record_of
 from bon_gateway.gateway import Gateway, ServedModel

@@ -7,9 +7,10 @@ import logging
 import math
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
 
+from bon_common.logs import JsonFormatter
 from reward_server.app import create_app
 from reward_server.errors import BatchMemoryError
 from reward_server.metrics import ModelMetrics
@@ -28,6 +30,9 @@ from reward_server.testing import FakeForward, answer_of, fake_scorer
 from tests.reward_server.conftest import sample, until
 
 Serve = Callable[[FastAPI], httpx.Client]
+
+
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 def body(*completions: Any, **more: Any) -> dict[str, Any]:
@@ -262,20 +267,43 @@ def test_a_body_of_unknown_length_is_bounded_too(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status", "code"),
+    ("method", "path", "status", "code", "allow"),
     [
-        ("GET", "/v1/nothing", 404, "not_found"),
-        ("GET", "/v1/score", 405, "method_not_allowed"),
-        ("POST", "/livez", 405, "method_not_allowed"),
+        ("GET", "/v1/nothing", 404, "not_found", None),
+        ("GET", "/v1/score", 405, "method_not_allowed", "POST"),
+        ("PUT", "/v1/prefix", 405, "method_not_allowed", "POST"),
+        ("OPTIONS", "/v1/score", 405, "method_not_allowed", "POST"),
+        *(
+            ("POST", path, 405, "method_not_allowed", "GET, HEAD")
+            for path in ("/livez", "/readyz", "/health", "/version", "/metrics", "/v1/models")
+        ),
     ],
 )
 def test_unknown_routes_get_an_error_object(
-    serve: Serve, method: str, path: str, status: int, code: str
+    serve: Serve, method: str, path: str, status: int, code: str, allow: str | None
 ) -> None:
     response = serve(fake_app(FakeForward())).request(method, path)
     assert response.status_code == status
     assert response.json()["error"]["code"] == code
-    assert ("allow" in response.headers) == (status == 405)
+    assert response.headers.get("allow") == allow
+
+
+def test_what_answers_get_answers_head_and_a_slash_at_the_end(serve: Serve) -> None:
+    client = serve(fake_app(FakeForward()))
+    paths = ("/livez", "/readyz", "/health", "/version", "/metrics", "/v1/models", "/openapi.json")
+    for path in paths:
+        whole = client.get(path)
+        assert whole.status_code == 200
+        for asked in (path, path + "/"):
+            head = client.head(asked)
+            assert (head.status_code, head.content) == (200, b"")
+            assert head.headers["content-type"] == whole.headers["content-type"]
+    assert client.head("/v1/score").status_code == 405
+    assert client.get("/nothing/").status_code == 404
+    assert client.get("/health").json() == client.get("/readyz").json()
+    assert client.get("/version").json() == {"version": version("bon-gateway")}
+    # One connection all the time: no answer to HEAD had a body that was read as the next answer.
+    assert client.post("/v1/score/", json=body("a")).status_code == 200
 
 
 def test_keys_are_asked_for_and_probes_are_open(serve: Serve) -> None:
@@ -300,20 +328,85 @@ def test_the_access_log_tells_who_and_how_much_but_no_text(
 ) -> None:
     client = serve(fake_app(FakeForward(), api_keys={"ann": SecretStr("hunter2")}))
     headers = {"authorization": "Bearer hunter2", "x-request-id": "abc-1"}
+    headers["traceparent"] = TRACE
     with caplog.at_level(logging.DEBUG):
         response = client.post("/v1/score?secret=word", json=body("private"), headers=headers)
         client.post("/v1/score", json=body({"role": "private"}), headers=headers)
     assert response.headers["x-request-id"] == "abc-1"
     lines = [r.fields for r in caplog.records if r.name == "reward_server.access"]  # type: ignore[attr-defined]
     first = next(line for line in lines if line["status"] == 200 and line["path"] == "/v1/score")
-    assert first["caller"] == "ann"
+    assert first["key"] == "ann"
+    assert first["model"] == "fake"
+    assert first["client"] == "127.0.0.1"
+    assert first["duration_ms"] > 0
+    assert first["traceparent"] == TRACE
+    assert first["error"] is None
     assert first["sequences"] == 1
     assert first["tokens"] > 0
     assert first["request_id"] == "abc-1"
+    refused = next(line for line in lines if line["status"] == 400)
+    assert (refused["error"], refused["request_id"]) == ("unrenderable_conversation", "abc-1")
     for text in ("private", "hunter2", "secret"):
         assert text not in repr(
             [vars(record) for record in caplog.records if "reward" in record.name]
         )
+
+
+def lines_of(caplog: pytest.LogCaptureFixture, name: str) -> list[dict[str, Any]]:
+    """As the process writes them."""
+    formatter = JsonFormatter()
+    return [json.loads(formatter.format(r)) for r in caplog.records if r.name == name]
+
+
+def test_lines_about_a_batch_name_its_requests_and_quote_none(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    forward = FakeForward()
+    client = serve(fake_app(forward))
+    for forward.failures in (
+        [ValueError("private")],
+        [BatchMemoryError("no room"), BatchMemoryError("no room")],
+    ):
+        headers = {"x-request-id": "abc-2"}
+        assert client.post("/v1/score", json=body("a"), headers=headers).status_code >= 500
+    failed, memory = lines_of(caplog, "reward_server.batcher")
+    assert (failed["error"], failed["request_ids"]) == ("ValueError", ["abc-2"])
+    assert failed["traceback"][-1] == "builtins.ValueError"
+    assert (memory["reason"], memory["request_ids"]) == ("no room", ["abc-2"])
+    assert "private" not in json.dumps([failed, memory])
+
+
+def test_an_unexpected_exception_is_logged_with_its_request(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise ZeroDivisionError("private")
+
+    app = fake_app(FakeForward())
+    client = serve(app)
+    app.state.service.scorer().score = broken
+    response = client.post("/v1/score", json=body("a"), headers={"x-request-id": "abc-3"})
+    assert response.status_code == 500
+    assert response.json()["error"]["code"] == "internal_error"
+    assert response.headers["x-request-id"] == "abc-3"
+    (line,) = lines_of(caplog, "reward_server.edge")
+    assert (line["error"], line["request_id"]) == ("ZeroDivisionError", "abc-3")
+    assert "private" not in json.dumps([JsonFormatter().format(r) for r in caplog.records])
+    assert client.get("/livez").status_code == 200
+
+
+def test_the_deadline_counts_from_arrival(serve: Serve) -> None:
+    app = fake_app(FakeForward())
+    client = serve(app)
+    slow = json.dumps(body("a", deadline_ms=300)).encode()
+
+    def chunks() -> Iterator[bytes]:
+        yield slow[:20]
+        time.sleep(0.4)
+        yield slow[20:]
+
+    answer = client.post("/v1/score", content=chunks())
+    assert (answer.status_code, answer.json()["error"]["code"]) == (504, "deadline_exceeded")
 
 
 def test_before_the_model_is_loaded_requests_are_put_off() -> None:
