@@ -25,25 +25,6 @@ class Cycle(RequestResponseCycle):
     client may go on writing, or, after ``Expect: 100-continue``, never write what it declared."""
 
     _keep_alive: bool
-    _until_close = False
-    """Whether the answer has neither a length nor chunks, and ends with its connection."""
-
-    async def send(self, message: ASGISendEvent) -> None:
-        if self.scope["http_version"] == "1.0":
-            self._without_chunks(message)
-        await super().send(message)
-
-    def _without_chunks(self, message: ASGISendEvent) -> None:
-        """HTTP/1.0 has no chunks, so that such a client, or a proxy that speaks it to what is
-        behind it as nginx does by default, would take their sizes for part of the answer."""
-        if message["type"] == "http.response.start":
-            names = {name.lower() for name, _ in message.get("headers", ())}
-            self._until_close = b"content-length" not in names
-            if self._until_close:
-                self.chunked_encoding = False
-        elif message["type"] == "http.response.body" and self._until_close:
-            # uvicorn compares what is written with what was promised: nothing was.
-            self.expected_content_length = len(message.get("body", b""))
 
     @property
     def keep_alive(self) -> bool:
@@ -54,3 +35,22 @@ class Cycle(RequestResponseCycle):
     @keep_alive.setter
     def keep_alive(self, value: bool) -> None:
         self._keep_alive = value
+
+
+class ChunklessCycle(Cycle):
+    """For HTTP/1.0, which has no chunks: such a client, or a proxy that speaks it to what is behind
+    it as nginx does by default, would take their sizes for part of the answer."""
+
+    _until_close = False
+    """Whether the answer has no length, and ends with its connection."""
+
+    async def send(self, message: ASGISendEvent) -> None:
+        if message["type"] == "http.response.start":
+            names = {name.lower() for name, _ in message.get("headers", ())}
+            self._until_close = b"content-length" not in names
+            if self._until_close:
+                self.chunked_encoding = False
+        elif message["type"] == "http.response.body" and self._until_close:
+            # uvicorn compares what is written with what was promised: nothing was.
+            self.expected_content_length = len(message.get("body", b""))
+        await super().send(message)

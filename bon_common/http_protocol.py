@@ -22,7 +22,7 @@ from uvicorn.server import ServerState
 
 from bon_common import http_refusal as refusals
 from bon_common.http_clocks import BodyClock, WriteClock
-from bon_common.http_cycle import Cycle, CycleTransport
+from bon_common.http_cycle import ChunklessCycle, Cycle, CycleTransport
 from bon_common.http_limits import (
     HALF_CLOSE_GRACE_S,
     HALF_CLOSE_S,
@@ -232,7 +232,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._ignoring_upgrade = parser.should_upgrade()
         self._phase = _Phase.BODY
         self._allowance = self._limits.max_head_bytes
-        self.cycle = cycle = Cycle(
+        kind = Cycle if version != "1.0" else ChunklessCycle
+        self.cycle = cycle = kind(
             scope=scope,
             transport=self._cycle_transport,  # type: ignore[arg-type] # all that a cycle uses
             flow=self.flow,

@@ -121,8 +121,9 @@ class World:
         wait_until(lambda: self.upstream.running == 0)
 
 
-def settings(between: Between) -> dict[str, Any]:
-    """Every call goes through the proxy. Pages of its own are no reason to leave it."""
+def settings(between: Between, upstream: str) -> dict[str, Any]:
+    """Every call goes through the proxy, but for those of ``judged``, whose scores alone do. Pages
+    of its own are no reason to leave it."""
     policy = {"type": "vllm", "model": "fake", "failures_to_eject": 1000, "probe_interval_s": 60}
     url, small = (f"http://127.0.0.1:{port}" for port in (between.port, between.small_port))
     best = {"type": "best_of_n", "n": 3}
@@ -131,6 +132,7 @@ def settings(between: Between) -> dict[str, Any]:
             "separate": {**policy, "urls": [url], "fan_out": "separate"},
             "single": {**policy, "urls": [url], "fan_out": "single"},
             "small": {**policy, "urls": [small]},
+            "direct": {**policy, "urls": [upstream]},
         },
         "rewards": {
             "server": {"type": "reward_server", "urls": [url], "failures_to_eject": 1000},
@@ -140,6 +142,12 @@ def settings(between: Between) -> dict[str, Any]:
             "echo": {"policy": "single", "strategy": {"type": "single"}},
             "small": {"policy": "small", "strategy": {"type": "single"}},
             "best": {"policy": "separate", "reward": "server", "strategy": best},
+            "judged": {"policy": "direct", "reward": "server", "strategy": best},
+            "judged-strictly": {
+                "policy": "direct",
+                "reward": "classify",
+                "strategy": {**best, "fallback": "error"},
+            },
             "best-single": {"policy": "single", "reward": "classify", "strategy": best},
         },
         "server": {"keepalive_s": 1},
@@ -151,7 +159,7 @@ def proxied(kind: Kind, processes: Processes, folders: pytest.TempPathFactory) -
     """All of it; at the end nothing may be in flight, and no text of a client in the log."""
     with stand_in(obedient()) as (upstream, restart):
         between = start_between(kind, processes, folders.mktemp(kind), upstream.port)
-        gateway = Gateway(processes, settings(between))
+        gateway = Gateway(processes, settings(between, upstream.url))
         gateway.wait()
         port = int(gateway.url.rpartition(":")[2])
         front = start_front(kind, processes, folders.mktemp(kind), port)

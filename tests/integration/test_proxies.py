@@ -33,6 +33,7 @@ from tests.integration.reverse_proxies import (
     IDLE_S,
     KINDS,
     MOST_BODY,
+    PAGES,
 )
 
 FIRST_WORDS = WORDS.split()[:SENT_BEFORE_HANGING]
@@ -281,6 +282,21 @@ def test_a_page_of_the_proxy_between_is_an_error_object(
     if status != 400:
         assert bool(told[0]["again"]) == again
     assert world.calls(name) == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_in_place_of_scores(world: World, page: int) -> None:
+    """The fallback chooses and says so, or the client learns in JSON that it may come again."""
+    page_header = {"baggage": f"page-{page}"}
+    answer = ask(world.front.port, "said all the same", model="judged", headers=page_header)
+    assert (answer.status, answer.text) == (200, "said all the same")
+    lost = "reward_refused" if page == 400 else "reward_unavailable"
+    assert answer.headers["x-bon-degraded"] == lost
+    answer = ask(world.front.port, "refused", model="judged-strictly", headers=page_header)
+    assert answer.status == (422 if page == 400 else 503)
+    assert answer.error["code"].startswith("reward_")
+    assert ("retry-after" in answer.headers) == (answer.status == 503)
+    assert "<" not in answer.body.decode()
 
 
 def test_its_413_is_the_clients(world: World) -> None:
