@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from transformers.modeling_layers import GenericForSequenceClassification
@@ -23,6 +26,8 @@ from reward_server.forward import Output
 from reward_server.packing import Layout
 
 Pooling = Literal["last_token", "model"]
+
+HUB_NAME = re.compile(r"[A-Za-z0-9_][\w.-]*(/[A-Za-z0-9_][\w.-]*)?")
 
 SCORE_HEAD_MODEL_TYPES = frozenset(
     {"biogpt", "bloom", "falcon", "gpt2", "gpt_bigcode"}
@@ -84,6 +89,7 @@ class RewardModel:
         naming the setting at fault, also when the checkpoint lacks weights (a scoring head drawn
         at random would answer noise).
         """
+        _check_place(path)
         place = torch.device(_device(device))
         if device_map is not None and importlib.util.find_spec("accelerate") is None:
             raise StartupError("device_map", "needs accelerate, which is not installed")
@@ -96,6 +102,9 @@ class RewardModel:
                 device_map=device_map,
                 output_loading_info=True,
             )
+        except SafetensorError as error:
+            reason = f"its weights cannot be read: {_first_line(error)}"
+            raise StartupError("model", reason) from error
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             key = "model" if device_map is None else "device_map"
             raise StartupError(key, _first_line(error)) from error
@@ -352,6 +361,17 @@ def _dtype(dtype: str, place: torch.device) -> torch.dtype:
     if not isinstance(found, torch.dtype):
         raise StartupError("dtype", f"torch has no dtype {dtype}")
     return found
+
+
+def _check_place(path: str) -> None:
+    """Raises StartupError for what is neither a folder nor the name of a model on the hub. The
+    library would take a folder that is missing for such a name, and explain how to write one."""
+    place = Path(path)
+    if place.exists():
+        if not place.is_dir():
+            raise StartupError("model", f"this is no folder: {path}")
+    elif not HUB_NAME.fullmatch(path):
+        raise StartupError("model", f"there is no such folder: {path}")
 
 
 def _first_line(error: Exception) -> str:

@@ -162,7 +162,10 @@ class Service:
             self._fail(StartupError("model", f"the warm-up failed: {error.message}"))
         except Exception as error:  # whatever a checkpoint's loading raises ends the process
             logger.error("the model cannot be loaded", exc_info=error)
-            self._fail(StartupError("model", f"{type(error).__name__} while loading"))
+            # No client has said anything yet that its message could quote.
+            said = " ".join(str(error).split())
+            reason = f"{type(error).__name__} while loading" + (f": {said}" if said else "")
+            self._fail(StartupError("model", reason))
         else:
             if self._on_ready is not None:
                 self._on_ready()

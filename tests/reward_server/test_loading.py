@@ -18,6 +18,37 @@ from reward_server.render import Rendered
 BATCH = [Rendered((1, 20, 21, 22, n, 2), 4) for n in range(30, 36)]
 
 
+def refusal(folder: str | Path) -> StartupError:
+    with pytest.raises(StartupError) as caught:
+        load_parts(ModelSettings(model=str(folder), device="cpu"))
+    return caught.value
+
+
+@pytest.mark.parametrize("name", ["{}/missing", "./missing", "a/b/c", "../x y", "/"])
+def test_a_folder_that_is_missing_is_named(tmp_path: Path, name: str) -> None:
+    folder = name.format(tmp_path)
+    error = refusal(folder)
+    assert error.key == "model"
+    if folder != "/":
+        assert error.reason == f"there is no such folder: {folder}"
+    assert "Repo id" not in str(error)
+
+
+def test_a_file_is_no_model(llama: Path) -> None:
+    file = llama / "model.safetensors"
+    assert refusal(file).reason == f"this is no folder: {file}"
+
+
+@pytest.mark.parametrize("kept", [0, 4, 100, 5000])
+def test_why_weights_cannot_be_read_is_told(llama: Path, tmp_path: Path, kept: int) -> None:
+    folder = Path(shutil.copytree(llama, tmp_path / "model"))
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:kept])
+    error = refusal(folder)
+    assert error.key == "model"
+    assert "header" in error.reason.lower()
+
+
 def outputs(**settings: Any) -> list[float]:
     parts = load_parts(ModelSettings(**{"device": "cpu", **settings}))
     return flat(parts.forward)

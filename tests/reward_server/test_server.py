@@ -139,6 +139,15 @@ def test_a_model_that_cannot_be_served_ends_the_server(llama: Path) -> None:
     assert caught.value.key == "max_tokens"
 
 
+def test_a_missing_folder_is_named_with_exit_code_two(tmp_path: Path) -> None:
+    folder = tmp_path / "missing"
+    command = [sys.executable, "-m", "reward_server", "--model", str(folder), "--port", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    last = done.stderr.splitlines()[-1]
+    assert last == f"reward-server: startup: model: there is no such folder: {folder}"
+
+
 def test_a_port_in_use_is_one_line_and_exit_code_two(llama: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -55,13 +55,13 @@ async def test_what_keeps_a_model_from_being_served_is_told() -> None:
         raise StartupError("dtype", "no")
 
     def broken(*_: object) -> Any:
-        raise ZeroDivisionError
+        raise ZeroDivisionError("over\nnothing")
 
     failure = await failure_of(refused)
     assert (failure and failure.key) == "dtype"
     failure = await failure_of(broken)
     assert failure is not None
-    assert "ZeroDivisionError" in failure.reason
+    assert "ZeroDivisionError while loading: over nothing" in failure.reason
 
 
 async def test_a_failing_warm_up_is_no_start() -> None:
