@@ -12,6 +12,10 @@ export TORCH_INDEX_URL
 SETUP := sh scripts/with_python.sh scripts/setup_env.py
 BIN := .venv/bin
 
+# A worker a core, but no more than gain anything: the vLLM tests are one group and take longest.
+# ARGS="-n 0" runs all tests in one process, for a debugger say.
+WORKERS := -n logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+
 # The integration tests start vLLM with it; where it does not exist they are skipped.
 export BON_VLLM_PYTHON := $(CURDIR)/.venv-vllm/bin/python
 
@@ -28,10 +32,10 @@ serve: env-serve  ## Serve the demo models on http://127.0.0.1:8080. Flags: ARGS
 test: lint types imports tests  ## Lint, types, import contracts and all tests. pytest's flags: ARGS="-k name".
 
 tests: env-test env-vllm  ## All tests alone.
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(WORKERS) $(ARGS)
 
 unit: env-test  ## The tests that need neither vLLM nor a GPU.
-	$(BIN)/python -m pytest -m "not vllm and not gpu" $(ARGS)
+	$(BIN)/python -m pytest $(WORKERS) -m "not vllm and not gpu" $(ARGS)
 
 lint: env-test  ## Ruff: rules and format.
 	$(BIN)/ruff check .

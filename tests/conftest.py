@@ -1,11 +1,39 @@
-"""Skips what this machine cannot run; everything else is for the folders' own conftest files."""
+"""Skips what this machine cannot run, shares the tests out among xdist's workers, reports further
+tries, and ends what a stopped run leaves behind. Everything else is for the folders' own conftest
+files."""
 
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
+
+from tests import distribution
+from tests.leftovers import Watch
+from tests.repeats import Repeats
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # The workers share the cores; torch reads this when it is first imported, here and in the
+    # processes that tests start.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--most-repeats", type=int, metavar="N",
+        help="fail if tests that may try again needed more than N further tries in all",
+    )  # fmt: skip
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(distribution)
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        config.pluginmanager.register(Repeats(config.getoption("--most-repeats")), "repeats")
+        # CI's limit and `timeout` send it; fixtures then still stop their processes.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        config.add_cleanup(Watch().close)
 
 
 def missing_vllm() -> str | None:

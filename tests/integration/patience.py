@@ -1,19 +1,24 @@
 """Repeats a test that has to catch a request in the middle.
 
 A machine that is busy with other things may give vLLM its turn before anybody else, and then there
-is nothing left to stop. A gateway that stops nothing fails every time.
+is nothing left to stop. A gateway that stops nothing fails every time. `tests.repeats` reports how
+often a further try was needed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tests.integration.gateway import eventually
+from tests.repeats import PROPERTY
 
 Test = Callable[..., Awaitable[None]]
+TRIES = 5
+RECORD = "record_property"
 
 
 def up_to_five_times(test: Test) -> Test:
@@ -21,16 +26,29 @@ def up_to_five_times(test: Test) -> Test:
 
     @functools.wraps(test)
     async def repeated(**fixtures: Any) -> None:
+        record = fixtures.pop(RECORD)
         generator, doomed = fixtures["engines"].generator, fixtures["engines"].doomed
         if doomed is not None:
             # Its boot takes all that the machine has.
             await asyncio.to_thread(doomed.wait)
-        for _ in range(4):
+        for further in range(TRIES):
             try:
-                return await test(**fixtures)
+                await test(**fixtures)
             except (AssertionError, TimeoutError) as error:
+                if further == TRIES - 1:
+                    record(PROPERTY, further)
+                    raise
                 print(f"again, because of: {error}")
                 await eventually(lambda: generator.running == 0, 30, "vLLM is idle")
-        return await test(**fixtures)
+            else:
+                if further:
+                    record(PROPERTY, further)
+                return
 
+    # pytest reads from the signature which fixtures to pass.
+    signature = inspect.signature(test)
+    asked = inspect.Parameter(RECORD, inspect.Parameter.KEYWORD_ONLY)
+    repeated.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[*signature.parameters.values(), asked]
+    )
     return repeated

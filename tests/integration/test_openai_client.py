@@ -13,6 +13,7 @@ import pytest
 
 from tests.integration.conftest import FAN_OUTS, Engines
 from tests.integration.gateway import Gateway
+from tests.integration.patience import up_to_five_times
 from tests.integration.prompts import LONG, ask
 
 pytestmark = pytest.mark.vllm
@@ -69,7 +70,10 @@ async def test_streaming_best_of_n(client: openai.AsyncOpenAI) -> None:
     )
 
 
-async def test_a_single_pass_streams_token_by_token(client: openai.AsyncOpenAI) -> None:
+@up_to_five_times
+async def test_a_single_pass_streams_token_by_token(
+    client: openai.AsyncOpenAI, engines: Engines
+) -> None:
     """The first words are there long before the last."""
     body = {key: LONG[key] for key in ("messages", "seed", "max_tokens")}
     started = time.monotonic()

@@ -232,7 +232,7 @@ def test_an_engine_that_is_gone_is_named(settings: PpoSettings, tmp_path: Path) 
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def ppo_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A vLLM that starts without any weights, in one process."""
     port = free_port()
     command = [
@@ -277,7 +277,7 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture
-def live(url: str, tmp_path: Path, one_thread: None) -> dict[str, Any]:
+def live(ppo_engine: str, tmp_path: Path, one_thread: None) -> dict[str, Any]:
     """Settings of a run on the demo models that samples from the engine."""
     texts = ("Name two snacks for my bear", "How do I steal a bear?", "Name three games please")
     lines = [{"prompt": [{"role": "user", "content": text}]} for text in texts]
@@ -291,7 +291,7 @@ def live(url: str, tmp_path: Path, one_thread: None) -> dict[str, Any]:
         "device": "cpu",
         "prompts_per_iteration": 3,
         "update": {"minibatch_size": 3},
-        "generation": {"type": "vllm", "url": url, "served_model": "policy"},
+        "generation": {"type": "vllm", "url": ppo_engine, "served_model": "policy"},
         "sampling": {"temperature": 0.01, "max_new_tokens": 40},
     }
 

@@ -1,0 +1,82 @@
+"""Shares the tests out among pytest-xdist's workers; a plugin of pytest.
+
+A file's tests stay together, so that what its fixtures set up is set up once. Tests that need vLLM
+form one group over all files: its engines boot once a run, and no two workers compete with them.
+
+xdist hands a group to its scheduler by changing the tests' ids, which pytest 9.2 no longer lets it
+do. So here each worker writes down the groups that it has found.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from xdist.scheduler import LoadGroupScheduling
+
+if TYPE_CHECKING:
+    from xdist.workermanage import WorkerController
+
+ENGINES = "engines"
+ENGINE_FIXTURES = {"engines", "served", "doomed", "ppo_engine"}
+"""Each boots vLLM and lasts as long as its worker."""
+FIRST = ("tests/trainers/", "tests/reward_server/")
+"""Folders with the longest files. They start early, so that none runs alone at the end."""
+FOLDER = pytest.StashKey[TemporaryDirectory[str]]()
+INPUT = "groups"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        config.stash[FOLDER] = TemporaryDirectory()
+        config.add_cleanup(config.stash[FOLDER].cleanup)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: WorkerController) -> None:
+    folder = Path(node.config.stash[FOLDER].name)
+    node.workerinput[INPUT] = str(folder / f"{node.gateway.id}.json")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    groups = {item.nodeid: name for item in items if (name := group(item)) is not None}
+    if hasattr(config, "workerinput"):
+        Path(config.workerinput[INPUT]).write_text(json.dumps(groups), "utf-8")
+    items.sort(key=lambda item: place(item.nodeid, groups))
+
+
+def group(item: pytest.Item) -> str | None:
+    if ENGINE_FIXTURES & set(getattr(item, "fixturenames", ())):
+        return ENGINES
+    return next((name for name in ("gpu", "image") if item.get_closest_marker(name)), None)
+
+
+def place(nodeid: str, groups: dict[str, str]) -> int:
+    """Sorts the longest groups to the front, and leaves the order within each as it is."""
+    if groups.get(nodeid) == ENGINES:
+        return 0
+    early = [number for number, folder in enumerate(FIRST, 1) if nodeid.startswith(folder)]
+    return early[0] if early else 1 + len(FIRST)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling | None:
+    return Scheduling(config, log) if config.getvalue("dist") == "loadgroup" else None
+
+
+class Scheduling(LoadGroupScheduling):
+    """A group where a test has one, its file otherwise."""
+
+    @cached_property
+    def _groups(self) -> dict[str, str]:
+        # It asks after all workers have collected the tests, which are the same in each.
+        written = next(Path(self.config.stash[FOLDER].name).iterdir())
+        groups: dict[str, str] = json.loads(written.read_text("utf-8"))
+        return groups
+
+    def _split_scope(self, nodeid: str) -> str:
+        return self._groups.get(nodeid) or nodeid.partition("::")[0]
