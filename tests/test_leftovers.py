@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.integration.processes import wait_until
+from tests.waiting import wait_until
 
 CONFTEST = """
 import os, signal

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ import uvicorn
 
 from bon_common.http_connections import bounded_http
 from bon_common.http_limits import HttpLimits
+from tests.waiting import wait_until
 
 LARGEST = 1_000_000
 
@@ -102,13 +102,6 @@ def served(limits: HttpLimits) -> Iterator[tuple[App, int]]:
         server.should_exit = True
         thread.join(20)
         listener.close()
-
-
-def wait_until(condition: Any, seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
 
 
 def connect(port: int) -> socket.socket:

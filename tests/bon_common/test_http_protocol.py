@@ -13,7 +13,8 @@ from collections.abc import Iterator
 import pytest
 
 from bon_common.http_limits import HttpLimits
-from tests.bon_common.http_app import App, ask, connect, read_all, served, statuses, wait_until
+from tests.bon_common.http_app import App, ask, connect, read_all, served, statuses
+from tests.waiting import wait_until
 
 HOST = b"Host: x\r\n"
 LAST = b"GET /last HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"

@@ -9,7 +9,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +23,10 @@ from bon_gateway.reload import fixed_changes, runtime_settings
 from bon_gateway.settings import Settings
 from bon_gateway.testing.script import Step
 from bon_gateway.testing.upstream import FakeUpstream
+from tests.waiting import until
 
 PATIENCE_S = 30.0
 ROOT = Path(__file__).parents[2]
-
-
-async def until(condition: Callable[[], object], what: str) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not condition():
-            await asyncio.sleep(0.02)
-    assert condition(), what
 
 
 class Running:
@@ -71,7 +65,7 @@ class Running:
         self.write()
         command = [sys.executable, "-m", "bon_gateway", "serve", "--config", str(self.config)]
         self.process = self._begin(command)
-        await until(lambda: self.process.poll() is not None or self._url, "it listens")
+        await until(lambda: self.process.poll() is not None or self._url, what="it listens")
         assert self.process.poll() is None, self.stderr
         self.http = httpx.AsyncClient(base_url=self._url, timeout=PATIENCE_S, verify=False)
         async with asyncio.timeout(PATIENCE_S):
@@ -110,7 +104,7 @@ class Running:
         """SIGHUP, and what it leads to ``times`` times."""
         wanted = len(self.said(message)) + times
         self.process.send_signal(signal.SIGHUP)
-        await until(lambda: len(self.said(message)) >= wanted, message)
+        await until(lambda: len(self.said(message)) >= wanted, what=message)
 
     async def chat(self, model: str = "a", key: str = "none", **body: Any) -> httpx.Response:
         return await self.http.post(
@@ -258,7 +252,9 @@ async def test_no_request_is_lost_over_twenty_reloads(
     assert len(statuses) > 20
     assert set(statuses) == {200}
     # What was replaced is closed: one backend is left, with the connections of eight clients.
-    await until(lambda: upstream.connections <= 10, "the connections of old backends are closed")
+    await until(
+        lambda: upstream.connections <= 10, what="the connections of old backends are closed"
+    )
 
 
 async def test_a_stream_ends_as_it_began_on_an_upstream_that_is_gone_from_the_settings(
@@ -280,7 +276,7 @@ async def test_a_stream_ends_as_it_began_on_an_upstream_that_is_gone_from_the_se
             chunks += [line async for line in lines]
         assert chunks[-2:] == ["data: [DONE]", ""]
         assert sum('"content"' in chunk for chunk in chunks) >= 40
-        await until(lambda: upstream.connections == 0, "the old upstream is let go")
+        await until(lambda: upstream.connections == 0, what="the old upstream is let go")
         states = (await running.http.get("/readyz")).json()["upstreams"]
         assert [name.split(".")[1] for name in states] == ["q"]
 
@@ -309,7 +305,7 @@ async def test_a_changed_file_is_found_without_a_signal(running: Running, linked
     else:
         running.config.write_text(yaml.safe_dump({**running.tree, "models": models}))
 
-    await until(lambda: running.said("the settings are reloaded"), "the change is found")
+    await until(lambda: running.said("the settings are reloaded"), what="the change is found")
 
     assert (await running.chat("b")).status_code == 200
 
@@ -342,8 +338,10 @@ async def test_every_worker_reloads_and_a_new_one_begins_with_the_newest(
         worker.kill()
 
     refused = len(running.said("the settings are refused"))
-    await until(lambda: len(running.said("the settings are refused")) >= refused + 2, "replaced")
-    await until(lambda: len(running.said("a worker died")) == 2, "both were missed")
+    await until(
+        lambda: len(running.said("the settings are refused")) >= refused + 2, what="replaced"
+    )
+    await until(lambda: len(running.said("a worker died")) == 2, what="both were missed")
     assert await statuses() == {200}
 
 
@@ -356,7 +354,8 @@ async def test_hanging_up_never_ends_it_not_even_while_it_starts(
     await asyncio.sleep(0)
     # Workers take their time to start; a server that is one process says when it has.
     await until(
-        lambda: running.stderr or (workers > 1 and len(running.members()) > workers), "it begins"
+        lambda: running.stderr or (workers > 1 and len(running.members()) > workers),
+        what="it begins",
     )
     while not start.done():
         for process in running.members():
@@ -371,7 +370,7 @@ async def test_hanging_up_never_ends_it_not_even_while_it_starts(
         running.process.send_signal(signal.SIGHUP)
         return len(running.said("the settings have not changed")) > seen + workers
 
-    await until(answered, "it reloads")
+    await until(answered, what="it reloads")
     assert (await running.chat()).status_code == 200
     assert not running.said("a worker died")
 
@@ -379,7 +378,7 @@ async def test_hanging_up_never_ends_it_not_even_while_it_starts(
 async def test_its_end_is_said_when_it_begins_and_when_it_is_over(running: Running) -> None:
     await running.start()
     running.process.terminate()
-    await until(lambda: running.process.poll() is not None, "it ends")
+    await until(lambda: running.process.poll() is not None, what="it ends")
 
     assert running.process.returncode == 0
     (begin,), (end,) = running.said("stopping"), running.said("stopped")

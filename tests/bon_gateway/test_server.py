@@ -22,17 +22,11 @@ import pytest
 
 from bon_gateway.server import bind, listening_host
 from bon_gateway.settings_errors import SettingsError
+from tests.waiting import wait_until
 
 APP = Path(__file__).with_name("serving_app.py")
 ROOT = APP.parents[2]
 PATIENCE_S = 20.0
-
-
-def wait_until(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain: {what}"
-        time.sleep(0.02)
 
 
 def alive(processes: list[psutil.Process]) -> bool:
@@ -83,7 +77,7 @@ class Running:
             assert self.process.poll() is None, self.stderr
             return bool(self.url)
 
-        wait_until(started, "listening")
+        wait_until(started, what="listening")
 
     def get(self, path: str) -> httpx.Response:
         return httpx.get(self.url + path, timeout=PATIENCE_S)
@@ -108,7 +102,7 @@ class Running:
             return len(pids) >= 2
 
         self.asked = 0
-        wait_until(both, "two workers that answer")
+        wait_until(both, what="two workers that answer")
         return pids
 
     def stop(self) -> None:
@@ -148,7 +142,7 @@ def begin_request(
     pool: ThreadPoolExecutor, running: Running, seconds: float
 ) -> Future[httpx.Response]:
     future = pool.submit(running.complete, seconds)
-    wait_until(lambda: running.value("bon_requests_in_flight ") == 1, "a request in flight")
+    wait_until(lambda: running.value("bon_requests_in_flight ") == 1, what="a request in flight")
     return future
 
 
@@ -172,11 +166,11 @@ def test_a_drain_answers_what_is_in_flight_and_takes_requests_for_the_delay(
 
     running.process.send_signal(signal.SIGTERM)
 
-    wait_until(lambda: running.get("/readyz").status_code == 503, "readiness to go false")
+    wait_until(lambda: running.get("/readyz").status_code == 503, what="readiness to go false")
     late = running.complete()
     assert late.status_code == 200
     assert late.headers["connection"] == "close"
-    wait_until(lambda: refuses(running.url), "the socket to close")
+    wait_until(lambda: refuses(running.url), what="the socket to close")
     assert not slow.done()
     assert slow.result().status_code == 200
     assert running.process.wait(PATIENCE_S) == 0
@@ -206,7 +200,7 @@ def test_a_second_signal_ends_it_at_once(
     slow = begin_request(pool, running, 15)
     children = psutil.Process(running.process.pid).children()
     running.process.send_signal(signal.SIGTERM)
-    wait_until(lambda: refuses(running.url), "the drain to begin")
+    wait_until(lambda: refuses(running.url), what="the drain to begin")
     began = time.monotonic()
 
     running.process.send_signal(signal.SIGTERM)
@@ -214,7 +208,7 @@ def test_a_second_signal_ends_it_at_once(
     assert running.process.wait(PATIENCE_S) == 128 + signal.SIGTERM
     assert time.monotonic() - began < 5
     assert isinstance(slow.exception(), httpx.TransportError)
-    wait_until(lambda: not alive(children), "the workers to end")
+    wait_until(lambda: not alive(children), what="the workers to end")
     assert list(running.temporary.iterdir()) == []
 
 
@@ -247,7 +241,7 @@ def test_metrics_are_the_sums_of_all_workers_and_outlive_one(
         seen[answer.headers["x-pid"]] = float(line.removeprefix(requests))
         return len(seen) == 2
 
-    wait_until(every_worker_told, "the metrics of both workers")
+    wait_until(every_worker_told, what="the metrics of both workers")
     assert set(seen.values()) == {running.asked}
     assert running.value("bon_request_duration_seconds_count") == running.asked
     slow = begin_request(pool, running, 15)
@@ -256,7 +250,7 @@ def test_metrics_are_the_sums_of_all_workers_and_outlive_one(
     os.kill(busy, signal.SIGKILL)
 
     assert isinstance(slow.exception(), httpx.TransportError)
-    wait_until(lambda: running.value("bon_requests_in_flight ") == 0, "its gauges to go")
+    wait_until(lambda: running.value("bon_requests_in_flight ") == 0, what="its gauges to go")
     assert running.value(requests) == running.asked
     before = running.asked
     replaced = running.workers()
@@ -287,7 +281,7 @@ def test_workers_end_with_their_supervisor(start: Start) -> None:
     running.process.kill()
 
     running.process.wait(PATIENCE_S)
-    wait_until(lambda: not alive(children), "the workers to end")
+    wait_until(lambda: not alive(children), what="the workers to end")
 
 
 @pytest.mark.parametrize("workers", [1, 2])

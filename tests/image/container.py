@@ -13,8 +13,7 @@ import os
 import shutil
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,15 +32,6 @@ DEVICES = (
     ),
     "--symlink", "/proc/self/fd", "/dev/fd", "--remount-ro", "/dev",
 )  # fmt: skip
-
-
-def wait_until(condition: Callable[[], object], within_s: float, what: str) -> None:
-    """Raises TimeoutError if ``condition`` does not become true in time."""
-    end = time.monotonic() + within_s
-    while not condition():
-        if time.monotonic() > end:
-            raise TimeoutError(f"not within {within_s} s: {what}")
-        time.sleep(POLL_S)
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.image.container import Container, Mount, Start, wait_until
+from tests.image.container import Container, Mount, Start
 from tests.image.images import Image
+from tests.waiting import wait_until
 
 Object = dict[str, Any]
 

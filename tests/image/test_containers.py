@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.image.container import Container, Mount, Start, wait_until
+from tests.image.container import Container, Mount, Start
 from tests.image.images import Image
+from tests.waiting import wait_until
 
 Begin = Callable[[Start], Container]
 

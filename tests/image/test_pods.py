@@ -26,10 +26,11 @@ from tests.image.cluster import (
     Cluster,
     values,
 )
-from tests.image.container import Container, Start, wait_until
+from tests.image.container import Container, Start
 from tests.image.images import Image
 from tests.image.kubelet import Pod
 from tests.image.valve import Valve
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(600)]
 

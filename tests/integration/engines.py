@@ -13,7 +13,8 @@ import httpx
 
 from bon_gateway import demo_models
 from tests.integration.exposition import get, scrape, total
-from tests.integration.processes import Process, Processes, free_port, with_descriptors
+from tests.integration.processes import Process, Processes, with_descriptors
+from tests.ports import free_port
 
 MODEL = "demo"
 CONTEXT = 512
@@ -90,7 +91,9 @@ def start_generator(processes: Processes, name: str, *flags: str) -> Generator:
 
 def start_pooling(processes: Processes) -> Upstream:
     model = str(demo_models.reward_path())
-    process, port = start_vllm(processes, "vllm-reward", model, ["--runner", "pooling"])
+    process, port = start_vllm(
+        processes, "vllm-reward", model, ["--runner", "pooling"], one_process=True
+    )
     return Upstream(process, port, "/health")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -14,7 +14,8 @@ import psutil
 import yaml
 
 from tests.integration.exposition import get, scrape, total
-from tests.integration.processes import Processes, wait_until, with_descriptors
+from tests.integration.processes import Processes, with_descriptors
+from tests.waiting import wait_until
 
 BOOT_S = 120.0
 IDLE_S = 15.0
@@ -105,11 +106,6 @@ def _connections(process: psutil.Process) -> list[Any]:
         return process.net_connections(kind="tcp")
     except psutil.NoSuchProcess:
         return []
-
-
-async def eventually(condition: Callable[[], object], within_s: float, what: str) -> None:
-    """``wait_until`` for a test whose event loop must go on turning."""
-    await asyncio.to_thread(wait_until, condition, within_s, what)
 
 
 async def leave(request: asyncio.Task[Any]) -> None:

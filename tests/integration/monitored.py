@@ -25,7 +25,9 @@ from bon_gateway.testing.upstream import FakeUpstream
 from reward_server.metrics import Metrics as RewardServerMetrics
 from scripts.monitoring import JOBS
 from tests.integration.gateway import Gateway
-from tests.integration.processes import Processes, free_port, wait_until
+from tests.integration.processes import Processes
+from tests.ports import free_port
+from tests.waiting import wait_until
 
 NAMESPACE = "llm"
 RELEASE = "demo-bon-gateway"

@@ -13,8 +13,8 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from tests.integration.gateway import eventually
 from tests.repeats import PROPERTY
+from tests.waiting import eventually
 
 Test = Callable[..., Awaitable[None]]
 TRIES = 5

@@ -8,31 +8,16 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import psutil
 
+from tests.waiting import wait_until
+
 STOP_GRACE_S = 15.0
 POLL_S = 0.05
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
-def wait_until(condition: Callable[[], object], within_s: float, what: str) -> None:
-    """Raises TimeoutError if ``condition`` does not become true in time."""
-    end = time.monotonic() + within_s
-    while not condition():
-        if time.monotonic() > end:
-            raise TimeoutError(f"not within {within_s} s: {what}")
-        time.sleep(POLL_S)
 
 
 def with_descriptors(command: Sequence[str], most: int) -> list[str]:

@@ -16,7 +16,8 @@ from typing import Literal
 
 import pytest
 
-from tests.integration.processes import Process, Processes, free_port
+from tests.integration.processes import Process, Processes
+from tests.ports import free_port
 
 Kind = Literal["nginx", "haproxy"]
 KINDS: tuple[Kind, ...] = ("nginx", "haproxy")

@@ -11,9 +11,10 @@ import pytest
 
 from tests.integration.conftest import FAN_OUTS, Engines
 from tests.integration.engines import Generator
-from tests.integration.gateway import Gateway, eventually, leave
+from tests.integration.gateway import Gateway, leave
 from tests.integration.patience import up_to_five_times
 from tests.integration.prompts import LONG, word_that_splits
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.vllm
 N = 16

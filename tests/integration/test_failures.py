@@ -14,10 +14,12 @@ import pytest_asyncio
 
 from tests.integration.conftest import Engines
 from tests.integration.engines import start_reward_server
-from tests.integration.gateway import Gateway, eventually, leave
-from tests.integration.processes import Processes, free_port
+from tests.integration.gateway import Gateway, leave
+from tests.integration.processes import Processes
 from tests.integration.prompts import LONG, ask
 from tests.integration.proxy import SpoilingProxy
+from tests.ports import free_port
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.vllm, pytest.mark.asyncio(loop_scope="module")]
 StartGateway = Callable[[dict[str, Any]], Gateway]

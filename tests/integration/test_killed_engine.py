@@ -12,9 +12,10 @@ import pytest
 
 from tests.integration.conftest import Engines
 from tests.integration.engines import Generator
-from tests.integration.gateway import Gateway, eventually, leave
+from tests.integration.gateway import Gateway, leave
 from tests.integration.patience import up_to_five_times
 from tests.integration.prompts import LONG, ask, word_that_splits
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.vllm
 StartGateway = Callable[[dict[str, Any]], Gateway]

@@ -13,8 +13,9 @@ import pytest
 
 from tests.integration.conftest import Engines
 from tests.integration.exposition import scrape, total
-from tests.integration.gateway import Gateway, eventually
+from tests.integration.gateway import Gateway
 from tests.integration.prompts import PROMPTS, ask
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.vllm
 KINDS = ("prompt", "winner", "discarded", "reward")

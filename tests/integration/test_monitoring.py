@@ -19,7 +19,9 @@ from tests.helm.kit import case, laid_over, of_kind, render
 from tests.integration import monitored
 from tests.integration.gateway import Gateway
 from tests.integration.monitored import KEYS, Prometheus
-from tests.integration.processes import Processes, free_port, wait_until
+from tests.integration.processes import Processes
+from tests.ports import free_port
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(
     shutil.which("prometheus") is None, reason="Prometheus is not installed (Debian: prometheus)"

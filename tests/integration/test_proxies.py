@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.bon_common.http_app import connect, wait_until
+from tests.bon_common.http_app import connect
 from tests.integration.processes import Processes
 from tests.integration.proxied import (
     SECRET,
@@ -35,6 +35,7 @@ from tests.integration.reverse_proxies import (
     MOST_BODY,
     PAGES,
 )
+from tests.waiting import wait_until
 
 FIRST_WORDS = WORDS.split()[:SENT_BEFORE_HANGING]
 MEGABYTE = 1_000_000

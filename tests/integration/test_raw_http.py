@@ -20,7 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.bon_common.http_app import ask, connect, read_all, statuses, wait_until
+from tests.bon_common.http_app import ask, connect, read_all, statuses
 from tests.integration.processes import Processes
 from tests.integration.proxied import SECRET, chat_bytes, head
 from tests.integration.raw_servers import (
@@ -32,6 +32,7 @@ from tests.integration.raw_servers import (
     Watch,
     check_log,
 )
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)  # a reward server boots, which takes torch its time
 SILENT = 160

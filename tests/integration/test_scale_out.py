@@ -11,8 +11,9 @@ import pytest
 
 from bon_gateway.testing.upstream import FakeUpstream
 from tests.integration.exposition import get
-from tests.integration.gateway import Gateway, eventually
+from tests.integration.gateway import Gateway
 from tests.integration.prompts import ask
+from tests.waiting import eventually
 
 StartGateway = Callable[[dict[str, Any]], Gateway]
 

@@ -20,9 +20,10 @@ import bon_gateway
 from bon_gateway.app import create_app
 from bon_gateway.settings import Settings
 from tests.integration.conftest import Engines
-from tests.integration.gateway import eventually, leave
+from tests.integration.gateway import leave
 from tests.integration.patience import up_to_five_times
 from tests.integration.prompts import LONG, ask
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.vllm
 PACKAGE = f"{Path(bon_gateway.__file__).parent}{os.sep}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -22,6 +21,8 @@ from transformers import (
     LlamaForSequenceClassification,
     PreTrainedTokenizerFast,
 )
+
+from tests.waiting import wait_until
 
 PAD, BOS, EOS, USER, ASSISTANT = range(5)
 SPECIALS = ["<pad>", "<s>", "</s>", "<|user|>", "<|assistant|>"]
@@ -150,21 +151,13 @@ def running(app: FastAPI) -> Iterator[httpx.Client]:
     thread.start()
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
-            until(lambda: client.get("/readyz").status_code == 200)
+            wait_until(lambda: client.get("/readyz").status_code == 200)
             yield client
     finally:
         server.should_exit = True
         thread.join(10)
         listener.close()
     assert not thread.is_alive()
-
-
-def until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    """Wait for a condition, asking every 10 ms."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "the condition never came true"
-        time.sleep(0.01)
 
 
 @pytest.fixture

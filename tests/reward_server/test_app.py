@@ -27,7 +27,8 @@ from reward_server.model_settings import ModelSettings
 from reward_server.scorer import Scorer
 from reward_server.settings import Settings
 from reward_server.testing import FakeForward, answer_of, fake_scorer
-from tests.reward_server.conftest import sample, until
+from tests.reward_server.conftest import sample
+from tests.waiting import wait_until
 
 Serve = Callable[[FastAPI], httpx.Client]
 
@@ -57,7 +58,7 @@ class Held:
         self.pool = ThreadPoolExecutor(16)
         self.forward.gate.clear()
         self.first = self.post("first")
-        until(lambda: len(self.forward.batches) == self.warm_up + 1)
+        wait_until(lambda: len(self.forward.batches) == self.warm_up + 1)
 
     def post(self, *completions: str, **more: Any) -> Future[httpx.Response]:
         return self.pool.submit(self.client.post, "/v1/score", json=body(*completions, **more))
@@ -65,7 +66,7 @@ class Held:
     def wait_queued(self, sequences: int) -> None:
         """Until so many wait for the model; the gauge counts those that are being rendered too."""
         batcher = self.app.state.service.scorer()._batcher
-        until(lambda: sum(job.waiting for job in batcher._jobs) == sequences)
+        wait_until(lambda: sum(job.waiting for job in batcher._jobs) == sequences)
 
     def release(self) -> list[list[str]]:
         """Open the gate; return the answers of every batch since the warm-up."""
@@ -131,7 +132,7 @@ def test_a_client_that_leaves_takes_its_work_along(serve: Serve) -> None:
     held = Held(serve)
     with pytest.raises(httpx.ReadTimeout):
         httpx.post(held.client.base_url.join("/v1/score"), json=body("left"), timeout=0.2)
-    until(lambda: sample(held.client, 'reward_server_errors_total{code="client_left"}') == 1)
+    wait_until(lambda: sample(held.client, 'reward_server_errors_total{code="client_left"}') == 1)
     assert sample(held.client, "reward_server_queue_sequences") == 0
     assert held.release() == [["first"]]
     name = 'reward_server_requests_total{path="/v1/score",status="499"}'
@@ -141,7 +142,7 @@ def test_a_client_that_leaves_takes_its_work_along(serve: Serve) -> None:
 def test_a_full_queue_says_when_to_come_back(serve: Serve) -> None:
     held = Held(serve, max_queue_sequences=2)
     waiting = held.post("a", "b")
-    until(lambda: sample(held.client, "reward_server_queue_sequences") == 2)
+    wait_until(lambda: sample(held.client, "reward_server_queue_sequences") == 2)
     refused = held.client.post("/v1/score", json=body("c"))
     assert refused.status_code == 503
     assert refused.json()["error"]["code"] == "queue_full"
@@ -582,7 +583,7 @@ def test_half_a_request_harms_nobody(serve: Serve) -> None:
     client = serve(fake_app(FakeForward()))
     with socket.create_connection((client.base_url.host, client.base_url.port or 0)) as raw:
         raw.sendall(b"POST /v1/score HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
-    until(lambda: sample(client, 'reward_server_errors_total{code="client_left"}') == 1)
+    wait_until(lambda: sample(client, 'reward_server_errors_total{code="client_left"}') == 1)
     assert client.post("/v1/score", json=body("a")).status_code == 200
 
 

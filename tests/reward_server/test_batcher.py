@@ -19,7 +19,7 @@ from reward_server.errors import (
 from reward_server.metrics import Metrics
 from reward_server.render import Rendered
 from reward_server.testing import FakeForward
-from tests.reward_server.conftest import until
+from tests.waiting import eventually
 
 
 def sequences(*lengths: int) -> list[Rendered]:
@@ -62,7 +62,7 @@ class Bench:
         """Put the model to work until the gate is opened."""
         self.forward.gate.clear()
         task = self.submit(1)
-        await asyncio.to_thread(until, lambda: bool(self.forward.batches))
+        await eventually(lambda: bool(self.forward.batches))
         return task
 
     @property

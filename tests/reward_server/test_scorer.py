@@ -26,7 +26,8 @@ from reward_server.model_settings import ModelSettings
 from reward_server.render import Rendered
 from reward_server.scorer import ScoreItem, Scorer
 from reward_server.testing import FakeForward, answer_length, answer_of, fake_scorer
-from tests.reward_server.conftest import CONTEXT, save_llama, until
+from tests.reward_server.conftest import CONTEXT, save_llama
+from tests.waiting import eventually
 
 
 def item(*completions: str | dict[str, Any], prompt: str = "q") -> ScoreItem:
@@ -121,7 +122,7 @@ async def test_a_deadline_takes_the_work_out_of_the_queue() -> None:
     async with opened(fake(forward)) as scorer:
         forward.gate.clear()
         first = asyncio.create_task(scorer.score([item("first")]))
-        await asyncio.to_thread(until, lambda: bool(forward.batches))
+        await eventually(lambda: bool(forward.batches))
         with pytest.raises(DeadlineError):
             await scorer.score([item("late")], deadline_s=0.05)
         forward.gate.set()

@@ -20,7 +20,8 @@ import pytest
 from reward_server.errors import StartupError
 from reward_server.server import serve
 from reward_server.settings import Settings
-from tests.reward_server.conftest import sample, until
+from tests.reward_server.conftest import sample
+from tests.waiting import wait_until
 
 BODY = {"items": [{"messages": [{"role": "user", "content": "q"}], "completions": ["a"]}]}
 
@@ -71,7 +72,7 @@ def started(*command: str) -> Iterator[tuple[subprocess.Popen[str], httpx.Client
         assert process.stderr is not None
         port = json.loads(process.stderr.readline())["port"]
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
-            until(lambda: client.get("/readyz").status_code == 200, 40)
+            wait_until(lambda: client.get("/readyz").status_code == 200, 40)
             yield process, client
     finally:
         process.kill()
@@ -93,9 +94,9 @@ def test_requests_under_way_are_finished_after_sigterm() -> None:
     with started("-c", SLOW, "1.5", "20") as (process, client), ThreadPoolExecutor() as pool:
         url = str(client.base_url)
         slow = pool.submit(httpx.post, f"{url}/v1/score", json=BODY, timeout=20)
-        until(lambda: _under_way(client))
+        wait_until(lambda: _under_way(client))
         process.send_signal(signal.SIGTERM)
-        until(lambda: httpx.get(f"{url}/readyz").status_code == 503)
+        wait_until(lambda: httpx.get(f"{url}/readyz").status_code == 503)
         refused = httpx.post(f"{url}/v1/score", json=BODY)
         assert refused.status_code == 503
         assert refused.json()["error"]["code"] == "draining"
@@ -114,7 +115,7 @@ def test_a_server_still_loading_stops_at_once() -> None:
     try:
         assert process.stderr is not None
         url = f"http://127.0.0.1:{json.loads(process.stderr.readline())['port']}"
-        until(lambda: httpx.get(f"{url}/livez").status_code == 200)
+        wait_until(lambda: httpx.get(f"{url}/livez").status_code == 200)
         assert httpx.get(f"{url}/readyz").json()["error"]["code"] == "model_loading"
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
@@ -126,7 +127,7 @@ def test_a_server_still_loading_stops_at_once() -> None:
 def test_the_grace_period_ends() -> None:
     with started("-c", SLOW, "4", "0.2") as (process, client), ThreadPoolExecutor() as pool:
         slow = pool.submit(httpx.post, f"{client.base_url}/v1/score", json=BODY, timeout=20)
-        until(lambda: _under_way(client))
+        wait_until(lambda: _under_way(client))
         process.send_signal(signal.SIGTERM)
         with pytest.raises(httpx.HTTPError):
             slow.result().raise_for_status()
@@ -178,7 +179,7 @@ def test_hanging_up_reads_the_keys_again_and_never_ends_it(tmp_path: Path) -> No
         assert (asked(client, "one"), asked(client, "two")) == (200, 401)
         path.write_text(line("bob", "two"))
         process.send_signal(signal.SIGHUP)
-        until(lambda: asked(client, "two") == 200)
+        wait_until(lambda: asked(client, "two") == 200)
         assert asked(client, "one") == 401
         path.write_text("")
         process.send_signal(signal.SIGHUP)

@@ -11,7 +11,7 @@ from reward_server.scorer import Scorer
 from reward_server.service import LoadScorer, Service
 from reward_server.settings import Settings
 from reward_server.testing import FakeForward, fake_scorer
-from tests.reward_server.conftest import until
+from tests.waiting import eventually
 
 SETTINGS = Settings(model="fake")
 
@@ -32,7 +32,7 @@ async def test_it_is_ready_only_after_its_warm_up() -> None:
     forward.gate.clear()
     service = Service(SETTINGS, partial(fake_scorer, forward=forward), None)
     service.open()
-    await asyncio.to_thread(until, lambda: len(forward.batches) == 1)
+    await eventually(lambda: len(forward.batches) == 1)
     with pytest.raises(NotReadyError):
         service.scorer()
     forward.gate.set()

@@ -24,7 +24,8 @@ from bon_gateway.testing.script import Step
 from bon_gateway.testing.upstream import FakeUpstream
 from bon_gateway.types import Delta
 from tests.bon_gateway.api.conftest import Served, Setup, serving
-from tests.bon_gateway.backends.support import policy, until
+from tests.bon_gateway.backends.support import policy
+from tests.waiting import until
 
 ADD = {
     "type": "function",

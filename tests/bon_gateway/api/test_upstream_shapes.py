@@ -23,7 +23,8 @@ from bon_gateway.testing.fakes import FakePolicy, FakeReward
 from bon_gateway.testing.script import Call, Step
 from bon_gateway.testing.upstream import FakeUpstream
 from tests.bon_gateway.api.conftest import Served, Setup, serving
-from tests.bon_gateway.backends.support import policy, until
+from tests.bon_gateway.backends.support import policy
+from tests.waiting import until
 
 TOKEN = {"token": "x", "logprob": -0.5, "bytes": [120], "top_logprobs": []}
 CALL = {"id": "c1", "type": "function", "function": {"name": "add", "arguments": "{}"}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -18,6 +18,7 @@ from bon_gateway.settings import RewardServerSettings, VllmClassifySettings, Vll
 from bon_gateway.testing.script import Script, Step
 from bon_gateway.testing.upstream import FakeUpstream
 from bon_gateway.types import ChatRequest, Completion, Sample
+from tests.waiting import until
 
 SECRET = "sk-upstream-secret"
 PROMPT = "a-prompt-that-must-not-leak"
@@ -108,12 +109,6 @@ async def started(*backends: PolicyBackend | RewardBackend) -> AsyncIterator[Non
     finally:
         for backend in backends:
             await backend.close()
-
-
-async def until(condition: Callable[[], bool], within: float = 5.0) -> None:
-    async with asyncio.timeout(within):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 def after_warm_up(upstream: FakeUpstream, script: Script | Step) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from bon_gateway.testing.script import Step, by_candidate, by_ordinal, fake_reward, fake_tokens
 from bon_gateway.testing.upstream import FakeUpstream
-from tests.bon_gateway.backends.support import until
+from tests.waiting import until
 
 MESSAGES = [{"role": "user", "content": "x"}]
 

@@ -24,15 +24,8 @@ from bon_gateway.settings import VllmPolicySettings
 from bon_gateway.testing.script import Call, Step, by_ordinal
 from bon_gateway.testing.upstream import FakeUpstream
 from bon_gateway.types import Completion
-from tests.bon_gateway.backends.support import (
-    after_warm_up,
-    chat,
-    draw,
-    drawing,
-    policy,
-    started,
-    until,
-)
+from tests.bon_gateway.backends.support import after_warm_up, chat, draw, drawing, policy, started
+from tests.waiting import until
 
 DEAD_ENGINE = {
     "message": "EngineCore encountered an issue. See stack trace (above) for the root cause.",

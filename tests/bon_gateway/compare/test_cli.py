@@ -1,4 +1,4 @@
-"""The command as a process, on the demo models."""
+"""The command: what it says in this process, what it does as one of its own on the demo models."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bon_gateway import demo_models
+from bon_gateway import cli, demo_models
 from bon_gateway.compare.embedded import PROMPTS
 
 ENVIRON = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -56,13 +56,15 @@ def bon(*arguments: str, timeout: float = 110) -> subprocess.CompletedProcess[st
         (["run", "folder"], "compare: folder: only diff takes folders"),
     ],
 )
-def test_what_is_wrong_is_one_line(arguments: list[str], message: str) -> None:
-    done = bon(*arguments)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"bon-gateway: {message}\n"
+def test_what_is_wrong_is_one_line(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert cli.main(["compare", *arguments]) == 2
+    assert capsys.readouterr() == ("", f"bon-gateway: {message}\n")
 
 
 def test_an_arm_needs_an_address(tmp_path: Path) -> None:
+    """As a process: its exit code is that of the function."""
     (tmp_path / "p.jsonl").write_text('{"prompt": "hi"}\n')
     config = tmp_path / "c.yaml"
     tree = {
@@ -76,7 +78,9 @@ def test_an_arm_needs_an_address(tmp_path: Path) -> None:
     assert done.stderr == ("bon-gateway: settings: arms.base.url: is required without --embedded\n")
 
 
-def test_the_demo_models_from_one_command(tmp_path: Path) -> None:
+def test_the_demo_models_from_one_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "out"
     done = bon("--embedded", "--output", str(out), "--set", "prompts.limit=6")
     assert done.returncode == 0, done.stderr
@@ -88,12 +92,12 @@ def test_the_demo_models_from_one_command(tmp_path: Path) -> None:
     assert quality == sorted(quality)
     assert "base-8" in done.stdout
     assert str(out / "report.html") in done.stdout
-    assert bon("diff", str(out), str(out)).returncode == 0
+    assert cli.main(["compare", "diff", str(out), str(out)]) == 0
     results["arms"][0]["answered"] = 3
     (tmp_path / "worse.json").write_text(json.dumps(results))
-    worse = bon("diff", str(out), str(tmp_path / "worse.json"))
-    assert worse.returncode == 1
-    assert "1 of" in worse.stdout
+    capsys.readouterr()
+    assert cli.main(["compare", "diff", str(out), str(tmp_path / "worse.json")]) == 1
+    assert "1 of" in capsys.readouterr().out
 
 
 def test_a_demo_run_from_one_command(tmp_path: Path) -> None:

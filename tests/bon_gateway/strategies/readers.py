@@ -12,12 +12,7 @@ from bon_gateway.protocols import RewardBackend
 from bon_gateway.settings import InProcessRewardSettings
 from bon_gateway.testing.script import Step
 from bon_gateway.testing.upstream import FakeUpstream
-from tests.bon_gateway.backends.support import (
-    after_warm_up,
-    reward_server,
-    started,
-    vllm_classify,
-)
+from tests.bon_gateway.backends.support import after_warm_up, reward_server, started, vllm_classify
 
 Turns = list[dict[str, Any]]
 Read = Callable[[], list[Turns]]

@@ -21,13 +21,8 @@ from bon_gateway.testing.fakes import Act, FakePolicy, FakeReward, completion, r
 from bon_gateway.testing.script import Call, Step
 from bon_gateway.testing.upstream import FakeUpstream
 from bon_gateway.types import ChatRequest, Message, Selection
-from tests.bon_gateway.backends.support import (
-    after_warm_up,
-    reward_server,
-    started,
-    until,
-    vllm_classify,
-)
+from tests.bon_gateway.backends.support import after_warm_up, reward_server, started, vllm_classify
+from tests.waiting import until
 
 N = 4
 Backends = Callable[..., Any]

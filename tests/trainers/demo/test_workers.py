@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.waiting import wait_until
 from trainers.demo.workers import Observer, Outcome, Result, Step, run_steps
 from trainers.errors import DataError, RunError
 
@@ -85,22 +86,15 @@ def test_a_killed_run_leaves_no_process(tmp_path: Path) -> None:
     told = tmp_path / "pid"
     run = multiprocessing.get_context("spawn").Process(target=start_and_hang, args=(str(told),))
     run.start()
-    until(lambda: told.exists() and told.read_text() != "")
+    wait_until(lambda: told.exists() and told.read_text() != "")
     worker = psutil.Process(int(told.read_text()))
     run.kill()
     run.join()
     try:
-        until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
+        wait_until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
     finally:
         with contextlib.suppress(psutil.NoSuchProcess):
             worker.kill()
-
-
-def until(condition: Callable[[], bool], within_s: float = 30.0) -> None:
-    end = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.05)
 
 
 def test_a_step_waits_for_what_it_needs(tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ import yaml
 from safetensors.torch import load_file
 
 from bon_gateway.demo_models import policy_path, reward_path
-from tests.integration.processes import Processes, free_port
+from tests.integration.processes import Processes
+from tests.ports import free_port
 from trainers.cli import main
 from trainers.errors import RunError
 from trainers.ppo.models import Parts, build

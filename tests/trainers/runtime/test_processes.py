@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -14,6 +16,7 @@ import pytest
 import yaml
 
 from bon_gateway.demo_models import policy_path
+from tests.trainers.runtime import several
 from tests.trainers.runtime.helpers import START, assert_equal_weights, largest_difference, logs
 from trainers.dpo.run import train_dpo
 from trainers.dpo.settings import DpoSettings
@@ -39,10 +42,17 @@ def make(world: Path, tmp_path: Path) -> Make:
     return made
 
 
-def start(command: str, run: TrainSettings, config: Path, *flags: str) -> str:
-    config.write_text(yaml.safe_dump(run.model_dump(mode="json")), encoding="utf-8")
-    call = [sys.executable, *TORCHRUN, "-m", "trainers", command, "--config", str(config), *flags]
-    done = subprocess.run(call, check=False, capture_output=True, text=True, timeout=110)
+def config(command: str, run: TrainSettings) -> str:
+    """The command line of a run."""
+    path = run.output.with_suffix(".yaml")
+    path.write_text(yaml.safe_dump(run.model_dump(mode="json")), encoding="utf-8")
+    return shlex.join([command, "--config", str(path)])
+
+
+def start(*commands: str) -> str:
+    """Two processes do them all, one after another; what is printed."""
+    call = [sys.executable, *TORCHRUN, str(Path(several.__file__)), *commands]
+    done = subprocess.run(call, check=False, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 
@@ -55,41 +65,35 @@ def assert_same_course(one: Path, two: Path) -> None:
     assert largest_difference(one, two) < 5e-5
 
 
-@pytest.mark.timeout(240)
-def test_sft_in_two_processes_does_what_one_does_and_resumes(make: Make, tmp_path: Path) -> None:
-    two = make(SftSettings, "sft", "two", max_steps=8, save_every=6)
-    printed = start("sft", two, tmp_path / "sft.yaml")
+@pytest.mark.timeout(300)
+def test_two_processes_do_what_one_does_and_resume(make: Make, tmp_path: Path) -> None:
+    """With what a run does in turns: members of an ensemble, SFT before DPO."""
+    sft = {"max_steps": 8, "save_every": 6}
+    reward = {"max_steps": 4, "seeds": [3]}
+    dpo = {"max_steps": 4, "sft_first": {"learning_rate": 1e-3}}
+    two = make(SftSettings, "sft", "two", **sft)
+    two_reward = make(RewardSettings, "pairs", "two-reward", **reward)
+    two_dpo = make(DpoSettings, "pairs", "two-dpo", **dpo)
+    printed = start(config("sft", two), config("reward", two_reward), config("dpo", two_dpo))
     made_with = json.loads((two.output / "checkpoints/checkpoint-8/settings.json").read_text())
     assert made_with["processes"] == 2
-    assert printed.count("updates: 8") == 1
-    one = make(SftSettings, "sft", "one", max_steps=8)
-    train_sft(one, START)
-    assert_same_course(one.output, two.output)
+    # Once from the two, for each of the three.
+    assert re.findall(r"updates: (\d+)", printed) == ["8", "4", "4"]
 
-    cut = make(SftSettings, "sft", "cut", max_steps=8, save_every=6)
+    one = make(SftSettings, "sft", "one", **sft)
+    one_reward = make(RewardSettings, "pairs", "one-reward", **reward)
+    one_dpo = make(DpoSettings, "pairs", "one-dpo", **dpo)
+    train_sft(one, START)
+    train_reward(one_reward, START)
+    train_dpo(one_dpo, START)
+    assert_same_course(one.output, two.output)
+    assert_same_course(one_reward.output / "seed-3", two_reward.output / "seed-3")
+    for part in (".", "sft-first"):
+        assert_same_course(one_dpo.output / part, two_dpo.output / part)
+
+    cut = make(SftSettings, "sft", "cut", **sft)
     shutil.copytree(two.output, cut.output)
     shutil.rmtree(cut.output / "checkpoints" / "checkpoint-8")
-    start("sft", cut, tmp_path / "sft.yaml", "--resume")
+    start(f"{config('sft', cut)} --resume")
     assert_equal_weights(two.output, cut.output)
     assert [entry["step"] for entry in logs(cut.output)] == list(range(1, 9))
-
-
-@pytest.mark.timeout(240)
-@pytest.mark.parametrize(
-    ("command", "kind", "train", "changes"),
-    [
-        ("reward", RewardSettings, train_reward, {"seeds": [3]}),
-        ("dpo", DpoSettings, train_dpo, {"sft_first": {"learning_rate": 1e-3}}),
-    ],
-)
-def test_two_processes_do_what_one_does(
-    make: Make, tmp_path: Path, command: str, kind: Any, train: Any, changes: dict[str, Any]
-) -> None:
-    """With what such a run does in turns: members of an ensemble, SFT before DPO."""
-    one, two = (make(kind, "pairs", name, max_steps=4, **changes) for name in ("one", "two"))
-    printed = start(command, two, tmp_path / "run.yaml")
-    assert printed.count("updates: 4") == 1
-    train(one, START)
-    parts = ("seed-3",) if command == "reward" else (".", "sft-first")
-    for part in parts:
-        assert_same_course(one.output / part, two.output / part)

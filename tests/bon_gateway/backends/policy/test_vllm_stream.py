@@ -21,7 +21,8 @@ from bon_gateway.protocols import Trace
 from bon_gateway.testing.script import Step, fake_tokens
 from bon_gateway.testing.upstream import FakeUpstream
 from bon_gateway.types import Completion, Delta
-from tests.bon_gateway.backends.support import after_warm_up, chat, draw, policy, started, until
+from tests.bon_gateway.backends.support import after_warm_up, chat, draw, policy, started
+from tests.waiting import until
 
 
 async def test_each_token_is_a_delta_of_its_own(upstream: FakeUpstream) -> None:

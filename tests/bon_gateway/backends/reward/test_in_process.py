@@ -5,7 +5,6 @@ import logging
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from bon_gateway.testing.fakes import Act, FakePolicy, completion
 from bon_gateway.types import ChatRequest
 from reward_server.errors import ModelFailureError, QueueFullError
 from tests.bon_gateway.backends.policy.embedded.kit import EOS, PAD, save_tokenizer
+from tests.waiting import until
 
 PROMPT = [{"role": "user", "content": "hi"}]
 CONTEXT = 64
@@ -64,12 +64,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def backend(folder: Path, **options: Any) -> InProcessReward:
     settings = InProcessRewardSettings(type="in_process", model=str(folder), device="cpu")
     return InProcessReward(settings, **options)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 class Scripted:

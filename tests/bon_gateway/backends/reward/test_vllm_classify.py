@@ -8,13 +8,8 @@ import pytest
 from bon_gateway.errors import RewardError
 from bon_gateway.testing.script import Call, Step
 from bon_gateway.testing.upstream import FakeUpstream
-from tests.bon_gateway.backends.support import (
-    MESSAGES,
-    after_warm_up,
-    started,
-    until,
-    vllm_classify,
-)
+from tests.bon_gateway.backends.support import MESSAGES, after_warm_up, started, vllm_classify
+from tests.waiting import until
 
 COMPLETIONS = [
     {"role": "assistant", "content": "one", "refusal": None},

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from bon_gateway.backends.policy.embedded.engine import Engine
 from bon_gateway.errors import PolicyError, PolicyOverloadedError, PolicyUnreachableError
+from tests.waiting import wait_until
 
 
 class Steps:
@@ -38,18 +38,11 @@ class Steps:
         self.error = error
 
 
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.001)
-
-
 @pytest.fixture
 def engine() -> Iterator[Engine[str]]:
     engine = Engine(lambda: "model", name="m", max_active=2, max_queue=2)
     engine.start()
-    until(lambda: engine.state == "up")
+    wait_until(lambda: engine.state == "up")
     yield engine
     assert engine.close(10)
 
@@ -58,11 +51,11 @@ def test_jobs_take_turns(engine: Engine[str]) -> None:
     log: list[str] = []
     long, short = Steps("long", 6, log), Steps("short", 2, log)
     engine.submit(long)
-    until(lambda: not engine._waiting)
+    wait_until(lambda: not engine._waiting)
     engine.submit(short)
     short.permits.release(2)
     long.permits.release(6)
-    until(lambda: engine.jobs == 0)
+    wait_until(lambda: engine.jobs == 0)
     assert log[:6] == ["long", "long", "short", "long", "short", "long"]
 
 
@@ -72,7 +65,7 @@ def test_a_job_that_waits_comes_in_when_another_ends(engine: Engine[str]) -> Non
     for job in jobs:
         engine.submit(job)
         job.permits.release()
-    until(lambda: engine.jobs == 0)
+    wait_until(lambda: engine.jobs == 0)
     assert log == ["a", "b", "c"]
 
 
@@ -90,7 +83,7 @@ def test_the_queue_is_bounded_and_says_when_to_come_back(engine: Engine[str]) ->
     engine.submit(late)
     for job in [*jobs, late]:
         job.permits.release()
-    until(lambda: engine.jobs == 0)
+    wait_until(lambda: engine.jobs == 0)
     assert sorted(log) == ["0", "1", "3", "late"]
 
 
@@ -99,10 +92,10 @@ def test_a_cancelled_job_is_not_stepped_again(engine: Engine[str]) -> None:
     job = Steps("x", 1000, log)
     job.permits.release(3)
     engine.submit(job)
-    until(lambda: len(log) == 3)
+    wait_until(lambda: len(log) == 3)
     engine.cancel(job)
     job.permits.release(100)
-    until(lambda: engine.jobs == 0)
+    wait_until(lambda: engine.jobs == 0)
     assert len(log) <= 4
     assert job.error is None
 
@@ -111,14 +104,14 @@ def test_a_job_cancelled_in_the_turn_of_another_is_not_stepped(engine: Engine[st
     log: list[str] = []
     first, second = Steps("first", 3, log), Steps("second", 3, log)
     engine.submit(first)
-    until(lambda: not engine._waiting)
+    wait_until(lambda: not engine._waiting)
     engine.submit(second)
     first.permits.release()
-    until(lambda: engine._active == [first, second] and log == ["first"])
+    wait_until(lambda: engine._active == [first, second] and log == ["first"])
     engine.cancel(second)
     second.permits.release(3)
     first.permits.release(2)
-    until(lambda: engine.jobs == 0)
+    wait_until(lambda: engine.jobs == 0)
     assert log == ["first"] * 3
 
 
@@ -131,7 +124,7 @@ def test_a_step_that_raises_fails_its_job_alone(
     for job in (bad, good):
         job.permits.release(9)
         engine.submit(job)
-    until(lambda: engine.jobs == 0)
+    wait_until(lambda: engine.jobs == 0)
     assert (log.count("bad"), log.count("good")) == (1, 3)
     assert bad.error is not None
     assert (bad.error.http_status, bad.error.retryable) == (502, True)
@@ -142,12 +135,12 @@ def test_a_step_that_raises_fails_its_job_alone(
 def test_closing_fails_what_is_left_and_ends_the_thread() -> None:
     engine = Engine(lambda: "model", name="m", max_active=1, max_queue=5)
     engine.start()
-    until(lambda: engine.state == "up")
+    wait_until(lambda: engine.state == "up")
     log: list[str] = []
     jobs = [Steps(name, 1000, log) for name in "ab"]
     for job in jobs:
         engine.submit(job)
-    until(lambda: len(engine._waiting) == 1)
+    wait_until(lambda: len(engine._waiting) == 1)
     jobs[0].permits.release(1)
     assert engine.close(10)
     assert all(isinstance(job.error, PolicyUnreachableError) for job in jobs)
@@ -164,7 +157,7 @@ def test_a_failed_load_is_one_line_in_the_log(caplog: pytest.LogCaptureFixture) 
 
     engine = Engine(load, name="my-model", max_active=1, max_queue=1)
     engine.start()
-    until(lambda: engine.state != "warming")
+    wait_until(lambda: engine.state != "warming")
     assert engine.state == "ejected"
     assert [(r.levelno, r.getMessage()) for r in caplog.records] == [
         (logging.ERROR, "policy model my-model cannot be loaded: OSError: no such model")

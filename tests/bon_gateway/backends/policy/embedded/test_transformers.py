@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import threading
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -35,12 +35,7 @@ from tests.bon_gateway.backends.policy.embedded.kit import (
     text_of,
 )
 from tests.bon_gateway.backends.support import drawing
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.001)
+from tests.waiting import until
 
 
 def observed(loaded: LoadedModel, permits: int | None = None) -> tuple[LoadedModel, Watched]:
