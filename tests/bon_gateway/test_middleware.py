@@ -258,7 +258,7 @@ async def test_the_callers_request_id_is_kept_if_it_is_sane(running: Running) ->
         ("a b", False),
         ("ä", False),
     ]:
-        headers = {"x-request-id": sent.encode("latin-1")}
+        headers = [(b"x-request-id", sent.encode("latin-1"))]
         for path in ("/livez", "/v1/nothing", "/v1/fail"):
             answer = await running.client.get(path, headers=headers)
             (given,) = answer.headers.get_list("x-request-id")

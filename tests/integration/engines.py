@@ -80,6 +80,10 @@ class Generator(Upstream):
         """Candidates that have come to their own end since its start."""
         return total(scrape(self.url), "vllm:request_success_total")
 
+    def generates_since(self, before: float) -> bool:
+        """Whether there are more than the tokens of before."""
+        return self.generated > before
+
     def chat(self, body: Mapping[str, Any]) -> dict[str, Any]:
         return self.post("/v1/chat/completions", {"model": MODEL, **body})
 

@@ -24,11 +24,11 @@ TOLERANCE = 1e-4
 class Reference:
     def __init__(self, folder: Path) -> None:
         torch.set_num_threads(1)
-        self._tokenizer = AutoTokenizer.from_pretrained(folder)
+        self._tokenizer: Any = AutoTokenizer.from_pretrained(folder)
         model = AutoModelForSequenceClassification.from_pretrained(
             folder, dtype=torch.float32, num_labels=1
         )
-        self._model = model.eval()
+        self._model: Any = model.eval()
 
     def ids(self, conversation: Sequence[Mapping[str, Any]]) -> list[int]:
         ids: list[int] = self._tokenizer.apply_chat_template(
@@ -58,7 +58,7 @@ class Answer:
 class PolicyReference:
     def __init__(self, folder: Path) -> None:
         torch.set_num_threads(1)
-        self._tokenizer = AutoTokenizer.from_pretrained(folder)
+        self._tokenizer: Any = AutoTokenizer.from_pretrained(folder)
         self._model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
 
     def greedy(self, conversation: Sequence[Mapping[str, Any]], limit: int) -> Answer:

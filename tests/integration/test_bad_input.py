@@ -111,7 +111,7 @@ async def test_an_unknown_model(gateway: Gateway, model: str) -> None:
 
 async def test_what_vllm_drops_or_takes_does_no_harm(gateway: Gateway) -> None:
     """Unknown parameters, nulls, roles of one's own, and every value at its edge."""
-    for body in (
+    bodies: tuple[dict[str, Any], ...] = (
         {"never_heard_of": {"a": [1]}, "best_of": 3},
         {"top_k": 0, "min_p": 0, "top_p": 1, "temperature": 2, "stop": None, "seed": -5},
         {"messages": [{"role": "wizard", "content": "hi"}]},
@@ -119,6 +119,7 @@ async def test_what_vllm_drops_or_takes_does_no_harm(gateway: Gateway) -> None:
         {"logprobs": True, "top_logprobs": 20},
         {"max_tokens": 1},
         {"logit_bias": {}},
-    ):
+    )
+    for body in bodies:
         answer = await gateway.chat(**{"model": "reward_server-single", "messages": ask(), **body})
         assert answer.status_code == 200, (body, answer.text)

@@ -59,8 +59,8 @@ def called(arguments: str) -> Step:
 AS = '"' + "a" * 26 + '!"'
 OBJECTS = orjson.dumps([{"a": i, "b": [i]} for i in range(3000)]).decode()
 LARGE = {"description": "x" * 1_500_000, "type": "string"}
-PROPERTIES = {"properties": {f"p{i}": {} for i in range(150_000)}}
-TWENTY_THOUSAND = {"properties": {f"p{i}": {} for i in range(20_000)}}
+PROPERTIES: dict[str, Any] = {"properties": {f"p{i}": {} for i in range(150_000)}}
+TWENTY_THOUSAND: dict[str, Any] = {"properties": {f"p{i}": {} for i in range(20_000)}}
 TOOL = {"type": "function", "function": {"name": "f"}}
 AUTOMATON = {"pattern": "[ab]*a[ab]{900}x"}
 LONG = '"' + "".join(random.Random(1).choices("ab", k=400_000)) + '"'

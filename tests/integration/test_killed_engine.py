@@ -6,6 +6,7 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -130,7 +131,7 @@ async def _in_the_middle(
         saved = asyncio.create_task(
             pair.chat(model="separate", **LONG, bon={"return_candidates": True})
         )
-        await eventually(lambda b=before: doomed.generated > b, 20, "it generates")
+        await eventually(partial(doomed.generates_since, before), 20, "it generates")
         # A stopped engine cannot end its work before it is killed.
         doomed.process.signal_group(signal.SIGSTOP)
         await asyncio.sleep(0.2)

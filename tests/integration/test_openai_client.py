@@ -27,6 +27,17 @@ TOYS = {
 AS_JSON: Any = {"type": "json_schema", "json_schema": {"name": "toys", "schema": TOYS}}
 
 
+def messages(*prompt: str) -> Any:
+    """In a type that openai-python takes."""
+    return ask(*prompt)
+
+
+def extra(answer: openai.types.chat.ChatCompletion) -> dict[str, Any]:
+    """What the answer has beside OpenAI's fields."""
+    assert answer.model_extra is not None
+    return answer.model_extra
+
+
 @pytest.fixture
 async def client(gateway: Gateway) -> AsyncIterator[openai.AsyncOpenAI]:
     async with openai.AsyncOpenAI(
@@ -94,11 +105,11 @@ async def test_a_single_pass_streams_token_by_token(
 
 async def test_raw_response_headers(client: openai.AsyncOpenAI) -> None:
     raw = await client.chat.completions.with_raw_response.create(
-        model=BEST, messages=ask(), extra_headers={"x-request-id": "mine-1"}
+        model=BEST, messages=messages(), extra_headers={"x-request-id": "mine-1"}
     )
     assert raw.headers["x-request-id"] == "mine-1"
     assert (raw.headers["x-bon-strategy"], raw.headers["x-bon-n"]) == ("best_of_n", "8")
-    reward = raw.parse().model_extra["bon"]["reward"]
+    reward = extra(raw.parse())["bon"]["reward"]
     assert float(raw.headers["x-bon-reward"]) == pytest.approx(reward, rel=1e-4)
     assert float(raw.headers["x-bon-overhead-ms"]) >= 0
 
@@ -128,10 +139,13 @@ async def test_vllms_own_parameters_change_the_outcome(
 @pytest.mark.parametrize("fan_out", FAN_OUTS)
 async def test_the_winner_has_its_logprobs(client: openai.AsyncOpenAI, fan_out: str) -> None:
     answer = await client.chat.completions.create(
-        model=f"reward_server-{fan_out}", messages=ask(), logprobs=True, top_logprobs=3
+        model=f"reward_server-{fan_out}", messages=messages(), logprobs=True, top_logprobs=3
     )
-    bon = answer.model_extra["bon"]
-    tokens = answer.choices[0].logprobs.content
+    bon = extra(answer)["bon"]
+    logprobs = answer.choices[0].logprobs
+    assert logprobs is not None
+    tokens = logprobs.content
+    assert tokens is not None
     assert len(tokens) == bon["candidates"][bon["winner"]]["tokens"]
     assert all(token.logprob <= 0 and len(token.top_logprobs) == 3 for token in tokens)
 
@@ -194,8 +208,8 @@ async def _picked(client: openai.AsyncOpenAI, function: dict[str, Any], stream: 
 
 async def test_typed_errors(client: openai.AsyncOpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as refused:
-        await client.chat.completions.create(model=BEST, messages=ask("x " * 2000))
+        await client.chat.completions.create(model=BEST, messages=messages("x " * 2000))
     assert refused.value.type == "invalid_request_error"
     with pytest.raises(openai.NotFoundError) as missing:
-        await client.chat.completions.create(model="none", messages=ask())
+        await client.chat.completions.create(model="none", messages=messages())
     assert missing.value.code == "model_not_found"

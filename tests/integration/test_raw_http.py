@@ -122,7 +122,7 @@ def test_answers_that_nobody_reads(server: Server) -> None:
             client.sendall(chat_bytes(text, f"unread-{number}"))
         output = server.process
         wait_until(
-            lambda: all(f'"unread-{number}"' in output.output for number in range(4)), seconds=40
+            lambda: all(f'"unread-{number}"' in output.output for number in range(4)), within_s=40
         )
     lines = [json.loads(line) for line in output.output.splitlines() if '"unread-' in line]
     assert {line["message"] for line in lines} == {"request"}

@@ -9,6 +9,7 @@ import socket
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ async def test_no_task_outlives_its_request(engines: Engines) -> None:
             for stream in (False, True):
                 before = generator.generated
                 request = asyncio.create_task(chat(model=model, stream=stream, **LONG))
-                await eventually(lambda b=before: generator.generated > b, 10, "it generates")
+                await eventually(partial(generator.generates_since, before), 10, "it generates")
                 during = tasks()
                 await leave(request)
                 assert sum(during.values()) > sum(at_rest.values())

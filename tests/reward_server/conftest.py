@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -63,6 +64,8 @@ def save_chat_tokenizer(folder: Path) -> None:
 
 def save_llama(folder: Path, **overrides: object) -> Path:
     """A random two-layer reward model whose rewards differ by far more than rounding."""
+    ids = {"pad_token_id": PAD, "bos_token_id": BOS, "eos_token_id": EOS}
+    special: dict[str, Any] = {**ids, "num_labels": 1, **overrides}
     config = LlamaConfig(
         vocab_size=len(SPECIALS) + 256,
         hidden_size=32,
@@ -73,13 +76,7 @@ def save_llama(folder: Path, **overrides: object) -> Path:
         max_position_embeddings=CONTEXT,
         initializer_range=0.3,
         attention_dropout=0.5,
-        **{
-            "pad_token_id": PAD,
-            "bos_token_id": BOS,
-            "eos_token_id": EOS,
-            "num_labels": 1,
-            **overrides,
-        },
+        **special,
     )
     torch.manual_seed(7)
     LlamaForSequenceClassification(config).save_pretrained(folder)
@@ -88,7 +85,7 @@ def save_llama(folder: Path, **overrides: object) -> Path:
 
 
 def save_bert(folder: Path) -> Path:
-    config = BertConfig(
+    config = BertConfig(  # type: ignore[call-arg]  # every config takes it
         vocab_size=len(SPECIALS) + 256,
         hidden_size=32,
         intermediate_size=64,

@@ -597,5 +597,5 @@ def test_a_request_id_of_the_gateway_is_kept(serve: Serve, given: str) -> None:
 @pytest.mark.parametrize("given", ["", "a b", "\xe9", "x" * 129])
 def test_another_request_id_is_replaced(serve: Serve, given: str) -> None:
     client = serve(fake_app(FakeForward()))
-    answer = client.get("/livez", headers={"x-request-id": given.encode("latin-1")})
+    answer = client.get("/livez", headers=[(b"x-request-id", given.encode("latin-1"))])
     assert answer.headers["x-request-id"] != given

@@ -47,7 +47,8 @@ def test_every_family_reads_few_tokens_in_its_last_layer(
     model = random_model(family, changes)
     forward = shared(model)
     assert forward.final is not None
-    assert forward.final.number == model.net.config.num_hidden_layers - 1  # type: ignore[union-attr]
+    net: Any = model.net
+    assert forward.final.number == net.config.num_hidden_layers - 1
     assert len(forward.final.parts) == 3
 
 
@@ -80,7 +81,8 @@ def test_the_network_is_left_as_it_was_also_by_a_call_that_fails() -> None:
     forward = shared(model)
     batch = groups(random.Random(2), [3])
     expected = alone(model, batch)
-    head = model.net.score.weight  # type: ignore[union-attr]
+    net: Any = model.net
+    head = net.score.weight
     weight = head.data
     head.data = weight[:, :5]
     with pytest.raises(RuntimeError):

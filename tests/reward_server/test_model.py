@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, LlamaConfig
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    LlamaConfig,
+    PreTrainedConfig,
+)
 
 from reward_server.errors import BatchMemoryError, StartupError
 from reward_server.forward import PaddedForward
@@ -166,7 +173,7 @@ def test_a_model_without_a_pad_token_is_batched_all_the_same(tmp_path: Path, lla
 
 
 def test_a_checkpoint_without_a_scoring_head_is_refused(tmp_path: Path) -> None:
-    config = LlamaConfig(
+    config = LlamaConfig(  # type: ignore[call-arg]  # every config takes it
         vocab_size=64, hidden_size=16, intermediate_size=16, num_hidden_layers=1,
         num_attention_heads=2, pad_token_id=0, num_labels=1,
     )  # fmt: skip
@@ -179,7 +186,7 @@ def test_a_checkpoint_without_a_scoring_head_is_refused(tmp_path: Path) -> None:
     ("arguments", "key"),
     [({"device": "cuda:77"}, "device"), ({"dtype": "float31"}, "dtype")],
 )
-def test_what_the_machine_lacks_is_named(llama: Path, arguments: dict[str, str], key: str) -> None:
+def test_what_the_machine_lacks_is_named(llama: Path, arguments: dict[str, Any], key: str) -> None:
     with pytest.raises(StartupError) as caught:
         RewardModel.load(str(llama), **arguments)
     assert caught.value.key == key
@@ -209,13 +216,13 @@ class Exhausted(nn.Module):
 
     base_model_prefix = "model"
 
-    def __init__(self, config: LlamaConfig, error: Exception) -> None:
+    def __init__(self, config: PreTrainedConfig, error: Exception) -> None:
         super().__init__()
         self.config = config
         self.weight = nn.Parameter(torch.zeros(1))
         self.error = error
 
-    def forward(self, **_: Tensor) -> Tensor:
+    def forward(self, **inputs: Tensor) -> Any:
         raise self.error
 
 
@@ -227,13 +234,13 @@ class Exhausted(nn.Module):
     ],
 )
 def test_a_full_device_has_an_error_of_its_own(error: Exception) -> None:
-    net = Exhausted(LlamaConfig(num_labels=1), error)
+    net = Exhausted(AutoConfig.for_model("llama", num_labels=1), error)
     with pytest.raises(BatchMemoryError):
         RewardModel(net).score([[1, 2]])
 
 
 def test_other_runtime_errors_pass_through() -> None:
-    net = Exhausted(LlamaConfig(num_labels=1), RuntimeError("size mismatch"))
+    net = Exhausted(AutoConfig.for_model("llama", num_labels=1), RuntimeError("size mismatch"))
     with pytest.raises(RuntimeError, match="size mismatch"):
         RewardModel(net).score([[1, 2]])
 
@@ -242,15 +249,17 @@ class PaddingReader(Exhausted):
     """Reads the last position of the batch, padding or not."""
 
     def __init__(self) -> None:
-        super().__init__(LlamaConfig(num_labels=1, pad_token_id=0), RuntimeError())
+        super().__init__(
+            AutoConfig.for_model("llama", num_labels=1, pad_token_id=0), RuntimeError()
+        )
         self.embedding = nn.Embedding(32, 1)
 
     def get_input_embeddings(self) -> nn.Module:
         return self.embedding
 
-    def forward(self, *, input_ids: Tensor, **_: Tensor) -> object:
+    def forward(self, **inputs: Tensor) -> Any:
         class Output:
-            logits = input_ids[:, -1:].float()
+            logits = inputs["input_ids"][:, -1:].float()
 
         return Output
 

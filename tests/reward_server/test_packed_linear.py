@@ -22,7 +22,7 @@ from tests.reward_server.test_shared_prompt import (
 )
 
 pytestmark = pytest.mark.skipif(
-    not torch.backends.mkldnn.is_available(),  # type: ignore[no-untyped-call]
+    not torch.backends.mkldnn.is_available(),
     reason="torch without oneDNN",
 )
 

@@ -176,8 +176,8 @@ def test_a_mask_that_is_off_by_one_is_found(wrong: str, monkeypatch: pytest.Monk
         if wrong == "one key less":
             see(tokens, key[:, :, 1:], value[:, :, 1:], *others)
         elif wrong == "one key more":
-            more = [torch.cat((t, t[:, :, -1:]), 2) for t in (key, value)]
-            see(tokens, *more, *others)
+            key, value = (torch.cat((t, t[:, :, -1:]), 2) for t in (key, value))
+            see(tokens, key, value, *others)
         else:
             see(tokens, key, value, *others)
             see(tokens, key, value, *others)

@@ -51,7 +51,7 @@ def pair(bert: Path) -> Renderer:
 
 def test_renders_a_finished_assistant_turn(chat: Renderer, llama: Path) -> None:
     rendered = chat.render(QUESTION, "4")
-    tokenizer = AutoTokenizer.from_pretrained(llama)
+    tokenizer: Any = AutoTokenizer.from_pretrained(llama)
     assert tokenizer.decode(rendered.ids) == "<s><|user|>2+2?</s><|assistant|>4</s>"
     assert rendered.ids[:2] == (BOS, USER)
     assert rendered.ids[-1] == EOS
@@ -60,7 +60,7 @@ def test_renders_a_finished_assistant_turn(chat: Renderer, llama: Path) -> None:
 
 
 def test_agrees_with_the_tokenizers_own_template(chat: Renderer, llama: Path) -> None:
-    own = AutoTokenizer.from_pretrained(llama).apply_chat_template(
+    own: Any = AutoTokenizer.from_pretrained(llama).apply_chat_template(
         [*QUESTION, {"role": "assistant", "content": "four é"}], return_dict=True
     )
     assert list(chat.render(QUESTION, "four é").ids) == own["input_ids"]
@@ -83,15 +83,20 @@ def test_an_empty_answer_still_ends_its_turn(chat: Renderer) -> None:
 
 
 def test_tool_arguments_reach_the_template_as_an_object(chat: Renderer, llama: Path) -> None:
-    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
+    call: dict[str, Any] = {
+        "id": "1",
+        "type": "function",
+        "function": {"name": "f", "arguments": '{"a": 1}'},
+    }
     rendered = chat.render(QUESTION, {"content": None, "tool_calls": [call]})
-    text = AutoTokenizer.from_pretrained(llama).decode(rendered.ids)
+    tokenizer: Any = AutoTokenizer.from_pretrained(llama)
+    text = tokenizer.decode(rendered.ids)
     assert text.endswith('<|assistant|>{"a": 1}</s>')
     assert call["function"]["arguments"] == '{"a": 1}', "the caller's message was changed"
 
 
 def test_the_system_prompt_is_dropped_on_request(llama: Path) -> None:
-    tokenizer = AutoTokenizer.from_pretrained(llama)
+    tokenizer: Any = AutoTokenizer.from_pretrained(llama)
     system = {"role": "system", "content": "be brief"}
     dropping = Renderer(tokenizer, system_prompt="drop")
     keeping = Renderer(tokenizer)
@@ -162,7 +167,7 @@ def test_what_cannot_be_rendered_is_named(
 
 
 def test_without_a_template_a_pair_is_rendered(pair: Renderer, bert: Path) -> None:
-    own = AutoTokenizer.from_pretrained(bert)("2+2?", "four")
+    own: Any = AutoTokenizer.from_pretrained(bert)("2+2?", "four")
     rendered = pair.render(QUESTION, "four")
     assert pair.is_pair
     assert list(rendered.ids) == own["input_ids"]
@@ -207,7 +212,7 @@ def test_text_parts_are_joined_as_vllm_joins_them() -> None:
 
 
 def test_an_open_turn_ends_with_the_answers_text(chat: Renderer, llama: Path) -> None:
-    tokenizer = AutoTokenizer.from_pretrained(llama)
+    tokenizer: Any = AutoTokenizer.from_pretrained(llama)
     for text in ("an ans", "", " spaced ", "</s", "<|assistant|>"):
         (rendered,) = chat.render_all(QUESTION, [text], open_turn=True)
         assert tokenizer.decode(rendered.ids) == f"<s><|user|>2+2?</s><|assistant|>{text}"

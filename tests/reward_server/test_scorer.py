@@ -164,7 +164,9 @@ async def test_a_loaded_model_scores_as_transformers_does(llama: Path) -> None:
             {"role": "user", "content": "2+2?"},
             {"role": "assistant", "content": answer},
         ]
-        ids = tokenizer.apply_chat_template(conversation, return_tensors="pt", return_dict=True)
+        ids: Any = tokenizer.apply_chat_template(
+            conversation, return_tensors="pt", return_dict=True
+        )
         with torch.inference_mode():
             assert reward == pytest.approx(net(ids["input_ids"]).logits.item(), abs=1e-5)
 

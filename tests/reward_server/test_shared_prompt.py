@@ -40,7 +40,7 @@ TOLERANCE = 2e-5
 
 def random_model(family: str, changes: dict[str, Any], **others: Any) -> RewardModel:
     torch.manual_seed(3)
-    config = AutoConfig.for_model(family, **{**LONG, **changes, **others})
+    config: Any = AutoConfig.for_model(family, **{**LONG, **changes, **others})
     net = AutoModelForSequenceClassification.from_config(config).float().eval()
     weights = {str(config.id2label[i]): 1.0 + i for i in range(config.num_labels)}
     return RewardModel(net, label_weights=weights)

@@ -43,7 +43,7 @@ def byte_level(normalizer: Any = None, split: Any = None) -> Tokenizer:
     tokenizer = bpe(BYTES, "\u0120the", "abcdefgh", "\u0120" * 9, "\u00c3\u00a9")
     bytes_ = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=split is None)
     steps = [bytes_] if split is None else [split, bytes_]
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(steps)  # type: ignore[arg-type]
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(steps)
     if normalizer is not None:
         tokenizer.normalizer = normalizer
     return tokenizer
@@ -52,7 +52,7 @@ def byte_level(normalizer: Any = None, split: Any = None) -> Tokenizer:
 def llama_like(**options: Any) -> Tokenizer:
     alphabet = [*FALLBACK, "\u2581", *LETTERS]
     tokenizer = bpe(alphabet, "\u2581the", "\u2581" * 6, byte_fallback=True, **options)
-    tokenizer.normalizer = normalizers.Sequence(  # type: ignore[assignment]
+    tokenizer.normalizer = normalizers.Sequence(
         [normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")]
     )
     return tokenizer
@@ -62,21 +62,21 @@ def bert() -> Tokenizer:
     words = {word: i for i, word in enumerate(["[UNK]", "the", "a", "##b", *LETTERS])}
     tokenizer = Tokenizer(models.WordPiece(words, unk_token="[UNK]", max_input_chars_per_word=20))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()  # type: ignore[assignment]
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     return tokenizer
 
 
 def unigram() -> Tokenizer:
     pieces = [("<unk>", 0.0), ("\u2581", -2.0), ("\u2581the", -1.0), ("a", -3.0), ("1", -3.0)]
     tokenizer = Tokenizer(models.Unigram(pieces, unk_id=0))
-    tokenizer.normalizer = normalizers.Sequence(  # type: ignore[assignment]
+    tokenizer.normalizer = normalizers.Sequence(
         [
             normalizers.NFKC(),
             normalizers.Strip(left=False, right=True),
             normalizers.Replace(Regex(" {2,}"), "\u2581"),
         ]
     )
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()  # type: ignore[assignment]
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     return tokenizer
 
 

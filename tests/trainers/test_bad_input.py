@@ -55,7 +55,7 @@ Call = Callable[..., str]
 def own_settings(command: str, folder: Path) -> dict[str, Any]:
     policy, reward = {"model": str(policy_path())}, {"reward": str(reward_path())}
     labeller = {"kind": "reward_model", "model": str(reward_path())}
-    return {
+    own: dict[str, dict[str, Any]] = {
         "sft": policy,
         "reward": policy,
         "dpo": policy,
@@ -66,7 +66,8 @@ def own_settings(command: str, folder: Path) -> dict[str, Any]:
         "collect": {"policy": str(policy_path())},
         "label": {"labeller": labeller, "format": "listwise"},
         "prepare": {"format": "listwise"},
-    }[command] | {"output": str(folder / "out")}
+    }
+    return own[command] | {"output": str(folder / "out")}
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -158,7 +159,7 @@ def test_reward_dry_run_shows_both_sides_and_counts_drops(
 
 
 def pair_lengths(demo: Path) -> list[int]:
-    tokenizer = AutoTokenizer.from_pretrained(demo / "policy")
+    tokenizer: Any = AutoTokenizer.from_pretrained(demo / "policy")
     texts = [
         [
             tokenizer.apply_chat_template(pair.prompt + side, tokenize=False)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -34,7 +35,7 @@ def reward(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_batches_equal_transformers_one_at_a_time(reward: Path) -> None:
-    tokenizer = build_tokenizer()
+    tokenizer: Any = build_tokenizer()
     model = AutoModelForSequenceClassification.from_pretrained(reward).eval()
     expected = []
     for conversation in CONVERSATIONS:

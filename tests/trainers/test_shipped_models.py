@@ -52,6 +52,8 @@ def test_more_samples_are_better(figures: Figures) -> None:
 
 
 def test_the_reward_model_orders_pairs(figures: Figures) -> None:
+    assert figures.accuracy is not None
+    assert figures.accuracy_wide_gap is not None
     assert figures.accuracy >= 0.82
     assert figures.accuracy_wide_gap >= 0.90
 
@@ -65,6 +67,8 @@ def test_the_card_tells_what_is_measured_here(figures: Figures) -> None:
 
 
 def test_rewards_are_centred(figures: Figures) -> None:
+    assert figures.reward_mean is not None
+    assert figures.reward_std is not None
     assert abs(figures.reward_mean) < figures.reward_std
 
 

@@ -40,7 +40,8 @@ def entry(token: bytes, top: int = 0) -> dict[str, Any]:
 def tokens_of(draw: st.DrawFn, spelt: bytes) -> list[dict[str, Any]]:
     """``spelt`` cut anywhere, inside of characters too, with what a parser takes out around it."""
     sizes = draw(st.lists(st.integers(1, 40), min_size=1, max_size=20))
-    tokens, start = [], 0
+    tokens: list[bytes] = []
+    start = 0
     while start < len(spelt):
         size = sizes[len(tokens) % len(sizes)]
         tokens.append(spelt[start : start + size])

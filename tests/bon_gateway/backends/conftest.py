@@ -15,7 +15,7 @@ async def upstream() -> AsyncIterator[FakeUpstream]:
         before = asyncio.all_tasks()
         yield fake
         left = asyncio.all_tasks() - before
-        left.discard(asyncio.current_task())  # type: ignore[arg-type]
+        left.discard(asyncio.current_task())
         if left:
             await asyncio.wait(left, timeout=1)
         assert not [task for task in left if not task.done()], "a task was left running"

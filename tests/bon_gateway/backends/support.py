@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any
 
 from bon_gateway.backends.names import Address, LookUp, look_up
@@ -97,6 +98,10 @@ async def behind_one_name(*hosts: str) -> AsyncIterator[list[FakeUpstream]]:
         yield fakes
 
 
+def _all_up(backend: PolicyBackend | RewardBackend) -> bool:
+    return set(backend.health().values()) == {"up"}
+
+
 @asynccontextmanager
 async def started(*backends: PolicyBackend | RewardBackend) -> AsyncIterator[None]:
     """Every replica is up before the test begins."""
@@ -104,7 +109,7 @@ async def started(*backends: PolicyBackend | RewardBackend) -> AsyncIterator[Non
         await backend.start()
     try:
         for backend in backends:
-            await until(lambda backend=backend: set(backend.health().values()) == {"up"})
+            await until(partial(_all_up, backend))
         yield
     finally:
         for backend in backends:

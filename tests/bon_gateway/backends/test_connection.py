@@ -27,8 +27,10 @@ PLAIN = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 async def connected(handle: Handler) -> AsyncIterator[Connection]:
     lost = asyncio.Event()
     async with raw_server(handle) as url:
+        port = URL(url).port
+        assert port is not None
         _, connection = await asyncio.get_running_loop().create_connection(
-            lambda: Connection(lambda _: lost.set()), "127.0.0.1", URL(url).port
+            lambda: Connection(lambda _: lost.set()), "127.0.0.1", port
         )
         yield connection
         connection.abort()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing, suppress
+from typing import Any
 
 import orjson
 import pytest
@@ -18,7 +19,7 @@ from tests.bon_gateway.backends.servers import raw_server, read_request
 BODY = b'{"model":"fake","messages":[{"role":"user","content":"x"}]}'
 
 
-def client(**settings: float) -> HttpClient:
+def client(**settings: Any) -> HttpClient:
     return HttpClient(api_key=None, **{"connect_timeout_s": 1.0, "timeout_s": 5.0, **settings})
 
 

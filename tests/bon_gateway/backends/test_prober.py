@@ -20,9 +20,9 @@ from tests.bon_gateway.backends.support import (
     policy,
     reward_server,
     started,
-    until,
     vllm_classify,
 )
+from tests.waiting import until
 
 
 def name(upstream: FakeUpstream) -> str:

@@ -146,7 +146,8 @@ def test_a_proxy_that_lost_patience_is_an_answer() -> None:
     one = up()
     for number in range(3):
         call(one, status_error(504, b"", None), f"{number}")
-    assert one.state is UpstreamState.UP
+    before = one.state
+    assert before is UpstreamState.UP
     assert one.suspect
     for number in range(3):
         call(one, UpstreamError(Fault.TIMEOUT, "The upstream took too long."), f"own {number}")

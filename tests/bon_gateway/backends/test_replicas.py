@@ -425,7 +425,7 @@ async def test_without_a_descriptor_no_replica_is_blamed() -> None:
             with Lease(replica, 2, "req") as lease:
                 lease.done(ours)
                 lease.done(ours)
-            replica.client.get = get  # type: ignore[assignment, method-assign]
+            replica.client.get = get  # type: ignore[method-assign]
             await asyncio.sleep(0.3)
             assert backend.health() == {name(fake): "up"}
             assert (replica.silences, replica.failed_at) == (0, failed_at)

@@ -25,8 +25,8 @@ from tests.bon_gateway.backends.support import (
     draw,
     policy,
     started,
-    until,
 )
+from tests.waiting import until
 
 ONE, TWO, THREE = HOSTS = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
 pytestmark = pytest.mark.skipif(
@@ -121,7 +121,7 @@ async def test_an_address_that_vanishes_gets_nothing_new_and_ends_what_it_has() 
                 assert all(isinstance(outcome, Completion) for outcome in outcomes.values())
             # Dropped, with its connections and what tended it.
             await until(lambda: backend.health() == up(stays))
-            await until(lambda: goes.connections == 0, within=KEEPALIVE_S / 2)
+            await until(lambda: goes.connections == 0, within_s=KEEPALIVE_S / 2)
             assert goes.probes == 0
             assert not [task for task in asyncio.all_tasks() if name(goes) in task.get_name()]
 

@@ -55,7 +55,9 @@ async def test_an_answer_of_a_gateway(upstream: FakeUpstream) -> None:
     assert record.ok
     assert (record.n, record.prompt_tokens, record.completion_tokens) == (3, 20, 15)
     assert (record.winner_tokens, record.discarded_tokens, record.reward_tokens) == (5, 10, 90)
-    assert record.reward == float(record.text) == max(c.reward for c in record.candidates)
+    rewards = [c.reward for c in record.candidates if c.reward is not None]
+    assert len(rewards) == 3
+    assert record.reward == float(record.text) == max(rewards)
     assert record.timings_ms["overhead"] == 0.5
 
 

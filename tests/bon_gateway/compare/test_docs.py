@@ -9,6 +9,7 @@ import yaml
 
 from bon_gateway.compare import settings
 from bon_gateway.compare.settings_file import validate
+from bon_gateway.settings import Section
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "compare.md").read_text(encoding="utf-8")
 
@@ -17,9 +18,7 @@ def test_every_setting_is_named() -> None:
     sections = [
         kind
         for kind in vars(settings).values()
-        if isinstance(kind, type)
-        and issubclass(kind, settings.Section)
-        and kind is not settings.Section
+        if isinstance(kind, type) and issubclass(kind, Section) and kind is not Section
     ]
     prose = re.sub(r"```.*?```", "", PAGE, flags=re.DOTALL)
     named = set(re.findall(r"[a-z_]+", " ".join(re.findall(r"`([^`]+)`", prose))))

@@ -198,7 +198,7 @@ async def test_nothing_is_drawn_for_a_reward_model_that_is_down_and_must_not_be(
     kind: Callable[..., Strategy],
 ) -> None:
     request = ChatRequest([{"role": "user", "content": "?"}], {}, None, 1, "request")
-    of_kind = {BestOfN: BestOfNSettings(type="best_of_n", n=N, fallback="error"),
+    of_kind: dict[Any, Any] = {BestOfN: BestOfNSettings(type="best_of_n", n=N, fallback="error"),
                FirstK: FirstKSettings(type="first_k", n=N, fallback="error")}  # fmt: skip
     strategy = kind(of_kind[kind])
     policy, down = FakePolicy(), FakeReward(is_ready=False)

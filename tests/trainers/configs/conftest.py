@@ -81,7 +81,7 @@ def qwen(tmp_path_factory: pytest.TempPathFactory) -> Path:
         initializer_range=0.1,
     )
     torch.manual_seed(0)
-    model = Qwen2ForCausalLM(config)
+    model: Any = Qwen2ForCausalLM(config)
     model.generation_config = GenerationConfig(
         bos_token_id=pad,
         pad_token_id=pad,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,7 +43,10 @@ def test_changes_and_the_seed_reach_the_steps(tmp_path: Path) -> None:
     from trainers.demo.settings import MeasureSettings
     from trainers.demo.step_settings import WeakPairs
 
-    changes = {"ppo": {"kl": {"beta": 0.5}, "iterations": 3}, "world": {"pairs": 10}}
+    changes: dict[str, Any] = {
+        "ppo": {"kl": {"beta": 0.5}, "iterations": 3},
+        "world": {"pairs": 10},
+    }
     seed = Seed(tmp_path, 7, MeasureSettings(), changes, WeakPairs(300, 0.8), "7-")
     steps = {s.name: s for s in plan(seed)}
     ppo = steps["7-ppo"].settings

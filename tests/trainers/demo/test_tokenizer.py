@@ -3,6 +3,7 @@ from __future__ import annotations
 import random
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,7 @@ from trainers.data import Message
 from trainers.demo.tokenizer import build_tokenizer
 from trainers.demo.world import draw_answer, draw_ask
 
-TOKENIZER = build_tokenizer()
+TOKENIZER: Any = build_tokenizer()
 TURNS: list[Message] = [
     {"role": "system", "content": "You are a helper for teddy bears."},
     {"role": "user", "content": "name two toys for a bear"},

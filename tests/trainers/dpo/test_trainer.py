@@ -31,6 +31,10 @@ def trainer(settings: DpoSettings) -> TokenisedDPOTrainer:
     return make_trainer(settings, policy, make_dataset(data.rows, known), tokenizer)
 
 
+def rows_of(subject: TokenisedDPOTrainer) -> Any:
+    return subject.train_dataset
+
+
 def loss_of(
     subject: TokenisedDPOTrainer, policy: list[tuple[float, float]], known: ReferenceLogps
 ) -> float:
@@ -85,7 +89,7 @@ def test_the_first_loss_is_ln_2(settings: MakeSettings) -> None:
 def test_the_learnt_tokens_are_the_answer_and_its_end(settings: MakeSettings) -> None:
     subject = trainer(settings())
     tokenizer = load_tokenizer(settings().model)
-    batch = subject.data_collator([subject.train_dataset[i] for i in range(4)])
+    batch = subject.data_collator([rows_of(subject)[i] for i in range(4)])
     learnt = [
         tokenizer.decode(ids[mask.bool()])
         for ids, mask in zip(batch["input_ids"], batch["completion_mask"], strict=True)
@@ -102,7 +106,8 @@ def test_adapters_off_are_the_frozen_base(settings: MakeSettings) -> None:
     subject.train()
     base = AutoModelForCausalLM.from_pretrained(run.model, dtype=torch.float32).eval()
     ids = torch.arange(5, 25).unsqueeze(0)
-    policy: Any = subject.model.eval()
+    policy: Any = subject.model
+    policy.eval()
     with torch.no_grad():
         frozen = base(ids).logits
         assert not torch.equal(policy(ids).logits, frozen)
@@ -112,10 +117,10 @@ def test_adapters_off_are_the_frozen_base(settings: MakeSettings) -> None:
 
 def test_our_log_probabilities_are_trls(settings: MakeSettings) -> None:
     subject = trainer(settings())
-    batch = subject.data_collator(list(subject.train_dataset))
+    batch = subject.data_collator(list(rows_of(subject)))
     chosen, rejected = subject.compute_ref_log_probs(subject.model, batch)
-    assert chosen.tolist() == pytest.approx(subject.train_dataset["ref_chosen_logps"], rel=1e-5)
-    assert rejected.tolist() == pytest.approx(subject.train_dataset["ref_rejected_logps"], rel=1e-5)
+    assert chosen.tolist() == pytest.approx(rows_of(subject)["ref_chosen_logps"], rel=1e-5)
+    assert rejected.tolist() == pytest.approx(rows_of(subject)["ref_rejected_logps"], rel=1e-5)
 
 
 def test_the_names_of_the_losses_are_trls() -> None:

@@ -44,6 +44,5 @@ def test_the_side_that_stands_first_says_nothing() -> None:
 
 def test_a_huge_difference_stays_in_the_last_bin() -> None:
     found = calibration([800.0, -800.0], bins=10)
-    assert [(one.low, one.predicted, one.observed) for one in found.bins] == [
-        (pytest.approx(0.95), 1.0, 0.5)
-    ]
+    (one,) = found.bins
+    assert (one.low, one.predicted, one.observed) == pytest.approx((0.95, 1.0, 0.5))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -54,7 +55,7 @@ def rewards_of(*texts: str) -> list[float]:
 
 def test_pairs_without_a_margin_are_measured_too(tmp_path: Path) -> None:
     path = tmp_path / "pairs.jsonl"
-    lines = [
+    lines: list[dict[str, Any]] = [
         {"chosen": answer(GOOD), "rejected": answer(BAD), "section": "tone"},
         {"chosen": answer(BAD), "rejected": answer(GOOD), "subset": "tone"},
         {"chosen": answer(GOOD), "rejected": answer(WORSE), "margin": 2.5},
@@ -111,7 +112,7 @@ def test_reward_bench_2_from_a_file(tmp_path: Path) -> None:
     good, bad, worse = rewards_of(GOOD, BAD, WORSE)
     options = {"prompt": PROMPTS[0][0]["content"], "num_correct": 1}
     path = tmp_path / "bench.jsonl"
-    lines = [
+    lines: list[dict[str, Any]] = [
         {"id": 1, "subset": "Math", "chosen": [GOOD], "rejected": [BAD, WORSE, BAD]},
         {"id": 2, "subset": "Math", "chosen": [BAD], "rejected": [GOOD, WORSE, WORSE]},
         {"id": "ref:1", "subset": "Ties", "chosen": [GOOD], "rejected": [BAD]},

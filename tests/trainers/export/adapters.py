@@ -18,6 +18,7 @@ def adapted(kind: Any, base: Path, task: Task, folder: Path) -> Any:
     """A run's folder: the adapter, and the model that it was merged into."""
     torch.manual_seed(1)
     config = lora_config(LoraSettings(r=4), task)
+    assert config is not None
     model = get_peft_model(kind.from_pretrained(base), config)
     for parameter in model.parameters():
         if parameter.requires_grad:

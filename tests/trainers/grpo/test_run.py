@@ -5,6 +5,7 @@ import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,7 +72,10 @@ def reward_function(no_eos_reward: float | None = None) -> RewardFunction:
 
 def ask(subject: RewardFunction, ids: list[list[int]]) -> list[float]:
     turns = [[Message(role="assistant", content=text)] for text in ANSWERS]
-    return subject(prompts=[PROMPT] * 3, completions=turns, completion_ids=ids, trainer_state=None)
+    rewards: Any = subject(
+        prompts=[PROMPT] * 3, completions=turns, completion_ids=ids, trainer_state=None
+    )
+    return list(rewards)
 
 
 def test_rewards_are_those_that_are_served() -> None:

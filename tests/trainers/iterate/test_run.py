@@ -9,7 +9,7 @@ import pytest
 from tests.trainers.iterate.conftest import MakeSettings
 from tests.trainers.runtime.helpers import RESUME, START, assert_equal_weights, weights
 from trainers.commands import RunContext
-from trainers.data import Pair, data_hash, read_records
+from trainers.data import Message, Pair, data_hash, read_records
 from trainers.dpo.reference import load_frozen, weights_hash
 from trainers.errors import RunError, SettingsError
 from trainers.iterate.round import choose_prompts
@@ -113,7 +113,7 @@ def test_an_output_in_use_and_other_settings_are_refused(settings: MakeSettings)
 
 
 def test_rounds_draw_prompts_of_their_own(settings: MakeSettings) -> None:
-    prompts = [[{"role": "user", "content": str(i)}] for i in range(30)]
+    prompts = [[Message(role="user", content=str(i))] for i in range(30)]
     chosen = [choose_prompts(settings(), number, prompts) for number in (0, 0, 1)]
     assert chosen[0] == chosen[1] != chosen[2]
     assert len({str(prompt) for prompt in chosen[0]}) == 8

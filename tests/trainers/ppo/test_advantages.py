@@ -54,10 +54,7 @@ def test_it_is_the_discounted_sum_of_errors() -> None:
     following = torch.cat([values[:, 1:], torch.zeros(4, 1)], dim=1)
     errors = rewards + gamma * following - values
     expected = torch.stack(
-        [
-            sum((gamma * lam) ** (u - t) * errors[:, u] for u in range(t, 7))  # type: ignore[misc]
-            for t in range(7)
-        ],
+        [sum((gamma * lam) ** (u - t) * errors[:, u] for u in range(t, 7)) for t in range(7)],
         dim=1,
     )
     advantages, _ = gae(rewards, values, torch.ones(4, 7, dtype=torch.bool), gamma, lam)

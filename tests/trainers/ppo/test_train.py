@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +88,7 @@ def kill_at(text: str) -> Callable[[str], None]:
     ids=["full", "lora"],
 )
 def test_5_iterations_and_5_resumed_equal_10(
-    values: dict[str, Any], tmp_path: Path, changes: Mapping[str, Any]
+    values: dict[str, Any], tmp_path: Path, changes: dict[str, Any]
 ) -> None:
     values = values | changes | {"iterations": 10, "checkpoint_every": 5}
     whole = PpoSettings.model_validate(values | {"output": str(tmp_path / "whole")})

@@ -63,7 +63,12 @@ def figures(folder: Path) -> dict[str, float]:
 def test_every_sample_says_where_it_is_from(tmp_path: Path, serve: Serve) -> None:
     prompts(tmp_path, 3)
     upstream = serve()
-    settings = {"samples": 3, "temperature": 0.7, "policy_revision": "r2", "seed": 5}
+    settings: dict[str, Any] = {
+        "samples": 3,
+        "temperature": 0.7,
+        "policy_revision": "r2",
+        "seed": 5,
+    }
     assert collect(tmp_path, upstream, **settings) == 0
     lines = sorted(read_lines(tmp_path / "answers.jsonl"), key=lambda line: line["reference"])
     assert [line["prompt"] for line in lines] == [[user(f"question {n}")] for n in range(3)]
@@ -298,7 +303,12 @@ def test_in_process(tmp_path: Path) -> None:
         *[{"prompt": f"name {word} toys for a bear"} for word in ("two", "three", "four")],
     )
     save_untrained_policy(build_tokenizer(), tmp_path / "bear", seed=0)
-    settings = {"policy": str(tmp_path / "bear"), "max_tokens": 4, "samples": 3, "batch_size": 6}
+    settings: dict[str, Any] = {
+        "policy": str(tmp_path / "bear"),
+        "max_tokens": 4,
+        "samples": 3,
+        "batch_size": 6,
+    }
     assert collect(tmp_path, **settings) == 0
     lines = read_lines(tmp_path / "answers.jsonl")
     assert [line["prompt"][0]["content"].split()[1] for line in lines] == ["two", "three", "four"]

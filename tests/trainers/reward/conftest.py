@@ -112,7 +112,7 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
         special_tokens=[("[CLS]", 1), ("[SEP]", 2)],
     )
-    config = BertConfig(
+    config = BertConfig(  # type: ignore[call-arg]  # every config takes it
         vocab_size=len(vocabulary),
         hidden_size=32,
         intermediate_size=64,

@@ -63,18 +63,12 @@ def test_parity_with_trls_own_loss(
         for row in rows
     ]
     losses = []
-    for kind, data, extra in (
-        (RewardTrainer, theirs, {}),
-        (
-            PreferenceTrainer,
-            rows,
-            {
-                "objective": task_of(ours).objective,
-                "weights": [1.0],
-                "data_collator": Collator(0),
-            },
-        ),
-    ):
+    options: dict[str, Any] = {
+        "objective": task_of(ours).objective,
+        "weights": [1.0],
+        "data_collator": Collator(0),
+    }
+    for kind, data, extra in ((RewardTrainer, theirs, {}), (PreferenceTrainer, rows, options)):
         trainer = kind(
             model=AutoModelForSequenceClassification.from_pretrained(reward_path()),
             args=RewardConfig(

@@ -56,6 +56,7 @@ def test_a_reward_models_head_stays_with_its_adapter(tmp_path: Path) -> None:
     torch.manual_seed(0)
     net = AutoModelForSequenceClassification.from_pretrained(reward_path())
     config = lora_config(LoraSettings(r=4), "SEQ_CLS")
+    assert config is not None
     adapted = get_peft_model(net, config)
     for parameter in adapted.parameters():
         if parameter.requires_grad:
@@ -76,6 +77,7 @@ def test_no_settings_no_adapter() -> None:
 def test_named_layers(settings: MakeSettings) -> None:
     config = lora_config(LoraSettings(target_modules=("q_proj", "v_proj")), "CAUSAL_LM")
     base = AutoModelForCausalLM.from_pretrained(policy_path())
+    assert config is not None
     adapted = get_peft_model(base, config)
     trained = {name.split(".")[-4] for name, p in adapted.named_parameters() if p.requires_grad}
     assert trained <= {"q_proj", "v_proj", "self_attn"}

@@ -33,8 +33,8 @@ from tests.bon_gateway.backends.support import (
     drawing,
     policy,
     started,
-    until,
 )
+from tests.waiting import until
 
 paths = pytest.mark.parametrize(
     ("fan_out", "count_tokens"),

@@ -125,7 +125,8 @@ async def test_without_a_seed_any_indices_go_in_one_request(upstream: FakeUpstre
 async def test_everything_the_client_sent_reaches_vllm(
     upstream: FakeUpstream, fan_out: str, count_tokens: bool
 ) -> None:
-    sampling = {"temperature": 0.3, "top_k": 7, "min_p": 0.1, "bad_words": ["x"], "own": {"a": [1]}}
+    sampling: dict[str, Any] = {"temperature": 0.3, "top_k": 7, "min_p": 0.1}
+    sampling |= {"bad_words": ["x"], "own": {"a": [1]}}
     backend = policy(upstream, fan_out=fan_out)
     async with started(backend):
         await draw(backend, chat(request_id="abc", **sampling), [3], count_tokens=count_tokens)

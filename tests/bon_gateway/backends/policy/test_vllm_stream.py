@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import Any
 
 import pytest
 
@@ -76,7 +77,7 @@ async def read(deltas: AsyncGenerator[Delta, None], seen: list[Delta]) -> None:
             seen.append(delta)  # noqa: PERF401  what came before a failure must be kept
 
 
-async def failing(upstream: FakeUpstream, step: Step, **settings: float) -> None:
+async def failing(upstream: FakeUpstream, step: Step, **settings: Any) -> None:
     backend = policy(upstream, **settings)
     async with started(backend):
         after_warm_up(upstream, step)

@@ -56,7 +56,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     config.num_labels = 1
     torch.manual_seed(5)
-    model = LlamaForSequenceClassification(config)  # type: ignore[no-untyped-call]
+    model = LlamaForSequenceClassification(config)
     model.save_pretrained(folder)
     return folder
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
 import aiohttp
 import msgspec
@@ -14,7 +15,7 @@ from bon_gateway.types import Caller
 from reward_server.schema import PrefixRequest, ScoreRequest, ScoreResponse
 from tests.bon_gateway.backends.support import MESSAGES, after_warm_up, reward_server, started
 
-COMPLETIONS = [
+COMPLETIONS: list[dict[str, Any]] = [
     {"role": "assistant", "content": "one"},
     {"role": "assistant", "content": None, "tool_calls": [{"id": "a"}]},
 ]

@@ -22,9 +22,9 @@ from tests.bon_gateway.backends.support import (
     after_warm_up,
     reward_server,
     started,
-    until,
     vllm_classify,
 )
+from tests.waiting import until
 
 Build = Callable[..., RewardServerBackend | VllmClassifyBackend]
 
@@ -34,7 +34,8 @@ COMPLETIONS = [{"role": "assistant", "content": answer, "refusal": None} for ans
 
 @pytest.fixture(params=[reward_server, vllm_classify])
 def build(request: pytest.FixtureRequest) -> Build:
-    return request.param
+    build: Build = request.param
+    return build
 
 
 async def test_raw_rewards_in_the_order_given(upstream: FakeUpstream, build: Build) -> None:

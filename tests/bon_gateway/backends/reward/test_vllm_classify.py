@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import orjson
 import pytest
@@ -11,7 +12,7 @@ from bon_gateway.testing.upstream import FakeUpstream
 from tests.bon_gateway.backends.support import MESSAGES, after_warm_up, started, vllm_classify
 from tests.waiting import until
 
-COMPLETIONS = [
+COMPLETIONS: list[dict[str, Any]] = [
     {"role": "assistant", "content": "one", "refusal": None},
     {"role": "assistant", "content": None, "tool_calls": [{"id": "a"}]},
 ]

@@ -22,7 +22,7 @@ TEXTS = st.one_of(
 )
 NUMBERS = st.one_of(st.integers(), st.floats(allow_nan=False), st.booleans(), st.just(10**400))
 CONTENTS = st.one_of(TEXTS, st.none(), st.lists(st.fixed_dictionaries({"text": TEXTS}), max_size=2))
-MESSAGES = st.lists(
+MESSAGES: st.SearchStrategy[Any] = st.lists(
     st.fixed_dictionaries(
         {"role": ROLES}, optional={"content": CONTENTS, "tool_calls": st.lists(st.just({}))}
     ),

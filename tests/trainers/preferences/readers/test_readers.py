@@ -284,7 +284,7 @@ def test_dialogues_that_part_early_are_dropped_and_counted(tmp_path: Path) -> No
 
 
 def test_binarised_pairs_of_equal_score_are_ties(tmp_path: Path) -> None:
-    line = {"chosen": [*ASK, bot("a")], "rejected": [*ASK, bot("b")]}
+    line: dict[str, Any] = {"chosen": [*ASK, bot("a")], "rejected": [*ASK, bot("b")]}
     line |= {"score_chosen": 7.0, "score_rejected": 7.0}
     found, tally = read(write_lines(tmp_path / "d.jsonl", line))
     assert found == []
@@ -298,8 +298,8 @@ def test_equal_conversations_give_an_equal_pair(tmp_path: Path) -> None:
 
 
 def test_answers_may_begin_with_the_same_tool_call(tmp_path: Path) -> None:
-    call = {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "f"}}]}
-    result = {"role": "tool", "content": "42"}
+    call: Any = {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "f"}}]}
+    result: Any = {"role": "tool", "content": "42"}
     line = {
         "chosen": [*ASK, call, result, bot("good")],
         "rejected": [*ASK, call, result, bot("bad")],

@@ -43,7 +43,7 @@ def test_every_kind_of_cache(loaded: LoadedModel, kind: str) -> None:
     """Greedy is transformers' own; a candidate is the same alone, and after a prompt in pieces."""
     torch.manual_seed(1)
     config = AutoConfig.for_model(kind, **KINDS[kind])
-    model: Any = AutoModelForCausalLM.from_config(config).eval()  # type: ignore[no-untyped-call]
+    model: Any = AutoModelForCausalLM.from_config(config).eval()
     network = TransformersNetwork(model)
     network.probe(torch.device("cpu"))
     assert network.prefill_chunk == (PREFILL_CHUNK if kind in CHUNKED else None)
@@ -71,7 +71,7 @@ def test_every_kind_of_cache(loaded: LoadedModel, kind: str) -> None:
 
 def test_a_model_without_such_a_cache_is_refused() -> None:
     config = AutoConfig.for_model("mamba", vocab_size=264, hidden_size=16, num_hidden_layers=1)
-    model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
+    model = AutoModelForCausalLM.from_config(config)
     network = TransformersNetwork(model)
     with pytest.raises(ValueError, match="no cache"):
         network.probe(torch.device("cpu"))
