@@ -74,7 +74,9 @@ def end_all(mark: str) -> None:
     if gone(mark, 1):
         return
     for process in marked(mark):
-        print(f"left behind by a test: {' '.join(_command(process))[:200]}", file=sys.stderr)
+        print(
+            f"left behind by a test: {' '.join(_command(process)).strip()[:200]}", file=sys.stderr
+        )
         _signal(process, "terminate")
     while not gone(mark, GRACE_S):
         # Again and again: one that is stopped may have started another meanwhile.
@@ -84,7 +86,8 @@ def end_all(mark: str) -> None:
 
 def _command(process: psutil.Process) -> list[str]:
     try:
-        return process.cmdline()
+        # A title that a process has given itself may leave no command.
+        return process.cmdline() or [process.name()]
     except (psutil.Error, OSError):
         return [str(process.pid)]
 

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from bon_gateway.testing.script import Call, Step
 from bon_gateway.testing.upstream import FakeUpstream
 from tests.trainers.conftest import Serve
 from tests.trainers.preferences.helpers import bot, log_line, read, read_lines, user, write_lines
+from tests.waiting import wait_until
 from trainers.cli import main
 from trainers.demo.model import save_untrained_policy
 from trainers.demo.tokenizer import build_tokenizer
@@ -278,12 +278,13 @@ def test_ctrl_c_and_sigterm_lose_only_what_is_in_flight(
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )
-    deadline = time.monotonic() + 60
-    while upstream.requests <= 40:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    process.send_signal(number)
-    out, error = process.communicate(timeout=60)
+    try:
+        wait_until(lambda: upstream.requests > 40, 60, "it asks")
+        process.send_signal(number)
+        out, error = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
     interrupted.set()
     assert process.returncode == 130
     assert error == ""
