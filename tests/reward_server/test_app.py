@@ -364,10 +364,11 @@ def test_lines_about_a_batch_name_its_requests_and_quote_none(
 ) -> None:
     forward = FakeForward()
     client = serve(fake_app(forward))
-    for forward.failures in (
+    failures: tuple[list[Exception], ...] = (
         [ValueError("private")],
         [BatchMemoryError("no room"), BatchMemoryError("no room")],
-    ):
+    )
+    for forward.failures in failures:
         headers = {"x-request-id": "abc-2"}
         assert client.post("/v1/score", json=body("a"), headers=headers).status_code >= 500
     failed, memory = lines_of(caplog, "reward_server.batcher")
