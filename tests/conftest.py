@@ -8,6 +8,7 @@ import os
 import signal
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests import distribution
@@ -18,6 +19,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # The workers share the cores; torch reads this when it is first imported, here and in the
     # processes that tests start.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# How long an example takes says more about the machine than about the code.
+hypothesis.settings.register_profile("busy", deadline=None)
+hypothesis.settings.load_profile("busy")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

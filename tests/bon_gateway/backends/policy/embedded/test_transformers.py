@@ -171,7 +171,7 @@ async def test_beyond_the_queue_requests_are_refused(
         assert outcome.retry_after
     tasks[1].cancel()
     await asyncio.wait(tasks[1:])
-    assert policy._engine.jobs == 1
+    await until(lambda: policy._engine.jobs == 1)  # its thread has to see it first
     again = asyncio.create_task(draw(policy, request(max_tokens=2), 2))
     network.permit(10)
     for drawn in (await tasks[0], await again):
