@@ -264,8 +264,8 @@ class Metrics:
 
     def _add_reward(self, value: float, model: str, of: Literal["winner", "gain"]) -> None:
         # Both signs exist from the first reward on: a mean of one that is missing has no data.
-        self._rewards.add(max(value, 0.0), model, of, "positive")
-        self._rewards.add(max(-value, 0.0), model, of, "negative")
+        self._rewards.know(model, of, "negative" if value >= 0 else "positive")
+        self._rewards.add(abs(value), model, of, "positive" if value >= 0 else "negative")
 
     def observe_discarded(self, model: str, tokens: int) -> None:
         """Generated tokens that nobody got: the client left, or the request failed."""
@@ -353,6 +353,11 @@ class _Counters:
         if child is None:
             child = self._children[labels] = self._metric.labels(*labels)
         child.inc(amount)
+
+    def know(self, *labels: str) -> None:
+        """The series exists, be it at 0."""
+        if labels not in self._children:
+            self._children[labels] = self._metric.labels(*labels)
 
 
 class _Histograms:

@@ -43,7 +43,7 @@ def check_messages(body: Any, limit: int) -> None:
 def _check(message: Any, where: str) -> None:
     if not isinstance(message, dict):
         raise _wrong(where, "an object", message)
-    role, content, calls = (message.get(key) for key in ("role", "content", "tool_calls"))
+    role, content, calls = message.get("role"), message.get("content"), message.get("tool_calls")
     if not isinstance(role, str):
         if "role" not in message:
             param = f"{where}.role"

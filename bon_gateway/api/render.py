@@ -26,9 +26,8 @@ def to_request(
     but that an explicit null means the same as an absent one, and that the gateway and the policy
     must read the same out of ``"0.5"``."""
     sampling = {k: v for k, v in body.items() if k not in NOT_SAMPLING and v is not None}
-    for name in READ_BY_GATEWAY:
-        sent = sampling.get(name)
-        if isinstance(sent, str | float):
+    for name in READ_BY_GATEWAY & sampling.keys():
+        if isinstance(sampling[name], str | float):
             sampling[name] = getattr(wire, name)
     return ChatRequest(
         messages=body["messages"],

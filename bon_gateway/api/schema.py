@@ -121,10 +121,18 @@ class ChatWire(Wire):
 NOT_SAMPLING = frozenset({"model", "messages", "n", "seed", "stream", "stream_options", "bon"})
 """Fields that the gateway acts on itself; all others are sampling parameters for the policy."""
 
-READ_BY_GATEWAY = (
-    *("temperature", "top_p", "max_tokens", "max_completion_tokens"),
-    *("logprobs", "top_logprobs", "prompt_logprobs", "use_beam_search", "continue_final_message"),
-    *("echo", "include_reasoning", "return_token_ids"),
+READ_BY_GATEWAY = frozenset(
+    {
+        *("temperature", "top_p", "max_tokens", "max_completion_tokens"),
+        *(
+            "logprobs",
+            "top_logprobs",
+            "prompt_logprobs",
+            "use_beam_search",
+            "continue_final_message",
+        ),
+        *("echo", "include_reasoning", "return_token_ids"),
+    }
 )
 """Numbers and flags among the sampling parameters: where one came as text, or as a float for an
 integer, the policy gets the value that it would have read there itself."""

@@ -85,7 +85,6 @@ class Connection(asyncio.Protocol):
         """Whether not one byte of the answer has come."""
         self._unclaimed = 0
         """Bytes received since the last piece of a body: the parser keeps them."""
-        self._head_bytes = 0
         self._error: Exception | None = None
         self._status = 0
         self._headers: list[tuple[bytes, bytes]] = []
@@ -115,7 +114,6 @@ class Connection(asyncio.Protocol):
         self._exchanges += 1
         self._silent = True
         self._unclaimed = 0
-        self._head_bytes = 0
         self._error = None
         self._status = 0
         self._headers = []
@@ -170,8 +168,9 @@ class Connection(asyncio.Protocol):
 
     def header(self, name: bytes) -> str | None:
         """A header of the answer by its name in lower case."""
+        length = len(name)
         for known, value in self._headers:
-            if known.lower() == name:
+            if len(known) == length and known.lower() == name:
                 return value.decode("latin-1")
         return None
 
@@ -258,14 +257,13 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._busy:
             return
-        self._head_bytes += len(name) + len(value)
-        if self._head_bytes > MAX_HEAD_BYTES:
-            self._fail(_too_large("head", MAX_HEAD_BYTES))
-            return
         self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         if not self._busy:
+            return
+        if self._unclaimed > MAX_HEAD_BYTES and self._head_bytes() > MAX_HEAD_BYTES:
+            self._fail(_too_large("head", MAX_HEAD_BYTES))
             return
         status = self._parser.get_status_code()
         if status < 200:
@@ -304,6 +302,9 @@ class Connection(asyncio.Protocol):
             # After a 5xx nobody knows in which state the upstream has left the connection.
             self._keep = self._parser.should_keep_alive() and not self._last and self._status < 500
             self._end()
+
+    def _head_bytes(self) -> int:
+        return sum(len(name) + len(value) for name, value in self._headers)
 
     def _ends_with_connection(self) -> bool:
         """Whether the answer has neither a length nor chunks."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import math
 import ssl
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -268,7 +268,7 @@ class HttpClient:
             "user-agent: bon-gateway",
             *([f"authorization: {credentials}"] if credentials else ()),
         ]
-        return _Target(origin, b"".join(_line(line) for line in lines))
+        return _Target(origin, _lines(lines))
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +281,7 @@ class _Target:
 
 
 def _post(target: _Target, body: bytes, headers: Mapping[str, str]) -> bytes:
-    more = b"".join([_line(f"{name}: {value}") for name, value in headers.items()])
+    more = _lines([f"{name}: {value}" for name, value in headers.items()])
     return b"POST %bcontent-type: application/json\r\ncontent-length: %d\r\n%b\r\n" % (
         target.head,
         len(body),
@@ -289,12 +289,12 @@ def _post(target: _Target, body: bytes, headers: Mapping[str, str]) -> bytes:
     )
 
 
-def _line(text: str) -> bytes:
-    """One line of a request's head. Raises ValueError if it would be more than one."""
-    line = text.encode("latin-1")
-    if b"\r" in line or b"\n" in line:
+def _lines(texts: Sequence[str]) -> bytes:
+    """Lines of a request's head. Raises ValueError if one of them would be more than one."""
+    head = "".join([f"{text}\r\n" for text in texts]).encode("latin-1")
+    if head.count(b"\r") != len(texts) or head.count(b"\n") != len(texts):
         raise ValueError("a header must be one line")
-    return line + b"\r\n"
+    return head
 
 
 def _event(payload: bytes) -> dict[str, Any]:

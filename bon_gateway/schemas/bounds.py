@@ -15,6 +15,8 @@ import orjson
 from bon_gateway.errors import BadRequestError
 from bon_gateway.settings import LimitsSettings
 
+_WITH_SCHEMAS = frozenset({"tools", "response_format", "structured_outputs"})
+
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
@@ -24,7 +26,7 @@ class _Sent:
 
 def check_schemas(body: Any, limits: LimitsSettings) -> None:
     """Raises BadRequestError naming the parameter whose schema is above a limit."""
-    if not isinstance(body, dict):
+    if not isinstance(body, dict) or _WITH_SCHEMAS.isdisjoint(body):
         return
     tools = body.get("tools")
     if isinstance(tools, list) and len(tools) > limits.max_tools:

@@ -63,7 +63,7 @@ class Judge:
     async def _json_demand(self, sampling: Mapping[str, Any]) -> tuple[str | None, Schema | None]:
         """The kind of JSON that is asked for, and its schema: OpenAI's field, or vLLM's own."""
         response_format = sampling.get("response_format")
-        if isinstance(response_format, Mapping):
+        if isinstance(response_format, dict):
             kind = response_format.get("type")
             if kind == "json_object":
                 return kind, None
@@ -72,7 +72,7 @@ class Judge:
                 schema = wanted.get("schema") if isinstance(wanted, Mapping) else None
                 return kind, await self._admitted(schema, "response_format.json_schema.schema")
         structured = sampling.get("structured_outputs")
-        if isinstance(structured, Mapping) and structured.get("json") is not None:
+        if isinstance(structured, dict) and structured.get("json") is not None:
             param = "structured_outputs.json"
             return "json_schema", await self._admitted(_unwrapped(structured["json"], param), param)
         return None, None

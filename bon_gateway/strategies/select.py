@@ -51,7 +51,7 @@ def select(
     ):
         raise drawn.reward_errors[0]
     winners = order[: request.top]
-    winner_tokens = sum(drawn.candidates[p].tokens for p in winners)
+    winner_tokens = sum([drawn.candidates[p].tokens for p in winners])
     completions = [c.completion for c in drawn.candidates if c.completion is not None]
     return Selection(
         winners=winners,
@@ -59,9 +59,9 @@ def select(
         strategy=strategy,
         n=len(drawn.candidates),
         usage=Usage(
-            prompt_tokens=max(completion.prompt_tokens for completion in completions),
+            prompt_tokens=max([completion.prompt_tokens for completion in completions]),
             winner_tokens=winner_tokens,
-            discarded_tokens=sum(c.tokens for c in drawn.candidates) - winner_tokens,
+            discarded_tokens=sum([c.tokens for c in drawn.candidates]) - winner_tokens,
             reward_tokens=drawn.reward_tokens,
             prompt_details=next((c.prompt_details for c in completions if c.prompt_details), None),
             completion_details=_summed([c.completion_details for c in completions]),
@@ -75,15 +75,16 @@ def _summed(details: Sequence[Mapping[str, Any] | None]) -> dict[str, Any] | Non
     """The counts of all by their names; None where nobody has any."""
     total: Counter[str] = Counter()
     for counts in details:
-        total.update({k: v for k, v in (counts or {}).items() if isinstance(v, int)})
+        if counts:
+            total.update({k: v for k, v in counts.items() if isinstance(v, int)})
     return dict(total) or None
 
 
 def _degraded(drawn: Drawn, fewer_choices: bool) -> tuple[str, ...]:
     reasons = {
         "deadline": drawn.deadline_passed,
-        "candidates_failed": any(c.status is CandidateStatus.FAILED for c in drawn.candidates),
-        "unchecked": any(c.reason == UNCHECKED for c in drawn.candidates),
+        "candidates_failed": CandidateStatus.FAILED in [c.status for c in drawn.candidates],
+        "unchecked": UNCHECKED in [c.reason for c in drawn.candidates],
         **{error.loss: True for error in drawn.reward_errors},
         "fewer_choices": fewer_choices,
     }

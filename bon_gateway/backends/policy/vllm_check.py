@@ -9,9 +9,10 @@ passes on may hold anything that can be written again. Every check raises Upstre
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, NamedTuple, TypeGuard
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, NamedTuple, TypeGuard
 
+import msgspec
 import orjson
 
 from bon_gateway.backends.faults import UpstreamError, malformed
@@ -19,8 +20,32 @@ from bon_gateway.backends.faults import UpstreamError, malformed
 TOO_MANY = 1 << 53
 """Counts of tokens stay below it, as every reader of JSON can hold them."""
 
-BROKEN_OFF = ("abort", "error")
+BROKEN_OFF = frozenset({"abort", "error"})
 """Finish reasons of a candidate that the engine did not finish."""
+
+_Nothing = Annotated[list[Any], msgspec.Meta(max_length=0)] | None
+
+
+class _PlainMessage(msgspec.Struct):
+    role: str | None = None
+    content: str | None = None
+    refusal: str | None = None
+    reasoning: None = None
+    reasoning_content: None = None
+    tool_calls: _Nothing = None
+
+
+class _Plain(msgspec.Struct):
+    """What most choices are: an ended text."""
+
+    message: _PlainMessage
+    finish_reason: Annotated[str, msgspec.Meta(min_length=1)]
+    index: int = 0
+    token_ids: list[Any] | None = None
+    logprobs: None = None
+
+
+_Plains = list[_Plain]
 
 _TEXTS = ("role", "content", "refusal", "reasoning", "reasoning_content")
 
@@ -108,6 +133,17 @@ def check_chunk(choice: Mapping[str, Any]) -> None:
     _check_beside(choice)
     if choice.get("finish_reason") in BROKEN_OFF:
         raise broken_off()
+
+
+def all_plain(choices: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether all pass ``check_whole``, have a place, and think not. This asks C; where it says no,
+    each choice has to be looked at."""
+    try:
+        plains = msgspec.convert(choices, _Plains)
+        check_writable(choices)
+    except (msgspec.ValidationError, UpstreamError):
+        return False
+    return not BROKEN_OFF.intersection([plain.finish_reason for plain in plains])
 
 
 def check_whole(choice: Mapping[str, Any]) -> None:

@@ -59,7 +59,8 @@ class Draw:
         answer = await replica.client.post(replica.call, self.body, self.headers)
         paid = check.usage_of(answer)
         choices = [choice for choice in check.choices_of(answer) if isinstance(choice, dict)]
-        self.ways.saw_answer(paid, choices)
+        plain = check.all_plain(choices)
+        self.ways.saw_answer(paid, () if plain else choices)
         if n > 1 and len(choices) == 1:
             self.ways.saw_one_of(n)
         counts = wire.token_counts(choices, paid.tokens) if n > 1 else [paid.tokens] * len(choices)
@@ -77,14 +78,16 @@ class Draw:
             if place not in self._pending:
                 continue
             try:
-                completion = wire.whole_completion(
-                    choice, paid, tokens=tokens, response_extra=extra, completion_details=details
-                )
+                if not plain:
+                    check.check_whole(choice)
             except UpstreamError as error:
                 self._fail(place, error)
-            else:
-                details = None
-                self._settle(place, completion)
+                continue
+            completion = wire.whole_completion(
+                choice, paid, tokens=tokens, response_extra=extra, completion_details=details
+            )
+            details = None
+            self._settle(place, completion)
         if self._pending:
             n = len(self.indices)
             raise malformed(

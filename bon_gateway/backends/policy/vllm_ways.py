@@ -6,7 +6,7 @@ All replicas of a policy serve one model with the same flags, so what one shows 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bon_gateway.backends.policy.vllm_check import Paid
@@ -24,7 +24,7 @@ class UpstreamWays:
         self.ignores_n = False
         """It answers with one choice however many are asked for. So each is asked for alone."""
 
-    def saw_answer(self, paid: Paid | None, choices: list[dict[str, Any]]) -> None:
+    def saw_answer(self, paid: Paid | None, choices: Sequence[Mapping[str, Any]]) -> None:
         """Whole answers and chunks alike. vLLM counts reasoning tokens, be it none, where it has a
         parser; an older one shows it by the first reasoning."""
         if self.parses_reasoning:

@@ -101,8 +101,7 @@ def whole_completion(
     response_extra: Mapping[str, Any],
     completion_details: Mapping[str, Any] | None,
 ) -> Completion:
-    """One choice of a whole answer. Raises UpstreamError, also if it has no end."""
-    check.check_whole(choice)
+    """One choice of a whole answer, which ``check_whole`` has passed."""
     extra = {
         name: value
         for name, value in choice.items()
