@@ -124,19 +124,16 @@ def cpu_s(process: psutil.Process) -> float:
 @pytest.mark.parametrize("worst", WORST)
 @pytest.mark.timeout(300)
 def test_nobody_waits_for_one_client(server: tuple[str, psutil.Process], worst: str) -> None:
-    """Best of three tries: the machine that tests run on is busy with others."""
     address, process = server
     (path, body), status = WORST[worst]
-    tries = []
-    for _ in range(3):
-        before = cpu_s(process)
-        with probing(address) as livez, probing(address, "/v1/score", SMALL) as score:
-            answer = httpx.post(f"http://{address}{path}", content=body, timeout=120)
-            tries.append((livez(), score(), cpu_s(process) - before))
-        assert answer.status_code == status, answer.text[:300]
-        if tries[-1] < (LIVEZ_S,) and tries[-1][1] < SCORE_S:
-            break
-    print(worst, tries)
-    assert min(livez for livez, _, _ in tries) < LIVEZ_S, tries
-    assert min(score for _, score, _ in tries) < SCORE_S, tries
-    assert min(cpu for _, _, cpu in tries) < CPU_S, tries
+    before = cpu_s(process)
+    with (
+        probing(address, process.pid) as livez,
+        probing(address, process.pid, "/v1/score", SMALL) as score,
+    ):
+        answer = httpx.post(f"http://{address}{path}", content=body, timeout=120)
+        waits = livez(), score(), cpu_s(process) - before
+    assert answer.status_code == status, answer.text[:300]
+    assert waits[0] < LIVEZ_S, waits
+    assert waits[1] < SCORE_S, waits
+    assert waits[2] < CPU_S, waits
