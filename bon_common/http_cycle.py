@@ -10,14 +10,48 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 
 class CycleTransport:
-    """What a cycle uses of its transport; closing is the protocol's decision."""
+    """What a cycle uses of its transport; closing is the protocol's decision.
 
-    __slots__ = ("close", "is_closing", "write")
+    A head waits for the body that is written in the same turn of the event loop, so that both
+    leave in one packet and wake the client once.
+    """
 
-    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
-        self.write = transport.write
+    __slots__ = ("_head", "_head_next", "_loop", "_transport", "close", "is_closing")
+
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        close: Callable[[], None],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._head = b""
+        self._head_next = False
         self.is_closing = transport.is_closing
         self.close = close
+
+    def begin(self) -> None:
+        """An answer is due: what is written next is its head."""
+        self.flush()
+        self._head_next = True
+
+    def write(self, data: bytes) -> None:
+        if self._head_next:
+            self._head_next = False
+            self._head = data
+            self._loop.call_soon(self.flush)
+        elif self._head:
+            head, self._head = self._head, b""
+            self._transport.writelines((head, data))
+        else:
+            self._transport.write(data)
+
+    def flush(self) -> None:
+        """To be called before anybody else writes to the connection or closes it."""
+        head, self._head = self._head, b""
+        if head and not self._transport.is_closing():
+            self._transport.write(head)
 
 
 class Cycle(RequestResponseCycle):

@@ -102,7 +102,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._cycle_transport = CycleTransport(transport, self._close_after_response)
+        self._cycle_transport = CycleTransport(transport, self._close_after_response, self.loop)
         self.idle_since = self.loop.time()
         self._deadline = self.idle_since + self._limits.head_timeout_s
         if not self._crowd.joined(self) and not transport.is_closing():
@@ -134,6 +134,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         if self._active is None:
+            self._cycle_transport.flush()
             self.transport.close()
             return
         last = self.pipeline[0][0] if self.pipeline else self._active
@@ -248,6 +249,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         )
         if self._active is None:
             self._active = cycle
+            self._cycle_transport.begin()
             self._start_asgi_task(cycle, self.app)
         else:
             self.flow.pause_reading()
@@ -316,6 +318,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self.flow.resume_reading()
         if self.pipeline:
             self._active, app = self.pipeline.pop()  # type: ignore[assignment] # our own cycles
+            self._cycle_transport.begin()
             self._start_asgi_task(self._active, app)  # type: ignore[arg-type]
         elif self._last_word is not None:
             self._say(self._last_word)
@@ -326,6 +329,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def _close_after_response(self) -> None:
         """What a cycle does after its last byte, or when its application broke off."""
         self._last_word = None
+        self._cycle_transport.flush()
         if self._half_closed or (self._phase is _Phase.BETWEEN and not self.flow.read_paused):
             self.transport.close()
         else:
@@ -348,6 +352,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._phase = _Phase.NOTHING
         self._deadline = math.inf
         if cycle is not None and not self._withdraw(cycle):
+            self._cycle_transport.flush()
             self.transport.close()
         elif self._active is None:
             self._say(refusal)
@@ -368,6 +373,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _say(self, refusal: Refusal) -> None:
         self._last_word = None
+        self._cycle_transport.flush()
         self.transport.write(refusal.encode(self.server_state.default_headers))
         self._linger()
 
