@@ -139,8 +139,9 @@ def all_plain(choices: Sequence[Mapping[str, Any]]) -> bool:
     """Whether all pass ``check_whole``, have a place, and think not. This asks C; where it says no,
     each choice has to be looked at."""
     try:
-        plains = msgspec.convert(choices, _Plains)
+        # First, for a text that has no UTF-8 would break the other.
         check_writable(choices)
+        plains = msgspec.convert(choices, _Plains)
     except (msgspec.ValidationError, UpstreamError):
         return False
     return not BROKEN_OFF.intersection([plain.finish_reason for plain in plains])
