@@ -74,6 +74,9 @@ def serve(settings: Settings) -> None:
         server.should_exit = True
 
     raise_descriptor_limit()
+    if (os.cpu_count() or 1) < 2:
+        # With one thread of the library's for all, a short text would wait for a long one.
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     app = create_app(settings, on_failure=stop, on_ready=spare_the_collector)
     service: Service = app.state.service
     server = _Server(

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 Ids = tuple[int, ...]
 WORTH_CUTTING = 512
 """Characters of a prompt below which cutting costs more than it saves."""
+LONG = 64 * 1024
+"""Characters of a text that is tokenised alone."""
 _SAMPLE = "Is 2 + 2 = 4?  Ja, \u00e9\u0301!\n"
 
 
@@ -101,8 +103,15 @@ class Tokeniser:
 
     def _plain(self, texts: list[str]) -> list[Ids]:
         if self._backend is not None:
-            found = self._backend.encode_batch_fast(texts, add_special_tokens=False)
-            return [tuple(encoding.ids) for encoding in found]
+            # A batch is shared out among a few threads of the library's, which serve everybody: two
+            # long texts at once would take them all, and the short ones of others would wait.
+            together = max(map(len, texts)) < LONG
+            batches = [texts] if together else [[text] for text in texts]
+            return [
+                tuple(encoding.ids)
+                for batch in batches
+                for encoding in self._backend.encode_batch_fast(batch, add_special_tokens=False)
+            ]
         with self._one_at_a_time:
             return _called(self._tokenizer, texts)
 

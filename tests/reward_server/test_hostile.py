@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,9 @@ SMALL = json.dumps({"items": [{"messages": [{"role": "user", "content": "q"}],
                                "completions": ["a", "b"]}]})  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[tuple[str, psutil.Process]]:
-    command = ["--model", str(DEMO), "--port", "0", "--device", "cpu", "--torch-threads", "1"]
+@contextmanager
+def started(folder: Path) -> Iterator[tuple[str, psutil.Process]]:
+    command = ["--model", str(folder), "--port", "0", "--device", "cpu", "--torch-threads", "1"]
     with subprocess.Popen(
         [sys.executable, "-m", "reward_server", *command], stderr=subprocess.PIPE, text=True
     ) as process:
@@ -46,6 +47,12 @@ def server() -> Iterator[tuple[str, psutil.Process]]:
             yield address, psutil.Process(process.pid)
         finally:
             process.kill()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[tuple[str, psutil.Process]]:
+    with started(DEMO) as running:
+        yield running
 
 
 def filled(unit: str, size: int = MEGABYTES) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import math
 import shutil
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -228,3 +229,31 @@ def test_a_template_file_and_the_trainers_notes_are_read(llama: Path, tmp_path: 
     (folder / "rm_meta.json").write_text("[")
     with pytest.raises(StartupError):
         Scorer.load(ModelSettings(model=str(folder), device="cpu"))
+
+
+async def test_small_conversations_do_not_wait_for_one_that_must_be_tokenised(
+    tmp_path: Path,
+) -> None:
+    """Nothing but its tokens tells that this text is too long."""
+    demo = Path(__file__).parents[2] / "bon_gateway" / "demo_models" / "reward"
+    folder = Path(shutil.copytree(demo, tmp_path / "model"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 200_000}))
+    long = [item("a", prompt="a long story of bears and balls " * 30_000)]
+    shares: list[float] = []
+    async with opened(Scorer.load(ModelSettings(model=str(folder), device="cpu"))) as scorer:
+        await scorer.warm_up()
+        while len(shares) < 3 and min(shares, default=1.0) > 0.4:  # the machine is busy with others
+            begun = time.monotonic()
+            large = asyncio.create_task(scorer.score(long))
+            await asyncio.sleep(0)
+            waits = []
+            while not large.done():
+                asked = time.monotonic()
+                await scorer.score([item("a", "b")])
+                waits.append(time.monotonic() - asked)
+            with pytest.raises(ContextLengthError, match="tokens long"):
+                await large
+            shares.append(max(waits) / (time.monotonic() - begun))
+    # Behind the large one a small one would wait for nearly all of that time.
+    assert min(shares) < 0.5, shares
