@@ -41,11 +41,13 @@ def start(folder: Path, workers: int, seconds: float) -> subprocess.Popen[bytes]
     (folder / "conftest.py").write_text(CONFTEST)
     (folder / "test_it.py").write_text(TESTS.replace("{seconds}", str(seconds)))
     (folder / "pytest.ini").write_text("[pytest]\n")
+    # This test may itself run in a worker; the run that it starts does not.
+    environ = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_XDIST")}
     return subprocess.Popen(
         [sys.executable, "-m", "pytest", "-p", "xdist.plugin", "-p", "no:cacheprovider",
          "-n", str(workers)],
         cwd=folder,
-        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        env=environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         start_new_session=True,
         stdout=subprocess.DEVNULL,
     )  # fmt: skip
