@@ -20,10 +20,10 @@ import pytest
 from tests.integration.probing import probing
 
 DEMO = Path(__file__).parents[2] / "bon_gateway" / "demo_models" / "reward"
-LIVEZ_S = 0.5
-SCORE_S = 2.0
-"""Of one call, where 0.1 s is meant: machines that run tests are busy. Texts that were tokenised
-made a score wait for a minute, and cost 12 s of CPU time."""
+LIVEZ_S = 0.1
+SCORE_S = 0.5
+"""Of one call. Where texts are tokenised before they are refused, a score waits for a minute, and
+one text costs 12 s of CPU time."""
 CPU_S = 2.0
 MEGABYTES = 9_000_000
 SMALL = json.dumps({"items": [{"messages": [{"role": "user", "content": "q"}],
