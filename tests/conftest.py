@@ -34,6 +34,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(distribution)
+    # A shell has what it starts in the background ignore it, and what the tests start would too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if "PYTEST_XDIST_WORKER" not in os.environ:
         config.pluginmanager.register(Repeats(config.getoption("--most-repeats")), "repeats")
         # CI's limit and `timeout` send it; fixtures then still stop their processes.
