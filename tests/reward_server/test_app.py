@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,32 +17,13 @@ import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
 
-from bon_common.logs import JsonFormatter
 from reward_server.app import create_app
 from reward_server.errors import BatchMemoryError
-from reward_server.metrics import ModelMetrics
-from reward_server.model_settings import ModelSettings
-from reward_server.scorer import Scorer
 from reward_server.settings import Settings
-from reward_server.testing import FakeForward, answer_of, fake_scorer
+from reward_server.testing import FakeForward, answer_of
+from tests.reward_server.app_kit import Serve, body, fake_app
 from tests.reward_server.conftest import sample
 from tests.waiting import wait_until
-
-Serve = Callable[[FastAPI], httpx.Client]
-
-
-TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-
-
-def body(*completions: Any, **more: Any) -> dict[str, Any]:
-    item = {"messages": [{"role": "user", "content": "q"}], "completions": list(completions)}
-    return {"items": [item], **more}
-
-
-def fake_app(forward: FakeForward, **settings: Any) -> FastAPI:
-    return create_app(
-        Settings(model="fake", **settings), load=partial(fake_scorer, forward=forward)
-    )
 
 
 class Held:
@@ -324,79 +303,6 @@ def test_keys_are_asked_for_and_probes_are_open(serve: Serve) -> None:
     assert client.get("/metrics").status_code == 200
 
 
-def test_the_access_log_tells_who_and_how_much_but_no_text(
-    serve: Serve, caplog: pytest.LogCaptureFixture
-) -> None:
-    client = serve(fake_app(FakeForward(), api_keys={"ann": SecretStr("hunter2")}))
-    headers = {"authorization": "Bearer hunter2", "x-request-id": "abc-1"}
-    headers["traceparent"] = TRACE
-    with caplog.at_level(logging.DEBUG):
-        response = client.post("/v1/score?secret=word", json=body("private"), headers=headers)
-        client.post("/v1/score", json=body({"role": "private"}), headers=headers)
-    assert response.headers["x-request-id"] == "abc-1"
-    lines = [r.fields for r in caplog.records if r.name == "reward_server.access"]  # type: ignore[attr-defined]
-    first = next(line for line in lines if line["status"] == 200 and line["path"] == "/v1/score")
-    assert first["key"] == "ann"
-    assert first["model"] == "fake"
-    assert first["client"] == "127.0.0.1"
-    assert first["duration_ms"] > 0
-    assert first["traceparent"] == TRACE
-    assert first["error"] is None
-    assert first["sequences"] == 1
-    assert first["tokens"] > 0
-    assert first["request_id"] == "abc-1"
-    refused = next(line for line in lines if line["status"] == 400)
-    assert (refused["error"], refused["request_id"]) == ("unrenderable_conversation", "abc-1")
-    for text in ("private", "hunter2", "secret"):
-        assert text not in repr(
-            [vars(record) for record in caplog.records if "reward" in record.name]
-        )
-
-
-def lines_of(caplog: pytest.LogCaptureFixture, name: str) -> list[dict[str, Any]]:
-    """As the process writes them."""
-    formatter = JsonFormatter()
-    return [json.loads(formatter.format(r)) for r in caplog.records if r.name == name]
-
-
-def test_lines_about_a_batch_name_its_requests_and_quote_none(
-    serve: Serve, caplog: pytest.LogCaptureFixture
-) -> None:
-    forward = FakeForward()
-    client = serve(fake_app(forward))
-    failures: tuple[list[Exception], ...] = (
-        [ValueError("private")],
-        [BatchMemoryError("no room"), BatchMemoryError("no room")],
-    )
-    for forward.failures in failures:
-        headers = {"x-request-id": "abc-2"}
-        assert client.post("/v1/score", json=body("a"), headers=headers).status_code >= 500
-    failed, memory = lines_of(caplog, "reward_server.batcher")
-    assert (failed["error"], failed["request_ids"]) == ("ValueError", ["abc-2"])
-    assert failed["traceback"][-1] == "builtins.ValueError"
-    assert (memory["reason"], memory["request_ids"]) == ("no room", ["abc-2"])
-    assert "private" not in json.dumps([failed, memory])
-
-
-def test_an_unexpected_exception_is_logged_with_its_request(
-    serve: Serve, caplog: pytest.LogCaptureFixture
-) -> None:
-    def broken(*_: Any, **__: Any) -> Any:
-        raise ZeroDivisionError("private")
-
-    app = fake_app(FakeForward())
-    client = serve(app)
-    app.state.service.scorer().score = broken
-    response = client.post("/v1/score", json=body("a"), headers={"x-request-id": "abc-3"})
-    assert response.status_code == 500
-    assert response.json()["error"]["code"] == "internal_error"
-    assert response.headers["x-request-id"] == "abc-3"
-    (line,) = lines_of(caplog, "reward_server.edge")
-    assert (line["error"], line["request_id"]) == ("ZeroDivisionError", "abc-3")
-    assert "private" not in json.dumps([JsonFormatter().format(r) for r in caplog.records])
-    assert client.get("/livez").status_code == 200
-
-
 def test_the_deadline_counts_from_arrival(serve: Serve) -> None:
     app = fake_app(FakeForward())
     client = serve(app)
@@ -445,99 +351,6 @@ class _InProcess(httpx.BaseTransport):
 
         request.read()
         return asyncio.run(call())
-
-
-def announcement(text: str, **more: Any) -> dict[str, Any]:
-    return {"messages": [{"role": "user", "content": text}], **more}
-
-
-def test_a_prompt_is_announced(serve: Serve) -> None:
-    forward = FakeForward(shares_prompts=True)
-    client = serve(fake_app(forward))
-    answer = client.post("/v1/prefix", json=announcement("a long one"))
-    assert answer.status_code == 200
-    assert answer.json() == {"model": "fake", "tokens": 28, "kept": True}
-    computed = sample(client, "reward_server_tokens_total")
-    item = {**announcement("a long one"), "completions": ["ab", "c"]}
-    assert client.post("/v1/score", json={"items": [item]}).status_code == 200
-    assert sample(client, "reward_server_tokens_total") - computed == len("ab>") + len("c>")
-    asked = sample(client, "reward_server_tokens_asked_total")
-    assert asked >= 2 * 28
-
-
-def test_an_announcement_that_gains_nothing_says_so(serve: Serve) -> None:
-    client = serve(fake_app(FakeForward()))
-    assert client.post("/v1/prefix", json=announcement("q")).json()["kept"] is False
-    shared = serve(fake_app(FakeForward(shares_prompts=True), max_tokens=40))
-    assert shared.post("/v1/prefix", json=announcement("x" * 50)).json()["kept"] is False
-
-
-@pytest.mark.parametrize(
-    ("body", "status", "param"),
-    [
-        ({}, 400, "messages"),
-        ({"messages": []}, 400, "messages"),
-        (announcement("q", model="other"), 404, "model"),
-        (announcement("q", completions=["a"]), 400, "completions"),
-    ],
-)
-def test_bad_announcements_are_refused(
-    serve: Serve, body: dict[str, Any], status: int, param: str
-) -> None:
-    client = serve(fake_app(FakeForward(shares_prompts=True)))
-    answer = client.post("/v1/prefix", json=body)
-    assert (answer.status_code, answer.json()["error"]["param"]) == (status, param)
-
-
-def several_app() -> FastAPI:
-    """Two fake models, one of which scores lengths and one first letters, and both together."""
-    by_name = {
-        "long": FakeForward(),
-        "early": FakeForward(lambda s: float(ord((answer_of(s) + "k")[0]))),
-    }
-
-    def load(settings: ModelSettings, metrics: ModelMetrics) -> Scorer:
-        return fake_scorer(
-            settings,
-            metrics,
-            forward=by_name[settings.model_name],
-            normalisation={"mean": 0.0, "std": 2.0},
-        )
-
-    models = {
-        "long": {"model": "folder/x"},
-        "early": {"model": "folder/y", "max_tokens": 300},
-        "both": {"type": "ensemble", "members": ["long", "early"], "combine": "min"},
-    }
-    return create_app(Settings.model_validate({"models": models}), load=load)
-
-
-def test_several_models_are_named_and_addressed(serve: Serve) -> None:
-    client = serve(several_app())
-    answers = {
-        name: client.post("/v1/score", json=body("abc", "b", model=name)).json()
-        for name in ("long", "early", "both")
-    }
-    assert [a["model"] for a in answers.values()] == ["long", "early", "both"]
-    found = {name: answer["results"][0]["rewards"] for name, answer in answers.items()}
-    assert found == {"long": [3.0, 1.0], "early": [97.0, 98.0], "both": [1.5, 0.5]}
-    assert answers["both"]["results"][0]["labels"] == {"long": [1.5, 0.5], "early": [48.5, 49.0]}
-    assert "labels" not in answers["long"]["results"][0]
-    pages = {page["id"]: page for page in client.get("/v1/models").json()["data"]}
-    assert list(pages) == ["long", "early", "both"]
-    assert pages["early"]["max_tokens"] == pages["both"]["max_tokens"] == 300
-    assert pages["long"]["normalisation"] == {"mean": 0.0, "std": 2.0}
-    assert pages["both"]["members"] == ["long", "early"]
-    assert sample(client, 'reward_server_sequences_total{model="long"}') == 2 + 4
-
-
-def test_with_several_models_a_request_says_which(serve: Serve) -> None:
-    client = serve(several_app())
-    for path, asked in (("score", body("a")), ("prefix", announcement("q"))):
-        answer = client.post(f"/v1/{path}", json=asked)
-        assert answer.status_code == 400
-        assert "'long', 'early', 'both'" in answer.json()["error"]["message"]
-    assert client.post("/v1/score", json=body("a", model="x")).status_code == 404
 
 
 def test_several_labels_are_all_returned(serve: Serve, three_labels: Path) -> None:
