@@ -26,6 +26,7 @@ from bon_gateway.admission import Admission
 from bon_gateway.api.chat import ChatCompletions
 from bon_gateway.api.openapi import describe
 from bon_gateway.api.routes import routes
+from bon_gateway.api.services import Services
 from bon_gateway.auth import KeyRing, load_keyring
 from bon_gateway.errors import BadRequestError, MethodNotAllowedError, NotFoundError
 from bon_gateway.factory import build_gateway
@@ -169,12 +170,10 @@ def _assemble(
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.settings = settings
     app.state.metrics = metrics
     app.state.lifecycle = lifecycle
     app.state.gateway = gateway
-    app.state.recorder = recorder
-    app.state.admission = admission
+    chat = ChatCompletions(Services(settings, gateway, recorder, admission, metrics))
     edge = partial(
         Edge,
         keys=keys,
@@ -184,9 +183,9 @@ def _assemble(
         access_log=settings.server.access_log,
         cors_origins=settings.server.cors_origins,
     )
-    app.chat = edge(ChatCompletions())
+    app.chat = edge(chat)
     # For other methods there: 405, where an unknown path is 404.
-    app.add_route(COMPLETIONS_PATH, ChatCompletions(), methods=["POST"])  # type: ignore[arg-type]
+    app.add_route(COMPLETIONS_PATH, chat, methods=["POST"])  # type: ignore[arg-type]
     app.router.routes.extend(routes())
     app.add_exception_handler(HTTPException, _http_error)
     app.add_middleware(edge)

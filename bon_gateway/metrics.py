@@ -239,8 +239,9 @@ class Metrics:
         """One selection was made: candidates, tokens, rewards, and what was lost."""
         model = self._model(model)
         self._overhead.observe(overhead_s, model, _strategy(selection.strategy))
-        for status, count in Tally(c.status for c in selection.candidates).items():
-            self._candidates.add(count, model, status)
+        statuses = [candidate.status for candidate in selection.candidates]
+        for status in set(statuses):
+            self._candidates.add(statuses.count(status), model, status)
         usage = selection.usage
         self._tokens.add(usage.prompt_tokens, model, "prompt")
         self._tokens.add(usage.winner_tokens, model, "winner")

@@ -71,9 +71,10 @@ class ChatRequest:
         """Whether each candidate's seed is the one before it plus 1, as the seeds of one request
         with ``n`` are at vLLM."""
         first = self.seed_of(indices[0])
-        return first is None or all(
-            self.seed_of(index) == first + place for place, index in enumerate(indices)
-        )
+        if first is None:
+            return True
+        seeds = [self.seed_of(index) for index in indices]
+        return seeds == list(range(first, first + len(seeds)))
 
     @property
     def greedy(self) -> bool:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from starlette.datastructures import State
 from starlette.types import Receive, Scope, Send
 
 from bon_common.tracing import trace_headers
@@ -21,13 +20,13 @@ from bon_gateway.api.limits import check_limits
 from bon_gateway.api.messages import check_messages
 from bon_gateway.api.override import resolve_strategy
 from bon_gateway.api.schema import ChatWire, parse_chat
+from bon_gateway.api.services import Services
 from bon_gateway.api.stream import EventStream
 from bon_gateway.errors import GatewayError
 from bon_gateway.exchange import RequestRecord, record_of
-from bon_gateway.gateway import Gateway, ServedModel
+from bon_gateway.gateway import ServedModel
 from bon_gateway.protocols import Strategy, Trace
 from bon_gateway.recording.entry import Entry, Source
-from bon_gateway.recording.recorder import Recorder
 from bon_gateway.schemas.bounds import check_schemas
 from bon_gateway.types import ChatRequest, Selection
 
@@ -36,7 +35,7 @@ from bon_gateway.types import ChatRequest, Selection
 class ChatCall:
     """One admitted chat request on its way through the gateway."""
 
-    state: State
+    services: Services
     record: RequestRecord
     wire: ChatWire
     request: ChatRequest
@@ -64,7 +63,7 @@ class ChatCall:
         record.degraded = ", ".join(selection.degraded) or None
         record.n = selection.n
         self._note_replicas()
-        self.state.metrics.observe_selection(self.served.name, selection, overhead_s)
+        self.services.metrics.observe_selection(self.served.name, selection, overhead_s)
         self._keep(selection, None)
         bon = render.bon_object(
             selection,
@@ -89,21 +88,21 @@ class ChatCall:
         tokens = sum(self.trace.tokens.values())
         self.record.discarded_tokens = tokens
         self._note_replicas()
-        self.state.metrics.observe_discarded(self.served.name, tokens)
+        self.services.metrics.observe_discarded(self.served.name, tokens)
 
     def _note_replicas(self) -> None:
         self.record.replica = ", ".join(dict.fromkeys(self.trace.replicas)) or None
 
     def _keep(self, selection: Selection | None, error: str | None) -> None:
         """Hand the outcome to the candidate log, if it is wanted there."""
-        recorder: Recorder = self.state.recorder
+        recorder = self.services.recorder
         if not recorder.wants(self.request.request_id):
             return
         made_of = self.served.settings
         source = Source(
             model=self.served.name,
             policy=made_of.policy,
-            policy_revision=self.state.settings.policies[made_of.policy].revision,
+            policy_revision=self.services.settings.policies[made_of.policy].revision,
             reward=made_of.reward,
         )
         recorder.record(
@@ -126,10 +125,13 @@ class ChatCompletions:
     conversions) would cost a tenth of the gateway's time and would serve nothing here.
     """
 
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        state = scope["app"].state
-        body = await read_json(scope, receive, state.settings.limits.max_json_values)
-        call = prepare(state, record_of(scope), body, trace_headers(scope["headers"]))
+        services = self._services
+        body = await read_json(scope, receive, services.settings.limits.max_json_values)
+        call = prepare(services, record_of(scope), body, trace_headers(scope["headers"]))
         if call.wire.stream:
             await _stream(call, receive, send)
         else:
@@ -138,7 +140,7 @@ class ChatCompletions:
 
 async def _answer(call: ChatCall, receive: Receive, send: Send) -> None:
     try:
-        with call.state.admission.hold(call.drawn, call.record.key_name):
+        with call.services.admission.hold(call.drawn, call.record.key_name):
             selection = await until_disconnect(receive, call.run())
     except ClientLeft:
         call.abandoned()
@@ -151,17 +153,19 @@ async def _answer(call: ChatCall, receive: Receive, send: Send) -> None:
     await send_json(send, orjson.dumps(answer), headers)
 
 
-def prepare(state: State, record: RequestRecord, body: Any, trace: Mapping[str, str]) -> ChatCall:
+def prepare(
+    services: Services, record: RequestRecord, body: Any, trace: Mapping[str, str]
+) -> ChatCall:
     """Validate ``body`` and find what serves it. Raises BadRequestError and NotFoundError."""
-    check_messages(body, state.settings.limits.max_messages)
-    check_schemas(body, state.settings.limits)
+    limits, gateway = services.settings.limits, services.gateway
+    check_messages(body, limits.max_messages)
+    check_schemas(body, limits)
     wire = parse_chat(body)
-    check_limits(wire, state.settings.limits)
-    gateway: Gateway = state.gateway
+    check_limits(wire, limits)
     served = gateway.model(wire.model)
     record.model = served.name
     record.strategy = served.strategy.name
-    settings = resolve_strategy(wire.bon, served.settings, state.settings.limits)
+    settings = resolve_strategy(wire.bon, served.settings, limits)
     strategy = (
         served.strategy
         if settings is served.settings.strategy
@@ -172,7 +176,7 @@ def prepare(state: State, record: RequestRecord, body: Any, trace: Mapping[str, 
     record.strategy = strategy.name
     record.n = drawn
     return ChatCall(
-        state=state,
+        services=services,
         record=record,
         wire=wire,
         request=chat,
@@ -197,7 +201,7 @@ async def _stream(call: ChatCall, receive: Receive, send: Send) -> None:
     )
     call.trace.sink = stream
     try:
-        with call.state.admission.hold(call.drawn, call.record.key_name):
+        with call.services.admission.hold(call.drawn, call.record.key_name):
             await until_disconnect(receive, _produce(call, stream))
     except ClientLeft:
         call.abandoned()
@@ -213,7 +217,7 @@ async def _stream(call: ChatCall, receive: Receive, send: Send) -> None:
 
 
 async def _produce(call: ChatCall, stream: EventStream) -> None:
-    interval_s = call.state.settings.server.keepalive_s
+    interval_s = call.services.settings.server.keepalive_s
     if interval_s is None:
         selection = await call.run()
     else:

@@ -19,7 +19,7 @@ def rank(candidates: Sequence[Candidate]) -> tuple[int, ...]:
     rewards this is the order of index.
     """
 
-    order = sorted(
+    order = [
         (
             candidate.tier,
             candidate.status is not CandidateStatus.FINISHED,
@@ -29,8 +29,9 @@ def rank(candidates: Sequence[Candidate]) -> tuple[int, ...]:
         )
         for position, candidate in enumerate(candidates)
         if candidate.status in USABLE
-    )
-    return tuple(position for *_, position in order)
+    ]
+    order.sort()
+    return tuple([place[-1] for place in order])
 
 
 def all_empty(candidates: Sequence[Candidate]) -> tuple[int, ...]:

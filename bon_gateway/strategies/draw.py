@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -113,7 +113,7 @@ class _Draw:
             self._scoring = Scoring(conversation, request.caller, reward, tasks, plan.retries)
         self._pumps: list[asyncio.Task[None]] = []
         self._enough = asyncio.Event()
-        self._attempts: Counter[int] = Counter()
+        self._attempts: defaultdict[int, int] = defaultdict(int)
         self._again: list[int] = []
         """Failed candidates that are about to be drawn again."""
         self._failures = Failures(request.request_id)

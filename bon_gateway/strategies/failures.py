@@ -7,7 +7,7 @@ same hide the one that says something else.
 from __future__ import annotations
 
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 
 from bon_gateway.errors import GatewayError, PolicyRefusedError
 
@@ -21,7 +21,7 @@ class Failures:
 
     def __init__(self, request_id: str) -> None:
         self._request_id = request_id
-        self._reasons: Counter[tuple[str, str | None]] = Counter()
+        self._reasons: defaultdict[tuple[str, str | None], int] = defaultdict(int)
         self._again = 0
 
     def add(self, error: GatewayError, *, again: bool) -> None:
@@ -39,11 +39,11 @@ class Failures:
         refused = all(reason is None for _, reason in self._reasons)
         reasons = [
             {"code": code, "reason": reason, "candidates": count}
-            for (code, reason), count in self._reasons.most_common(MAX_REASONS)
+            for (code, reason), count in Counter(self._reasons).most_common(MAX_REASONS)
         ]
         fields = {
             "request_id": self._request_id,
-            "failed": self._reasons.total(),
+            "failed": sum(self._reasons.values()),
             "again": self._again,
             "reasons": reasons,
         }

@@ -42,7 +42,7 @@ async def best_of_pool(
     )
     check = await judge.check_for(request, policy)
     outcome = await draw(request, policy, reward, plan, check, trace)
-    if any(candidate.reason == MISPLACED for candidate in outcome.candidates):
+    if MISPLACED in [candidate.reason for candidate in outcome.candidates]:
         judge.answer_in_reasoning(policy, request.request_id)
     return select(outcome, request, strategy, settings.fallback)
 

@@ -118,8 +118,9 @@ class Scoring:
             for index in indices
             if self._keys[index] not in self._known
         ]
-        if missing:
-            self._log_missing(missing)
+        if not missing:
+            return ()
+        self._log_missing(missing)
         kinds = {error.loss: error for error in reversed(missing)}
         return tuple(sorted(kinds.values(), key=lambda error: error.loss == "reward_refused"))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -73,10 +73,11 @@ def select(
 
 def _summed(details: Sequence[Mapping[str, Any] | None]) -> dict[str, Any] | None:
     """The counts of all by their names; None where nobody has any."""
-    total: Counter[str] = Counter()
+    total: defaultdict[str, int] = defaultdict(int)
     for counts in details:
-        if counts:
-            total.update({k: v for k, v in counts.items() if isinstance(v, int)})
+        for name, count in (counts or {}).items():
+            if isinstance(count, int):
+                total[name] += count
     return dict(total) or None
 
 

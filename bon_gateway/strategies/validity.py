@@ -128,8 +128,10 @@ class AnswerCheck:
     def _answer(self, content: str) -> str | None:
         """What follows the thinking, which the client may have begun; None if that has not
         ended."""
+        if self.thinking is None:
+            return content
         begun = "" if self.prefill is None else self.prefill.text
-        if self.thinking is not None and after_thinking(begun, self.thinking) is None:
+        if after_thinking(begun, self.thinking) is None:
             content = self.thinking.start + content
         return after_thinking(content, self.thinking)
 

@@ -1,0 +1,20 @@
+"""What a chat request is served with: parts of the generation of settings that is in force."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bon_gateway.admission import Admission
+from bon_gateway.gateway import Gateway
+from bon_gateway.metrics import Metrics
+from bon_gateway.recording.recorder import Recorder
+from bon_gateway.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    settings: Settings
+    gateway: Gateway
+    recorder: Recorder
+    admission: Admission
+    metrics: Metrics
