@@ -53,3 +53,13 @@ TOO_SLOW = Refusal(408, "request_timeout", "the request did not arrive in time")
 TOO_MANY_CONNECTIONS = Refusal(
     503, "too_many_connections", "the server has as many connections as it can", retry_after_s=1
 )
+
+DOCUMENTED = {
+    "400": "A request that cannot be read, or asks for what can never be",
+    "405": "No such method here",
+    "408": "The request did not arrive in time",
+    "431": "The headers are too large",
+    "503": "As many connections as there may be, or not ready",
+}
+"""Statuses that any path may answer, for the servers' API documents. Most of them come from the
+socket, before the route is known."""

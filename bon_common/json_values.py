@@ -7,6 +7,7 @@ do other work between two slices.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
 SLICE = 64 * 1024
@@ -16,6 +17,19 @@ SLICE = 64 * 1024
 def most_values(data: bytes) -> int:
     """A number that the values of ``data`` do not exceed: marks within texts count, too."""
     return 1 + data.count(b"[") + data.count(b"{") + data.count(b",")
+
+
+async def exceeds(data: bytes, max_values: int) -> bool:
+    """Whether ``data`` holds more values than ``max_values``. Other work of the event loop goes on
+    meanwhile."""
+    if most_values(data) <= max_values:
+        return False
+    # Marks may stand in texts, too. Only a client that sends very many waits for the exact count.
+    for values in running_count(data):
+        if values > max_values:
+            return True
+        await asyncio.sleep(0)
+    return False
 
 
 def running_count(data: bytes) -> Iterator[int]:

@@ -98,6 +98,32 @@ class Metrics:
                 registry=reg,
             )
         )
+        self._degraded = _Counters(
+            Counter(
+                "bon_degraded",
+                "Answers that lost something on the way, by what was lost.",
+                ("model", "reason"),
+                registry=reg,
+            )
+        )
+        self._recorded = _Counters(
+            Counter(
+                "bon_recorded",
+                "Records of the candidate log: written, dropped (queue full) or failed (disk,"
+                " or what cannot be made a line).",
+                ("outcome",),
+                registry=reg,
+            )
+        )
+        self._recorder_restarts = Counter(
+            "bon_recorder_restarts",
+            "Times that the candidate log's writer died and was started again.",
+            registry=reg,
+        )
+        self._add_rewards(reg)
+        self._add_gauges(reg)
+
+    def _add_rewards(self, reg: CollectorRegistry) -> None:
         self._winner_reward = _Histograms(
             Histogram(
                 "bon_winner_reward",
@@ -144,29 +170,6 @@ class Metrics:
                 registry=reg,
             )
         )
-        self._degraded = _Counters(
-            Counter(
-                "bon_degraded",
-                "Answers that lost something on the way, by what was lost.",
-                ("model", "reason"),
-                registry=reg,
-            )
-        )
-        self._recorded = _Counters(
-            Counter(
-                "bon_recorded",
-                "Records of the candidate log: written, dropped (queue full) or failed (disk,"
-                " or what cannot be made a line).",
-                ("outcome",),
-                registry=reg,
-            )
-        )
-        self._recorder_restarts = Counter(
-            "bon_recorder_restarts",
-            "Times that the candidate log's writer died and was started again.",
-            registry=reg,
-        )
-        self._add_gauges(reg)
 
     def _add_gauges(self, reg: CollectorRegistry) -> None:
         self._requests_in_flight = Gauge(

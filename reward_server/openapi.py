@@ -8,6 +8,7 @@ import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from bon_common.http_refusal import DOCUMENTED
 from reward_server.schema import (
     ErrorResponse,
     PrefixRequest,
@@ -18,14 +19,6 @@ from reward_server.schema import (
 
 WIRE = (ScoreRequest, ScoreResponse, PrefixRequest, PrefixResponse, ErrorResponse)
 
-EVERYWHERE = {
-    "400": "A request that cannot be read, or asks for what can never be.",
-    "405": "No such method here.",
-    "408": "The request did not arrive in time.",
-    "431": "The headers are too large.",
-    "503": "Not now: loading, going away, or full.",
-}
-"""Any of these may come before the route is known."""
 WITH_KEY = {"401": "No valid API key."}
 OF_SCORING = {
     "404": "No such model.",
@@ -70,7 +63,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
     paths = document["paths"]
     for path in paths.values():
         for operation in path.values():
-            operation["responses"] = {**_errors(EVERYWHERE), **operation["responses"]}
+            operation["responses"] = {**_errors(DOCUMENTED), **operation["responses"]}
     paths["/v1/models"]["get"]["responses"] |= _errors(WITH_KEY)
     paths["/metrics"]["get"]["responses"]["200"]["content"] = {
         "text/plain": {"schema": {"type": "string"}}

@@ -11,7 +11,7 @@ import msgspec
 from fastapi import Request, Response
 from starlette.requests import ClientDisconnect
 
-from bon_common.json_values import most_values, running_count
+from bon_common.json_values import exceeds
 from reward_server.errors import (
     BodyTooLargeError,
     InvalidRequestError,
@@ -59,12 +59,8 @@ async def decode(body: bytes, kind: type[T], max_values: int) -> T:
 
     Raises InvalidRequestError, with the JSON path where the body is not what it should be.
     """
-    if most_values(body) > max_values:
-        # Some may stand in texts. Only who sends very many waits for the exact count.
-        for values in running_count(body):
-            if values > max_values:
-                raise InvalidRequestError(f"the body holds more than {max_values} values")
-            await asyncio.sleep(0)
+    if await exceeds(body, max_values):
+        raise InvalidRequestError(f"the body holds more than {max_values} values")
     if len(body) > LARGE_BODY:
         return await asyncio.to_thread(_decode, body, kind)
     return _decode(body, kind)

@@ -16,7 +16,7 @@ import orjson
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from bon_common.json_values import SLICE, running_count
+from bon_common.json_values import SLICE, exceeds
 from bon_gateway.errors import BadRequestError, UnsupportedMediaTypeError
 
 DEPTH = 200
@@ -36,12 +36,10 @@ async def read_json(scope: Scope, receive: Receive, max_values: int) -> Any:
     before its end."""
     _check_media_type(scope)
     data = await read_body(receive)
-    opened = data.count(b"[") + data.count(b"{")
-    if opened + data.count(b",") >= max_values:
-        # These may stand in texts, too. Only who sends very many of them waits for the exact count.
-        await _count_values(data, max_values)
+    if await exceeds(data, max_values):
+        raise BadRequestError(f"the body holds more than {max_values} values")
     value = _parse(data)
-    if opened > DEPTH:
+    if data.count(b"[") + data.count(b"{") > DEPTH:
         _check_depth(value)
     if len(data) > SLICE:
         await asyncio.sleep(0)
@@ -83,15 +81,6 @@ def _check_media_type(scope: Scope) -> None:
                 return
             break
     raise UnsupportedMediaTypeError("the body must be JSON: content-type: application/json")
-
-
-async def _count_values(data: bytes, max_values: int) -> None:
-    """Raises BadRequestError if ``data`` holds more values than ``max_values``. Other work of the
-    event loop goes on meanwhile."""
-    for values in running_count(data):
-        if values > max_values:
-            raise BadRequestError(f"the body holds more than {max_values} values")
-        await asyncio.sleep(0)
 
 
 def _parse(data: bytes) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from bon_common.http_refusal import DOCUMENTED
 from bon_gateway.api.schema import ChatWire
 
 _TEXT = {"type": "string"}
@@ -77,14 +78,6 @@ _EVENT = {
 }
 """Before OpenAPI 3.2 the schema of a stream is that of each of its events."""
 
-_EVERYWHERE = {
-    "400": "A request that cannot be read",
-    "405": "No such method here",
-    "408": "The request did not arrive in time",
-    "431": "The headers are too large",
-    "503": "As many connections as there may be, or not ready",
-}
-"""Most of these come from the socket, before the route is known."""
 _WITH_KEY = {"401": "No valid API key"}
 _OF_CHAT = {
     "400": "The request is not valid; `param` names the parameter at fault",
@@ -155,7 +148,7 @@ def _chat() -> dict[str, Any]:
                     "text/event-stream": {"schema": _schema("Event")},
                 },
             },
-            **_errors(_EVERYWHERE | _WITH_KEY | _OF_CHAT),
+            **_errors(DOCUMENTED | _WITH_KEY | _OF_CHAT),
         },
     }
 
@@ -183,7 +176,7 @@ def _metrics() -> dict[str, Any]:
 def _get(
     summary: str, operation_id: str, schema: str | dict[str, Any], *, key: bool = False
 ) -> dict[str, Any]:
-    errors = _EVERYWHERE | _WITH_KEY if key else _EVERYWHERE
+    errors = DOCUMENTED | _WITH_KEY if key else DOCUMENTED
     operation: dict[str, Any] = {
         "summary": summary,
         "operationId": operation_id,

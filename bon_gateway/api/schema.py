@@ -123,15 +123,9 @@ NOT_SAMPLING = frozenset({"model", "messages", "n", "seed", "stream", "stream_op
 
 READ_BY_GATEWAY = frozenset(
     {
-        *("temperature", "top_p", "max_tokens", "max_completion_tokens"),
-        *(
-            "logprobs",
-            "top_logprobs",
-            "prompt_logprobs",
-            "use_beam_search",
-            "continue_final_message",
-        ),
-        *("echo", "include_reasoning", "return_token_ids"),
+        *("temperature", "top_p", "max_tokens", "max_completion_tokens", "use_beam_search"),
+        *("logprobs", "top_logprobs", "prompt_logprobs", "return_token_ids"),
+        *("continue_final_message", "echo", "include_reasoning"),
     }
 )
 """Numbers and flags among the sampling parameters: where one came as text, or as a float for an

@@ -8,9 +8,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Any
 
 import psutil
 
@@ -111,42 +110,34 @@ def check_log(server: Server) -> None:
     assert SECRET not in output
 
 
-@dataclass
-class Watch:
-    """Asks for ``/livez`` again and again, over a new connection each time."""
+@contextmanager
+def watching(port: int) -> Iterator[None]:
+    """Asks for ``/livez`` again and again meanwhile, over a new connection each time. Every answer
+    must be a 200, and none may take long."""
+    times: list[float] = []
+    wrong: list[bytes] = []
+    over = threading.Event()
 
-    port: int
-    times: list[float] = field(default_factory=list)
-    wrong: list[bytes] = field(default_factory=list)
-
-    def __enter__(self) -> Self:
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._ask)
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._over.set()
-        self._thread.join(60)
-        if kind is None:
-            assert self.wrong == []
-            assert self.times
-            assert max(self.times) < SLOWEST_S
-
-    def _ask(self) -> None:
+    def ask_on() -> None:
         while True:
             began = time.monotonic()
             try:
-                got = ask(self.port, LIVEZ)
+                got = ask(port, LIVEZ)
             except OSError as error:
                 got = repr(error).encode()
-            self.times.append(time.monotonic() - began)
+            times.append(time.monotonic() - began)
             if statuses(got) != [200]:
-                self.wrong.append(got)
-            if self._over.wait(0.03):
+                wrong.append(got)
+            if over.wait(0.03):
                 return
+
+    thread = threading.Thread(target=ask_on)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(60)
+    assert wrong == []
+    assert times
+    assert max(times) < SLOWEST_S

@@ -29,8 +29,8 @@ from tests.integration.raw_servers import (
     LIVEZ,
     SERVERS,
     Server,
-    Watch,
     check_log,
+    watching,
 )
 from tests.waiting import wait_until
 
@@ -48,7 +48,7 @@ def server(request: pytest.FixtureRequest, processes: Processes) -> Iterator[Ser
 @pytest.fixture(autouse=True)
 def as_before(server: Server) -> Iterator[None]:
     """Others are answered while a test does its worst; afterwards all is as it was."""
-    with Watch(server.port):
+    with watching(server.port):
         yield
     server.check()
     check_log(server)

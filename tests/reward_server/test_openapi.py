@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from reward_server.app import create_app
 from reward_server.settings import Settings
 from reward_server.testing import FakeForward, fake_scorer
+from tests.openapi import resolved
 
 Serve = Callable[[FastAPI], httpx.Client]
 ASK = [{"role": "user", "content": "q"}]
@@ -25,14 +26,6 @@ def client(serve: Serve) -> httpx.Client:
     return serve(
         create_app(Settings(model="fake"), load=partial(fake_scorer, forward=FakeForward()))
     )
-
-
-def resolved(spec: Any, node: Any) -> Any:
-    if isinstance(node, dict) and "$ref" in node:
-        return resolved(spec, spec["components"]["schemas"][node["$ref"].rpartition("/")[2]])
-    if isinstance(node, dict):
-        return {key: resolved(spec, value) for key, value in node.items()}
-    return [resolved(spec, value) for value in node] if isinstance(node, list) else node
 
 
 @pytest.mark.parametrize(

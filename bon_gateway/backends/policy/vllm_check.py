@@ -136,8 +136,10 @@ def check_chunk(choice: Mapping[str, Any]) -> None:
 
 
 def all_plain(choices: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether all pass ``check_whole``, have a place, and think not. This asks C; where it says no,
-    each choice has to be looked at."""
+    """Whether every choice passes ``check_whole``, has a place, and holds no reasoning.
+
+    This is one call of C for all of them. A no only means that each must be looked at.
+    """
     try:
         # First, for a text that has no UTF-8 would break the other.
         check_writable(choices)

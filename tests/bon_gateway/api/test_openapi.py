@@ -10,20 +10,13 @@ import pytest
 
 from bon_gateway.testing.fakes import FakePolicy
 from tests.bon_gateway.api.conftest import Serve, Served
+from tests.openapi import resolved
 
 HI = {"model": "best", "messages": [{"role": "user", "content": "hi"}]}
 
 
 async def document(served: Served) -> Any:
     return (await served.http.get("/openapi.json")).json()
-
-
-def resolved(spec: Any, node: Any) -> Any:
-    if isinstance(node, dict) and "$ref" in node:
-        return resolved(spec, spec["components"]["schemas"][node["$ref"].rpartition("/")[2]])
-    if isinstance(node, dict):
-        return {key: resolved(spec, value) for key, value in node.items()}
-    return [resolved(spec, value) for value in node] if isinstance(node, list) else node
 
 
 def schema_of(spec: Any, path: str, method: str, status: int, media_type: str) -> Any:
