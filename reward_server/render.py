@@ -120,8 +120,8 @@ class Renderer:
 
         With `open_turn` the turn ends with the candidate's text, for beginnings of answers; a
         pair has no turn to close. With `room` texts that cannot fit are not tokenised: they are
-        refused, or cut at the left as far as that is certain. `still_wanted` is called between
-        the steps and raises when nobody waits for them any more.
+        refused, or cut at the left as far as that is certain. The renderer calls `still_wanted`
+        between its steps; that raises once the caller has given up.
 
         Raises RenderError, with a `param` relative to the item, for content that is not text,
         a completion that is not the assistant's, or messages that the template refuses; and

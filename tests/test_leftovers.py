@@ -60,7 +60,7 @@ def started(folder: Path, count: int) -> set[int]:
 
 
 def alive(pid: int) -> bool:
-    """A zombie is not: whoever inherits it need not reap it at once."""
+    """A zombie does not count: its new parent may reap it later."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

@@ -98,9 +98,9 @@ def _parts(content: list[Any], where: str, setting: NonTextParts) -> list[Any]:
 def _in_place_of(kind: str, where: str, setting: NonTextParts) -> str | None:
     if setting == "refuse":
         raise BadRequestError(
-            f"{where}: the answers are scored by a reward model that reads text alone, and this is"
-            f" of the type {kind[:_LONGEST_TYPE]!r}; the reward's setting non_text_parts can have"
-            " such parts left out of what it reads",
+            f"{where}: the reward model reads text only, and this part has the type"
+            f" {kind[:_LONGEST_TYPE]!r}; the gateway's setting non_text_parts of the reward can"
+            " leave such parts out of what it reads",
             param=where,
             code="unreadable_part",
         )

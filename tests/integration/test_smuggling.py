@@ -106,7 +106,7 @@ ATTACKS = {
     "a websocket": head(
         "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", method="GET"
     ),
-    "100 that nobody waits for": head(LENGTH, "Expect: 100-continue") + BODY,
+    "Expect: 100-continue and the body at once": head(LENGTH, "Expect: 100-continue") + BODY,
     "another expectation": head(LENGTH, "Expect: 200-ok") + BODY,
     "a header to be dropped": head(LENGTH, "Connection: keep-alive, content-length") + BODY,
     "a prefix that eats": head(f"Content-Length: {len(PREFIX)}") + PREFIX,

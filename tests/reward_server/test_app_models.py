@@ -56,7 +56,7 @@ def test_bad_announcements_are_refused(
 
 
 def several_app() -> FastAPI:
-    """Two fake models, one of which scores lengths and one first letters, and both together."""
+    """Two fake models and their ensemble. One model scores lengths, the other first letters."""
     by_name = {
         "long": FakeForward(),
         "early": FakeForward(lambda s: float(ord((answer_of(s) + "k")[0]))),
