@@ -1,14 +1,13 @@
 """Domain values: what is asked, what was drawn, what was chosen.
 
 They know nothing of HTTP or of any backend. A reward is the reward model's raw scalar
-(no sigmoid), higher is better. What is made for every candidate is a msgspec Struct, which costs a
-tenth of what a frozen dataclass does.
+(no sigmoid), higher is better. What is made for every request or candidate is a msgspec Struct,
+here and elsewhere in the gateway: making a frozen dataclass takes twenty times as long.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Any
 
@@ -26,12 +25,11 @@ INSTEAD_OF_RANDOM = -(2**62)
 """What a candidate is drawn with whose own seed would be ``RANDOM_SEED``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True):
     """For whose request an upstream is called: what ties the log lines of all servers together."""
 
     request_id: str
-    trace: Mapping[str, str] = field(default_factory=dict)
+    trace: Mapping[str, str] = msgspec.field(default_factory=dict)
     """The client's ``traceparent``, ``tracestate`` and ``baggage``, where it sent them."""
 
     def headers(self) -> dict[str, str]:
@@ -39,8 +37,7 @@ class Caller:
         return {"x-request-id": self.request_id, **self.trace}
 
 
-@dataclass(frozen=True, slots=True)
-class ChatRequest:
+class ChatRequest(msgspec.Struct, frozen=True):
     """One prompt and how to sample its answers."""
 
     messages: Sequence[Message]
@@ -52,7 +49,7 @@ class ChatRequest:
     top: int
     """How many of the best candidates the client wants: its ``n``."""
     request_id: str
-    trace: Mapping[str, str] = field(default_factory=dict)
+    trace: Mapping[str, str] = msgspec.field(default_factory=dict)
     """See ``Caller.trace``."""
 
     @property
@@ -123,8 +120,7 @@ class Sample(msgspec.Struct, frozen=True):
     outcome: Completion | GatewayError
 
 
-@dataclass(frozen=True, slots=True)
-class Delta:
+class Delta(msgspec.Struct, frozen=True):
     """One step of a streamed completion. ``choice`` is the upstream's chunk choice: ``delta``,
     ``finish_reason``, ``logprobs``; a last Delta may carry only the token counts. ``extra`` is what
     the chunk has beside its choices, and the details are those of its usage."""
@@ -132,13 +128,12 @@ class Delta:
     choice: Mapping[str, Any] | None
     tokens: int | None = None
     prompt_tokens: int | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = msgspec.field(default_factory=dict)
     prompt_details: Mapping[str, Any] | None = None
     completion_details: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Scores:
+class Scores(msgspec.Struct, frozen=True):
     """Raw rewards, in the order in which the completions were given."""
 
     rewards: tuple[float | None, ...]
@@ -202,8 +197,7 @@ class UpstreamState(StrEnum):
     """Its address is gone from its host's; what it works on may still end."""
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(msgspec.Struct, frozen=True):
     """What was paid. The prompt counts once, completion tokens count for all candidates."""
 
     prompt_tokens: int
@@ -220,16 +214,14 @@ class Usage:
         return self.winner_tokens + self.discarded_tokens
 
 
-@dataclass(frozen=True, slots=True)
-class Timings:
+class Timings(msgspec.Struct, frozen=True):
     """Seconds of wall time. ``score`` is what scoring added after the last candidate arrived."""
 
     generate: float
     score: float
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(msgspec.Struct, frozen=True):
     """The outcome of one request."""
 
     winners: tuple[int, ...]

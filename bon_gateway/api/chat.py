@@ -6,9 +6,9 @@ import asyncio
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import orjson
 from starlette.types import Receive, Scope, Send
 
@@ -31,8 +31,7 @@ from bon_gateway.schemas.bounds import check_schemas
 from bon_gateway.types import ChatRequest, Selection
 
 
-@dataclass(frozen=True, slots=True)
-class ChatCall:
+class ChatCall(msgspec.Struct, frozen=True):
     """One admitted chat request on its way through the gateway."""
 
     services: Services

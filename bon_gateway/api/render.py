@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from bon_gateway.api.schema import NOT_SAMPLING, READ_BY_GATEWAY, ChatWire
 from bon_gateway.types import RANDOM_SEED, Candidate, ChatRequest, Selection
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerHead:
+class AnswerHead(msgspec.Struct, frozen=True):
     """What every part of one answer repeats."""
 
     id: str

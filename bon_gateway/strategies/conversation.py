@@ -8,8 +8,9 @@ client began of the answer in the same turn as the rest.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from bon_gateway.settings import NonTextParts
 from bon_gateway.strategies.parts import readable, said
@@ -20,8 +21,7 @@ from bon_gateway.types import ChatRequest, Message
 _REASONING = frozenset({"reasoning", "reasoning_content"})
 
 
-@dataclass(frozen=True, slots=True)
-class Conversation:
+class Conversation(msgspec.Struct, frozen=True):
     messages: Sequence[Message]
     """Up to where the answer begins."""
     tools: Sequence[Any] | None

@@ -11,7 +11,6 @@ import random
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import msgspec
 
@@ -43,8 +42,7 @@ LEAST_SCORING_GRACE_S = 0.1
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """How many to draw and when to stop."""
 
     drawn: int
@@ -60,8 +58,7 @@ class Plan:
         return self.keep < self.drawn or self.deadline is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Drawn:
+class Drawn(msgspec.Struct, frozen=True):
     """All candidates of one request, by index."""
 
     candidates: tuple[Candidate, ...]

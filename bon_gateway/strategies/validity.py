@@ -9,7 +9,6 @@ How long a schema may take is the business of ``schemas``.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -53,8 +52,7 @@ class _Fault(Exception):
         self.reason = reason
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerCheck:
+class AnswerCheck(msgspec.Struct, frozen=True):
     """What a request demands of an answer's form."""
 
     passthrough: bool = False
@@ -63,12 +61,12 @@ class AnswerCheck:
     json_wanted: bool = False
     object_wanted: bool = False
     schema: Schema | None = None
-    tools: Mapping[str, Any] = field(default_factory=dict)
+    tools: Mapping[str, Any] = msgspec.field(default_factory=dict)
     """Each tool's parameters: a JSON schema, or whatever the client sent."""
     checks: SchemaChecks | None = None
     tool_wanted: bool = False
     named_tool: str | None = None
-    _tool_schemas: dict[str, Schema] = field(default_factory=dict)
+    _tool_schemas: dict[str, Schema] = msgspec.field(default_factory=dict)
     """Of the tools that were called."""
 
     @classmethod
