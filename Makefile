@@ -66,10 +66,8 @@ demo-compare: env-test  ## Best-of-N or a tuned policy, of demo-train or of the 
 	$(BIN)/bon-gateway compare --embedded --output runs/demo-compare --restart \
 		$(if $(wildcard runs/demo-train/dpo/config.json),--trained runs/demo-train) $(ARGS)
 
-bench-smoke: env-test env-vllm  ## Run every benchmark that knows --smoke in that short form.
-	@set -e; for benchmark in $$(grep -l -e '"--smoke"' benchmarks/*.py); do \
-		echo "== $$benchmark"; $(BIN)/python "$$benchmark" --smoke $(ARGS); \
-	done
+bench-smoke: env-test env-vllm  ## Run every benchmark that knows --smoke in that short form. Some: ARGS="soak overhead".
+	@$(BIN)/python benchmarks/smoke.py $(ARGS)
 
 chart: env-test  ## Write the chart's schema, its table of values, and the table of sizes anew.
 	$(BIN)/python -m scripts.chart

@@ -3,13 +3,13 @@
 Each policy has an engine of its own, the reward model a reward server, and one gateway serves them
 all. ``--trained`` is the output folder of ``make demo-train``; without it the shipped demo policy
 is compared with itself at several N. ``--vllm-python`` is an interpreter with vLLM
-(BON_VLLM_PYTHON). Prices are made up, as those of ``compare --embedded`` are.
+(BON_VLLM_PYTHON); ``--engines`` are engines of the shipped models that run already. Prices are made
+up, as those of ``compare --embedded`` are.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import contextlib
 import os
 import subprocess
@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from engines import process, vllm_command
-from load import end_on_sigterm, gateway, wait_ready
+from engines import rewards, started, vllm
+from load import end_on_sigterm, gateway
 from overhead import free_port
 
 from bon_gateway.compare.embedded import Models, compare_tree, of_run, shipped
@@ -29,33 +29,18 @@ from bon_gateway.compare.embedded import Models, compare_tree, of_run, shipped
 CONTEXT = 512
 SIZES = (1, 4, 8)
 REWARD = "demo"
+REWARD_SERVER = "reward-server"
 
 
 @contextlib.contextmanager
-def engines(python: str, models: Models, folder: Path) -> Iterator[tuple[Mapping[str, str], str]]:
+def engines(python: str, models: Models) -> Iterator[tuple[Mapping[str, str], str]]:
     """The address of each policy's engine, and that of the reward server."""
-    with contextlib.ExitStack() as stack:
-
-        def start(name: str, command: list[str], port: int, health: str) -> str:
-            url = f"http://127.0.0.1:{port}"
-            print(f"starting {name} ...", flush=True)
-            started = stack.enter_context(process(command, folder / f"{name}.log"))
-            # One after another: two vLLM boots on one small machine slow each other down.
-            asyncio.run(wait_ready(url + health, started))
-            return url
-
-        policies = {}
-        for name, model in {"demo": models.policy, **models.tuned}.items():
-            port = free_port()
-            policies[name] = start(
-                f"vllm-{name}", vllm_command(python, model, port, CONTEXT), port, "/health"
-            )
-        port = free_port()
-        command = [
-            sys.executable, "-m", "reward_server", "--model", str(models.reward),
-            "--port", str(port), "--set", "torch_threads=1",
-        ]  # fmt: skip
-        yield policies, start("reward-server", command, port, "/readyz")
+    policies = {"demo": models.policy, **models.tuned}
+    wanted = {name: vllm(python, model, CONTEXT) for name, model in policies.items()}
+    wanted[REWARD_SERVER] = rewards(models.reward)
+    with tempfile.TemporaryDirectory() as logs, started(wanted, Path(logs)) as urls:
+        reward = urls.pop(REWARD_SERVER)
+        yield urls, reward
 
 
 def gateway_settings(policies: Mapping[str, str], reward: str) -> dict[str, Any]:
@@ -96,17 +81,26 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--clients", type=int, default=1)
     parser.add_argument("--output", type=Path, default=Path("runs/compare-vllm"))
+    parser.add_argument(
+        "--engines", nargs=2, metavar=("GENERATOR", "REWARD_SERVER"), help="addresses"
+    )
     parser.add_argument("--smoke", action="store_true", help="four prompts, in a folder that goes")
     options = parser.parse_args()
-    if options.vllm_python is None:
+    if options.vllm_python is None and options.engines is None:
         parser.error("--vllm-python or BON_VLLM_PYTHON must name an interpreter with vLLM")
+    if options.trained is not None and options.engines is not None:
+        parser.error("--engines are of the shipped models, and --trained names others")
     end_on_sigterm()
     models = shipped({}) if options.trained is None else of_run(options.trained, {})
+    given = None
+    if options.engines is not None:
+        generator, reward_server = options.engines
+        given = contextlib.nullcontext(({"demo": generator}, reward_server))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if options.smoke:
             options.prompts, options.output = 4, folder / "compared"
-        with engines(options.vllm_python, models, folder) as (policies, reward):
+        with given or engines(options.vllm_python, models) as (policies, reward):
             config = folder / "gateway.yaml"
             config.write_text(yaml.safe_dump(gateway_settings(policies, reward)))
             with gateway(config, free_port(), folder / "gateway.log") as (url, _):

@@ -3,7 +3,8 @@
 A generator and a pooling engine run the demo models. For each prompt, in random order: the N
 samples alone (a bare client), the samples and then their scores in series (a bare client), and the
 gateway, in both fan-outs and with each reward backend. All use the same engines and the same seeds.
-``--vllm-python`` is an interpreter with vLLM (BON_VLLM_PYTHON).
+``--vllm-python`` is an interpreter with vLLM (BON_VLLM_PYTHON); ``--engines`` are engines that run
+already.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import json
 import os
 import random
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -26,8 +26,8 @@ from typing import Any
 import aiohttp
 import uvloop
 import yaml
-from engines import process, vllm_command
-from load import end_on_sigterm, gateway, run_load, wait_ready
+from engines import rewards, started, vllm
+from load import end_on_sigterm, gateway, run_load
 from overhead import free_port, post
 
 from bon_gateway.demo_models import policy_path, reward_path
@@ -50,30 +50,22 @@ Once = Callable[[int], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Engines:
+    """Addresses."""
+
     generator: str
     pooling: str
     reward_server: str
 
 
 @contextlib.contextmanager
-def engines(python: str, folder: Path) -> Iterator[Engines]:
-    ports = [free_port() for _ in range(3)]
-    commands = (
-        vllm_command(python, policy_path(), ports[0], CONTEXT),
-        vllm_command(python, reward_path(), ports[1], CONTEXT, "--runner", "pooling"),
-        [sys.executable, "-m", "reward_server", "--model", str(reward_path()),
-         "--port", str(ports[2]), "--set", "torch_threads=1"],
-    )  # fmt: skip
-    urls = [f"http://127.0.0.1:{port}" for port in ports]
-    with contextlib.ExitStack() as stack:
-        for place, command in enumerate(commands):
-            log = folder / f"engine-{place}.log"
-            started = stack.enter_context(process(command, log))
-            health = "/readyz" if place == 2 else "/health"
-            print(f"starting {' '.join(command[1:5])} ...", flush=True)
-            # One after another: two vLLM boots on one small machine slow each other down.
-            asyncio.run(wait_ready(urls[place] + health, started))
-        yield Engines(*urls)
+def engines(python: str) -> Iterator[Engines]:
+    wanted = {
+        "generator": vllm(python, policy_path(), CONTEXT),
+        "pooling": vllm(python, reward_path(), CONTEXT, "--runner", "pooling"),
+        "reward_server": rewards(reward_path()),
+    }
+    with tempfile.TemporaryDirectory() as logs, started(wanted, Path(logs)) as urls:
+        yield Engines(**urls)
 
 
 def chat_body(number: int, options: argparse.Namespace) -> dict[str, Any]:
@@ -252,14 +244,23 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=15.0, help="length of each load run")
     parser.add_argument("--json", type=Path, help="write the figures there")
+    parser.add_argument(
+        "--engines", nargs=3, metavar=("GENERATOR", "POOLING", "REWARD_SERVER"), help="addresses"
+    )
     parser.add_argument("--smoke", action="store_true", help="a few requests of each")
     options = parser.parse_args()
-    if options.vllm_python is None:
+    if options.vllm_python is None and options.engines is None:
         parser.error("--vllm-python or BON_VLLM_PYTHON must name an interpreter with vLLM")
     if options.smoke:
-        options.rounds, options.seconds = 3, 1.0
+        options.rounds, options.seconds = 1, 0.3
     end_on_sigterm()
-    with tempfile.TemporaryDirectory() as name, engines(options.vllm_python, Path(name)) as engine:
+    given = None
+    if options.engines is not None:
+        given = contextlib.nullcontext(Engines(*options.engines))
+    with (
+        tempfile.TemporaryDirectory() as name,
+        given or engines(options.vllm_python) as engine,
+    ):
         config = Path(name) / "gateway.yaml"
         config.write_text(yaml.safe_dump(settings(engine, options)))
         with gateway(config, free_port(), Path(name) / "gateway.log") as (url, _):

@@ -3,13 +3,19 @@ address. Each is a process group of its own, which is stopped as a whole."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from load import wait_ready
+from overhead import free_port
 
 ENGINE_ENVIRONMENT = {
     "VLLM_CPU_KVCACHE_SPACE": "1",
@@ -32,6 +38,46 @@ def vllm_command(python: str, model: Path, port: int, context: int, *flags: str)
         "--dtype", "float32", "--max-model-len", str(context), "--enforce-eager",
         "--distributed-executor-backend", "uni", *flags,
     ]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A server that is not started yet."""
+
+    command: Sequence[str]
+    port: int
+    health: str
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+def vllm(python: str, model: Path, context: int, *flags: str) -> Engine:
+    port = free_port()
+    return Engine(vllm_command(python, model, port, context, *flags), port, "/health")
+
+
+def rewards(model: Path) -> Engine:
+    """A reward server of one thread."""
+    port = free_port()
+    command = [
+        sys.executable, "-m", "reward_server", "--model", str(model),
+        "--port", str(port), "--set", "torch_threads=1",
+    ]  # fmt: skip
+    return Engine(command, port, "/readyz")
+
+
+@contextlib.contextmanager
+def started(engines: Mapping[str, Engine], folder: Path) -> Iterator[dict[str, str]]:
+    """The address of each, once all are ready. The folder takes their logs."""
+    with contextlib.ExitStack() as stack:
+        for name, engine in engines.items():
+            print(f"starting {name} ...", flush=True)
+            running = stack.enter_context(process(engine.command, folder / f"{name}.log"))
+            # One after another: two vLLM boots on one small machine slow each other down.
+            asyncio.run(wait_ready(engine.url + engine.health, running))
+        yield {name: engine.url for name, engine in engines.items()}
 
 
 @contextlib.contextmanager

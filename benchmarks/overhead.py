@@ -165,7 +165,7 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true", help="one short round of each case")
     options = parser.parse_args()
     if options.smoke:
-        options.rounds, options.seconds = 1, 0.5
+        options.rounds, options.seconds = 1, 0.2
     end_on_sigterm()
     cases = [case for case in CASES if options.only is None or options.only in case.name]
     results = []

@@ -29,6 +29,7 @@ CONTEXT = 4352
 SMALL = Shape("small", 256, (64,) * 4)
 HUGE = Shape("huge", 4096, (128,) * 64)
 SMOKE_HUGE = Shape("huge", 1024, (64,) * 16)
+APART_S, SMOKE_APART_S = 2.0, 0.2
 UNCUT = 1 << 20
 BURST = 64
 
@@ -65,13 +66,14 @@ async def huge_groups(
 
 
 async def measure(
-    url: str, shape: Shape, *, count: int, clients: int, load: float
+    url: str, shape: Shape, *, count: int, clients: int, load: float, apart_s: float
 ) -> dict[str, Any]:
-    """``load``: the share of the server's time that small groups alone would take."""
+    """``load``: the share of the server's time that small groups alone would take, which a few of
+    them ``apart_s`` apart tell."""
     timeout = aiohttp.ClientTimeout(total=600)
     async with aiohttp.ClientSession(timeout=timeout) as session:
         await small_groups(session, url, count=3, pace_s=0.0)
-        alone = await small_groups(session, url, count=5, pace_s=2.0)
+        alone = await small_groups(session, url, count=5, pace_s=apart_s)
         pace_s = quantile(alone, 0.5) / load
         alone = await small_groups(session, url, count=count, pace_s=pace_s)
         done: list[float] = []
@@ -150,7 +152,12 @@ def main() -> None:
             with reward_server(folder, Path(name) / "server.log", *flags) as (url, _):
                 results[way] = row = uvloop.run(
                     measure(
-                        url, shape, count=options.count, clients=options.clients, load=options.load
+                        url,
+                        shape,
+                        count=options.count,
+                        clients=options.clients,
+                        load=options.load,
+                        apart_s=SMOKE_APART_S if options.smoke else APART_S,
                     )
                 )
             print(f"huge groups {way}: small groups p50 {row['alone_p50_ms']:.0f} ms, p95 "

@@ -86,10 +86,10 @@ def main() -> None:
     parser.add_argument("--sizes", default="small,90M", help="comma-separated")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path, help="write the figures there")
-    parser.add_argument("--smoke", action="store_true", help="one round, small model")
+    parser.add_argument("--smoke", action="store_true", help="one round, tiny model")
     options = parser.parse_args()
     if options.smoke:
-        options.rounds, options.sizes = 1, "small"
+        options.rounds, options.sizes = 1, "tiny"
     end_on_sigterm()
     print(f"{'model':6} {'shape':9} {'way':11} {'first ms':>9} {'last ms':>9} "
           f"{'cold / last':>11} {'max diff':>9}")  # fmt: skip

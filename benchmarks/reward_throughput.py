@@ -218,10 +218,10 @@ def main() -> None:
         help="leave out the ways in this process, which take minutes with a large model",
     )  # fmt: skip
     parser.add_argument("--json", type=Path, help="write the figures there")
-    parser.add_argument("--smoke", action="store_true", help="one round, small model, no vLLM")
+    parser.add_argument("--smoke", action="store_true", help="one round, tiny model, no vLLM")
     options = parser.parse_args()
     if options.smoke:
-        options.rounds, options.sizes, options.vllm_python = 1, "small", None
+        options.rounds, options.sizes, options.vllm_python = 1, "tiny", None
     end_on_sigterm()
     torch.set_num_threads(1)
     print(f"{'model':6} {'shape':11} {'prompts':9} {'way':14} {'per CPU s':>9} {'per wall s':>10} "
