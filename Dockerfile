@@ -11,16 +11,22 @@ ARG CUDA_IMAGE=${PYTHON_IMAGE}
 # ---------------------------------------------------------------- pip, requirements, the wheel
 
 FROM ${PYTHON_IMAGE} AS tools
-RUN python3 -m venv /venv \
+ARG PIP_ARGS
+RUN python3 -m venv /venv
+COPY constraints/main.txt /requirements/constraints.txt
+# The base's own pip may take four times as long over the pages of an index.
+# PIP_ARGS is a list of arguments.
+# hadolint ignore=SC2086
+RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
+    /venv/bin/pip install --no-cache-dir ${PIP_ARGS} \
+    --constraint /requirements/constraints.txt pip \
     && mkdir /pip \
     && cp -R /venv/lib/python3*/site-packages/pip /pip/pip
 WORKDIR /src
 COPY pyproject.toml scripts/image_requirements.py ./
-RUN mkdir /requirements \
-    && python3 image_requirements.py > /requirements/gateway.txt \
+RUN python3 image_requirements.py > /requirements/gateway.txt \
     && python3 image_requirements.py embedded reward-server > /requirements/reward-server.txt \
     && python3 image_requirements.py trainers > /requirements/trainer.txt
-COPY constraints/main.txt /requirements/constraints.txt
 
 FROM tools AS wheel
 ARG PIP_ARGS
@@ -29,7 +35,6 @@ COPY bon_common bon_common
 COPY bon_gateway bon_gateway
 COPY reward_server reward_server
 COPY trainers trainers
-# PIP_ARGS is a list of arguments.
 # hadolint ignore=SC2086
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     /venv/bin/pip wheel --no-cache-dir --no-deps ${PIP_ARGS} --wheel-dir /wheels .

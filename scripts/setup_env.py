@@ -194,9 +194,10 @@ def pip_install(python: Path, arguments: Sequence[str], pip_args: Sequence[str])
 
 def install(environment: Environment, folder: Path, pip_args: Sequence[str], run: Run) -> None:
     python = python_of(folder)
-    arguments = ["-c", environment.constraints, *environment.requirements]
+    pinned = ["-c", environment.constraints]
     try:
-        run(pip_install(python, arguments, pip_args))
+        run(pip_install(python, [*pinned, "pip"], pip_args))
+        run(pip_install(python, [*pinned, *environment.requirements], pip_args))
     except SetupError as error:
         raise SetupError(f"{error}\n{environment.pip_failure_hint}".rstrip()) from error
     if environment.removed:
@@ -265,7 +266,7 @@ def lock_lines(frozen: str, without: Sequence[str] = ()) -> list[str]:
 
     `torch==2.13.0` admits the CPU build and the CUDA build alike; `torch==2.13.0+cpu` does not.
     """
-    dropped = {"pip", "bon-gateway", *without}
+    dropped = {"bon-gateway", *without}
     pins = [line.split("+", 1)[0].strip() for line in frozen.splitlines() if "==" in line]
     return sorted((pin for pin in pins if pin.split("==")[0] not in dropped), key=str.lower)
 
@@ -276,8 +277,9 @@ def lock(environment: Environment, pip_args: Sequence[str]) -> None:
         say(f"resolving {environment.constraints}: some minutes")
         create(Path(folder), run_command)
         python = python_of(Path(folder))
-        arguments = ["-c", "constraints/direct.txt", *environment.requirements]
-        run_command(pip_install(python, arguments, pip_args))
+        pinned = ["-c", "constraints/direct.txt"]
+        run_command(pip_install(python, [*pinned, "pip"], pip_args))
+        run_command(pip_install(python, [*pinned, *environment.requirements], pip_args))
         frozen = subprocess.run(
             [python, "-m", "pip", "freeze", "--all", "--exclude-editable"],
             capture_output=True,
