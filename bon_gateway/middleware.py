@@ -16,6 +16,7 @@ from time import perf_counter
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from bon_common.logs import Repeated
 from bon_gateway.auth import KeyRing
 from bon_gateway.cors import Cors, Headers
 from bon_gateway.errors import (
@@ -62,6 +63,7 @@ class Edge:
         self._max_body_bytes = max_body_bytes
         self._access_log = access_log
         self._cors = Cors(cors_origins)
+        self._lines = Repeated(_access_log, "request")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -174,10 +176,7 @@ class Edge:
             "error": record.error,
             "client_left": record.client_left,
         }
-        # Straight to the handlers: Logger.log would first look for the calling line.
-        line = logging.LogRecord(_access_log.name, level, "", 0, "request", None, None)
-        line.fields = fields
-        _access_log.handle(line)
+        self._lines.log(level, fields)
 
 
 def _ms(seconds: float | None) -> float | None:

@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+import io
 import json
 import logging
 import subprocess
 import sys
+import time
+from datetime import UTC, datetime
 
-from bon_common.logs import JsonFormatter, frames, timestamp
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from bon_common.logs import JsonFormatter, LineHandler, Repeated, frames, timestamp
 
 
 def entry(**attributes: object) -> dict[str, object]:
@@ -24,6 +31,55 @@ def test_one_object_a_line() -> None:
 
 def test_a_timestamp_rounds_down() -> None:
     assert timestamp(1.9999) == "1970-01-01T00:00:01.999Z"
+
+
+@given(st.floats(0, 4_000_000_000))
+@example(1769860800.123)
+@example(1769860799.9999999)
+def test_a_timestamp_is_the_datetime_of_the_library(seconds: float) -> None:
+    moment = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    assert timestamp(seconds) == moment.replace("+00:00", "Z")
+
+
+class Lines(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFormatter(JsonFormatter())
+        self.lines: list[dict[str, object]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(json.loads(self.format(record)))
+
+
+def test_a_repeated_message_has_its_own_level_time_and_fields_each_time() -> None:
+    logger, handler = logging.getLogger("test.repeated"), Lines()
+    logger.addHandler(handler)
+    try:
+        repeated = Repeated(logger, "again")
+        before = timestamp(time.time())
+        for level, number in ((logging.INFO, 1), (logging.DEBUG, 2), (logging.INFO, 3)):
+            repeated.log(level, {"number": number})
+    finally:
+        logger.removeHandler(handler)
+    told = [(e["level"], e["logger"], e["message"], e["number"]) for e in handler.lines]
+    assert told == [
+        ("info", "test.repeated", "again", 1),
+        ("debug", "test.repeated", "again", 2),
+        ("info", "test.repeated", "again", 3),
+    ]
+    times = [str(e["ts"]) for e in handler.lines]
+    assert [before, *times] == sorted([before, *times])
+
+
+class Broken(io.StringIO):
+    def write(self, text: str) -> int:
+        raise OSError("no space left")
+
+
+def test_a_line_that_cannot_be_written_stops_nobody(capsys: pytest.CaptureFixture[str]) -> None:
+    handler = LineHandler(Broken())
+    handler.handle(logging.makeLogRecord({"msg": "x"}))
+    assert "no space left" in capsys.readouterr().err
 
 
 def raised() -> BaseException:
