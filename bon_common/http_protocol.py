@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import math
 import urllib.parse
+from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any, NoReturn, Protocol
 
@@ -35,6 +36,8 @@ from bon_common.http_limits import (
 )
 from bon_common.http_refusal import Refusal
 
+ON_LEAVING = "bon.call_on_leaving"
+"""Of an ASGI scope: ``BoundedHttpProtocol.call_on_leaving``."""
 _WATCHED = frozenset({b"host", b"expect", b"x-request-id"})
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 
@@ -97,6 +100,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._linger_clock = BodyClock(LINGER_IDLE_S)
         self._write_clock = WriteClock(limits.write_timeout_s)
         self.idle_since = 0.0
+        self._on_leaving: Callable[[], None] | None = None
 
     # ------------------------------------------------------------------ the connection
 
@@ -116,6 +120,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
                 cycle.disconnected = True
                 cycle.message_event.set()
         self.pipeline.clear()
+        self._tell_leaving()
         super().connection_lost(exc)
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
@@ -131,6 +136,22 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._gone_at = self.loop.time() + HALF_CLOSE_GRACE_S
         self.cycle.keep_alive = False
         return True
+
+    def call_on_leaving(self, callback: Callable[[], None] | None) -> None:
+        """Have ``callback`` called when the client of the request under way leaves, at once if it
+        has; None takes it back.
+
+        ASGI's ``receive`` tells the same, but only to a task that waits for it, and a task for
+        what seldom comes is dear. An application finds this in its scope, at ``ON_LEAVING``.
+        """
+        self._on_leaving = callback
+        if self._active is None or self._active.disconnected:
+            self._tell_leaving()
+
+    def _tell_leaving(self) -> None:
+        callback, self._on_leaving = self._on_leaving, None
+        if callback is not None:
+            callback()
 
     def shutdown(self) -> None:
         if self._active is None:
@@ -247,6 +268,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             keep_alive=version != "1.0" and parser.should_keep_alive(),
             on_response=self.on_response_complete,
         )
+        scope[ON_LEAVING] = self.call_on_leaving  # type: ignore[literal-required]
         if self._active is None:
             self._active = cycle
             self._cycle_transport.begin()
@@ -369,6 +391,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._active = None
         cycle.disconnected = True
         cycle.message_event.set()
+        self._tell_leaving()
         return True
 
     def _say(self, refusal: Refusal) -> None:

@@ -132,15 +132,15 @@ class ChatCompletions:
         body = await read_json(scope, receive, services.settings.limits.max_json_values)
         call = prepare(services, record_of(scope), body, trace_headers(scope["headers"]))
         if call.wire.stream:
-            await _stream(call, receive, send)
+            await _stream(call, scope, receive, send)
         else:
-            await _answer(call, receive, send)
+            await _answer(call, scope, receive, send)
 
 
-async def _answer(call: ChatCall, receive: Receive, send: Send) -> None:
+async def _answer(call: ChatCall, scope: Scope, receive: Receive, send: Send) -> None:
     try:
         with call.services.admission.hold(call.drawn, call.record.key_name):
-            selection = await until_disconnect(receive, call.run())
+            selection = await until_disconnect(scope, receive, call.run())
     except ClientLeft:
         call.abandoned()
         return
@@ -187,7 +187,7 @@ def prepare(
     )
 
 
-async def _stream(call: ChatCall, receive: Receive, send: Send) -> None:
+async def _stream(call: ChatCall, scope: Scope, receive: Receive, send: Send) -> None:
     """The answer as server-sent events. An error before the first byte is raised, so that it
     becomes an ordinary error response."""
     options = call.wire.stream_options
@@ -201,7 +201,7 @@ async def _stream(call: ChatCall, receive: Receive, send: Send) -> None:
     call.trace.sink = stream
     try:
         with call.services.admission.hold(call.drawn, call.record.key_name):
-            await until_disconnect(receive, _produce(call, stream))
+            await until_disconnect(scope, receive, _produce(call, stream))
     except ClientLeft:
         call.abandoned()
     except GatewayError as error:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, TypeVar
 
-from starlette.types import Receive
+from starlette.types import Receive, Scope
+
+from bon_common.http_protocol import ON_LEAVING
 
 T = TypeVar("T")
 
@@ -15,7 +18,7 @@ class ClientLeft(Exception):
     """The client closed the connection before its answer was complete."""
 
 
-async def until_disconnect(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+async def until_disconnect(scope: Scope, receive: Receive, work: Coroutine[Any, Any, T]) -> T:
     """The result of ``work``, which is cancelled if the client leaves first.
 
     The request's body must have been read. Raises ClientLeft. On the way out nothing of ``work``
@@ -26,14 +29,12 @@ async def until_disconnect(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
     cancelled_before = task.cancelling()
     left = False
 
-    async def watch() -> None:
+    def leave() -> None:
         nonlocal left
-        while (await receive())["type"] != "http.disconnect":
-            pass
         left = True
         task.cancel()
 
-    watcher = asyncio.create_task(watch())
+    end_watch = _watch(scope, receive, leave)
     try:
         return await work
     except asyncio.CancelledError:
@@ -42,4 +43,20 @@ async def until_disconnect(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
             raise ClientLeft from None
         raise
     finally:
-        watcher.cancel()
+        end_watch()
+
+
+def _watch(scope: Scope, receive: Receive, leave: Callable[[], None]) -> Callable[[], object]:
+    """Have ``leave`` called when the client leaves; what ends this."""
+    call_on_leaving = scope.get(ON_LEAVING)
+    if call_on_leaving is not None:
+        call_on_leaving(leave)
+        return partial(call_on_leaving, None)
+    # Behind another server than the gateway's own.
+    return asyncio.create_task(_ask(receive, leave)).cancel
+
+
+async def _ask(receive: Receive, leave: Callable[[], None]) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    leave()

@@ -15,6 +15,7 @@ import uvicorn
 
 from bon_common.http_connections import bounded_http
 from bon_common.http_limits import HttpLimits
+from bon_common.http_protocol import ON_LEAVING
 from tests.waiting import wait_until
 
 LARGEST = 1_000_000
@@ -22,7 +23,8 @@ LARGEST = 1_000_000
 
 @dataclass
 class App:
-    """Answers a POST with its body's length; ``/stream`` for ever; ``/slow`` after a moment."""
+    """Answers a POST with its body's length; ``/stream`` for ever; ``/slow`` after a moment;
+    ``/called`` and its like, as ``/hang``, never: they wait for the client to leave."""
 
     seen: list[tuple[str, int]] = field(default_factory=list)
     cut: list[str] = field(default_factory=list)
@@ -49,9 +51,8 @@ class App:
             await self.stream(receive, send)
         elif scope["path"] == "/pieces":
             await self.pieces(send)
-        elif scope["path"] == "/hang":
-            await receive()
-            self.cut.append("/hang")
+        elif scope["path"] in ("/hang", "/called", "/called-late", "/not-called"):
+            await self.hang(scope, receive)
         else:
             if scope["path"] == "/slow":
                 await asyncio.sleep(0.3)
@@ -61,6 +62,23 @@ class App:
         headers = [(b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+    async def hang(self, scope: Any, receive: Any) -> None:
+        path, call_on_leaving = scope["path"], scope[ON_LEAVING]
+        if path == "/called":
+            gone = asyncio.Event()
+            call_on_leaving(gone.set)
+            await gone.wait()
+            self.cut.append(path)
+            return
+        if path == "/not-called":
+            call_on_leaving(lambda: self.cut.append(path))
+            call_on_leaving(None)
+        await receive()
+        if path == "/called-late":
+            call_on_leaving(lambda: self.cut.append(path))
+        else:
+            self.cut.append("/hang")
 
     async def pieces(self, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})

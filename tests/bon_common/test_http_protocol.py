@@ -243,6 +243,32 @@ def test_a_client_that_left_at_once_is_waited_for_only_briefly(port: int, app: A
     wait_until(lambda: "/hang" in app.cut)
 
 
+@pytest.mark.parametrize("path", ["/called", "/called-late"])
+def test_a_call_can_be_had_when_the_client_leaves(port: int, app: App, path: str) -> None:
+    with connect(port) as client:
+        client.sendall(b"GET " + path.encode() + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_until(lambda: (path, 0) in app.seen)
+        assert app.cut == []
+    wait_until(lambda: app.cut == [path])
+
+
+def test_a_call_can_be_had_when_the_request_before_it_is_done(port: int, app: App) -> None:
+    with connect(port) as client:
+        for path in (b"/a", b"/called"):
+            client.sendall(b"GET " + path + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_until(lambda: ("/called", 0) in app.seen)
+        assert statuses(client.recv(1000)) == [200]
+        assert app.cut == []
+    wait_until(lambda: app.cut == ["/called"])
+
+
+def test_who_took_the_call_back_is_not_called(port: int, app: App) -> None:
+    with connect(port) as client:
+        client.sendall(b"GET /not-called HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_until(lambda: ("/not-called", 0) in app.seen)
+    wait_until(lambda: app.cut == ["/hang"])
+
+
 def test_a_client_that_leaves_later_has_left(port: int, app: App) -> None:
     with connect(port) as client:
         client.sendall(b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n")
