@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -14,11 +15,16 @@ import pytest
 from tests import distribution
 from tests.leftovers import Watch
 from tests.repeats import Repeats
+from tests.vllm_forks import VllmForks
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # The workers share the cores; torch reads this when it is first imported, here and in the
     # processes that tests start.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+IMPORT_TIMEOUT_S = 300
+"""Of the test that waits until vLLM is imported: a minute where nothing of it has been read before,
+and more where others use the processor."""
 
 # How long an example takes says more about the machine than about the code.
 hypothesis.settings.register_profile("busy", deadline=None)
@@ -43,6 +49,21 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(Watch().close)
 
 
+@pytest.fixture(scope="session")
+def vllm_forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmForks]:
+    """For those who own processes: it ends after them. It starts nothing by itself."""
+    forks = VllmForks(tmp_path_factory.mktemp("vllm-forks"))
+    yield forks
+    forks.close()
+
+
+@pytest.fixture(scope="session")
+def vllm(vllm_forks: VllmForks) -> VllmForks:
+    """Runs programs in vLLM's interpreter. It begins to import vLLM and does not wait for it."""
+    vllm_forks.start()
+    return vllm_forks
+
+
 def missing_vllm() -> str | None:
     interpreter = os.environ.get("BON_VLLM_PYTHON")
     if interpreter is None:
@@ -59,6 +80,10 @@ def missing_gpu() -> str | None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "vllm" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.timeout(IMPORT_TIMEOUT_S), append=False)
+            break
     for mark, missing in (("vllm", missing_vllm), ("gpu", missing_gpu)):
         marked = [item for item in items if item.get_closest_marker(mark)]
         # torch takes seconds to import: ask only where the answer matters.

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from xdist.workermanage import WorkerController
 
 ENGINES = "engines"
-ENGINE_FIXTURES = {"engines", "served", "doomed", "ppo_engine"}
-"""Each boots vLLM and lasts as long as its worker."""
+ENGINE_FIXTURE = "vllm"
+"""Imports vLLM, and lasts as long as its worker."""
 FIRST = ("tests/trainers/", "tests/reward_server/")
 """Folders with the longest files. They start early, so that none runs alone at the end."""
 FOLDER = pytest.StashKey[TemporaryDirectory[str]]()
@@ -50,7 +50,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def group(item: pytest.Item) -> str | None:
-    if ENGINE_FIXTURES & set(getattr(item, "fixturenames", ())):
+    if ENGINE_FIXTURE in getattr(item, "fixturenames", ()):
         return ENGINES
     return next((name for name in ("gpu", "image") if item.get_closest_marker(name)), None)
 

@@ -16,11 +16,11 @@ def pytest_configure(config):
     config.pluginmanager.register(distribution)
 
 @pytest.fixture
-def engines():
+def vllm():
     pass
 
 @pytest.fixture
-def served():
+def served(vllm):
     pass
 
 @pytest.fixture(autouse=True)
@@ -32,7 +32,7 @@ def ran(request, worker_id):
 TESTS = """
 import pytest
 
-def test_with_engines(engines):
+def test_with_engines(vllm):
     pass
 
 @pytest.mark.parametrize("number", range(4))

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from prometheus_client.metrics_core import Metric
 from bon_gateway.metrics import Metrics as GatewayMetrics
 from reward_server.metrics import Metrics as RewardServerMetrics
 from tests.helm.kit import CHART, Object, case, of_kind, render
+from tests.vllm_forks import VllmForks
 
 NAME = re.compile(r"\b(?:vllm:|bon_|reward_server_)\w+")
 BY_PATTERN = re.compile(r'\{__name__=~"vllm\[:_\](\w+)",')
@@ -106,15 +106,11 @@ def test_a_metric_that_does_not_exist_is_noticed() -> None:
 
 
 @pytest.mark.vllm
-@pytest.mark.timeout(300)
-def test_vllm_exports_what_is_asked_of_it() -> None:
-    done = subprocess.run(
-        [os.environ["BON_VLLM_PYTHON"], "-c", LIST_VLLM],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=280,
-    )
+def test_vllm_exports_what_is_asked_of_it(vllm: VllmForks, tmp_path: Path) -> None:
+    program = tmp_path / "list.py"
+    program.write_text(LIST_VLLM, "utf-8")
+    done = vllm.result(program)
+    assert done.exit_code == 0, done.stderr
     # Its counters are named without the suffix that the exposition gives them.
     assert {name.removesuffix("_total") for name in VLLM} <= set(done.stdout.split())
 

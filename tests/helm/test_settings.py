@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +25,7 @@ from tests.helm.kit import (
     pod_templates,
     render,
 )
+from tests.vllm_forks import VllmForks
 from trainers import cli as trainer_cli
 from trainers.commands import COMMANDS
 from trainers.settings import load_settings
@@ -204,18 +203,13 @@ def test_vllm_s_flags() -> None:
 
 
 @pytest.mark.vllm
-@pytest.mark.timeout(300)
-def test_vllm_parses_its_flags() -> None:
+def test_vllm_parses_its_flags(vllm: VllmForks, tmp_path: Path) -> None:
     flags = {"speculative-config": {"method": "ngram", "num_speculative_tokens": 4}}
     values = laid_over(case("everything"), {"generators": {"base": {"args": flags}}})
-    done = subprocess.run(
-        [os.environ["BON_VLLM_PYTHON"], "-c", PARSE_VLLM, "serve", *vllm_arguments(values)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=280,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+    program = tmp_path / "parse.py"
+    program.write_text(PARSE_VLLM, "utf-8")
+    done = vllm.result(program, "serve", *vllm_arguments(values))
+    assert done.exit_code == 0, done.stderr[-2000:]
     parsed = yaml.safe_load(done.stdout.splitlines()[-1])
     assert parsed == {
         "model_tag": "owner/policy",

@@ -23,28 +23,19 @@ from tests.integration.engines import (
 from tests.integration.gateway import Gateway
 from tests.integration.processes import Processes
 from tests.integration.served import Served, serve
+from tests.vllm_forks import VllmForks
 
 REWARDS = ("reward_server", "vllm_classify", "in_process")
 FAN_OUTS = ("separate", "single")
-LAST = ("test_abort", "test_tasks", "test_killed_engine")
-"""The last module kills an engine of its own, which boots while others are tested. The two before
-it measure how soon something stops, and have to wait until that boot leaves them the processor."""
 BOOT_TIMEOUT_S = 500
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Destructive tests go last, and whoever waits for a boot gets the time for it."""
+    """The tests that wait for a boot get the time for it."""
     here = [item for item in items if item.path.parent == Path(__file__).parent]
-    if not here:
-        return
-    items.sort(
-        key=lambda item: (
-            1 + LAST.index(item.path.stem) if item in here and item.path.stem in LAST else 0
-        )
-    )
     for fixture in ("engines", "served", "doomed"):
-        for item in items:
-            if item in here and fixture in getattr(item, "fixturenames", ()):
+        for item in here:
+            if fixture in getattr(item, "fixturenames", ()):
                 item.add_marker(pytest.mark.timeout(BOOT_TIMEOUT_S), append=False)
                 break
 
@@ -54,8 +45,6 @@ class Engines:
     generator: Generator
     pooling: Upstream
     reward_server: Upstream
-    doomed: Generator | None
-    """Not waited for yet; None if no test wants it."""
 
     @property
     def ports(self) -> tuple[int, ...]:
@@ -90,7 +79,9 @@ class Engines:
 
 
 @pytest.fixture(scope="session")
-def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
+def processes(
+    tmp_path_factory: pytest.TempPathFactory, vllm_forks: VllmForks
+) -> Iterator[Processes]:
     """At the end all are stopped, and none may be left. SIGTERM is such an end too: whatever
     limits the time of a test run sends it."""
     processes = Processes(tmp_path_factory.mktemp("processes"))
@@ -104,31 +95,36 @@ def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
 
 
 @pytest.fixture(scope="session")
-def engines(processes: Processes, request: pytest.FixtureRequest) -> Engines:
-    generator = start_generator(processes, "vllm-policy")
-    pooling = start_pooling(processes)
+def engines(processes: Processes, vllm: VllmForks) -> Engines:
     reward_server = start_reward_server(processes)
+    generator = start_generator(processes, vllm, "vllm-policy")
+    pooling = start_pooling(processes, vllm)
     for upstream in (reward_server, generator, pooling):
         upstream.wait()
-    wanted = any("doomed" in getattr(item, "fixturenames", ()) for item in request.session.items)
-    doomed = None
-    if wanted:
-        doomed = start_generator(processes, "vllm-doomed", "--max-num-queued-reqs", "24")
-    return Engines(generator, pooling, reward_server, doomed)
+    return Engines(generator, pooling, reward_server)
 
 
 @pytest.fixture(scope="session")
-def doomed(engines: Engines) -> Generator:
+def doomed(processes: Processes, vllm: VllmForks) -> Generator:
     """An engine that a test may stop and kill."""
-    assert engines.doomed is not None
-    engines.doomed.wait()
-    return engines.doomed
+    engine = start_generator(processes, vllm, "doomed", "--max-num-queued-reqs", "24")
+    engine.wait()
+    return engine
+
+
+@pytest.fixture
+def doomed_pooling(processes: Processes, vllm: VllmForks) -> Upstream:
+    engine = start_pooling(processes, vllm)
+    engine.wait()
+    return engine
 
 
 @pytest.fixture(scope="session")
-def served(processes: Processes, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def served(
+    processes: Processes, vllm: VllmForks, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
     """What `bon-train` has tuned and exported, on engines of its own."""
-    with serve(processes, tmp_path_factory.mktemp("trained")) as served:
+    with serve(processes, vllm, tmp_path_factory.mktemp("trained")) as served:
         yield served
 
 

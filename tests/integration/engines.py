@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,23 +14,14 @@ from bon_gateway import demo_models
 from tests.integration.exposition import get, scrape, total
 from tests.integration.processes import Process, Processes, with_descriptors
 from tests.ports import free_port
+from tests.vllm_forks import SERVER, SERVER_FLAGS, VllmForks
 
 MODEL = "demo"
 CONTEXT = 512
 BOOT_S = 400.0
-"""An engine takes 60 to 80 s on two idle cores; several share them."""
-ENVIRONMENT = {
-    "VLLM_CPU_KVCACHE_SPACE": "1",
-    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-    "OMP_NUM_THREADS": "1",
-    "VLLM_NO_USAGE_STATS": "1",
-    "DO_NOT_TRACK": "1",
-}
+"""It takes 5 s on an idle core once vLLM is imported, which takes 15 s, and a minute where nothing
+of it has been read before. Several engines and other tests share two cores."""
 TOOLS = ("--enable-auto-tool-choice", "--tool-call-parser", "hermes")
-ONE_PROCESS = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
-ONE_PROCESS_FLAGS = ("--distributed-executor-backend", "uni")
-"""An engine that computes in its server's process, where others have three: it boots sooner, needs
-less memory and does not spin while it waits, but computing holds up its HTTP side."""
 
 
 @dataclass(frozen=True)
@@ -88,33 +78,33 @@ class Generator(Upstream):
         return self.post("/v1/chat/completions", {"model": MODEL, **body})
 
 
-def start_generator(processes: Processes, name: str, *flags: str) -> Generator:
-    process, port = start_vllm(processes, name, str(demo_models.policy_path()), [*TOOLS, *flags])
+def start_generator(processes: Processes, forks: VllmForks, name: str, *flags: str) -> Generator:
+    model = str(demo_models.policy_path())
+    process, port = start_vllm(processes, forks, name, model, [*TOOLS, *flags])
     return Generator(process, port, "/health")
 
 
-def start_pooling(processes: Processes) -> Upstream:
+def start_pooling(processes: Processes, forks: VllmForks) -> Upstream:
     model = str(demo_models.reward_path())
-    process, port = start_vllm(
-        processes, "vllm-reward", model, ["--runner", "pooling"], one_process=True
-    )
+    process, port = start_vllm(processes, forks, "vllm-reward", model, ["--runner", "pooling"])
     return Upstream(process, port, "/health")
 
 
 def start_vllm(
-    processes: Processes, name: str, model: str, flags: Sequence[str], *, one_process: bool = False
+    processes: Processes,
+    forks: VllmForks,
+    name: str,
+    model: str,
+    flags: Sequence[str],
+    environ: Mapping[str, str] | None = None,
 ) -> tuple[Process, int]:
     """vLLM on any model folder, in float32 on the CPU, and its port."""
     port = free_port()
-    command = [
-        os.environ["BON_VLLM_PYTHON"], "-m", "vllm.entrypoints.openai.api_server",
-        "--model", model, "--served-model-name", MODEL,
-        "--host", "127.0.0.1", "--port", str(port),
-        "--dtype", "float32", "--max-model-len", str(CONTEXT), "--enforce-eager", *flags,
-        *(ONE_PROCESS_FLAGS if one_process else ()),
+    arguments = [
+        "--model", model, "--served-model-name", MODEL, "--max-model-len", str(CONTEXT),
+        "--host", "127.0.0.1", "--port", str(port), *SERVER_FLAGS, *flags,
     ]  # fmt: skip
-    environment = ENVIRONMENT | ONE_PROCESS if one_process else ENVIRONMENT
-    return processes.start(name, command, environment), port
+    return processes.fork(forks, name, SERVER, arguments, environ), port
 
 
 def start_reward_server(

@@ -7,7 +7,6 @@ often a further try was needed.
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import inspect
 from collections.abc import Awaitable, Callable
@@ -27,10 +26,7 @@ def up_to_five_times(test: Test) -> Test:
     @functools.wraps(test)
     async def repeated(**fixtures: Any) -> None:
         record = fixtures.pop(RECORD)
-        generator, doomed = fixtures["engines"].generator, fixtures["engines"].doomed
-        if doomed is not None:
-            # Its boot takes all that the machine has.
-            await asyncio.to_thread(doomed.wait)
+        generator = fixtures["engines"].generator
         for further in range(TRIES):
             try:
                 await test(**fixtures)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 
+from tests.vllm_forks import Forked, VllmForks
 from tests.waiting import wait_until
 
 STOP_GRACE_S = 15.0
@@ -28,20 +29,10 @@ def with_descriptors(command: Sequence[str], most: int) -> list[str]:
 class Process:
     """One server. Its output goes to a file, whose end explains a failure."""
 
-    def __init__(
-        self, name: str, command: Sequence[str], environ: Mapping[str, str], folder: Path
-    ) -> None:
+    def __init__(self, name: str, popen: subprocess.Popen[bytes] | Forked, log: Path) -> None:
         self.name = name
-        self._log = folder / f"{name}.log"
-        with self._log.open("wb") as log:
-            self._popen = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, **environ},
-                start_new_session=True,
-            )
+        self._popen = popen
+        self._log = log
 
     @property
     def pid(self) -> int:
@@ -118,7 +109,35 @@ class Processes:
     def start(
         self, name: str, command: Sequence[str], environ: Mapping[str, str] | None = None
     ) -> Process:
-        process = Process(f"{len(self._started):02}-{name}", command, environ or {}, self._folder)
+        path = self._log(name)
+        with path.open("wb") as log:
+            popen = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **(environ or {})},
+                start_new_session=True,
+            )
+        return self._own(Process(path.stem, popen, path))
+
+    def fork(
+        self,
+        forks: VllmForks,
+        name: str,
+        program: Path,
+        arguments: Sequence[str],
+        environ: Mapping[str, str] | None = None,
+    ) -> Process:
+        """A program for vLLM's interpreter, in a process that has imported vLLM already."""
+        path = self._log(name)
+        forked = forks.run(program, arguments, environ or {}, stdout=path, stderr=path)
+        return self._own(Process(path.stem, forked, path))
+
+    def _log(self, name: str) -> Path:
+        return self._folder / f"{len(self._started):02}-{name}.log"
+
+    def _own(self, process: Process) -> Process:
         self._started.append(process)
         return process
 

@@ -19,6 +19,7 @@ from tests.integration.processes import Processes
 from tests.integration.prompts import PROMPTS, ask
 from tests.integration.reference import Answer, PolicyReference
 from tests.integration.trained import Trainings
+from tests.vllm_forks import VllmForks
 
 POLICIES = ("dpo", "ppo")
 LIMIT = 48
@@ -46,14 +47,14 @@ class Served:
 
 
 @contextmanager
-def serve(processes: Processes, folder: Path) -> Iterator[Served]:
+def serve(processes: Processes, forks: VllmForks, folder: Path) -> Iterator[Served]:
     """Train, export and serve. Each engine boots as soon as its model is there, beside the next
     training."""
     trainings = Trainings(folder)
     with ExitStack() as closing:
 
         def start(kind: type[Any], name: str, model: Path, *flags: str) -> Any:
-            found = start_vllm(processes, f"vllm-{name}", str(model), flags, one_process=True)
+            found = start_vllm(processes, forks, f"vllm-{name}", str(model), flags)
             closing.callback(found[0].stop)
             return kind(*found, "/health")
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.integration.conftest import Engines
-from tests.integration.engines import Generator
+from tests.integration.engines import Generator, Upstream
 from tests.integration.gateway import Gateway, leave
 from tests.integration.patience import up_to_five_times
 from tests.integration.prompts import LONG, ask, word_that_splits
@@ -175,24 +175,26 @@ async def test_a_killed_engine(
     assert engines.generator.running == 0
 
 
-async def test_a_killed_pooling_engine(engines: Engines, start_gateway: StartGateway) -> None:
+async def test_a_killed_pooling_engine(
+    engines: Engines, doomed_pooling: Upstream, start_gateway: StartGateway
+) -> None:
     """In the middle of a request: the first candidate answers, and the gateway stays ready."""
     settings = in_front_of(engines, [engines.generator.url])
-    settings["rewards"] = {"r": engines.settings()["rewards"]["vllm_classify"]}
+    settings["rewards"] = {"r": {"type": "vllm_classify", "urls": [doomed_pooling.url]}}
     gateway = await asyncio.to_thread(start_gateway, settings)
     scored = await gateway.chat(model="separate", messages=ask(), seed=7)
     assert scored.json()["bon"]["reward"] is not None
     # A stopped engine cannot score anything before it is killed.
-    engines.pooling.process.signal_group(signal.SIGSTOP)
+    doomed_pooling.process.signal_group(signal.SIGSTOP)
     request = asyncio.create_task(gateway.chat(model="separate", messages=ask(), seed=7))
     gauge = "bon_candidates_in_flight"
     await eventually(lambda: gateway.metric(gauge) == 8, 5, "it is admitted")
     await asyncio.sleep(0.5)
     assert not request.done()
-    await asyncio.to_thread(engines.pooling.process.kill)
+    await asyncio.to_thread(doomed_pooling.process.kill)
     for answer in (await request, await gateway.chat(model="single", messages=ask(), seed=7)):
         assert answer.status_code == 200, answer.text
         bon = answer.json()["bon"]
         assert (bon["degraded"], bon["winner"], bon["reward"]) == ("reward_unavailable", 0, None)
     assert gateway.ready
-    await asyncio.to_thread(gateway.wait_idle, engines.generator.port, engines.pooling.port)
+    await asyncio.to_thread(gateway.wait_idle, engines.generator.port, doomed_pooling.port)

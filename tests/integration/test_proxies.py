@@ -125,8 +125,7 @@ def test_connections_are_used_again_on_both_sides(world: World) -> None:
             answer = read_answer(client)
             assert answer.text == f"number {number}"
             assert answer.headers["x-request-id"] == f"again-{number}"
-        # If the machine halts for a second, the proxy closes the first and the gateway opens a
-        # second one.
+        # If the machine halts for a second, the proxy closes the first.
         assert world.gateway.connections([world.between.port]) <= 2
     assert [len(world.calls(f"again-{number}-")) for number in range(20)] == [1] * 20
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -17,6 +16,7 @@ from bon_gateway.api.schema import parse_chat
 from bon_gateway.errors import BadRequestError
 from bon_gateway.types import INSTEAD_OF_RANDOM, ChatRequest
 from tests.bon_gateway.api.conftest import Serve
+from tests.vllm_forks import VllmForks
 
 HI = [{"role": "user", "content": "hi"}]
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
@@ -68,16 +68,13 @@ def test_what_vllm_takes_is_taken(body: dict[str, Any]) -> None:
 
 
 @pytest.mark.vllm
-def test_vllm_does_take_it() -> None:
+def test_vllm_does_take_it(vllm: VllmForks, tmp_path: Path) -> None:
     """By vLLM's own class, so that the list above is no guess."""
     bodies = [{"model": "m", "messages": HI, **body} for body in LIKE_VLLM]
-    ran = subprocess.run(
-        [os.environ["BON_VLLM_PYTHON"], "-c", ASK_VLLM],
-        input=orjson.dumps(bodies),
-        capture_output=True,
-        check=True,
-        timeout=110,
-    )
+    program = tmp_path / "ask.py"
+    program.write_text(ASK_VLLM, "utf-8")
+    ran = vllm.result(program, stdin=orjson.dumps(bodies).decode())
+    assert ran.exit_code == 0, ran.stderr
     told = orjson.loads(ran.stdout.splitlines()[-1])
     assert [body for body, fault in zip(LIKE_VLLM, told, strict=True) if fault] == []
 

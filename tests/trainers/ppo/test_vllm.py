@@ -6,22 +6,22 @@ import contextlib
 import copy
 import json
 import math
-import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
 
 from bon_gateway.demo_models import policy_path, reward_path
+from tests.integration.engines import MODEL, Upstream, start_vllm
 from tests.integration.processes import Processes
 from tests.ports import free_port
+from tests.vllm_forks import VllmForks
 from trainers.cli import main
 from trainers.errors import RunError
 from trainers.ppo.models import Parts, build
@@ -233,39 +233,20 @@ def test_an_engine_that_is_gone_is_named(settings: PpoSettings, tmp_path: Path) 
 
 
 @pytest.fixture(scope="module")
-def ppo_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A vLLM that starts without any weights, in one process."""
-    port = free_port()
-    command = [
-        os.environ["BON_VLLM_PYTHON"], "-m", "vllm.entrypoints.openai.api_server",
-        "--model", str(policy_path()), "--served-model-name", "policy",
-        "--host", "127.0.0.1", "--port", str(port), "--load-format", "dummy",
-        "--dtype", "float32", "--max-model-len", "512", "--enforce-eager",
-        "--distributed-executor-backend", "uni",
-    ]  # fmt: skip
-    environment = {
-        "VLLM_SERVER_DEV_MODE": "1",
-        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-        "VLLM_CPU_KVCACHE_SPACE": "1",
-        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-        "OMP_NUM_THREADS": "1",
-        "VLLM_NO_USAGE_STATS": "1",
-        "DO_NOT_TRACK": "1",
-    }
+def ppo_engine(tmp_path_factory: pytest.TempPathFactory, vllm: VllmForks) -> Iterator[str]:
+    """A vLLM that starts without any weights."""
     processes = Processes(tmp_path_factory.mktemp("vllm"))
+    model = str(policy_path())
     try:
-        process = processes.start("vllm", command, environment)
-        process.wait_until(lambda: healthy(port), 400, "it is healthy")
-        yield f"http://127.0.0.1:{port}"
+        started = start_vllm(
+            processes, vllm, "ppo", model, ["--load-format", "dummy"],
+            {"VLLM_SERVER_DEV_MODE": "1"},
+        )  # fmt: skip
+        engine = Upstream(*started, "/health")
+        engine.wait()
+        yield engine.url
     finally:
         processes.stop_all()
-
-
-def healthy(port: int) -> bool:
-    try:
-        return httpx.get(f"http://127.0.0.1:{port}/health", timeout=2).status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 @pytest.fixture
@@ -292,7 +273,7 @@ def live(ppo_engine: str, tmp_path: Path, one_thread: None) -> dict[str, Any]:
         "device": "cpu",
         "prompts_per_iteration": 3,
         "update": {"minibatch_size": 3},
-        "generation": {"type": "vllm", "url": ppo_engine, "served_model": "policy"},
+        "generation": {"type": "vllm", "url": ppo_engine, "served_model": MODEL},
         "sampling": {"temperature": 0.01, "max_new_tokens": 40},
     }
 

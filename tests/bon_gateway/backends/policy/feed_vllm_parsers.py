@@ -12,10 +12,10 @@ import sys
 from itertools import pairwise
 from typing import Any
 
-from vllm.entrypoints.openai.chat_completion.protocol import (  # type: ignore[import-not-found]
+from vllm.entrypoints.openai.chat_completion.protocol import (
     ChatCompletionRequest,
 )
-from vllm.parser.parser_manager import ParserManager  # type: ignore[import-not-found]
+from vllm.parser.parser_manager import ParserManager
 
 INTERVAL = 16
 MARK = r"<[/\w\uff5c▁]+>"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import pytest
 
 from bon_gateway.backends.policy.vllm_wire import streamable
 from tests.bon_gateway.backends.support import chat
+from tests.vllm_forks import VllmForks
 
 ARGUMENTS = '{"city": "Paris", "unit": "celsius"}'
 PROPERTIES = {"city": {"type": "string"}, "unit": {"type": "string"}}
@@ -74,16 +73,11 @@ GARBLED = {"deepseek_v31", "xlam", "step3", "deepseek_r1"}
 
 
 @pytest.mark.vllm
-async def test_a_whole_answer_is_the_right_form() -> None:
-    process = await asyncio.create_subprocess_exec(
-        os.environ["BON_VLLM_PYTHON"],
-        str(Path(__file__).with_name("feed_vllm_parsers.py")),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    out, _ = await process.communicate(json.dumps(CASES).encode())
-    assert process.returncode == 0
-    forms = json.loads(out.splitlines()[-1])
+def test_a_whole_answer_is_the_right_form(vllm: VllmForks) -> None:
+    program = Path(__file__).with_name("feed_vllm_parsers.py")
+    ran = vllm.result(program, stdin=json.dumps(CASES))
+    assert ran.exit_code == 0, ran.stderr
+    forms = json.loads(ran.stdout.splitlines()[-1])
     for name in ("deepseek_v31", "xlam", "step3", "hermes"):
         whole, _ = forms[name]
         assert [json.loads(call) for call in whole["arguments"]] == [json.loads(ARGUMENTS)]
