@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from bon_gateway.demo_models import policy_path
 from reward_server.render import Renderer
+from tests.trainers.small import policy_path
 from trainers.data import Pair, read_records
 from trainers.demo.tokenizer import build_tokenizer
 from trainers.dpo.data import read_pairs, tokenise_pair

@@ -8,9 +8,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from bon_gateway.demo_models import policy_path
 from tests.trainers.dpo.conftest import MakeSettings
 from tests.trainers.runtime.helpers import START, assert_equal_weights, full_disk
+from tests.trainers.small import policy_path
 from trainers.dpo.data import read_pairs
 from trainers.dpo.reference import (
     ReferenceLogps,

@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from bon_gateway.demo_models import policy_path
+from bon_gateway import demo_models
 from tests.trainers.dpo.conftest import MakeSettings
 from tests.trainers.runtime.helpers import (
     RESUME,
@@ -19,6 +19,7 @@ from tests.trainers.runtime.helpers import (
     logs,
     weights,
 )
+from tests.trainers.small import policy_path
 from trainers.commands import RunContext
 from trainers.data import data_hash, write_records
 from trainers.dpo.data import read_pairs
@@ -33,8 +34,9 @@ GOLDEN_NORMS = (1.40431, 1.36818, 0.73725, 0.69264, 1.51796, 1.40897, 0.84885, 1
 
 
 def test_golden_trajectory_in_one_pass_and_in_eight(settings: MakeSettings) -> None:
-    whole = settings("whole", batch_size=8, max_steps=8)
-    parts = settings("parts", batch_size=8, max_steps=8, accumulate=8)
+    how = {"model": demo_models.policy_path(), "batch_size": 8, "max_steps": 8}
+    whole = settings("whole", **how)
+    parts = settings("parts", **how, accumulate=8)
     for one in (whole, parts):
         train_dpo(one, START)
         assert [entry["loss"] for entry in logs(one.output)] == pytest.approx(

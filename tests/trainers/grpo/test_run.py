@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from bon_gateway.demo_models import policy_path, reward_path
 from tests.trainers.runtime.helpers import (
     RESUME,
     START,
@@ -18,6 +17,7 @@ from tests.trainers.runtime.helpers import (
     logs,
     weights,
 )
+from tests.trainers.small import policy_path, reward_path
 from trainers.commands import RunContext
 from trainers.data import Message
 from trainers.errors import DataError, RunError, SettingsError

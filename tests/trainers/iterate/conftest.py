@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bon_gateway.demo_models import policy_path, reward_path
+from tests.trainers.small import policy_path, reward_path
 from trainers.iterate.settings import IterateSettings
 
 MakeSettings = Callable[..., IterateSettings]

@@ -13,7 +13,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
-from bon_gateway.demo_models import policy_path
+from tests.trainers.small import policy_path
 from trainers.commands import RunContext
 from trainers.data import write_records
 from trainers.reward.settings import RewardSettings

@@ -12,8 +12,8 @@ import pytest
 import torch
 import yaml
 
-from bon_gateway.demo_models import policy_path, reward_path
 from tests.trainers.reward.conftest import PROMPT, START, TEXTS, answer
+from tests.trainers.small import policy_path, reward_path
 from trainers.cli import main
 from trainers.data import write_records
 from trainers.errors import DataError, ModelError, RunError

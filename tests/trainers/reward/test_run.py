@@ -9,11 +9,11 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from bon_gateway.demo_models import policy_path
 from reward_server.model import RewardModel
 from reward_server.render import Renderer
 from tests.trainers.reward.conftest import PROMPT, START, TEXTS, MakeSettings, answer
 from tests.trainers.runtime.helpers import assert_equal_weights, full_disk, logs
+from tests.trainers.small import policy_path
 from trainers.commands import RunContext
 from trainers.data import data_hash
 from trainers.errors import ModelError, RunError
@@ -214,7 +214,7 @@ def test_a_loss_that_is_no_number_ends_the_run(settings: MakeSettings) -> None:
 
 def test_a_full_disk_leaves_no_model_that_looks_whole(settings: MakeSettings) -> None:
     run = settings(max_steps=1)
-    with full_disk(1_000_000), pytest.raises(RunError, match="out could not be written: "):
+    with full_disk(500_000), pytest.raises(RunError, match="out could not be written: "):
         train_reward(run, START)
     assert not (run.output / "config.json").exists()
     assert not (run.output / "rm_meta.json").exists()

@@ -11,10 +11,11 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from trl.trainer.reward_config import RewardConfig
 from trl.trainer.reward_trainer import RewardTrainer
 
-from bon_gateway.demo_models import reward_path
+from bon_gateway import demo_models
 from reward_server.model import RewardModel
 from tests.trainers.reward.conftest import START, MakeSettings
 from tests.trainers.runtime.helpers import largest_difference, logs
+from tests.trainers.small import reward_path
 from trainers.reward.data import prepare
 from trainers.reward.run import train_reward
 from trainers.reward.tasks import task_of
@@ -122,7 +123,7 @@ def test_padding_on_either_side_leaves_a_reward_alone(settings: MakeSettings) ->
 
 def test_a_golden_trajectory(settings: MakeSettings) -> None:
     """Losses and gradient norms of 8 updates, as they were when this was written."""
-    run = settings(center_rewards=0.01)
+    run = settings(center_rewards=0.01, model=demo_models.policy_path())
     train_reward(run, START)
     found = [(entry["loss"], entry["grad_norm"]) for entry in logs(run.output)]
     assert len(found) == 8

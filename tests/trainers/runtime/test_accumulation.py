@@ -4,6 +4,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from bon_gateway import demo_models
 from tests.trainers.runtime.conftest import MakeSettings
 from tests.trainers.runtime.helpers import START, largest_difference, logs
 from trainers.sft import IGNORED, prepare_sft, train_sft
@@ -25,8 +26,9 @@ as they were when this was written."""
 
 def test_golden_trajectory_in_one_pass_and_in_eight(settings: MakeSettings) -> None:
     """Records differ in length, so a mean of the passes' means would not do."""
-    whole = settings("whole", batch_size=8, max_steps=STEPS)
-    parts = settings("parts", batch_size=8, max_steps=STEPS, accumulate=8)
+    how = {"model": demo_models.policy_path(), "batch_size": 8, "max_steps": STEPS}
+    whole = settings("whole", **how)
+    parts = settings("parts", **how, accumulate=8)
     for run in (whole, parts):
         train_sft(run, START)
     for one, (loss, norm) in zip(logs(whole.output), GOLDEN, strict=True):

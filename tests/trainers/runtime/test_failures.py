@@ -9,8 +9,8 @@ from trainers.runtime.arguments import per_device_batch
 from trainers.runtime.models import load_tokenizer
 from trainers.sft import train_sft
 
-WEIGHTS, OPTIMIZER = 1_000_000, 4_000_000
-"""Limits that stop the weights, 3.2 MB; or let them pass and stop the optimizer's state, 6.3 MB."""
+WEIGHTS, OPTIMIZER = 500_000, 1_500_000
+"""Limits that stop the weights, 1.1 MB; or let them pass and stop the optimizer's state, 2.1 MB."""
 
 
 @pytest.mark.parametrize("size", [WEIGHTS, OPTIMIZER], ids=["weights", "optimizer"])

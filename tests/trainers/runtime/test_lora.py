@@ -12,9 +12,9 @@ from transformers import (
     AutoTokenizer,
 )
 
-from bon_gateway.demo_models import policy_path, reward_path
 from tests.trainers.runtime.conftest import MakeSettings
 from tests.trainers.runtime.helpers import START
+from tests.trainers.small import policy_path, reward_path
 from trainers.runtime.lora import lora_config
 from trainers.runtime.saving import save
 from trainers.settings import LoraSettings

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,9 +14,9 @@ from typing import Any
 import pytest
 import yaml
 
-from bon_gateway.demo_models import policy_path
 from tests.trainers.runtime import several
 from tests.trainers.runtime.helpers import START, assert_equal_weights, largest_difference, logs
+from tests.trainers.small import policy_path
 from trainers.dpo.run import train_dpo
 from trainers.dpo.settings import DpoSettings
 from trainers.reward.run import train_reward
@@ -74,11 +73,18 @@ def test_two_processes_do_what_one_does_and_resume(make: Make, tmp_path: Path) -
     two = make(SftSettings, "sft", "two", **sft)
     two_reward = make(RewardSettings, "pairs", "two-reward", **reward)
     two_dpo = make(DpoSettings, "pairs", "two-dpo", **dpo)
-    printed = start(config("sft", two), config("reward", two_reward), config("dpo", two_dpo))
+    cut = make(SftSettings, "sft", "cut", **sft)
+    printed = start(
+        config("sft", two),
+        config("reward", two_reward),
+        config("dpo", two_dpo),
+        f"cut {two.output} {cut.output}",
+        f"{config('sft', cut)} --resume",
+    )
     made_with = json.loads((two.output / "checkpoints/checkpoint-8/settings.json").read_text())
     assert made_with["processes"] == 2
-    # Once from the two, for each of the three.
-    assert re.findall(r"updates: (\d+)", printed) == ["8", "4", "4"]
+    # Once from the two, for each of them.
+    assert re.findall(r"updates: (\d+)", printed) == ["8", "4", "4", "8"]
 
     one = make(SftSettings, "sft", "one", **sft)
     one_reward = make(RewardSettings, "pairs", "one-reward", **reward)
@@ -91,9 +97,5 @@ def test_two_processes_do_what_one_does_and_resume(make: Make, tmp_path: Path) -
     for part in (".", "sft-first"):
         assert_same_course(one_dpo.output / part, two_dpo.output / part)
 
-    cut = make(SftSettings, "sft", "cut", **sft)
-    shutil.copytree(two.output, cut.output)
-    shutil.rmtree(cut.output / "checkpoints" / "checkpoint-8")
-    start(f"{config('sft', cut)} --resume")
     assert_equal_weights(two.output, cut.output)
     assert [entry["step"] for entry in logs(cut.output)] == list(range(1, 9))
