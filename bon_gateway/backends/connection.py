@@ -71,6 +71,10 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        """Goes on from one exchange to the next: a new one for each would cost more than the
+        look at the clock that one which comes too early takes."""
+        self._due = 0.0
+        """When the exchange has to have ended, by the loop's clock."""
         self._busy = False
         """Whether a request was sent whose answer has not ended."""
         self._whole = False
@@ -119,26 +123,36 @@ class Connection(asyncio.Protocol):
         self._headers = []
         self._blocks = []
         self._held = 0
-        self._timer = self._loop.call_later(timeout, self._time_out)
+        now = self._loop.time()
+        self._due = now + timeout
+        if self._timer is not None and self._timer.when() > self._due:
+            self._stop_timer()
+        if self._timer is None:
+            self._timer = self._loop.call_at(self._due, self._look_at_clock)
         self._transport.writelines((head, body))
-        return self._loop.time()
+        return now
 
     def elapsed(self, since: float) -> float:
         """Seconds since ``send`` returned ``since``."""
         return self._loop.time() - since
 
     async def ended(self) -> None:
-        """The answer has arrived to its end, and waits for ``whole``."""
+        """The answer has arrived to its end, and waits for ``answer`` to be taken."""
         self._whole = True
         if self._busy:
             await self._wait()
         if self._error is not None:
             raise self._error
 
-    async def whole(self) -> tuple[int, bytes]:
-        """The status and the whole body."""
-        await self.ended()
+    @property
+    def answer(self) -> tuple[int, bytes]:
+        """The status and the whole body of an answer that has ``ended``."""
         return self._status, b"".join(self._blocks)
+
+    async def whole(self) -> tuple[int, bytes]:
+        """The same, awaited."""
+        await self.ended()
+        return self.answer
 
     async def status(self) -> int:
         """The status, as soon as the answer begins."""
@@ -195,7 +209,6 @@ class Connection(asyncio.Protocol):
     def _end(self, error: Exception | None = None) -> None:
         self._busy = False
         self._error = error
-        self._stop_timer()
         self._wake()
 
     def _fail(self, error: Exception) -> None:
@@ -204,8 +217,14 @@ class Connection(asyncio.Protocol):
             self._end(error)
         self.abort()
 
-    def _time_out(self) -> None:
-        self._fail(TimeoutError("the answer took too long"))
+    def _look_at_clock(self) -> None:
+        self._timer = None
+        if not self._busy:
+            return
+        if self._loop.time() < self._due:
+            self._timer = self._loop.call_at(self._due, self._look_at_clock)
+        else:
+            self._fail(TimeoutError("the answer took too long"))
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

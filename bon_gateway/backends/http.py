@@ -11,7 +11,7 @@ import math
 import ssl
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from yarl import URL
@@ -52,19 +52,38 @@ def encode(body: Mapping[str, Any]) -> bytes:
         ) from None
 
 
-def decode(payload: bytes) -> dict[str, Any]:
+FEW_LEVELS = 200
+"""Levels of an answer that can be written with all that the gateway puts around them: orjson writes
+254."""
+
+
+class Answer(NamedTuple):
+    body: dict[str, Any]
+    writable: bool
+    """Whether all of it can surely be written again. If not, each part has to be looked at."""
+
+
+def read_answer(payload: bytes) -> Answer:
     """The JSON object in ``payload``; values in it that JSON does not have cannot be written
     again. Raises UpstreamError if there is none."""
     try:
-        answer = orjson.loads(payload)
+        body = orjson.loads(payload)
+        # What JSON has can be written, but for its depth, and it is no deeper than it has openings.
+        writable = payload.count(b"[") + payload.count(b"{") <= FEW_LEVELS
     except orjson.JSONDecodeError:
         try:
-            answer = read_loosely(payload)
+            body = read_loosely(payload)
         except ValueError:
             raise malformed("its answer is no JSON") from None
-    if not isinstance(answer, dict):
+        writable = False
+    if not isinstance(body, dict):
         raise malformed("its answer is no JSON object")
-    return answer
+    return Answer(body, writable)
+
+
+def decode(payload: bytes) -> dict[str, Any]:
+    """The same for who looks at all that it reads."""
+    return read_answer(payload).body
 
 
 def finite(number: Any) -> float:
@@ -131,10 +150,13 @@ class HttpClient:
 
     async def post(self, url: URL, body: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
         """The JSON object of a 200. Raises UpstreamError."""
+        return (await self.ask(url, body, headers)).body
+
+    async def ask(self, url: URL, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """The same for who hands parts of it on. Raises UpstreamError."""
         target = self._target(url)
-        return decode(
-            await self._whole(target, _post(target, body, headers), body, self._timeout_s)
-        )
+        payload = await self._whole(target, _post(target, body, headers), body, self._timeout_s)
+        return read_answer(payload)
 
     async def events(
         self, url: URL, body: bytes, headers: Mapping[str, str]
@@ -223,7 +245,7 @@ class HttpClient:
         try:
             connection = await self._answering(target, head, body, timeout_s, whole=True, last=last)
             try:
-                status, payload = await connection.whole()
+                status, payload = connection.answer
             finally:
                 target.origin.give_back(connection)
         except (TransportError, TimeoutError) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import ssl
+import time
 from functools import partial
 
 from yarl import URL
@@ -52,7 +53,7 @@ class Origin:
 
     async def take(self) -> Connection:
         """A connection for one call, to be given back. Raises ConnectError."""
-        self._let_go(asyncio.get_running_loop().time())
+        self._let_go(time.monotonic())
         if self._idle:
             # The one used last is the likeliest to be alive.
             connection, _ = self._idle.popitem()
@@ -72,10 +73,9 @@ class Origin:
         if not connection.reusable:
             connection.abort()
             return
-        loop = asyncio.get_running_loop()
-        self._idle[connection] = loop.time()
+        self._idle[connection] = time.monotonic()
         if self._sweep is None:
-            self._sweep = loop.call_later(self._keepalive_s, self._tidy)
+            self._sweep_in(self._keepalive_s)
 
     async def close(self) -> None:
         """Close every connection, calls that still run included."""
@@ -89,12 +89,15 @@ class Origin:
             await self._empty.wait()
 
     def _tidy(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._let_go(loop.time())
+        now = time.monotonic()
+        self._let_go(now)
         self._sweep = None
         if self._idle:
             oldest = next(iter(self._idle.values()))
-            self._sweep = loop.call_at(oldest + self._keepalive_s, self._tidy)
+            self._sweep_in(oldest + self._keepalive_s - now)
+
+    def _sweep_in(self, seconds: float) -> None:
+        self._sweep = asyncio.get_running_loop().call_later(seconds, self._tidy)
 
     def _let_go(self, now: float) -> None:
         """Close what has been idle for too long."""

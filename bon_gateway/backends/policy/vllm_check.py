@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
-import msgspec
 import orjson
 
 from bon_gateway.backends.faults import UpstreamError, malformed
@@ -23,30 +22,8 @@ TOO_MANY = 1 << 53
 BROKEN_OFF = frozenset({"abort", "error"})
 """Finish reasons of a candidate that the engine did not finish."""
 
-_Nothing = Annotated[list[Any], msgspec.Meta(max_length=0)] | None
-
-
-class _PlainMessage(msgspec.Struct):
-    role: str | None = None
-    content: str | None = None
-    refusal: str | None = None
-    reasoning: None = None
-    reasoning_content: None = None
-    tool_calls: _Nothing = None
-
-
-class _Plain(msgspec.Struct):
-    """What most choices are: an ended text."""
-
-    message: _PlainMessage
-    finish_reason: Annotated[str, msgspec.Meta(min_length=1)]
-    index: int = 0
-    token_ids: list[Any] | None = None
-    logprobs: None = None
-
-
-_Plains = list[_Plain]
-
+_NO_CALLS: tuple[Any, ...] = (None, [])
+_NO_END = BROKEN_OFF | {""}
 _TEXTS = ("role", "content", "refusal", "reasoning", "reasoning_content")
 
 
@@ -135,18 +112,36 @@ def check_chunk(choice: Mapping[str, Any]) -> None:
         raise broken_off()
 
 
-def all_plain(choices: Sequence[Mapping[str, Any]]) -> bool:
+def all_plain(choices: Sequence[Mapping[str, Any]], *, writable: bool) -> bool:
     """Whether every choice passes ``check_whole``, has a place, and holds no reasoning.
 
-    This is one call of C for all of them. A no only means that each must be looked at.
+    ``writable`` says that they are known to be. A no only means that each must be looked at.
     """
-    try:
-        # First, for a text that has no UTF-8 would break the other.
-        check_writable(choices)
-        plains = msgspec.convert(choices, _Plains)
-    except (msgspec.ValidationError, UpstreamError):
-        return False
-    return not BROKEN_OFF.intersection([plain.finish_reason for plain in plains])
+    if not writable:
+        try:
+            check_writable(choices)
+        except UpstreamError:
+            return False
+    return all(map(_is_plain, choices))
+
+
+def _is_plain(choice: Mapping[str, Any]) -> bool:
+    """Whether it is what most choices are: an ended text."""
+    message, finish_reason = choice.get("message"), choice.get("finish_reason")
+    return (
+        isinstance(message, dict)
+        and isinstance(message.get("content"), str)
+        and isinstance(message.get("role"), str)
+        and message.get("refusal") is None
+        and message.get("reasoning") is None
+        and message.get("reasoning_content") is None
+        and message.get("tool_calls") in _NO_CALLS
+        and isinstance(finish_reason, str)
+        and finish_reason not in _NO_END
+        and type(choice.get("index")) is int
+        and isinstance(choice.get("token_ids"), list | None)
+        and choice.get("logprobs") is None
+    )
 
 
 def check_whole(choice: Mapping[str, Any]) -> None:

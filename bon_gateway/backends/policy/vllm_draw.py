@@ -56,10 +56,10 @@ class Draw:
 
     async def _run_whole(self) -> None:
         replica, n = self.lease.replica, len(self.indices)
-        answer = await replica.client.post(replica.call, self.body, self.headers)
+        answer, writable = await replica.client.ask(replica.call, self.body, self.headers)
         paid = check.usage_of(answer)
         choices = [choice for choice in check.choices_of(answer) if isinstance(choice, dict)]
-        plain = check.all_plain(choices)
+        plain = check.all_plain(choices, writable=writable)
         self.ways.saw_answer(paid, () if plain else choices)
         if n > 1 and len(choices) == 1:
             self.ways.saw_one_of(n)
@@ -67,7 +67,8 @@ class Draw:
         if self.hide_token_ids:
             wire.strip_token_ids(answer, choices)
         extra = wire.nulls_of_answer() | wire.answer_extra(answer)
-        check.check_writable(extra)
+        if not writable:
+            check.check_writable(extra)
         details = paid.completion_details
         for choice, tokens in zip(choices, counts, strict=True):
             try:

@@ -32,7 +32,7 @@ _CHOICE_FIELDS = frozenset(("index", "message", "finish_reason", "logprobs"))
 _ANSWER_FIELDS = frozenset(("id", "object", "created", "model", "choices", "usage"))
 
 # vLLM has these in every whole answer, null or not, and clients read them bare.
-_NULLS_OF_CHOICE = dict.fromkeys(("stop_reason", "token_ids", "routed_experts"))
+_NULLS_OF_CHOICE: dict[str, Any] = dict.fromkeys(("stop_reason", "token_ids", "routed_experts"))
 _NULLS_OF_ANSWER: dict[str, Any] = dict.fromkeys(
     (
         *("service_tier", "prompt_logprobs", "prompt_token_ids", "prompt_text"),
@@ -113,7 +113,7 @@ def whole_completion(
         tokens=tokens,
         prompt_tokens=paid.prompt_tokens,
         logprobs=choice.get("logprobs"),
-        extra=_NULLS_OF_CHOICE | extra,
+        extra=_NULLS_OF_CHOICE | extra if extra else _NULLS_OF_CHOICE,
         response_extra=response_extra,
         prompt_details=paid.prompt_details,
         completion_details=completion_details,
@@ -170,7 +170,8 @@ def token_counts(choices: Sequence[Mapping[str, Any]], total: int) -> list[int]:
     """Tokens of each choice, which sum to ``total`` wherever vLLM keeps the ids to itself (it
     does while it hides reasoning): then each is given an equal share."""
     ids = [choice.get("token_ids") for choice in choices]
-    if all(isinstance(tokens, list) for tokens in ids):
-        return [len(tokens) for tokens in ids if tokens is not None]
+    counts = [len(tokens) for tokens in ids if isinstance(tokens, list)]
+    if len(counts) == len(ids):
+        return counts
     share, rest = divmod(total, len(choices) or 1)
     return [share + (place < rest) for place in range(len(choices))]

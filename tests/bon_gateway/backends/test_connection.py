@@ -171,6 +171,18 @@ async def test_an_answer_in_time_is_not_troubled_by_its_timer_later() -> None:
         assert await whole(connection) == (200, b"ok")
 
 
+async def test_each_exchange_has_its_own_time() -> None:
+    """A shorter one than before, and a longer one."""
+    async with connected(answers(PLAIN, PLAIN, b"HTTP/1.1 200 OK\r\n")) as connection:
+        assert await whole(connection, 0.05) == (200, b"ok")
+        assert await whole(connection, 30) == (200, b"ok")
+        await asyncio.sleep(0.1)
+        started = asyncio.get_running_loop().time()
+        with pytest.raises(TimeoutError):
+            await whole(connection, 0.2)
+        assert 0.15 < asyncio.get_running_loop().time() - started < 20
+
+
 async def test_blocks_come_as_they_arrive() -> None:
     more = asyncio.Event()
 

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import aclosing, suppress
 from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from yarl import URL
 
 from bon_gateway.backends.faults import Fault, UpstreamError, policy_error, status_error
-from bon_gateway.backends.http import HttpClient, base_url, decode, encode, finite
+from bon_gateway.backends.http import (
+    FEW_LEVELS,
+    HttpClient,
+    base_url,
+    decode,
+    encode,
+    finite,
+    read_answer,
+)
+from bon_gateway.backends.policy.vllm_check import check_writable
 from bon_gateway.testing.script import Step
 from bon_gateway.testing.upstream import FakeUpstream
 from tests.bon_gateway.backends.servers import raw_server, read_request
@@ -185,6 +197,21 @@ async def test_a_stream_whose_last_bytes_are_late_keeps_its_connection() -> None
 
 def test_json_goes_out_and_comes_in() -> None:
     assert decode(encode({"a": ("é", 1.5, None)})) == {"a": ["é", 1.5, None]}
+
+
+def nested(value: Any, levels: int) -> Any:
+    for level in range(levels):
+        value = [value] if level % 2 else {"[": value}
+    return value
+
+
+@given(st.integers(0, 400), st.booleans())
+def test_what_is_said_to_be_writable_can_be_written(levels: int, strict: bool) -> None:
+    text = json.dumps({"a": nested(None, levels), "b": "{" * 20})
+    answer = read_answer(text.encode() if strict else text.replace("null", "NaN").encode())
+    if answer.writable:
+        check_writable(answer.body)
+    assert answer.writable == (strict and text.count("{") + text.count("[") <= FEW_LEVELS)
 
 
 @pytest.mark.parametrize("number", [True, None, "1", float("nan"), float("inf"), [1]])
