@@ -74,13 +74,14 @@ class GatewayApp(FastAPI):
 class ServingApp(Starlette):
     """What the server runs. Each request goes to the generation that is in force when it begins.
 
-    ``state`` has what the process owns: ``lifecycle``, ``metrics``, ``generations`` and
-    ``reloader`` (None without a source of settings), and of the generation in force its
-    ``gateway``."""
+    ``state`` has what the process owns: ``lifecycle``, ``metrics`` and ``reloader`` (None without a
+    source of settings), and of the generation in force its ``gateway``."""
+
+    generations: Generations
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            await self.state.generations.serve(scope, receive, send)
+            await self.generations.serve(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
 
@@ -121,10 +122,10 @@ def create_app(
     app = ServingApp(lifespan=_lifespan)
     app.state.metrics = metrics
     app.state.lifecycle = lifecycle
-    app.state.generations = Generations(first, changed)
+    app.generations = generations = Generations(first, changed)
     app.state.reloader = None
     if source is not None:
-        app.state.reloader = Reloader(source, environ, app.state.generations, make, metrics)
+        app.state.reloader = Reloader(source, environ, generations, make, metrics)
     return app
 
 
@@ -193,8 +194,8 @@ def _assemble(
 
 
 @asynccontextmanager
-async def _lifespan(app: Starlette) -> AsyncIterator[None]:
-    generations: Generations = app.state.generations
+async def _lifespan(app: ServingApp) -> AsyncIterator[None]:
+    generations = app.generations
     reloader: Reloader | None = app.state.reloader
     first = generations.current
     await first.gateway.start()

@@ -88,7 +88,7 @@ def decode(payload: bytes) -> dict[str, Any]:
 
 def finite(number: Any) -> float:
     """Raises UpstreamError: as a reward, infinity always wins and a NaN wins by accident."""
-    if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
+    if type(number) not in (float, int) or not math.isfinite(number):
         raise malformed("a reward is not a finite number")
     return float(number)
 

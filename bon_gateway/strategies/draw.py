@@ -10,7 +10,8 @@ import logging
 import random
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
 import msgspec
 
@@ -69,21 +70,21 @@ class Drawn(msgspec.Struct, frozen=True):
     deadline_passed: bool
 
 
-async def draw(
+def draw(
     request: ChatRequest,
     policy: PolicyBackend,
     reward: RewardBackend | None,
     plan: Plan,
     check: AnswerCheck,
     trace: Trace,
-) -> Drawn:
+) -> Coroutine[Any, Any, Drawn]:
     """Draw ``plan.drawn`` candidates of ``request``.
 
     Raises BadRequestError, before anything is drawn, for a conversation that ``reward`` cannot
     read, and DeadlineError if fewer than ``plan.min_candidates`` usable ones had arrived when the
     deadline passed. Cancelling it aborts everything that runs, at the engines too.
     """
-    return await _Draw(request, policy, reward, plan, check, trace).run()
+    return _Draw(request, policy, reward, plan, check, trace).run()
 
 
 class _Draw:
@@ -115,6 +116,7 @@ class _Draw:
         """Failed candidates that are about to be drawn again."""
         self._failures = Failures(request.request_id)
         self._ended: dict[int, Candidate] = {}
+        """Without their rewards."""
         self._usable = 0
 
     async def run(self) -> Drawn:
@@ -157,7 +159,8 @@ class _Draw:
             else:
                 # Nothing is to stop it before its own end, so that it needs no task.
                 await first
-            await self._enough.wait()
+            if not self._enough.is_set():
+                await self._enough.wait()
         finally:
             if timer is not None:
                 timer.cancel()

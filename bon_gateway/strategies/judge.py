@@ -96,6 +96,8 @@ def _unwrapped(schema: Any, param: str) -> Any:
 
 
 def _named_tool(choice: Any) -> str | None:
+    if choice is None:
+        return None
     function = choice.get("function") if isinstance(choice, Mapping) else None
     name = function.get("name") if isinstance(function, Mapping) else None
     return name if isinstance(name, str) else None

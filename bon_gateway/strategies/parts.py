@@ -38,7 +38,7 @@ _LONGEST_TYPE = 40
 def readable(messages: Sequence[Message], setting: NonTextParts) -> Sequence[Message]:
     """``messages`` as the reward model gets them, in the same number and order. Raises
     BadRequestError where ``setting`` is to refuse a part of them."""
-    if setting == "send":
+    if setting == "send" or all(map(_is_text, messages)):
         return messages
     read = [_message(message, f"messages[{i}]", setting) for i, message in enumerate(messages)]
     same = all(new is old for new, old in zip(read, messages, strict=True))
@@ -63,6 +63,12 @@ def part_text(part: Any) -> str | None:
         return None
     words = part.get(field)
     return "" if words is None else words if isinstance(words, str) else None
+
+
+def _is_text(message: Message) -> bool:
+    """Whether it is what most messages are."""
+    content = message.get("content")
+    return isinstance(content, str) and content != ""
 
 
 def _message(message: Message, where: str, setting: NonTextParts) -> Message:

@@ -75,21 +75,26 @@ def _summed(details: Sequence[Mapping[str, Any] | None]) -> dict[str, Any] | Non
     """The counts of all by their names; None where nobody has any."""
     total: defaultdict[str, int] = defaultdict(int)
     for counts in details:
-        for name, count in (counts or {}).items():
+        if counts is None:
+            continue
+        for name, count in counts.items():
             if isinstance(count, int):
                 total[name] += count
     return dict(total) or None
 
 
 def _degraded(drawn: Drawn, fewer_choices: bool) -> tuple[str, ...]:
-    reasons = {
-        "deadline": drawn.deadline_passed,
-        "candidates_failed": CandidateStatus.FAILED in [c.status for c in drawn.candidates],
-        "unchecked": UNCHECKED in [c.reason for c in drawn.candidates],
-        **{error.loss: True for error in drawn.reward_errors},
-        "fewer_choices": fewer_choices,
-    }
-    return tuple(reason for reason, holds in reasons.items() if holds)
+    reasons = []
+    if drawn.deadline_passed:
+        reasons.append("deadline")
+    if CandidateStatus.FAILED in [c.status for c in drawn.candidates]:
+        reasons.append("candidates_failed")
+    if UNCHECKED in [c.reason for c in drawn.candidates]:
+        reasons.append("unchecked")
+    reasons += dict.fromkeys([error.loss for error in drawn.reward_errors])
+    if fewer_choices:
+        reasons.append("fewer_choices")
+    return tuple(reasons)
 
 
 def _no_winner(candidates: tuple[Candidate, ...]) -> GatewayError:

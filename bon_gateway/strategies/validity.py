@@ -76,7 +76,7 @@ class AnswerCheck(msgspec.Struct, frozen=True):
 
     def judge(self, completion: Completion) -> Verdict | Sequence[Question]:
         """The verdict, or the questions that ``answer`` must settle first."""
-        if self.passthrough:
+        if self.passthrough or (self._takes_any_text and _is_text(completion)):
             return FINISHED
         try:
             return self._judge(completion.message, completion.finish_reason)
@@ -93,6 +93,13 @@ class AnswerCheck(msgspec.Struct, frozen=True):
             if fit is Fit.UNKNOWN:
                 reason = UNCHECKED
         return Verdict(CandidateStatus.FINISHED, reason)
+
+    @property
+    def _takes_any_text(self) -> bool:
+        """Whether nothing is demanded but an answer."""
+        if self.json_wanted or self.tool_wanted:
+            return False
+        return self.thinking is None and self.prefill is None
 
     def _judge(self, message: Message, finish_reason: str) -> Verdict | Sequence[Question]:
         content = _text(message, "content")
@@ -167,6 +174,21 @@ class AnswerCheck(msgspec.Struct, frozen=True):
         if self.schema is None:
             return []
         return _asked(self.schema, answer, value, "violates_schema")
+
+
+def _is_text(completion: Completion) -> bool:
+    """Whether it is what most are: a text that has ended, and nothing beside it. ``judge`` finds
+    the same, with much more to look at."""
+    message = completion.message
+    content = message.get("content")
+    return (
+        isinstance(content, str)
+        and content != ""
+        and not content.isspace()
+        and message.get("refusal") is None
+        and not message.get("tool_calls")
+        and completion.finish_reason != "length"
+    )
 
 
 def _asked(schema: Schema, text: str, value: Any, fault: str) -> list[Question]:

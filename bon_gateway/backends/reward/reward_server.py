@@ -139,6 +139,6 @@ def _scores(answer: dict[str, Any], count: int) -> Scores:
     rewards, tokens = results[0].get("rewards"), results[0].get("tokens")
     if not isinstance(rewards, list) or len(rewards) != count:
         raise malformed(f"it did not give {count} rewards")
-    if not isinstance(tokens, list) or not all(isinstance(number, int) for number in tokens):
+    if not isinstance(tokens, list) or [n for n in tokens if not isinstance(n, int)]:
         raise malformed("its answer has no token counts")
-    return Scores(tuple(finite(reward) for reward in rewards), sum(tokens))
+    return Scores(tuple([finite(reward) for reward in rewards]), sum(tokens))

@@ -50,6 +50,22 @@ def json_schema(schema: Any) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
 
 
+ANY = some.sampled_from(
+    [None, "", " \n", "so", [], [{}], {}, {"transcript": "so"}, 0, 1, call("{}")]
+)
+ANY_FIELD = some.sampled_from(["content", "refusal", "reasoning", "tool_calls", "audio"])
+
+
+@given(some.dictionaries(ANY_FIELD, ANY), some.sampled_from(["stop", "length", "x"]))
+def test_the_quick_look_at_a_text_finds_what_the_slow_one_does(
+    message: dict[str, Any], finish_reason: str
+) -> None:
+    """Marks of thinking that do not occur change nothing, and are not looked for quickly."""
+    drawn = Completion({"role": "assistant", **message}, finish_reason, 1, 1)
+    marks = ThinkingSettings(start="<think>", end="</think>")
+    assert AnswerCheck().judge(drawn) == AnswerCheck(thinking=marks).judge(drawn)
+
+
 @pytest.mark.parametrize("text", ["", None])
 async def test_an_empty_answer_is_invalid(judged: Judged, text: str | None) -> None:
     assert await judged(completion(text)) == Verdict(CandidateStatus.INVALID, "empty")
