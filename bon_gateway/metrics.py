@@ -267,9 +267,10 @@ class Metrics:
             self._degraded.add(1, model, reason)
 
     def _add_reward(self, value: float, model: str, of: Literal["winner", "gain"]) -> None:
+        sign, other = ("positive", "negative") if value >= 0 else ("negative", "positive")
         # Both signs exist from the first reward on: a mean of one that is missing has no data.
-        self._rewards.know(model, of, "negative" if value >= 0 else "positive")
-        self._rewards.add(abs(value), model, of, "positive" if value >= 0 else "negative")
+        self._rewards.know(model, of, other)
+        self._rewards.add(abs(value), model, of, sign)
 
     def observe_discarded(self, model: str, tokens: int) -> None:
         """Generated tokens that nobody got: the client left, or the request failed."""

@@ -67,11 +67,12 @@ class ChatRequest(msgspec.Struct, frozen=True):
     def seeds_run_on(self, indices: Sequence[int]) -> bool:
         """Whether each candidate's seed is the one before it plus 1, as the seeds of one request
         with ``n`` are at vLLM."""
-        first = self.seed_of(indices[0])
-        if first is None:
+        first, last = self.seed_of(indices[0]), self.seed_of(indices[-1])
+        if first is None or last is None:
             return True
-        seeds = [self.seed_of(index) for index in indices]
-        return seeds == list(range(first, first + len(seeds)))
+        seeds = range(first, first + len(indices))
+        together = [*indices] == [*range(indices[0], indices[0] + len(indices))]
+        return together and last == seeds[-1] and RANDOM_SEED not in seeds
 
     @property
     def greedy(self) -> bool:

@@ -73,10 +73,11 @@ def choice(position: int, candidate: Candidate) -> dict[str, Any]:
 
 def usage(selection: Selection) -> dict[str, Any]:
     paid = selection.usage
+    completion_tokens = paid.completion_tokens
     answer: dict[str, Any] = {
         "prompt_tokens": paid.prompt_tokens,
-        "completion_tokens": paid.completion_tokens,
-        "total_tokens": paid.prompt_tokens + paid.completion_tokens,
+        "completion_tokens": completion_tokens,
+        "total_tokens": paid.prompt_tokens + completion_tokens,
     }
     if paid.prompt_details is not None:
         answer["prompt_tokens_details"] = paid.prompt_details
@@ -89,12 +90,12 @@ def bon_object(
     selection: Selection, *, return_candidates: bool, overhead_s: float, total_s: float
 ) -> dict[str, Any]:
     """The gateway's own part of an answer."""
-    timings, paid = selection.timings, selection.usage
+    timings, paid, winner = selection.timings, selection.usage, selection.winner
     answer: dict[str, Any] = {
         "strategy": selection.strategy,
         "n": selection.n,
-        "winner": selection.winner.index,
-        "reward": selection.winner.reward,
+        "winner": winner.index,
+        "reward": winner.reward,
         "degraded": ", ".join(selection.degraded) or None,
         "candidates": [_candidate(c, return_candidates) for c in selection.candidates],
         "usage": {
@@ -138,8 +139,9 @@ def headers(selection: Selection, overhead_s: float) -> dict[str, str]:
         "x-bon-n": str(selection.n),
         "x-bon-overhead-ms": f"{1000 * overhead_s:.2f}",
     }
-    if selection.winner.reward is not None:
-        answer["x-bon-reward"] = f"{selection.winner.reward:.6g}"
+    reward = selection.winner.reward
+    if reward is not None:
+        answer["x-bon-reward"] = f"{reward:.6g}"
     if selection.degraded:
         answer["x-bon-degraded"] = ", ".join(selection.degraded)
     return answer

@@ -143,7 +143,9 @@ def test_one_request_draws_several_only_where_vllms_own_seeds_are_the_same() -> 
     assert parsed().seeds_run_on([0, 5])
     assert parsed(seed=7).seeds_run_on([2, 3, 4])
     assert not parsed(seed=7).seeds_run_on([2, 4])
+    assert not parsed(seed=7).seeds_run_on([2, 5, 4])
     assert not parsed(seed=2**63 - 2).seeds_run_on(range(4))
+    assert parsed(seed=2**63 - 1).seeds_run_on([1, 2])
     assert not parsed(seed=-3).seeds_run_on(range(4))
 
 
