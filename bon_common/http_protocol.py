@@ -137,9 +137,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self.cycle.keep_alive = False
         return True
 
-    def call_on_leaving(self, callback: Callable[[], None] | None) -> None:
+    def call_on_leaving(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Have ``callback`` called when the client of the request under way leaves, at once if it
-        has; None takes it back.
+        has. What takes it back is returned.
 
         ASGI's ``receive`` tells the same, but only to a task that waits for it, and a task for
         what seldom comes is dear. An application finds this in its scope, at ``ON_LEAVING``.
@@ -147,6 +147,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._on_leaving = callback
         if self._active is None or self._active.disconnected:
             self._tell_leaving()
+
+        def take_back() -> None:
+            # The next request of this connection may have begun, with its own.
+            if self._on_leaving is callback:
+                self._on_leaving = None
+
+        return take_back
 
     def _tell_leaving(self) -> None:
         callback, self._on_leaving = self._on_leaving, None

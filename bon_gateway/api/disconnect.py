@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from functools import partial
 from typing import Any, TypeVar
 
 from starlette.types import Receive, Scope
@@ -50,8 +49,8 @@ def _watch(scope: Scope, receive: Receive, leave: Callable[[], None]) -> Callabl
     """Have ``leave`` called when the client leaves; what ends this."""
     call_on_leaving = scope.get(ON_LEAVING)
     if call_on_leaving is not None:
-        call_on_leaving(leave)
-        return partial(call_on_leaving, None)
+        take_back: Callable[[], None] = call_on_leaving(leave)
+        return take_back
     # Behind another server than the gateway's own.
     return asyncio.create_task(_ask(receive, leave)).cancel
 

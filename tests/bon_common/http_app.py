@@ -72,8 +72,11 @@ class App:
             self.cut.append(path)
             return
         if path == "/not-called":
-            call_on_leaving(lambda: self.cut.append(path))
-            call_on_leaving(None)
+            first = call_on_leaving(lambda: self.cut.append(path))
+            second = call_on_leaving(lambda: self.cut.append("/second"))
+            first()
+            if scope["query_string"] == b"both":
+                second()
         await receive()
         if path == "/called-late":
             call_on_leaving(lambda: self.cut.append(path))

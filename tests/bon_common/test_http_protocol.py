@@ -262,11 +262,14 @@ def test_a_call_can_be_had_when_the_request_before_it_is_done(port: int, app: Ap
     wait_until(lambda: app.cut == ["/called"])
 
 
-def test_who_took_the_call_back_is_not_called(port: int, app: App) -> None:
+@pytest.mark.parametrize(("query", "called"), [(b"both", []), (b"first", ["/second"])])
+def test_who_took_the_call_back_is_not_called(
+    port: int, app: App, query: bytes, called: list[str]
+) -> None:
     with connect(port) as client:
-        client.sendall(b"GET /not-called HTTP/1.1\r\nHost: x\r\n\r\n")
+        client.sendall(b"GET /not-called?" + query + b" HTTP/1.1\r\nHost: x\r\n\r\n")
         wait_until(lambda: ("/not-called", 0) in app.seen)
-    wait_until(lambda: app.cut == ["/hang"])
+    wait_until(lambda: app.cut == [*called, "/hang"])
 
 
 def test_a_client_that_leaves_later_has_left(port: int, app: App) -> None:

@@ -20,8 +20,12 @@ class Client:
         self._callback: Callable[[], None] | None = None
         self.scope: Scope = {ON_LEAVING: self._call_on_leaving} if called else {}
 
-    def _call_on_leaving(self, callback: Callable[[], None] | None) -> None:
+    def _call_on_leaving(self, callback: Callable[[], None]) -> Callable[[], None]:
         self._callback = callback
+        return self._take_back
+
+    def _take_back(self) -> None:
+        self._callback = None
 
     @property
     def watched(self) -> bool:
