@@ -12,16 +12,15 @@ ARG CUDA_IMAGE=${PYTHON_IMAGE}
 
 FROM ${PYTHON_IMAGE} AS tools
 ARG PIP_ARGS
-RUN python3 -m venv /venv
 COPY constraints/main.txt /requirements/constraints.txt
 # The base's own pip may take four times as long over the pages of an index.
 # PIP_ARGS is a list of arguments.
 # hadolint ignore=SC2086
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
-    /venv/bin/pip install --no-cache-dir ${PIP_ARGS} \
-    --constraint /requirements/constraints.txt pip \
-    && mkdir /pip \
-    && cp -R /venv/lib/python3*/site-packages/pip /pip/pip
+    python3 -m venv /venv \
+    && /venv/bin/pip install --no-cache-dir ${PIP_ARGS} \
+    --constraint /requirements/constraints.txt --target /pip pip \
+    && rm -r /venv
 WORKDIR /src
 COPY pyproject.toml scripts/image_requirements.py ./
 RUN python3 image_requirements.py > /requirements/gateway.txt \
@@ -37,7 +36,7 @@ COPY reward_server reward_server
 COPY trainers trainers
 # hadolint ignore=SC2086
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
-    /venv/bin/pip wheel --no-cache-dir --no-deps ${PIP_ARGS} --wheel-dir /wheels .
+    python3 /pip/pip wheel --no-cache-dir --no-deps ${PIP_ARGS} --wheel-dir /wheels .
 
 # ------------------------------------------------------------------------------- dependencies
 
