@@ -23,6 +23,7 @@ BROKEN_OFF = frozenset({"abort", "error"})
 """Finish reasons of a candidate that the engine did not finish."""
 
 _NO_CALLS: tuple[Any, ...] = (None, [])
+_LIST_OR_NONE = (list, type(None))
 _NO_END = BROKEN_OFF | {""}
 _TEXTS = ("role", "content", "refusal", "reasoning", "reasoning_content")
 
@@ -139,7 +140,7 @@ def _is_plain(choice: Mapping[str, Any]) -> bool:
         and isinstance(finish_reason, str)
         and finish_reason not in _NO_END
         and type(choice.get("index")) is int
-        and isinstance(choice.get("token_ids"), list | None)
+        and isinstance(choice.get("token_ids"), _LIST_OR_NONE)
         and choice.get("logprobs") is None
     )
 

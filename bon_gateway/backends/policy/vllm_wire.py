@@ -31,6 +31,13 @@ NEEDS_WHOLE_ANSWER = (
 _CHOICE_FIELDS = frozenset(("index", "message", "finish_reason", "logprobs"))
 _ANSWER_FIELDS = frozenset(("id", "object", "created", "model", "choices", "usage"))
 
+_BARE_MESSAGE: dict[str, Any] = {
+    "role": "assistant",
+    "content": None,
+    "refusal": None,
+    "reasoning": None,
+}
+
 # vLLM has these in every whole answer, null or not, and clients read them bare.
 _NULLS_OF_CHOICE: dict[str, Any] = dict.fromkeys(("stop_reason", "token_ids", "routed_experts"))
 _NULLS_OF_ANSWER: dict[str, Any] = dict.fromkeys(
@@ -102,18 +109,17 @@ def whole_completion(
     completion_details: Mapping[str, Any] | None,
 ) -> Completion:
     """One choice of a whole answer, which ``check_whole`` has passed."""
-    extra = {
-        name: value
-        for name, value in choice.items()
-        if value is not None and name not in _CHOICE_FIELDS
-    }
+    extra = _NULLS_OF_CHOICE.copy()
+    for name, value in choice.items():
+        if value is not None and name not in _CHOICE_FIELDS:
+            extra[name] = value
     return Completion(
         message=clean_message(choice["message"]),
         finish_reason=choice["finish_reason"],
         tokens=tokens,
         prompt_tokens=paid.prompt_tokens,
         logprobs=choice.get("logprobs"),
-        extra=_NULLS_OF_CHOICE | extra if extra else _NULLS_OF_CHOICE,
+        extra=extra,
         response_extra=response_extra,
         prompt_details=paid.prompt_details,
         completion_details=completion_details,
@@ -144,18 +150,16 @@ def streamed_completion(
 def clean_message(message: Mapping[str, Any]) -> dict[str, Any]:
     """The message as OpenAI's schema has it: null only where that has null, no empty list. And
     ``reasoning``, which vLLM has in every message, null where nothing was thought."""
-    cleaned = {
-        name: value
-        for name, value in message.items()
-        if value is not None and not (name == "tool_calls" and not value)
-    }
-    if not cleaned.get("content") and cleaned.keys() - {"role", "content", "refusal"}:
+    cleaned = _BARE_MESSAGE.copy()
+    for name, value in message.items():
+        if value is not None:
+            cleaned[name] = value
+    if not cleaned.get("tool_calls", True):
+        del cleaned["tool_calls"]
+    more = len(cleaned) > len(_BARE_MESSAGE) or cleaned["reasoning"] is not None
+    if more and not cleaned["content"]:
         # Beside a tool call or reasoning vLLM says "" in one place and null in another.
         cleaned["content"] = None
-    cleaned.setdefault("role", "assistant")
-    cleaned.setdefault("content", None)
-    cleaned.setdefault("refusal", None)
-    cleaned.setdefault("reasoning", None)
     return cleaned
 
 
