@@ -4,10 +4,9 @@ definitions; the part of the Gateway API that the chart uses is modelled here, c
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, Any, Literal
 
-from cloudcoil.models.keda.v1alpha1 import ScaledObject
-from cloudcoil.models.prometheus_operator.v1 import PrometheusRule, ServiceMonitor
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 
@@ -74,12 +73,22 @@ class HTTPRoute(Closed):
     spec: RouteSpec
 
 
-MODELS: Mapping[str, type[BaseModel]] = {
-    "HTTPRoute": HTTPRoute,
-    "PrometheusRule": PrometheusRule,
-    "ScaledObject": ScaledObject,
-    "ServiceMonitor": ServiceMonitor,
-}
+KINDS = ("HTTPRoute", "PrometheusRule", "ScaledObject", "ServiceMonitor")
+
+
+@cache
+def models() -> Mapping[str, type[BaseModel]]:
+    """By kind."""
+    # They take seconds to import, which each worker would spend to collect the tests.
+    from cloudcoil.models.keda.v1alpha1 import ScaledObject
+    from cloudcoil.models.prometheus_operator.v1 import PrometheusRule, ServiceMonitor
+
+    return {
+        "HTTPRoute": HTTPRoute,
+        "PrometheusRule": PrometheusRule,
+        "ScaledObject": ScaledObject,
+        "ServiceMonitor": ServiceMonitor,
+    }
 
 
 def unknown_keys(given: Any, kept: Any, path: str = "") -> list[str]:
@@ -101,7 +110,7 @@ def unknown_keys(given: Any, kept: Any, path: str = "") -> list[str]:
 def check(found: dict[str, Any]) -> list[str]:
     """What is wrong with a custom resource."""
     try:
-        model = MODELS[found["kind"]].model_validate(found)
+        model = models()[found["kind"]].model_validate(found)
     except ValidationError as error:
         return [str(error)]
     return unknown_keys(found, model.model_dump(mode="json", by_alias=True, exclude_unset=True))

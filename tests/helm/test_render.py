@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import bon_gateway
-from tests.helm.custom_resources import MODELS, check
+from tests.helm.custom_resources import KINDS, check
 from tests.helm.kit import (
     ALL_CASES,
     CHART,
@@ -32,7 +32,7 @@ def test_it_lints_strictly(name: str) -> None:
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("name", ALL_CASES)
 def test_kubernetes_knows_every_key(name: str, version: str) -> None:
-    own = [found for found in render(case(name)) if found["kind"] not in MODELS]
+    own = [found for found in render(case(name)) if found["kind"] not in KINDS]
     assert len(own) > 5
     wrong = {label(found): errors(found, version) for found in own}
     assert {key: found for key, found in wrong.items() if found} == {}
@@ -47,15 +47,15 @@ def test_a_key_that_kubernetes_does_not_know_is_found() -> None:
 @pytest.mark.parametrize("name", ALL_CASES)
 def test_custom_resources_fit_their_models(name: str) -> None:
     for found in render(case(name)):
-        if found["kind"] in MODELS:
+        if found["kind"] in KINDS:
             assert check(found) == []
 
 
 def test_every_kind_of_custom_resource_was_checked() -> None:
-    assert {found["kind"] for found in render(case("everything"))} >= set(MODELS)
+    assert {found["kind"] for found in render(case("everything"))} >= set(KINDS)
 
 
-@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_key_that_no_model_knows_is_found(kind: str) -> None:
     (found, *_) = of_kind(render(case("everything")), kind)
     found["spec"]["mistyped"] = 1
