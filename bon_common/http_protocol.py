@@ -147,6 +147,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._on_leaving = callback
         if self._active is None or self._active.disconnected:
             self._tell_leaving()
+        else:
+            # A large body may have stopped the reading, and so would hide that its client leaves.
+            self.flow.resume_reading()
 
         def take_back() -> None:
             # The next request of this connection may have begun, with its own.

@@ -252,6 +252,18 @@ def test_a_call_can_be_had_when_the_client_leaves(port: int, app: App, path: str
     wait_until(lambda: app.cut == [path])
 
 
+def test_a_call_can_be_had_behind_a_body_that_came_faster_than_it_was_read(
+    port: int, app: App
+) -> None:
+    with connect(port) as client:
+        client.sendall(b"POST /called HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
+        time.sleep(0.05)  # so that what follows is read at once
+        client.sendall(b"x" * 100_000)
+        wait_until(lambda: ("/called", 100_000) in app.seen)
+        assert app.cut == []
+    wait_until(lambda: app.cut == ["/called"])
+
+
 def test_a_call_can_be_had_when_the_request_before_it_is_done(port: int, app: App) -> None:
     with connect(port) as client:
         for path in (b"/a", b"/called"):
