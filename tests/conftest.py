@@ -4,6 +4,7 @@ files."""
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # processes that tests start.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+FORKS = pytest.StashKey[VllmForks]()
 IMPORT_TIMEOUT_S = 300
 """Of the test that waits until vLLM is imported: a minute where nothing of it has been read before,
 and more where others use the processor."""
@@ -50,9 +52,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
-def vllm_forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmForks]:
+def vllm_forks(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[VllmForks]:
     """For those who own processes: it ends after them. It starts nothing by itself."""
     forks = VllmForks(tmp_path_factory.mktemp("vllm-forks"))
+    request.config.stash[FORKS] = forks
     yield forks
     forks.close()
 
@@ -62,6 +67,21 @@ def vllm(vllm_forks: VllmForks) -> VllmForks:
     """Runs programs in vLLM's interpreter. It begins to import vLLM and does not wait for it."""
     vllm_forks.start()
     return vllm_forks
+
+
+def pytest_collection_finish() -> None:
+    """The garbage collector need not look at what all tests have imported, again and again."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Engines poll a hundred times a second even if nobody asks them. So they end with the last
+    test that needs them, and not with the run."""
+    forks = item.config.stash.get(FORKS, None)
+    last = nextitem is None or not distribution.needs_vllm(nextitem)
+    if forks is not None and last and distribution.needs_vllm(item):
+        forks.end_all()
 
 
 def missing_vllm() -> str | None:
@@ -81,7 +101,7 @@ def missing_gpu() -> str | None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if "vllm" in getattr(item, "fixturenames", ()):
+        if distribution.needs_vllm(item):
             item.add_marker(pytest.mark.timeout(IMPORT_TIMEOUT_S), append=False)
             break
     for mark, missing in (("vllm", missing_vllm), ("gpu", missing_gpu)):

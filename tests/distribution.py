@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from xdist.workermanage import WorkerController
 
 ENGINES = "engines"
-ENGINE_FIXTURE = "vllm"
-"""Imports vLLM, and lasts as long as its worker."""
 FIRST = ("tests/trainers/", "tests/reward_server/")
 """Folders with the longest files. They start early, so that none runs alone at the end."""
 FOLDER = pytest.StashKey[TemporaryDirectory[str]]()
@@ -50,9 +48,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def group(item: pytest.Item) -> str | None:
-    if ENGINE_FIXTURE in getattr(item, "fixturenames", ()):
+    if needs_vllm(item):
         return ENGINES
     return next((name for name in ("gpu", "image") if item.get_closest_marker(name)), None)
+
+
+def needs_vllm(item: pytest.Item) -> bool:
+    """By the fixture through which all that runs in vLLM's interpreter is started."""
+    return "vllm" in getattr(item, "fixturenames", ())
 
 
 def place(nodeid: str, groups: dict[str, str]) -> int:

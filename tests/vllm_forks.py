@@ -4,8 +4,10 @@ tests/vllm_fork_server.py is that process. It starts with the first program of a
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import threading
 from collections.abc import Mapping, Sequence
@@ -72,6 +74,7 @@ class VllmForks:
         self._folder = folder
         self._lock = threading.Lock()
         self._runs = 0
+        self._forked: list[Forked] = []
 
     @cached_property
     def _server(self) -> subprocess.Popen[str]:
@@ -130,7 +133,9 @@ class VllmForks:
             }
         )
         assert pid is not None
-        return Forked(self, pid)
+        forked = Forked(self, pid)
+        self._forked.append(forked)
+        return forked
 
     def result(self, program: Path, *arguments: str, stdin: str = "") -> Done:
         """Run it to its end."""
@@ -142,10 +147,16 @@ class VllmForks:
         code = ran.wait(RUN_S)
         return Done(code, out.read_text("utf-8"), err.read_text("utf-8"))
 
+    def end_all(self) -> None:
+        """Ask all that still runs to end, and do not wait for it."""
+        for forked in self._forked:
+            forked.send_signal(signal.SIGTERM)
+
     def close(self) -> None:
         """The fork server ends; what it has forked and who has not stopped it lives on."""
         if "_server" not in self.__dict__:
             return
         with self._server as server:  # which closes the pipes
             assert server.stdin is not None
-            server.stdin.close()
+            with contextlib.suppress(BrokenPipeError):  # what it had not read when it ended
+                server.stdin.close()
