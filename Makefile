@@ -12,9 +12,8 @@ export TORCH_INDEX_URL
 SETUP := sh scripts/with_python.sh scripts/setup_env.py
 BIN := .venv/bin
 
-# A worker a core, but no more than gain anything: the vLLM tests are one group and take longest.
-# ARGS="-n 0" runs all tests in one process, for a debugger say.
-WORKERS := -n logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+# tests/conftest.py says how many. ARGS="-n 0" runs all tests in one process, for a debugger say.
+WORKERS := -n auto --dist loadgroup --no-loadscope-reorder
 
 # The integration tests start vLLM with it; where it does not exist they are skipped.
 export BON_VLLM_PYTHON := $(CURDIR)/.venv-vllm/bin/python

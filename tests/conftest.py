@@ -24,6 +24,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 FORKS = pytest.StashKey[VllmForks]()
+MOST_WORKERS = 4
 IMPORT_TIMEOUT_S = 300
 """Of the test that waits until vLLM is imported: a minute where nothing of it has been read before,
 and more where others use the processor."""
@@ -38,6 +39,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--most-repeats", type=int, metavar="N",
         help="fail if tests that may try again needed more than N further tries in all",
     )  # fmt: skip
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores, since some tests wait, and no more than gain anything: the
+    vLLM tests are one group."""
+    return min((os.cpu_count() or 1) + 1, MOST_WORKERS)
 
 
 def pytest_configure(config: pytest.Config) -> None:
