@@ -10,6 +10,7 @@ do. So here each worker writes down the groups that it has found.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 ENGINES = "engines"
 FIRST = ("tests/trainers/", "tests/reward_server/")
 """Folders with the longest files. They start early, so that none runs alone at the end."""
+WAITING = "tests/integration/"
+"""The folder whose tests wait for servers more than they compute."""
 FOLDER = pytest.StashKey[TemporaryDirectory[str]]()
 INPUT = "groups"
 
@@ -44,7 +47,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     groups = {item.nodeid: name for item in items if (name := group(item)) is not None}
     if hasattr(config, "workerinput"):
         Path(config.workerinput[INPUT]).write_text(json.dumps(groups), "utf-8")
-    items.sort(key=lambda item: place(item.nodeid, groups))
+    early = begin(dict.fromkeys(file(item.nodeid) for item in items))
+    items.sort(key=lambda item: (groups.get(item.nodeid) != ENGINES, early[file(item.nodeid)]))
 
 
 def group(item: pytest.Item) -> str | None:
@@ -58,12 +62,24 @@ def needs_vllm(item: pytest.Item) -> bool:
     return "vllm" in getattr(item, "fixturenames", ())
 
 
-def place(nodeid: str, groups: dict[str, str]) -> int:
-    """Sorts the longest groups to the front, and leaves the order within each as it is."""
-    if groups.get(nodeid) == ENGINES:
-        return 0
-    early = [number for number, folder in enumerate(FIRST, 1) if nodeid.startswith(folder)]
-    return early[0] if early else 1 + len(FIRST)
+def file(nodeid: str) -> str:
+    return nodeid.partition("::")[0]
+
+
+def begin(files: Iterable[str]) -> dict[str, float]:
+    """How far into the run each file is begun, from 0 to 1.
+
+    Those that wait go evenly beside those that compute, so that the cores have work at any time.
+    """
+    waiting, computing = [], []
+    for name in files:
+        (waiting if name.startswith(WAITING) else computing).append(name)
+    computing.sort(key=lambda name: not name.startswith(FIRST))
+    return {
+        name: number / len(kind)
+        for kind in (waiting, computing)
+        for number, name in enumerate(kind)
+    }
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -82,4 +98,4 @@ class Scheduling(LoadGroupScheduling):  # type: ignore[misc]  # xdist has no typ
         return groups
 
     def _split_scope(self, nodeid: str) -> str:
-        return self._groups.get(nodeid) or nodeid.partition("::")[0]
+        return self._groups.get(nodeid) or file(nodeid)

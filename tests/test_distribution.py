@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.distribution import begin
+
 CONFTEST = """
 import pathlib, time
 import pytest
@@ -69,3 +71,13 @@ def test_groups_and_files_stay_together(tmp_path: Path) -> None:
     assert all(len(of_file) == 1 for of_file in workers.values())
     assert len(set.union(*(workers[name, False] for name in FILES))) == 1
     assert len(set.union(*workers.values())) == 2
+
+
+def test_those_that_wait_go_beside_those_that_compute() -> None:
+    waiting = [f"tests/integration/test_{number}.py" for number in range(3)]
+    short = [f"tests/helm/test_{number}.py" for number in range(4)]
+    long = [f"tests/trainers/test_{number}.py" for number in range(2)]
+    early = begin([*waiting, *short, *long])
+    assert sorted(early, key=early.__getitem__) == [
+        waiting[0], long[0], long[1], waiting[1], short[0], short[1], waiting[2], *short[2:]
+    ]  # fmt: skip
