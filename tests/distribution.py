@@ -71,7 +71,8 @@ def begin(files: Iterable[str]) -> dict[str, float]:
 
     Those that wait go evenly beside those that compute, so that the cores have work at any time.
     """
-    waiting, computing = [], []
+    waiting: list[str] = []
+    computing: list[str] = []
     for name in files:
         (waiting if name.startswith(WAITING) else computing).append(name)
     computing.sort(key=lambda name: not name.startswith(FIRST))

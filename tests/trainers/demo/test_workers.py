@@ -115,8 +115,8 @@ def test_a_step_waits_for_what_it_needs(tmp_path: Path) -> None:
         f"{what} {name}" for name in ("first", "second", "third") for what in ("begun", "ended")
     ]
     assert results["first"].seconds >= 0.3
-    # It slept.
-    assert results["first"].cpu_seconds < 0.3
+    # It slept, which takes no processor.
+    assert results["first"].seconds - results["first"].cpu_seconds > 0.29
     assert results["first"].peak_bytes > 10**6
 
 
