@@ -11,6 +11,7 @@ from typing import Any
 from torch.utils.tensorboard import SummaryWriter
 
 from trainers.runtime.files import disk_errors
+from trainers.runtime.interrupts import held
 
 
 class RunLog:
@@ -36,7 +37,7 @@ class RunLog:
         """Log an iteration, counted from 1, with the names of its alarms."""
         entry = {"iteration": iteration, **figures, "alarms": alarms}
         self.history.append(entry)
-        with disk_errors(str(self._path)):
+        with held(), disk_errors(str(self._path)):
             with self._path.open("a", encoding="utf-8") as out:
                 out.write(json.dumps(entry) + "\n")
             for name, value in {**figures, "alarms": len(alarms)}.items():
@@ -44,7 +45,8 @@ class RunLog:
             self._board.flush()
 
     def close(self) -> None:
-        self._board.close()
+        with held():
+            self._board.close()
 
 
 def _entries(path: Path, done: int) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from trainers.progress import make_bar
 from trainers.runtime.files import disk_errors
+from trainers.runtime.interrupts import held
 
 
 class MetricsFile(TrainerCallback):
@@ -33,7 +34,7 @@ class MetricsFile(TrainerCallback):
         logs: dict[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
-        with disk_errors(str(self._path)), self._path.open("a", encoding="utf-8") as out:
+        with held(), disk_errors(str(self._path)), self._path.open("a", encoding="utf-8") as out:
             out.write(json.dumps({"step": state.global_step, **(logs or {})}) + "\n")
 
 
@@ -67,13 +68,14 @@ class TensorBoardFile(TrainerCallback):
         logs: dict[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
-        with disk_errors(str(self._folder)):
+        with held(), disk_errors(str(self._folder)):
             for name, value in (logs or {}).items():
                 self._writer.add_scalar(name, value, state.global_step)
             self._writer.flush()
 
     def close(self) -> None:
-        self._writer.close()
+        with held():
+            self._writer.close()
 
 
 class ProgressBar(TrainerCallback):
