@@ -138,17 +138,18 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         return True
 
     def call_on_leaving(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Have ``callback`` called when the client of the request under way leaves, at once if it
-        has. What takes it back is returned.
+        """Have ``callback`` called when the current request's client leaves, or at once if it has
+        left. Returns a function that takes the callback back.
 
-        ASGI's ``receive`` tells the same, but only to a task that waits for it, and a task for
-        what seldom comes is dear. An application finds this in its scope, at ``ON_LEAVING``.
+        ASGI's ``receive`` reports the same, but only to a task that waits for it. Such a task costs
+        every request, and few clients leave. Applications find this method in their scope, at
+        ``ON_LEAVING``.
         """
         self._on_leaving = callback
         if self._active is None or self._active.disconnected:
             self._tell_leaving()
         else:
-            # A large body may have stopped the reading, and so would hide that its client leaves.
+            # A large body may have paused reading, which would hide the end of the connection.
             self.flow.resume_reading()
 
         def take_back() -> None:

@@ -52,9 +52,9 @@ class LineHandler(logging.StreamHandler[TextIO]):
 class Repeated:
     """Logs one message again and again, with other fields each time.
 
-    A record is a copy of the first of its level. ``logging`` would look for each one's calling
-    line, thread and process, which no line of this format tells and which takes longer than all
-    the rest of it.
+    Each record is a copy of the first of its level. ``logging`` would look up the calling line, the
+    thread and the process of each. No line of this format has them, and that takes longer than all
+    the rest.
     """
 
     def __init__(self, logger: logging.Logger, message: str) -> None:
@@ -63,7 +63,7 @@ class Repeated:
         self._first: dict[int, dict[str, object]] = {}
 
     def log(self, level: int, fields: Mapping[str, object]) -> None:
-        """Whether ``level`` is logged at all is the caller's question."""
+        """The caller has checked that ``level`` is logged at all."""
         first = self._first.get(level)
         if first is None:
             name, message = self._logger.name, self._message
@@ -95,14 +95,14 @@ def configure(level: str) -> None:
 
 def timestamp(seconds: float) -> str:
     """Seconds since 1970 as ``2026-01-31T12:00:00.123Z``."""
-    # In microseconds first: .123 s is a little less than that as a float.
+    # Rounded to microseconds first: as a float, .123 s is a little less than that.
     whole, micros = divmod(round(seconds * 1_000_000), 1_000_000)
     return f"{_second(whole)}.{micros // 1000:03d}Z"
 
 
 @lru_cache(maxsize=16)
 def _second(seconds: int) -> str:
-    """Lines come many to the second."""
+    """Cached, because many lines share a second."""
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 

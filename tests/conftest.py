@@ -26,8 +26,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 FORKS = pytest.StashKey[VllmForks]()
 MOST_WORKERS = 4
 IMPORT_TIMEOUT_S = 300
-"""Of the test that waits until vLLM is imported: a minute where nothing of it has been read before,
-and more where others use the processor."""
+"""For the test that waits until vLLM is imported. That takes a minute from a cold disk, and longer
+on a busy machine."""
 
 # How long an example takes says more about the machine than about the code.
 hypothesis.settings.register_profile("busy", deadline=None)
@@ -43,8 +43,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores, since some tests wait, and no more than gain anything: the
-    vLLM tests are one group."""
+    """One more than there are cores, since some tests wait. A fifth gains nothing, because the vLLM
+    tests are one group."""
     return min((os.cpu_count() or 1) + 1, MOST_WORKERS)
 
 
@@ -63,7 +63,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def vllm_forks(
     tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[VllmForks]:
-    """For those who own processes: it ends after them. It starts nothing by itself."""
+    """Fixtures that own processes ask for it, so that it ends after them. It starts nothing."""
     forks = VllmForks(tmp_path_factory.mktemp("vllm-forks"))
     request.config.stash[FORKS] = forks
     yield forks
@@ -72,13 +72,13 @@ def vllm_forks(
 
 @pytest.fixture(scope="session")
 def vllm(vllm_forks: VllmForks) -> VllmForks:
-    """Runs programs in vLLM's interpreter. It begins to import vLLM and does not wait for it."""
+    """Runs programs in vLLM's interpreter. The import of vLLM begins here and goes on meanwhile."""
     vllm_forks.start()
     return vllm_forks
 
 
 def pytest_collection_finish() -> None:
-    """The garbage collector need not look at what all tests have imported, again and again."""
+    """The collector would look at all that the tests import, again and again."""
     gc.collect()
     gc.freeze()
 

@@ -67,9 +67,9 @@ def file(nodeid: str) -> str:
 
 
 def begin(files: Iterable[str]) -> dict[str, float]:
-    """How far into the run each file is begun, from 0 to 1.
+    """Where in the run each file begins, from 0 to 1.
 
-    Those that wait go evenly beside those that compute, so that the cores have work at any time.
+    Files that wait are spread evenly among those that compute, so that the cores always have work.
     """
     waiting: list[str] = []
     computing: list[str] = []

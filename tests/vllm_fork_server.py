@@ -1,10 +1,10 @@
 """Imports vLLM once, and forks from there whatever runs in it: servers, and short programs.
 
-To import vLLM takes a core for 12 s or more, in each of the two or three processes of a server;
-all else that a server with a small model does before it is ready takes about 4 s.
+Importing vLLM takes 12 s of CPU time or more, in each of a server's two or three processes. All
+else that a server with a small model does before it is ready takes about 4 s.
 
-Run by the interpreter that has vLLM. Orders come as JSON, one on each line of stdin: one to run a
-program, and one to ask after a process. The answers go to stdout in the same way.
+The interpreter that has vLLM runs this. Each line of stdin is an order as JSON: run a program, or
+tell whether a process has ended. Each order gets one line of JSON on stdout.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ class ForkServer:
     ended: dict[int, int] = field(default_factory=dict)
 
     def serve(self) -> Program | None:
-        """Returns a program in the process that is to run it, and None when there are no more."""
+        """Fork for each program. Returns it in the new process, and None in this one at the end of
+        the orders."""
         for line in sys.stdin:
             order: dict[str, Any] = json.loads(line)
             if "poll" in order:
@@ -93,7 +94,7 @@ def run(program: Program) -> None:
 
 
 def fork_the_engines_too() -> None:
-    """vLLM on a CPU always has its engine's processes import everything anew."""
+    """On a CPU vLLM always spawns its engine's processes, and each would import everything anew."""
     check = CpuPlatform.check_and_update_config
 
     def check_and_fork(config: Any) -> None:
@@ -104,7 +105,7 @@ def fork_the_engines_too() -> None:
 
 
 def main() -> None:
-    # What the programs print is theirs, and what vLLM has printed so far belongs to nobody.
+    # Stdout is for answers alone. What vLLM prints goes to stderr.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     fork_the_engines_too()

@@ -90,7 +90,7 @@ class VllmForks:
             )
 
     def start(self) -> None:
-        """Begin the import, if it has not begun, and do not wait for it."""
+        """Begin the import unless it has begun, without waiting."""
         with self._lock:
             assert self._server.pid
 
@@ -148,12 +148,12 @@ class VllmForks:
         return Done(code, out.read_text("utf-8"), err.read_text("utf-8"))
 
     def end_all(self) -> None:
-        """Ask all that still runs to end, and do not wait for it."""
+        """Ask every process that still runs to end, without waiting."""
         for forked in self._forked:
             forked.send_signal(signal.SIGTERM)
 
     def close(self) -> None:
-        """The fork server ends; what it has forked and who has not stopped it lives on."""
+        """End the fork server. Processes that it has forked and nobody has stopped live on."""
         if "_server" not in self.__dict__:
             return
         with self._server as server:  # which closes the pipes

@@ -46,12 +46,12 @@ async def until_disconnect(scope: Scope, receive: Receive, work: Coroutine[Any, 
 
 
 def _watch(scope: Scope, receive: Receive, leave: Callable[[], None]) -> Callable[[], object]:
-    """Have ``leave`` called when the client leaves; what ends this."""
+    """Have ``leave`` called when the client leaves. Returns a function that ends the watch."""
     call_on_leaving = scope.get(ON_LEAVING)
     if call_on_leaving is not None:
         take_back: Callable[[], None] = call_on_leaving(leave)
         return take_back
-    # Behind another server than the gateway's own.
+    # Another ASGI server than the gateway's own.
     return asyncio.create_task(_ask(receive, leave)).cancel
 
 

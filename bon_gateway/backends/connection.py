@@ -71,10 +71,10 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        """Goes on from one exchange to the next: a new one for each would cost more than the
-        look at the clock that one which comes too early takes."""
+        """Runs on from one exchange to the next. If it fires early, it looks at the clock and is
+        set again, which costs less than a new timer for each exchange."""
         self._due = 0.0
-        """When the exchange has to have ended, by the loop's clock."""
+        """The exchange's deadline, by the loop's clock."""
         self._busy = False
         """Whether a request was sent whose answer has not ended."""
         self._whole = False
@@ -137,7 +137,7 @@ class Connection(asyncio.Protocol):
         return self._loop.time() - since
 
     async def ended(self) -> None:
-        """The answer has arrived to its end, and waits for ``answer`` to be taken."""
+        """Returns when the answer has arrived whole. ``answer`` then has it."""
         self._whole = True
         if self._busy:
             await self._wait()
@@ -150,7 +150,7 @@ class Connection(asyncio.Protocol):
         return self._status, b"".join(self._blocks)
 
     async def whole(self) -> tuple[int, bytes]:
-        """The same, awaited."""
+        """Waits for ``ended``, then returns ``answer``."""
         await self.ended()
         return self.answer
 

@@ -53,14 +53,14 @@ def encode(body: Mapping[str, Any]) -> bytes:
 
 
 FEW_LEVELS = 200
-"""Levels of an answer that can be written with all that the gateway puts around them: orjson writes
-254."""
+"""An answer nested this deeply can still be written inside the gateway's own: orjson writes 254
+levels."""
 
 
 class Answer(NamedTuple):
     body: dict[str, Any]
     writable: bool
-    """Whether all of it can surely be written again. If not, each part has to be looked at."""
+    """Whether all of it is sure to be writable as JSON. If not, callers check each part."""
 
 
 def read_answer(payload: bytes) -> Answer:
@@ -82,7 +82,7 @@ def read_answer(payload: bytes) -> Answer:
 
 
 def decode(payload: bytes) -> dict[str, Any]:
-    """The same for who looks at all that it reads."""
+    """The body alone, for callers that check every value they read. Raises UpstreamError."""
     return read_answer(payload).body
 
 
@@ -153,7 +153,7 @@ class HttpClient:
         return (await self.ask(url, body, headers)).body
 
     async def ask(self, url: URL, body: bytes, headers: Mapping[str, str]) -> Answer:
-        """The same for who hands parts of it on. Raises UpstreamError."""
+        """Like ``post``, for callers that pass parts of the answer on. Raises UpstreamError."""
         target = self._target(url)
         payload = await self._whole(target, _post(target, body, headers), body, self._timeout_s)
         return read_answer(payload)

@@ -23,8 +23,8 @@ LARGEST = 1_000_000
 
 @dataclass
 class App:
-    """Answers a POST with its body's length; ``/stream`` for ever; ``/slow`` after a moment;
-    ``/called`` and its like, as ``/hang``, never: they wait for the client to leave."""
+    """A POST gets its body's length. ``/slow`` answers after a moment, and ``/stream`` never ends.
+    ``/hang``, ``/called``, ``/called-late`` and ``/not-called`` wait for the client to leave."""
 
     seen: list[tuple[str, int]] = field(default_factory=list)
     cut: list[str] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM wait where an interruption would do harm."""
+"""Delays Ctrl-C and SIGTERM where an interruption would do harm."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def held() -> Iterator[None]:
-    """What comes meanwhile is raised at the end of the block, also if the block fails.
+    """A signal that arrives during the block takes effect at its end, even if the block fails.
 
-    Python runs a signal's handler between any two instructions of the main thread. An exception
-    from it just after a ``queue.Queue`` has taken its lock leaves it locked for ever, and whoever
-    closes what the queue belongs to then waits for ever: TensorBoard's writer at each log.
+    Python runs signal handlers between any two instructions of the main thread. If a handler raises
+    just after a ``queue.Queue`` has taken its lock, nothing releases that lock. TensorBoard's
+    writer puts each log into such a queue, and closing the writer would then never return.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -28,7 +28,7 @@ def held() -> Iterator[None]:
         came.append(number)
 
     before = {number: signal.getsignal(number) for number in NUMBERS}
-    # None: not set from Python, and so not to be set again from there.
+    # getsignal gives None for a handler that Python did not set, and cannot set again.
     ours = {number: handler for number, handler in before.items() if callable(handler)}
     for number in ours:
         signal.signal(number, note)

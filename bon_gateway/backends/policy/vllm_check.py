@@ -116,7 +116,8 @@ def check_chunk(choice: Mapping[str, Any]) -> None:
 def all_plain(choices: Sequence[Mapping[str, Any]], *, writable: bool) -> bool:
     """Whether every choice passes ``check_whole``, has a place, and holds no reasoning.
 
-    ``writable`` says that they are known to be. A no only means that each must be looked at.
+    ``writable`` says that all of them are known to be writable as JSON. False only means that the
+    caller must check each choice.
     """
     if not writable:
         try:
