@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import connection
+from multiprocessing import connection, resource_tracker
 from multiprocessing.context import SpawnProcess
 
 from bon_gateway.metrics import MULTIPROCESS_VARIABLE
@@ -188,6 +188,8 @@ class Supervisor:
         # A Ctrl+C reaches the whole process group; one that is still importing would show a
         # traceback. It hears of the end from here.
         # A SIGHUP would kill it before it has said that it does not want that.
+        # The first start would launch the tracker too, which lets SIGINT through again.
+        resource_tracker.ensure_running()
         signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
         try:
             process.start()

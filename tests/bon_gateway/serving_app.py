@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -24,6 +25,11 @@ from bon_gateway.metrics import Metrics
 from bon_gateway.middleware import Edge
 from bon_gateway.server import run
 from bon_gateway.settings import Settings
+
+if __name__ == "__mp_main__" and os.environ.get("TEST_INTERRUPT_START"):
+    # A worker imports this module before it can deal with any signal.
+    os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), signal.SIGHUP)
 
 
 async def complete(request: Request) -> Response:

@@ -226,6 +226,15 @@ def test_a_signal_to_the_whole_group_drains_the_workers(
     assert "Traceback" not in running.stderr
 
 
+def test_signals_to_workers_that_still_import_are_held_back(start: Start) -> None:
+    running = start({"TEST_INTERRUPT_START": "1"}, workers=2)
+    running.wait_for_start()
+
+    running.workers()
+    assert "Traceback" not in running.stderr
+    assert "a worker died" not in running.stderr
+
+
 def test_metrics_are_the_sums_of_all_workers_and_outlive_one(
     start: Start, pool: ThreadPoolExecutor
 ) -> None:
