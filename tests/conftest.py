@@ -7,7 +7,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -83,7 +83,19 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(
+    item: pytest.Item, nextitem: pytest.Item | None
+) -> Generator[None, None, None]:
+    yield
+    end_idle_engines(item, nextitem)
+    # A server or a runner of asyncio that takes the signal and does not give it back would have
+    # the tests after it end in other ways than they say.
+    left = signal.signal(signal.SIGINT, signal.default_int_handler)
+    assert left is signal.default_int_handler, f"the test leaves a handler of SIGINT: {left}"
+
+
+def end_idle_engines(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     """Engines poll a hundred times a second even if nobody asks them. So they end with the last
     test that needs them, and not with the run."""
     forks = item.config.stash.get(FORKS, None)

@@ -25,8 +25,14 @@ if TYPE_CHECKING:
 ENGINES = "engines"
 FIRST = ("tests/trainers/", "tests/reward_server/")
 """Folders with the longest files. They start early, so that none runs alone at the end."""
-WAITING = "tests/integration/"
-"""The folder whose tests wait for servers more than they compute."""
+WAITING = (
+    "tests/integration/",
+    "tests/bon_gateway/api/",
+    "tests/bon_gateway/test_",
+    "tests/helm/test_scripts.py",
+    "tests/test_",
+)
+"""Tests that wait for processes, sockets and clocks more than they compute."""
 FOLDER = pytest.StashKey[TemporaryDirectory[str]]()
 INPUT = "groups"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,13 +12,13 @@ from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
+from yarl import URL
 
 from bon_gateway.auth import KeyRing, digest
 from bon_gateway.errors import OverloadedError
@@ -27,6 +26,7 @@ from bon_gateway.exchange import record_of
 from bon_gateway.lifecycle import Lifecycle
 from bon_gateway.metrics import Metrics
 from bon_gateway.middleware import Edge
+from tests.loop_server import serving_app
 
 CAP = 1000
 CHAT = "/v1/chat/completions"
@@ -154,22 +154,13 @@ class _Silent:
 async def serve(keys: KeyRing) -> AsyncIterator[tuple[Running, Starlette]]:
     metrics, lifecycle = Metrics(["a"]), Lifecycle()
     app = make_app(keys, metrics, lifecycle)
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        lifespan="off",
-        ws="none",
-        timeout_graceful_shutdown=1,
-    )
-    server = uvicorn.Server(config)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-        serving = asyncio.create_task(server._serve([listener]))
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
-            yield Running(client, port, metrics, lifecycle), app
-        server.should_exit = True
-        await serving
+    async with (
+        serving_app(app, access_log=False, lifespan="off", ws="none") as url,
+        httpx.AsyncClient(base_url=url) as client,
+    ):
+        port = URL(url).port
+        assert port is not None
+        yield Running(client, port, metrics, lifecycle), app
 
 
 @pytest.fixture

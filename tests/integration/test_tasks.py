@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,7 +14,6 @@ from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 
 import bon_gateway
 from bon_gateway.app import create_app
@@ -24,6 +22,7 @@ from tests.integration.conftest import Engines
 from tests.integration.gateway import leave
 from tests.integration.patience import up_to_five_times
 from tests.integration.prompts import LONG, ask
+from tests.loop_server import serving_app
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.vllm
@@ -48,19 +47,14 @@ async def serving(engines: Engines) -> AsyncIterator[httpx.AsyncClient]:
         name: model for name, model in settings["models"].items() if "in_process" not in name
     }
     app = create_app(Settings.model_validate(settings), environ={})
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1))
-        task = asyncio.create_task(server.serve([listener]))
-        async with httpx.AsyncClient(base_url=url, timeout=60, verify=False) as client:
-            try:
-                async with asyncio.timeout(30):
-                    while not server.started or not await _all_up(client):
-                        await asyncio.sleep(0.05)
-                yield client
-            finally:
-                server.should_exit = True
-                await task
+    async with (
+        serving_app(app) as url,
+        httpx.AsyncClient(base_url=url, timeout=60, verify=False) as client,
+    ):
+        async with asyncio.timeout(30):
+            while not await _all_up(client):
+                await asyncio.sleep(0.05)
+        yield client
 
 
 async def _all_up(client: httpx.AsyncClient) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,7 +11,6 @@ from typing import Any
 import httpx
 import openai
 import pytest
-import uvicorn
 
 from bon_gateway.app import create_app
 from bon_gateway.factory import build_strategy
@@ -22,6 +19,7 @@ from bon_gateway.metrics import Metrics
 from bon_gateway.settings import Settings
 from bon_gateway.strategies.judge import Judge
 from bon_gateway.testing.fakes import FakePolicy, FakeReward
+from tests.loop_server import serving_app
 
 MODELS = {
     "best": {"policy": "p", "reward": "r", "strategy": {"type": "best_of_n", "n": 4}},
@@ -97,26 +95,18 @@ async def serving(setup: Setup) -> AsyncIterator[Served]:
         return Gateway({"p": setup.policy}, {"r": setup.reward}, models, build_one, judge)
 
     app = create_app(settings, environ=setup.environ, build=build)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1))
-        task = asyncio.create_task(server.serve([listener]))
-        while not server.started:
-            await asyncio.sleep(0.01)
-        url = f"http://127.0.0.1:{port}"
-        async with (
-            # Without TLS, whose certificates take longer to load than a test to run.
-            httpx.AsyncClient(base_url=url, timeout=20, verify=False) as http,
-            openai.AsyncOpenAI(
-                base_url=f"{url}/v1",
-                api_key="none",
-                max_retries=0,
-                http_client=openai.DefaultAsyncHttpxClient(timeout=20, verify=False),
-            ) as client,
-        ):
-            yield Served(url, setup.policy, setup.reward, app.state.metrics, http, client)
-        server.should_exit = True
-        await task
+    async with (
+        serving_app(app) as url,
+        # Without TLS, whose certificates take longer to load than a test to run.
+        httpx.AsyncClient(base_url=url, timeout=20, verify=False) as http,
+        openai.AsyncOpenAI(
+            base_url=f"{url}/v1",
+            api_key="none",
+            max_retries=0,
+            http_client=openai.DefaultAsyncHttpxClient(timeout=20, verify=False),
+        ) as client,
+    ):
+        yield Served(url, setup.policy, setup.reward, app.state.metrics, http, client)
 
 
 @pytest.fixture
