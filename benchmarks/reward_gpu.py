@@ -27,7 +27,7 @@ from transformers import Qwen3Config, Qwen3ForSequenceClassification
 from reward_server.forward import PaddedForward
 from reward_server.model import RewardModel
 from reward_server.packing import grouped
-from reward_server.render import Rendered
+from reward_server.sequence import Rendered
 from reward_server.shared_prompt import choose_forward
 
 SIZES: dict[str, tuple[int, int, int, int, int]] = {

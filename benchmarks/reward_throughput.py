@@ -36,7 +36,7 @@ from transformers import PreTrainedTokenizerFast
 
 from reward_server.forward import PaddedForward
 from reward_server.model import RewardModel
-from reward_server.render import Rendered
+from reward_server.sequence import Rendered
 
 SHAPES = (
     Shape("256+64", 256, (64,) * 16),

@@ -26,10 +26,10 @@ from reward_server.errors import (
     TooManySequencesError,
     TooManyTokensError,
 )
-from reward_server.forward import Forward, Ids, Output, Work
+from reward_server.forward import Forward, Work
 from reward_server.metrics import ModelMetrics
-from reward_server.render import Rendered
 from reward_server.scheduling import PASSED_OVER, Batch, Job, Part, Sizes, next_batch, parts_of
+from reward_server.sequence import Ids, Output, Rendered
 
 logger = logging.getLogger(__name__)
 

@@ -10,11 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from reward_server.render import Rendered
-
-Ids = tuple[int, ...]
-Output = tuple[float, ...]
-"""Each label's raw number for one sequence."""
+from reward_server.sequence import Ids, Output, Rendered
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from transformers.modeling_layers import GenericForSequenceClassification
 
 from reward_server.errors import BatchMemoryError, StartupError
-from reward_server.forward import Output
 from reward_server.packing import Layout
+from reward_server.sequence import Output
 
 Pooling = Literal["last_token", "model"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reward_server.errors import ContextLengthError
-from reward_server.render import Rendered
 from reward_server.schema import OnOverflow
+from reward_server.sequence import Rendered
 
 
 def fit(

@@ -16,9 +16,8 @@ import torch
 from torch import Tensor
 
 from reward_server.final_layer import FinalLayer
-from reward_server.forward import Ids
 from reward_server.prefix_cache import Prefix
-from reward_server.render import Rendered
+from reward_server.sequence import Ids, Rendered
 
 MOST_PADDED = 2.0
 """Positions to tokens up to which answers of different lengths attend in one padded call."""

@@ -15,7 +15,7 @@ from threading import Lock
 
 from torch import Tensor
 
-from reward_server.forward import Ids
+from reward_server.sequence import Ids
 
 BLOCK = 16
 """Tokens between the places at which entries are found; what shares fewer is not found."""

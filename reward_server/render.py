@@ -17,8 +17,9 @@ import jinja2
 from bon_common.developer_role import without_developer
 from reward_server.errors import RenderError
 from reward_server.room import Room
+from reward_server.sequence import Ids, Rendered
 from reward_server.text_bound import TextBound, bound_of
-from reward_server.tokenising import Ids, Pair, Tokeniser
+from reward_server.tokenising import Pair, Tokeniser
 from reward_server.turns import answer_turn, plain_turn
 
 if TYPE_CHECKING:
@@ -46,20 +47,6 @@ TEMPLATE_ERRORS = (
 
 def _always() -> None:
     """The caller still waits."""
-
-
-@dataclass(frozen=True)
-class Rendered:
-    """One sequence for the model."""
-
-    ids: tuple[int, ...]
-    prompt_tokens: int
-    """Leading tokens that do not depend on the answer."""
-    fixed_tokens: int = 0
-    """Leading special tokens (BOS, CLS) that a cut of the prompt must keep."""
-    token_types: tuple[int, ...] | None = None
-    """Segment ids of an encoder pair; None where the model has none."""
-    truncated: bool = False
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from reward_server.forward import Forward, Ids, Output
-from reward_server.render import Rendered
+from reward_server.forward import Forward
+from reward_server.sequence import Ids, Output, Rendered
 
 PASSED_OVER = 3
 """Batches without the oldest request, after which one serves requests in the order of arrival."""

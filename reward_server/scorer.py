@@ -25,15 +25,16 @@ from reward_server.errors import (
     StartupError,
     UnavailableError,
 )
-from reward_server.forward import Forward, Output
+from reward_server.forward import Forward
 from reward_server.info import ModelInfo
 from reward_server.lanes import Lanes, is_large
 from reward_server.metrics import Metrics, ModelMetrics
 from reward_server.model_settings import ModelSettings
 from reward_server.overflow import fit
-from reward_server.render import Prompt, Rendered, Renderer
+from reward_server.render import Prompt, Renderer
 from reward_server.room import Room
 from reward_server.schema import ItemResult, OnOverflow, ScoreItem, Timings, Usage
+from reward_server.sequence import Output, Rendered
 
 __all__ = [
     "ItemResult",

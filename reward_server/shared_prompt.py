@@ -18,11 +18,11 @@ from reward_server import attention
 from reward_server.attention import UnsupportedAttentionError
 from reward_server.errors import BatchMemoryError
 from reward_server.final_layer import FinalLayer, find_final_layer
-from reward_server.forward import Forward, Ids, Output, PaddedForward, Work
+from reward_server.forward import Forward, PaddedForward, Work
 from reward_server.model import RewardModel
 from reward_server.packing import Group, Layout, grouped, lay_out, packs
 from reward_server.prefix_cache import BLOCK, Prefix, PrefixCache, shared
-from reward_server.render import Rendered
+from reward_server.sequence import Ids, Output, Rendered
 
 logger = logging.getLogger(__name__)
 

@@ -9,12 +9,13 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
-from reward_server.forward import Ids, Output, Work
+from reward_server.forward import Work
 from reward_server.info import ModelInfo
 from reward_server.metrics import ModelMetrics
 from reward_server.model_settings import ModelSettings
-from reward_server.render import Rendered, Renderer
+from reward_server.render import Renderer
 from reward_server.scorer import Scorer
+from reward_server.sequence import Ids, Output, Rendered
 
 
 class CharacterTokenizer:

@@ -12,10 +12,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from reward_server.sequence import Ids
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-Ids = tuple[int, ...]
 WORTH_CUTTING = 512
 """Characters of a prompt below which cutting costs more than it saves."""
 LONG = 64 * 1024

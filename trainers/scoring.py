@@ -12,7 +12,8 @@ from transformers import (
 )
 
 from reward_server.model import RewardModel
-from reward_server.render import Rendered, Renderer
+from reward_server.render import Renderer
+from reward_server.sequence import Rendered
 from trainers.data import Message
 from trainers.errors import ModelError
 from trainers.rendering import refusals

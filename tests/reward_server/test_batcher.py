@@ -17,7 +17,7 @@ from reward_server.errors import (
     TooManyTokensError,
 )
 from reward_server.metrics import Metrics
-from reward_server.render import Rendered
+from reward_server.sequence import Rendered
 from reward_server.testing import FakeForward
 from tests.waiting import eventually
 

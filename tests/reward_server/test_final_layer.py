@@ -15,7 +15,7 @@ from reward_server.final_layer import FinalLayer, find_final_layer
 from reward_server.forward import PaddedForward
 from reward_server.model import RewardModel
 from reward_server.prefix_cache import PrefixCache
-from reward_server.render import Rendered
+from reward_server.sequence import Rendered
 from reward_server.shared_prompt import SharedPromptForward, choose_forward
 from tests.reward_server.test_shared_prompt import (
     SHARED,

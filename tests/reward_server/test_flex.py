@@ -12,7 +12,7 @@ from reward_server import flex
 from reward_server.forward import PaddedForward
 from reward_server.model import RewardModel
 from reward_server.prefix_cache import PrefixCache
-from reward_server.render import Rendered
+from reward_server.sequence import Rendered
 from reward_server.shared_prompt import SharedPromptForward, choose_forward
 from tests.reward_server.test_parity import MEGABYTE, agree
 from tests.reward_server.test_shared_prompt import SHARED, alone, groups, random_model, rewards

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reward_server.forward import PaddedForward, plan
-from reward_server.render import Rendered
+from reward_server.sequence import Rendered
 
 
 @given(st.lists(st.integers(1, 60), max_size=40), st.integers(1, 200))

@@ -13,7 +13,7 @@ from reward_server.errors import StartupError
 from reward_server.forward import Forward
 from reward_server.loading import load_parts
 from reward_server.model_settings import ModelSettings
-from reward_server.render import Rendered
+from reward_server.sequence import Rendered
 
 BATCH = [Rendered((1, 20, 21, 22, n, 2), 4) for n in range(30, 36)]
 

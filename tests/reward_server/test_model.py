@@ -22,7 +22,7 @@ from transformers import (
 from reward_server.errors import BatchMemoryError, StartupError
 from reward_server.forward import PaddedForward
 from reward_server.model import RewardModel
-from reward_server.render import Rendered
+from reward_server.sequence import Rendered
 from tests.reward_server.conftest import CONTEXT, EOS, PAD, SPECIALS, save_llama
 
 VOCABULARY = len(SPECIALS) + 256

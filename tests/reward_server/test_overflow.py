@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from reward_server.errors import ContextLengthError
 from reward_server.overflow import fit
-from reward_server.render import Rendered
+from reward_server.sequence import Rendered
 
 CONVERSATION = Rendered((1, 10, 11, 12, 13, 20, 21), prompt_tokens=5, fixed_tokens=1)
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reward_server.packing import MOST_PADDED, grouped, lay_out, packs
-from reward_server.render import Rendered
+from reward_server.sequence import Rendered
 
 CPU = torch.device("cpu")
 

@@ -10,16 +10,10 @@ from transformers import AutoTokenizer
 
 from reward_server.errors import ContextLengthError, RenderError
 from reward_server.overflow import fit
-from reward_server.render import (
-    Prompt,
-    Rendered,
-    Renderer,
-    common_prefix,
-    pair_prompt,
-    strip_repeated,
-)
+from reward_server.render import Prompt, Renderer, common_prefix, pair_prompt, strip_repeated
 from reward_server.room import Room
 from reward_server.schema import OnOverflow
+from reward_server.sequence import Rendered
 from reward_server.testing import CharacterTokenizer
 from tests.reward_server.conftest import ASSISTANT, BOS, EOS, USER
 

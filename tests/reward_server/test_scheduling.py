@@ -8,8 +8,8 @@ from collections import deque
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reward_server.render import Rendered
 from reward_server.scheduling import Batch, Job, Part, Sizes, Slice, next_batch, parts_of
+from reward_server.sequence import Rendered
 from reward_server.testing import FakeForward
 
 

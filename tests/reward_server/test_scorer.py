@@ -24,8 +24,8 @@ from reward_server.errors import (
 )
 from reward_server.model import RewardModel
 from reward_server.model_settings import ModelSettings
-from reward_server.render import Rendered
 from reward_server.scorer import ScoreItem, Scorer
+from reward_server.sequence import Rendered
 from reward_server.testing import FakeForward, answer_length, answer_of, fake_scorer
 from tests.reward_server.conftest import CONTEXT, save_llama
 from tests.waiting import eventually

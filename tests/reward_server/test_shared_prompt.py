@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 from reward_server import packing
 from reward_server.forward import PaddedForward, Work
 from reward_server.model import RewardModel
-from reward_server.render import Rendered
+from reward_server.sequence import Rendered
 from reward_server.shared_prompt import SharedPromptForward, choose_forward
 from tests.reward_server.test_model_families import SMALL
 
