@@ -24,11 +24,11 @@ from typing import Any
 import torch
 from transformers import Qwen3Config, Qwen3ForSequenceClassification
 
-from reward_server.forward import PaddedForward
-from reward_server.model import RewardModel
-from reward_server.packing import grouped
-from reward_server.sequence import Rendered
-from reward_server.shared_prompt import choose_forward
+from reward_server.network.forward import PaddedForward
+from reward_server.network.model import RewardModel
+from reward_server.network.packing import grouped
+from reward_server.network.sequence import Rendered
+from reward_server.network.shared_prompt import choose_forward
 
 SIZES: dict[str, tuple[int, int, int, int, int]] = {
     "tiny": (64, 128, 2, 4, 2),

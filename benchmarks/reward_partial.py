@@ -21,8 +21,8 @@ import torch
 from transformers import AutoTokenizer
 
 from bon_gateway import demo_models
-from reward_server.model import RewardModel
-from reward_server.render import Renderer
+from reward_server.network.model import RewardModel
+from reward_server.scoring.render import Renderer
 from trainers.demo.world import draw_ask
 from trainers.sampling import sample_answers
 

@@ -34,9 +34,9 @@ from overhead import free_port, post
 from reward_models import CONTEXT, Item, Shape, draw_item, reward_server, save_model
 from transformers import PreTrainedTokenizerFast
 
-from reward_server.forward import PaddedForward
-from reward_server.model import RewardModel
-from reward_server.sequence import Rendered
+from reward_server.network.forward import PaddedForward
+from reward_server.network.model import RewardModel
+from reward_server.network.sequence import Rendered
 
 SHAPES = (
     Shape("256+64", 256, (64,) * 16),

@@ -27,8 +27,8 @@ from starlette.applications import Starlette
 from bon_common import logs
 from bon_common.collector import spare_the_collector
 from bon_common.descriptors import raise_descriptor_limit
-from bon_common.http_connections import bounded_http
-from bon_common.http_limits import HttpLimits
+from bon_common.http.connections import bounded_http
+from bon_common.http.limits import HttpLimits
 from bon_gateway.lifecycle import Lifecycle
 from bon_gateway.reload import Reloader
 from bon_gateway.settings import ServerSettings, Settings

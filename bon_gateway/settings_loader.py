@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bon_common.settings_yaml import YamlError, read_yaml
+from bon_common.settings.yaml import YamlError, read_yaml
 from bon_gateway import embedded
 from bon_gateway.settings import Settings
 from bon_gateway.settings_errors import KeyPath, SettingsError, dotted, explain

@@ -13,15 +13,15 @@ import uvicorn
 
 from bon_common.collector import spare_the_collector
 from bon_common.descriptors import raise_descriptor_limit
-from bon_common.http_connections import bounded_http
-from bon_common.http_limits import HttpLimits
-from reward_server.app import create_app
-from reward_server.auth import Keys
+from bon_common.http.connections import bounded_http
+from bon_common.http.limits import HttpLimits
 from reward_server.errors import StartupError
-from reward_server.service import Service
+from reward_server.http.app import create_app
+from reward_server.http.auth import Keys
+from reward_server.http.service import Service
 from reward_server.settings import Settings
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("reward_server.server")
 
 
 class _Server(uvicorn.Server):

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import yaml
 from pydantic import SecretStr, ValidationError
 
-from bon_common.settings_yaml import YamlError, read_yaml
+from bon_common.settings.yaml import YamlError, read_yaml
 from reward_server.settings import Settings
 
 PREFIX = "REWARD_SERVER_"

@@ -9,13 +9,13 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
-from reward_server.forward import Work
 from reward_server.info import ModelInfo
 from reward_server.metrics import ModelMetrics
 from reward_server.model_settings import ModelSettings
-from reward_server.render import Renderer
-from reward_server.scorer import Scorer
-from reward_server.sequence import Ids, Output, Rendered
+from reward_server.network.forward import Work
+from reward_server.network.sequence import Ids, Output, Rendered
+from reward_server.scoring.render import Renderer
+from reward_server.scoring.scorer import Scorer
 
 
 class CharacterTokenizer:

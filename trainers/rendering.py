@@ -12,12 +12,8 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from reward_server.render import (  # type: ignore[attr-defined]  # RenderError comes from within
-    TEMPLATE_ERRORS,
-    RenderError,
-    strip_repeated,
-)
-from reward_server.turns import decoded_call
+from reward_server.scoring.render import TEMPLATE_ERRORS, RenderError, strip_repeated  # type: ignore[attr-defined]  # RenderError comes from within
+from reward_server.scoring.turns import decoded_call
 from trainers.data import Message
 from trainers.errors import DataError, ModelError
 

@@ -11,9 +11,9 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from reward_server.model import RewardModel
-from reward_server.render import Renderer
-from reward_server.sequence import Rendered
+from reward_server.network.model import RewardModel
+from reward_server.network.sequence import Rendered
+from reward_server.scoring.render import Renderer
 from trainers.data import Message
 from trainers.errors import ModelError
 from trainers.rendering import refusals

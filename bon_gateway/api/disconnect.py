@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from starlette.types import Receive, Scope
 
-from bon_common.http_protocol import ON_LEAVING
+from bon_common.http.protocol import ON_LEAVING
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bon_common.http_refusal import DOCUMENTED
+from bon_common.http.refusal import DOCUMENTED
 from bon_gateway.api.schema import ChatWire
 
 _TEXT = {"type": "string"}

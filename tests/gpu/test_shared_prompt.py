@@ -7,9 +7,9 @@ import random
 import pytest
 import torch
 
-from reward_server.prefix_cache import PrefixCache
-from reward_server.shared_prompt import SharedPromptForward, choose_forward
-from tests.reward_server.test_shared_prompt import alone, groups, random_model, rewards
+from reward_server.network.prefix_cache import PrefixCache
+from reward_server.network.shared_prompt import SharedPromptForward, choose_forward
+from tests.reward_server.network.test_shared_prompt import alone, groups, random_model, rewards
 
 pytestmark = [
     pytest.mark.gpu,

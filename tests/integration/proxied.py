@@ -20,7 +20,7 @@ import pytest
 
 from bon_gateway.testing.script import Call, Script, Step
 from bon_gateway.testing.upstream import FakeUpstream
-from tests.bon_common.http_app import connect
+from tests.bon_common.http.app import connect
 from tests.integration.gateway import Gateway
 from tests.integration.processes import Processes
 from tests.integration.reverse_proxies import (

@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from tests.bon_common.http_app import ask, statuses
+from tests.bon_common.http.app import ask, statuses
 from tests.integration.engines import start_reward_server
 from tests.integration.gateway import Gateway
 from tests.integration.processes import Process, Processes

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.bon_common.http_app import connect
+from tests.bon_common.http.app import connect
 from tests.integration.processes import Processes
 from tests.integration.proxied import (
     SECRET,

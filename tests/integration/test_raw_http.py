@@ -1,6 +1,6 @@
 """What hostile, slow and odd clients do to the real servers: nothing.
 
-``tests/bon_common/test_http_protocol.py`` has each limit by itself. Here they hold in the gateway's
+``tests/bon_common/http/test_protocol.py`` has each limit by itself. Here they hold in the gateway's
 and the reward server's own processes, with 128 descriptors, while others are answered.
 """
 
@@ -20,7 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.bon_common.http_app import ask, connect, read_all, statuses
+from tests.bon_common.http.app import ask, connect, read_all, statuses
 from tests.integration.processes import Processes
 from tests.integration.proxied import SECRET, chat_bytes, head
 from tests.integration.raw_servers import (

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.bon_common.http_app import connect, statuses
+from tests.bon_common.http.app import connect, statuses
 from tests.integration.processes import Processes
 from tests.integration.proxied import (
     SECRET,

@@ -12,8 +12,8 @@ import pytest
     ("module", "absent"),
     [
         ("schema", ["torch", "transformers", "pydantic", "fastapi"]),
-        ("app", ["torch", "transformers"]),
-        ("scorer", ["torch", "transformers", "fastapi"]),
+        ("http.app", ["torch", "transformers"]),
+        ("scoring.scorer", ["torch", "transformers", "fastapi"]),
         ("cli", ["torch", "transformers"]),
         ("testing", ["torch", "transformers"]),
     ],

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import model_validator
 from transformers import PreTrainedTokenizerBase
 
-from reward_server.render import Renderer
+from reward_server.scoring.render import Renderer
 from trainers.data import Pair, read_placed
 from trainers.errors import DataError
 from trainers.rendering import prompt_ids, refusals, until_end_of_turn

@@ -8,7 +8,7 @@ import torch
 from jinja2 import TemplateError
 from torch import Tensor
 
-from reward_server.render import Renderer
+from reward_server.scoring.render import Renderer
 from trainers.data import Message
 from trainers.errors import ModelError
 from trainers.scoring import render, require_own_pad

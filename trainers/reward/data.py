@@ -6,7 +6,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from reward_server.render import Renderer
+from reward_server.scoring.render import Renderer
 from trainers.data import Message, read_placed
 from trainers.errors import DataError
 from trainers.reward.settings import RewardSettings

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from reward_server.sequence import Rendered
+from reward_server.network.sequence import Rendered
 from trainers.data import Message
 from trainers.errors import DataError, ModelError, RunError
 from trainers.reward.ensemble import Combine, combine, read_ensemble

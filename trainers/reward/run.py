@@ -9,7 +9,7 @@ import torch
 from datasets import Dataset
 from trl.trainer.reward_config import RewardConfig
 
-from reward_server.sequence import Rendered
+from reward_server.network.sequence import Rendered
 from trainers.card import append_figures, write_card
 from trainers.commands import RunContext
 from trainers.data import data_hash

@@ -19,7 +19,7 @@ from bon_gateway.backends.loading_lock import LOADING
 from bon_gateway.errors import NoRewardError, RewardError
 from bon_gateway.settings import InProcessRewardSettings, NonTextParts
 from bon_gateway.types import Caller, Message, Scores
-from reward_server.scorer import (
+from reward_server.scoring.scorer import (
     ModelSettings,
     ScoreError,
     ScoreItem,

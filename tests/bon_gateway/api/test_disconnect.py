@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from starlette.types import Message, Scope
 
-from bon_common.http_protocol import ON_LEAVING
+from bon_common.http.protocol import ON_LEAVING
 from bon_gateway.api.disconnect import ClientLeft, until_disconnect
 
 

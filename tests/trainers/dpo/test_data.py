@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from reward_server.render import Renderer
+from reward_server.scoring.render import Renderer
 from tests.trainers.small import policy_path
 from trainers.data import Pair, read_records
 from trainers.demo.tokenizer import build_tokenizer

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from bon_gateway.demo_models import policy_path, reward_path
-from reward_server.model import RewardModel
-from reward_server.render import Renderer
+from reward_server.network.model import RewardModel
+from reward_server.scoring.render import Renderer
 from trainers.data import Message
 from trainers.errors import ModelError
 from trainers.ppo.scorer import Scorer

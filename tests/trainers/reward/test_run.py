@@ -9,8 +9,8 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from reward_server.model import RewardModel
-from reward_server.render import Renderer
+from reward_server.network.model import RewardModel
+from reward_server.scoring.render import Renderer
 from tests.trainers.reward.conftest import PROMPT, START, TEXTS, MakeSettings, answer
 from tests.trainers.runtime.helpers import assert_equal_weights, full_disk, logs
 from tests.trainers.small import policy_path

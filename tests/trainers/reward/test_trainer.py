@@ -12,7 +12,7 @@ from trl.trainer.reward_config import RewardConfig
 from trl.trainer.reward_trainer import RewardTrainer
 
 from bon_gateway import demo_models
-from reward_server.model import RewardModel
+from reward_server.network.model import RewardModel
 from tests.trainers.reward.conftest import START, MakeSettings
 from tests.trainers.runtime.helpers import largest_difference, logs
 from tests.trainers.small import reward_path

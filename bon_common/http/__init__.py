@@ -1,0 +1,1 @@
+"""HTTP/1.1 under uvicorn, within limits that clients cannot pass."""

@@ -1,0 +1,101 @@
+"""All connections of one server: how many there may be, and a clock that looks at each.
+
+``Connections`` is what uvicorn is given as its ``http`` protocol: calling it makes the protocol of
+one new connection. One timer serves them all, because a timer for each request would cost more
+than all other limits together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+from collections import Counter
+from typing import Any, cast
+
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from bon_common.descriptors import connections_allowed
+from bon_common.http.limits import HttpLimits
+from bon_common.http.protocol import BoundedHttpProtocol
+from bon_common.http.refusal import Refusal
+
+
+def bounded_http(limits: HttpLimits) -> type[asyncio.Protocol]:
+    """For ``uvicorn.Config(http=...)``, which says that it wants a class and only calls it."""
+    return cast("type[asyncio.Protocol]", Connections(limits))
+
+
+LONGEST_TICK_S = 1.0
+TICKS_IN_A_LIMIT = 4
+
+_log = logging.getLogger("bon_common.http")
+
+
+class Connections:
+    """The limits of one server process, and who is subject to them."""
+
+    def __init__(self, limits: HttpLimits) -> None:
+        self._limits = limits
+        self._most = limits.max_connections or connections_allowed()
+        self._lingering = max(4, self._most // 8)
+        """Refused connections that may wait for their clients to read why."""
+        self._open: set[BoundedHttpProtocol] = set()
+        self._refused: Counter[str] = Counter()
+        self._ticking = False
+        shortest = min(limits.head_timeout_s, limits.body_timeout_s, limits.write_timeout_s)
+        self._tick_s = min(LONGEST_TICK_S, shortest / TICKS_IN_A_LIMIT)
+
+    def __call__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> BoundedHttpProtocol:
+        return BoundedHttpProtocol(config, server_state, app_state, _loop, self._limits, self)
+
+    def joined(self, connection: BoundedHttpProtocol) -> bool:
+        """Take a new connection in; whether it may ask for something. Raises nothing: one that
+        is beyond even what may linger is aborted here."""
+        self._open.add(connection)
+        if not self._ticking:
+            self._ticking = True
+            connection.loop.call_later(self._tick_s, self._tick, connection.loop)
+        if len(self._open) <= self._most or self._close_idle(connection):
+            return True
+        if len(self._open) > self._most + self._lingering:
+            self._refused["aborted"] += 1
+            connection.transport.abort()
+        return False
+
+    def left(self, connection: BoundedHttpProtocol) -> None:
+        self._open.discard(connection)
+
+    def refused(self, refusal: Refusal) -> None:
+        self._refused[refusal.code] += 1
+
+    def _close_idle(self, new: BoundedHttpProtocol) -> int:
+        """Close those that have been idle longest, several at once so that a flood of new
+        connections does not look through all of them each time; how many."""
+        idle = [one for one in self._open if one.idle and one is not new]
+        longest = heapq.nsmallest(max(1, self._most // 32), idle, key=lambda one: one.idle_since)
+        for connection in longest:
+            connection.transport.abort()
+            self._open.discard(connection)
+        if longest:
+            self._refused["idle_closed"] += len(longest)
+        return len(longest)
+
+    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = loop.time()
+        for connection in tuple(self._open):
+            connection.check(now)
+        if self._refused:
+            fields = {"counts": dict(self._refused), "connections": len(self._open)}
+            _log.warning("clients were refused before their request", extra={"fields": fields})
+            self._refused.clear()
+        self._ticking = bool(self._open)
+        if self._ticking:
+            loop.call_later(self._tick_s, self._tick, loop)

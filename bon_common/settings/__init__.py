@@ -1,0 +1,1 @@
+"""Settings from files, the environment and flags, and what is wrong with them in one line."""

@@ -1,0 +1,1 @@
+"""The service over HTTP: routes, keys, errors, and the models while they load and drain."""

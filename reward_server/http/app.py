@@ -1,0 +1,218 @@
+"""The HTTP service: routes over what is served."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any, TypeVar
+
+import msgspec
+from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException
+from starlette.responses import PlainTextResponse
+
+from reward_server.errors import InvalidRequestError, ScoreError, UnavailableError
+from reward_server.http.access import AccessMiddleware, Record
+from reward_server.http.auth import Keys
+from reward_server.http.openapi import PREFIX_ROUTE, SCORE_ROUTE, describe
+from reward_server.http.service import LoadScorer, Served, Service
+from reward_server.http.wire import (
+    CLIENT_LEFT,
+    ClientLeftError,
+    decode,
+    error_response,
+    json_response,
+    read_body,
+    unless_disconnected,
+)
+from reward_server.info import EnsembleInfo, ModelInfo
+from reward_server.schema import PrefixRequest, PrefixResponse, ScoreRequest, ScoreResponse
+from reward_server.scoring.scorer import Scorer
+from reward_server.settings import Settings
+
+VERSION = version("bon-gateway")
+Asked = TypeVar("Asked", ScoreRequest, PrefixRequest)
+
+
+def create_app(
+    settings: Settings,
+    *,
+    load: LoadScorer = Scorer.load,
+    on_failure: Callable[[], None] | None = None,
+    on_ready: Callable[[], None] | None = None,
+) -> FastAPI:
+    """Build the service; its lifespan loads the models.
+
+    `load` runs in a thread. `on_failure` is called when a model cannot be served; the reason
+    is then in `app.state.service.failure`. `on_ready` is called when all are loaded, before the
+    first request is taken. Raises SettingsError for keys that cannot be used.
+    """
+    service = Service(settings, load, on_failure, on_ready)
+    keys = Keys(settings)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        service.open()
+        yield
+        await service.close()
+
+    app = FastAPI(
+        title="Reward server",
+        version=VERSION,
+        docs_url=None,
+        redoc_url=None,
+        # A redirect names this process's own scheme and host, which a client behind TLS cannot use.
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
+    app.state.service = service
+    app.state.keys = keys
+    app.add_middleware(AccessMiddleware, metrics=service.metrics)
+    _add_errors(app, service)
+    _add_probes(app, service)
+    _add_api(app, service, keys)
+    app.openapi = lambda: describe(app)  # type: ignore[method-assign]
+    return app
+
+
+def _add_errors(app: FastAPI, service: Service) -> None:
+    def count(request: Request, code: str) -> None:
+        record: Record = request.state.record
+        record.error = code
+        service.metrics.errors.labels(code).inc()
+
+    def answer(request: Request, error: ScoreError) -> Response:
+        count(request, error.code)
+        return error_response(error)
+
+    @app.exception_handler(ScoreError)
+    async def score_error(request: Request, error: ScoreError) -> Response:
+        return answer(request, error)
+
+    @app.exception_handler(HTTPException)
+    async def http_error(request: Request, error: HTTPException) -> Response:
+        found = InvalidRequestError(f"{request.method} {request.url.path}: {error.detail}")
+        found.status = error.status_code
+        found.code = {404: "not_found", 405: "method_not_allowed"}.get(found.status, found.code)
+        response = answer(request, found)
+        response.headers.update(error.headers or {})
+        if found.status == 405:
+            response.headers["allow"] = _allowed(response.headers.get("allow", ""))
+        return response
+
+    @app.exception_handler(ClientLeftError)
+    async def client_left(request: Request, _error: ClientLeftError) -> Response:
+        count(request, "client_left")
+        return Response(status_code=CLIENT_LEFT)
+
+
+def _allowed(methods: str) -> str:
+    """The framework has them in a set, so in no order, and knows nothing of HEAD."""
+    found = {method.strip() for method in methods.split(",")} - {""}
+    return ", ".join(sorted(found | {"HEAD"} if "GET" in found else found))
+
+
+def _add_probes(app: FastAPI, service: Service) -> None:
+    @app.get("/livez")
+    async def livez() -> Response:
+        """The process answers."""
+        return json_response({"status": "ok"})
+
+    @app.get("/readyz")
+    @app.get("/health", operation_id="health")
+    async def readyz() -> Response:
+        """All models are loaded and warm, and the server is not going away."""
+        try:
+            service.check_ready()
+        except UnavailableError as error:
+            return error_response(error)
+        return json_response({"status": "ready"})
+
+    @app.get("/version")
+    async def version_() -> Response:
+        """The server's version."""
+        return json_response({"version": VERSION})
+
+    @app.get("/metrics", response_class=PlainTextResponse)
+    async def metrics() -> Response:
+        """Prometheus metrics."""
+        return Response(service.metrics.render(), media_type="text/plain; version=0.0.4")
+
+
+def _add_api(app: FastAPI, service: Service, keys: Keys) -> None:
+    settings = service.settings
+
+    def admit(request: Request) -> Record:
+        """Check the key; return what the request's log line tells."""
+        record: Record = request.state.record
+        record.key = keys.caller_of(request.headers.get("authorization"))
+        return record
+
+    async def read(request: Request, kind: type[Asked]) -> tuple[Asked, Served]:
+        """The body, and what it is for. A client that comes too early need not send it all."""
+        service.check_ready()
+        body = await read_body(request, settings.max_body_bytes)
+        asked = await decode(body, kind, settings.max_json_values)
+        return asked, service.scorer(asked.model)
+
+    @app.get("/v1/models")
+    async def models(request: Request) -> Response:
+        """What is loaded, on what, and what its numbers mean."""
+        admit(request)
+        return json_response({"object": "list", "data": [_page(info) for info in service.infos()]})
+
+    @app.post("/v1/score", openapi_extra=SCORE_ROUTE)
+    async def score(request: Request) -> Response:
+        """Score candidate answers: raw rewards, in the order given."""
+        arrived = time.monotonic()
+        record = admit(request)
+        with service.request():
+            asked, served = await read(request, ScoreRequest)
+            record.model = served.info.name
+            work = _score(served, asked, arrived, record.request_id)
+            answer = await unless_disconnected(request, work)
+        record.sequences = answer.usage.sequences
+        record.tokens = answer.usage.tokens
+        return json_response(answer)
+
+    @app.post("/v1/prefix", openapi_extra=PREFIX_ROUTE)
+    async def prefix(request: Request) -> Response:
+        """Compute the prompt of candidates that are being generated; answers when it is done."""
+        record = admit(request)
+        with service.request():
+            asked, served = await read(request, PrefixRequest)
+            record.model = served.info.name
+            work = served.announce(asked.messages, asked.tools, request_id=record.request_id)
+            announced = await unless_disconnected(request, work)
+        record.tokens = announced.tokens
+        return json_response(
+            PrefixResponse(model=served.info.name, tokens=announced.tokens, kept=announced.kept)
+        )
+
+
+def _page(info: ModelInfo | EnsembleInfo) -> dict[str, Any]:
+    known = {k: v for k, v in msgspec.to_builtins(info).items() if v is not None}
+    return {"id": info.name, "object": "model", **known}
+
+
+async def _score(
+    served: Served, asked: ScoreRequest, arrived: float, request_id: str
+) -> ScoreResponse:
+    deadline_s = None
+    if asked.deadline_ms is not None:
+        deadline_s = asked.deadline_ms / 1000 - (time.monotonic() - arrived)
+    scored = await served.score(
+        asked.items,
+        on_overflow=asked.on_overflow,
+        deadline_s=deadline_s,
+        partial=asked.partial,
+        request_id=request_id,
+    )
+    return ScoreResponse(
+        model=served.info.name,
+        results=scored.results,
+        usage=scored.usage,
+        timings_ms=scored.timings_ms,
+    )

@@ -1,0 +1,219 @@
+"""One running server: its models while they load, serve and drain."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from reward_server.errors import (
+    DrainingError,
+    InvalidRequestError,
+    ModelNotFoundError,
+    NotReadyError,
+    ScoreError,
+    StartupError,
+)
+from reward_server.info import EnsembleInfo, ModelInfo
+from reward_server.metrics import Metrics, ModelMetrics
+from reward_server.model_settings import EnsembleSettings, ModelSettings
+from reward_server.schema import OnOverflow, ScoreItem
+from reward_server.scoring.ensemble import Ensemble
+from reward_server.scoring.scorer import Announced, Scorer, ScoreResult
+from reward_server.settings import Settings
+
+logger = logging.getLogger("reward_server.service")
+
+LoadScorer = Callable[[ModelSettings, ModelMetrics], Scorer]
+
+
+class Served(Protocol):
+    """What answers under a name: a model, or an ensemble of several."""
+
+    @property
+    def info(self) -> ModelInfo | EnsembleInfo: ...
+
+    async def score(
+        self,
+        items: Sequence[ScoreItem],
+        *,
+        on_overflow: OnOverflow | None = None,
+        deadline_s: float | None = None,
+        partial: bool = False,
+        request_id: str | None = None,
+    ) -> ScoreResult: ...
+
+    async def announce(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        request_id: str | None = None,
+    ) -> Announced: ...
+
+
+class Service:
+    """Owns what is served. Hands it out from the last model's warm-up until `drain`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        load: LoadScorer,
+        on_failure: Callable[[], None] | None,
+        on_ready: Callable[[], None] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.failure: StartupError | None = None
+        """Why a model could not be served; set before `on_failure` is called."""
+        self.draining = False
+        self._load = load
+        self._on_failure = on_failure
+        self._on_ready = on_ready
+        self._scorers: list[Scorer] = []
+        self._threads: dict[str, ThreadPoolExecutor] = {}
+        """One for each device, so that its models take turns instead of memory and cores from
+        each other."""
+        self._served: dict[str, Served] = {}
+        self._loading: asyncio.Task[None] | None = None
+        self._under_way = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def open(self) -> None:
+        """Start loading the models in a thread; returns at once, so `/livez` answers meanwhile."""
+        self._loading = asyncio.create_task(self._open(), name="reward-loading")
+
+    async def close(self) -> None:
+        """Finish what is queued and let go of the models; do not wait for one still loading."""
+        self.drain()
+        if self._loading is not None:
+            self._loading.cancel()
+            await asyncio.wait([self._loading])
+        await asyncio.gather(*(scorer.close() for scorer in self._scorers))
+        for thread in self._threads.values():
+            thread.shutdown()
+
+    def drain(self) -> None:
+        """Refuse new requests from now on."""
+        self.draining = True
+
+    async def idle(self) -> None:
+        """Return when no scoring request is under way."""
+        await self._idle.wait()
+
+    def check_ready(self) -> None:
+        """Raises DrainingError or NotReadyError."""
+        if self.draining:
+            raise DrainingError("the server is shutting down")
+        if not self._served:
+            raise NotReadyError("the model is being loaded", retry_after_s=5)
+
+    def scorer(self, name: str | None = None) -> Served:
+        """What is served under a name; None is for a server that has one.
+
+        Raises DrainingError, NotReadyError, ModelNotFoundError, and InvalidRequestError where a
+        name is needed.
+        """
+        self.check_ready()
+        names = ", ".join(map(repr, self._served))
+        if name is None:
+            if len(self._served) > 1:
+                raise InvalidRequestError(f"say which model: {names}", param="model")
+            return next(iter(self._served.values()))
+        if name not in self._served:
+            raise ModelNotFoundError(
+                f"the model {name!r} is not served here; served: {names}", param="model"
+            )
+        return self._served[name]
+
+    def infos(self) -> list[ModelInfo | EnsembleInfo]:
+        """All that is served. Raises DrainingError or NotReadyError."""
+        self.check_ready()
+        return [served.info for served in self._served.values()]
+
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        """A scoring request, which must be finished before the process may end."""
+        self._count(1)
+        try:
+            yield
+        finally:
+            self._count(-1)
+
+    def _count(self, more: int) -> None:
+        self._under_way += more
+        self.metrics.under_way.set(self._under_way)
+        if self._under_way:
+            self._idle.clear()
+        else:
+            self._idle.set()
+
+    async def _open(self) -> None:
+        try:
+            served = await self._load_all()
+        except StartupError as error:
+            self._fail(error)
+        except ScoreError as error:
+            self._fail(StartupError("model", f"the warm-up failed: {error.message}"))
+        except Exception as error:  # whatever a checkpoint's loading raises ends the process
+            logger.error("the model cannot be loaded", exc_info=error)
+            # No client has said anything yet that its message could quote.
+            said = " ".join(str(error).split())
+            reason = f"{type(error).__name__} while loading" + (f": {said}" if said else "")
+            self._fail(StartupError("model", reason))
+        else:
+            if self._on_ready is not None:
+                self._on_ready()
+            self._served = served
+
+    async def _load_all(self) -> dict[str, Served]:
+        """Load and warm up one model after the other, then join ensembles of them."""
+        scorers: dict[str, Scorer] = {}
+        settings = self.settings.served
+        for name, one in settings.items():
+            if isinstance(one, ModelSettings):
+                scorers[name] = await self._load_one(name, one)
+        served: dict[str, Served] = {}
+        for name, one in settings.items():
+            if isinstance(one, EnsembleSettings):
+                served[name] = Ensemble(name, scorers, one)
+            else:
+                served[name] = scorers[name]
+        return served
+
+    async def _load_one(self, name: str, settings: ModelSettings) -> Scorer:
+        metrics = self.metrics.of(name)
+        scorer = await _in_daemon_thread(lambda: self._load(settings, metrics))
+        device = scorer.info.device
+        if device not in self._threads:
+            self._threads[device] = ThreadPoolExecutor(1, thread_name_prefix=f"reward-{device}")
+        await scorer.start(self._threads[device])
+        self._scorers.append(scorer)
+        await scorer.warm_up()
+        logger.info("ready: %s on %s", name, device)
+        return scorer
+
+    def _fail(self, error: StartupError) -> None:
+        self.failure = error
+        if self._on_failure is not None:
+            self._on_failure()
+
+
+async def _in_daemon_thread(load: Callable[[], Scorer]) -> Scorer:
+    """Run `load` in a thread that does not keep the process alive when loading is given up."""
+    loaded: Future[Scorer] = Future()
+    loaded.set_running_or_notify_cancel()
+
+    def run() -> None:
+        try:
+            loaded.set_result(load())
+        except Exception as error:  # noqa: BLE001 - raised again where it is awaited
+            loaded.set_exception(error)
+
+    threading.Thread(target=run, name="reward-loading", daemon=True).start()
+    return await asyncio.wrap_future(loaded)

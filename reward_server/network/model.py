@@ -1,0 +1,378 @@
+"""The reward model: token ids in, one raw scalar per sequence out.
+
+Holds the network and decides where its output is read. Which sequences share a call is the
+caller's choice; the reward of a sequence does not depend on it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from transformers.modeling_layers import GenericForSequenceClassification
+
+from reward_server.errors import BatchMemoryError, StartupError
+from reward_server.network.packing import Layout
+from reward_server.network.sequence import Output
+
+Pooling = Literal["last_token", "model"]
+
+HUB_NAME = re.compile(r"[A-Za-z0-9_][\w.-]*(/[A-Za-z0-9_][\w.-]*)?")
+
+SCORE_HEAD_MODEL_TYPES = frozenset(
+    {"biogpt", "bloom", "falcon", "gpt2", "gpt_bigcode"}
+    | {"gpt_neo", "gpt_neox", "gptj", "mpt", "opt"}
+)
+"""Decoders that carry a `score` head without sharing the generic class of newer ones."""
+
+
+class RewardModel:
+    """A sequence classifier read as a reward.
+
+    Decoders are read at each sequence's last token by its known length. Their own pooling
+    searches for the padding id instead, and goes wrong when that id occurs in the text.
+    Other architectures pool by themselves, under the attention mask.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        *,
+        label_weights: Mapping[str, float] | None = None,
+        allow_pad_eos: bool = False,
+    ) -> None:
+        """Wrap a loaded `AutoModelForSequenceClassification` network.
+
+        Raises StartupError when the labels need weights, or when the padding token of a
+        decoder is also its end of text (see `_refuse_pad_eos`).
+        """
+        config: Any = net.config
+        text_config = config.get_text_config()
+        self.net = net
+        self.pooling: Pooling = "last_token" if _has_score_head(net) else "model"
+        self.labels = [str(config.id2label[i]) for i in range(config.num_labels)]
+        self.parameters = sum(p.numel() for p in net.parameters())
+        self.context_limit = _context_limit(net, text_config)
+        self.weights = _weights(self.labels, label_weights)
+        pad = text_config.pad_token_id
+        if self.pooling == "last_token" and not allow_pad_eos:
+            _refuse_pad_eos(pad, text_config.eos_token_id)
+        self._pad = 0 if pad is None else int(pad)  # masked, so any id will do
+
+    @classmethod
+    def load(
+        cls,
+        path: str,
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        revision: str | None = None,
+        trust_remote_code: bool = False,
+        device_map: str | Mapping[str, int | str] | None = None,
+        label_weights: Mapping[str, float] | None = None,
+        allow_pad_eos: bool = False,
+    ) -> RewardModel:
+        """Load a checkpoint folder or hub id; blocks.
+
+        `device` "auto" takes CUDA if there is one; `dtype` "auto" takes float32 on the CPU and
+        bfloat16 elsewhere; with a `device_map` the library places the layers. Raises StartupError
+        naming the setting at fault, also when the checkpoint lacks weights (a scoring head drawn
+        at random would answer noise).
+        """
+        _check_place(path)
+        place = torch.device(_device(device))
+        if device_map is not None and importlib.util.find_spec("accelerate") is None:
+            raise StartupError("device_map", "needs accelerate, which is not installed")
+        try:
+            net, info = AutoModelForSequenceClassification.from_pretrained(
+                path,
+                dtype=_dtype(dtype, place),
+                revision=revision,
+                trust_remote_code=trust_remote_code,
+                device_map=device_map,
+                output_loading_info=True,
+            )
+        except SafetensorError as error:
+            reason = f"its weights cannot be read: {_first_line(error)}"
+            raise StartupError("model", reason) from error
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            key = "model" if device_map is None else "device_map"
+            raise StartupError(key, _first_line(error)) from error
+        missing = sorted(info["missing_keys"])
+        if missing:
+            raise StartupError(
+                "model", f"no reward model: the checkpoint lacks {', '.join(missing[:3])}"
+            )
+        if device_map is None:
+            net = net.to(place)
+        net.eval()
+        return cls(net, label_weights=label_weights, allow_pad_eos=allow_pad_eos)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.net.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.net.parameters()).dtype
+
+    @property
+    def base(self) -> nn.Module:
+        """The network below the score head."""
+        base: nn.Module = getattr(self.net, str(self.net.base_model_prefix))
+        return base
+
+    @property
+    def attention(self) -> str:
+        """Which of the library's attention implementations the network computes."""
+        config: Any = self.net.config
+        return str(config._attn_implementation)  # noqa: SLF001 - the library has no getter
+
+    @attention.setter
+    def attention(self, name: str) -> None:
+        net: Any = self.net
+        net.set_attn_implementation(name)
+
+    def compile(self) -> None:
+        """Have torch compile the network when it is first used, for sequences of any length.
+
+        Raises StartupError where nothing can be compiled.
+        """
+        if self.device.type == "cpu" and shutil.which("g++") is None:
+            raise StartupError("compile", "needs a C++ compiler (g++) on the CPU")
+        self.base.compile(dynamic=True)
+
+    def score(
+        self,
+        sequences: Sequence[Sequence[int]],
+        token_types: Sequence[Sequence[int] | None] | None = None,
+    ) -> list[float]:
+        """Score sequences as one right-padded batch; same order and length as given.
+
+        Always without dropout. A non-finite reward is returned as it is; refusing it is the
+        caller's part. Raises BatchMemoryError when the batch does not fit the device.
+        """
+        if not sequences:
+            return []
+        with self._inference():
+            return self.rewards(sequences, token_types).tolist()
+
+    def outputs(
+        self,
+        sequences: Sequence[Sequence[int]],
+        token_types: Sequence[Sequence[int] | None] | None = None,
+    ) -> list[Output]:
+        """Every label's raw number for each sequence; otherwise as `score`."""
+        if not sequences:
+            return []
+        with self._inference():
+            return _rows(self.logits(sequences, token_types))
+
+    def outputs_of(self, layout: Layout) -> list[Output]:
+        """Of packed conversations, in the order of `layout.last`; otherwise as `outputs`.
+
+        The network must compute `reward_server.network.attention`.
+        """
+        only: AbstractContextManager[None] = nullcontext()
+        if layout.final is not None:
+            only = layout.final.only(layout.last, layout.ids.shape[1])
+        with self._inference(), only:
+            hidden: Tensor = self.base(
+                input_ids=layout.ids,
+                position_ids=layout.positions,
+                # The library builds masks of its own for anything but four dimensions.
+                attention_mask=layout.ids.new_ones(1, 1, 1, 1, dtype=torch.bool),
+                use_cache=False,
+                layout=layout,
+            ).last_hidden_state
+            return _rows(self._head(hidden[0, layout.last.to(hidden.device)]))
+
+    @contextmanager
+    def _inference(self) -> Iterator[None]:
+        was_training = self.net.training
+        self.net.eval()
+        try:
+            with torch.inference_mode():
+                yield
+        except torch.OutOfMemoryError as error:
+            raise BatchMemoryError(_first_line(error)) from error
+        except RuntimeError as error:  # the CPU allocator has no exception of its own
+            if "allocate memory" not in str(error):
+                raise
+            raise BatchMemoryError(_first_line(error)) from error
+        finally:
+            if was_training:
+                self.net.train()
+
+    def rewards(
+        self,
+        sequences: Sequence[Sequence[int]],
+        token_types: Sequence[Sequence[int] | None] | None = None,
+    ) -> Tensor:
+        """Return rewards, float32 of shape (batch,); keeps gradients and the training mode."""
+        return self._weigh(self.logits(sequences, token_types))
+
+    def logits(
+        self,
+        sequences: Sequence[Sequence[int]],
+        token_types: Sequence[Sequence[int] | None] | None = None,
+    ) -> Tensor:
+        """Return raw label outputs, float32 of shape (batch, labels).
+
+        `token_types`, one per sequence or None, are an encoder's segment ids. Keeps gradients
+        and the training mode, so a trainer optimises exactly what is served.
+        """
+        lengths = torch.tensor([len(s) for s in sequences])
+        inputs: dict[str, Tensor] = {
+            "input_ids": _padded(sequences, self._pad).to(self.device),
+            "attention_mask": _padded([[1] * len(s) for s in sequences], 0).to(self.device),
+        }
+        if token_types is not None and all(types is not None for types in token_types):
+            types = [list(types or ()) for types in token_types]
+            inputs["token_type_ids"] = _padded(types, 0).to(self.device)
+        if self.pooling == "model":
+            output: Any = self.net(**inputs)
+            logits: Tensor = output.logits.float()
+            return logits
+        hidden: Tensor = self.base(**inputs, use_cache=False).last_hidden_state
+        return self.read(hidden, lengths)
+
+    def read(self, hidden: Tensor, lengths: Tensor) -> Tensor:
+        """Apply the score head at each sequence's last token, in float32.
+
+        hidden: (batch, longest, width); lengths: (batch,) real tokens; returns (batch, labels).
+        """
+        rows = torch.arange(len(lengths), device=hidden.device)
+        return self._head(hidden[rows, lengths.to(hidden.device) - 1])
+
+    def _head(self, last: Tensor) -> Tensor:
+        """(batch, width) to (batch, labels), in float32: bfloat16 would round close candidates
+        into ties."""
+        head: Any = self.net.score
+        bias = None if head.bias is None else head.bias.float()
+        return nn.functional.linear(last.float(), head.weight.float(), bias)
+
+    def _weigh(self, logits: Tensor) -> Tensor:
+        """(batch, labels) to (batch,)."""
+        return logits @ logits.new_tensor(self.weights)
+
+    def check_padding(self) -> None:
+        """Raise StartupError if a sequence's reward changes beside a longer one.
+
+        Guards architectures unknown to this file, whose pooling may trip over padding.
+        """
+        vocabulary = int(self.net.get_input_embeddings().num_embeddings)  # type: ignore[operator]
+        ids = [i % vocabulary for i in range(7, 19) if i % vocabulary != self._pad]
+        eos = self.net.config.eos_token_id  # type: ignore[union-attr]
+        end = [eos] if self.pooling == "model" and isinstance(eos, int) else []
+        short, long = [*ids[:3], *end], [*ids, *end]
+        alone, together = self.score([short])[0], self.score([long, short])[1]
+        tolerance = 1e-3 if self.dtype == torch.float32 else 0.1
+        if not math.isclose(alone, together, rel_tol=tolerance, abs_tol=tolerance):
+            raise StartupError(
+                "model",
+                f"{type(self.net).__name__} scores {alone:.4f} alone and {together:.4f} in a "
+                "padded batch, so its rewards cannot be compared",
+            )
+
+
+def _rows(logits: Tensor) -> list[Output]:
+    return [tuple(row) for row in logits.tolist()]
+
+
+def _padded(rows: Sequence[Sequence[int]], fill: int) -> Tensor:
+    """Return int64 of shape (rows, longest), filled on the right."""
+    longest = max(len(row) for row in rows)
+    return torch.tensor([[*row, *[fill] * (longest - len(row))] for row in rows])
+
+
+def _has_score_head(net: nn.Module) -> bool:
+    if isinstance(net, GenericForSequenceClassification):
+        return type(net).forward is GenericForSequenceClassification.forward
+    known = isinstance(net, PreTrainedModel) and net.config.model_type in SCORE_HEAD_MODEL_TYPES
+    return known and isinstance(getattr(net, "score", None), nn.Linear)
+
+
+def _weights(labels: list[str], label_weights: Mapping[str, float] | None) -> list[float]:
+    if label_weights is None:
+        if len(labels) != 1:
+            raise StartupError(
+                "label_weights", f"the model has {len(labels)} labels; weigh {', '.join(labels)}"
+            )
+        return [1.0]
+    unknown = sorted(set(label_weights) - set(labels))
+    if unknown:
+        raise StartupError(
+            "label_weights", f"no label {', '.join(unknown)}; there are {', '.join(labels)}"
+        )
+    return [float(label_weights.get(label, 0.0)) for label in labels]
+
+
+def _refuse_pad_eos(pad: int | None, eos: int | list[int] | None) -> None:
+    """Refuse a decoder that pads with its end-of-text token.
+
+    An answer that ends in that token is read before it by transformers and at it by vLLM, so
+    nobody can tell from the checkpoint which of the two the model was trained for.
+    """
+    if pad is not None and pad in (eos if isinstance(eos, list) else [eos]):
+        raise StartupError(
+            "allow_pad_eos",
+            f"pad and end-of-text are both token {pad}, so where the reward is read is ambiguous "
+            "(transformers: before a final one; vLLM: at it); give the checkpoint a pad token of "
+            "its own, or set allow_pad_eos to read at the last token",
+        )
+
+
+def _context_limit(net: nn.Module, text_config: Any) -> int | None:
+    """Return the most tokens that the model can read, or None if it has no limit of its own."""
+    limit = getattr(text_config, "max_position_embeddings", None)
+    limit = limit if isinstance(limit, int) and limit > 0 else None
+    for name, module in net.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
+            # RoBERTa counts positions from behind its padding id.
+            reserved = 0 if module.padding_idx is None else module.padding_idx + 1
+            rows = module.num_embeddings - reserved
+            limit = rows if limit is None else min(limit, rows)
+    return limit
+
+
+def _device(device: str) -> str:
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise StartupError("device", f"{device} is not available on this machine")
+    return device
+
+
+def _dtype(dtype: str, place: torch.device) -> torch.dtype:
+    if dtype == "auto":
+        return torch.float32 if place.type == "cpu" else torch.bfloat16
+    found = getattr(torch, dtype, None)
+    if not isinstance(found, torch.dtype):
+        raise StartupError("dtype", f"torch has no dtype {dtype}")
+    return found
+
+
+def _check_place(path: str) -> None:
+    """Raises StartupError for what is neither a folder nor the name of a model on the hub. The
+    library would take a folder that is missing for such a name, and explain how to write one."""
+    place = Path(path)
+    if place.exists():
+        if not place.is_dir():
+            raise StartupError("model", f"this is no folder: {path}")
+    elif not HUB_NAME.fullmatch(path):
+        raise StartupError("model", f"there is no such folder: {path}")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,143 @@
+"""Keys and values of prompts, kept for the moments in which their candidates arrive.
+
+Bounded in bytes, the least recently used going first, and in time. A conversation uses as many
+leading tokens of an entry as it shares with it, since what the network computes for a token
+depends only on the tokens before it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from threading import Lock
+
+from torch import Tensor
+
+from reward_server.network.sequence import Ids
+
+BLOCK = 16
+"""Tokens between the places at which entries are found; what shares fewer is not found."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prefix:
+    """What the network computed for a prompt."""
+
+    ids: Ids
+    layers: tuple[tuple[Tensor, Tensor], ...]
+    """Each layer's keys and values, (1, key heads, tokens, width)."""
+
+    @property
+    def nbytes(self) -> int:
+        return sum(tensor.nbytes for layer in self.layers for tensor in layer)
+
+
+@dataclass
+class _Entry:
+    prefix: Prefix
+    used: float
+
+
+class PrefixCache:
+    """Safe to ask from several threads."""
+
+    def __init__(
+        self, capacity: int, life_s: float, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Hold at most `capacity` bytes, each entry for `life_s` seconds after its last use."""
+        self._capacity = capacity
+        self._life_s = life_s
+        self._clock = clock
+        self._entries: OrderedDict[Ids, _Entry] = OrderedDict()
+        self._by_block: dict[int, Ids] = {}
+        self._bytes = 0
+        self._per_token = 0
+        self._lock = Lock()
+
+    @property
+    def nbytes(self) -> int:
+        return self._bytes
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def fits(self, tokens: int) -> bool:
+        """Whether a prefix of that length would be kept, as far as is known."""
+        return tokens >= BLOCK and tokens * self._per_token <= self._capacity
+
+    def known(self, ids: Ids) -> int:
+        """How many leading tokens an entry has; a use of it, as whoever asks is about to come."""
+        found = self.find(ids)
+        return 0 if found is None else found[1]
+
+    def find(self, ids: Ids) -> tuple[Prefix, int] | None:
+        """The entry that shares the most leading tokens, and how many."""
+        with self._lock:
+            entry, tokens = self._find(ids)
+            if entry is None:
+                return None
+            entry.used = self._clock()
+            self._entries.move_to_end(entry.prefix.ids)
+            return entry.prefix, tokens
+
+    def add(self, prefix: Prefix) -> None:
+        """Keep a prefix, unless it is larger than the cache; shorter beginnings of it go."""
+        size = prefix.nbytes
+        with self._lock:
+            self._per_token = max(self._per_token, size // len(prefix.ids))
+            if size > self._capacity or len(prefix.ids) < BLOCK:
+                return
+            covered, tokens = self._find(prefix.ids)
+            if covered is not None and tokens == len(covered.prefix.ids):
+                self._remove(covered.prefix.ids)
+            while self._bytes + size > self._capacity:
+                self._remove(next(iter(self._entries)))
+            self._entries[prefix.ids] = _Entry(prefix, self._clock())
+            self._bytes += size
+            self._by_block.update(dict.fromkeys(_blocks(prefix.ids), prefix.ids))
+
+    def expire(self) -> None:
+        """Drop what was not used for too long."""
+        with self._lock:
+            limit = self._clock() - self._life_s
+            for ids in [i for i, entry in self._entries.items() if entry.used <= limit]:
+                self._remove(ids)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._entries.clear()
+            self._by_block.clear()
+            self._bytes = 0
+
+    def _find(self, ids: Ids) -> tuple[_Entry | None, int]:
+        for block in reversed(list(_blocks(ids))):
+            key = self._by_block.get(block)
+            if key is not None:
+                found = shared(key, ids)
+                if found >= BLOCK:  # else two different texts have the same hash
+                    return self._entries[key], found
+        return None, 0
+
+    def _remove(self, ids: Ids) -> None:
+        self._bytes -= self._entries.pop(ids).prefix.nbytes
+        for block in _blocks(ids):
+            if self._by_block.get(block) == ids:
+                del self._by_block[block]
+
+
+def _blocks(ids: Ids) -> Iterator[int]:
+    """A hash of each beginning that ends at a whole number of blocks."""
+    chain = 0
+    for end in range(BLOCK, len(ids) + 1, BLOCK):
+        chain = hash((chain, ids[end - BLOCK : end]))
+        yield chain
+
+
+def shared(left: Ids, right: Ids) -> int:
+    """Leading tokens that both have."""
+    most = min(len(left), len(right))
+    if left[:most] == right[:most]:  # the usual case, without a loop
+        return most
+    return next(i for i in range(most) if left[i] != right[i])

@@ -1,0 +1,255 @@
+"""Scores packed conversations: a prompt is computed once for all of its candidates.
+
+What was computed for a prompt is kept for a while, so that candidates that come later, or one by
+one, pay only for themselves.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from reward_server.errors import BatchMemoryError
+from reward_server.network import attention
+from reward_server.network.attention import UnsupportedAttentionError
+from reward_server.network.final_layer import FinalLayer, find_final_layer
+from reward_server.network.forward import Forward, PaddedForward, Work
+from reward_server.network.model import RewardModel
+from reward_server.network.packing import Group, Layout, grouped, lay_out, packs
+from reward_server.network.prefix_cache import BLOCK, Prefix, PrefixCache, shared
+from reward_server.network.sequence import Ids, Output, Rendered
+
+logger = logging.getLogger("reward_server.shared_prompt")
+
+PROBE = ((BLOCK + 1, (1, 3, 2)), (2, (2, 2)), (0, (5,)))
+"""Prompt and answer lengths that every model is tried with."""
+
+
+class SharedPromptForward:
+    """A Forward without padding. Conversations over ``window`` tokens, which the network would
+    not see whole, go to ``otherwise``."""
+
+    shares_prompts = True
+
+    def __init__(
+        self,
+        model: RewardModel,
+        otherwise: Forward,
+        cache: PrefixCache | None = None,
+        window: int | None = None,
+        *,
+        flex: bool = False,
+        final: FinalLayer | None = None,
+    ) -> None:
+        """``flex`` computes the attention by FlexAttention; ``final`` for the tokens read alone."""
+        self.cache = cache
+        self._model = model
+        self._otherwise = otherwise
+        self._flex = flex
+        self.final = final
+        self._window = math.inf if window is None else window
+
+    def __call__(
+        self, batch: Sequence[Rendered], budget: int, prefixes: Sequence[Ids] = ()
+    ) -> Work:
+        try:
+            return self._score(batch, budget, prefixes)
+        except BatchMemoryError:
+            if self.cache is not None:  # the memory that it holds is what is missing
+                self.cache.clear()
+            raise
+
+    def known(self, prompt: Ids) -> int:
+        return 0 if self.cache is None else self.cache.known(prompt)
+
+    def keeps(self, tokens: int) -> bool:
+        return self.cache is not None and tokens <= self._window and self.cache.fits(tokens)
+
+    def expire(self) -> None:
+        if self.cache is not None:
+            self.cache.expire()
+
+    def kept(self) -> tuple[int, int]:
+        return (0, 0) if self.cache is None else (len(self.cache), self.cache.nbytes)
+
+    def _score(self, batch: Sequence[Rendered], budget: int, prefixes: Sequence[Ids]) -> Work:
+        fitting = [i for i, sequence in enumerate(batch) if len(sequence.ids) <= self._window]
+        if len(fitting) == len(batch):
+            return self._packed(batch, budget, prefixes)
+        others = [i for i, sequence in enumerate(batch) if len(sequence.ids) > self._window]
+        packed = self._packed([batch[i] for i in fitting], budget, prefixes)
+        padded = self._otherwise([batch[i] for i in others], budget)
+        outputs: list[Output] = [()] * len(batch)
+        for places, work in ((fitting, packed), (others, padded)):
+            for place, output in zip(places, work.outputs, strict=True):
+                outputs[place] = output
+        return Work(
+            outputs,
+            tokens=packed.tokens + padded.tokens,
+            positions=packed.positions + padded.positions,
+            calls=packed.calls + padded.calls,
+            reused=packed.reused,
+            lookups=packed.lookups,
+            hits=packed.hits,
+        )
+
+    def _packed(self, batch: Sequence[Rendered], budget: int, prefixes: Sequence[Ids]) -> Work:
+        outputs: list[Output] = [()] * len(batch)
+        tokens = positions = calls = reused = lookups = hits = 0
+        groups = grouped(batch, self.keeps)
+        groups += [Group(ids, keep=True) for ids in prefixes if not _covered(ids, groups)]
+        for planned in packs([self._found(group) for group in groups], budget):
+            # Another look: the pack before may have computed what this one begins with.
+            pack = [group for group in map(self._found, planned) if group.tokens]
+            if not pack:
+                continue
+            layout = lay_out(pack, self._model.device, flex=self._flex, final=self.final)
+            found = self._model.outputs_of(layout)
+            for place, output in zip(layout.places, found, strict=True):
+                outputs[place] = output
+            self._keep(pack, layout)
+            tokens += layout.tokens
+            positions += layout.ids.shape[1]
+            reused += sum(group.known for group in pack)
+            lookups += sum(1 for group in pack if group.keep and group.answers)
+            hits += sum(1 for group in pack if group.known and group.answers)
+            calls += 1
+        return Work(outputs, tokens, positions, calls, reused, lookups, hits)
+
+    def _found(self, group: Group) -> Group:
+        return group if self.cache is None else group.found(self.cache.find)
+
+    def _keep(self, pack: Sequence[Group], layout: Layout) -> None:
+        if self.cache is None:
+            return
+        spans = {span.start: span for span in layout.spans}
+        start = 0
+        for group in pack:
+            span = spans.get(start)
+            if span is not None and span.kept:
+                self.cache.add(_extended(group, span.kept))
+            start += group.tokens
+
+
+def _covered(prefix: Ids, groups: Sequence[Group]) -> bool:
+    """Whether one of the groups begins with a prefix, or with all but its last few tokens: a chat
+    template may write the end of a prompt in another way once an answer follows."""
+    return any(shared(prefix, group.prompt) > len(prefix) - BLOCK for group in groups)
+
+
+def _extended(group: Group, own: list[tuple[torch.Tensor, torch.Tensor]]) -> Prefix:
+    """The whole prompt, of what was known of it and what was computed now."""
+    if group.past is None:
+        return Prefix(group.prompt, tuple(own))
+    known = slice(0, group.known)
+    layers = tuple(
+        (torch.cat((before[0][:, :, known], key), 2), torch.cat((before[1][:, :, known], value), 2))
+        for before, (key, value) in zip(group.past.layers, own, strict=True)
+    )
+    return Prefix(group.prompt, layers)
+
+
+def choose_forward(
+    model: RewardModel,
+    *,
+    share_prompt: bool | None = None,
+    cache: PrefixCache | None = None,
+    flex: bool | None = None,
+    every_token: bool = False,
+) -> Forward:
+    """The fastest Forward that gives this model's own rewards; it is tried before it is chosen.
+
+    Prompts are shared on the CPU, elsewhere only if `share_prompt` is True: there nothing is
+    measured yet. `flex` takes FlexAttention, by default everywhere but on the CPU. `every_token`
+    has the last layer give more than is read, which a network to be compiled needs.
+    """
+    padded = PaddedForward(model)
+    if flex is None:
+        flex = model.device.type != "cpu"
+    reason = _obstacle(model, share_prompt)
+    if reason is None:
+        attention.register()
+        before, model.attention = model.attention, attention.NAME
+        if model.attention != attention.NAME:
+            reason = "another attention"
+    if reason is None:
+        found = None if every_token else find_final_layer(model.base)
+        for final in (found, None) if found else (None,):
+            forward = SharedPromptForward(
+                model, padded, cache, _window(model), flex=flex, final=final
+            )
+            reason = _difference(model, forward)
+            if cache is not None:
+                cache.clear()
+            if reason is None:
+                return forward
+            if final is not None:
+                logger.info("the last layer works on every token: %s", reason)
+        model.attention = before
+    logger.info("prompts are computed again for each candidate: %s", reason)
+    return padded
+
+
+def _obstacle(model: RewardModel, share_prompt: bool | None) -> str | None:
+    if share_prompt is False:
+        return "share_prompt is off"
+    if model.pooling != "last_token":
+        return "the model pools by itself"
+    if share_prompt is None and model.device.type != "cpu":
+        return f"on {model.device.type} that is for share_prompt to ask for"
+    return None
+
+
+def _difference(model: RewardModel, forward: SharedPromptForward) -> str | None:
+    """Why packed rewards of a few random conversations are not the model's own, if so.
+
+    The second batch finds the first one's prompts, and one that has only a beginning of them.
+    """
+    first = _probe(int(model.net.get_input_embeddings().num_embeddings))  # type: ignore[operator]
+    shorter = [replace(s, ids=s.ids[:BLOCK] + s.ids[BLOCK + 1 :], prompt_tokens=BLOCK)
+               for s in first if s.prompt_tokens > BLOCK]  # fmt: skip
+    tolerance = 1e-3 if model.dtype == torch.float32 else 0.1
+    for batch in (first, [*first, *shorter]):
+        alone = [model.score([sequence.ids])[0] for sequence in batch]
+        try:
+            outputs = forward(batch, budget=1 << 20).outputs
+        except (
+            UnsupportedAttentionError,
+            BatchMemoryError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ) as error:
+            # Networks that do not take the library's arguments fail in as many ways.
+            return f"{type(error).__name__}: {error}"
+        for own, output in zip(alone, outputs, strict=True):
+            packed = sum(w * x for w, x in zip(model.weights, output, strict=True))
+            if not math.isclose(own, packed, rel_tol=tolerance, abs_tol=tolerance):
+                return f"{type(model.net).__name__} scores {own:.4f} alone and {packed:.4f} packed"
+    return None
+
+
+def _probe(vocabulary: int) -> list[Rendered]:
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(tokens: int) -> tuple[int, ...]:
+        return tuple(torch.randint(vocabulary, (tokens,), generator=generator).tolist())
+
+    batch = []
+    for prompt_tokens, answers in PROBE:
+        prompt = draw(prompt_tokens)
+        batch += [Rendered(prompt + draw(answer), prompt_tokens) for answer in answers]
+    return batch
+
+
+def _window(model: RewardModel) -> int | None:
+    config: Any = model.net.config
+    text_config = config.get_text_config()
+    window = getattr(text_config, "sliding_window", None)
+    used = getattr(text_config, "use_sliding_window", True)
+    return window if isinstance(window, int) and used else None

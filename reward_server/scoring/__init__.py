@@ -1,0 +1,1 @@
+"""From conversations to rewards: rendering, the queue, the batches."""

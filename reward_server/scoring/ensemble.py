@@ -1,0 +1,139 @@
+"""Several reward models that are asked together and answer as one.
+
+Where members disagree none can be trusted: choosing by the lowest of their rewards, or by their
+mean less their variance, is harder to exploit than choosing by one (Coste et al. 2023,
+arXiv:2310.02743).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from reward_server.errors import StartupError
+from reward_server.info import EnsembleInfo
+from reward_server.model_settings import EnsembleSettings, Normalisation
+from reward_server.schema import ItemResult, OnOverflow, ScoreItem, Timings, Usage
+from reward_server.scoring.scorer import Announced, Scorer, ScoreResult
+
+T = TypeVar("T")
+
+
+def combine(values: Sequence[float], settings: EnsembleSettings) -> float:
+    """One reward from the members' standardised ones of the same candidate."""
+    if settings.combine == "min":
+        return min(values)
+    mean = statistics.fmean(values)
+    if settings.combine == "mean":
+        return mean
+    return mean - settings.penalty * statistics.pvariance(values, mean)
+
+
+class Ensemble:
+    """Scores as a `Scorer` does; its members' own queues and limits hold."""
+
+    def __init__(
+        self, name: str, members: Mapping[str, Scorer], settings: EnsembleSettings
+    ) -> None:
+        """Raises StartupError for a member of unknown mean and spread."""
+        self._members = {member: members[member] for member in settings.members}
+        self._settings = settings
+        self._spread = {
+            member: settings.normalisation.get(member) or _spread(scorer)
+            for member, scorer in self._members.items()
+        }
+        self.info = EnsembleInfo(
+            name=name,
+            members=settings.members,
+            combine=settings.combine,
+            max_tokens=min(scorer.info.max_tokens for scorer in self._members.values()),
+            penalty=settings.penalty if settings.combine == "mean_minus_variance" else None,
+        )
+
+    async def score(
+        self,
+        items: Sequence[ScoreItem],
+        *,
+        on_overflow: OnOverflow | None = None,
+        deadline_s: float | None = None,
+        partial: bool = False,
+        request_id: str | None = None,
+    ) -> ScoreResult:
+        """One member that fails fails the call; see `Scorer.score`."""
+        results = await _together(
+            scorer.score(
+                items,
+                on_overflow=on_overflow,
+                deadline_s=deadline_s,
+                partial=partial,
+                request_id=request_id,
+            )
+            for scorer in self._members.values()
+        )
+        by_member = dict(zip(self._members, results, strict=True))
+        return ScoreResult(
+            results=[
+                self._joined({name: r.results[i] for name, r in by_member.items()})
+                for i in range(len(items))
+            ],
+            usage=Usage(
+                sequences=sum(result.usage.sequences for result in results),
+                tokens=sum(result.usage.tokens for result in results),
+            ),
+            timings_ms=Timings(
+                queue=max(result.timings_ms.queue for result in results),
+                model=max(result.timings_ms.model for result in results),
+            ),
+        )
+
+    async def announce(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        request_id: str | None = None,
+    ) -> Announced:
+        announced = await _together(
+            scorer.announce(messages, tools, request_id=request_id)
+            for scorer in self._members.values()
+        )
+        return Announced(
+            tokens=max(one.tokens for one in announced), kept=any(one.kept for one in announced)
+        )
+
+    def _joined(self, results: Mapping[str, ItemResult]) -> ItemResult:
+        standard = {
+            name: [(reward - self._spread[name].mean) / self._spread[name].std
+                   for reward in result.rewards]
+            for name, result in results.items()
+        }  # fmt: skip
+        candidates = list(zip(*standard.values(), strict=True))
+        several = list(results.values())
+        return ItemResult(
+            rewards=[combine(values, self._settings) for values in candidates],
+            tokens=[max(tokens) for tokens in zip(*(r.tokens for r in several), strict=True)],
+            truncated=[any(cut) for cut in zip(*(r.truncated for r in several), strict=True)],
+            labels=standard,
+        )
+
+
+def _spread(scorer: Scorer) -> Normalisation:
+    name, known = scorer.info.name, scorer.info.normalisation or {}
+    mean, std = known.get("mean"), known.get("std")
+    if not isinstance(mean, int | float) or not isinstance(std, int | float) or std <= 0:
+        raise StartupError(
+            "normalisation", f"the folder of {name!r} does not tell its mean and spread; name them"
+        )
+    return Normalisation(mean=mean, std=std)
+
+
+async def _together(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """The results in order; the first failure stops the others."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(call) for call in calls]
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+    return [task.result() for task in tasks]

@@ -1,0 +1,164 @@
+"""Turns settings into a loaded model; the only module that brings torch into the process."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers.utils import logging as transformers_logging
+
+from reward_server.errors import StartupError
+from reward_server.info import ModelInfo
+from reward_server.model_settings import ModelSettings
+from reward_server.network.forward import Forward
+from reward_server.network.heap import keep_freed_memory
+from reward_server.network.model import RewardModel
+from reward_server.network.packed_linear import pack_weights
+from reward_server.network.prefix_cache import PrefixCache
+from reward_server.network.shared_prompt import choose_forward
+from reward_server.scoring.render import Renderer
+
+UNSET_LENGTH = 10**9
+"""Tokenizers without a length limit carry a number beyond this."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    renderer: Renderer
+    forward: Forward
+    info: ModelInfo
+
+
+def load_parts(settings: ModelSettings) -> Parts:
+    """Load tokenizer and model and check that they fit each other and the settings.
+
+    Raises StartupError.
+    """
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    if settings.torch_threads is not None:
+        torch.set_num_threads(settings.torch_threads)
+    meta = _trainers_notes(settings)
+    model = RewardModel.load(
+        settings.model,
+        device=settings.device,
+        dtype=settings.dtype,
+        revision=settings.revision,
+        trust_remote_code=settings.trust_remote_code,
+        device_map=settings.device_map,
+        label_weights=settings.label_weights or _trained_weights(meta),
+        allow_pad_eos=settings.allow_pad_eos,
+    )
+    if model.device.type == "cpu":
+        keep_freed_memory()
+    if settings.pack_weights and not settings.compile:
+        pack_weights(model.base)
+    model.check_padding()
+    tokenizer = _load_tokenizer(settings)
+    renderer = Renderer(
+        tokenizer,
+        chat_template=_read_template(settings),
+        system_prompt=settings.system_prompt,
+    )
+    if renderer.is_pair and model.pooling == "last_token":
+        raise StartupError("chat_template", "the tokenizer has none, and a decoder needs one")
+    forward = choose_forward(
+        model,
+        share_prompt=settings.share_prompt,
+        cache=_cache(settings),
+        every_token=settings.compile,
+    )
+    if settings.compile:
+        model.compile()
+    info = ModelInfo(
+        name=settings.model_name,
+        device=str(model.device),
+        dtype=str(model.dtype).removeprefix("torch."),
+        pooling=model.pooling,
+        parameters=model.parameters,
+        labels=tuple(model.labels),
+        weights=tuple(model.weights),
+        max_tokens=_max_tokens(settings, model, tokenizer),
+        normalisation=_normalisation(meta),
+        revision=settings.revision,
+        layout="shared_prompt" if forward.shares_prompts else "padded",
+        partial_turn=settings.partial_turn,
+    )
+    return Parts(renderer, forward, info)
+
+
+def _cache(settings: ModelSettings) -> PrefixCache | None:
+    if settings.prefix_cache_mb == 0:
+        return None
+    return PrefixCache(int(settings.prefix_cache_mb * 1024 * 1024), settings.prefix_life_s)
+
+
+def _load_tokenizer(settings: ModelSettings) -> PreTrainedTokenizerBase:
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            settings.model,
+            revision=settings.revision,
+            trust_remote_code=settings.trust_remote_code,
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise StartupError("model", f"its tokenizer cannot be loaded: {error}") from error
+    return tokenizer
+
+
+def _read_template(settings: ModelSettings) -> str | None:
+    if settings.chat_template is None:
+        return None
+    try:
+        return Path(settings.chat_template).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StartupError("chat_template", str(error)) from error
+
+
+def _max_tokens(
+    settings: ModelSettings, model: RewardModel, tokenizer: PreTrainedTokenizerBase
+) -> int:
+    limit = model.context_limit
+    if limit is None and tokenizer.model_max_length < UNSET_LENGTH:
+        limit = tokenizer.model_max_length
+    if settings.max_tokens is None:
+        if limit is None:
+            raise StartupError("max_tokens", "the model states no context limit; set one")
+        return limit
+    if limit is not None and settings.max_tokens > limit:
+        raise StartupError("max_tokens", f"{settings.max_tokens} is over the model's {limit}")
+    return settings.max_tokens
+
+
+def _trainers_notes(settings: ModelSettings) -> dict[str, Any] | None:
+    """Read `rm_meta.json` beside the weights, if the trainer left one."""
+    path = Path(settings.model) / "rm_meta.json"
+    if not path.is_file():
+        return None
+    try:
+        meta = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise StartupError("model", f"rm_meta.json is not JSON: {error}") from error
+    if not isinstance(meta, dict):
+        raise StartupError("model", "rm_meta.json is not an object")
+    return meta
+
+
+def _normalisation(meta: dict[str, Any] | None) -> dict[str, Any] | None:
+    if meta is None:
+        return None
+    found = meta.get("normalisation", meta)
+    return found if isinstance(found, dict) else {"normalisation": found}
+
+
+def _trained_weights(meta: dict[str, Any] | None) -> dict[str, float] | None:
+    """The weight of each label in the reward that the model was trained for."""
+    dimensions = [] if meta is None else meta.get("dimensions", [])
+    try:
+        return {str(one["name"]): float(one["weight"]) for one in dimensions} or None
+    except (TypeError, KeyError, ValueError) as error:
+        raise StartupError(
+            "model", f"rm_meta.json has no weights in its dimensions: {error}"
+        ) from error

@@ -1,0 +1,300 @@
+"""From a conversation and an answer to token ids, in the reward model's own format.
+
+Training, evaluation and serving all come through here, so that a model is scored on the
+tokens that it was trained on. Knows nothing about the network; of its length limit only what spares
+tokenising (`room`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import jinja2
+
+from bon_common.developer_role import without_developer
+from reward_server.errors import RenderError
+from reward_server.network.sequence import Ids, Rendered
+from reward_server.scoring.room import Room
+from reward_server.scoring.text_bound import TextBound, bound_of
+from reward_server.scoring.tokenising import Pair, Tokeniser
+from reward_server.scoring.turns import answer_turn, plain_turn
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+T = TypeVar("T")
+
+SystemPrompt = Literal["keep", "drop"]
+
+MARK = "\ufdd0\ufdd1"
+"""Behind an answer's text, to find its end in what a template makes of it: two code points that
+Unicode keeps out of texts."""
+
+TEMPLATE_ERRORS = (
+    jinja2.TemplateError,
+    TypeError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+)
+"""What a template raises on messages that it was not written for."""
+
+
+def _always() -> None:
+    """The caller still waits."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """The beginning that candidates share."""
+
+    ids: Ids | None
+    """None of a pair, whose tokens all depend on the answer, and of a prompt that is too long."""
+    tokens: int
+    """Of the latter the least that it has."""
+
+
+class Renderer:
+    """Renders with a chat template, or as a (prompt, answer) pair for encoder-only models."""
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        chat_template: str | None = None,
+        system_prompt: SystemPrompt = "keep",
+    ) -> None:
+        """Take the tokenizer's own chat template unless one is given.
+
+        A tokenizer without any template renders pairs, which needs a fast tokenizer.
+        """
+        self._tokenizer = tokenizer
+        self._tokeniser = Tokeniser(tokenizer)
+        self._template = chat_template
+        self._system_prompt = system_prompt
+        self.is_pair = chat_template is None and not tokenizer.chat_template
+
+    def render(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        completion: Mapping[str, Any] | str,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+    ) -> Rendered:
+        """Render one candidate; see `render_all`."""
+        return self.render_all(messages, [completion], tools)[0]
+
+    @cached_property
+    def bound(self) -> TextBound:
+        """What is known of the length of texts in tokens."""
+        return bound_of(self._tokenizer)
+
+    def render_all(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        completions: Sequence[Mapping[str, Any] | str],
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        open_turn: bool = False,
+        room: Room | None = None,
+        still_wanted: Callable[[], None] = _always,
+    ) -> list[Rendered]:
+        """Render every candidate of one conversation as a finished assistant turn.
+
+        With `open_turn` the turn ends with the candidate's text, for beginnings of answers; a
+        pair has no turn to close. With `room` texts that cannot fit are not tokenised: they are
+        refused, or cut at the left as far as that is certain. The renderer calls `still_wanted`
+        between its steps; that raises once the caller has given up.
+
+        Raises RenderError, with a `param` relative to the item, for content that is not text,
+        a completion that is not the assistant's, or messages that the template refuses; and
+        ContextLengthError for what `room` refuses.
+        """
+        turns = self._turns(messages)
+        answers = [answer_turn(c, f"completions[{i}]") for i, c in enumerate(completions)]
+        if self.is_pair:
+            return self._pairs(turns, answers, tools, room)
+        texts = (
+            self._answered(turns, answer, tools, open_turn, f"completions[{index}]")
+            for index, answer in enumerate(_while(still_wanted, answers))
+        )
+        return self._chats(self._text(turns, tools, add_generation_prompt=True), texts, room)
+
+    def prompt(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        limit: int | None = None,
+    ) -> Prompt:
+        """What candidates of a conversation will begin with, but for the last few tokens perhaps.
+
+        A prompt that is certainly beyond `limit` is not tokenised. Raises RenderError."""
+        turns = self._turns(messages)
+        if self.is_pair:
+            return Prompt(None, 0)
+        text = self._text(turns, tools, add_generation_prompt=True)
+        least = 0 if limit is None else self.bound.least(text)
+        if limit is not None and least > limit:
+            return Prompt(None, least)
+        ids = self._tokenise(text, [])[0]
+        return Prompt(ids, len(ids))
+
+    def _turns(self, messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        turns = [plain_turn(m, f"messages[{i}]") for i, m in enumerate(messages)]
+        if not turns:
+            raise RenderError("messages is empty", param="messages")
+        turns = without_developer(turns, self._template or self._tokenizer.chat_template)
+        if self._system_prompt == "drop":
+            turns = [turn for turn in turns if turn["role"] != "system"]
+        return turns
+
+    def _chats(self, prompt: str, texts: Iterable[str], room: Room | None) -> list[Rendered]:
+        """`texts` are rendered one by one, so that the first that is too long spares the rest."""
+        start = 0 if room is None else room.start_of(prompt)
+        bos = self._bos(prompt, start)
+        wanted = texts if room is None else self._with_room(room, prompt, texts, start)
+        prompt_ids, *all_ids = self._tokenise(prompt[start:], wanted)
+        rendered = []
+        for index, own in enumerate(all_ids):
+            if not own:
+                raise RenderError("renders to no tokens", param=f"completions[{index}]")
+            ids = bos + own
+            fixed = int(ids[0] == self._tokenizer.bos_token_id)
+            shared = common_prefix(ids, bos + prompt_ids)
+            rendered.append(Rendered(ids, shared, fixed, truncated=start > 0))
+        return rendered
+
+    def _with_room(
+        self, room: Room, prompt: str, texts: Iterable[str], start: int
+    ) -> Iterator[str]:
+        mark = self._tokeniser.mark_in(prompt)
+        for index, text in enumerate(texts):
+            room.check(text, completion=index, prompt=prompt, mark=mark)
+            if not text.startswith(prompt[:start]):
+                reason = "the chat template hides the prompt of a conversation that must be cut"
+                raise RenderError(reason, param="messages")
+            yield text[start:]
+
+    def _bos(self, prompt: str, start: int) -> Ids:
+        """The special token that a cut at `start` would lose."""
+        if start == 0:
+            return ()
+        token, number = self._tokenizer.bos_token, self._tokenizer.bos_token_id
+        begins = number is not None and prompt.startswith(str(token))
+        return (int(number),) if begins else ()
+
+    def _answered(
+        self,
+        turns: list[dict[str, Any]],
+        answer: dict[str, Any],
+        tools: Sequence[Mapping[str, Any]] | None,
+        open_turn: bool,
+        where: str,
+    ) -> str:
+        """The prompt has been rendered already, so what is refused now is this answer (`where`)."""
+        if not open_turn or answer.get("tool_calls"):
+            return self._text([*turns, answer], tools, where)
+        marked = {**answer, "content": answer["content"] + MARK}
+        text, mark, _ = self._text([*turns, marked], tools, where).rpartition(MARK)
+        if not mark:
+            raise RenderError("the chat template hides where an answer ends", param="messages")
+        return text
+
+    def _text(
+        self,
+        turns: list[dict[str, Any]],
+        tools: Sequence[Mapping[str, Any]] | None,
+        where: str = "messages",
+        *,
+        add_generation_prompt: bool = False,
+    ) -> str:
+        try:
+            text = self._tokenizer.apply_chat_template(
+                turns,
+                tools=list(tools) if tools else None,  # type: ignore[arg-type]
+                chat_template=self._template,
+                tokenize=False,
+                add_generation_prompt=add_generation_prompt,
+            )
+        except TEMPLATE_ERRORS as error:
+            raise RenderError(
+                f"the chat template refuses these messages: {error}", param=where
+            ) from error
+        return str(text)
+
+    def _tokenise(self, prompt: str, texts: Iterable[str]) -> list[Ids]:
+        """Ids of a rendered prompt and of texts; the template has written the special tokens."""
+        try:
+            prompt_ids, all_ids = self._tokeniser.candidates(prompt, texts)
+        except (TypeError, ValueError) as error:  # lone surrogates have no UTF-8 form
+            raise RenderError("the text is not valid Unicode", param="messages") from error
+        bos = self._tokenizer.bos_token_id
+        return [strip_repeated(ids, bos) for ids in (prompt_ids, *all_ids)]
+
+    def _pairs(
+        self,
+        turns: list[dict[str, Any]],
+        answers: list[dict[str, Any]],
+        tools: Sequence[Mapping[str, Any]] | None,
+        room: Room | None,
+    ) -> list[Rendered]:
+        if tools or any(answer.get("tool_calls") for answer in answers):
+            raise RenderError("tools need a model with a chat template", param="tools")
+        prompt = pair_prompt(turns)
+        texts = [str(answer["content"]) for answer in answers]
+        start = 0
+        if room is not None:
+            for index, text in enumerate(texts):
+                room.check_pair(prompt, text, completion=index)
+            start = room.start_of(prompt)
+        try:
+            pairs = self._tokeniser.pairs(prompt[start:], texts)
+        except (TypeError, ValueError) as error:
+            raise RenderError("the text is not valid Unicode", param="messages") from error
+        return [_of_pair(pair, truncated=start > 0) for pair in pairs]
+
+
+def _of_pair(pair: Pair, *, truncated: bool) -> Rendered:
+    fixed = next(i for i, s in enumerate([*pair.segments, 0]) if s is not None)
+    in_prompt = [i for i, s in enumerate(pair.segments) if s == 0]
+    return Rendered(
+        pair.ids,
+        prompt_tokens=in_prompt[-1] + 1 if in_prompt else fixed,
+        fixed_tokens=fixed,
+        token_types=pair.types,
+        truncated=truncated,
+    )
+
+
+def _while(still_wanted: Callable[[], None], answers: Sequence[T]) -> Iterator[T]:
+    for answer in answers:
+        still_wanted()
+        yield answer
+    still_wanted()
+
+
+def pair_prompt(turns: Sequence[Mapping[str, Any]]) -> str:
+    """Return a lone message's content, or one `role: content` line per message."""
+    if len(turns) == 1:
+        return str(turns[0]["content"])
+    return "\n".join(f"{turn['role']}: {turn['content']}" for turn in turns)
+
+
+def common_prefix(left: tuple[int, ...], right: tuple[int, ...]) -> int:
+    """Count the leading tokens that both have, at most all but the last of `left`."""
+    shared = min(len(left) - 1, len(right))
+    if left[:shared] == right[:shared]:  # the usual case, without a loop
+        return shared
+    return next(i for i in range(shared) if left[i] != right[i])
+
+
+def strip_repeated(ids: tuple[int, ...], bos: int | None) -> tuple[int, ...]:
+    """Leave one BOS at the front where the template and the tokenizer both wrote one."""
+    while bos is not None and ids[:2] == (bos, bos):
+        ids = ids[1:]
+    return ids

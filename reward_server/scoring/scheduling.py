@@ -1,0 +1,225 @@
+"""What the next batch holds, decided from what waits; no clocks, no tasks.
+
+Requests with little left go first, so that a small one waits for little more than the batch that
+runs. An oldest request that a few batches passed over leads the next one, so that large ones come
+to their end under any load. A request of more than a `slice` is cut into batches of at most that
+many tokens: between answers, and, where prefixes are kept, within a prompt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from reward_server.network.forward import Forward
+from reward_server.network.sequence import Ids, Output, Rendered
+
+PASSED_OVER = 3
+"""Batches without the oldest request, after which one serves requests in the order of arrival."""
+LEAST_SHARE = 4
+"""A piece of a prompt that is smaller than one in so many of a slice waits for the next batch."""
+MOST_SLOWER = 8
+"""How much longer a large request's tokens may seem to take than others."""
+RECENT = 64
+"""Requests of which the typical one is the median."""
+
+
+@dataclass
+class Part:
+    """Candidates of one prompt that wait, or a prompt alone that is to be computed ahead."""
+
+    prompt: Ids
+    answers: deque[tuple[int, int]]
+    """Place of each sequence in its request, and its tokens behind the prompt."""
+    computed: int
+    """Leading tokens of the prompt that are known."""
+
+    @property
+    def ahead(self) -> int:
+        return len(self.prompt) - self.computed
+
+    @property
+    def tokens(self) -> int:
+        return self.ahead + sum(tokens for _, tokens in self.answers)
+
+
+@dataclass(eq=False)
+class Job:
+    """One request: what of it waits, and what it has got so far."""
+
+    sequences: Sequence[Rendered]
+    parts: deque[Part]
+    outputs: list[Output]
+    done: asyncio.Future[None]
+    request_id: str | None = None
+    """What the log calls it."""
+    model_s: float = 0.0
+    tokens: int = field(init=False)
+    """To be computed for what waits."""
+    waiting: int = field(init=False)
+    """Sequences that wait; a prompt alone counts as one."""
+
+    def __post_init__(self) -> None:
+        self.count()
+
+    def count(self) -> None:
+        self.tokens = sum(part.tokens for part in self.parts)
+        self.waiting = sum(len(part.answers) or 1 for part in self.parts)
+
+
+@dataclass
+class Batch:
+    """What goes to the model together."""
+
+    entries: list[tuple[Job, int]] = field(default_factory=list)
+    """Jobs and the places of their sequences."""
+    prefixes: list[tuple[Job, Ids]] = field(default_factory=list)
+    jobs: list[Job] = field(default_factory=list)
+    """Whose work it is, each once."""
+    tokens: int = 0
+    cut: bool = False
+    """Whether it has a piece of a job that is too large for one batch."""
+
+    @property
+    def request_ids(self) -> list[str]:
+        """Of the requests that have a part in it, where they are known."""
+        return [job.request_id for job in self.jobs if job.request_id is not None]
+
+    def only(self, job: Job) -> Batch:
+        """The part of one job."""
+        return Batch(
+            entries=[entry for entry in self.entries if entry[0] is job],
+            prefixes=[prefix for prefix in self.prefixes if prefix[0] is job],
+            jobs=[job],
+            cut=self.cut,
+        )
+
+
+@dataclass(frozen=True)
+class Slice:
+    """When a request is cut, and into what."""
+
+    whole: int
+    """Tokens of a request up to which it is run whole: as many as a typical one has."""
+    piece: int
+    """Tokens of a batch up to which it takes pieces of larger requests: as many as take the time
+    of a typical one. A token of a long conversation takes longer, for it attends to more."""
+
+
+class Sizes:
+    """How large requests are lately, and how long their tokens take."""
+
+    def __init__(self) -> None:
+        self._recent: deque[int] = deque(maxlen=RECENT)
+        self._median = 0
+        self._pace: dict[bool, float] = {}
+        """Seconds a token takes, in batches with and without a piece of a large request."""
+
+    def add(self, tokens: int) -> None:
+        self._recent.append(tokens)
+        self._median = int(statistics.median_high(self._recent))
+
+    def took(self, seconds: float, tokens: int, *, cut: bool) -> None:
+        """A batch has run; `cut` says whether it had a piece of a large request."""
+        if tokens:
+            now = seconds / tokens
+            self._pace[cut] = 0.8 * self._pace.get(cut, now) + 0.2 * now
+
+    def slice(self, least: int, most: int) -> Slice:
+        typical = min(max(self._median, least), most)
+        pieces, others = self._pace.get(True, 0.0), self._pace.get(False, 0.0)
+        slower = pieces / others if others and pieces > others else 1.0
+        return Slice(typical, max(int(typical / min(slower, MOST_SLOWER)), 1))
+
+
+def parts_of(sequences: Sequence[Rendered], forward: Forward) -> deque[Part]:
+    """The sequences by their prompts, in the order in which these first appear."""
+    if not forward.shares_prompts:
+        return deque(
+            Part((), deque([(place, len(sequence.ids))]), 0)
+            for place, sequence in enumerate(sequences)
+        )
+    parts: dict[Ids, Part] = {}
+    for place, sequence in enumerate(sequences):
+        prompt = sequence.ids[: sequence.prompt_tokens]
+        if prompt not in parts:
+            parts[prompt] = Part(prompt, deque(), forward.known(prompt))
+        parts[prompt].answers.append((place, len(sequence.ids) - len(prompt)))
+    return deque(parts.values())
+
+
+def next_batch(
+    jobs: Iterable[Job], forward: Forward, *, budget: int, cut: Slice, oldest_leads: bool
+) -> Batch:
+    """Take out of `jobs`, which come in the order of their arrival, what one batch may hold.
+
+    It has at most `budget` tokens, or one unit that is larger. Jobs of at most `cut.whole` tokens
+    are taken whole, others in pieces, while the batch has at most `cut.piece`.
+    """
+    batch = Batch()
+    for job in jobs if oldest_leads else sorted(jobs, key=lambda job: job.tokens):
+        before = len(batch.entries) + len(batch.prefixes)
+        if job.tokens <= cut.whole:
+            if batch.tokens and batch.tokens + job.tokens > budget:
+                continue
+            _take_all(job, batch)
+        else:
+            _take_some(job, batch, forward, cut.piece)
+            batch.cut = batch.cut or len(batch.entries) + len(batch.prefixes) > before
+        if len(batch.entries) + len(batch.prefixes) > before or not job.parts:
+            batch.jobs.append(job)
+            job.count()
+    return batch
+
+
+def _take_all(job: Job, batch: Batch) -> None:
+    batch.tokens += job.tokens
+    while job.parts:
+        part = job.parts.popleft()
+        if not part.answers:
+            batch.prefixes.append((job, part.prompt))
+        batch.entries.extend((job, place) for place, _ in part.answers)
+
+
+def _take_some(job: Job, batch: Batch, forward: Forward, most: int) -> None:
+    """Pieces of a job, in order, while the batch has fewer than `most` tokens."""
+    while job.parts and batch.tokens < most:
+        part, room = job.parts[0], most - batch.tokens
+        keeps = forward.keeps(len(part.prompt))
+        part.computed = max(part.computed, forward.known(part.prompt))
+        if part.ahead > room and keeps:
+            if room < most // LEAST_SHARE and batch.tokens:
+                return
+            part.computed += room
+            batch.prefixes.append((job, part.prompt[: part.computed]))
+            batch.tokens += room
+            return
+        if not part.answers:
+            if part.ahead:
+                batch.prefixes.append((job, part.prompt))
+                batch.tokens += part.ahead
+        elif not _take_answers(job, part, batch, most):
+            return
+        if part.answers:
+            part.computed = len(part.prompt) if keeps else 0
+            return
+        job.parts.popleft()
+
+
+def _take_answers(job: Job, part: Part, batch: Batch, most: int) -> bool:
+    """As many answers as fit, with what their prompt lacks; whether any did."""
+    tokens, taken = batch.tokens + part.ahead, 0
+    while part.answers:
+        place, answer = part.answers[0]
+        if tokens + answer > most and (taken or batch.tokens):
+            break
+        part.answers.popleft()
+        batch.entries.append((job, place))
+        tokens += answer
+        taken += 1
+    if taken:
+        batch.tokens = tokens
+    return taken > 0

@@ -1,0 +1,303 @@
+"""Scoring in process: conversations in, rewards out, whoever asks.
+
+Joins the renderer, the length rule and the batcher. The HTTP service is a thin layer above
+it; importing it loads no torch, `Scorer.load` does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from reward_server.errors import (
+    DeadlineError,
+    InvalidRequestError,
+    NonFiniteRewardError,
+    RenderError,
+    ScoreError,
+    StartupError,
+    UnavailableError,
+)
+from reward_server.info import ModelInfo
+from reward_server.metrics import Metrics, ModelMetrics
+from reward_server.model_settings import ModelSettings
+from reward_server.network.forward import Forward
+from reward_server.network.sequence import Output, Rendered
+from reward_server.schema import ItemResult, OnOverflow, ScoreItem, Timings, Usage
+from reward_server.scoring.batcher import Batcher, Limits, Scored
+from reward_server.scoring.lanes import Lanes, is_large
+from reward_server.scoring.overflow import fit
+from reward_server.scoring.render import Prompt, Renderer
+from reward_server.scoring.room import Room
+
+__all__ = [
+    "ItemResult",
+    "ModelInfo",
+    "ModelSettings",
+    "ScoreError",
+    "ScoreItem",
+    "ScoreResult",
+    "Scorer",
+    "StartupError",
+    "UnavailableError",
+]
+
+WARM_UP = ScoreItem(messages=[{"role": "user", "content": "Hello"}], completions=["Hi.", "No."])
+CPU_SLICE, DEVICE_SLICE = 256, 4096
+"""Tokens below which a batch wastes what the device can do."""
+
+
+@dataclass(frozen=True)
+class ScoreResult:
+    """Per item, in the order given."""
+
+    results: list[ItemResult]
+    usage: Usage
+    timings_ms: Timings
+
+
+@dataclass(frozen=True)
+class Announced:
+    """What came of computing a prompt ahead."""
+
+    tokens: int
+    kept: bool
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """The distinct sequences of a request, and where each candidate's is among them."""
+
+    sequences: list[Rendered]
+    places: list[list[int]]
+
+
+class Scorer:
+    """A loaded reward model behind its queue. `start` before, `close` after use."""
+
+    def __init__(
+        self,
+        renderer: Renderer,
+        forward: Forward,
+        *,
+        info: ModelInfo,
+        settings: ModelSettings,
+        metrics: ModelMetrics | None = None,
+    ) -> None:
+        self.info = info
+        self.metrics = metrics or Metrics().of(info.name)
+        self._renderer = renderer
+        self._on_overflow: OnOverflow = settings.on_overflow
+        self._partial_open = settings.partial_turn == "open"
+        self._prefix_life_s = settings.prefix_life_s
+        slice_tokens = CPU_SLICE if info.device == "cpu" else DEVICE_SLICE
+        self._batcher = Batcher(
+            forward,
+            Limits(
+                batch_tokens=settings.max_batch_tokens,
+                slice_tokens=settings.slice_tokens or slice_tokens,
+                queue_sequences=settings.max_queue_sequences,
+                queue_tokens=settings.max_queue_tokens,
+            ),
+            self.metrics,
+        )
+        self._lanes = Lanes()
+        self._tending: asyncio.Task[None] | None = None
+
+    @classmethod
+    def load(cls, settings: ModelSettings, metrics: ModelMetrics | None = None) -> Scorer:
+        """Load the model and its tokenizer; blocks for seconds to minutes.
+
+        Raises StartupError naming the setting that does not fit the model.
+        """
+        from reward_server.scoring.loading import load_parts
+
+        parts = load_parts(settings)
+        return cls(
+            parts.renderer, parts.forward, info=parts.info, settings=settings, metrics=metrics
+        )
+
+    async def start(self, thread: Executor | None = None) -> None:
+        """Open the queue on the running event loop; models of one device share a `thread`."""
+        await self._batcher.start(thread)
+        self._tending = asyncio.create_task(self._tend(), name="reward-prefixes")
+
+    async def close(self) -> None:
+        """Finish what is queued, refuse what comes."""
+        if self._tending is not None:
+            self._tending.cancel()
+            await asyncio.wait([self._tending])
+        await self._batcher.close()
+        self._lanes.close()
+
+    async def warm_up(self) -> None:
+        """Score a small conversation, so that the first caller does not pay for first calls."""
+        await self.score([WARM_UP])
+
+    async def score(
+        self,
+        items: Sequence[ScoreItem],
+        *,
+        on_overflow: OnOverflow | None = None,
+        deadline_s: float | None = None,
+        partial: bool = False,
+        request_id: str | None = None,
+    ) -> ScoreResult:
+        """Score every completion of every item; equal ones of an item are computed once.
+
+        `partial` completions are beginnings of answers. All or nothing: one candidate that cannot
+        be scored fails the call. `deadline_s` counts from now. What the log tells of the work has
+        `request_id`. Raises ScoreError; cancelling takes the work out of the queue.
+        """
+        _refuse_empty(items)
+        open_turn = partial and self._partial_open
+        try:
+            async with asyncio.timeout(deadline_s):
+                return await self._score(
+                    items, on_overflow or self._on_overflow, open_turn, request_id
+                )
+        except TimeoutError as error:
+            raise DeadlineError(f"not scored within {deadline_s} s") from error
+
+    async def announce(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        request_id: str | None = None,
+    ) -> Announced:
+        """Compute the prompt of candidates to come; returns when that is done.
+
+        Raises ScoreError; cancelling takes the work out of the queue.
+        """
+        if not messages:
+            raise InvalidRequestError("messages is empty", param="messages")
+        limit = self.info.max_tokens
+
+        def render(_: Callable[[], None]) -> Prompt:
+            return self._renderer.prompt(messages, tools, limit=limit)
+
+        with self._batcher.reserve(1):
+            prompt = await self._lanes.run(render, large=is_large(messages, tools))
+        if prompt.ids is None or prompt.tokens >= limit:
+            return Announced(prompt.tokens, kept=False)
+        return Announced(prompt.tokens, kept=await self._batcher.prime(prompt.ids, request_id))
+
+    async def _score(
+        self,
+        items: Sequence[ScoreItem],
+        on_overflow: OnOverflow,
+        open_turn: bool,
+        request_id: str | None,
+    ) -> ScoreResult:
+        started = time.monotonic()
+        with self._batcher.reserve(sum(len(item.completions) for item in items)):
+            prepared = await self._prepare(items, on_overflow, open_turn)
+        rendering_s = time.monotonic() - started
+        scored = await self._batcher.submit(prepared.sequences, request_id)
+        result = _assemble(prepared, scored, rendering_s, self.info)
+        self.metrics.tokens_asked.inc(sum(sum(item.tokens) for item in result.results))
+        return result
+
+    async def _tend(self) -> None:
+        while True:
+            await asyncio.sleep(self._prefix_life_s / 4)
+            self._batcher.expire()
+
+    async def _prepare(
+        self, items: Sequence[ScoreItem], on_overflow: OnOverflow, open_turn: bool
+    ) -> _Prepared:
+        """Item by item, so that a request of many leaves others their turn."""
+        sequences: list[Rendered] = []
+        places: list[list[int]] = []
+        for i, item in enumerate(items):
+            fitted = await self._lanes.run(
+                partial(self._render, i, item, on_overflow, open_turn),
+                large=is_large(item.messages, item.completions, item.tools),
+            )
+            distinct = list(dict.fromkeys(fitted))
+            place = {sequence: len(sequences) + j for j, sequence in enumerate(distinct)}
+            places.append([place[sequence] for sequence in fitted])
+            sequences += distinct
+        return _Prepared(sequences, places)
+
+    def _render(
+        self,
+        i: int,
+        item: ScoreItem,
+        on_overflow: OnOverflow,
+        open_turn: bool,
+        still_wanted: Callable[[], None],
+    ) -> list[Rendered]:
+        room = Room(i, self.info.max_tokens, on_overflow, self._renderer.bound)
+        try:
+            rendered = self._renderer.render_all(
+                item.messages,
+                item.completions,
+                item.tools,
+                open_turn=open_turn,
+                room=room,
+                still_wanted=still_wanted,
+            )
+        except RenderError as error:
+            error.param = f"items[{i}].{error.param}"
+            raise
+        limit = self.info.max_tokens
+        return [
+            fit(candidate, limit, on_overflow, item=i, completion=j)
+            for j, candidate in enumerate(rendered)
+        ]
+
+
+def _refuse_empty(items: Sequence[ScoreItem]) -> None:
+    if not items:
+        raise InvalidRequestError("items is empty", param="items")
+    for i, item in enumerate(items):
+        if not item.messages:
+            raise InvalidRequestError("messages is empty", param=f"items[{i}].messages")
+        if not item.completions:
+            raise InvalidRequestError("completions is empty", param=f"items[{i}].completions")
+
+
+def _assemble(
+    prepared: _Prepared, scored: Scored, rendering_s: float, info: ModelInfo
+) -> ScoreResult:
+    for i, places in enumerate(prepared.places):
+        for j, place in enumerate(places):
+            if not all(map(math.isfinite, scored.outputs[place])):
+                where = f"items[{i}].completions[{j}]"
+                raise NonFiniteRewardError(f"the reward of {where} is not finite", param=where)
+    sequences = prepared.sequences
+    rewards = [_weighed(output, info.weights) for output in scored.outputs]
+    return ScoreResult(
+        results=[
+            ItemResult(
+                rewards=[rewards[place] for place in places],
+                tokens=[len(sequences[place].ids) for place in places],
+                truncated=[sequences[place].truncated for place in places],
+                labels=_by_label([scored.outputs[place] for place in places], info.labels),
+            )
+            for places in prepared.places
+        ],
+        usage=Usage(sequences=len(sequences), tokens=sum(len(s.ids) for s in sequences)),
+        timings_ms=Timings(
+            queue=round((rendering_s + scored.queue_s) * 1000, 3),
+            model=round(scored.model_s * 1000, 3),
+        ),
+    )
+
+
+def _weighed(output: Output, weights: Sequence[float]) -> float:
+    return sum(weight * value for weight, value in zip(weights, output, strict=True))
+
+
+def _by_label(outputs: Sequence[Output], labels: Sequence[str]) -> dict[str, list[float]]:
+    if len(labels) == 1:  # the reward says it all
+        return {}
+    return {label: [output[i] for output in outputs] for i, label in enumerate(labels)}
