@@ -24,7 +24,7 @@ from bon_gateway import demo_models
 from reward_server.network.model import RewardModel
 from reward_server.scoring.render import Renderer
 from trainers.demo.world import draw_ask
-from trainers.sampling import sample_answers
+from trainers.policy.drawing import PolicySampler
 
 SHARES = (0.25, 0.5, 0.75)
 TURNS = ("closed", "open")
@@ -125,10 +125,11 @@ def main() -> None:
     else:
         texts = [draw_ask(rng).text for _ in range(options.count)]
     prompts = [[{"role": "user", "content": text}] for text in texts]
-    answers = sample_answers(
-        options.policy, prompts, options.n,
+    drawn = PolicySampler(options.policy).draw(
+        prompts, options.n,
         seed=options.seed, max_new_tokens=options.max_tokens, batch_size=64,
     )  # fmt: skip
+    answers = [[answer.text for answer in row] for row in drawn]
     rows = measure(Judge(options.reward), prompts, answers)
     print(f"{len(prompts)} prompts, {options.n} answers each")
     print(f"{'seen':>5} {'turn':7} {'correlation':>11} {'+-':>6} {'best survives':>13}")

@@ -13,10 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from trainers.commands import COMMANDS, INTERRUPTED, RunContext
-from trainers.errors import TrainersError
+from trainers.base.context import INTERRUPTED, RunContext
+from trainers.base.errors import TrainersError
+from trainers.base.settings import load_settings
+from trainers.commands import COMMANDS
 from trainers.runtime.arguments import is_main_process
-from trainers.settings import load_settings
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, cast
 
+from trainers.base.context import RunContext
+from trainers.base.settings import Settings
 from trainers.demo.settings import DemoStudySettings, DemoTrainSettings
 from trainers.dpo.settings import DpoSettings
 from trainers.evaluation.settings import EvaluateSettings
@@ -18,25 +20,7 @@ from trainers.preferences.collect_settings import CollectSettings
 from trainers.preferences.label_settings import LabelSettings
 from trainers.preferences.settings import PrepareSettings
 from trainers.reward.settings import RewardSettings
-from trainers.settings import Settings, SftSettings
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
-
-
-@dataclass(frozen=True)
-class RunContext:
-    """How a command was called, beside its settings."""
-
-    command: str
-    """The command line, for the model card."""
-    dry_run: bool = False
-    """Show one prepared example with its mask, and stop before anything is written."""
-    resume: bool = False
-    """Go on from the newest complete checkpoint in the output folder."""
-    show: Callable[[str], None] = print
-    """Where text for the user goes."""
-
+from trainers.sft.settings import SftSettings
 
 Run = Callable[[Any, RunContext], Mapping[str, float]]
 """Takes the command's settings; returns the figures that are printed at the end."""
@@ -62,7 +46,7 @@ COMMANDS: dict[str, Command] = {
     "sft": Command(
         "fine-tune a policy on conversations",
         SftSettings,
-        "trainers.sft:run",
+        "trainers.sft.run:run",
         dry_run=True,
         resume=True,
     ),

@@ -27,8 +27,8 @@ from tests.helm.kit import (
 )
 from tests.vllm_forks import VllmForks
 from trainers import cli as trainer_cli
+from trainers.base.settings import load_settings
 from trainers.commands import COMMANDS
-from trainers.settings import load_settings
 
 PREFIX = f"{RELEASE}-bon-gateway"
 PARSE_VLLM = """

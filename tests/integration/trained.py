@@ -11,10 +11,10 @@ from typing import Any
 import yaml
 
 from bon_gateway.demo_models import policy_path, reward_path
+from trainers.base.data import write_records
 from trainers.cli import main
-from trainers.data import write_records
 from trainers.demo.data import WorldData, make_world
-from trainers.settings import WorldSettings
+from trainers.demo.settings import WorldSettings
 
 WORLD = WorldSettings(
     train_prompts=30, held_out_prompts=8, sft_records=1, pairs=32, held_out_pairs=20

@@ -1,4 +1,5 @@
-"""What the tests of several commands share: a fake server, and small files of preference data."""
+"""What the tests of several commands share: a fake server, small files of preference data, and tiny
+models."""
 
 from __future__ import annotations
 
@@ -8,9 +9,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from transformers import PreTrainedTokenizerFast
 
 from bon_gateway.testing.script import Script
 from bon_gateway.testing.upstream import FakeUpstream
+from tests.trainers.tiny import write_tiny
+from trainers.demo.tokenizer import build_tokenizer
 
 Serve = Callable[..., FakeUpstream]
 
@@ -42,3 +46,16 @@ def world() -> Path:
     """24 lines each of `sft.jsonl`, `pairs.jsonl` and, with gold margins, `margins.jsonl`; 12 of
     `prompts.jsonl`. They are files, so that golden figures do not move with the demo world."""
     return Path(__file__).parent / "world"
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> PreTrainedTokenizerFast:
+    return build_tokenizer()
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerFast) -> Path:
+    """A folder with `policy`, `reward` and `prompts.jsonl`."""
+    root = tmp_path_factory.mktemp("tiny")
+    write_tiny(root, tokenizer)
+    return root

@@ -23,8 +23,8 @@ from transformers import (
 )
 
 from tests.waiting import wait_until
+from trainers.base.data import Pair, data_hash, read_records
 from trainers.cli import main
-from trainers.data import Pair, data_hash, read_records
 from trainers.demo.model import save_untrained_policy
 from trainers.demo.tokenizer import build_tokenizer
 

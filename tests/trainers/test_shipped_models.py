@@ -10,13 +10,15 @@ import torch
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from bon_gateway.demo_models import policy_path, reward_path
-from trainers.data import write_records
+from trainers.base.data import write_records
+from trainers.base.settings import load_settings, shipped
 from trainers.demo.data import make_world
+from trainers.demo.settings import WorldSettings
 from trainers.demo.tokenizer import build_tokenizer
 from trainers.evaluation.figures import Figures
 from trainers.evaluation.run import evaluate
 from trainers.evaluation.settings import EvaluateSettings
-from trainers.settings import WorldSettings, load_settings, shipped
+from trainers.rewards.gold import GoldSettings
 
 FOLDERS = (policy_path(), reward_path())
 
@@ -36,6 +38,7 @@ def figures(tmp_path_factory: pytest.TempPathFactory) -> Figures:
             pairs=folder / "pairs.jsonl",
             prompts=folder / "prompts.jsonl",
             output=folder / "figures.json",
+            gold=GoldSettings(function="trainers.demo.gold:gold", field="total"),
             samples=16,
             seed=3,
         )

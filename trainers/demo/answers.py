@@ -7,14 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
-from trainers.data import Message, Messages, Prompt, Record, read_records, write_records
+from trainers.base.data import Message, Messages, Prompt, Record, read_records, write_records
 from trainers.demo.gold import gold
-from trainers.dpo import drawing
-from trainers.dpo.data import prompt_ids
-from trainers.dpo.reference import load_frozen
 from trainers.evaluation.best_of_n import best_of_n
-from trainers.runtime.models import load_tokenizer
-from trainers.scoring import score
+from trainers.policy.drawing import PolicySampler
+from trainers.rewards.one import score
 
 
 class Answered(Record):
@@ -36,21 +33,15 @@ def draw(
 ) -> int:
     """Write `samples` answers of `policy` to each prompt as `Answered`; returns their number."""
     asked = [record.prompt for record in read_records(Prompt, prompts)]
-    tokenizer = load_tokenizer(policy)
-    drawn = drawing.draw(
-        load_frozen(policy),
-        tokenizer,
-        [ids for prompt in asked for ids in [prompt_ids(tokenizer, prompt)] * samples],
-        seed=seed,
-        max_new_tokens=max_new_tokens,
-        batch_size=batch_size,
+    drawn = PolicySampler(policy).draw(
+        asked, samples, seed=seed, max_new_tokens=max_new_tokens, batch_size=batch_size
     )
-    texts = iter(drawn.texts)
+    both = zip(asked, drawn, strict=True)
     write_records(
         target,
-        ({"prompt": prompt, "answers": [next(texts) for _ in range(samples)]} for prompt in asked),
+        ({"prompt": prompt, "answers": [one.text for one in row]} for prompt, row in both),
     )
-    return len(drawn.texts)
+    return samples * len(asked)
 
 
 def rewards_of(reward: Path, answered: Sequence[Answered], batch_size: int) -> list[list[float]]:

@@ -6,25 +6,22 @@ from pathlib import Path
 
 import torch
 
-from trainers.card import append_figures
-from trainers.commands import RunContext
-from trainers.data import write_records
+from trainers.base.card import append_figures
+from trainers.base.context import RunContext
+from trainers.base.data import write_records
+from trainers.base.errors import SettingsError
+from trainers.base.settings import load_settings, shipped
 from trainers.demo.data import make_world
 from trainers.demo.model import save_untrained_policy
+from trainers.demo.settings import WorldSettings
 from trainers.demo.tokenizer import build_tokenizer
-from trainers.errors import SettingsError
 from trainers.evaluation.figures import Figures
 from trainers.evaluation.run import evaluate
 from trainers.evaluation.settings import EvaluateSettings
 from trainers.reward.run import train_reward
 from trainers.reward.settings import RewardSettings
-from trainers.settings import (
-    SftSettings,
-    WorldSettings,
-    load_settings,
-    shipped,
-)
-from trainers.sft import train_sft
+from trainers.sft.run import train_sft
+from trainers.sft.settings import SftSettings
 
 
 @dataclass(frozen=True)

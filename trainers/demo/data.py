@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trainers.data import Message
+from trainers.base.data import Message
 from trainers.demo.gold import gold, is_unsafe
+from trainers.demo.settings import WorldSettings
 from trainers.demo.world import SYSTEM, Ask, draw_answer, draw_ask
-from trainers.settings import WorldSettings
 
 
 @dataclass(frozen=True)

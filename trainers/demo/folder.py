@@ -3,8 +3,8 @@
 import shutil
 from pathlib import Path
 
-from trainers.errors import SettingsError
-from trainers.runtime.files import disk_errors
+from trainers.base.errors import SettingsError
+from trainers.base.files import disk_errors
 
 MARK = "made-by-bon-train-demo"
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trainers.data import Message
+from trainers.base.data import Message
 from trainers.demo.world import NUMBERS, TOPICS, UNSAFE_VERBS
 
 KIND_WORDS = frozenset(("friend", "dear", "lovely", "gladly", "happy", "hugs", "enjoy", "love"))

@@ -6,9 +6,9 @@ from math import sqrt
 from pathlib import Path
 from statistics import fmean, stdev
 
-from trainers.data import Message
+from trainers.base.data import Message
 from trainers.demo.gold import gold
-from trainers.dpo.divergence import measure
+from trainers.policy.divergence import measure
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def judge(
         max_new_tokens=max_new_tokens,
         batch_size=batch_size,
     )
-    texts = iter(drawn.texts)
+    texts = iter(drawn)
     golds = [fmean(gold(prompt, next(texts)).total for _ in range(samples)) for prompt in prompts]
     return Judged(
         gold=fmean(golds),
@@ -52,5 +52,5 @@ def judge(
         kl=divergence.kl,
         tokens=divergence.tokens,
         eos_rate=divergence.eos_rate,
-        answers=len(drawn.texts),
+        answers=len(drawn),
     )

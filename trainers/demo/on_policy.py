@@ -8,13 +8,10 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from trainers.data import Message
+from trainers.base.data import Message
 from trainers.demo.data import prefers_first
 from trainers.demo.gold import gold
-from trainers.dpo.data import prompt_ids
-from trainers.dpo.drawing import draw
-from trainers.dpo.reference import load_frozen
-from trainers.runtime.models import load_tokenizer
+from trainers.policy.drawing import PolicySampler
 
 
 def on_policy_pairs(
@@ -28,26 +25,22 @@ def on_policy_pairs(
 ) -> list[dict[str, Any]]:
     """`{prompt, chosen, rejected}` records, fewer than asked for: two answers may be equal, and
     one that the limit cut is left out with its pair."""
-    tokenizer = load_tokenizer(policy)
-    samples = 2 * pairs_per_prompt
-    drawn = draw(
-        load_frozen(policy),
-        tokenizer,
-        [ids for p in prompts for ids in [prompt_ids(tokenizer, p)] * samples],
+    drawn = PolicySampler(policy).draw(
+        prompts,
+        2 * pairs_per_prompt,
         seed=seed,
         max_new_tokens=max_new_tokens,
         batch_size=batch_size,
     )
     rng = random.Random(seed)
     records = []
-    for first in range(0, len(drawn.texts), 2):
-        prompt = prompts[first // samples]
-        texts = drawn.texts[first : first + 2]
-        if texts[0] == texts[1] or not all(drawn.ended[first : first + 2]):
-            continue
-        golds = [gold(prompt, text).total for text in texts]
-        if not prefers_first(rng, golds[0], golds[1]):
-            texts.reverse()
-        chosen, rejected = ([{"role": "assistant", "content": text}] for text in texts)
-        records.append({"prompt": prompt, "chosen": chosen, "rejected": rejected})
+    for prompt, answers in zip(prompts, drawn, strict=True):
+        for first, second in zip(answers[::2], answers[1::2], strict=True):
+            if first.text == second.text or not (first.ended and second.ended):
+                continue
+            texts = [first.text, second.text]
+            if not prefers_first(rng, *(gold(prompt, text).total for text in texts)):
+                texts.reverse()
+            chosen, rejected = ([{"role": "assistant", "content": text}] for text in texts)
+            records.append({"prompt": prompt, "chosen": chosen, "rejected": rejected})
     return records

@@ -7,7 +7,7 @@ import resource
 import time
 from collections.abc import Mapping, Sequence
 
-from trainers.commands import RunContext
+from trainers.base.context import RunContext
 from trainers.demo.folder import fresh
 from trainers.demo.outcome import Figures, figures_of, goals, write_figures
 from trainers.demo.overoptimised import hacked

@@ -10,7 +10,9 @@ from typing import Any, TypeVar
 
 import yaml
 
-from trainers.demo.settings import MeasureSettings, StepChanges
+from trainers.base.errors import SettingsError
+from trainers.base.settings import Settings, load_settings, shipped
+from trainers.demo.settings import MeasureSettings, StepChanges, WorldSettings
 from trainers.demo.step_settings import (
     DrawStep,
     JudgeStep,
@@ -20,10 +22,9 @@ from trainers.demo.step_settings import (
 )
 from trainers.demo.workers import Step
 from trainers.dpo.settings import DpoSettings
-from trainers.errors import SettingsError
 from trainers.ppo.settings import PpoSettings
 from trainers.reward.settings import RewardSettings
-from trainers.settings import Settings, SftSettings, WorldSettings, load_settings, shipped
+from trainers.sft.settings import SftSettings
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
 STEPS = "trainers.demo.steps"

@@ -5,12 +5,23 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
-from trainers.settings import Positive, Settings
+from trainers.base.settings import Positive, Settings
 
 STEPS = ("world", "sft", "reward", "dpo", "ppo", "weak_reward", "hacked_ppo")
 """Those whose own settings can be changed."""
 
 StepChanges = dict[str, dict[str, Any]]
+
+
+class WorldSettings(Settings):
+    """How much data the demo world is asked for."""
+
+    seed: int = 0
+    train_prompts: Positive = 6000
+    held_out_prompts: Positive = 200
+    sft_records: Positive = 12000
+    pairs: Positive = 29000
+    held_out_pairs: Positive = 2000
 
 
 class MeasureSettings(Settings):

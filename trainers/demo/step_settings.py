@@ -6,8 +6,7 @@ Apart from the steps themselves, so that who plans them does not import torch.
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainers.demo.settings import MeasureSettings
-from trainers.settings import WorldSettings
+from trainers.demo.settings import MeasureSettings, WorldSettings
 
 
 @dataclass(frozen=True)

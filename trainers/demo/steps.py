@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from trainers.commands import RunContext
-from trainers.data import Pair, Prompt, read_records, write_records
+from trainers.base.context import RunContext
+from trainers.base.data import Pair, Prompt, read_records, write_records
 from trainers.demo import answers as files
 from trainers.demo.data import make_world, some_pairs
 from trainers.demo.judge import judge
@@ -35,8 +35,8 @@ from trainers.ppo.settings import PpoSettings
 from trainers.ppo.train import run as train_ppo
 from trainers.reward.run import train_reward
 from trainers.reward.settings import RewardSettings
-from trainers.settings import SftSettings
-from trainers.sft import train_sft
+from trainers.sft.run import train_sft
+from trainers.sft.settings import SftSettings
 
 GAPS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
 """Where the ranges of the gold gap begin; the last one is open."""

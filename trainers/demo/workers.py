@@ -22,7 +22,7 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
 
-from trainers.errors import RunError, TrainersError
+from trainers.base.errors import RunError, TrainersError
 
 Outcome = dict[str, Any]
 """What a step measured, ready for JSON."""

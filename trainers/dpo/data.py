@@ -13,9 +13,10 @@ from pydantic import model_validator
 from transformers import PreTrainedTokenizerBase
 
 from reward_server.scoring.render import Renderer
-from trainers.data import Pair, read_placed
-from trainers.errors import DataError
-from trainers.rendering import prompt_ids, refusals, until_end_of_turn
+from trainers.base.data import Pair, read_placed
+from trainers.base.errors import DataError
+from trainers.base.template import refusals
+from trainers.policy.rendering import prompt_ids, until_end_of_turn
 
 __all__ = ["AnswerPair", "PreferenceData", "prompt_ids", "read_pairs", "tokenise_pair"]
 

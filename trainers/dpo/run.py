@@ -6,15 +6,15 @@ from accelerate import PartialState
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
-from trainers.card import append_text, write_card
-from trainers.commands import RunContext
-from trainers.data import Message, data_hash
+from trainers.base.card import append_text, write_card
+from trainers.base.context import RunContext
+from trainers.base.data import Message, data_hash
+from trainers.base.errors import ModelError
+from trainers.base.loading import find_device, load_model, load_tokenizer
 from trainers.dpo.data import PreferenceData, read_pairs
-from trainers.dpo.divergence import measure, read_prompts
 from trainers.dpo.reference import (
     ReferenceLogps,
     cache_key,
-    load_frozen,
     read_cache,
     reference_logps,
     write_cache,
@@ -22,13 +22,12 @@ from trainers.dpo.reference import (
 from trainers.dpo.settings import DpoSettings
 from trainers.dpo.sft_first import fine_tune_first
 from trainers.dpo.trainer import TokenisedDPOTrainer, make_config, make_dataset
-from trainers.errors import ModelError
+from trainers.policy.divergence import measure, read_prompts
+from trainers.policy.frozen import load_frozen
 from trainers.runtime.arguments import common_arguments, is_main_process
 from trainers.runtime.lora import lora_config
-from trainers.runtime.models import load_model, load_tokenizer
 from trainers.runtime.run import run_trainer
 from trainers.runtime.saving import save
-from trainers.scoring import find_device
 
 NEGATIVE_REWARD_NOTE = (
     "`rewards/chosen` in `metrics.jsonl` is beta x (log p_policy - log p_reference) of the "

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from trainers.settings import Positive, Settings, TrainSettings
+from trainers.base.settings import Positive, Settings, TrainSettings
 
 LOSSES = (
     "sigmoid",

@@ -2,15 +2,15 @@
 
 from accelerate import PartialState
 
-from trainers.commands import RunContext
-from trainers.data import Pair, read_records
+from trainers.base.context import RunContext
+from trainers.base.data import Pair, read_records
+from trainers.base.files import read_json, write_json, write_lines
 from trainers.dpo.settings import DpoSettings
 from trainers.runtime.arguments import is_main_process
 from trainers.runtime.checkpoints import SETTINGS, require_equal
-from trainers.runtime.files import read_json, write_json, write_lines
 from trainers.runtime.run import resumable
-from trainers.settings import SftSettings
-from trainers.sft import train_sft
+from trainers.sft.run import train_sft
+from trainers.sft.settings import SftSettings
 
 
 def fine_tune_first(settings: DpoSettings, context: RunContext) -> DpoSettings:

@@ -5,11 +5,11 @@ from typing import Any
 
 from pydantic import AliasChoices, Field, field_validator, model_validator
 
-from trainers.data import Message, Messages, Pair, Record, read_placed
-from trainers.errors import DataError
+from trainers.base.data import Message, Messages, Pair, Record, read_placed
+from trainers.base.errors import DataError
 from trainers.evaluation import reward_bench, reward_bench_2
 from trainers.evaluation.accuracy import Scored
-from trainers.reward.judge import Judge, Placed
+from trainers.rewards.scorer import Placed, Scorer
 
 
 class SectionPair(Pair):
@@ -63,7 +63,7 @@ def _answered(prompt: Messages, text: str) -> list[Message]:
     return [*prompt, Message(role="assistant", content=text)]
 
 
-def judge_pairs(judge: Judge, path: Path) -> list[Scored]:
+def scored_pairs(scorer: Scorer, path: Path) -> list[Scored]:
     """Both rewards of every pair of a file, in its order."""
     records = read_placed(SectionPair, path)
     placed: list[Placed] = [
@@ -71,7 +71,7 @@ def judge_pairs(judge: Judge, path: Path) -> list[Scored]:
         for where, pair in records
         for answer in (pair.chosen, pair.rejected)
     ]
-    rewards = judge.rewards(placed)
+    rewards = scorer.rewards(placed)
     return [
         Scored(chosen, rejected, pair.margin, pair.section)
         for (_, pair), chosen, rejected in zip(records, rewards[::2], rewards[1::2], strict=True)
@@ -79,32 +79,32 @@ def judge_pairs(judge: Judge, path: Path) -> list[Scored]:
 
 
 def run_reward_bench(
-    judge: Judge, path: Path, prior: Path | None = None
+    scorer: Scorer, path: Path, prior: Path | None = None
 ) -> reward_bench.RewardBench:
     """RewardBench on a local file; DataError for a bad line, or a file of something else."""
-    wins = _wins(judge, path)
-    others = [] if prior is None else _wins(judge, prior)
+    wins = _wins(scorer, path)
+    others = [] if prior is None else _wins(scorer, prior)
     try:
         return reward_bench.aggregate(wins, others)
     except ValueError as error:
         raise DataError(f"{path}: {error}") from error
 
 
-def _wins(judge: Judge, path: Path) -> list[tuple[str, bool]]:
+def _wins(scorer: Scorer, path: Path) -> list[tuple[str, bool]]:
     records = read_placed(BenchPair, path)
     placed = [
         (where, _answered(pair.prompt, text))
         for where, pair in records
         for text in (pair.chosen, pair.rejected)
     ]
-    rewards = judge.rewards(placed)
+    rewards = scorer.rewards(placed)
     return [
         (pair.subset, chosen > rejected)
         for (_, pair), chosen, rejected in zip(records, rewards[::2], rewards[1::2], strict=True)
     ]
 
 
-def run_reward_bench_2(judge: Judge, path: Path) -> reward_bench_2.RewardBench2:
+def run_reward_bench_2(scorer: Scorer, path: Path) -> reward_bench_2.RewardBench2:
     """RewardBench 2 on a local file; DataError for a bad line, or Ties that are not whole."""
     records = read_placed(BenchOptions, path)
     placed = [
@@ -112,7 +112,7 @@ def run_reward_bench_2(judge: Judge, path: Path) -> reward_bench_2.RewardBench2:
         for where, options in records
         for text in (*options.chosen, *options.rejected)
     ]
-    rewards = iter(judge.rewards(placed))
+    rewards = iter(scorer.rewards(placed))
     items = [
         reward_bench_2.Item(
             options.id,

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from trainers.card import figure_table
+from trainers.base.card import figure_table
+from trainers.base.files import write_text
 from trainers.evaluation.accuracy import GapShare, Share
 from trainers.evaluation.calibration import Calibration
 from trainers.evaluation.reward_bench import RewardBench
 from trainers.evaluation.reward_bench_2 import RewardBench2
-from trainers.runtime.files import write_text
 
 WIDE_GAP = 1.0
 """Pairs at least so far apart are also reported on their own: there, right answers matter."""

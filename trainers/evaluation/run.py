@@ -1,23 +1,21 @@
 """`bon-train evaluate`: how often a reward model is right, and what choosing by it is worth."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from statistics import fmean, pstdev
 from typing import Any
 
-from trainers.commands import RunContext
-from trainers.data import Message
-from trainers.demo.gold import gold
-from trainers.dpo.divergence import read_prompts
+from trainers.base.context import RunContext
+from trainers.base.data import Message
 from trainers.evaluation.accuracy import Scored, accuracy, by_gap, by_section
-from trainers.evaluation.bench_files import judge_pairs, run_reward_bench, run_reward_bench_2
+from trainers.evaluation.bench_files import run_reward_bench, run_reward_bench_2, scored_pairs
 from trainers.evaluation.best_of_n import best_of_n
 from trainers.evaluation.calibration import calibration
 from trainers.evaluation.figures import WIDE_GAP, Figures
 from trainers.evaluation.settings import EvaluateSettings
-from trainers.reward.judge import Judge
-from trainers.runtime.models import load_tokenizer
-from trainers.sampling import sample_answers
+from trainers.policy.divergence import read_prompts
+from trainers.policy.drawing import PolicySampler
+from trainers.rewards.gold import Gold, load_gold
+from trainers.rewards.scorer import Placed, Scorer
 
 HINT = "cut_prompts cuts the start of the prompt"
 
@@ -31,21 +29,23 @@ def run(settings: EvaluateSettings, context: RunContext) -> dict[str, float]:
 def evaluate(settings: EvaluateSettings) -> Figures:
     """Measure all that the settings name, write `settings.output`, and return the figures.
 
-    Raises DataError naming a bad line, ModelError for a model that cannot be had.
+    Raises DataError naming a bad line, ModelError for a model that cannot be had, SettingsError for
+    a `gold` that is not there.
     """
-    judge = _judge(settings)
+    # A function that is not there is named before anything is scored.
+    gold = None if settings.gold is None else load_gold(settings.gold)
+    scorer = _scorer(settings)
     found: dict[str, Any] = {}
     if settings.pairs is not None:
-        found |= _of_pairs(judge_pairs(judge, settings.pairs), settings)
+        found |= _of_pairs(scored_pairs(scorer, settings.pairs), settings)
     if settings.reward_bench is not None:
         prior = settings.reward_bench_prior
-        found["reward_bench"] = run_reward_bench(judge, settings.reward_bench, prior)
+        found["reward_bench"] = run_reward_bench(scorer, settings.reward_bench, prior)
     if settings.reward_bench_2 is not None:
-        found["reward_bench_2"] = run_reward_bench_2(judge, settings.reward_bench_2)
+        found["reward_bench_2"] = run_reward_bench_2(scorer, settings.reward_bench_2)
     if settings.policy is not None:
-        drawn = draw(settings)
-        found |= _of_answers(drawn, judge, settings)
-    figures = Figures(**found, cut=judge.cut)
+        found |= _of_answers(_answered(settings), scorer, gold, settings)
+    figures = Figures(**found, cut=scorer.cut)
     figures.write(settings.output)
     return figures
 
@@ -53,11 +53,11 @@ def evaluate(settings: EvaluateSettings) -> Figures:
 def score_pairs(settings: EvaluateSettings) -> list[Scored]:
     """Both rewards of every pair, in the order of the file."""
     assert settings.pairs is not None
-    return judge_pairs(_judge(settings), settings.pairs)
+    return scored_pairs(_scorer(settings), settings.pairs)
 
 
-def _judge(settings: EvaluateSettings) -> Judge:
-    return Judge.load(
+def _scorer(settings: EvaluateSettings) -> Scorer:
+    return Scorer.load(
         settings.reward,
         device=settings.device,
         batch_size=settings.batch_size,
@@ -84,69 +84,53 @@ def _of_pairs(scored: Sequence[Scored], settings: EvaluateSettings) -> dict[str,
     }
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """The answers of a policy."""
-
-    prompts: list[list[Message]]
-    answers: list[list[str]]
-    """As many for each prompt as were asked for."""
-
-    @property
-    def conversations(self) -> list[list[Message]]:
-        """All answers with their prompts, prompt by prompt."""
-        return [
-            [*prompt, Message(role="assistant", content=text)]
-            for prompt, texts in zip(self.prompts, self.answers, strict=True)
-            for text in texts
-        ]
-
-
-def draw(settings: EvaluateSettings) -> Drawn:
-    """Sample from the policy that the settings name."""
+def _answered(settings: EvaluateSettings) -> list[Placed]:
+    """Answers of the policy that the settings name, each with its prompt, prompt by prompt."""
     assert settings.policy is not None
-    assert settings.prompts is not None
-    prompts = read_prompts(settings.prompts, load_tokenizer(settings.policy))
-    answers = sample_answers(
-        settings.policy,
+    sampler = PolicySampler(settings.policy, device=settings.device)
+    prompts = read_prompts(settings.prompts, sampler.tokenizer)
+    answers = sampler.draw(
         prompts,
         settings.samples,
         seed=settings.seed,
         max_new_tokens=settings.max_new_tokens,
         batch_size=settings.batch_size,
-        device=settings.device,
     )
-    return Drawn(prompts, answers)
+    where = f"{settings.prompts}: a sampled answer"
+    return [
+        (where, [*prompt, Message(role="assistant", content=answer.text)])
+        for prompt, row in zip(prompts, answers, strict=True)
+        for answer in row
+    ]
 
 
-def _of_answers(drawn: Drawn, judge: Judge, settings: EvaluateSettings) -> dict[str, Any]:
-    own = _by_prompt(judge.rewards(_placed(drawn, settings)), settings.samples)
-    true = _by_prompt(_gold(drawn, settings), settings.samples)
+def _of_answers(
+    placed: list[Placed], scorer: Scorer, gold: Gold | None, settings: EvaluateSettings
+) -> dict[str, Any]:
+    own = _by_prompt(scorer.rewards(placed), settings.samples)
+    true = _by_prompt(_golds(placed, gold, settings), settings.samples)
     return {
         "best_of_n": _curve(own, true, settings.sizes),
         "best_of_n_own": _curve(own, own, settings.sizes),
         "best_of_n_oracle": _curve(true, true, settings.sizes),
-        "prompts": len(drawn.prompts),
+        "prompts": len(own),
         "samples": settings.samples,
     }
 
 
-def _placed(drawn: Drawn, settings: EvaluateSettings) -> list[tuple[str, list[Message]]]:
-    return [(f"{settings.prompts}: a sampled answer", turns) for turns in drawn.conversations]
-
-
-def _gold(drawn: Drawn, settings: EvaluateSettings) -> list[float]:
-    """What each answer is truly worth, by the demo world's rule or another reward model."""
-    if settings.gold_reward is None:
-        return [gold(turns[:-1], turns[-1]["content"]).total for turns in drawn.conversations]
-    other = Judge.load(
+def _golds(placed: list[Placed], gold: Gold | None, settings: EvaluateSettings) -> list[float]:
+    """What each answer is truly worth, by a function or by another reward model."""
+    if gold is not None:
+        return [gold(turns[:-1], turns[-1]["content"]) for _, turns in placed]
+    assert settings.gold_reward is not None, "the settings name one of the two"
+    other = Scorer.load(
         settings.gold_reward,
         device=settings.device,
         batch_size=settings.batch_size,
         cut_prompts=settings.cut_prompts,
         hint=HINT,
     )
-    return other.rewards(_placed(drawn, settings))
+    return other.rewards(placed)
 
 
 def _by_prompt(values: Sequence[float], samples: int) -> list[Sequence[float]]:

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from trainers.settings import Positive, Settings
+from trainers.base.settings import Positive, Settings
+from trainers.rewards.gold import GoldSettings
 
 Gap = Annotated[float, Field(ge=0)]
 
@@ -27,8 +28,10 @@ class EvaluateSettings(Settings):
     """Also sample from this policy and choose its answers by the reward model."""
     prompts: Path | None = None
     """`{prompt}` records to sample for; needed with `policy`."""
+    gold: GoldSettings | None = None
+    """The function that judges the answers chosen, where one knows their true reward."""
     gold_reward: Path | None = None
-    """A reward model that judges the answers chosen; by default the demo world's own rule."""
+    """A reward model that judges the answers chosen, where no function does."""
     output: Path
     """JSON file for the figures; a table in Markdown is written beside it."""
     label_weights: dict[str, float] | None = None
@@ -65,6 +68,8 @@ class EvaluateSettings(Settings):
             raise ValueError("one of pairs, reward_bench, reward_bench_2 and policy is needed")
         if self.policy is not None and self.prompts is None:
             raise ValueError("prompts: needed to sample from the policy")
+        if self.policy is not None and (self.gold is None) == (self.gold_reward is None):
+            raise ValueError("policy: one of gold and gold_reward must judge its answers")
         if self.policy is not None and max(self.n_values or (0,)) > self.samples:
             raise ValueError(f"n_values: at most samples, {self.samples}")
         return self

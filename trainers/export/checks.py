@@ -9,9 +9,9 @@ from jinja2 import TemplateError
 from torch import Tensor
 
 from reward_server.scoring.render import Renderer
-from trainers.data import Message
-from trainers.errors import ModelError
-from trainers.scoring import render, require_own_pad
+from trainers.base.data import Message
+from trainers.base.errors import ModelError
+from trainers.rewards.one import render, require_own_pad
 
 TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2}
 """Largest difference between an output before and after, as a share of the largest output or 1.

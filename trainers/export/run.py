@@ -7,8 +7,10 @@ from typing import Any
 import torch
 from transformers import GenerationConfig
 
-from trainers.commands import RunContext
-from trainers.errors import ModelError, RunError
+from trainers.base.context import RunContext
+from trainers.base.errors import ModelError, RunError
+from trainers.base.files import PARTIAL, disk_errors, publish
+from trainers.base.loading import load_pretrained
 from trainers.export.checks import (
     Parity,
     check_ends,
@@ -20,9 +22,7 @@ from trainers.export.checks import (
 )
 from trainers.export.settings import ExportSettings, SamplingDefaults
 from trainers.export.source import CLASSES, Kind, Source, load_source
-from trainers.runtime.files import PARTIAL, disk_errors, publish
 from trainers.runtime.lora import merged
-from trainers.runtime.models import load_pretrained
 
 CARRIED = ("README.md", "rm_meta.json")
 """Files beside the weights that go with them: the model card, the reward model's statistics."""

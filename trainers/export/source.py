@@ -13,10 +13,10 @@ from transformers import (
     AutoModelForSequenceClassification,
 )
 
-from trainers.errors import ModelError
+from trainers.base.errors import ModelError
+from trainers.base.loading import load_pretrained, load_tokenizer
 from trainers.export.settings import ExportSettings
-from trainers.reward.ensemble import refuse_ensemble
-from trainers.runtime.models import load_pretrained, load_tokenizer
+from trainers.rewards.ensemble import refuse_ensemble
 
 Kind = Literal["policy", "reward model"]
 ADAPTER_CONFIG = "adapter_config.json"

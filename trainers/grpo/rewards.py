@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from trainers.data import Message
-from trainers.reward.judge import Judge
+from trainers.base.data import Message
+from trainers.rewards.scorer import Scorer
 
 
 class RewardFunction:
@@ -12,9 +12,11 @@ class RewardFunction:
     __name__ = "reward_model"
     """How TRL names the function in its logs."""
 
-    def __init__(self, judge: Judge, *, ends: frozenset[int], no_eos_reward: float | None) -> None:
+    def __init__(
+        self, scorer: Scorer, *, ends: frozenset[int], no_eos_reward: float | None
+    ) -> None:
         """`ends` end an answer; one that was cut gets `no_eos_reward`, if that is given."""
-        self._judge = judge
+        self._scorer = scorer
         self._ends = ends
         self._no_eos_reward = no_eos_reward
 
@@ -29,7 +31,7 @@ class RewardFunction:
 
         TRL would leave out a reward that is None; there is none here.
         """
-        rewards = self._judge.score([p + c for p, c in zip(prompts, completions, strict=True)])
+        rewards = self._scorer.score([p + c for p, c in zip(prompts, completions, strict=True)])
         if self._no_eos_reward is None:
             return list(rewards)
         return [

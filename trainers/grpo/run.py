@@ -5,20 +5,20 @@ from dataclasses import dataclass
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
-from trainers.card import write_card
-from trainers.commands import RunContext
-from trainers.data import Message, Prompt, data_hash, read_placed
-from trainers.dpo.divergence import measure, read_prompts
-from trainers.errors import DataError
+from trainers.base.card import write_card
+from trainers.base.context import RunContext
+from trainers.base.data import Message, Prompt, data_hash, read_placed
+from trainers.base.errors import DataError
+from trainers.base.loading import load_model, load_tokenizer
 from trainers.grpo.rewards import RewardFunction
 from trainers.grpo.settings import GrpoSettings
 from trainers.grpo.trainer import GroupTrainer, make_config
-from trainers.ppo.policy import end_tokens
-from trainers.rendering import prompt_ids
-from trainers.reward.judge import Judge
+from trainers.policy.divergence import measure, read_prompts
+from trainers.policy.ends import end_tokens
+from trainers.policy.rendering import prompt_ids
+from trainers.rewards.scorer import Scorer
 from trainers.runtime.arguments import common_arguments, is_main_process
 from trainers.runtime.lora import lora_config
-from trainers.runtime.models import load_model, load_tokenizer
 from trainers.runtime.run import run_trainer
 from trainers.runtime.saving import save
 
@@ -38,11 +38,11 @@ def run(settings: GrpoSettings, context: RunContext) -> dict[str, float]:
     prompts = keep_short(settings, tokenizer)
     held_out = read_prompts(settings.eval_prompts, tokenizer)
     context.show(f"prompts: {len(prompts.rows)}, dropped as too long: {prompts.too_long}")
-    judge = Judge.load(settings.reward, batch_size=settings.score_batch_size)
+    scorer = Scorer.load(settings.reward, batch_size=settings.score_batch_size)
     if context.dry_run:
-        context.show(show_example(tokenizer, judge, prompts.rows[0]))
+        context.show(show_example(tokenizer, scorer, prompts.rows[0]))
         return {}
-    return train_grpo(settings, tokenizer, prompts, held_out, judge, context)
+    return train_grpo(settings, tokenizer, prompts, held_out, scorer, context)
 
 
 def keep_short(settings: GrpoSettings, tokenizer: PreTrainedTokenizerBase) -> Prompts:
@@ -61,9 +61,9 @@ def keep_short(settings: GrpoSettings, tokenizer: PreTrainedTokenizerBase) -> Pr
     return Prompts(rows, len(records) - len(rows))
 
 
-def show_example(tokenizer: PreTrainedTokenizerBase, judge: Judge, prompt: list[Message]) -> str:
+def show_example(tokenizer: PreTrainedTokenizerBase, scorer: Scorer, prompt: list[Message]) -> str:
     """The prompt as the policy reads it, and what the reward model thinks of saying nothing."""
-    nothing = judge.score_answers([prompt], [""])[0]
+    nothing = scorer.score_answers([prompt], [""])[0]
     return (
         f"prompt: {tokenizer.decode(prompt_ids(tokenizer, prompt))}\n"
         f"reward of an empty answer: {nothing:.3f}"
@@ -75,7 +75,7 @@ def train_grpo(
     tokenizer: PreTrainedTokenizerBase,
     prompts: Prompts,
     held_out: list[list[Message]],
-    judge: Judge,
+    scorer: Scorer,
     context: RunContext,
 ) -> dict[str, float]:
     """Train, write `settings.output`, and return the figures that its model card shows."""
@@ -83,7 +83,7 @@ def train_grpo(
     # Batches of prompts end at the same column only when they are padded on the left.
     tokenizer.padding_side = "left"
     reward = RewardFunction(
-        judge, ends=end_tokens(policy, tokenizer), no_eos_reward=settings.no_eos_reward
+        scorer, ends=end_tokens(policy, tokenizer), no_eos_reward=settings.no_eos_reward
     )
     trainer = GroupTrainer(
         model=policy,
@@ -103,7 +103,7 @@ def train_grpo(
     if is_main_process():
         tokenizer.padding_side = "right"
         save(trainer.model, tokenizer, settings.output)
-        figures |= _measured(settings, held_out, judge)
+        figures |= _measured(settings, held_out, scorer)
         write_card(
             settings.output,
             "Policy, group relative policy optimisation",
@@ -124,12 +124,12 @@ def _rewards(history: list[dict[str, float]]) -> dict[str, float]:
 
 
 def _measured(
-    settings: GrpoSettings, prompts: list[list[Message]], judge: Judge
+    settings: GrpoSettings, prompts: list[list[Message]], scorer: Scorer
 ) -> dict[str, float]:
     """Reward, KL, length and end-of-turn rate on `prompts`; nothing without them."""
     if not prompts:
         return {}
-    divergence, drawn = measure(
+    divergence, texts = measure(
         settings.output,
         settings.model,
         prompts,
@@ -138,5 +138,5 @@ def _measured(
         max_new_tokens=settings.max_new_tokens,
         batch_size=settings.score_batch_size,
     )
-    rewards = judge.score_answers(prompts, drawn.texts)
+    rewards = scorer.score_answers(prompts, texts)
     return {**divergence.table(), "reward on held-out prompts": sum(rewards) / len(rewards)}

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from trainers.settings import Positive, TrainSettings
+from trainers.base.settings import Positive, TrainSettings
 
 
 class GrpoSettings(TrainSettings):

@@ -5,15 +5,15 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trainers.data import Message
-from trainers.errors import RunError
+from trainers.base.data import Message
+from trainers.base.errors import RunError
+from trainers.base.seeds import mixed_seed
+from trainers.endpoint.chat import ask
+from trainers.endpoint.http import JsonClient, RequestFailedError
+from trainers.endpoint.settings import ChatSettings
+from trainers.endpoint.work import for_each
 from trainers.iterate.samplers import Answer
 from trainers.iterate.settings import EndpointSettings, IterateSettings
-from trainers.ppo.seeds import mixed_seed
-from trainers.preferences.chat import ask
-from trainers.preferences.endpoint_settings import ChatSettings
-from trainers.preferences.http import JsonClient, RequestFailedError
-from trainers.preferences.work import for_each
 
 FIRST_POLL_S, LAST_POLL_S = 0.1, 2.0
 """Between two looks at whether the endpoint serves the round's model: at first, and in the end."""

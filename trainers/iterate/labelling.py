@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from trainers.data import Message
+from trainers.base.data import Message
 from trainers.iterate.samplers import Answer
 
 

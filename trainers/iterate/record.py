@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from trainers.data import data_hash
+from trainers.base.data import data_hash
 from trainers.iterate.files import RoundFolder
 from trainers.iterate.labelling import Labelled
 from trainers.iterate.settings import IterateSettings

@@ -5,8 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trainers.commands import RunContext
-from trainers.data import Message
+from trainers.base.context import RunContext
+from trainers.base.data import Message
+from trainers.base.files import read_json, write_json, write_lines
+from trainers.base.seeds import mixed_seed
 from trainers.dpo.run import train_dpo
 from trainers.dpo.settings import DpoSettings
 from trainers.iterate.endpoint import EndpointSampler
@@ -14,10 +16,8 @@ from trainers.iterate.files import RoundFolder
 from trainers.iterate.labelling import Labelled, always, drawn_labels, label
 from trainers.iterate.samplers import Answer, InProcessSampler, Sampler
 from trainers.iterate.settings import IterateSettings
-from trainers.ppo.seeds import mixed_seed
-from trainers.reward.judge import Judge
+from trainers.rewards.scorer import Scorer
 from trainers.runtime.arguments import CHECKPOINTS
-from trainers.runtime.files import read_json, write_json, write_lines
 
 BLOCK = 256
 """Prompts whose answers are kept together: what a killed run draws again at most."""
@@ -70,11 +70,11 @@ def sample_and_score(
             chat = settings.endpoint.for_round(number)
             context.show(f"round {number}: waiting for {chat.model} at {chat.url}")
         sampler = make_sampler(settings, number, policy, revision)
-        judge = Judge.load(settings.reward, batch_size=settings.sample_batch_size)
+        scorer = Scorer.load(settings.reward, batch_size=settings.sample_batch_size)
         for index in missing:
             context.show(f"round {number}: sampling block {index + 1} of {len(blocks)}")
             rows = sampler.sample(blocks[index], mixed_seed(settings.seed, number, index))
-            write_json(paths[index], _scored_block(judge, blocks[index], rows))
+            write_json(paths[index], _scored_block(scorer, blocks[index], rows))
         write_json(source, dict(sampler.describe()))
     known: list[dict[str, Any]] = [row for path in paths for row in read_json(path)]
     return Scored(
@@ -86,12 +86,12 @@ def sample_and_score(
 
 
 def _scored_block(
-    judge: Judge,
+    scorer: Scorer,
     prompts: Sequence[list[Message]],
     answers: Sequence[Sequence[Answer]],
 ) -> list[dict[str, Any]]:
     asked = [prompt for prompt, row in zip(prompts, answers, strict=True) for _ in row]
-    rewards = iter(judge.score_answers(asked, [answer.text for row in answers for answer in row]))
+    rewards = iter(scorer.score_answers(asked, [answer.text for row in answers for answer in row]))
     return [
         {
             "prompt": prompt,

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from trainers.commands import RunContext
-from trainers.data import Message, Prompt, data_hash, read_records
-from trainers.dpo.divergence import measure, read_prompts
-from trainers.errors import DataError, RunError
+from trainers.base.context import RunContext
+from trainers.base.data import Message, Prompt, data_hash, read_records
+from trainers.base.errors import DataError, RunError
+from trainers.base.files import read_json, write_json
+from trainers.base.loading import load_tokenizer
 from trainers.iterate.files import RoundFolder, round_folder
 from trainers.iterate.record import round_record
 from trainers.iterate.round import (
@@ -16,10 +17,9 @@ from trainers.iterate.round import (
     tune,
 )
 from trainers.iterate.settings import IterateSettings
-from trainers.reward.judge import Judge
+from trainers.policy.divergence import measure, read_prompts
+from trainers.rewards.scorer import Scorer
 from trainers.runtime.checkpoints import require_equal
-from trainers.runtime.files import read_json, write_json
-from trainers.runtime.models import load_tokenizer
 
 FREE = {"output", "rounds", "prompts", "endpoint"}
 """Settings that a resumed run may change: more rounds, another address. Prompts are known by their
@@ -96,7 +96,7 @@ def _measured(settings: IterateSettings, files: RoundFolder) -> dict[str, float]
     if settings.eval_prompts is None:
         return {}
     prompts = [record.prompt for record in read_records(Prompt, settings.eval_prompts)]
-    divergence, drawn = measure(
+    divergence, texts = measure(
         files.policy,
         settings.model,
         prompts,
@@ -105,12 +105,12 @@ def _measured(settings: IterateSettings, files: RoundFolder) -> dict[str, float]
         max_new_tokens=settings.max_new_tokens,
         batch_size=settings.sample_batch_size,
     )
-    rewards = _judge(settings).score_answers(prompts, drawn.texts)
+    rewards = _scorer(settings).score_answers(prompts, texts)
     return {**divergence.table(), "reward": sum(rewards) / len(rewards)}
 
 
-def _judge(settings: IterateSettings) -> Judge:
-    return Judge.load(settings.reward, batch_size=settings.sample_batch_size)
+def _scorer(settings: IterateSettings) -> Scorer:
+    return Scorer.load(settings.reward, batch_size=settings.sample_batch_size)
 
 
 def _dry_run(
@@ -121,7 +121,7 @@ def _dry_run(
     sampler = make_sampler(settings, 0, settings.model, settings.model_revision)
     [answers] = sampler.sample([prompt], settings.seed)
     texts = [answer.text for answer in answers]
-    rewards = _judge(settings).score_answers([prompt] * len(texts), texts)
+    rewards = _scorer(settings).score_answers([prompt] * len(texts), texts)
     context.show(f"prompt: {prompt[-1]['content']}")
     for answer, reward in sorted(zip(answers, rewards, strict=True), key=lambda pair: -pair[1]):
         context.show(f"{reward:8.3f}  {answer.text}{'' if answer.ended else '  (cut)'}")

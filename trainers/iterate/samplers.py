@@ -4,12 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from trainers.data import Message
-from trainers.dpo.drawing import draw
-from trainers.dpo.reference import load_frozen, weights_hash
+from trainers.base.data import Message
 from trainers.iterate.settings import IterateSettings
-from trainers.rendering import prompt_ids
-from trainers.runtime.models import load_tokenizer
+from trainers.policy.drawing import PolicySampler
+from trainers.policy.frozen import weights_hash
 
 
 @dataclass(frozen=True)
@@ -40,25 +38,20 @@ class InProcessSampler:
     def __init__(self, settings: IterateSettings, policy: str, revision: str | None) -> None:
         self._settings = settings
         self._policy = policy
-        self._tokenizer = load_tokenizer(policy, revision)
-        self._model = load_frozen(policy, revision, device="auto")
-        self._hash = weights_hash(self._model)
+        self._sampler = PolicySampler(policy, revision, device="auto")
+        self._hash = weights_hash(self._sampler.model)
 
     def sample(self, prompts: Sequence[list[Message]], seed: int) -> list[list[Answer]]:
         """See `Sampler`."""
-        samples = self._settings.samples
-        asked = [prompt_ids(self._tokenizer, prompt) for prompt in prompts]
-        drawn = draw(
-            self._model,
-            self._tokenizer,
-            [ids for ids in asked for _ in range(samples)],
+        drawn = self._sampler.draw(
+            prompts,
+            self._settings.samples,
             seed=seed,
             max_new_tokens=self._settings.max_new_tokens,
             batch_size=self._settings.sample_batch_size,
             temperature=self._settings.temperature,
         )
-        answers = [Answer(t, e) for t, e in zip(drawn.texts, drawn.ended, strict=True)]
-        return [answers[i * samples : (i + 1) * samples] for i in range(len(prompts))]
+        return [[Answer(one.text, one.ended) for one in row] for row in drawn]
 
     def describe(self) -> Mapping[str, Any]:
         """See `Sampler`."""

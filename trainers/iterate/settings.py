@@ -5,9 +5,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from trainers.base.settings import Positive, Settings
 from trainers.dpo.settings import DpoSettings
-from trainers.preferences.endpoint_settings import ChatSettings
-from trainers.settings import Positive, Settings
+from trainers.endpoint.settings import ChatSettings
 
 OWN_KEYS = frozenset(
     (

@@ -2,9 +2,10 @@
 
 One iteration (`train`) reads top to bottom:
 
-1. `prompts` hands out the next prompts, `generation` samples an answer to each.
-2. `rollout` measures the answers: `logps` under the sampling policy (the *old* policy) and under
-   the frozen `reference`, `value` per token, score of the frozen reward model (`scorer`).
+1. `prompts` hands out the next prompts, a generator (`trainers.policy.generation`, `vllm`) samples
+   an answer to each.
+2. `rollout` measures the answers: log-probs under the sampling policy (the *old* policy) and under
+   the frozen `reference`, `value` per token, score of the frozen reward model.
 3. `rewards` shapes one reward per token from score and KL (`kl`), `advantages` turns rewards and
    values into advantages and returns, `masked` whitens them.
 4. `update` goes over the rollouts in minibatches and follows the gradient of `losses`.

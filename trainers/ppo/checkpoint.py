@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainers.data import data_hash
-from trainers.errors import RunError
+from trainers.base.data import data_hash
+from trainers.base.errors import RunError
 from trainers.ppo.settings import PpoSettings
 from trainers.ppo.update import Updater
 from trainers.ppo.value import ValueModel

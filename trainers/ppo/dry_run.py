@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from trainers.commands import RunContext
+from trainers.base.context import RunContext
+from trainers.base.seeds import mixed_seed
 from trainers.ppo.models import Parts
-from trainers.ppo.seeds import mixed_seed
 from trainers.ppo.settings import PpoSettings
 
 

@@ -19,7 +19,7 @@ import torch
 from peft import PeftModel
 from torch import Tensor
 
-from trainers.runtime.files import PARTIAL, disk_errors, publish
+from trainers.base.files import PARTIAL, disk_errors, publish
 
 
 def whole_weights(policy: Any) -> dict[str, Tensor]:

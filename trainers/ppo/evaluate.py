@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from trainers.ppo.kl import k1
+from trainers.base.seeds import mixed_seed
+from trainers.policy.divergence import Divergence
 from trainers.ppo.prompts import PromptSet
 from trainers.ppo.rollout import Collector
-from trainers.ppo.seeds import mixed_seed
 
 
 def evaluate(collector: Collector, prompts: PromptSet, samples: int, seed: int) -> dict[str, float]:
@@ -16,9 +16,15 @@ def evaluate(collector: Collector, prompts: PromptSet, samples: int, seed: int) 
     figures = {"reward": float(answers.scores.mean())}
     if answers.golds is not None:
         figures["gold"] = float(answers.golds.mean())
+    divergence = Divergence.of(
+        logps.sum(-1).tolist(),
+        reference.sum(-1).tolist(),
+        answers.sequences.answer_mask.sum(-1).tolist(),
+        (~answers.truncated).tolist(),
+    )
     return {
         **figures,
-        "kl to reference": float(k1(logps, reference).sum(-1).mean()),
-        "length": float(answers.sequences.answer_mask.sum(-1).float().mean()),
-        "eos rate": 1 - float(answers.truncated.float().mean()),
+        "kl to reference": divergence.kl,
+        "length": divergence.tokens,
+        "eos rate": divergence.eos_rate,
     }

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
 
-from trainers.runtime.files import disk_errors
+from trainers.base.files import disk_errors
 from trainers.runtime.interrupts import held
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from trainers.ppo.policy import answer_logps
-from trainers.ppo.sequences import Sequences
+from trainers.policy.logits import answer_logps
+from trainers.policy.sequences import Sequences
 
 
 @dataclass(frozen=True)

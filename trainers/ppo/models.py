@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from trainers.data import Message
-from trainers.ppo.generation import Generator
-from trainers.ppo.in_process import InProcessGenerator
-from trainers.ppo.policy import end_tokens, load_policy, pad_token
+from trainers.base.loading import find_device, load_tokenizer
+from trainers.policy.ends import end_tokens, pad_token
+from trainers.policy.generation import Generator
+from trainers.policy.in_process import InProcessGenerator
+from trainers.ppo.policy import load_policy
 from trainers.ppo.prompts import PromptSet, read_prompts
 from trainers.ppo.reference import AdapterFreeReference, CopiedReference, Reference
-from trainers.ppo.rollout import Collector, Gold
-from trainers.ppo.scorer import Scorer
+from trainers.ppo.rollout import Collector
 from trainers.ppo.settings import InProcessSettings, PpoSettings
 from trainers.ppo.update import Updater
 from trainers.ppo.value import ValueModel, value_from_policy, value_from_reward
-from trainers.runtime.models import load_tokenizer
-from trainers.scoring import find_device
+from trainers.rewards.gold import load_gold
+from trainers.rewards.scorer import Scorer
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,12 @@ def build(settings: PpoSettings) -> Parts:
         eval_prompts = read_prompts(settings.eval_prompts, tokenizer, settings.max_prompt_tokens)
     policy = load_policy(settings, device)
     dtype = getattr(torch, settings.dtype)
-    scorer = Scorer(settings.reward, settings.update.micro_batch_size, dtype, device)
+    scorer = Scorer.load(
+        settings.reward,
+        batch_size=settings.update.micro_batch_size,
+        device=str(device),
+        dtype=dtype,
+    )
     if settings.value.start == "reward":
         value = value_from_reward(settings.reward, device, tokenizer, settings.shape)
     else:
@@ -71,7 +75,7 @@ def build(settings: PpoSettings) -> Parts:
         decode=decode,
         ends=ends,
         pad=pad,
-        gold=_gold(settings),
+        gold=None if settings.gold is None else load_gold(settings.gold),
     )
     updater = Updater(settings, policy, value)
     return Parts(tokenizer, prompts, eval_prompts, policy, value, collector, updater)
@@ -91,14 +95,3 @@ def _generator(settings: PpoSettings, policy: Any, pad: int, ends: frozenset[int
 
     weights = settings.generation.weights or settings.output / "engine-weights"
     return VllmGenerator(settings.generation, settings.sampling, policy, weights)
-
-
-def _gold(settings: PpoSettings) -> Gold | None:
-    if settings.gold is None:
-        return None
-    from trainers.demo.gold import gold
-
-    def total(messages: Sequence[Message], answer: str) -> float:
-        return gold(messages, answer).total
-
-    return total

@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from trainers.data import Message, Prompt, read_placed
-from trainers.errors import DataError
-from trainers.ppo.seeds import seeded
-from trainers.rendering import prompt_ids
+from trainers.base.data import Message, Prompt, read_placed
+from trainers.base.errors import DataError
+from trainers.base.seeds import seeded
+from trainers.policy.rendering import prompt_ids
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from trainers.ppo.policy import answer_logps
-from trainers.ppo.sequences import Sequences
+from trainers.policy.logits import answer_logps
+from trainers.policy.sequences import Sequences
 
 
 class Reference(Protocol):

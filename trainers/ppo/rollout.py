@@ -13,22 +13,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainers.data import Message
+from trainers.policy.generation import Generator
+from trainers.policy.logits import answer_logps, answer_stats
+from trainers.policy.sequences import Sequences, by_length
 from trainers.ppo.advantages import gae
-from trainers.ppo.generation import Generator
 from trainers.ppo.kl import ESTIMATORS
 from trainers.ppo.masked import whiten
-from trainers.ppo.policy import answer_logps, answer_stats
 from trainers.ppo.prompts import PromptToAnswer
 from trainers.ppo.reference import Reference
 from trainers.ppo.rewards import answer_scores, shaped_rewards
-from trainers.ppo.scorer import Scorer
-from trainers.ppo.sequences import Sequences, by_length
 from trainers.ppo.settings import PpoSettings
 from trainers.ppo.value import ValueModel
-
-Gold = Callable[[Sequence[Message], str], float]
-"""The true reward of an answer to a conversation, where one is known."""
+from trainers.rewards.gold import Gold
+from trainers.rewards.scorer import Scorer
 
 
 @dataclass(frozen=True)
@@ -111,7 +108,7 @@ class Collector:
             sequences,
             texts,
             torch.tensor([answer[-1] not in self._ends for answer in drawn], device=device),
-            torch.tensor(self._scorer.score(messages, texts), device=device),
+            torch.tensor(self._scorer.score_answers(messages, texts), device=device),
             golds,
             self._generator.figures,
         )

@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from trainers.settings import LoraSettings, Positive, Settings, Share
+from trainers.base.settings import LoraSettings, Positive, Settings, Share
+from trainers.endpoint.settings import HttpUrl
+from trainers.rewards.gold import GoldSettings
 
 PositiveFloat = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
@@ -41,7 +43,7 @@ class VllmSettings(Settings):
     """
 
     type: Literal["vllm"]
-    url: str
+    url: HttpUrl
     """Such as http://127.0.0.1:8000"""
     served_model: str
     """The engine's `--served-model-name`."""
@@ -192,8 +194,8 @@ class PpoSettings(Settings):
     """Prompts that are never trained on; the policy is measured on them before and after."""
     eval_samples: Positive = 1
     """Answers to each of them."""
-    gold: Literal["demo"] | None = None
-    """A true reward, where one exists; it is logged, never trained on."""
+    gold: GoldSettings | None = None
+    """The true reward, where a function knows it; it is logged, never trained on."""
     seed: int = 0
     iterations: Positive = 100
     prompts_per_iteration: Positive = 128

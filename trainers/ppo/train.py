@@ -8,9 +8,11 @@ from contextlib import closing
 
 import torch
 
-from trainers.card import write_card
-from trainers.commands import RunContext
-from trainers.data import data_hash
+from trainers.base.card import write_card
+from trainers.base.context import RunContext
+from trainers.base.data import data_hash
+from trainers.base.progress import Advance, progress
+from trainers.base.seeds import mixed_seed
 from trainers.ppo.alarms import Alarm, alarms
 from trainers.ppo.beta import adapted_beta
 from trainers.ppo.checkpoint import load_checkpoint, resumable, save_checkpoint
@@ -20,9 +22,7 @@ from trainers.ppo.log import RunLog
 from trainers.ppo.metrics import drift_metrics, rollout_metrics
 from trainers.ppo.models import Parts, build
 from trainers.ppo.prompts import prompts_of
-from trainers.ppo.seeds import mixed_seed
 from trainers.ppo.settings import PpoSettings
-from trainers.progress import Advance, progress
 from trainers.runtime.checkpoints import Checkpoints
 from trainers.runtime.saving import save
 

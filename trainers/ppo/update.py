@@ -10,15 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainers.errors import RunError
+from trainers.base.errors import RunError
+from trainers.base.seeds import seeded
+from trainers.policy.logits import answer_logits
+from trainers.policy.logps import token_entropy, token_logps
+from trainers.policy.sequences import by_length
 from trainers.ppo.kl import ESTIMATORS, k3
-from trainers.ppo.logps import token_entropy, token_logps
 from trainers.ppo.losses import clip_fraction, policy_loss, value_loss
 from trainers.ppo.masked import masked_sum
-from trainers.ppo.policy import answer_logits
 from trainers.ppo.rollout import Rollouts
-from trainers.ppo.seeds import seeded
-from trainers.ppo.sequences import by_length
 from trainers.ppo.settings import PpoSettings
 from trainers.ppo.value import ValueModel
 

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModel, PreTrainedTokenizerBase
 
-from trainers.errors import ModelError
-from trainers.ppo.sequences import Sequences
+from trainers.base.errors import ModelError
+from trainers.base.loading import load_pretrained, load_tokenizer
+from trainers.policy.sequences import Sequences
 from trainers.ppo.settings import RewardShapeSettings
-from trainers.reward.ensemble import refuse_ensemble
-from trainers.runtime.models import load_pretrained, load_tokenizer
-from trainers.scoring import load_net
+from trainers.rewards.ensemble import refuse_ensemble
+from trainers.rewards.one import load_net
 
 
 class ValueModel(nn.Module):

@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-
-from trainers.errors import RunError
+from trainers.base.errors import RunError
+from trainers.base.seeds import mixed_seed
+from trainers.endpoint.http import HopelessError, JsonClient, RequestFailedError
+from trainers.endpoint.settings import HttpSettings
+from trainers.endpoint.work import together
 from trainers.ppo.engine_weights import write_weights
 from trainers.ppo.mismatch import Judged, mean_difference, spread
-from trainers.ppo.seeds import mixed_seed
 from trainers.ppo.settings import SamplingSettings, VllmSettings
 
 SEEDS = 2**31
@@ -50,7 +51,13 @@ class VllmGenerator:
         self._sampling = sampling
         self._policy = policy
         self._weights = weights.resolve()
-        self._url = settings.url.rstrip("/")
+        # One attempt: the run resumes from its checkpoint when the engine is back.
+        self._http = HttpSettings(
+            url=settings.url,
+            concurrency=settings.concurrency,
+            timeout_s=settings.timeout_s,
+            retries=0,
+        )
         self._figures: dict[str, float] = {}
 
     @property
@@ -87,7 +94,7 @@ class VllmGenerator:
         found, tolerance = mean_difference(self._policy, judged), self._settings.tolerance
         if not found <= tolerance:  # also if it is not a number
             raise RunError(
-                f"{self._url}: the engine's log-probs are {found:.3g} nats a token from the "
+                f"{self._http.url}: the engine's log-probs are {found:.3g} nats a token from the "
                 f"policy's, above generation.tolerance {tolerance:g}: it does not sample from the "
                 "policy's weights. Start it on the same model, as docs/training.md says (PPO, a "
                 "vLLM beside it); raise the tolerance only if it is the engine's coarser rounding"
@@ -98,35 +105,29 @@ class VllmGenerator:
         """From files, whatever format the engine started with; then without the cache of before."""
         files = {"method": "update_config", "args": [{"load_config": {"load_format": "auto"}}]}
         reload = {"method": "reload_weights", "kwargs": {"weights_path": str(self._weights)}}
-        async with self._session() as session:
-            await self._post(session, "/collective_rpc", files)
-            await self._post(session, "/collective_rpc", reload)
-            reset = await self._post(session, "/reset_prefix_cache", None)
+        async with JsonClient(self._http) as client:
+            await self._post(client, "/collective_rpc", files)
+            await self._post(client, "/collective_rpc", reload)
+            reset = await self._post(client, "/reset_prefix_cache")
         if not reset["success"]:
-            raise RunError(f"{self._url}: its prefix cache is in use; nobody else may ask it")
+            raise RunError(f"{self._http.url}: its prefix cache is in use; nobody else may ask it")
 
     async def _draw(self, bodies: Sequence[Mapping[str, Any]]) -> list[Drawn]:
-        async with self._session() as session:
-            try:
-                async with asyncio.TaskGroup() as group:
-                    tasks = [group.create_task(self._answer(session, body)) for body in bodies]
-            except ExceptionGroup as errors:
-                # They end alike when the engine is gone; the first says why.
-                raise errors.exceptions[0] from errors
-        return [task.result() for task in tasks]
+        async with JsonClient(self._http) as client:
+            return await together(self._answer(client, body) for body in bodies)
 
-    async def _answer(self, session: aiohttp.ClientSession, body: Mapping[str, Any]) -> Drawn:
-        answer = await self._post(session, "/v1/completions", body)
+    async def _answer(self, client: JsonClient, body: Mapping[str, Any]) -> Drawn:
+        answer = await self._post(client, "/v1/completions", body)
         choice = answer["choices"][0]
         ids: list[int] | None = choice.get("token_ids")
         if not ids or choice["finish_reason"] not in {"stop", "length"}:
             reason = choice["finish_reason"]
-            raise RunError(f"{self._url}: no token ids in an answer that ended as {reason}")
+            raise RunError(f"{self._http.url}: no token ids in an answer that ended as {reason}")
         if "logprobs" not in body:
             return Drawn(ids, None)
         logps = (choice.get("logprobs") or {}).get("token_logprobs") or []
         if len(logps) != len(ids):
-            raise RunError(f"{self._url}: {len(logps)} log-probs for {len(ids)} tokens")
+            raise RunError(f"{self._http.url}: {len(logps)} log-probs for {len(ids)} tokens")
         return Drawn(ids, logps)
 
     def _body(self, prompt: Sequence[int], seed: int, *, check: bool) -> dict[str, Any]:
@@ -149,25 +150,16 @@ class VllmGenerator:
             **logprobs,
         }
 
-    def _session(self) -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._settings.concurrency),
-            timeout=aiohttp.ClientTimeout(total=None, sock_read=self._settings.timeout_s),
-        )
-
     async def _post(
-        self, session: aiohttp.ClientSession, path: str, body: Mapping[str, Any] | None
-    ) -> Any:
-        """The JSON of a 200, None for an empty one; RunError for all else."""
+        self, client: JsonClient, path: str, body: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """The JSON of a 200; RunError for all else."""
         try:
-            async with session.post(f"{self._url}{path}", json=body) as response:
-                text = await response.text()
-                if response.status == 200:
-                    return await response.json() if text else None
-        except (aiohttp.ClientError, TimeoutError) as error:
-            reason = str(error) or type(error).__name__
-            raise RunError(f"{self._url}: {path}: {reason}") from error
-        if response.status == 404 and path != "/v1/completions":
-            raise RunError(f"{self._url}: no {path}; start vLLM with VLLM_SERVER_DEV_MODE=1")
-        reason = " ".join(text.split())[:300]
-        raise RunError(f"{self._url}: {path}: status {response.status}: {reason}")
+            return await client.post(path, body)
+        except RequestFailedError as error:
+            raise RunError(f"{self._http.url}: {path}: {error}") from error
+        except HopelessError as error:
+            if error.status != 404 or path == "/v1/completions":
+                raise
+            reason = f"no {path}; start vLLM with VLLM_SERVER_DEV_MODE=1"
+            raise RunError(f"{self._http.url}: {reason}") from error

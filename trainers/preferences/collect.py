@@ -11,25 +11,25 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 
-from trainers.commands import INTERRUPTED, RunContext
-from trainers.data import Message, data_hash
-from trainers.preferences.chat import ask
+from trainers.base.context import INTERRUPTED, RunContext
+from trainers.base.data import Message, data_hash
+from trainers.base.lines import read_rows
+from trainers.base.messages import is_empty
+from trainers.base.progress import Advance, progress
+from trainers.endpoint.chat import ask
+from trainers.endpoint.http import Failures, JsonClient, RequestFailedError
+from trainers.endpoint.settings import ChatSettings
+from trainers.endpoint.work import for_each, together
 from trainers.preferences.collect_settings import CollectSettings
-from trainers.preferences.endpoint_settings import ChatSettings
 from trainers.preferences.files import (
     Journal,
     refuse_overwriting,
     report_path,
     write_report,
 )
-from trainers.preferences.http import Failures, JsonClient, RequestFailedError
-from trainers.preferences.lines import read_rows
-from trainers.preferences.messages import is_empty
 from trainers.preferences.prompts import Ask, prompt_key, read_prompts
 from trainers.preferences.records import Candidate, Listwise
 from trainers.preferences.tally import Tally
-from trainers.preferences.work import for_each, together
-from trainers.progress import Advance, progress
 
 
 class Collection:
@@ -167,13 +167,13 @@ async def _ask_all(
 
 
 def _in_process(settings: CollectSettings, asks: Sequence[Ask], collection: Collection) -> None:
-    from trainers.rendering import prompt_ids
-    from trainers.sampling import Sampler
+    from trainers.policy.drawing import PolicySampler
+    from trainers.policy.rendering import prompt_ids
 
     assert settings.policy is not None
     if not asks:
         return
-    sampler = Sampler(settings.policy, settings.device)
+    sampler = PolicySampler(settings.policy, device=settings.device)
     for one in asks:  # before hours of drawing: what the template refuses is named
         prompt_ids(sampler.tokenizer, one.messages, one.where)
     for block in _blocks(asks, max(1, settings.batch_size // settings.samples)):
@@ -191,7 +191,7 @@ def _in_process(settings: CollectSettings, asks: Sequence[Ask], collection: Coll
             candidates = [
                 collection.candidate(
                     Message(role="assistant", content=answer.text),
-                    "stop" if answer.finished else "length",
+                    "stop" if answer.ended else "length",
                     seed,
                 )
                 for answer in answers

@@ -7,8 +7,8 @@ from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
-from trainers.preferences.endpoint_settings import ChatSettings
-from trainers.settings import Positive, Settings
+from trainers.base.settings import Positive, Settings
+from trainers.endpoint.settings import ChatSettings
 
 
 class CollectSettings(Settings):

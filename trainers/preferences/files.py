@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from trainers.errors import DataError, SettingsError
+from trainers.base.errors import DataError, SettingsError
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 from typing import Literal
 
-from trainers.data import Message
+from trainers.base.data import Message
 from trainers.preferences.records import Candidate, Listwise, Pairwise, Pointwise, Preference
 from trainers.preferences.tally import Tally
 

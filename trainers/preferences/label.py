@@ -14,8 +14,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from trainers.commands import INTERRUPTED, RunContext
-from trainers.errors import DataError
+from trainers.base.context import INTERRUPTED, RunContext
+from trainers.base.errors import DataError
+from trainers.base.lines import read_rows
+from trainers.base.progress import Advance, progress
+from trainers.endpoint.http import Failures, RequestFailedError
+from trainers.endpoint.work import for_each
 from trainers.preferences.files import (
     Journal,
     refuse_overwriting,
@@ -24,18 +28,14 @@ from trainers.preferences.files import (
     write_report,
 )
 from trainers.preferences.forms import as_list, grouped
-from trainers.preferences.http import Failures, RequestFailedError
 from trainers.preferences.label_settings import HandSettings, LabelSettings
 from trainers.preferences.labellers.factory import opened
 from trainers.preferences.labellers.hand import HOW_TO, read_sheet, write_sheet
-from trainers.preferences.lines import read_rows
 from trainers.preferences.prepare import input_hashes, read_all
 from trainers.preferences.records import Listwise, Pairwise, Preference
 from trainers.preferences.tally import Tally
 from trainers.preferences.usable import DUPLICATE, Fits, usable, within_chars
 from trainers.preferences.verdicts import Verdict, preferences_of, task_key
-from trainers.preferences.work import for_each
-from trainers.progress import Advance, progress
 
 NO_VERDICT = "not labelled"
 GIVE_UP_AFTER = 8

@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from trainers.preferences.endpoint_settings import ChatSettings, HttpSettings
+from trainers.base.settings import Positive, Settings
+from trainers.endpoint.settings import ChatSettings, HttpSettings
 from trainers.preferences.forms import Form, PairChoice
 from trainers.preferences.settings import InputSettings
-from trainers.settings import Positive, Settings
 
 Compare = Literal["all", "chain"]
 """Every two answers of a prompt, or each with the next one only."""

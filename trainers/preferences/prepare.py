@@ -9,9 +9,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
-from trainers.commands import RunContext
-from trainers.data import data_hash
-from trainers.errors import DataError
+from trainers.base.context import RunContext
+from trainers.base.data import data_hash
+from trainers.base.errors import DataError
 from trainers.preferences.files import refuse_overwriting, replaced, write_report
 from trainers.preferences.forms import in_form
 from trainers.preferences.readers import read_preferences

@@ -8,14 +8,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainers.data import Message
-from trainers.errors import DataError
-from trainers.preferences.lines import read_rows
-from trainers.preferences.messages import chat_messages, is_empty, prompt_messages
+from trainers.base.data import Message
+from trainers.base.errors import DataError
+from trainers.base.lines import BadLineError, NotTextError, read_rows
+from trainers.base.messages import chat_messages, is_empty, prompt_messages
 from trainers.preferences.readers import FORMATS, detect
 from trainers.preferences.readers.fields import Values, references
 from trainers.preferences.readers.options import ReadOptions
-from trainers.preferences.tally import BadLineError, NotTextError, Tally
+from trainers.preferences.tally import Tally
 from trainers.preferences.usable import EMPTY_PROMPT
 
 REPEATED = "the same prompt again"

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from trainers.data import Message
+from trainers.base.data import Message
 
 
 @dataclass(frozen=True)

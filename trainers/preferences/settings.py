@@ -7,12 +7,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from trainers.base.lines import MAX_LINE_BYTES
+from trainers.base.settings import Positive, Settings, Share
 from trainers.preferences.forms import Form, PairChoice
-from trainers.preferences.lines import MAX_LINE_BYTES
 from trainers.preferences.readers.options import STEP_MARGINS, ReadOptions
 from trainers.preferences.split import SplitBy
 from trainers.preferences.steps import BETTER
-from trainers.settings import Positive, Settings, Share
 
 FormatName = Literal[
     "auto",

@@ -14,7 +14,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Literal
 
-from trainers.data import Message
+from trainers.base.data import Message
 
 Side = Literal["train", "held-out"]
 SplitBy = Literal["prompt", "first_turn"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from trainers.preferences.tally import BadLineError
+from trainers.base.lines import BadLineError
 
 TIES = frozenset({"tie", "equal", "same", "about the same", "unsure", "negligibly better"})
 """No preference; not a step of the scale, but people need a way to say it."""

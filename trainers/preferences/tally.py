@@ -9,18 +9,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from trainers.errors import DataError
+from trainers.base.errors import DataError
 
 MAX_EXAMPLES = 20
 """Bad lines that the report spells out; the rest is counted."""
-
-
-class BadLineError(ValueError):
-    """A line that a reader cannot make sense of; the message is the reason alone."""
-
-
-class NotTextError(BadLineError):
-    """Content other than text, which a chat may hold and no trainer here can learn from."""
 
 
 class Tally:

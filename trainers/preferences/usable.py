@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from trainers.data import Message
-from trainers.preferences.messages import is_empty, text_length
+from trainers.base.data import Message
+from trainers.base.messages import is_empty, text_length
 from trainers.preferences.records import Candidate, Listwise, Pairwise, Pointwise, Preference
 from trainers.preferences.tally import Tally
 

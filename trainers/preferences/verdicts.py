@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from itertools import combinations, pairwise
 from typing import Any, Literal
 
-from trainers.data import Message
+from trainers.base.data import Message
 from trainers.preferences.forms import TIES, Form, PairChoice, in_form
 from trainers.preferences.label_settings import Compare
 from trainers.preferences.records import Listwise, Pairwise, Preference

@@ -7,11 +7,11 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from reward_server.scoring.render import Renderer
-from trainers.data import Message, read_placed
-from trainers.errors import DataError
+from trainers.base.data import Message, read_placed
+from trainers.base.errors import DataError
 from trainers.reward.settings import RewardSettings
 from trainers.reward.tasks import Task
-from trainers.scoring import render
+from trainers.rewards.one import render
 
 Row = dict[str, Any]
 """`sequences`: token ids of prompt plus answer, for each answer; `length`: of the longest;

@@ -7,9 +7,9 @@ from typing import Any
 from transformers import AutoModelForSequenceClassification
 from transformers.utils import logging as transformers_logging
 
-from trainers.errors import ModelError
+from trainers.base.errors import ModelError
+from trainers.base.loading import load_model
 from trainers.reward.settings import RewardSettings
-from trainers.runtime.models import load_model
 
 
 def load_network(settings: RewardSettings) -> Any:

@@ -9,8 +9,8 @@ from typing import ClassVar, Literal
 
 from pydantic import model_validator
 
-from trainers.data import Messages, Pair, Record
-from trainers.preferences.readers.fields import printable
+from trainers.base.data import Messages, Pair, Record
+from trainers.base.lines import printable
 
 
 class Candidate(Record):

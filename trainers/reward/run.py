@@ -10,22 +10,22 @@ from datasets import Dataset
 from trl.trainer.reward_config import RewardConfig
 
 from reward_server.network.sequence import Rendered
-from trainers.card import append_figures, write_card
-from trainers.commands import RunContext
-from trainers.data import data_hash
+from trainers.base.card import append_figures, write_card
+from trainers.base.context import RunContext
+from trainers.base.data import data_hash
 from trainers.reward.data import TrainingData, prepare, show_example
-from trainers.reward.ensemble import Ensemble, member_settings, write_ensemble
-from trainers.reward.meta import Dimension, RewardMeta, Spread, template_hash, write_meta
 from trainers.reward.network import load_network, output_weights
 from trainers.reward.settings import RewardSettings
 from trainers.reward.tasks import Task, task_of
 from trainers.reward.trainer import Collator, PreferenceTrainer
+from trainers.rewards.ensemble import Ensemble, write_ensemble
+from trainers.rewards.meta import Dimension, RewardMeta, Spread, template_hash, write_meta
+from trainers.rewards.one import OneModel, load_reward_tokenizer
 from trainers.runtime.arguments import common_arguments, is_main_process
 from trainers.runtime.lora import lora_config
 from trainers.runtime.run import run_trainer
 from trainers.runtime.saving import save
 from trainers.runtime.trainer import RunTrainer
-from trainers.scoring import Scorer, load_reward_tokenizer
 
 
 class _Trainer(RunTrainer, PreferenceTrainer):
@@ -57,7 +57,7 @@ def train_reward(settings: RewardSettings, context: RunContext) -> dict[str, flo
     prepared = _prepare(settings)
     if not settings.seeds:
         return _train_one(settings, prepared, context)
-    members = [member_settings(settings, seed) for seed in settings.seeds]
+    members = [_member(settings, seed) for seed in settings.seeds]
     figures: dict[str, float] = {}
     for member in members:
         context.show(f"seed {member.seed}")
@@ -66,6 +66,12 @@ def train_reward(settings: RewardSettings, context: RunContext) -> dict[str, flo
     if is_main_process():
         write_ensemble(settings.output, Ensemble(tuple(one.output.name for one in members)))
     return figures
+
+
+def _member(settings: RewardSettings, seed: int) -> RewardSettings:
+    """The settings of one member: its own seed and folder, otherwise those of the ensemble."""
+    output = settings.output / f"seed-{seed}"
+    return settings.model_copy(update={"seed": seed, "seeds": (), "output": output})
 
 
 def _prepare(settings: RewardSettings) -> Prepared:
@@ -121,7 +127,7 @@ def make_trainer(settings: RewardSettings, prepared: Prepared) -> _Trainer:
 def measure(settings: RewardSettings, prepared: Prepared, data: Mapping[str, str]) -> RewardMeta:
     """Score training answers with the model as it was written, and sum up what it is."""
     names = list(settings.dimensions or ())
-    scorer = Scorer.load(settings.output, device="auto", label_weights=settings.dimensions)
+    scorer = OneModel.load(settings.output, device="auto", label_weights=settings.dimensions)
     answers = _some_answers(prepared.data, settings.statistics_over)
     outputs = scorer.outputs(answers, settings.batch_size)
     reward = outputs @ torch.tensor(scorer.weights)

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from trainers.settings import Positive, TrainSettings
+from trainers.base.settings import Positive, TrainSettings
 
 Objective = Literal["pairwise", "listwise", "all_pairs", "regression"]
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from trainers.data import Message, Pair, Record
+from trainers.base.data import Message, Pair, Record
 from trainers.reward.objectives import (
     AllPairs,
     DimensionPairs,

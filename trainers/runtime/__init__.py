@@ -2,7 +2,7 @@
 
     class _Trainer(RunTrainer, SFTTrainer): ...             # trainers.runtime.trainer
 
-    model = load_model(AutoModelForCausalLM, settings)      # trainers.runtime.models
+    model = load_model(AutoModelForCausalLM, settings)      # trainers.base.loading
     trainer = _Trainer(
         model=model,
         args=SFTConfig(**common_arguments(settings)),       # trainers.runtime.arguments

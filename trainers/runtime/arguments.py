@@ -7,8 +7,8 @@ a CPU runs slowly and small models do not need.
 import os
 from typing import Any
 
-from trainers.errors import SettingsError
-from trainers.settings import TrainSettings
+from trainers.base.errors import SettingsError
+from trainers.base.settings import TrainSettings
 
 CHECKPOINTS = "checkpoints"
 """The folder of the checkpoints, within that of the run."""

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trainers.errors import RunError, SettingsError
-from trainers.runtime.files import PARTIAL, disk_errors, publish, remove_partial
+from trainers.base.errors import RunError, SettingsError
+from trainers.base.files import PARTIAL, disk_errors, publish, remove_partial
 
 NAME = "checkpoint-"
 SETTINGS = "settings.json"

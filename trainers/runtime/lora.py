@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from peft import LoraConfig, PeftModel, TaskType
 
-from trainers.settings import LoraSettings
+from trainers.base.settings import LoraSettings
 
 Task = Literal["CAUSAL_LM", "SEQ_CLS"]
 

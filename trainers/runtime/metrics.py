@@ -8,8 +8,8 @@ from typing import Any, TextIO
 from torch.utils.tensorboard import SummaryWriter
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from trainers.progress import make_bar
-from trainers.runtime.files import disk_errors
+from trainers.base.files import disk_errors
+from trainers.base.progress import make_bar
 from trainers.runtime.interrupts import held
 
 

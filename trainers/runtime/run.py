@@ -8,15 +8,15 @@ from transformers import PrinterCallback, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import TrainOutput
 
-from trainers.commands import RunContext
-from trainers.data import data_hash
-from trainers.errors import RunError
+from trainers.base.context import RunContext
+from trainers.base.data import data_hash
+from trainers.base.errors import RunError
+from trainers.base.files import disk_errors
+from trainers.base.settings import TrainSettings
 from trainers.runtime.arguments import CHECKPOINTS, processes
 from trainers.runtime.checkpoints import Checkpoints
-from trainers.runtime.files import disk_errors
 from trainers.runtime.metrics import MetricsFile, ProgressBar, TensorBoardFile
 from trainers.runtime.trainer import RunTrainer
-from trainers.settings import TrainSettings
 
 FREE = {"output", "train", "log_every", "save_every", "keep_checkpoints"}
 """Settings that a resumed run may change: they decide no number. Data is known by its hash."""

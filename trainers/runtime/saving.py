@@ -7,7 +7,7 @@ from typing import Any
 from peft import PeftModel
 from transformers import PreTrainedTokenizerBase
 
-from trainers.runtime.files import PARTIAL, disk_errors, flush, publish, remove_partial
+from trainers.base.files import PARTIAL, disk_errors, flush, publish, remove_partial
 from trainers.runtime.lora import merged
 
 ADAPTER = "adapter"

@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import Sampler
 from transformers import Trainer
 
-from trainers.errors import RunError
+from trainers.base.errors import RunError
 from trainers.runtime.checkpoints import Checkpoints
 from trainers.runtime.order import EpochOrder, lengths_of
 

@@ -25,9 +25,9 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
+from trainers.base.data import write_records
+from trainers.base.settings import shipped
 from trainers.cli import main
-from trainers.data import write_records
-from trainers.settings import shipped
 
 PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 WORDS = ("amber", "birch", "cedar", "delta", "ember", "fjord", "grove", "heron", "inlet", "jetty")

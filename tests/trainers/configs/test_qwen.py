@@ -16,9 +16,9 @@ from tests.trainers.configs.conftest import END, RECORDS, WORDS, BonTrain
 from tests.trainers.conftest import Serve
 from tests.trainers.preferences.helpers import log_candidate, log_line, read_lines
 from tests.trainers.runtime.helpers import weights
-from trainers.data import Message, Pair, read_records
-from trainers.reward.meta import read_meta
-from trainers.scoring import score
+from trainers.base.data import Message, Pair, read_records
+from trainers.rewards.meta import read_meta
+from trainers.rewards.one import score
 
 SHORT = {"max_new_tokens": 8}
 

@@ -8,7 +8,7 @@ import pytest
 
 from trainers.demo.data import WorldData, make_world, normalise, prefers_first, some_pairs
 from trainers.demo.gold import gold, is_unsafe
-from trainers.settings import WorldSettings
+from trainers.demo.settings import WorldSettings
 
 SMALL = WorldSettings(
     train_prompts=300, held_out_prompts=50, sft_records=400, pairs=2000, held_out_pairs=100

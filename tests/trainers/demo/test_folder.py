@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from trainers.base.errors import SettingsError
 from trainers.demo.folder import fresh
-from trainers.errors import SettingsError
 
 
 def test_a_new_folder_is_made_and_one_of_an_earlier_run_emptied(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from trainers.commands import RunContext
+from trainers.base.context import RunContext
 from trainers.demo.pipeline import run_train
 from trainers.demo.settings import DemoTrainSettings
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from trainers.base.errors import SettingsError
+from trainers.base.settings import load_settings, shipped
 from trainers.demo.settings import DemoStudySettings, DemoTrainSettings
-from trainers.errors import SettingsError
-from trainers.settings import load_settings, shipped
 
 
 def test_the_shipped_files_are_valid() -> None:

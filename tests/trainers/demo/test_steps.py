@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from trainers.commands import RunContext
+from trainers.base.context import RunContext
 from trainers.demo import steps
-from trainers.settings import SftSettings
+from trainers.sft.settings import SftSettings
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from trainers.data import Message
+from trainers.base.data import Message
 from trainers.demo.tokenizer import build_tokenizer
 from trainers.demo.world import draw_answer, draw_ask
 

@@ -13,8 +13,8 @@ import psutil
 import pytest
 
 from tests.waiting import wait_until
+from trainers.base.errors import DataError, RunError
 from trainers.demo.workers import Observer, Outcome, Result, Step, run_steps
-from trainers.errors import DataError, RunError
 
 
 def here(function: Callable[[Any], Outcome]) -> str:

@@ -7,11 +7,11 @@ import pytest
 
 from reward_server.scoring.render import Renderer
 from tests.trainers.small import policy_path
-from trainers.data import Pair, read_records
+from trainers.base.data import Pair, read_records
+from trainers.base.errors import DataError, ModelError
 from trainers.demo.tokenizer import build_tokenizer
 from trainers.dpo.data import read_pairs, tokenise_pair
-from trainers.errors import DataError, ModelError
-from trainers.rendering import prompt_ids
+from trainers.policy.rendering import prompt_ids
 
 ASK = [{"role": "user", "content": "name two toys for a bear"}]
 

@@ -11,45 +11,21 @@ from transformers import AutoModelForCausalLM
 from tests.trainers.dpo.conftest import MakeSettings
 from tests.trainers.runtime.helpers import START, assert_equal_weights, full_disk
 from tests.trainers.small import policy_path
+from trainers.base.errors import ModelError, RunError
+from trainers.base.loading import load_tokenizer
 from trainers.dpo.data import read_pairs
 from trainers.dpo.reference import (
     ReferenceLogps,
-    answer_logps,
     cache_key,
-    load_frozen,
     read_cache,
     reference_logps,
-    score_answers,
     write_cache,
 )
 from trainers.dpo.run import train_dpo
 from trainers.dpo.settings import DpoSettings
-from trainers.errors import ModelError, RunError
-from trainers.runtime.models import load_tokenizer
+from trainers.policy.frozen import load_frozen
 
 REUSED = "reference log-probabilities reused"
-
-
-def test_answer_logps_sum_the_tokens_that_count() -> None:
-    torch.manual_seed(0)
-    logits, ids = torch.randn(2, 5, 7), torch.randint(0, 7, (2, 5))
-    counts = torch.tensor([[0, 0, 1, 1, 0], [0, 0, 0, 0, 1]])
-    logps = logits.log_softmax(-1)
-    expected = [
-        float(logps[0, 1, ids[0, 2]] + logps[0, 2, ids[0, 3]]),
-        float(logps[1, 3, ids[1, 4]]),
-    ]
-    assert answer_logps(logits, ids, counts).tolist() == pytest.approx(expected, rel=1e-6)
-
-
-def test_company_changes_no_log_probability(world: Path) -> None:
-    model, tokenizer = load_frozen(policy_path()), load_tokenizer(policy_path())
-    rows = read_pairs(world / "pairs.jsonl", tokenizer, "m", 512).rows
-    prompts, answers = [r["prompt_ids"] for r in rows], [r["chosen_ids"] for r in rows]
-    together = score_answers(model, prompts, answers, 24)
-    alone = score_answers(model, prompts, answers, 1)
-    assert together == pytest.approx(alone, abs=1e-4)
-    assert len({round(value, 3) for value in alone}) > 20
 
 
 def test_a_second_run_reuses_what_the_first_computed(

@@ -20,13 +20,14 @@ from tests.trainers.runtime.helpers import (
     weights,
 )
 from tests.trainers.small import policy_path
-from trainers.commands import RunContext
-from trainers.data import data_hash, write_records
+from trainers.base.context import RunContext
+from trainers.base.data import data_hash, write_records
+from trainers.base.errors import RunError, SettingsError
+from trainers.base.loading import load_tokenizer
 from trainers.dpo.data import read_pairs
-from trainers.dpo.reference import load_frozen, reference_logps
+from trainers.dpo.reference import reference_logps
 from trainers.dpo.run import NEGATIVE_REWARD_NOTE, run, train_dpo
-from trainers.errors import RunError, SettingsError
-from trainers.runtime.models import load_tokenizer
+from trainers.policy.frozen import load_frozen
 
 GOLDEN_LOSSES = (0.693147, 0.748003, 0.686983, 0.455364, 0.537854, 0.591636, 0.477703, 0.432295)
 GOLDEN_NORMS = (1.40431, 1.36818, 0.73725, 0.69264, 1.51796, 1.40897, 0.84885, 1.26333)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from trainers.base.errors import SettingsError
+from trainers.base.settings import load_settings, shipped
 from trainers.dpo.settings import DpoSettings
-from trainers.errors import SettingsError
-from trainers.settings import load_settings, shipped
 
 
 @pytest.mark.parametrize("name", ["demo-dpo.yaml", "qwen-dpo.yaml"])

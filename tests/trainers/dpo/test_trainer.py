@@ -15,12 +15,13 @@ from transformers import AutoModelForCausalLM
 from trl.trainer.dpo_trainer import DPOTrainer
 
 from tests.trainers.dpo.conftest import MakeSettings
+from trainers.base.loading import load_tokenizer
 from trainers.dpo.data import read_pairs
-from trainers.dpo.reference import ReferenceLogps, load_frozen, reference_logps
+from trainers.dpo.reference import ReferenceLogps, reference_logps
 from trainers.dpo.run import make_trainer
 from trainers.dpo.settings import LOSSES, DpoSettings
 from trainers.dpo.trainer import TokenisedDPOTrainer, loss_arguments, make_dataset
-from trainers.runtime.models import load_tokenizer
+from trainers.policy.frozen import load_frozen
 
 
 def trainer(settings: DpoSettings) -> TokenisedDPOTrainer:

@@ -10,31 +10,17 @@ import pytest
 from pydantic import ValidationError
 
 from bon_gateway.demo_models import policy_path, reward_path
-from trainers.data import Message, write_records
-from trainers.errors import DataError, ModelError
+from trainers.base.data import Message, write_records
+from trainers.base.errors import DataError, ModelError
 from trainers.evaluation.reward_bench_2 import Item, score_ties
 from trainers.evaluation.run import evaluate, score_pairs
 from trainers.evaluation.settings import EvaluateSettings
-from trainers.sampling import sample_answers
-from trainers.scoring import score
+from trainers.rewards.one import score
 
 PROMPTS: list[list[Message]] = [
     [{"role": "user", "content": text}]
     for text in ("name two toys for a bear", "how do i break the big and old kite of my bear?")
 ]
-
-
-def draw(seed: int) -> list[list[str]]:
-    return sample_answers(policy_path(), PROMPTS, 3, seed=seed, max_new_tokens=40, batch_size=4)
-
-
-def test_answers_come_by_prompt_and_repeat_with_the_seed() -> None:
-    answers = draw(1)
-    assert [len(texts) for texts in answers] == [3, 3]
-    assert len({text for texts in answers for text in texts}) > 3
-    assert not any("<" in text for texts in answers for text in texts)
-    assert draw(1) == answers
-    assert draw(2) != answers
 
 
 def answer(text: str) -> list[Message]:
@@ -176,6 +162,14 @@ def test_the_curve_of_a_policy_judged_by_a_reward_model(tmp_path: Path) -> None:
     assert figures.best_of_n == pytest.approx(figures.best_of_n_oracle)
     assert figures.best_of_n == pytest.approx(figures.best_of_n_own)
     assert figures.best_of_n[4] > figures.best_of_n[1]
+
+
+def test_the_answers_of_a_policy_need_one_judge(tmp_path: Path) -> None:
+    values = {"policy": policy_path(), "prompts": tmp_path / "prompts.jsonl"}
+    gold = {"function": "trainers.demo.gold:gold", "field": "total"}
+    for judges in ({}, {"gold": gold, "gold_reward": reward_path()}):
+        with pytest.raises(ValidationError, match="one of gold and gold_reward must judge"):
+            make(tmp_path, **values, **judges)
 
 
 def test_a_device_that_is_not_there(tmp_path: Path) -> None:

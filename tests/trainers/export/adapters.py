@@ -9,9 +9,9 @@ import torch
 from peft import get_peft_model
 from transformers import AutoTokenizer
 
+from trainers.base.settings import LoraSettings
 from trainers.runtime.lora import Task, lora_config
 from trainers.runtime.saving import save
-from trainers.settings import LoraSettings
 
 
 def adapted(kind: Any, base: Path, task: Task, folder: Path) -> Any:

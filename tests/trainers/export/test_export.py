@@ -16,16 +16,16 @@ from transformers import (
 
 from bon_gateway.demo_models import policy_path, reward_path
 from tests.trainers.export.adapters import adapted
+from trainers.base.context import RunContext
+from trainers.base.errors import ModelError, RunError, TrainersError
 from trainers.cli import main
-from trainers.commands import RunContext
 from trainers.demo.tokenizer import build_tokenizer
-from trainers.errors import ModelError, RunError, TrainersError
 from trainers.export.checks import TOLERANCE, compare
 from trainers.export.run import export
 from trainers.export.settings import ExportSettings
+from trainers.rewards.one import score
 from trainers.runtime.lora import Task
 from trainers.runtime.saving import save
-from trainers.scoring import score
 
 QUIET = RunContext("bon-train export", show=lambda text: None)
 TURNS: Any = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "name a kite ."}]

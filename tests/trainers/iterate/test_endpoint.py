@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tests.trainers.iterate.conftest import MakeSettings
-from trainers.data import Message
-from trainers.errors import RunError
+from trainers.base.data import Message
+from trainers.base.errors import RunError
 from trainers.iterate.endpoint import EndpointSampler
 
 PROMPTS = [[Message(role="user", content=text)] for text in ("one", "two")]

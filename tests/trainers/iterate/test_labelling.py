@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from trainers.data import Message
+from trainers.base.data import Message
 from trainers.iterate.labelling import drawn_labels, label
 from trainers.iterate.samplers import Answer
 

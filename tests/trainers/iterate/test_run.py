@@ -8,14 +8,14 @@ import pytest
 
 from tests.trainers.iterate.conftest import MakeSettings
 from tests.trainers.runtime.helpers import RESUME, START, assert_equal_weights, weights
-from trainers.commands import RunContext
-from trainers.data import Message, Pair, data_hash, read_records
-from trainers.dpo.reference import load_frozen, weights_hash
-from trainers.errors import RunError, SettingsError
+from trainers.base.context import RunContext
+from trainers.base.data import Message, Pair, data_hash, read_records
+from trainers.base.errors import RunError, SettingsError
 from trainers.iterate.round import choose_prompts
 from trainers.iterate.run import run
 from trainers.iterate.settings import IterateSettings
-from trainers.scoring import Scorer
+from trainers.policy.frozen import load_frozen, weights_hash
+from trainers.rewards.one import OneModel
 
 SAVING = {"batch_size": 2, "max_steps": 4, "learning_rate": 1e-3, "log_every": 1, "save_every": 2}
 
@@ -49,7 +49,7 @@ def test_the_pairs_are_what_the_reward_model_says(settings: MakeSettings) -> Non
     one = settings(rounds=1)
     run(one, START)
     pairs = read_records(Pair, one.output / "rounds" / "0" / "pairs.jsonl")
-    scorer = Scorer.load(one.reward)
+    scorer = OneModel.load(one.reward)
     for pair in pairs:
         chosen, rejected = scorer.score([pair.prompt + pair.chosen, pair.prompt + pair.rejected], 2)
         assert chosen - rejected == pytest.approx(pair.margin, abs=1e-4)

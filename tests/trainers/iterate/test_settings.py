@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from trainers.errors import SettingsError
+from trainers.base.errors import SettingsError
+from trainers.base.settings import load_settings, shipped
 from trainers.iterate.settings import IterateSettings
-from trainers.settings import load_settings, shipped
 
 
 def test_shipped_files_are_valid() -> None:

@@ -10,10 +10,11 @@ import torch
 from safetensors.torch import load_file
 
 from bon_gateway.demo_models import policy_path
+from trainers.policy.logits import answer_logps
+from trainers.policy.sequences import Sequences
 from trainers.ppo.engine_weights import whole_weights, write_weights
 from trainers.ppo.models import build
-from trainers.ppo.policy import answer_logps, load_policy
-from trainers.ppo.sequences import Sequences
+from trainers.ppo.policy import load_policy
 from trainers.ppo.settings import PpoSettings
 
 CPU = torch.device("cpu")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from trainers.errors import DataError
+from trainers.base.errors import DataError
 from trainers.ppo.prompts import prompts_of, read_prompts
 
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from trainers.policy.logits import answer_logps
+from trainers.policy.sequences import Sequences
 from trainers.ppo.models import build
-from trainers.ppo.policy import answer_logps
 from trainers.ppo.reference import AdapterFreeReference, CopiedReference, Reference
-from trainers.ppo.sequences import Sequences
 from trainers.ppo.settings import PpoSettings
 from trainers.ppo.train import iterate
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from trainers.base.settings import load_settings, shipped
 from trainers.ppo.settings import PpoSettings
-from trainers.settings import load_settings, shipped
 
 
 @pytest.mark.parametrize("name", ["demo-ppo.yaml", "qwen-ppo.yaml"])

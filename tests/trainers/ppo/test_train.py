@@ -15,14 +15,15 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from bon_gateway.demo_models import reward_path
 from tests.trainers.runtime.helpers import full_disk
+from trainers.base.context import RunContext
+from trainers.base.errors import RunError
 from trainers.cli import main
-from trainers.commands import RunContext
-from trainers.errors import RunError
 from trainers.ppo.models import build
 from trainers.ppo.settings import PpoSettings
 from trainers.ppo.train import iterate, run
 
 Write = Callable[..., Path]
+GOLD = {"function": "trainers.demo.gold:gold", "field": "total"}
 
 
 def entries(folder: Path) -> list[dict[str, Any]]:
@@ -36,7 +37,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 def test_a_run_writes_a_policy_that_loads_with_its_curves_and_its_card(
     write: Write, tmp_path: Path, tiny: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = write(eval_prompts=str(tiny / "prompts.jsonl"), gold="demo", checkpoint_every=1)
+    path = write(eval_prompts=str(tiny / "prompts.jsonl"), gold=GOLD, checkpoint_every=1)
     assert main(["ppo", "--config", str(path)]) == 0
     out = tmp_path / "out"
     policy = AutoModelForCausalLM.from_pretrained(out)
@@ -169,7 +170,7 @@ class SharesWords:
         self._tokenizer = tokenizer
         self._words = words
 
-    def score(self, prompts: object, answers: list[str]) -> list[float]:
+    def score_answers(self, prompts: object, answers: list[str]) -> list[float]:
         ids = self._tokenizer(answers, add_special_tokens=False)["input_ids"]
         return [sum(token in self._words for token in row) / max(len(row), 1) for row in ids]
 

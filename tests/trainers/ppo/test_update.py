@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainers.errors import RunError
+from trainers.base.errors import RunError
 from trainers.ppo.models import Parts, build
 from trainers.ppo.rollout import Rollouts
 from trainers.ppo.settings import PpoSettings

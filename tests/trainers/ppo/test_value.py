@@ -8,14 +8,16 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, LlamaForSequenceClassification
 
-from tests.trainers.ppo.conftest import tiny_config
+from tests.trainers.tiny import tiny_config
+from trainers.base.errors import ModelError
+from trainers.base.loading import load_tokenizer
 from trainers.demo.tokenizer import build_tokenizer
-from trainers.errors import ModelError
+from trainers.policy.logits import answer_logps
+from trainers.policy.sequences import Sequences
+from trainers.ppo.models import build
 from trainers.ppo.rewards import answer_scores
-from trainers.ppo.sequences import Sequences
-from trainers.ppo.settings import RewardShapeSettings
+from trainers.ppo.settings import PpoSettings, RewardShapeSettings
 from trainers.ppo.value import value_from_policy, value_from_reward
-from trainers.runtime.models import load_tokenizer
 
 CPU = torch.device("cpu")
 BATCH = Sequences.build([[5, 6, 7], [8]], [[30, 31], [32, 33, 34]], pad=0)
@@ -62,3 +64,20 @@ def test_another_vocabulary_is_refused(tiny: Path, tmp_path: Path) -> None:
     tokenizer.save_pretrained(tmp_path)
     with pytest.raises(ModelError, match=r"not the policy's vocabulary; set value\.start"):
         value_from_reward(tmp_path, CPU, load_tokenizer(tiny / "policy"))
+
+
+def test_padding_moves_no_log_prob_and_no_value(settings: PpoSettings) -> None:
+    parts = build(settings)
+    long = [[20] * 30, [21] * 2, [22] * 9]
+    answers = [[30, 31], [32] * 17, [33]]
+    together = Sequences.build(long, answers, pad=0)
+    policy, value = parts.policy.double(), parts.value.double()
+    with torch.no_grad():
+        logps, values = answer_logps(policy, together, 1.0), value(together)
+        for row, (prompt, answer) in enumerate(zip(long, answers, strict=True)):
+            alone = Sequences.build([prompt], [answer], pad=0)
+            real = slice(0, len(answer))
+            torch.testing.assert_close(
+                logps[row, real], answer_logps(policy, alone, 1.0)[0], atol=1e-12, rtol=0
+            )
+            torch.testing.assert_close(values[row, real], value(alone)[0], atol=1e-12, rtol=0)

@@ -22,11 +22,12 @@ from tests.integration.engines import MODEL, Upstream, start_vllm
 from tests.integration.processes import Processes
 from tests.ports import free_port
 from tests.vllm_forks import VllmForks
+from trainers.base.errors import RunError
 from trainers.cli import main
-from trainers.errors import RunError
+from trainers.policy.logits import answer_logits, answer_logps
+from trainers.policy.sequences import Sequences
 from trainers.ppo.models import Parts, build
-from trainers.ppo.policy import answer_logits, answer_logps, load_policy
-from trainers.ppo.sequences import Sequences
+from trainers.ppo.policy import load_policy
 from trainers.ppo.settings import PpoSettings, SamplingSettings, VllmSettings
 from trainers.ppo.vllm import VllmGenerator
 

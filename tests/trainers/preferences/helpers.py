@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trainers.data import Message
+from trainers.base.data import Message
 from trainers.preferences.readers import AUTO, read_preferences
 from trainers.preferences.readers.options import ReadOptions
 from trainers.preferences.records import Preference

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.trainers.preferences.helpers import read_lines
-from trainers.errors import DataError
+from trainers.base.errors import DataError
 from trainers.preferences.files import Journal, replaced
 
 

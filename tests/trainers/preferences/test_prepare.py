@@ -19,9 +19,9 @@ from tests.trainers.preferences.helpers import (
     user,
     write_lines,
 )
+from trainers.base.context import RunContext
+from trainers.base.data import Pair, data_hash, read_records
 from trainers.cli import main
-from trainers.commands import RunContext
-from trainers.data import Pair, data_hash, read_records
 from trainers.preferences.prepare import run
 from trainers.preferences.settings import PrepareSettings
 from trainers.preferences.split import normalised

@@ -4,11 +4,11 @@ import typing
 
 import pytest
 
+from trainers.base.settings import Settings, load_settings, shipped
 from trainers.preferences.collect_settings import CollectSettings
 from trainers.preferences.label_settings import JUDGE_PROMPT, LabelSettings, fill
 from trainers.preferences.readers import FORMATS
 from trainers.preferences.settings import FormatName, PrepareSettings
-from trainers.settings import Settings, load_settings, shipped
 
 
 @pytest.mark.parametrize(

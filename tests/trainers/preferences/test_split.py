@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.trainers.preferences.helpers import bot, user
-from trainers.data import Message
+from trainers.base.data import Message
 from trainers.preferences.split import normalised, side_of
 
 TEXTS = st.text(max_size=20)

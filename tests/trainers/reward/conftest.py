@@ -14,8 +14,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
 from tests.trainers.small import policy_path
-from trainers.commands import RunContext
-from trainers.data import write_records
+from trainers.base.context import RunContext
+from trainers.base.data import write_records
 from trainers.reward.settings import RewardSettings
 
 MakeSettings = Callable[..., RewardSettings]

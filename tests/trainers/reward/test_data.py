@@ -15,8 +15,8 @@ from tests.trainers.reward.conftest import (
     dimension_list,
     ranking,
 )
-from trainers.data import write_records
-from trainers.errors import DataError
+from trainers.base.data import write_records
+from trainers.base.errors import DataError
 from trainers.reward.records import dimension_ranking
 from trainers.reward.run import train_reward
 from trainers.reward.settings import RewardSettings

@@ -14,14 +14,14 @@ from reward_server.scoring.render import Renderer
 from tests.trainers.reward.conftest import PROMPT, START, TEXTS, MakeSettings, answer
 from tests.trainers.runtime.helpers import assert_equal_weights, full_disk, logs
 from tests.trainers.small import policy_path
-from trainers.commands import RunContext
-from trainers.data import data_hash
-from trainers.errors import ModelError, RunError
-from trainers.reward.ensemble import combine, read_ensemble
-from trainers.reward.judge import Judge
-from trainers.reward.meta import read_meta, template_hash
+from trainers.base.context import RunContext
+from trainers.base.data import data_hash
+from trainers.base.errors import ModelError, RunError
 from trainers.reward.run import run, train_reward
-from trainers.scoring import Scorer, score
+from trainers.rewards.ensemble import combine, read_ensemble
+from trainers.rewards.meta import read_meta, template_hash
+from trainers.rewards.one import OneModel, score
+from trainers.rewards.scorer import Scorer
 
 WEIGHTS = {"helpful": 1.0, "short": 0.5}
 CONVERSATIONS: Any = [[*PROMPT, *answer(text)] for text in TEXTS]
@@ -87,7 +87,7 @@ def test_several_dimensions_are_served_by_their_weights(settings: MakeSettings) 
     served = RewardModel.load(str(run.output), device="cpu", label_weights=WEIGHTS)
     renderer = Renderer(AutoTokenizer.from_pretrained(run.output))
     ids = [renderer.render(turns[:-1], turns[-1]).ids for turns in CONVERSATIONS]
-    scorer = Scorer.load(run.output, label_weights=WEIGHTS)
+    scorer = OneModel.load(run.output, label_weights=WEIGHTS)
     assert scorer.score(CONVERSATIONS, 3) == pytest.approx(served.score(ids), abs=1e-5)
     with torch.inference_mode():
         labels = served.logits(ids)
@@ -97,7 +97,7 @@ def test_several_dimensions_are_served_by_their_weights(settings: MakeSettings) 
     assert meta is not None
     assert meta.weights == WEIGHTS
     with pytest.raises(ModelError, match="label_weights must weigh its outputs, helpful, short"):
-        Scorer.load(run.output)
+        OneModel.load(run.output)
 
 
 def test_dimensions_learn_what_their_labels_say(settings: MakeSettings) -> None:
@@ -105,7 +105,7 @@ def test_dimensions_learn_what_their_labels_say(settings: MakeSettings) -> None:
     run = settings(train="dimensions", dimensions=WEIGHTS, batch_size=24, max_steps=25)
     train_reward(run, START)
     lines = [json.loads(line) for line in run.train.read_text().splitlines()]
-    scorer = Scorer.load(run.output, label_weights=WEIGHTS)
+    scorer = OneModel.load(run.output, label_weights=WEIGHTS)
     right = []
     for line in lines:
         both = [scorer.renderer.render(line["prompt"], line[s][0]) for s in ("chosen", "rejected")]
@@ -183,8 +183,8 @@ def test_an_ensemble_has_a_member_for_each_seed(settings: MakeSettings) -> None:
         standard.append((rewards - meta.normalisation.mean) / meta.normalisation.std)
     placed = [("somewhere", turns) for turns in CONVERSATIONS]
     for how in ("mean", "worst"):
-        judge = Judge.load(run.output, device="cpu", batch_size=2, how=how)
-        assert judge.rewards(placed) == pytest.approx(combine(standard, how).tolist(), abs=1e-4)
+        scorer = Scorer.load(run.output, device="cpu", batch_size=2, how=how)
+        assert scorer.rewards(placed) == pytest.approx(combine(standard, how).tolist(), abs=1e-4)
 
 
 def test_an_ensemble_killed_in_its_second_member_goes_on_there(settings: MakeSettings) -> None:

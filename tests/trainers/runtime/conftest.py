@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.trainers.small import policy_path
-from trainers.settings import SftSettings
+from trainers.sft.settings import SftSettings
 
 MakeSettings = Callable[..., SftSettings]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from trainers.commands import RunContext
+from trainers.base.context import RunContext
 
 START = RunContext("bon-train sft", show=lambda text: None)
 RESUME = RunContext("bon-train sft --resume", resume=True, show=lambda text: None)

@@ -7,7 +7,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from bon_gateway import demo_models
 from tests.trainers.runtime.conftest import MakeSettings
 from tests.trainers.runtime.helpers import START, largest_difference, logs
-from trainers.sft import IGNORED, prepare_sft, train_sft
+from trainers.sft.run import IGNORED, prepare_sft, train_sft
 
 STEPS = 8
 GOLDEN = [

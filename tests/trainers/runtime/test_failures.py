@@ -4,10 +4,10 @@ import pytest
 
 from tests.trainers.runtime.conftest import MakeSettings
 from tests.trainers.runtime.helpers import RESUME, START, assert_equal_weights, full_disk
-from trainers.errors import ModelError, RunError, SettingsError
+from trainers.base.errors import ModelError, RunError, SettingsError
+from trainers.base.loading import load_tokenizer
 from trainers.runtime.arguments import per_device_batch
-from trainers.runtime.models import load_tokenizer
-from trainers.sft import train_sft
+from trainers.sft.run import train_sft
 
 WEIGHTS, OPTIMIZER = 500_000, 1_500_000
 """Limits that stop the weights, 1.1 MB; or let them pass and stop the optimizer's state, 2.1 MB."""

@@ -15,10 +15,10 @@ from transformers import (
 from tests.trainers.runtime.conftest import MakeSettings
 from tests.trainers.runtime.helpers import START
 from tests.trainers.small import policy_path, reward_path
+from trainers.base.settings import LoraSettings
 from trainers.runtime.lora import lora_config
 from trainers.runtime.saving import save
-from trainers.settings import LoraSettings
-from trainers.sft import train_sft
+from trainers.sft.run import train_sft
 
 IDS = torch.tensor([[2, 40, 41, 42, 1, 4, 50, 51, 1]])
 PARITY = 1e-4

@@ -17,12 +17,13 @@ import yaml
 from tests.trainers.runtime import several
 from tests.trainers.runtime.helpers import START, assert_equal_weights, largest_difference, logs
 from tests.trainers.small import policy_path
+from trainers.base.settings import TrainSettings
 from trainers.dpo.run import train_dpo
 from trainers.dpo.settings import DpoSettings
 from trainers.reward.run import train_reward
 from trainers.reward.settings import RewardSettings
-from trainers.settings import SftSettings, TrainSettings
-from trainers.sft import train_sft
+from trainers.sft.run import train_sft
+from trainers.sft.settings import SftSettings
 
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
 SHORT = {"batch_size": 4, "learning_rate": 2e-4, "log_every": 1, "accumulate": 2}

@@ -12,8 +12,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from tests.trainers.runtime.conftest import MakeSettings
 from tests.trainers.runtime.helpers import RESUME, START, assert_equal_weights, logs
-from trainers.errors import RunError, SettingsError
-from trainers.sft import train_sft
+from trainers.base.errors import RunError, SettingsError
+from trainers.sft.run import train_sft
 
 LORA = {"r": 4, "alpha": 8, "dropout": 0.2}
 

@@ -6,8 +6,8 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
-from trainers.errors import SettingsError
-from trainers.preferences.http import JsonClient
+from trainers.base.errors import SettingsError
+from trainers.endpoint.http import JsonClient
 from trainers.preferences.label_settings import HandSettings, LabellerSettings
 from trainers.preferences.labellers.hand import TerminalLabeller
 from trainers.preferences.labellers.judge import JudgeLabeller

@@ -13,16 +13,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainers.errors import DataError
+from trainers.base.errors import DataError
+from trainers.base.lines import BadLineError, read_rows
+from trainers.base.messages import text_of
 from trainers.preferences.files import replaced
 from trainers.preferences.label_settings import Compare, HandSettings
 from trainers.preferences.labellers.judge import conversation_text
 from trainers.preferences.labellers.protocol import Block
-from trainers.preferences.lines import read_rows
-from trainers.preferences.messages import text_of
 from trainers.preferences.records import Listwise
 from trainers.preferences.steps import margin_of_step
-from trainers.preferences.tally import BadLineError
 from trainers.preferences.verdicts import Comparison, Verdict, places, task_key
 
 COLUMNS = ("id", "prompt", "answer_a", "answer_b", "preference", "rewrite")

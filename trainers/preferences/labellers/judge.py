@@ -12,15 +12,15 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Literal
 
-from trainers.data import Message
-from trainers.preferences.chat import ask
-from trainers.preferences.http import JsonClient
+from trainers.base.data import Message
+from trainers.base.messages import text_of
+from trainers.endpoint.chat import ask
+from trainers.endpoint.http import JsonClient
+from trainers.endpoint.work import together
 from trainers.preferences.label_settings import JudgeSettings, fill
 from trainers.preferences.labellers.protocol import Block
-from trainers.preferences.messages import text_of
 from trainers.preferences.records import Listwise
 from trainers.preferences.verdicts import Comparison, Outcome, Verdict, places
-from trainers.preferences.work import together
 
 DISAGREES = "judge's verdict depends on the order"
 BOTH_FIRST = "judge preferred what was shown first, in both orders"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from trainers.data import Message
-from trainers.errors import DataError
-from trainers.preferences.http import JsonClient, RequestFailedError
+from trainers.base.data import Message
+from trainers.base.errors import DataError
+from trainers.endpoint.http import JsonClient, RequestFailedError
 from trainers.preferences.label_settings import RewardModelSettings, RewardServerSettings
 from trainers.preferences.labellers.protocol import Block
 from trainers.preferences.records import Listwise
@@ -22,9 +22,9 @@ class RewardModelLabeller:
 
     def __init__(self, settings: RewardModelSettings) -> None:
         """Load the model; ModelError if the folder holds none."""
-        from trainers.reward.judge import Judge
+        from trainers.rewards.scorer import Scorer
 
-        self._judge = Judge.load(
+        self._scorer = Scorer.load(
             settings.model,
             device=settings.device,
             batch_size=settings.batch_size,
@@ -46,7 +46,7 @@ class RewardModelLabeller:
             if reads
             for one in _placed(task)
         ]
-        rewards = iter(self._judge.rewards(placed) if placed else ())
+        rewards = iter(self._scorer.rewards(placed) if placed else ())
         return [
             Verdict(scores=tuple(next(rewards) for _ in task.candidates))
             if reads
@@ -56,7 +56,7 @@ class RewardModelLabeller:
 
     def _is_readable(self, task: Listwise) -> bool:
         try:
-            self._judge.require_readable(_placed(task))
+            self._scorer.require_readable(_placed(task))
         except DataError:
             return False
         return True

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from trainers.data import Message
-from trainers.preferences.chat import ask
-from trainers.preferences.http import JsonClient
+from trainers.base.data import Message
+from trainers.base.messages import text_of
+from trainers.endpoint.chat import ask
+from trainers.endpoint.http import JsonClient
+from trainers.endpoint.work import together
 from trainers.preferences.label_settings import RewriteSettings, fill
 from trainers.preferences.labellers.judge import conversation_text
 from trainers.preferences.labellers.protocol import Block
-from trainers.preferences.messages import text_of
 from trainers.preferences.records import Listwise
 from trainers.preferences.verdicts import Verdict
-from trainers.preferences.work import together
 
 CUT = "rewrite cut at its token limit"
 EMPTY = "empty rewrite"

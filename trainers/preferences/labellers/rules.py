@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
+from trainers.base.messages import text_of
 from trainers.preferences.label_settings import RegexSettings, RougeSettings
 from trainers.preferences.labellers.protocol import Block
-from trainers.preferences.messages import text_of
 from trainers.preferences.records import Listwise
 from trainers.preferences.verdicts import Verdict
 

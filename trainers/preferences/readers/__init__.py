@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from trainers.errors import DataError
-from trainers.preferences.lines import MAX_LINE_BYTES, Row, read_rows
+from trainers.base.errors import DataError
+from trainers.base.lines import MAX_LINE_BYTES, BadLineError, Row, printable, read_rows
 from trainers.preferences.readers.candidate_log import CandidateLog
-from trainers.preferences.readers.fields import Values, printable
+from trainers.preferences.readers.fields import Values
 from trainers.preferences.readers.hh import HhTranscript
 from trainers.preferences.readers.lists import Candidates, Logged, Ranking, RewardBench2
 from trainers.preferences.readers.options import Reader, ReadOptions
@@ -26,7 +26,7 @@ from trainers.preferences.readers.pairs import (
 )
 from trainers.preferences.readers.scored import PointwiseScore, UltraFeedback
 from trainers.preferences.records import Preference
-from trainers.preferences.tally import BadLineError, Tally
+from trainers.preferences.tally import Tally
 
 FORMATS: Mapping[str, Reader] = MappingProxyType(
     {

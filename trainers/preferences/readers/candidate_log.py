@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from trainers.preferences.messages import answer_messages, prompt_messages
+from trainers.base.lines import BadLineError, NotTextError
+from trainers.base.messages import answer_messages, prompt_messages
 from trainers.preferences.readers.fields import Values, items, number, required
 from trainers.preferences.readers.options import Reader, ReadOptions
 from trainers.preferences.records import Candidate, Listwise
-from trainers.preferences.tally import BadLineError, NotTextError, Tally
+from trainers.preferences.tally import Tally
 
 VERSION = 1
 FINISHED, CUT = "finished", "truncated"

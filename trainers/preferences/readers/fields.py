@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from trainers.preferences.tally import BadLineError
+from trainers.base.lines import BadLineError, printable
 
 Values = Mapping[str, Any]
 
@@ -83,11 +83,6 @@ def by_dimension(values: Values, key: str, inside: str = "") -> dict[str, float]
     return {
         name: number(value, f"{inside}{key}.{printable(name)}") for name, value in found.items()
     }
-
-
-def printable(name: str) -> str:
-    """A name out of a file, which may hold anything, as part of an error of one line."""
-    return "".join(letter if letter.isprintable() else "?" for letter in " ".join(name.split()))
 
 
 def of_equal_length(values: Values, key: str, expected: int, other: str) -> list[Any]:

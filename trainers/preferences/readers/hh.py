@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from trainers.data import Message
+from trainers.base.data import Message
+from trainers.base.lines import BadLineError
 from trainers.preferences.readers.fields import Values, text
 from trainers.preferences.readers.options import Reader, ReadOptions
 from trainers.preferences.readers.pairs import split_prompt
 from trainers.preferences.records import Pairwise
-from trainers.preferences.tally import BadLineError, Tally
+from trainers.preferences.tally import Tally
 
 TURN = re.compile(r"\n\n(Human|Assistant):")
 ROLES = {"Human": "user", "Assistant": "assistant"}

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from statistics import fmean
 from typing import Any
 
-from trainers.preferences.messages import answer_messages, chat_messages, prompt_messages
+from trainers.base.lines import BadLineError
+from trainers.base.messages import answer_messages, chat_messages, prompt_messages
 from trainers.preferences.readers.fields import (
     Values,
     by_dimension,
@@ -21,7 +22,7 @@ from trainers.preferences.readers.fields import (
 )
 from trainers.preferences.readers.options import Reader, ReadOptions
 from trainers.preferences.records import Candidate, Listwise
-from trainers.preferences.tally import BadLineError, Tally
+from trainers.preferences.tally import Tally
 
 LABEL_KEYS = frozenset({"answer", "score", "scores", "rank"})
 

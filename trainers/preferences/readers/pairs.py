@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trainers.data import Message
-from trainers.preferences.messages import answer_messages, chat_messages, prompt_messages
+from trainers.base.data import Message
+from trainers.base.lines import BadLineError, printable
+from trainers.base.messages import answer_messages, chat_messages, prompt_messages
 from trainers.preferences.readers.fields import (
     Values,
     by_dimension,
     optional_number,
     optional_text,
-    printable,
     required,
     text,
 )
 from trainers.preferences.readers.options import Reader, ReadOptions
 from trainers.preferences.records import Pairwise
 from trainers.preferences.steps import margin_of_step
-from trainers.preferences.tally import BadLineError, Tally
+from trainers.preferences.tally import Tally
 
 DIVERGES = "the two conversations differ before their last answers"
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from statistics import fmean
 
-from trainers.preferences.messages import answer_messages, prompt_messages
+from trainers.base.lines import BadLineError
+from trainers.base.messages import answer_messages, prompt_messages
 from trainers.preferences.readers.fields import Values, by_dimension, items, number, required, text
 from trainers.preferences.readers.options import Reader, ReadOptions
 from trainers.preferences.records import Candidate, Listwise, Pointwise
-from trainers.preferences.tally import BadLineError, Tally
+from trainers.preferences.tally import Tally
 
 
 class PointwiseScore(Reader):

@@ -19,7 +19,7 @@ from tests.trainers.preferences.labelling import (
     report,
     texts_of,
 )
-from trainers.data import Pair, read_records
+from trainers.base.data import Pair, read_records
 
 
 def test_a_judge_is_asked_in_both_orders(tmp_path: Path, serve: Serve) -> None:

@@ -24,7 +24,7 @@ from tests.trainers.preferences.labelling import (
 from trainers.demo.model import save_untrained_policy
 from trainers.demo.tokenizer import build_tokenizer
 from trainers.preferences.labellers.reward import UNREADABLE
-from trainers.scoring import score
+from trainers.rewards.one import score
 
 
 def test_a_reward_model_in_this_process(tmp_path: Path) -> None:

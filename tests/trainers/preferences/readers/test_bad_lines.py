@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.trainers.preferences.helpers import bot, log_candidate, log_line, read, user, write_lines
-from trainers.errors import DataError
+from trainers.base.errors import DataError
 
 HI = [user("hi")]
 DEEP = "[" * 100_000

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trainers.base.lines import BadLineError
 from trainers.preferences.forms import in_form
 from trainers.preferences.readers import FORMATS, detect
 from trainers.preferences.readers.options import ReadOptions
-from trainers.preferences.tally import BadLineError, Tally
+from trainers.preferences.tally import Tally
 from trainers.preferences.usable import usable
 
 ROLES = st.sampled_from(["user", "assistant", "system", "tool", "human", "", None, 3])

@@ -20,7 +20,7 @@ from tests.trainers.preferences.helpers import (
     user,
     write_lines,
 )
-from trainers.errors import DataError
+from trainers.base.errors import DataError
 from trainers.preferences.readers import FORMATS, detect
 from trainers.preferences.readers.options import ReadOptions
 from trainers.preferences.records import Candidate, Listwise, Pairwise, Pointwise, Preference

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.trainers.runtime.helpers import full_disk
+from trainers.base.card import append_figures, write_card
+from trainers.base.errors import RunError
+from trainers.base.files import PARTIAL, remove_partial, write_text
+from trainers.base.settings import Settings
+from trainers.evaluation.figures import Figures
+from trainers.rewards.ensemble import Ensemble, read_ensemble, write_ensemble
+
+
+def test_a_file_is_there_whole_or_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "file"
+    write_text(path, "first")
+    with (
+        full_disk(100),
+        pytest.raises(RunError, match=r"file could not be written: File too large$"),
+    ):
+        write_text(path, "x" * 200)
+    assert path.read_text() == "first"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_what_a_kill_left_is_removed(tmp_path: Path) -> None:
+    (tmp_path / f"{PARTIAL}file").write_text("half")
+    (tmp_path / f"{PARTIAL}folder").mkdir()
+    (tmp_path / "whole").write_text("")
+    remove_partial(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["whole"]
+
+
+def test_cards_figures_and_ensembles_are_written_so(tmp_path: Path) -> None:
+    write_card(tmp_path, "Title", "bon-train x", {}, Settings(), {"loss": 1.0})
+    before = (tmp_path / "README.md").read_text()
+    with full_disk(10):
+        with pytest.raises(RunError, match=r"README\.md could not be written"):
+            append_figures(tmp_path, "More", {"gold": 2.0})
+        with pytest.raises(RunError, match=r"figures\.json could not be written"):
+            Figures(pairs=3).write(tmp_path / "figures.json")
+        with pytest.raises(RunError, match=r"ensemble\.json could not be written"):
+            write_ensemble(tmp_path, Ensemble(("seed-0",)))
+    assert (tmp_path / "README.md").read_text() == before
+    assert read_ensemble(tmp_path) is None
+    append_figures(tmp_path, "More", {"gold": 2.0})
+    assert (tmp_path / "README.md").read_text().startswith(before)
+    assert [path.name for path in tmp_path.iterdir()] == ["README.md"]

@@ -1,0 +1,114 @@
+"""Files that are there whole or not at all, whatever ends the process that writes them."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+
+from trainers.base.data import write_records
+from trainers.base.errors import RunError
+
+PARTIAL = ".partial-"
+"""How the names of unfinished files and folders begin."""
+
+TORCH_WRITE_FAILED = ("PytorchStreamWriter", "inline_container", "unexpected pos", "write failed")
+"""`torch.save` has no exception of its own for a disk that takes no more."""
+
+
+@contextmanager
+def disk_errors(what: str) -> Iterator[None]:
+    """Turn a failure to write into a RunError of one line that begins with `what`."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"{what} could not be written: {_reason(error)}") from error
+    except RuntimeError as error:
+        if not any(sign in str(error) for sign in TORCH_WRITE_FAILED):
+            raise
+        raise RunError(f"{what} could not be written: the disk takes no more") from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return " ".join(str(error).split())
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a file under another name, and rename it when it is on the disk.
+
+    Raises RunError if that cannot be done; what was there before is still there then.
+    """
+    partial = path.with_name(f"{PARTIAL}{path.name}")
+    with disk_errors(str(path)):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write(partial)
+            flush(partial)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """As `write_whole`."""
+    write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Write `values` indented, as `write_whole`."""
+    write_text(path, json.dumps(values, indent=2) + "\n")
+
+
+def write_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
+    """Write JSONL, as `write_whole`."""
+    write_whole(path, lambda partial: write_records(partial, records))
+
+
+def read_json(path: Path) -> Any:
+    """The content of a file that `write_json` wrote; RunError for another."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: not a file of bon-train") from error
+
+
+def publish(partial: Path, final: Path) -> None:
+    """Make a finished folder visible under its name, in place of an older one of that name.
+
+    All of it reaches the disk first: after a power cut a name must not stand for an empty file.
+    """
+    for path in sorted(partial.rglob("*")):
+        if path.is_file():
+            # safetensors creates its file for the owner only, which a container's user may not be.
+            path.chmod(0o644)
+        flush(path)
+    flush(partial)
+    if final.exists():
+        shutil.rmtree(final)
+    partial.rename(final)
+    flush(final.parent)
+
+
+def flush(path: Path) -> None:
+    """Wait until a file's or a folder's content is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_partial(folder: Path) -> None:
+    """Remove what a killed run left unfinished in `folder`."""
+    if folder.is_dir():
+        for path in folder.glob(f"{PARTIAL}*"):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()

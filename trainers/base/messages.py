@@ -1,0 +1,121 @@
+"""Chat messages as the trainers take them, from the many ways in which files hold them.
+
+A string is a user's message where a prompt is expected and an assistant's where an answer is.
+Content in parts is joined as vLLM joins it. What is not text is refused.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from trainers.base.data import Message
+from trainers.base.lines import BadLineError, NotTextError
+
+ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
+ANSWER_ROLES = frozenset({"assistant", "tool"})
+
+
+def prompt_messages(value: Any, name: str) -> list[Message]:
+    """A prompt: at least one message, the last one not the assistant's.
+
+    Raises BadLineError naming `name` and the place in it.
+    """
+    if isinstance(value, str):
+        _require_unicode(value, name)
+        return [Message(role="user", content=value)]
+    messages = chat_messages(value, name)
+    if messages[-1]["role"] not in ("user", "tool"):
+        raise BadLineError(
+            f"{name}: the last message must be the user's, it is the {messages[-1]['role']}'s"
+        )
+    return messages
+
+
+def answer_messages(value: Any, name: str) -> list[Message]:
+    """An answer: the assistant's messages, and tool results between them.
+
+    Raises BadLineError naming `name` and the place in it.
+    """
+    if isinstance(value, str):
+        _require_unicode(value, name)
+        return [Message(role="assistant", content=value)]
+    messages = chat_messages([value] if isinstance(value, Mapping) else value, name)
+    for index, message in enumerate(messages):
+        ends = index in (0, len(messages) - 1)
+        if message["role"] not in ANSWER_ROLES or (ends and message["role"] != "assistant"):
+            raise BadLineError(
+                f"{name}.{index}.role: an answer is the assistant's, this is the "
+                f"{message['role']}'s"
+            )
+    return messages
+
+
+def chat_messages(value: Any, name: str) -> list[Message]:
+    """A list of messages of any known roles; BadLineError naming `name` and the place in it."""
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+        raise BadLineError(f"{name}: text or a list of messages is expected")
+    if not value:
+        raise BadLineError(f"{name}: no messages")
+    return [_message(item, f"{name}.{index}") for index, item in enumerate(value)]
+
+
+def _message(value: Any, name: str) -> Message:
+    if not isinstance(value, Mapping):
+        raise BadLineError(f"{name}: a message with role and content is expected")
+    role = value.get("role")
+    if not isinstance(role, str):
+        raise BadLineError(f"{name}.role: missing")
+    if role not in ROLES:
+        raise BadLineError(f"{name}.role: unknown role {role!r}")
+    calls = value.get("tool_calls")
+    if "content" not in value and not calls:
+        raise BadLineError(f"{name}.content: missing")
+    message = Message(role=role, content=_content(value.get("content"), f"{name}.content"))
+    if calls:
+        if not isinstance(calls, list) or not all(isinstance(call, dict) for call in calls):
+            raise BadLineError(f"{name}.tool_calls: a list of objects is expected")
+        _require_unicode(json.dumps(calls, ensure_ascii=False), f"{name}.tool_calls")
+        message["tool_calls"] = calls
+    return message
+
+
+def _content(value: Any, name: str) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        _require_unicode(value, name)
+        return value
+    texts = []
+    for part in value if isinstance(value, list) else [None]:
+        text = part.get("text") if isinstance(part, Mapping) else None
+        if not isinstance(text, str):
+            raise NotTextError(f"{name}: only text can be learnt from")
+        _require_unicode(text, name)
+        texts.append(text)
+    return "\n".join(texts)
+
+
+def _require_unicode(text: str, name: str) -> None:
+    """Half a surrogate pair passes through JSON, but no file and no tokenizer takes it."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise BadLineError(f"{name}: half a surrogate pair") from error
+
+
+def is_empty(messages: Sequence[Message]) -> bool:
+    """Whether the last message says nothing: no text but spaces, and no tool calls."""
+    last = messages[-1]
+    return not last["content"].strip() and not last.get("tool_calls")
+
+
+def text_length(messages: Sequence[Message]) -> int:
+    """Characters of content of all messages."""
+    return sum(len(message["content"]) for message in messages)
+
+
+def text_of(answer: Sequence[Message]) -> str:
+    """The text of an answer, as a rule or a judge reads it."""
+    return "\n".join(message["content"] for message in answer if message["content"])

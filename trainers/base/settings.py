@@ -1,0 +1,145 @@
+"""The settings of each command: one YAML file a run, closed, overridden key by key.
+
+Nothing here reads a model or data; a key that does not exist is an error that names it.
+"""
+
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+)
+
+from trainers.base.errors import SettingsError
+
+Positive = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, and unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LoraSettings(Settings):
+    """A low-rank adapter in place of all weights; it is merged when the run ends."""
+
+    r: Positive = 16
+    """Rank of the adapter's matrices."""
+    alpha: Annotated[float, Field(gt=0)] = 32.0
+    """The adapter's output is scaled by alpha / r."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
+    """Names of the layers that get an adapter, as they end; or all but the output layer."""
+
+    @field_validator("target_modules")
+    @classmethod
+    def _some_module(
+        cls, value: Literal["all-linear"] | tuple[str, ...]
+    ) -> Literal["all-linear"] | tuple[str, ...]:
+        if not value:
+            raise ValueError("name at least one layer, or all-linear")
+        return value
+
+
+class TrainSettings(Settings):
+    """What every training run needs. Weights stay float32."""
+
+    model: str
+    """Checkpoint folder or hub name (`owner/name`) to start from; its tokenizer and chat template
+    are used and copied."""
+    model_revision: str | None = None
+    """Branch, tag or commit of a hub model."""
+    train: Path
+    """Conversational JSONL."""
+    output: Path
+    """Folder for the weights, `metrics.jsonl` and the model card."""
+    seed: int = 0
+    epochs: Annotated[float, Field(gt=0)] = 1.0
+    max_steps: Positive | None = None
+    """Stops after so many updates even within the first epoch."""
+    batch_size: Positive = 64
+    """Conversations, or pairs, per update, over all processes and passes."""
+    accumulate: Positive = 1
+    """Passes in which the records of an update are taken, to need less memory."""
+    lora: LoraSettings | None = None
+    """Train an adapter instead of all weights."""
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    max_length: Positive = 512
+    """Longer records (prompt plus answer, in tokens) are dropped, counted and reported."""
+    log_every: Positive = 10
+    """Updates between lines of `metrics.jsonl`."""
+    save_every: Positive | None = None
+    """Updates between checkpoints, from which --resume goes on; none are written without it."""
+    keep_checkpoints: Positive = 2
+    """Older checkpoints are removed."""
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _path_as_text(cls, value: object) -> object:
+        return str(value) if isinstance(value, Path) else value
+
+
+SettingsT = TypeVar("SettingsT", bound=Settings)
+
+
+def shipped(name: str) -> Path:
+    """The path of a settings file in `trainers/configs`."""
+    return Path(str(files("trainers") / "configs" / name))
+
+
+def load_settings(kind: type[SettingsT], path: Path, overrides: Sequence[str] = ()) -> SettingsT:
+    """Read `path`, apply `key=value` overrides (values are YAML), and check the result.
+
+    Raises SettingsError with the file, the key and the reason.
+    """
+    values: Any = _parse(path)
+    if not isinstance(values, dict):
+        raise SettingsError(f"{path}: a mapping of settings is expected")
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals or not key:
+            raise SettingsError(f"--set {override}: expected key=value")
+        try:
+            parsed = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise SettingsError(f"--set {key}: not a YAML value: {value}") from error
+        _set(values, key, parsed)
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = [str(path), ".".join(str(part) for part in first["loc"])]
+        reason = first["msg"].removeprefix("Value error, ")
+        raise SettingsError(": ".join([*filter(None, place), reason])) from error
+
+
+def _set(values: dict[str, Any], key: str, value: Any) -> None:
+    """Set `a.b.c` in nested mappings, making those that are missing."""
+    *path, last = key.split(".")
+    for part in path:
+        inner = values.get(part)
+        if not isinstance(inner, dict):
+            inner = values[part] = {}
+        values = inner
+    values[last] = value
+
+
+def _parse(path: Path) -> Any:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise SettingsError(f"{path}: not YAML: {reason}") from error

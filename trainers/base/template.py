@@ -1,0 +1,28 @@
+"""Errors of chat templates and tokenizers, told to the user in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from reward_server.scoring.render import (  # type: ignore[attr-defined]  # RenderError is its own import
+    TEMPLATE_ERRORS,
+    RenderError,
+)
+from trainers.base.errors import DataError
+
+
+@contextmanager
+def refusals(where: str) -> Iterator[None]:
+    """Turn what a chat template or tokenizer refuses into a DataError that begins with `where`."""
+    try:
+        yield
+    except RenderError as error:
+        raise DataError(f"{where}: {_one_line(error)}") from error
+    except TEMPLATE_ERRORS as error:
+        reason = f"the chat template refuses these messages: {_one_line(error)}"
+        raise DataError(f"{where}: {reason}") from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,56 @@
+"""One answer from a server of OpenAI's chat completions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trainers.base.data import Message
+from trainers.base.lines import BadLineError
+from trainers.base.messages import answer_messages
+from trainers.endpoint.http import JsonClient, RequestFailedError
+from trainers.endpoint.settings import ChatSettings
+
+
+@dataclass(frozen=True)
+class Reply:
+    message: Message
+    finish_reason: str | None
+
+    @property
+    def text(self) -> str:
+        return self.message["content"]
+
+
+async def ask(
+    client: JsonClient,
+    settings: ChatSettings,
+    messages: Sequence[Message],
+    *,
+    temperature: float,
+    max_tokens: int,
+    seed: int | None = None,
+    top_p: float | None = None,
+) -> Reply:
+    """One answer. Raises what `JsonClient.post` raises, and RequestFailedError for an answer
+    that holds no assistant's message."""
+    body: dict[str, Any] = {
+        "messages": list(messages),
+        "temperature": temperature,
+        settings.max_tokens_field: max_tokens,
+    }
+    if settings.model is not None:
+        body["model"] = settings.model
+    if top_p is not None and top_p < 1:
+        body["top_p"] = top_p
+    if seed is not None and settings.send_seed:
+        body["seed"] = seed
+    content = await client.post("/chat/completions", body | settings.extra)
+    try:
+        choice = content["choices"][0]
+        [message] = answer_messages(choice["message"], "message")
+    except (KeyError, IndexError, TypeError, BadLineError) as error:
+        raise RequestFailedError(f"no answer in the reply: {error}") from error
+    reason = choice.get("finish_reason")
+    return Reply(message, reason if isinstance(reason, str) else None)

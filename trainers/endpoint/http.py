@@ -1,0 +1,144 @@
+"""Asking a server over HTTP with patience. This is the one place that retries.
+
+A request that cannot succeed by waiting fails at once; a wrong key or address ends the run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections import Counter
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+
+from trainers.base.errors import RunError, SettingsError
+from trainers.endpoint.settings import HttpSettings
+
+PASSING = frozenset({408, 409, 425, 429})
+"""Refusals that waiting may mend, beside all 5xx."""
+HOPELESS = frozenset({401, 403, 404, 405})
+"""Refusals that every other request would meet too."""
+LONGEST_PAUSE_S = 30.0
+
+
+class RequestFailedError(Exception):
+    """One request got no answer; the message is the reason, without what differs by request."""
+
+
+class HopelessError(RunError):
+    """A refusal that every other request would meet too."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)  # alone: an exception is unpickled from these arguments
+        self.status = status
+
+
+class JsonClient:
+    """``async with JsonClient(settings) as client: await client.post("/score", {...})``."""
+
+    def __init__(self, settings: HttpSettings) -> None:
+        """Raises SettingsError if the variable with the key is not set."""
+        self.settings = settings
+        self._headers = {}
+        if settings.api_key_env is not None:
+            key = os.environ.get(settings.api_key_env)
+            if not key:
+                raise SettingsError(f"api_key_env: {settings.api_key_env} is not set")
+            self._headers["authorization"] = f"Bearer {key}"
+        self._places = asyncio.Semaphore(settings.concurrency)
+        self._session: aiohttp.ClientSession | None = None
+        self._jitter = random.Random()  # clients that were refused together come back apart
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            headers=self._headers,
+            timeout=aiohttp.ClientTimeout(total=self.settings.timeout_s),
+            connector=aiohttp.TCPConnector(limit=self.settings.concurrency),
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def post(self, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The JSON object of a 200.
+
+        Raises RequestFailedError when the server refuses this request or the retries are used
+        up, and HopelessError when it would refuse every other one as well.
+        """
+        for attempt in range(self.settings.retries + 1):
+            async with self._places:
+                status, content, after = await self._once(path, body)
+            if status == 200:
+                if isinstance(content, dict):
+                    return content
+                raise RequestFailedError("the answer is no JSON object")
+            reason = f"status {status}: {_reason(content)}" if status else str(content)
+            if status in HOPELESS:
+                raise HopelessError(f"{self.settings.url}{path}: {reason}", status)
+            if status and status not in PASSING and status < 500:
+                raise RequestFailedError(reason)
+            if attempt < self.settings.retries:
+                await asyncio.sleep(self._pause(attempt, after))
+        if self.settings.retries:
+            reason = f"no answer after {self.settings.retries + 1} attempts: {reason}"
+        raise RequestFailedError(reason)
+
+    async def _once(self, path: str, body: Mapping[str, Any] | None) -> tuple[int, Any, str | None]:
+        """Status, content and Retry-After; status 0 where none came, with the reason."""
+        assert self._session is not None, "used outside of its block"
+        try:
+            async with self._session.post(f"{self.settings.url}{path}", json=body) as response:
+                after = response.headers.get("retry-after")
+                try:
+                    return response.status, await response.json(content_type=None), after
+                except ValueError:
+                    return response.status, None, after
+        except TimeoutError:
+            return 0, f"no answer within {self.settings.timeout_s:g} s", None
+        except aiohttp.ClientError as error:
+            return 0, f"{type(error).__name__}: {error}", None
+
+    def _pause(self, attempt: int, after: str | None) -> float:
+        pause = min(self.settings.backoff_s * 2.0**attempt, LONGEST_PAUSE_S)
+        pause *= self._jitter.uniform(0.5, 1.0)
+        if after is not None and after.isdecimal():
+            return max(pause, min(float(after), LONGEST_PAUSE_S))
+        return pause
+
+
+def _reason(content: Any) -> str:
+    """The message in an error of OpenAI's or vLLM's shape."""
+    error = content.get("error") if isinstance(content, dict) else None
+    message = error.get("message") if isinstance(error, dict) else error
+    return " ".join(message.split())[:200] if isinstance(message, str) else "no reason given"
+
+
+class Failures:
+    """Requests that failed, by reason; too many in a row end the run."""
+
+    def __init__(self, url: str, give_up_after: int) -> None:
+        self.reasons: Counter[str] = Counter()
+        self._url = url
+        self._give_up_after = give_up_after
+        self._in_a_row = 0
+
+    def succeeded(self) -> None:
+        self._in_a_row = 0
+
+    def failed(self, reason: str) -> None:
+        """Count a failure. Raises RunError if there were too many without a success."""
+        self.reasons[reason] += 1
+        self._in_a_row += 1
+        if self._in_a_row >= self._give_up_after:
+            raise RunError(f"{self._url}: {self._in_a_row} failures in a row, the last: {reason}")

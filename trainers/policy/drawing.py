@@ -1,0 +1,73 @@
+"""Answers of a policy in this process: what to measure it on, and what to make pairs of."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainers.base.data import Message
+from trainers.base.loading import load_tokenizer
+from trainers.policy.ends import end_tokens, pad_token
+from trainers.policy.frozen import load_frozen
+from trainers.policy.in_process import InProcessGenerator
+from trainers.policy.rendering import prompt_ids
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer of a policy."""
+
+    text: str
+    """Without special tokens."""
+    ids: list[int]
+    """Up to the end-of-turn token, that included; without one where the limit cut the answer."""
+    ended: bool
+    """Whether the answer ended by itself."""
+
+
+class PolicySampler:
+    """A frozen policy that draws answers from its own distribution, whatever the checkpoint's
+    generation settings say."""
+
+    def __init__(
+        self, policy: str | Path, revision: str | None = None, *, device: str = "cpu"
+    ) -> None:
+        """Load a checkpoint onto a device, as `find_device` takes it; ModelError if that fails."""
+        self.tokenizer = load_tokenizer(policy, revision)
+        self.model = load_frozen(policy, revision, device=device)
+        self._ends = end_tokens(self.model, self.tokenizer)
+
+    def draw(
+        self,
+        prompts: Sequence[list[Message]],
+        samples: int = 1,
+        *,
+        seed: int,
+        max_new_tokens: int,
+        batch_size: int,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+    ) -> list[list[Answer]]:
+        """`samples` answers to each prompt, in the order of the prompts.
+
+        The same seed and batch size draw the same answers on the same machine.
+        """
+        generator = InProcessGenerator(
+            self.model,
+            pad=pad_token(self.tokenizer, self._ends),
+            ends=self._ends,
+            temperature=temperature,
+            top_p=top_p,
+            max_new_tokens=max_new_tokens,
+            batch_size=batch_size,
+        )
+        asked = [prompt_ids(self.tokenizer, prompt) for prompt in prompts]
+        drawn = generator.generate([ids for ids in asked for _ in range(samples)], seed)
+        answers = [
+            Answer(
+                str(self.tokenizer.decode(ids, skip_special_tokens=True)),
+                ids,
+                ids[-1] in self._ends,
+            )
+            for ids in drawn
+        ]
+        return [answers[i * samples : (i + 1) * samples] for i in range(len(prompts))]

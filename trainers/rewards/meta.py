@@ -1,0 +1,88 @@
+"""`rm_meta.json`, beside a reward model's weights: what its numbers are and how they spread.
+
+The reward server shows the part under `normalisation`; rewards themselves are served raw.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from trainers.base.errors import ModelError
+from trainers.base.files import write_text
+
+NAME = "rm_meta.json"
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean and standard deviation of raw numbers over training answers."""
+
+    mean: float
+    std: float
+    answers: int
+    """How many answers they were taken over."""
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One output of the model."""
+
+    name: str
+    weight: float
+    """Its weight in the reward."""
+    mean: float
+    std: float
+
+
+@dataclass(frozen=True)
+class RewardMeta:
+    normalisation: Spread
+    """Of the reward, that is of all outputs by their weights."""
+    dimensions: Sequence[Dimension]
+    """In the order of the outputs."""
+    objective: str
+    answers_per_prompt: int
+    """K, the most answers that a training record had."""
+    max_length: int
+    """Tokens; longer training records were left out."""
+    chat_template_sha256: str | None
+    """None for an encoder that reads prompt and answer as a pair of texts."""
+    pad_token_id: int
+    eos_token_id: int | None
+    data: Mapping[str, str]
+    """SHA-256 of each training file, by its name."""
+    output: str = "raw logits"
+    """Nothing is applied to what the head gives."""
+
+    @property
+    def weights(self) -> dict[str, float]:
+        return {dimension.name: dimension.weight for dimension in self.dimensions}
+
+
+def template_hash(template: str | None) -> str | None:
+    return None if template is None else hashlib.sha256(template.encode()).hexdigest()
+
+
+def write_meta(folder: Path, meta: RewardMeta) -> None:
+    """Write the file so that it is there whole or not at all; RunError if the disk is full."""
+    write_text(folder / NAME, json.dumps(asdict(meta), indent=2) + "\n")
+
+
+def read_meta(folder: Path) -> RewardMeta | None:
+    """What `write_meta` wrote, or None if the folder has no such file.
+
+    Raises ModelError for a file that is not of this form.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        return None
+    try:
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        values["normalisation"] = Spread(**values["normalisation"])
+        values["dimensions"] = [Dimension(**one) for one in values["dimensions"]]
+        return RewardMeta(**values)
+    except (ValueError, TypeError, KeyError) as error:
+        raise ModelError(f"{path}: not what bon-train reward writes: {error}") from error

@@ -1,0 +1,146 @@
+"""Rewards of whole conversations, read and scored exactly as the reward server does it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    PreTrainedTokenizerBase,
+)
+
+from reward_server.network.model import RewardModel
+from reward_server.network.sequence import Rendered
+from reward_server.scoring.render import Renderer
+from trainers.base.data import Message
+from trainers.base.errors import ModelError
+from trainers.base.loading import find_device, load_pretrained, load_tokenizer
+from trainers.base.template import refusals
+from trainers.rewards.ensemble import refuse_ensemble
+
+
+def token_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[int]:
+    """A conversation that ends with an answer, as the reward model reads it."""
+    return list(Renderer(tokenizer).render(messages[:-1], messages[-1]).ids)
+
+
+def render(renderer: Renderer, messages: Sequence[Message], where: str) -> Rendered:
+    """A conversation that ends with an answer; DataError, naming `where`, if it is refused."""
+    with refusals(where):
+        return renderer.render(messages[:-1], messages[-1])
+
+
+def require_own_pad(tokenizer: PreTrainedTokenizerBase, folder: str | Path) -> None:
+    """Raise ModelError unless there is a padding token, and it is not the end-of-turn token.
+
+    With pad == eos, transformers reads the reward one token before the end and vLLM at the end.
+    """
+    if tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
+        raise ModelError(
+            f"{folder}: a reward model needs a padding token that is not the end-of-turn token"
+        )
+
+
+def load_reward_tokenizer(model: str | Path, revision: str | None = None) -> Any:
+    """The tokenizer to train or score with.
+
+    Raises ModelError if its padding would blur where rewards are read, or if a decoder has no
+    chat template; an encoder without one reads prompt and answer as a pair of texts.
+    """
+    refuse_ensemble(model, "what is read here")
+    tokenizer = load_tokenizer(model, revision, need_template=False)
+    require_own_pad(tokenizer, model)
+    if tokenizer.chat_template is None and _is_decoder(str(model), revision):
+        raise ModelError(f"{model}: the tokenizer has no chat template")
+    return tokenizer
+
+
+def _is_decoder(model: str, revision: str | None) -> bool:
+    """Whether the reward is read at the last token, judged by a network without weights."""
+    config = AutoConfig.from_pretrained(model, revision=revision, num_labels=1)
+    with torch.device("meta"):
+        net: Any = AutoModelForSequenceClassification.from_config(config)  # type: ignore[no-untyped-call]
+    return RewardModel(net, allow_pad_eos=True).pooling == "last_token"
+
+
+class OneModel:
+    """A reward model, scoring conversations in batches of like length."""
+
+    def __init__(self, net: Any, tokenizer: Any, weights: Mapping[str, float] | None) -> None:
+        """`weights` combine the outputs of a model with several."""
+        self.model = RewardModel(net, label_weights=weights)
+        self.renderer = Renderer(tokenizer)
+        names = self.model.labels
+        self.weights = [1.0] if weights is None else [weights.get(name, 0.0) for name in names]
+
+    @classmethod
+    def load(
+        cls,
+        reward: Path,
+        *,
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        label_weights: Mapping[str, float] | None = None,
+    ) -> "OneModel":
+        """Load a folder; `device` is a name of torch's, or auto for a GPU if there is one.
+
+        Raises ModelError if the folder holds no reward model, or one of several outputs and
+        `label_weights` do not fit them, or there is no such device.
+        """
+        tokenizer = load_reward_tokenizer(reward)
+        place = find_device(device)
+        net = _load_any(reward).to(device=place, dtype=dtype)
+        names = [str(name) for name in net.config.id2label.values()]
+        unknown = sorted(set(label_weights or ()) - set(names))
+        if unknown or (label_weights is None and len(names) > 1):
+            raise ModelError(f"{reward}: label_weights must weigh its outputs, {', '.join(names)}")
+        return cls(net.eval(), tokenizer, label_weights)
+
+    def score(self, conversations: Sequence[list[Message]], batch_size: int) -> list[float]:
+        """The raw reward of each conversation, in the order given."""
+        rendered = [self.renderer.render(turns[:-1], turns[-1]) for turns in conversations]
+        rewards = self.outputs(rendered, batch_size) @ torch.tensor(self.weights)
+        return [float(reward) for reward in rewards]
+
+    def outputs(self, rendered: Sequence[Rendered], batch_size: int) -> torch.Tensor:
+        """Every output for every sequence, (sequences, labels), float32 on the CPU."""
+        found = torch.zeros(len(rendered), len(self.model.labels))
+        # Batches of like length waste little on padding.
+        order = sorted(range(len(rendered)), key=lambda i: len(rendered[i].ids))
+        for start in range(0, len(order), batch_size):
+            indices = order[start : start + batch_size]
+            batch = [rendered[i] for i in indices]
+            with torch.inference_mode():
+                logits = self.model.logits(
+                    [one.ids for one in batch], [one.token_types for one in batch]
+                )
+            found[indices] = logits.cpu()
+        return found
+
+
+def score(reward: Path, conversations: Sequence[list[Message]], batch_size: int) -> list[float]:
+    """The raw reward of each conversation, in the order given, in float32.
+
+    Raises ModelError if the folder holds no reward model with one output.
+    """
+    return OneModel.load(reward).score(conversations, batch_size)
+
+
+def load_net(folder: Path) -> Any:
+    """A reward model's network in float32; ModelError if the folder holds none with one output."""
+    net = _load_any(folder)
+    if net.config.num_labels != 1:
+        raise ModelError(f"{folder}: {net.config.num_labels} outputs, a reward model has one")
+    return net
+
+
+def _load_any(folder: Path) -> Any:
+    net, info = load_pretrained(
+        AutoModelForSequenceClassification, folder, output_loading_info=True
+    )
+    # A head that is missing from the folder would be drawn at random, and score noise.
+    if info["missing_keys"]:
+        raise ModelError(f"{folder}: the weights lack {', '.join(sorted(info['missing_keys']))}")
+    return net

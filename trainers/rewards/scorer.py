@@ -1,0 +1,156 @@
+"""The rewards of answers: one model's, or what the members of an ensemble say together.
+
+Every trainer that asks a reward model in this process asks here, so an ensemble can stand wherever
+a reward model can. Answers come as text and are rendered in the reward model's own chat template:
+a score here is the score that is served, whatever tokens the policy used.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from reward_server.network.sequence import Rendered
+from trainers.base.data import Message
+from trainers.base.errors import DataError, ModelError, RunError
+from trainers.rewards.ensemble import Combine, combine, read_ensemble
+from trainers.rewards.meta import read_meta
+from trainers.rewards.one import OneModel, render
+
+Placed = tuple[str, list[Message]]
+"""A conversation that ends with an answer, and where it stands."""
+
+
+class Scorer:
+    """Scores conversations; counts those whose prompt it had to cut."""
+
+    def __init__(
+        self,
+        members: Sequence[tuple[OneModel, float, float]],
+        how: Combine = "mean",
+        *,
+        batch_size: int,
+        cut_prompts: bool = False,
+        hint: str = "",
+    ) -> None:
+        """`members` are models with the mean to subtract and the deviation to divide by.
+
+        `hint` says what the user can do about a conversation that is too long.
+        """
+        self._members = members
+        self._how = how
+        self._batch_size = batch_size
+        self._cut_prompts = cut_prompts
+        self._hint = hint
+        self.cut = 0
+
+    @classmethod
+    def load(
+        cls,
+        folder: Path,
+        *,
+        batch_size: int,
+        device: str = "auto",
+        dtype: torch.dtype = torch.float32,
+        label_weights: Mapping[str, float] | None = None,
+        how: Combine = "mean",
+        cut_prompts: bool = False,
+        hint: str = "",
+    ) -> "Scorer":
+        """Load a reward model, or all members of an ensemble; ModelError if that fails.
+
+        Without `label_weights`, a model with several outputs is read by those of its
+        `rm_meta.json`.
+        """
+
+        def member(place: Path) -> OneModel:
+            weights = label_weights or _own_weights(place)
+            return OneModel.load(place, device=device, dtype=dtype, label_weights=weights)
+
+        ensemble = read_ensemble(folder)
+        if ensemble is None:
+            members = [(member(folder), 0.0, 1.0)]
+        else:
+            places = [folder / name for name in ensemble.members]
+            members = [(member(place), *_spread(place)) for place in places]
+        return cls(members, how, batch_size=batch_size, cut_prompts=cut_prompts, hint=hint)
+
+    def require_readable(self, placed: Sequence[Placed]) -> None:
+        """Raise DataError as `rewards` would, without asking any model."""
+        for model, _, _ in self._members:
+            for index, one in enumerate(placed):
+                self._render(model, one, index, set())
+
+    def score_answers(
+        self, prompts: Sequence[list[Message]], answers: Sequence[str]
+    ) -> list[float]:
+        """The reward of each answer to its prompt, as `score`."""
+        both = zip(prompts, answers, strict=True)
+        return self.score(
+            [[*prompt, Message(role="assistant", content=text)] for prompt, text in both]
+        )
+
+    def score(self, conversations: Sequence[list[Message]]) -> list[float]:
+        """As `rewards`, for answers that were just drawn."""
+        return self.rewards([("a drawn answer", turns) for turns in conversations])
+
+    def rewards(self, placed: Sequence[Placed]) -> list[float]:
+        """One number a conversation, in the order given; an ensemble's are standardised.
+
+        Raises DataError, naming the place, for a conversation that the chat template refuses or
+        that is too long; RunError for a reward that is not finite.
+        """
+        found = []
+        cut: set[int] = set()
+        for model, mean, std in self._members:
+            rendered = [self._render(model, one, i, cut) for i, one in enumerate(placed)]
+            outputs = model.outputs(rendered, self._batch_size) @ torch.tensor(model.weights)
+            found.append((outputs - mean) / std)
+        self.cut += len(cut)
+        rewards = [float(reward) for reward in combine(found, self._how)]
+        for (where, _), reward in zip(placed, rewards, strict=True):
+            if not math.isfinite(reward):
+                raise RunError(f"{where}: the reward model answered {reward}")
+        return rewards
+
+    def _render(self, model: OneModel, placed: Placed, index: int, cut: set[int]) -> Rendered:
+        where, turns = placed
+        rendered = render(model.renderer, turns, where)
+        limit = model.model.context_limit
+        if limit is None or len(rendered.ids) <= limit:
+            return rendered
+        if not self._cut_prompts:
+            reason = f"{len(rendered.ids)} tokens, the reward model reads {limit}"
+            raise DataError(f"{where}: {'; '.join(filter(None, (reason, self._hint)))}")
+        cut.add(index)
+        return _cut(rendered, limit, where)
+
+
+def _spread(folder: Path) -> tuple[float, float]:
+    """Mean and deviation that standardise a member."""
+    meta = read_meta(folder)
+    if meta is None or meta.normalisation.std <= 0:
+        raise ModelError(f"{folder}: a member of an ensemble needs the spread in rm_meta.json")
+    return meta.normalisation.mean, meta.normalisation.std
+
+
+def _own_weights(folder: Path) -> Mapping[str, float] | None:
+    meta = read_meta(folder)
+    return meta.weights if meta is not None and len(meta.dimensions) > 1 else None
+
+
+def _cut(rendered: Rendered, limit: int, where: str) -> Rendered:
+    """Leave out the first tokens of the prompt; DataError if the answer alone is too long."""
+    excess, start = len(rendered.ids) - limit, rendered.fixed_tokens
+    if excess > rendered.prompt_tokens - start:
+        raise DataError(f"{where}: the answer alone is longer than the model's {limit} tokens")
+    types = rendered.token_types
+    return replace(
+        rendered,
+        ids=rendered.ids[:start] + rendered.ids[start + excess :],
+        prompt_tokens=rendered.prompt_tokens - excess,
+        token_types=None if types is None else types[:start] + types[start + excess :],
+        truncated=True,
+    )
