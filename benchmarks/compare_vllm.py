@@ -24,7 +24,7 @@ from engines import rewards, started, vllm
 from load import end_on_sigterm, gateway
 from overhead import free_port
 
-from bon_gateway.compare.embedded import Models, compare_tree, of_run, shipped
+from bon_gateway.compare.ask.demo import Models, compare_tree, of_run, shipped
 
 CONTEXT = 512
 SIZES = (1, 4, 8)

@@ -22,23 +22,23 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 import bon_gateway
 from bon_common import logs
-from bon_gateway.admission import Admission
 from bon_gateway.api.chat import ChatCompletions
 from bon_gateway.api.openapi import describe
 from bon_gateway.api.routes import routes
 from bon_gateway.api.services import Services
 from bon_gateway.auth import KeyRing, load_keyring
+from bon_gateway.edge.admission import Admission
+from bon_gateway.edge.middleware import COMPLETIONS_PATH, Edge
 from bon_gateway.errors import BadRequestError, MethodNotAllowedError, NotFoundError
 from bon_gateway.factory import build_gateway
 from bon_gateway.gateway import Gateway, same_backends
-from bon_gateway.generations import Generation, Generations
 from bon_gateway.lifecycle import Lifecycle
 from bon_gateway.metrics import Metrics
-from bon_gateway.middleware import COMPLETIONS_PATH, Edge
 from bon_gateway.recording.recorder import Recorder, build_recorder
-from bon_gateway.reload import Reloader
-from bon_gateway.settings import Settings
-from bon_gateway.settings_source import SettingsSource
+from bon_gateway.reload.generations import Generation, Generations
+from bon_gateway.reload.reloader import Reloader
+from bon_gateway.reload.source import SettingsSource
+from bon_gateway.settings.tree import Settings
 
 UPSTREAM_GAUGE_INTERVAL_S = 1.0
 LONGEST_WORKER_WAIT_S = 10.0

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bon_common.keys import KEY_NAME, KeyRing, KeysError, add_lines, add_pairs, digest
-from bon_gateway.settings import AuthSettings, Settings, UpstreamSettings
+from bon_gateway.settings.tree import AuthSettings, Settings, UpstreamSettings
 from bon_gateway.settings_errors import SettingsError
 
 __all__ = ["KEY_NAME", "KeyRing", "check_upstream_keys", "digest", "load_keyring", "upstream_key"]

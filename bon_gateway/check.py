@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Mapping
 
 from bon_gateway.factory import build_upstream
-from bon_gateway.settings import HttpRewardSettings, Settings, VllmPolicySettings
+from bon_gateway.settings.tree import HttpRewardSettings, Settings, VllmPolicySettings
 
 
 async def check_upstreams(settings: Settings, environ: Mapping[str, str]) -> tuple[list[str], bool]:

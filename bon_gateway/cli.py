@@ -17,14 +17,15 @@ from pathlib import Path
 import yaml
 
 import bon_gateway
-from bon_gateway import demo_models, embedded
+from bon_gateway import demo_models
 from bon_gateway.auth import KEY_NAME, digest
 from bon_gateway.compare.cli import add_parser as add_compare
 from bon_gateway.compare.cli import compare
-from bon_gateway.settings import Settings
+from bon_gateway.reload.source import SettingsSource, check
+from bon_gateway.settings import demo
+from bon_gateway.settings.tree import Settings
 from bon_gateway.settings_errors import SettingsError, redact_tree
 from bon_gateway.settings_loader import Override, load, parse_value
-from bon_gateway.settings_source import SettingsSource, check
 
 NOT_WELL = 1
 USAGE_ERROR = 2
@@ -126,7 +127,7 @@ def _check(arguments: argparse.Namespace) -> int:
 def _serve(arguments: argparse.Namespace) -> int:
     source = SettingsSource(arguments.config, tuple(_overrides(arguments)))
     settings = load(source.config, os.environ, source.overrides)
-    if arguments.config is not None and embedded.in_use(settings):
+    if arguments.config is not None and demo.in_use(settings):
         message = f"{arguments.config}: names no model, so the demo models are served"
         print(f"bon-gateway: {message}", file=sys.stderr)
     if arguments.print_config:
@@ -137,7 +138,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     from bon_gateway.app import create_app
     from bon_gateway.server import run
 
-    hint = HINT if keyring.open and embedded.in_use(settings) else None
+    hint = HINT if keyring.open and demo.in_use(settings) else None
     return run(partial(create_app, source=source), settings, open_access=keyring.open, hint=hint)
 
 

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from functools import partial
 
 from bon_gateway.auth import check_upstream_keys, upstream_key
-from bon_gateway.backends.policy.vllm_http import VllmPolicy
+from bon_gateway.backends.policy.vllm.policy import VllmPolicy
 from bon_gateway.backends.reward.metered import MeteredReward
 from bon_gateway.backends.reward.reward_server import RewardServerBackend
 from bon_gateway.backends.reward.vllm_classify import VllmClassifyBackend
 from bon_gateway.gateway import Gateway, ServedModel
 from bon_gateway.metrics import Metrics
 from bon_gateway.protocols import PolicyBackend, RewardBackend, Strategy
-from bon_gateway.settings import (
+from bon_gateway.settings.tree import (
     BestOfNSettings,
     FirstKSettings,
     HttpRewardSettings,
@@ -84,7 +84,7 @@ def build_upstream(
 def build_policy(settings: PolicySettings, environ: Mapping[str, str]) -> PolicyBackend:
     if settings.type == "vllm":
         return VllmPolicy(settings, _key(settings, environ))
-    from bon_gateway.backends.policy.transformers import TransformersPolicy
+    from bon_gateway.backends.policy.embedded.policy import TransformersPolicy
 
     return TransformersPolicy(settings)
 

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from bon_gateway.errors import NotFoundError
 from bon_gateway.protocols import PolicyBackend, RewardBackend, Strategy
-from bon_gateway.settings import ServedModelSettings, Settings, StrategySettings
+from bon_gateway.settings.tree import ServedModelSettings, Settings, StrategySettings
 
 Backend = PolicyBackend | RewardBackend
 

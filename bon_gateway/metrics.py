@@ -22,7 +22,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from bon_gateway.settings import StrategySettings
+from bon_gateway.settings.tree import StrategySettings
 from bon_gateway.types import Selection, UpstreamState
 
 MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"

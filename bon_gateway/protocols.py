@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from bon_gateway.settings import NonTextParts
+from bon_gateway.settings.tree import NonTextParts
 from bon_gateway.thinking import Thinking
 from bon_gateway.types import Caller, ChatRequest, Delta, Message, Sample, Scores, Selection
 

@@ -30,10 +30,10 @@ from bon_common.descriptors import raise_descriptor_limit
 from bon_common.http.connections import bounded_http
 from bon_common.http.limits import HttpLimits
 from bon_gateway.lifecycle import Lifecycle
-from bon_gateway.reload import Reloader
-from bon_gateway.settings import ServerSettings, Settings
+from bon_gateway.process.supervisor import Report, Supervisor
+from bon_gateway.reload.reloader import Reloader
+from bon_gateway.settings.tree import ServerSettings, Settings
 from bon_gateway.settings_errors import SettingsError
-from bon_gateway.supervisor import Report, Supervisor
 
 BACKLOG = 2048
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from bon_gateway.settings import HEADER_PATTERN, URL_PATTERN
+from bon_gateway.settings.tree import HEADER_PATTERN, URL_PATTERN
 
 KeyPath = tuple[str | int, ...]
 

@@ -14,8 +14,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from bon_common.settings.yaml import YamlError, read_yaml
-from bon_gateway import embedded
-from bon_gateway.settings import Settings
+from bon_gateway.settings import demo
+from bon_gateway.settings.tree import Settings
 from bon_gateway.settings_errors import KeyPath, SettingsError, dotted, explain
 
 __all__ = ["ENV_PREFIX", "SettingsError", "load", "parse_value"]
@@ -45,8 +45,8 @@ def load(
     for source, key, value in overrides:
         tree.override(source, key.split("."), value)
     if not any(tree.root.get(section) for section in NAMED):
-        for section, named in embedded.tree().items():
-            tree.add((section,), named, embedded.SOURCE)
+        for section, named in demo.tree().items():
+            tree.add((section,), named, demo.SOURCE)
     try:
         return Settings.model_validate(tree.root)
     except ValidationError as error:

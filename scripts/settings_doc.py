@@ -8,8 +8,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from bon_gateway import settings
-from bon_gateway.settings import Section
+from bon_gateway.settings import tree as settings
+from bon_gateway.settings.tree import Section
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "settings.md"
 HEAD = """\
@@ -21,7 +21,7 @@ overridden by flags (`--set server.port=9000`, and `--host`, `--port`, `--worker
 `--log-level`). An unknown key is an error that names it. `--print-config` shows the result.
 `policies`, `rewards` and `models` are maps from a name of your choice.
 
-This page is written by `scripts/settings_doc.py` from `bon_gateway/settings.py`.
+This page is written by `scripts/settings_doc.py` from `bon_gateway/settings/tree.py`.
 """
 SECTIONS: tuple[tuple[str, type[Section]], ...] = (
     ("policies.<name>, type: vllm", settings.VllmPolicySettings),

@@ -22,8 +22,8 @@ from bon_gateway.api.override import resolve_strategy
 from bon_gateway.api.schema import ChatWire, parse_chat
 from bon_gateway.api.services import Services
 from bon_gateway.api.stream import EventStream
+from bon_gateway.edge.exchange import RequestRecord, record_of
 from bon_gateway.errors import GatewayError
-from bon_gateway.exchange import RequestRecord, record_of
 from bon_gateway.gateway import ServedModel
 from bon_gateway.protocols import Strategy, Trace
 from bon_gateway.recording.entry import Entry, Source

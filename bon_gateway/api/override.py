@@ -8,7 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from bon_gateway.api.schema import BonWire
 from bon_gateway.errors import BadRequestError
-from bon_gateway.settings import (
+from bon_gateway.settings.tree import (
     BestOfNSettings,
     FirstKSettings,
     LimitsSettings,

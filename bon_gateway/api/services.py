@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bon_gateway.admission import Admission
+from bon_gateway.edge.admission import Admission
 from bon_gateway.gateway import Gateway
 from bon_gateway.metrics import Metrics
 from bon_gateway.recording.recorder import Recorder
-from bon_gateway.settings import Settings
+from bon_gateway.settings.tree import Settings
 
 
 @dataclass(frozen=True, slots=True)

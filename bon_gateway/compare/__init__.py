@@ -1,7 +1,6 @@
 """What best-of-N costs, and when a tuned policy pays: ``bon-gateway compare``.
 
-``run`` goes through it in order: ``schedule`` decides who is asked what and when, ``load`` asks
-and ``records`` keeps every request; ``scoring`` judges the answers afterwards; ``analysis`` turns
-records into figures with intervals (``statistics``, ``quality``, ``economics`` are its pure
-parts); ``report`` shows them. ``diff`` compares two runs.
+``ask`` asks: ``schedule`` decides who is asked what and when, ``records`` keeps every request, and
+``scoring`` judges the answers afterwards. ``figures`` turns records into figures with intervals and
+a verdict, and ``report`` shows them. ``figures.diff`` compares two runs.
 """

@@ -14,7 +14,7 @@ from bon_gateway.compare.settings import CompareSettings
 from bon_gateway.settings_errors import SettingsError
 
 if TYPE_CHECKING:
-    from bon_gateway.compare.embedded import Models
+    from bon_gateway.compare.ask.demo import Models
 
 REGRESSION = 1
 INTERRUPTED = 130
@@ -90,8 +90,8 @@ def compare(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from bon_gateway.compare import embedded
-    from bon_gateway.compare.records import claim, plan_of
+    from bon_gateway.compare.ask import demo
+    from bon_gateway.compare.ask.records import claim, plan_of
     from bon_gateway.compare.settings_file import read_prompts
 
     settings = _settings(arguments)
@@ -101,12 +101,12 @@ def _run(arguments: argparse.Namespace) -> int:
         url = None
         if arguments.embedded:
             print("starting the gateway on the demo models", file=sys.stderr)
-            url = closing.enter_context(embedded.running(_models(arguments)))
+            url = closing.enter_context(demo.running(_models(arguments)))
         return asyncio.run(_measure_and_report(settings, prompts, url))
 
 
 def _settings(arguments: argparse.Namespace) -> CompareSettings:
-    from bon_gateway.compare import embedded
+    from bon_gateway.compare.ask import demo
     from bon_gateway.compare.settings_file import load_settings, override, validate
     from bon_gateway.settings_loader import parse_value
 
@@ -121,7 +121,7 @@ def _settings(arguments: argparse.Namespace) -> CompareSettings:
     if arguments.config is not None:
         return load_settings(arguments.config, overrides)
     if arguments.embedded:
-        tree, source = embedded.compare_tree(_models(arguments)), "--embedded"
+        tree, source = demo.compare_tree(_models(arguments)), "--embedded"
     elif arguments.url is not None:
         tree, source = _of_endpoint(arguments), "--url"
     else:
@@ -131,7 +131,7 @@ def _settings(arguments: argparse.Namespace) -> CompareSettings:
 
 
 def _models(arguments: argparse.Namespace) -> Models:
-    from bon_gateway.compare.embedded import of_run, parse_tuned, shipped
+    from bon_gateway.compare.ask.demo import of_run, parse_tuned, shipped
 
     tuned = parse_tuned(arguments.tuned)
     return shipped(tuned) if arguments.trained is None else of_run(arguments.trained, tuned)
@@ -155,11 +155,11 @@ def _of_endpoint(arguments: argparse.Namespace) -> dict[str, Any]:
 async def _measure_and_report(
     settings: CompareSettings, prompts: list[Any], url: str | None
 ) -> int:
-    from bon_gateway.compare.analysis import analyse
-    from bon_gateway.compare.progress import Progress
+    from bon_gateway.compare.ask.progress import Progress
+    from bon_gateway.compare.ask.run import Run
+    from bon_gateway.compare.figures.analysis import analyse
     from bon_gateway.compare.report.tables import as_text, overview
     from bon_gateway.compare.report.write import can_draw, write_report
-    from bon_gateway.compare.run import Run
 
     stop = asyncio.Event()
     interrupted = asyncio.Event()
@@ -192,7 +192,7 @@ async def _measure_and_report(
 
 
 def _diff(arguments: argparse.Namespace) -> int:
-    from bon_gateway.compare.diff import changes, read_results
+    from bon_gateway.compare.figures.diff import changes, read_results
     from bon_gateway.compare.report.tables import Table, as_text
 
     if len(arguments.runs) != 2:

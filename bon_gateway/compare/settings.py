@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
-from bon_gateway.settings import Section, Url
+from bon_gateway.settings.tree import Section, Url
 
 SELECTION = "selection"
 """The scorer that asks nobody: the reward that the gateway itself chose the winner by."""

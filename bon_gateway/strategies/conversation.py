@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from bon_gateway.settings import NonTextParts
+from bon_gateway.settings.tree import NonTextParts
 from bon_gateway.strategies.parts import readable, said
 from bon_gateway.strategies.prefill import Prefill
 from bon_gateway.thinking import Thinking, after_thinking

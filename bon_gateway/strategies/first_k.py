@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from bon_gateway.protocols import PolicyBackend, RewardBackend, Trace
-from bon_gateway.settings import FirstKSettings
+from bon_gateway.settings.tree import FirstKSettings
 from bon_gateway.strategies.judge import Judge
 from bon_gateway.strategies.pool import best_of_pool
 from bon_gateway.strategies.select import check_top

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bon_gateway.errors import BadRequestError
-from bon_gateway.settings import NonTextParts
+from bon_gateway.settings.tree import NonTextParts
 from bon_gateway.types import Message
 
 _WORDS = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bon_gateway.errors import NoRewardError
 from bon_gateway.protocols import PolicyBackend, RewardBackend, Trace
-from bon_gateway.settings import DrawSettings
+from bon_gateway.settings.tree import DrawSettings
 from bon_gateway.strategies.draw import Plan, draw
 from bon_gateway.strategies.judge import Judge
 from bon_gateway.strategies.select import select

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from bon_gateway.assemble import Assembly
 from bon_gateway.errors import DeadlineError, PolicyError
 from bon_gateway.protocols import DeltaSink, PolicyBackend, RewardBackend, Trace
-from bon_gateway.settings import SingleSettings
+from bon_gateway.settings.tree import SingleSettings
 from bon_gateway.strategies.draw import Drawn, Plan, draw
 from bon_gateway.strategies.select import check_top, select
 from bon_gateway.strategies.validity import AnswerCheck

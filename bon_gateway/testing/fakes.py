@@ -10,7 +10,7 @@ from typing import Any
 
 from bon_gateway.errors import GatewayError, RewardError
 from bon_gateway.protocols import Trace
-from bon_gateway.settings import NonTextParts
+from bon_gateway.settings.tree import NonTextParts
 from bon_gateway.thinking import Thinking
 from bon_gateway.types import Caller, ChatRequest, Completion, Delta, Message, Sample, Scores
 

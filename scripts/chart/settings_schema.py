@@ -12,8 +12,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from bon_gateway.settings import OWN_HEADERS
-from bon_gateway.settings import Settings as GatewaySettings
+from bon_gateway.settings.tree import OWN_HEADERS
+from bon_gateway.settings.tree import Settings as GatewaySettings
 from reward_server.settings import Settings as RewardProcess
 from trainers.commands import COMMANDS
 

@@ -19,12 +19,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from bon_gateway.auth import KeyRing
-from bon_gateway.exchange import record_of
+from bon_gateway.edge.exchange import record_of
+from bon_gateway.edge.middleware import Edge
 from bon_gateway.lifecycle import Lifecycle
 from bon_gateway.metrics import Metrics
-from bon_gateway.middleware import Edge
 from bon_gateway.server import run
-from bon_gateway.settings import Settings
+from bon_gateway.settings.tree import Settings
 
 if __name__ == "__mp_main__" and os.environ.get("TEST_INTERRUPT_START"):
     # A worker imports this module before it can deal with any signal.

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bon_gateway.auth import KeyRing, check_upstream_keys, digest, load_keyring, upstream_key
-from bon_gateway.settings import AuthSettings, Settings
+from bon_gateway.settings.tree import AuthSettings, Settings
 from bon_gateway.settings_errors import SettingsError
 
 ENV = "BON_GATEWAY_API_KEYS"

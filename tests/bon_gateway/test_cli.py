@@ -17,10 +17,10 @@ import yaml
 
 import bon_gateway
 from bon_gateway.auth import load_keyring
-from bon_gateway.settings import AuthSettings
+from bon_gateway.reload.source import check_libraries
+from bon_gateway.settings.tree import AuthSettings
 from bon_gateway.settings_errors import SettingsError
 from bon_gateway.settings_loader import load
-from bon_gateway.settings_source import check_libraries
 
 FILE = """
 policies: {base: {type: vllm, urls: ["http://me:secret@127.0.0.1:9"]}}

@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from bon_gateway import embedded
-from bon_gateway.settings import Settings
+from bon_gateway.settings import demo
+from bon_gateway.settings.tree import Settings
 from bon_gateway.settings_errors import SettingsError
 from bon_gateway.settings_loader import Override, load
 
@@ -77,7 +77,7 @@ def test_without_models_the_embedded_default_is_taken() -> None:
     settings = load(None, {"BON_GATEWAY__LIMITS__MAX_N": "16"}, [flag("server.port", 0)])
     assert list(settings.models) == ["demo", "demo-first-k", "demo-single"]
     assert (settings.limits.max_n, settings.server.port) == (16, 0)
-    assert embedded.in_use(settings)
+    assert demo.in_use(settings)
 
 
 def test_a_file_without_models_takes_it_too_and_one_with_some_does_not(
@@ -85,8 +85,8 @@ def test_a_file_without_models_takes_it_too_and_one_with_some_does_not(
 ) -> None:
     empty = tmp_path / "empty.yaml"
     empty.write_text("# nothing yet\n")
-    assert embedded.in_use(load(empty, {}))
-    assert not embedded.in_use(load(config, {}))
+    assert demo.in_use(load(empty, {}))
+    assert not demo.in_use(load(config, {}))
 
 
 def test_the_default_is_to_blame_for_what_is_wrong_with_it() -> None:

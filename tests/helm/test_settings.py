@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from bon_gateway import cli as gateway_cli
-from bon_gateway.settings import Settings, VllmPolicySettings
+from bon_gateway.settings.tree import Settings, VllmPolicySettings
 from bon_gateway.settings_loader import load
 from reward_server.settings_sources import resolve
 from tests.helm.kit import (

@@ -14,7 +14,7 @@ import orjson
 import pytest
 import yaml
 
-from bon_gateway.settings import Settings
+from bon_gateway.settings.tree import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 ADDRESS = "http://127.0.0.1:8080"

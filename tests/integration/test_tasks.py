@@ -17,7 +17,7 @@ import pytest
 
 import bon_gateway
 from bon_gateway.app import create_app
-from bon_gateway.settings import Settings
+from bon_gateway.settings.tree import Settings
 from tests.integration.conftest import Engines
 from tests.integration.gateway import leave
 from tests.integration.patience import up_to_five_times

@@ -14,10 +14,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bon_gateway.backends.faults import reward_refusal
+from bon_gateway.backends.http.faults import reward_refusal
 from bon_gateway.backends.loading_lock import LOADING
 from bon_gateway.errors import NoRewardError, RewardError
-from bon_gateway.settings import InProcessRewardSettings, NonTextParts
+from bon_gateway.settings.tree import InProcessRewardSettings, NonTextParts
 from bon_gateway.types import Caller, Message, Scores
 from reward_server.scoring.scorer import (
     ModelSettings,

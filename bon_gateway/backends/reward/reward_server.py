@@ -8,12 +8,12 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
-from bon_gateway.backends.faults import Fault, UpstreamError, malformed, reward_error
-from bon_gateway.backends.http import encode, finite
-from bon_gateway.backends.names import LookUp, look_up
-from bon_gateway.backends.pooled import Pooled
-from bon_gateway.backends.replica import Replica
-from bon_gateway.settings import NonTextParts, RewardServerSettings
+from bon_gateway.backends.http.client import encode, finite
+from bon_gateway.backends.http.faults import Fault, UpstreamError, malformed, reward_error
+from bon_gateway.backends.http.names import LookUp, look_up
+from bon_gateway.backends.pool.backend import Pooled
+from bon_gateway.backends.pool.replica import Replica
+from bon_gateway.settings.tree import NonTextParts, RewardServerSettings
 from bon_gateway.types import Caller, Message, Scores
 
 logger = logging.getLogger(__name__)

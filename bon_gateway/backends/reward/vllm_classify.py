@@ -10,18 +10,18 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bon_gateway.backends.faults import (
+from bon_gateway.backends.http.client import encode, finite, model_name
+from bon_gateway.backends.http.faults import (
     Fault,
     UpstreamError,
     malformed,
     reward_error,
     reward_refusal,
 )
-from bon_gateway.backends.http import encode, finite, model_name
-from bon_gateway.backends.names import LookUp, look_up
-from bon_gateway.backends.pooled import Pooled
-from bon_gateway.backends.replica import Lease, Replica
-from bon_gateway.settings import NonTextParts, VllmClassifySettings
+from bon_gateway.backends.http.names import LookUp, look_up
+from bon_gateway.backends.pool.backend import Pooled
+from bon_gateway.backends.pool.replica import Lease, Replica
+from bon_gateway.settings.tree import NonTextParts, VllmClassifySettings
 from bon_gateway.types import Caller, Message, Scores
 
 

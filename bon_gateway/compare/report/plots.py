@@ -10,7 +10,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bon_gateway.compare.results import Results
+from bon_gateway.compare.figures.results import Results
 
 if TYPE_CHECKING:
     from matplotlib.axis import Axis

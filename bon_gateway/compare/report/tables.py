@@ -8,8 +8,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bon_gateway.compare.results import Arm, Results, Tuned
-from bon_gateway.compare.words import number, per_thousand, spread
+from bon_gateway.compare.figures.results import Arm, Results, Tuned
+from bon_gateway.compare.figures.words import number, per_thousand, spread
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from bon_gateway.compare import results as results_file
+from bon_gateway.compare.figures import results as results_file
+from bon_gateway.compare.figures.results import Results
 from bon_gateway.compare.report import plots
 from bon_gateway.compare.report.tables import as_csv, tables
-from bon_gateway.compare.results import Results
 
 PAGE = "report.html"
 CSV = "figures.csv"

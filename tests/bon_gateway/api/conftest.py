@@ -16,7 +16,7 @@ from bon_gateway.app import create_app
 from bon_gateway.factory import build_strategy
 from bon_gateway.gateway import Gateway, ServedModel
 from bon_gateway.metrics import Metrics
-from bon_gateway.settings import Settings
+from bon_gateway.settings.tree import Settings
 from bon_gateway.strategies.judge import Judge
 from bon_gateway.testing.fakes import FakePolicy, FakeReward
 from tests.loop_server import serving_app

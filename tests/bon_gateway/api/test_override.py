@@ -9,7 +9,7 @@ import pytest
 from bon_gateway.api.override import resolve_strategy
 from bon_gateway.api.schema import BonWire
 from bon_gateway.errors import BadRequestError
-from bon_gateway.settings import LimitsSettings, ServedModelSettings, StrategySettings
+from bon_gateway.settings.tree import LimitsSettings, ServedModelSettings, StrategySettings
 
 BEST = {"type": "best_of_n", "n": 8, "min_candidates": 4, "fallback": "error", "deadline_ms": 900}
 

@@ -18,7 +18,7 @@ import orjson
 import pytest
 
 from bon_gateway.assemble import Assembly
-from bon_gateway.backends.policy.vllm_wire import clean_message
+from bon_gateway.backends.policy.vllm.wire import clean_message
 from bon_gateway.testing.fakes import FakePolicy, FakeReward
 from bon_gateway.testing.script import Step
 from bon_gateway.testing.upstream import FakeUpstream

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bon_gateway.compare.analysis import Measured, analyse
-from bon_gateway.compare.progress import Progress
-from bon_gateway.compare.results import Results
-from bon_gateway.compare.run import Run
+from bon_gateway.compare.ask.progress import Progress
+from bon_gateway.compare.ask.run import Measured, Run
+from bon_gateway.compare.figures.analysis import analyse
+from bon_gateway.compare.figures.results import Results
 from bon_gateway.compare.settings import CompareSettings
 from bon_gateway.compare.settings_file import read_prompts, validate
 

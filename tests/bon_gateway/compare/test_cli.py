@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from bon_gateway import cli, demo_models
-from bon_gateway.compare.embedded import PROMPTS
+from bon_gateway.compare.ask.demo import PROMPTS
 
 ENVIRON = {**os.environ, "OMP_NUM_THREADS": "1"}
 

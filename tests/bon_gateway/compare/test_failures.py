@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from bon_gateway.compare.figures.results import Arm, Results
 from bon_gateway.compare.report.write import render
-from bon_gateway.compare.results import Arm, Results
 from bon_gateway.testing.script import Call, Step
 from bon_gateway.testing.upstream import FakeUpstream
 from tests.bon_gateway.compare.endpoints import best_of_n

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from bon_gateway.compare.figures.results import Results
+from bon_gateway.compare.figures.words import number
 from bon_gateway.compare.report.plots import within_page
 from bon_gateway.compare.report.tables import as_text, overview
 from bon_gateway.compare.report.write import write_report
-from bon_gateway.compare.results import Results
-from bon_gateway.compare.words import number
 from bon_gateway.testing.upstream import FakeUpstream
 from tests.bon_gateway.compare.endpoints import best_of_n
 from tests.bon_gateway.compare.support import BY_GOLD, compare, settings_of

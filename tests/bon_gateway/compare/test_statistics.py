@@ -8,9 +8,9 @@ from statistics import fmean
 
 import pytest
 
-from bon_gateway.compare.economics import break_even_interval
-from bon_gateway.compare.quality import Sampled as Candidates
-from bon_gateway.compare.quality import estimated_curve, matched_n
+from bon_gateway.compare.figures.economics import break_even_interval
+from bon_gateway.compare.figures.quality import Sampled as Candidates
+from bon_gateway.compare.figures.quality import estimated_curve, matched_n
 from bon_gateway.compare.statistics import (
     Interval,
     Resamples,

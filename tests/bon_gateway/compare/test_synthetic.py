@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bon_gateway.compare.results import Arm, Results
+from bon_gateway.compare.figures.results import Arm, Results
 from bon_gateway.testing.upstream import FakeUpstream
 from tests.bon_gateway.compare.endpoints import PROMPT_TOKENS, best_of_n
 from tests.bon_gateway.compare.support import BY_GOLD, compare, settings_of

@@ -18,7 +18,7 @@ from bon_gateway.errors import (
     RewardError,
 )
 from bon_gateway.protocols import Trace
-from bon_gateway.settings import BestOfNSettings, ThinkingSettings
+from bon_gateway.settings.tree import BestOfNSettings, ThinkingSettings
 from bon_gateway.strategies.best_of_n import BestOfN
 from bon_gateway.strategies.judge import Judge
 from bon_gateway.testing.fakes import Act, FakePolicy, FakeReward, completion, reward_of_digits

@@ -13,12 +13,7 @@ from hypothesis import strategies as some
 
 from bon_gateway.errors import BadRequestError
 from bon_gateway.protocols import RewardBackend, Trace
-from bon_gateway.settings import (
-    BestOfNSettings,
-    FirstKSettings,
-    NonTextParts,
-    SingleSettings,
-)
+from bon_gateway.settings.tree import BestOfNSettings, FirstKSettings, NonTextParts, SingleSettings
 from bon_gateway.strategies.best_of_n import BestOfN
 from bon_gateway.strategies.first_k import FirstK
 from bon_gateway.strategies.single import Single

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from bon_gateway.protocols import RewardBackend, Trace
-from bon_gateway.settings import BestOfNSettings, ThinkingSettings
+from bon_gateway.settings.tree import BestOfNSettings, ThinkingSettings
 from bon_gateway.strategies.best_of_n import BestOfN
 from bon_gateway.testing.fakes import Act, FakePolicy, FakeReward, completion
 from bon_gateway.thinking import after_thinking

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
 from bon_gateway.errors import BadRequestError
-from bon_gateway.settings import ThinkingSettings
+from bon_gateway.settings.tree import ThinkingSettings
 from bon_gateway.strategies.judge import Judge
 from bon_gateway.strategies.validity import AnswerCheck, Verdict
 from bon_gateway.testing.fakes import FakePolicy, completion

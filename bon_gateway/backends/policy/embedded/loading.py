@@ -15,7 +15,7 @@ from transformers.utils import logging as transformers_logging
 from bon_gateway.backends.policy.embedded.logprobs import TokenTable
 from bon_gateway.backends.policy.embedded.network import Network, TransformersNetwork
 from bon_gateway.backends.policy.embedded.params import GENERATION_DEFAULTS
-from bon_gateway.settings import TransformersPolicySettings
+from bon_gateway.settings.tree import TransformersPolicySettings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -21,7 +21,7 @@ from bon_gateway import demo_models
 from bon_gateway.backends.reward.in_process import InProcessReward
 from bon_gateway.errors import RewardError, RewardRefusedError
 from bon_gateway.protocols import RewardBackend, Trace
-from bon_gateway.settings import BestOfNSettings, InProcessRewardSettings
+from bon_gateway.settings.tree import BestOfNSettings, InProcessRewardSettings
 from bon_gateway.strategies.best_of_n import BestOfN
 from bon_gateway.testing.fakes import Act, FakePolicy, completion
 from bon_gateway.types import ChatRequest
@@ -261,9 +261,9 @@ async def test_the_demo_reward_model_scores() -> None:
 
 BOTH = """
 import asyncio, sys
-from bon_gateway.backends.policy.transformers import TransformersPolicy
+from bon_gateway.backends.policy.embedded.policy import TransformersPolicy
 from bon_gateway.backends.reward.in_process import InProcessReward
-from bon_gateway.settings import InProcessRewardSettings, TransformersPolicySettings
+from bon_gateway.settings.tree import InProcessRewardSettings, TransformersPolicySettings
 
 async def main(policy_folder, reward_folder):
     backends = (

@@ -17,7 +17,7 @@ from bon_gateway.backends.policy.embedded.generation import Event, Generation, T
 from bon_gateway.backends.policy.embedded.loading import LoadedModel
 from bon_gateway.backends.policy.embedded.network import Network
 from bon_gateway.backends.policy.embedded.params import SamplingParams
-from bon_gateway.backends.policy.transformers import TransformersPolicy
+from bon_gateway.backends.policy.embedded.policy import TransformersPolicy
 from bon_gateway.errors import GatewayError
 from bon_gateway.protocols import Trace
 from bon_gateway.types import ChatRequest, Completion, Delta, Sample

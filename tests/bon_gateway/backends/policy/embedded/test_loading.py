@@ -11,7 +11,7 @@ import torch
 from bon_gateway import demo_models
 from bon_gateway.backends.policy.embedded.loading import LoadedModel, load
 from bon_gateway.backends.policy.embedded.network import PREFILL_CHUNK
-from bon_gateway.settings import TransformersPolicySettings
+from bon_gateway.settings.tree import TransformersPolicySettings
 from tests.bon_gateway.backends.policy.embedded.kit import CONTEXT, EOS, complete, ids_of
 
 
@@ -62,7 +62,7 @@ def test_the_demo_policy_answers() -> None:
 
 def test_importing_the_backends_loads_no_torch() -> None:
     code = (
-        "import sys, bon_gateway.backends.policy.transformers,"
+        "import sys, bon_gateway.backends.policy.embedded.policy,"
         " bon_gateway.backends.reward.in_process;"
         "sys.exit(bool({'torch', 'transformers'} & sys.modules.keys()))"
     )

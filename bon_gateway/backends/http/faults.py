@@ -1,0 +1,262 @@
+"""What an upstream's failures mean, whatever it serves.
+
+No text of a prompt or an answer enters an error, except that a policy's refusal carries the
+upstream's own words back to the client whose request caused it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from enum import Enum, auto
+
+import orjson
+
+from bon_gateway.backends.http.connection import (
+    ConnectError,
+    HungUpError,
+    TransportError,
+    UnusableAnswerError,
+)
+from bon_gateway.errors import (
+    NoRewardError,
+    NoUpstreamError,
+    PolicyError,
+    PolicyFailedError,
+    PolicyOverloadedError,
+    PolicyRefusedError,
+    PolicyTimeoutError,
+    PolicyUnreachableError,
+    RewardError,
+    RewardRefusedError,
+)
+
+# Long enough for any validation message, and a bound on what is passed on.
+MAX_MESSAGE_CHARS = 2000
+MAX_RETRY_AFTER_S = 3600.0
+
+# About the way to the upstream, not about the client's request: proxy authentication, a wrong
+# host, another protocol, and nginx's own (its client left, the wrong port for TLS).
+_OURS = frozenset({407, 421, 426, 494, 495, 496, 497, 498, 499})
+
+
+_ANSWER = re.compile(r"completions\[(\d{1,6})\]")
+_PROMPT = re.compile(r"messages(\[\d{1,6}\](\.[a-z_]{1,40})?)?|tools")
+_CODE = re.compile(r"[a-z_]{1,60}")
+
+
+class Fault(Enum):
+    REFUSED = auto()
+    OVERLOADED = auto()
+    FAILED = auto()
+    """It answered, but not with what was asked for."""
+    CUT = auto()
+    """Its answer ended too soon, or is no HTTP."""
+    UNREACHABLE = auto()
+    TIMEOUT = auto()
+
+
+class UpstreamError(Exception):
+    """What went wrong at an upstream; backends turn it into a PolicyError or a RewardError.
+
+    ``status`` is that of its answer, if it answered other than 200.
+    ``dead`` says that the replica itself is gone, so that it need not be tried again until a
+    probe has found it alive.
+    ``ours`` says that the call failed for want of something in this process, which is no replica's
+    fault. ``none_up`` says that there was no replica to make it to.
+    """
+
+    def __init__(
+        self,
+        kind: Fault,
+        message: str,
+        *,
+        status: int | None = None,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after: float | None = None,
+        dead: bool = False,
+        ours: bool = False,
+        none_up: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.ours = ours
+        self.none_up = none_up
+        self.message = message
+        self.status = status
+        self.param = param
+        self.code = code
+        self.retry_after = retry_after
+        self.dead = dead
+
+
+def policy_error(error: UpstreamError) -> PolicyError:
+    message = error.message
+    match error.kind:
+        case Fault.REFUSED:
+            return PolicyRefusedError(
+                message, upstream_status=error.status or 400, param=error.param, code=error.code
+            )
+        case Fault.OVERLOADED:
+            return PolicyOverloadedError(message, retry_after=error.retry_after)
+        case Fault.UNREACHABLE:
+            kind = NoUpstreamError if error.none_up else PolicyUnreachableError
+            return kind(message, retry_after=error.retry_after)
+        case Fault.TIMEOUT:
+            return PolicyTimeoutError(message)
+        case Fault.FAILED | Fault.CUT:
+            # With a status it is about the whole request.
+            return PolicyFailedError(message, spoilt=error.status is None)
+
+
+def reward_error(error: UpstreamError) -> RewardError:
+    """What is retryable may be asked for again, elsewhere too."""
+    if error.kind is Fault.REFUSED:
+        return reward_refusal(error.status or 400, error.param, error.code)
+    message = f"The reward model cannot score: {error.message}"
+    if error.kind is Fault.OVERLOADED:
+        return RewardError(message, code="reward_overloaded", retry_after=error.retry_after)
+    # A wrong key or a wrong address is wrong for every answer.
+    useless = error.none_up or (error.status is not None and 400 <= error.status < 500)
+    kind = NoRewardError if useless else RewardError
+    return kind(message, retry_after=error.retry_after)
+
+
+def reward_refusal(status: int, param: str | None, code: str | None) -> RewardRefusedError:
+    """In words of the gateway's own: those of a reward model may quote the conversation, and its
+    ``param`` may be a name that a client made up.
+
+    The reward server calls what it cannot read by its place in ``items[0]``.
+    """
+    place = (param or "").removeprefix("items[0].")
+    named = _ANSWER.match(place)
+    what = "the answer is" if named else "the conversation is"
+    known = f" {code}" if code and _CODE.fullmatch(code) else ""
+    return RewardRefusedError(
+        f"The reward model cannot score: {what} refused ({status}{known})",
+        param=place if _PROMPT.fullmatch(place) else None,
+        answer=int(named[1]) if named else None,
+        too_many=status == 413 or code in ("too_many_sequences", "too_many_tokens"),
+    )
+
+
+def malformed(what: str, status: int | None = None) -> UpstreamError:
+    return UpstreamError(Fault.FAILED, f"The upstream failed: {what}.", status=status)
+
+
+def cut_off(what: str) -> UpstreamError:
+    return UpstreamError(Fault.CUT, f"The upstream failed: {what}.")
+
+
+def transport_error(error: TransportError | TimeoutError) -> UpstreamError:
+    """What a failed exchange means. Only a refused connection shows that the replica is dead: one
+    that is not answered in time, or that this process has no file descriptor for, does not."""
+    match error:
+        case TimeoutError():
+            return UpstreamError(Fault.TIMEOUT, "The upstream took too long.")
+        case ConnectError():
+            return UpstreamError(
+                Fault.UNREACHABLE,
+                f"No connection to the upstream ({error}).",
+                dead=error.refused,
+                ours=error.ours,
+            )
+        case HungUpError():
+            return UpstreamError(Fault.UNREACHABLE, "The upstream hung up.")
+        case UnusableAnswerError():
+            return malformed(f"its answer cannot be used: {error}")
+    return cut_off(f"its answer was cut off or broken ({error})")
+
+
+def status_error(status: int, payload: bytes, retry_after: str | None) -> UpstreamError:
+    """What an answer other than 200 means.
+
+    401, 403, 404, 405 and a few others are about the gateway's own key, address or model name, so
+    they are failures of this side and not refusals of the client's request.
+    """
+    if status in (408, 429, 503):
+        return UpstreamError(
+            Fault.OVERLOADED,
+            f"The upstream is overloaded ({status}).",
+            status=status,
+            retry_after=_seconds(retry_after),
+        )
+    if status == 504:
+        # Said by a proxy on the way, whose patience is shorter than the gateway's own. Asking again
+        # would wait as long, and have the engine do the same work twice.
+        return UpstreamError(Fault.TIMEOUT, "The upstream took too long (504).", status=status)
+    if status in (401, 403):
+        return malformed(f"it refused the gateway's key ({status})", status)
+    if status in (404, 405):
+        return malformed(f"it has no such model or path ({status})", status)
+    if status in _OURS:
+        return malformed(f"it cannot be reached in this way ({status})", status)
+    if 400 <= status < 500:
+        message, param, code = _error_fields(payload)
+        return UpstreamError(
+            Fault.REFUSED,
+            message or f"The upstream refused the request ({status}).",
+            status=status,
+            param=param,
+            code=code,
+        )
+    dead = b"EngineCore" in payload or b"EngineDead" in payload
+    return UpstreamError(
+        Fault.FAILED,
+        "The upstream's engine is dead." if dead else f"The upstream answered {status}.",
+        status=status,
+        dead=dead,
+    )
+
+
+def _error_fields(payload: bytes) -> tuple[str | None, str | None, str | None]:
+    """Message, param and code of OpenAI's error object, or of what resembles it."""
+    try:
+        error = orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        return None, None, None
+    if isinstance(error, dict):
+        if "error" not in error and "detail" in error:
+            return _detail(error["detail"])
+        error = error.get("error", error)
+    if isinstance(error, str):
+        return error[:MAX_MESSAGE_CHARS], None, None
+    if not isinstance(error, dict):
+        return None, None, None
+    message, param, code = (error.get(name) for name in ("message", "param", "code"))
+    return (
+        str(message)[:MAX_MESSAGE_CHARS] if message else None,
+        str(param) if param else None,
+        None if code is None else str(code),
+    )
+
+
+def _detail(detail: object) -> tuple[str | None, str | None, str | None]:
+    """FastAPI's own form: a text, or a list of what is wrong and where in the body."""
+    if isinstance(detail, str):
+        return detail[:MAX_MESSAGE_CHARS] or None, None, None
+    if not isinstance(detail, list):
+        return None, None, None
+    faults = [fault for fault in detail if isinstance(fault, dict) and fault.get("msg")]
+    places = [_place(fault.get("loc")) for fault in faults]
+    lines = [
+        f"{place}: {fault['msg']}" if place else str(fault["msg"])
+        for place, fault in zip(places, faults, strict=True)
+    ]
+    return "; ".join(lines)[:MAX_MESSAGE_CHARS] or None, places[0] if places else None, None
+
+
+def _place(loc: object) -> str | None:
+    """``["body", "messages", 0]`` as ``messages.0``."""
+    parts = [str(part) for part in loc] if isinstance(loc, list) else []
+    return ".".join(parts[1:] if parts[:1] == ["body"] else parts) or None
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """Retry-After in seconds, finite and at most an hour; its date form is not read."""
+    try:
+        seconds = float(retry_after) if retry_after else math.nan
+    except ValueError:
+        return None
+    return min(max(0.0, seconds), MAX_RETRY_AFTER_S) if math.isfinite(seconds) else None

@@ -1,0 +1,191 @@
+"""Any causal language model of the Hugging Face library, in the gateway's own process.
+
+Checks the request, renders its prompt and listens to the engine; generation itself happens in
+the engine's thread. Importing this module loads no torch, ``start`` does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from collections.abc import AsyncGenerator, Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bon_gateway.backends.loading_lock import LOADING
+from bon_gateway.backends.policy.embedded import params as parameters
+from bon_gateway.backends.policy.embedded.engine import Engine
+from bon_gateway.backends.policy.embedded.prompt import prompt_ids
+from bon_gateway.errors import PolicyError
+from bon_gateway.protocols import Trace
+from bon_gateway.settings.tree import TransformersPolicySettings
+from bon_gateway.types import ChatRequest, Delta, Sample
+
+if TYPE_CHECKING:
+    from bon_gateway.backends.policy.embedded.generation import Event, Generation
+    from bon_gateway.backends.policy.embedded.loading import LoadedModel
+
+logger = logging.getLogger("bon_gateway.backends.policy.transformers")
+
+MAX_ACTIVE = 8
+"""Requests that generate in turns, each with a cache of its own; the others wait."""
+CLOSE_TIMEOUT_S = 10.0
+
+Load = Callable[[TransformersPolicySettings], "LoadedModel"]
+
+
+def load_model(settings: TransformersPolicySettings) -> LoadedModel:
+    """Load what the settings name; torch is imported here, in the engine's thread."""
+    with LOADING:
+        from bon_gateway.backends.policy.embedded.loading import load
+
+        return load(settings)
+
+
+class TransformersPolicy:
+    """A PolicyBackend over one model in this process."""
+
+    def __init__(
+        self,
+        settings: TransformersPolicySettings,
+        *,
+        load: Load = load_model,
+        max_active: int = MAX_ACTIVE,
+    ) -> None:
+        """``load`` is called in the worker thread; tests give models of their own by it."""
+        self._settings = settings
+        self.thinking = settings.thinking
+        self._name = Path(settings.model).name
+        self._engine = Engine(
+            lambda: load(settings),
+            name=self._name,
+            max_active=max_active,
+            max_queue=settings.max_queue,
+        )
+
+    async def start(self) -> None:
+        """Begin to load the model; returns at once."""
+        self._engine.start()
+
+    def ready(self) -> bool:
+        return self._engine.state == "up"
+
+    def health(self) -> dict[str, str]:
+        return {self._name: self._engine.state}
+
+    def troubles(self) -> dict[str, str]:
+        return {}
+
+    async def close(self) -> None:
+        """Fail what is left and stop the worker thread after its step."""
+        if not await asyncio.to_thread(self._engine.close, CLOSE_TIMEOUT_S):
+            logger.warning("policy model %s is abandoned while it is being loaded", self._name)
+
+    async def sample(
+        self,
+        request: ChatRequest,
+        indices: Sequence[int],
+        trace: Trace,
+        report: Callable[[Sample], None],
+        *,
+        count_tokens: bool,
+    ) -> None:
+        """Draw one candidate for each of ``indices``, all in one batch; reports each as it ends.
+
+        Tokens are always counted. What fails the batch fails every candidate that has not ended.
+        """
+        del count_tokens  # counting costs nothing here
+        missing = set(indices)
+        events: asyncio.Queue[Event] = asyncio.Queue()
+        generation: Generation | None = None
+        try:
+            try:
+                generation = await self._begin(request, indices, trace, events, stream=False)
+            except PolicyError as error:
+                events.put_nowait(error)
+            while missing:
+                event = await events.get()
+                if isinstance(event, Sample):
+                    missing.discard(event.index)
+                    report(event)
+                elif isinstance(event, PolicyError):
+                    for index in sorted(missing):
+                        report(Sample(index, event))
+                    return
+        finally:
+            if generation is not None:
+                self._engine.cancel(generation)
+
+    async def stream(self, request: ChatRequest, trace: Trace) -> AsyncGenerator[Delta, None]:
+        """Draw candidate 0, step by step. Raises PolicyError."""
+        events: asyncio.Queue[Event] = asyncio.Queue()
+        generation = await self._begin(request, [0], trace, events, stream=True)
+        try:
+            while True:
+                event = await events.get()
+                if isinstance(event, PolicyError):
+                    raise event
+                if isinstance(event, Delta):
+                    yield event
+                    if event.choice is not None and event.choice["finish_reason"] is not None:
+                        return
+        finally:
+            self._engine.cancel(generation)
+
+    async def _begin(
+        self,
+        request: ChatRequest,
+        indices: Sequence[int],
+        trace: Trace,
+        events: asyncio.Queue[Event],
+        *,
+        stream: bool,
+    ) -> Generation:
+        """Check the request and queue it. Raises PolicyError."""
+        loaded = self._engine.loaded()
+        from bon_gateway.backends.policy.embedded.generation import Generation, Task
+
+        params = parameters.parse(request.sampling, loaded.defaults, loaded.vocabulary)
+        prompt = await asyncio.to_thread(
+            prompt_ids, loaded.tokenizer, request.messages, params.chat_template_kwargs
+        )
+        max_tokens = parameters.fit_to_context(
+            params, len(prompt), loaded.context, self._settings.max_tokens
+        )
+        # The worker only overwrites values, so that the dict may be read while it runs.
+        trace.tokens.update(dict.fromkeys(indices, 0))
+        generation = Generation(
+            loaded,
+            Task(
+                prompt=prompt,
+                params=params,
+                max_tokens=max_tokens,
+                indices=tuple(indices),
+                seeds=_seeds(request.seed, indices),
+                stream=stream,
+                tokens=trace.tokens,
+                emit=_mailbox(events),
+            ),
+        )
+        self._engine.submit(generation)
+        return generation
+
+
+def _seeds(seed: int | None, indices: Sequence[int]) -> list[int]:
+    if seed is None:
+        return [secrets.randbits(63) for _ in indices]
+    return [seed + index for index in indices]
+
+
+def _mailbox(events: asyncio.Queue[Event]) -> Callable[[Event], None]:
+    """A function for the worker thread that puts events into this loop's queue."""
+    loop = asyncio.get_running_loop()
+
+    def emit(event: Event) -> None:
+        # A loop that is closed has nobody who listens.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(events.put_nowait, event)
+
+    return emit

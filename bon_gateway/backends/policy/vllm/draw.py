@@ -1,0 +1,184 @@
+"""One HTTP request that draws one candidate, or several, and reports each as it ends."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any
+
+from bon_gateway.assemble import Assembly
+from bon_gateway.backends.http.faults import UpstreamError, malformed, policy_error
+from bon_gateway.backends.policy.vllm import check, wire
+from bon_gateway.backends.policy.vllm.ways import UpstreamWays
+from bon_gateway.backends.pool.replica import Lease
+from bon_gateway.protocols import Trace
+from bon_gateway.types import Completion, Delta, Sample
+from bon_gateway.unexpected import log_unexpected
+
+logger = logging.getLogger("bon_gateway.backends.policy.vllm_draw")
+
+
+@dataclass(slots=True)
+class Draw:
+    indices: tuple[int, ...]
+    """Candidate of each choice that is asked for."""
+    body: bytes
+    headers: Mapping[str, str]
+    streamed: bool
+    """Streamed only to know how far the candidates are; they are reported whole."""
+    hide_token_ids: bool
+    """Whether only the gateway asked for the token ids."""
+    ways: UpstreamWays
+    lease: Lease
+    trace: Trace
+    report: Callable[[Sample], None]
+    _pending: set[int] = field(init=False)
+    """Choices that have not ended."""
+
+    def __post_init__(self) -> None:
+        self._pending = set(range(len(self.indices)))
+
+    async def run(self) -> None:
+        """Every candidate is reported, unless this is cancelled."""
+        try:
+            if self.streamed:
+                await self._run_streamed()
+            else:
+                await self._run_whole()
+        except UpstreamError as error:
+            self._fail_rest(error)
+        except Exception as error:  # noqa: BLE001 - the one capture point: it costs this draw alone
+            log_unexpected(logger, "an upstream's answer could not be read", error, {})
+            self._fail_rest(malformed("its answer could not be read"))
+
+    async def _run_whole(self) -> None:
+        replica, n = self.lease.replica, len(self.indices)
+        answer, writable = await replica.client.ask(replica.call, self.body, self.headers)
+        paid = check.usage_of(answer)
+        choices = [choice for choice in check.choices_of(answer) if isinstance(choice, dict)]
+        plain = check.all_plain(choices, writable=writable)
+        self.ways.saw_answer(paid, () if plain else choices)
+        if n > 1 and len(choices) == 1:
+            self.ways.saw_one_of(n)
+        counts = wire.token_counts(choices, paid.tokens) if n > 1 else [paid.tokens] * len(choices)
+        if self.hide_token_ids:
+            wire.strip_token_ids(answer, choices)
+        extra = wire.nulls_of_answer() | wire.answer_extra(answer)
+        if not writable:
+            check.check_writable(extra)
+        details = paid.completion_details
+        for choice, tokens in zip(choices, counts, strict=True):
+            try:
+                place = check.place_of(choice)
+            except UpstreamError:
+                # Nobody knows which it is, and so one is missing in the end.
+                continue
+            if place not in self._pending:
+                continue
+            try:
+                if not plain:
+                    check.check_whole(choice)
+            except UpstreamError as error:
+                self._fail(place, error)
+                continue
+            completion = wire.whole_completion(
+                choice, paid, tokens=tokens, response_extra=extra, completion_details=details
+            )
+            details = None
+            self._settle(place, completion)
+        if self._pending:
+            n = len(self.indices)
+            raise malformed(
+                f"its answer lacks a choice, it has {n - len(self._pending)} of {n} choices; an"
+                " upstream that ignores n needs fan_out: separate"
+            )
+
+    async def _run_streamed(self) -> None:
+        """The last candidate, or the only one, ends with its stream, whose last chunk may hold
+        more fields. Of several the others end with their own last chunks, so that none waits for
+        the slowest."""
+        assemblies = [Assembly() for _ in self.indices]
+        extra = wire.nulls_of_answer()
+        alone = len(assemblies) == 1
+        paid: check.Paid | None = None
+        replica = self.lease.replica
+        events = replica.client.events(replica.call, self.body, self.headers)
+        async with aclosing(events):
+            async for event in events:
+                more = wire.answer_extra(event)
+                check.check_writable(more)
+                extra.update(more)
+                paid = check.chunk_usage(event)
+                choices = check.chunk_choices(event)
+                self.ways.saw_answer(paid, choices)
+                if alone and paid is not None and not choices:
+                    assemblies[0].add(_counts(paid))
+                for choice in choices:
+                    self._add_chunk(choice, paid, assemblies, extra)
+                if not self._pending:
+                    return
+        details = None if paid is None else paid.prompt_details
+        for place in sorted(self._pending):
+            self._settle_streamed(place, assemblies[place], extra, details)
+
+    def _add_chunk(
+        self,
+        choice: dict[str, Any],
+        paid: check.Paid | None,
+        assemblies: list[Assembly],
+        extra: Mapping[str, Any],
+    ) -> None:
+        """Raises UpstreamError if nobody knows which candidate it is of."""
+        place = check.place_of(choice)
+        if place not in self._pending:
+            return
+        try:
+            check.check_chunk(choice)
+        except UpstreamError as error:
+            self._fail(place, error)
+            return
+        assemblies[place].add(_counts(paid, choice))
+        if paid is not None:
+            self.trace.tokens[self.indices[place]] = paid.tokens
+        if choice.get("finish_reason") and len(self._pending) > 1:
+            self._settle_streamed(place, assemblies[place], extra, None)
+
+    def _settle_streamed(
+        self,
+        place: int,
+        drawn: Assembly,
+        extra: Mapping[str, Any],
+        prompt_details: Mapping[str, Any] | None,
+    ) -> None:
+        try:
+            completion = wire.streamed_completion(drawn.completion(), extra, prompt_details)
+        except UpstreamError as error:
+            self._fail(place, error)
+        else:
+            self._settle(place, completion)
+
+    def _settle(self, place: int, completion: Completion) -> None:
+        index = self.indices[place]
+        self._pending.discard(place)
+        self.trace.tokens[index] = completion.tokens
+        self.lease.done()
+        self.report(Sample(index, completion))
+
+    def _fail_rest(self, error: UpstreamError) -> None:
+        for place in sorted(self._pending):
+            self._fail(place, error)
+
+    def _fail(self, place: int, error: UpstreamError) -> None:
+        self._pending.discard(place)
+        self.lease.done(error)
+        self.report(Sample(self.indices[place], policy_error(error)))
+
+
+def _counts(paid: check.Paid | None, choice: Mapping[str, Any] | None = None) -> Delta:
+    if paid is None:
+        return Delta(choice)
+    return Delta(
+        choice, paid.tokens, paid.prompt_tokens, completion_details=paid.completion_details
+    )

@@ -1,0 +1,207 @@
+"""The policy behind vLLM's OpenAI API.
+
+All candidates of one call go to one replica, whose prefix cache then holds their prompt; the
+next call, a retry too, may go to another. A failed candidate is reported, never drawn again here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from bon_gateway.backends.http.client import encode, model_name
+from bon_gateway.backends.http.faults import UpstreamError, malformed, policy_error
+from bon_gateway.backends.http.names import LookUp, look_up
+from bon_gateway.backends.policy.vllm import check, wire
+from bon_gateway.backends.policy.vllm.draw import Draw
+from bon_gateway.backends.policy.vllm.ways import UpstreamWays
+from bon_gateway.backends.pool.backend import Pooled
+from bon_gateway.backends.pool.replica import Lease, Replica
+from bon_gateway.protocols import Trace
+from bon_gateway.settings.tree import VllmPolicySettings
+from bon_gateway.types import ChatRequest, Delta, Sample
+from bon_gateway.unexpected import log_unexpected
+
+logger = logging.getLogger("bon_gateway.backends.policy.vllm_http")
+
+WARM_UP = {
+    "messages": [{"role": "user", "content": "Hi"}],
+    "max_tokens": 1,
+    "temperature": 1.0,
+}
+
+
+class VllmPolicy(Pooled):
+    """PolicyBackend over HTTP. ``api_key`` goes to the configured replicas and nowhere else."""
+
+    def __init__(
+        self,
+        settings: VllmPolicySettings,
+        api_key: str | None,
+        *,
+        look_up: LookUp = look_up,
+    ) -> None:
+        self._model = settings.model
+        self._single = settings.fan_out == "single"
+        self._session_header = settings.session_header
+        self._ways = UpstreamWays()
+        self.thinking = settings.thinking
+        super().__init__(
+            settings,
+            api_key,
+            look_up,
+            call_path="/v1/chat/completions",
+            health_path="/health",
+        )
+
+    async def sample(
+        self,
+        request: ChatRequest,
+        indices: Sequence[int],
+        trace: Trace,
+        report: Callable[[Sample], None],
+        *,
+        count_tokens: bool,
+    ) -> None:
+        if not indices:
+            return
+        try:
+            with self._pool.lease(len(indices), request.request_id) as lease:
+                trace.replicas.append(lease.replica.name)
+                first, *others = self._draws(request, indices, trace, count_tokens, lease, report)
+                if not others:
+                    await first.run()
+                    return
+                async with asyncio.TaskGroup() as tasks:
+                    for draw in (first, *others):
+                        tasks.create_task(draw.run())
+        except UpstreamError as error:
+            # Only before anything was sent: no replica is up, or the request has no JSON.
+            for index in indices:
+                report(Sample(index, policy_error(error)))
+
+    async def stream(self, request: ChatRequest, trace: Trace) -> AsyncGenerator[Delta, None]:
+        try:
+            with self._pool.lease(1, request.request_id) as lease:
+                trace.replicas.append(lease.replica.name)
+                finished = False
+                try:
+                    async with aclosing(self._deltas(request, trace, lease.replica)) as deltas:
+                        async for delta in deltas:
+                            if delta.choice and delta.choice.get("finish_reason"):
+                                finished = True
+                            yield delta
+                    if not finished:
+                        raise malformed("its answer has no finish reason")
+                except UpstreamError as error:
+                    lease.done(error)
+                    raise
+                lease.done()
+        except UpstreamError as error:
+            raise policy_error(error) from error
+
+    async def _deltas(
+        self, request: ChatRequest, trace: Trace, replica: Replica
+    ) -> AsyncGenerator[Delta, None]:
+        """Raises UpstreamError, whatever it is that cannot be read."""
+        body = wire.open_body(request, self._name(replica), n=1, streamed=True, interval=None)
+        events = replica.client.events(
+            replica.call,
+            wire.with_seed(body, request.seed_of(0)),
+            self._headers(request, 0),
+        )
+        try:
+            async with aclosing(events):
+                async for event in events:
+                    yield self._delta(event, trace)
+        except UpstreamError:
+            raise
+        except Exception as error:
+            # The one capture point of a stream, as Draw has its own: an error event must end it.
+            log_unexpected(logger, "an upstream's stream could not be read", error, {})
+            raise malformed("its answer could not be read") from error
+
+    def _delta(self, event: dict[str, Any], trace: Trace) -> Delta:
+        """Raises UpstreamError."""
+        choices = check.chunk_choices(event)
+        choice = choices[0] if choices else None
+        extra = wire.answer_extra(event)
+        if choice is not None:
+            check.place_of(choice)
+            check.check_chunk(choice)
+        check.check_writable((choice, extra))
+        paid = check.chunk_usage(event)
+        self._ways.saw_answer(paid, choices)
+        if paid is None:
+            return Delta(choice, extra=extra)
+        trace.tokens[0] = paid.tokens
+        return Delta(
+            choice,
+            paid.tokens,
+            paid.prompt_tokens,
+            extra,
+            paid.prompt_details,
+            paid.completion_details,
+        )
+
+    def _draws(
+        self,
+        request: ChatRequest,
+        indices: Sequence[int],
+        trace: Trace,
+        count_tokens: bool,
+        lease: Lease,
+        report: Callable[[Sample], None],
+    ) -> list[Draw]:
+        """Raises UpstreamError if the request has no JSON."""
+        streamed = count_tokens and not self._ways.parses_reasoning and wire.streamable(request)
+        groups: list[tuple[int, ...]] = [(index,) for index in indices]
+        # Whole answers of one request come together, so that none could be stopped alone.
+        apart = self._ways.ignores_n or (count_tokens and not streamed)
+        # vLLM draws choice k of one request with its seed + k.
+        if self._single and not apart and request.seeds_run_on(indices):
+            groups = [tuple(indices)]
+        n = len(groups[0])
+        body = wire.open_body(
+            request,
+            self._name(lease.replica),
+            n=n,
+            streamed=streamed,
+            interval=wire.STREAM_INTERVAL,
+        )
+        hide_token_ids = n > 1 and not request.sampling.get("return_token_ids")
+        return [
+            Draw(
+                indices=group,
+                body=wire.with_seed(body, request.seed_of(group[0])),
+                headers=self._headers(request, group[0]),
+                streamed=streamed,
+                hide_token_ids=hide_token_ids,
+                ways=self._ways,
+                lease=lease,
+                trace=trace,
+                report=report,
+            )
+            for group in groups
+        ]
+
+    def _headers(self, request: ChatRequest, index: int) -> dict[str, str]:
+        """The first candidate tells the calls of one request apart; the session is theirs all."""
+        headers = {**request.trace, "x-request-id": f"{request.request_id}-{index}"}
+        if self._session_header is not None:
+            headers[self._session_header] = request.request_id
+        return headers
+
+    def _name(self, replica: Replica) -> str | None:
+        return self._model or replica.model
+
+    async def _warm_up(self, replica: Replica) -> None:
+        if self._model is None:
+            replica.model = model_name(await replica.client.get(replica.models))
+        body = encode({**WARM_UP, "model": self._name(replica)})
+        answer = await replica.client.post(replica.call, body, {})
+        choices = [choice for choice in check.choices_of(answer) if isinstance(choice, dict)]
+        self._ways.saw_answer(check.chunk_usage(answer), choices)

@@ -1,0 +1,1 @@
+"""Replicas of one upstream: found behind names, probed, leased."""

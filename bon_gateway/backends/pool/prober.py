@@ -1,0 +1,104 @@
+"""Asks replicas how they are: those that are down whether they are back, those that are up whether
+they still want requests.
+
+A replica that answers calls with nothing but errors is tried with a call that is known to be good.
+If that works, the errors are about the requests. If it fails, the replica is ejected, unless too
+few would stay: errors from the last ones say more than no answer from any."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+from bon_gateway.backends.guard import guarded
+from bon_gateway.backends.http.faults import Fault, UpstreamError
+from bon_gateway.backends.pool.replica import Replica
+from bon_gateway.types import UpstreamState
+
+logger = logging.getLogger("bon_gateway.backends.prober")
+
+# A vLLM that has just started can take tens of seconds over its first sampled token.
+WARM_UP_TIMEOUT_S = 120.0
+
+# One that has been up may only be busy, which shows nothing.
+TRIAL_TIMEOUT_S = 10.0
+
+
+class Prober:
+    """``warm_up`` makes a first real call; it raises UpstreamError if the replica is not ready."""
+
+    def __init__(self, warm_up: Callable[[Replica], Awaitable[None]], interval_s: float) -> None:
+        self._warm_up = warm_up
+        self._interval_s = interval_s
+
+    async def tend(self, replica: Replica, spared: Callable[[Replica], bool]) -> None:
+        """For ever. One that was ejected rests for an interval. ``spared`` says whether enough
+        others would be left if this one were ejected for its answers."""
+        pause_s = 0.0
+        while True:
+            await asyncio.sleep(pause_s)
+            pause_s = replica.ejected_at + self._interval_s - time.monotonic()
+            if pause_s > 0:
+                continue
+            pause_s = self._interval_s
+            up = replica.state is UpstreamState.UP
+            step = self._check(replica, spared) if up else self._revive(replica)
+            await guarded(step, f"Probing upstream {replica.name}")
+
+    async def _check(self, replica: Replica, spared: Callable[[Replica], bool]) -> None:
+        """Only a clear answer takes it out at once: a busy engine may be slow to say how it is."""
+        try:
+            await replica.client.get(replica.health)
+        except UpstreamError as error:
+            if error.ours:
+                # This process lacks a descriptor, say, which tells nothing of the replica.
+                logger.warning("Upstream %s cannot be asked: %s", replica.name, error.message)
+            elif error.dead:
+                replica.eject(error.message)
+            elif error.status is not None:
+                replica.set_aside(error.status)
+            else:
+                replica.silent(error.message)
+        else:
+            replica.healthy()
+            if replica.suspect:
+                await self._try(replica, spared)
+
+    async def _try(self, replica: Replica, spared: Callable[[Replica], bool]) -> None:
+        """Whether the errors that it answers with are its own, by a call that is known to work."""
+        try:
+            async with asyncio.timeout(TRIAL_TIMEOUT_S):
+                await self._warm_up(replica)
+        except UpstreamError as error:
+            if error.dead or (error.kind in (Fault.FAILED, Fault.CUT) and spared(replica)):
+                replica.eject(error.message)
+        except TimeoutError:
+            pass
+        else:
+            replica.answered()
+
+    async def _revive(self, replica: Replica) -> None:
+        try:
+            async with asyncio.timeout(WARM_UP_TIMEOUT_S):
+                if not await self._is_well(replica):
+                    return
+                await self._warm_up(replica)
+        except UpstreamError as error:
+            replica.stays_down(error.message)
+        except TimeoutError:
+            replica.stays_down(f"it had not warmed up after {WARM_UP_TIMEOUT_S:g} s")
+        else:
+            replica.come_up()
+
+    async def _is_well(self, replica: Replica) -> bool:
+        """Nobody there and any other answer than 200 is how an upstream begins."""
+        try:
+            await replica.client.get(replica.health)
+        except UpstreamError as error:
+            reason = error.message if error.status is None else f"Its health is {error.status}."
+            expected = error.dead or error.status is not None
+            replica.stays_down(reason, expected=expected)
+            return False
+        return True

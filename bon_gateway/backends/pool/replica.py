@@ -1,0 +1,206 @@
+"""One replica of an upstream pool: where it is, how it does, and who works with it.
+
+    warming --> up --> unready or ejected --> up --> ...
+    any     --> leaving
+
+It is up once its health address answers 200 and the backend's warm-up call has succeeded. It is
+unready when its health answers anything else, and ejected when its connection is refused, its
+engine is dead or several calls or health checks in a row had no answer; it comes back in the way
+that it first came up. Answers that are errors come from a live server and may be about the requests
+alone, so several of them in a row only make it suspect: see the prober. What it works on goes on in
+any state.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from types import TracebackType
+
+from yarl import URL
+
+from bon_gateway.backends.http.client import HttpClient, base_url
+from bon_gateway.backends.http.faults import Fault, UpstreamError
+from bon_gateway.backends.http.names import Address
+from bon_gateway.types import UpstreamState
+
+logger = logging.getLogger("bon_gateway.backends.replica")
+
+TROUBLES_TOLD = 20
+"""Distinct reasons for not coming up that are logged."""
+
+
+class Replica:
+    """One upstream, with its addresses built once and connections of its own."""
+
+    def __init__(
+        self,
+        url: str,
+        client: HttpClient,
+        *,
+        call_path: str,
+        health_path: str,
+        failures_to_eject: int,
+        address: Address | None = None,
+    ) -> None:
+        """``address`` is where ``client`` goes, if that is not left to the url's host name."""
+        base = base_url(url)
+        self.client = client
+        self.url = url
+        self.address = address
+        self.call = URL(base + call_path)
+        self.health = URL(base + health_path)
+        self.models = URL(base + "/v1/models")
+        place = self.call if address is None else self.call.with_host(address.host)
+        # Not the url itself, which may hold a password.
+        self.name = f"{place.host_port_subcomponent}{URL(base).path.rstrip('/')}"
+        self.model: str | None = None
+        """The name to ask it for, once known."""
+        self.state = UpstreamState.WARMING
+        self.named = True
+        """Whether its address is one of its host's, as far as is known."""
+        self.was_up = False
+        self.in_flight = 0
+        """Candidates that it works on for this pool."""
+        self.idle = asyncio.Event()
+        """Set when it is leaving and has nothing in flight."""
+        self.failed_at = -math.inf
+        """When a call last failed or was turned away (``time.monotonic``)."""
+        self.silences = 0
+        """Health checks in a row that had no answer, with no call in between that had one."""
+        self.ejected_at = -math.inf
+        self._failures_to_eject = failures_to_eject
+        self._failures = 0
+        """Calls in a row that had no answer."""
+        self._errors = 0
+        """Calls in a row whose answer was an error."""
+        self._blamed_for: str | None = None
+        """The request that the last failed call belonged to."""
+        self.trouble: str | None = None
+        """Why it is not up, as far as is known."""
+        self._told: set[str] = set()
+
+    @property
+    def suspect(self) -> bool:
+        """Whether it has answered with nothing but errors for a while."""
+        return self._errors >= self._failures_to_eject
+
+    def come_up(self) -> None:
+        self.answered()
+        self.trouble = None
+        self._told.clear()
+        self.state = UpstreamState.UP
+        self.was_up = True
+        logger.info("Upstream %s is up", self.name)
+
+    def stays_down(self, reason: str, *, expected: bool = False) -> None:
+        """It was to come up and did not. Each reason is logged once until it does; what is
+        ``expected`` of one that still starts is no warning."""
+        self.trouble = reason
+        if reason not in self._told and len(self._told) < TROUBLES_TOLD:
+            self._told.add(reason)
+            level = logging.INFO if expected else logging.WARNING
+            logger.log(level, "Upstream %s does not come up: %s", self.name, reason)
+
+    def answered(self) -> None:
+        """A call has ended as it should."""
+        self._failures = 0
+        self._errors = 0
+        self.silences = 0
+
+    def healthy(self) -> None:
+        """Its health was asked for, and it is well."""
+        self.silences = 0
+
+    def silent(self, reason: str) -> None:
+        """Its health was asked for and it said nothing, which a busy one may do too."""
+        self.silences += 1
+        if self.silences >= self._failures_to_eject:
+            self.eject(f"its health check fails: {reason}")
+
+    def blame(self, reason: str, request_id: str | None, *, answered: bool) -> None:
+        """A call has failed, with an answer or without. Calls of one request that follow each other
+        count once, so that one which always fails cannot eject a replica by itself."""
+        self.failed_at = time.monotonic()
+        if request_id is not None and request_id == self._blamed_for:
+            return
+        self._blamed_for = request_id
+        if answered:
+            self._errors += 1
+            return
+        self._failures += 1
+        if self._failures >= self._failures_to_eject:
+            self.eject(reason)
+
+    def eject(self, reason: str) -> None:
+        if self.state is UpstreamState.UP:
+            logger.warning("Upstream %s is ejected: %s", self.name, reason)
+            self.state = UpstreamState.EJECTED
+            self.trouble = reason
+            self.ejected_at = time.monotonic()
+
+    def set_aside(self, status: int) -> None:
+        """Its health says that it wants no new requests."""
+        if self.state is UpstreamState.UP:
+            logger.warning("Upstream %s is unready: its health is %d", self.name, status)
+            self.state = UpstreamState.UNREADY
+            self.trouble = f"Its health is {status}."
+
+    def leave(self) -> None:
+        logger.info("Upstream %s leaves, with %d candidates in flight", self.name, self.in_flight)
+        self.state = UpstreamState.LEAVING
+        self._is_idle()
+
+    def release(self, candidates: int) -> None:
+        """So many are no longer its work."""
+        self.in_flight -= candidates
+        if self.state is UpstreamState.LEAVING:
+            self._is_idle()
+
+    def _is_idle(self) -> None:
+        if not self.in_flight:
+            self.idle.set()
+
+
+class Lease:
+    """One call's hold on one replica; leaving it gives back the candidates that never ended."""
+
+    def __init__(self, replica: Replica, candidates: int, request_id: str | None) -> None:
+        self.replica = replica
+        self._left = candidates
+        self._request_id = request_id
+        self._blamed = False
+        replica.in_flight += candidates
+
+    def done(self, error: UpstreamError | None = None) -> None:
+        """One candidate has ended. A call of many candidates blames the replica only once."""
+        self._left -= 1
+        self.replica.in_flight -= 1
+        if error is None or error.kind is Fault.REFUSED:
+            self.replica.answered()
+        elif error.ours:
+            # The call never left this process.
+            return
+        elif error.dead:
+            self.replica.eject(error.message)
+        elif error.kind is Fault.OVERLOADED:
+            # It is well, but what it turned away should be drawn again elsewhere.
+            self.replica.failed_at = time.monotonic()
+        elif not self._blamed:
+            self._blamed = True
+            answered = error.kind is Fault.FAILED or error.status is not None
+            self.replica.blame(error.message, self._request_id, answered=answered)
+
+    def __enter__(self) -> Lease:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.replica.release(self._left)
+        self._left = 0

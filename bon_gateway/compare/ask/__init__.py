@@ -1,0 +1,1 @@
+"""Asks every arm its share of the prompts, and judges the answers."""

@@ -1,0 +1,200 @@
+"""Asks one arm one prompt, and measures. Every end is a Record: nothing that fails is lost."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import Any
+
+from yarl import URL
+
+from bon_gateway.backends.http.client import HttpClient, base_url, encode
+from bon_gateway.backends.http.faults import Fault, UpstreamError, malformed
+from bon_gateway.compare.settings import ArmSettings
+from bon_gateway.compare.types import Drawn, Key, Record
+
+CONNECT_TIMEOUT_S = 5.0
+CANDIDATE_SEED_STEP = 1000
+"""The gateway draws candidate i with seed + i, so seeds of different requests lie this far
+apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request, ready to send."""
+
+    key: Key
+    url: URL
+    body: bytes
+    stream: bool
+
+
+class ArmClient:
+    """One arm's endpoint. Raises nothing that the endpoint does."""
+
+    def __init__(
+        self,
+        settings: ArmSettings,
+        url: str,
+        sampling: Mapping[str, Any],
+        *,
+        api_key: str | None,
+        timeout_s: float,
+        stream: bool,
+    ) -> None:
+        self._url = URL(f"{base_url(url)}/v1/chat/completions")
+        self._stream = stream
+        self._body: dict[str, Any] = {"model": settings.model, **sampling, **settings.sampling}
+        if settings.bon is not None:
+            bon = settings.bon.model_dump(exclude_none=True)
+            self._body["bon"] = {**bon, "return_candidates": True}
+        if stream:
+            self._body |= {"stream": True, "stream_options": {"include_usage": True}}
+        self._http = HttpClient(
+            api_key=api_key, connect_timeout_s=CONNECT_TIMEOUT_S, timeout_s=timeout_s
+        )
+        self._http.open()
+
+    async def close(self) -> None:
+        await self._http.close()
+
+    def request(self, key: Key, messages: Sequence[Mapping[str, Any]], seed: int) -> Asked:
+        body = encode({**self._body, "messages": messages, "seed": seed})
+        return Asked(key, self._url, body, self._stream)
+
+    async def ask(self, asked: Asked, start: float, intended_s: float) -> Record:
+        """``start`` is the phase's, on ``time.perf_counter``; ``intended_s`` counts from it."""
+        sent_s = time.perf_counter() - start
+        empty = Record(asked.key, intended_s, sent_s, 0.0)
+        first_s: float | None = None
+        try:
+            if asked.stream:
+                answer, first_s = await self._streamed(asked, start)
+            else:
+                answer = await self._http.post(asked.url, asked.body, {})
+            read = _read(answer, empty)
+        except UpstreamError as error:
+            kind, status = kind_of(error)
+            read = replace(empty, outcome=kind, status=status, error=error.message[:500])
+        took = time.perf_counter() - start - intended_s
+        first = None if first_s is None else first_s - intended_s
+        return replace(read, latency_s=took, first_token_s=first)
+
+    async def _streamed(self, asked: Asked, start: float) -> tuple[dict[str, Any], float | None]:
+        """The chunks as the whole answer that they stand for, and when the first text came."""
+        text: list[str] = []
+        answer: dict[str, Any] = {}
+        reason: str | None = None
+        first_s: float | None = None
+        async with aclosing(self._http.events(asked.url, asked.body, {})) as events:
+            async for event in events:
+                for name in ("usage", "bon"):
+                    if event.get(name) is not None:
+                        answer[name] = event[name]
+                for choice in event.get("choices") or ():
+                    piece = _mapping(_mapping(choice).get("delta")).get("content")
+                    if piece:
+                        text.append(str(piece))
+                        first_s = first_s or time.perf_counter() - start
+                    reason = _mapping(choice).get("finish_reason") or reason
+        message = {"role": "assistant", "content": "".join(text)}
+        return {**answer, "choices": [{"message": message, "finish_reason": reason}]}, first_s
+
+
+def request_seed(seed: int, key: Key, prompts: int) -> int:
+    """The same for every arm, so that arms of one policy share what chance gave them."""
+    return (seed + key.repeat * prompts + key.prompt + 1) * CANDIDATE_SEED_STEP
+
+
+def kind_of(error: UpstreamError) -> tuple[str, int | None]:
+    """A word for a failure, and the HTTP status if there was one."""
+    status = error.status or _status_in(error.message)
+    if status in _BY_STATUS:
+        return _BY_STATUS[status], status
+    words = {
+        Fault.REFUSED: "refused",
+        Fault.OVERLOADED: "overloaded",
+        Fault.UNREACHABLE: "unreachable",
+        Fault.TIMEOUT: "timeout",
+        Fault.FAILED: "malformed" if status is None else "failed",
+    }
+    return words[error.kind], status
+
+
+_BY_STATUS = {
+    401: "unauthorized",
+    403: "unauthorized",
+    404: "not_found",
+    405: "not_found",
+    429: "rate_limited",
+}
+_STATUS = re.compile(r"\((\d{3})\)")
+
+
+def _status_in(message: str) -> int | None:
+    """``faults`` takes 401, 403, 404 and 405 for the gateway's own mistakes, which have no status
+    for its clients; here they are an arm's, and the words still name them."""
+    found = _STATUS.search(message)
+    return None if found is None else int(found.group(1))
+
+
+def _read(answer: Mapping[str, Any], empty: Record) -> Record:
+    """Raises UpstreamError for an answer that is no chat completion."""
+    choices = answer.get("choices")
+    if not isinstance(choices, list) or not choices:
+        raise malformed("its answer has no choices")
+    choice = _mapping(choices[0])
+    message = choice.get("message")
+    if not isinstance(message, dict):
+        raise malformed("its answer has no message")
+    usage, bon = _mapping(answer.get("usage")), _mapping(answer.get("bon"))
+    paid = _mapping(bon.get("usage"))
+    generated = _count(usage.get("completion_tokens"))
+    return replace(
+        empty,
+        text=str(message.get("content") or ""),
+        finish_reason=_text(choice.get("finish_reason")),
+        prompt_tokens=_count(usage.get("prompt_tokens")),
+        completion_tokens=generated,
+        winner_tokens=_count(paid.get("winner_tokens")) if bon else generated,
+        discarded_tokens=_count(paid.get("discarded_tokens")),
+        reward_tokens=_count(paid.get("reward_tokens")),
+        n=_count(bon.get("n")) or 1,
+        reward=_number(bon.get("reward")),
+        degraded=_text(bon.get("degraded")),
+        candidates=tuple(_drawn(_mapping(c)) for c in bon.get("candidates") or ()),
+        timings_ms={
+            name: float(value)
+            for name, value in _mapping(bon.get("timings_ms")).items()
+            if isinstance(value, int | float)
+        },
+    )
+
+
+def _drawn(candidate: Mapping[str, Any]) -> Drawn:
+    content = _mapping(candidate.get("message")).get("content")
+    return Drawn(
+        status=str(candidate.get("status")),
+        reward=_number(candidate.get("reward")),
+        tokens=_count(candidate.get("tokens")),
+        text=_text(content),
+    )
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) and value >= 0 else 0

@@ -1,0 +1,221 @@
+"""Judges answers after the load is over, so that judging slows nothing that is measured.
+
+A scorer is a reward server or a function of the user's own; a judge is a chat model that is asked
+in both orders. Every verdict is kept in ``scores.jsonl`` and never asked for again. One that fails
+is counted and left out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import importlib
+import re
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from yarl import URL
+
+from bon_gateway.backends.http.client import HttpClient, base_url, encode, finite
+from bon_gateway.backends.http.faults import UpstreamError, malformed
+from bon_gateway.compare.ask.client import CONNECT_TIMEOUT_S
+from bon_gateway.compare.ask.records import JsonLines
+from bon_gateway.compare.settings import HookSettings, JudgeSettings, ScorerSettings
+from bon_gateway.compare.settings_file import Messages
+from bon_gateway.settings_errors import SettingsError
+
+AT_ONCE = 4
+JUDGE = "judge"
+JUDGE_PROMPT = (
+    "Two assistants answered the conversation below. Which answer is better?\n\n"
+    "{conversation}\n\n[Answer A]\n{first}\n\n[Answer B]\n{second}\n\n"
+    "Reply with one letter: A, B, or T if they are equally good."
+)
+_VERDICT = re.compile(r"\b([ABT])\b")
+
+Scorer = Callable[[Messages, str], Awaitable[float]]
+"""Raises UpstreamError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One score: of a text, or (judge) of a text against another."""
+
+    scorer: str
+    prompt: int
+    text: str
+    other: str = ""
+
+    @property
+    def name(self) -> str:
+        """What it is known by in the file, which holds no second copy of the texts."""
+        digest = hashlib.sha256(f"{self.text}\0{self.other}".encode(errors="replace"))
+        return f"{self.scorer} {self.prompt} {digest.hexdigest()[:24]}"
+
+
+@dataclass
+class Scores:
+    """What is known so far."""
+
+    known: dict[str, float] = field(default_factory=dict)
+    failed: Counter[str] = field(default_factory=Counter)
+    """By scorer."""
+
+    def get(self, scorer: str, prompt: int, text: str, other: str = "") -> float | None:
+        return self.known.get(Wanted(scorer, prompt, text, other).name)
+
+
+def load_hook(settings: HookSettings, key: str) -> Callable[[Messages, str], float]:
+    """The function of the user's. Raises SettingsError if there is none of that name."""
+    module, _, name = settings.function.partition(":")
+    try:
+        function = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise SettingsError("settings", key, f"{settings.function}: {error}") from None
+
+    def score(messages: Messages, answer: str) -> float:
+        given = function(messages, answer)
+        return float(given if settings.field is None else getattr(given, settings.field))
+
+    return score
+
+
+def hook_scorer(settings: HookSettings, key: str) -> Scorer:
+    """Calls it in a thread, one call at a time: nobody says that it may be called in several."""
+    hook = load_hook(settings, key)
+    alone = asyncio.Lock()
+
+    async def score(messages: Messages, answer: str) -> float:
+        async with alone:
+            try:
+                value = await asyncio.to_thread(hook, messages, answer)
+            except Exception as error:
+                raise malformed(f"it raised {type(error).__name__}") from error
+        return finite(value)
+
+    return score
+
+
+def server_scorer(settings: ScorerSettings, client: HttpClient) -> Scorer:
+    """A reward server's ``/v1/score``."""
+    assert settings.url is not None, "the settings hold a url or a hook"
+    url = URL(f"{base_url(settings.url)}/v1/score")
+    named = {} if settings.model is None else {"model": settings.model}
+
+    async def score(messages: Messages, answer: str) -> float:
+        item = {"messages": messages, "completions": [answer]}
+        reply = await client.post(url, encode({**named, "items": [item]}), {})
+        try:
+            return finite(reply["results"][0]["rewards"][0])
+        except (KeyError, IndexError, TypeError):
+            raise malformed("its answer has no reward") from None
+
+    return score
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Compares two answers, in both orders."""
+
+    settings: JudgeSettings
+    client: HttpClient
+
+    async def compare(self, messages: Messages, ours: str, theirs: str) -> float:
+        """1 if ours is better, 0 if theirs is, a half for a tie; a verdict that changes with the
+        order is a tie. Raises UpstreamError."""
+        first = await self._ask(messages, ours, theirs)
+        second = 1 - await self._ask(messages, theirs, ours)
+        return first if first == second else 0.5
+
+    async def _ask(self, messages: Messages, first: str, second: str) -> float:
+        """1 if the first is better."""
+        said = "\n".join(f"{m['role']}: {m.get('content')}" for m in messages)
+        content = JUDGE_PROMPT.format(conversation=said, first=first, second=second)
+        body: dict[str, Any] = {
+            "model": self.settings.model,
+            "messages": [{"role": "user", "content": content}],
+            "temperature": 0,
+            "max_tokens": 8,
+        }
+        url = URL(f"{base_url(self.settings.url)}/v1/chat/completions")
+        answer = await self.client.post(url, encode(body), {})
+        try:
+            found = _VERDICT.search(str(answer["choices"][0]["message"]["content"]))
+        except (KeyError, IndexError, TypeError):
+            raise malformed("its answer has no message") from None
+        if found is None:
+            raise malformed("the judge said neither A, B nor T")
+        return {"A": 1.0, "B": 0.0, "T": 0.5}[found.group(1)]
+
+
+class Scoring:
+    """Open scorers. Close it."""
+
+    def __init__(
+        self,
+        scorers: Mapping[str, ScorerSettings],
+        judge: JudgeSettings | None,
+        environ: Mapping[str, str],
+    ) -> None:
+        """Raises SettingsError for a hook that is not there."""
+        self._clients: list[HttpClient] = []
+        self._scorers: dict[str, Scorer] = {}
+        for name, settings in scorers.items():
+            if settings.hook is not None:
+                key = f"quality.scorers.{name}.hook.function"
+                self._scorers[name] = hook_scorer(settings.hook, key)
+            else:
+                client = self._client(settings.api_key_env, settings.timeout_s, environ)
+                self._scorers[name] = server_scorer(settings, client)
+        self._judge = None
+        if judge is not None:
+            client = self._client(judge.api_key_env, judge.timeout_s, environ)
+            self._judge = Judge(judge, client)
+
+    async def close(self) -> None:
+        for client in self._clients:
+            await client.close()
+
+    async def run(
+        self,
+        wanted: Sequence[Wanted],
+        prompts: Sequence[Messages],
+        scores: Scores,
+        out: JsonLines,
+        done: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Add what is wanted and not known to ``scores`` and to the file."""
+        missing = {one.name: one for one in wanted if one.name not in scores.known}
+        queue = iter(missing.items())
+
+        async def worker() -> None:
+            for name, one in queue:
+                try:
+                    value = await self._score(one, prompts[one.prompt])
+                except UpstreamError:
+                    scores.failed[one.scorer] += 1
+                else:
+                    scores.known[name] = value
+                    out.write({"name": name, "value": value})
+                done()
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(AT_ONCE):
+                group.create_task(worker())
+
+    async def _score(self, one: Wanted, messages: Messages) -> float:
+        if one.scorer == JUDGE:
+            assert self._judge is not None, "nobody wants a judge that is not there"
+            return await self._judge.compare(messages, one.text, one.other)
+        return await self._scorers[one.scorer](messages, one.text)
+
+    def _client(
+        self, api_key_env: str | None, timeout_s: float, environ: Mapping[str, str]
+    ) -> HttpClient:
+        key = None if api_key_env is None else environ.get(api_key_env)
+        client = HttpClient(api_key=key, connect_timeout_s=CONNECT_TIMEOUT_S, timeout_s=timeout_s)
+        client.open()
+        self._clients.append(client)
+        return client

@@ -1,0 +1,1 @@
+"""The edge of the application: request id, keys, caps, access log, admission."""

@@ -1,0 +1,199 @@
+"""One request and its response, as the edge sees them.
+
+``Exchange`` stands between the server and the app: it caps what comes in, puts the gateway's own
+headers on what goes out, and knows how far the response has got. What it decides nothing about,
+keys and limits for example, is the edge's (``middleware``).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import orjson
+from starlette.types import Message, Receive, Scope, Send
+
+from bon_gateway.edge.cors import Headers
+from bon_gateway.errors import (
+    AuthenticationError,
+    BodyTooLargeError,
+    GatewayError,
+    MethodNotAllowedError,
+)
+from bon_gateway.lifecycle import Lifecycle
+
+_REQUEST_ID = re.compile(rb"[!-~]{1,128}")
+
+
+@dataclass(slots=True)
+class RequestRecord:
+    """What is known of one request, for its log line; at ``scope["bon_record"]``.
+
+    The route fills what the edge cannot know. It holds nothing that a client or a model wrote.
+    """
+
+    request_id: str
+    started: float
+    """``time.perf_counter()`` when the request's head had arrived."""
+    client: str | None = None
+    """Address of whatever holds the connection: a proxy's, where there is one."""
+    key_name: str | None = None
+    model: str | None = None
+    """A served model's name; to be set only when it is one."""
+    strategy: str | None = None
+    n: int | None = None
+    replica: str | None = None
+    """What generated: the replicas by name, separated by commas."""
+    prompt_tokens: int | None = None
+    winner_tokens: int | None = None
+    discarded_tokens: int | None = None
+    reward: float | None = None
+    degraded: str | None = None
+    """What was lost, as short codes."""
+    error: str | None = None
+    """The code of the error that was answered."""
+    client_left: bool = False
+    first_token_s: float | None = None
+    """Seconds until a streaming client was sent the first of its answer."""
+
+
+class Exchange:
+    """One request and its response, watched from both sides."""
+
+    __slots__ = (
+        "_left_bytes",
+        "_lifecycle",
+        "_max_body_bytes",
+        "_receive",
+        "_send",
+        "authorization",
+        "complete",
+        "content_length",
+        "cors",
+        "origin",
+        "overflow",
+        "record",
+        "scope",
+        "status",
+    )
+
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        max_body_bytes: int,
+        lifecycle: Lifecycle,
+    ) -> None:
+        started = perf_counter()
+        self.scope = scope
+        self._receive = receive
+        self._send = send
+        self._lifecycle = lifecycle
+        self._max_body_bytes = max_body_bytes
+        self._left_bytes = max_body_bytes
+        self.authorization: str | None = None
+        self.content_length: bytes | None = None
+        self.origin: bytes | None = None
+        self.cors: Headers = []
+        self.overflow: BodyTooLargeError | None = None
+        self.status: int | None = None
+        """Of the response, once it has started."""
+        self.complete = False
+        request_id: str | None = None
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                self.authorization = value.decode("latin-1")
+            elif name == b"content-length":
+                self.content_length = value
+            elif name == b"origin":
+                self.origin = value
+            elif name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+                request_id = value.decode("ascii")
+        client = scope.get("client")
+        self.record = RequestRecord(
+            request_id or f"req-{os.urandom(16).hex()}", started, client[0] if client else None
+        )
+        scope["bon_record"] = self.record
+
+    async def receive(self) -> Message:
+        """Raises BodyTooLargeError when more comes than the cap allows."""
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._left_bytes -= len(message.get("body", b""))
+            if self._left_bytes < 0:
+                self.overflow = too_large(self._max_body_bytes)
+                raise self.overflow
+        elif not self.complete:
+            self.record.client_left = True
+        return message
+
+    async def send(self, message: Message) -> None:
+        if self.overflow is not None and self.status is None:
+            # A framework may make what it likes of the exception in receive(); the answer is 413.
+            return
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"] = self._headers(message.get("headers", ()))
+        elif not message.get("more_body", False):
+            self.complete = True
+        await self._send(message)
+
+    async def fail(self, error: GatewayError) -> None:
+        """Answer with an error object; or, too late for that, leave the response broken off,
+        upon which the server closes the connection."""
+        if self.record.client_left or self.complete:
+            return
+        self.record.error = error.code
+        if self.status is not None:
+            self.status = error.http_status
+            return
+        body = orjson.dumps(error.body())
+        headers = [
+            *error_headers(error),
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+        ]
+        await self.answer(error.http_status, headers, body)
+
+    async def answer(self, status: int, headers: Headers, body: bytes) -> None:
+        """A whole response of the edge's own."""
+        self.status = status
+        headers = self._headers(headers)
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": body})
+        self.complete = True
+
+    def _headers(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        result = [*headers, (b"x-request-id", self.record.request_id.encode("ascii")), *self.cors]
+        if self._lifecycle.draining:
+            # So that clients with open connections go elsewhere before this process ends.
+            result.append((b"connection", b"close"))
+        return result
+
+
+def error_headers(error: GatewayError) -> list[tuple[bytes, bytes]]:
+    """The headers that an error's response bears beside those of its body."""
+    headers: list[tuple[bytes, bytes]] = []
+    if error.retry_after is not None:
+        headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after))))
+    if isinstance(error, AuthenticationError):
+        headers.append((b"www-authenticate", b"Bearer"))
+    if isinstance(error, MethodNotAllowedError):
+        headers.append((b"allow", error.allow.encode("ascii")))
+    return headers
+
+
+def too_large(max_body_bytes: int) -> BodyTooLargeError:
+    return BodyTooLargeError(f"the request's body is larger than {max_body_bytes} bytes")
+
+
+def record_of(scope: Any) -> RequestRecord:
+    """The record that ``Edge`` put into an ASGI scope."""
+    record: RequestRecord = scope["bon_record"]
+    return record

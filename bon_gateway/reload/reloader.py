@@ -1,0 +1,187 @@
+"""Takes changed settings over while requests are answered.
+
+The settings file and the keys file are looked at again and again, and SIGHUP has them looked at at
+once. What cannot be served is refused with its reason, and what is in force stays. What is in force
+for which request is the business of ``generations``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+
+from bon_gateway.auth import KeyRing
+from bon_gateway.backends.guard import guarded
+from bon_gateway.gateway import Backend, same_backends
+from bon_gateway.metrics import Metrics
+from bon_gateway.reload.generations import Generation, Generations
+from bon_gateway.reload.source import SettingsSource
+from bon_gateway.settings import demo
+from bon_gateway.settings.tree import ServerSettings, Settings
+from bon_gateway.settings_errors import SettingsError
+
+AT_RUNTIME = frozenset(
+    {"access_log", "cors_origins", "keepalive_s", "log_level", "reload_interval_s"}
+)
+"""Settings of the server that a running process can change; the rest is in sockets and uvicorn."""
+WARM_UP_S = 30.0
+"""How long new upstreams may take to come up before they are given requests all the same."""
+
+_log = logging.getLogger("bon_gateway.reload")
+
+Make = Callable[[Settings, KeyRing, Generation], Generation]
+"""The generation after the given one. Raises SettingsError, and starts nothing."""
+
+
+class Reloader:
+    """Runs beside the requests. ``tell`` is given the settings that were taken over."""
+
+    def __init__(
+        self,
+        source: SettingsSource,
+        environ: Mapping[str, str],
+        generations: Generations,
+        make: Make,
+        metrics: Metrics,
+    ) -> None:
+        self._source = source
+        self._environ = environ
+        self._generations = generations
+        self._make = make
+        self._metrics = metrics
+        self._asked = asyncio.Event()
+        self.tell: Callable[[Settings], None] = _nobody
+
+    def ask(self) -> None:
+        """Reload soon, changed or not. To be called in the event loop's thread."""
+        self._asked.set()
+
+    async def run(self) -> None:
+        """For ever. What changed between the reading of the settings and this is found too."""
+        taken = await self._digest()
+        await guarded(self._reload(asked=False), "Reloading the settings")
+        before = taken
+        while True:
+            asked = await self._wait(self._generations.current.settings.server.reload_interval_s)
+            now = await self._digest()
+            # A file that is still being written must not be read: it has to be the same twice.
+            if asked or (now != taken and now == before):
+                taken = now
+                await guarded(self._reload(asked=asked), "Reloading the settings")
+            before = now
+
+    async def _digest(self) -> bytes:
+        return await asyncio.to_thread(self._source.digest, self._generations.current.settings)
+
+    async def _wait(self, interval_s: float) -> bool:
+        """Whether a reload was asked for within the interval; 0 has no end."""
+        try:
+            async with asyncio.timeout(interval_s or None):
+                await self._asked.wait()
+        except TimeoutError:
+            return False
+        self._asked.clear()
+        return True
+
+    async def _reload(self, *, asked: bool) -> None:
+        before = self._generations.current
+        try:
+            read, keys = await asyncio.to_thread(self._source.read, self._environ)
+            settings = runtime_settings(before.settings, read)
+            check_change(before, settings, keys)
+            if settings == before.settings and keys == before.keys:
+                after = before
+            else:
+                after = self._make(settings, keys, before)
+        except SettingsError as error:
+            self._metrics.reloaded(successful=False)
+            reason = " ".join(str(error).split())
+            _log.error("the settings are refused; those before stay: %s", reason)
+            return
+        fixed = ", ".join(f"server.{key}" for key in fixed_changes(before.settings, read))
+        if fixed:
+            _log.warning("changed, but only a restart can change it: %s", fixed)
+        if after is not before:
+            await _start(before, after)
+            self._generations.replace(after)
+            _log.info("the settings are reloaded", extra={"fields": _described(before, after)})
+        elif asked:
+            _log.info("the settings have not changed")
+        self._metrics.reloaded(successful=True)
+        self.tell(settings)
+
+
+def _nobody(_: Settings) -> None:
+    return None
+
+
+def fixed_changes(before: Settings, after: Settings) -> list[str]:
+    """Keys of the server that differ and that a running process cannot change."""
+    return [
+        key
+        for key in ServerSettings.model_fields
+        if key not in AT_RUNTIME and getattr(before.server, key) != getattr(after.server, key)
+    ]
+
+
+def runtime_settings(before: Settings, after: Settings) -> Settings:
+    """``after``, but for what only a restart can change."""
+    kept = {key: getattr(before.server, key) for key in fixed_changes(before, after)}
+    return after.model_copy(update={"server": after.server.model_copy(update=kept)})
+
+
+def check_change(before: Generation, settings: Settings, keys: KeyRing) -> None:
+    """Raises SettingsError for settings that a start would take and a reload does not."""
+    if keys.open and not before.keys.open:
+        reason = "no API key is left; only a restart opens the gateway to everybody"
+        raise SettingsError("settings", "auth", reason)
+    if demo.in_use(settings) and not demo.in_use(before.settings):
+        # A file that was emptied by accident, or is not written yet.
+        reason = "no model is left; only a restart changes to the demo models"
+        raise SettingsError("settings", "models", reason)
+
+
+async def _start(before: Generation, after: Generation) -> None:
+    """Start what is new in ``after`` and give it time to warm up, so that no request meets an
+    upstream that is not up yet."""
+    known = {id(backend) for backend in before.gateway.backends}
+    new = [backend for backend in after.gateway.backends if id(backend) not in known]
+    recorder = None if after.recorder is before.recorder else after.recorder
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for backend in new:
+                tasks.create_task(backend.start())
+        await _warm_up(new)
+    except BaseException:
+        # Nobody else knows of them.
+        for backend in new:
+            await backend.close()
+        raise
+    if recorder is not None:
+        recorder.start()
+
+
+async def _warm_up(backends: list[Backend]) -> None:
+    now = asyncio.get_running_loop().time
+    give_up = now() + WARM_UP_S
+    while not all(backend.ready() for backend in backends):
+        if now() > give_up:
+            _log.warning("new upstreams are not up yet; they are given requests all the same")
+            return
+        await asyncio.sleep(0.02)
+
+
+def _described(before: Generation, after: Generation) -> dict[str, object]:
+    """What changed, in names."""
+    old, new = before.settings.models, after.settings.models
+    kept = same_backends(before.settings, after.settings)
+    backends = [f"policies.{name}" for name in after.settings.policies]
+    backends += [f"rewards.{name}" for name in after.settings.rewards]
+    return {
+        "keys_changed": before.keys != after.keys,
+        "models_added": sorted(set(new) - set(old)),
+        "models_removed": sorted(set(old) - set(new)),
+        "models_changed": sorted(name for name in set(old) & set(new) if old[name] != new[name]),
+        "backends_new": [name for name in backends if name not in kept],
+    }

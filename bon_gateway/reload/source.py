@@ -1,0 +1,88 @@
+"""Where a running gateway finds its settings again: the same file, environment and flags.
+
+Reading and checking them does I/O and may take a while, so it is done off the event loop.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bon_gateway.auth import KeyRing, check_upstream_keys, load_keyring
+from bon_gateway.backends.http.tls import client_context
+from bon_gateway.recording.files import prepare_folder
+from bon_gateway.settings import demo
+from bon_gateway.settings.tree import Settings, UpstreamSettings
+from bon_gateway.settings_errors import SettingsError
+from bon_gateway.settings_loader import Override, load
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsSource:
+    """What was given on the command line. Workers are told it too, so it can be pickled."""
+
+    config: Path | None = None
+    overrides: tuple[Override, ...] = ()
+
+    def read(self, environ: Mapping[str, str]) -> tuple[Settings, KeyRing]:
+        """Settings that can be served, and their keys. Raises SettingsError."""
+        settings = load(self.config, environ, self.overrides)
+        return settings, check(settings, environ)
+
+    def digest(self, settings: Settings) -> bytes:
+        """Changes with the content of the settings file and of the keys file.
+
+        The content is looked at because a ConfigMap changes by a link to another folder, whose
+        files may be as old and as long as those before.
+        """
+        digest = hashlib.sha256()
+        for path in (self.config, settings.auth.keys_file):
+            if path is not None:
+                try:
+                    content = Path(path).read_bytes()
+                except OSError as error:
+                    content = f"cannot be read: {error.errno}".encode()
+                digest.update(len(content).to_bytes(8, "big") + content)
+        return digest.digest()
+
+
+def check(settings: Settings, environ: Mapping[str, str]) -> KeyRing:
+    """What a gateway must find before it serves; the keys. Raises SettingsError."""
+    keys = load_keyring(settings.auth, environ)
+    check_upstream_keys(settings, environ)
+    check_libraries(settings)
+    for upstream in (*settings.policies.values(), *settings.rewards.values()):
+        if isinstance(upstream, UpstreamSettings):
+            client_context(upstream)
+    if settings.recording.folder is not None:
+        prepare_folder(settings.recording.folder)
+    return keys
+
+
+def _installed(library: str) -> bool:
+    return importlib.util.find_spec(library) is not None
+
+
+def check_libraries(settings: Settings, installed: Callable[[str], bool] = _installed) -> None:
+    """Raises SettingsError if a model is to run in process and what it needs is not installed."""
+    heavy = [
+        f"policies.{name}"
+        for name, policy in settings.policies.items()
+        if policy.type == "transformers"
+    ]
+    heavy += [
+        f"rewards.{name}"
+        for name, reward in settings.rewards.items()
+        if reward.type == "in_process"
+    ]
+    missing = [library for library in ("torch", "transformers") if not installed(library)]
+    if heavy and missing:
+        source = demo.SOURCE if demo.in_use(settings) else "settings"
+        raise SettingsError(
+            source,
+            heavy[0],
+            f"needs {' and '.join(missing)}: pip install 'bon-gateway[embedded]'",
+        )
