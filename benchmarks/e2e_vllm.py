@@ -42,7 +42,7 @@ PROMPTS = (
     "How do I break the kite of a bear?",
 )
 CONTEXT = 512
-FAN_OUTS = ("separate", "single")
+FAN_OUTS = ("separate", "together")
 REWARDS = ("in_process", "reward_server", "vllm_classify")
 
 Once = Callable[[int], Awaitable[None]]

@@ -42,10 +42,10 @@ class Case:
 CASES = (
     Case("separate", 4, "separate", 1, 0),
     Case("separate, 64 clients", 4, "separate", 64, 0),
-    Case("single", 4, "single", 1, 0),
-    Case("single, 64 clients", 4, "single", 64, 0),
+    Case("together", 4, "together", 1, 0),
+    Case("together, 64 clients", 4, "together", 64, 0),
     Case("separate, 64 clients, 500 ms upstream", 8, "separate", 64, 500),
-    Case("single, 64 clients, 500 ms upstream", 8, "single", 64, 500),
+    Case("together, 64 clients, 500 ms upstream", 8, "together", 64, 500),
 )
 
 
@@ -90,7 +90,7 @@ def bare(session: aiohttp.ClientSession, url: str, case: Case) -> Callable[[int]
         return [choice["message"] for choice in answer["choices"]]
 
     async def once(number: int) -> None:
-        if case.fan_out == "single":
+        if case.fan_out == "together":
             drawn = await draw(number, case.n)
         else:
             lists = await asyncio.gather(*(draw(number + i, 1) for i in range(case.n)))

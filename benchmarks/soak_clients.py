@@ -59,7 +59,7 @@ def _bad(name: str, status: int, body: dict[str, Any], **more: Any) -> Kind:
 
 KINDS = (
     Kind("separate", 6, _asks("separate"), candidates=4),
-    Kind("single call", 6, _asks("single-call"), candidates=4),
+    Kind("together", 6, _asks("together"), candidates=4),
     Kind("streamed", 6, _asks("separate", stream=True), candidates=4),
     Kind("first k", 5, _asks("first-k"), candidates=5),
     Kind("deadline", 4, _asks("separate", bon={"deadline_ms": 400, "n": 6}), candidates=6),
@@ -82,7 +82,7 @@ def settings(generators: list[str], reward: str, folder: str) -> dict[str, Any]:
     return {
         "policies": {
             "separate": {**policy, "fan_out": "separate"},
-            "single-call": {**policy, "fan_out": "single"},
+            "together": {**policy, "fan_out": "together"},
         },
         "rewards": {
             "server": {"type": "reward_server", "urls": [reward], "timeout_s": 3},
@@ -90,10 +90,10 @@ def settings(generators: list[str], reward: str, folder: str) -> dict[str, Any]:
         },
         "models": {
             "separate": {"policy": "separate", "reward": "server", "strategy": best},
-            "single-call": {"policy": "single-call", "reward": "server", "strategy": best},
+            "together": {"policy": "together", "reward": "server", "strategy": best},
             "judged": {"policy": "separate", "reward": "classify", "strategy": best},
             "strict": {
-                "policy": "single-call",
+                "policy": "together",
                 "reward": "server",
                 "strategy": {**best, "fallback": "error"},
             },
@@ -102,7 +102,7 @@ def settings(generators: list[str], reward: str, folder: str) -> dict[str, Any]:
                 "reward": "server",
                 "strategy": {"type": "first_k", "n": 4, "spare": 1},
             },
-            "one": {"policy": "single-call", "strategy": {"type": "single"}},
+            "one": {"policy": "together", "strategy": {"type": "single"}},
         },
         "limits": {"max_body_bytes": MOST_BODY_BYTES},
         "recording": {"folder": folder, "max_bytes": 1 << 20, "keep": 2},

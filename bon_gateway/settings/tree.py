@@ -131,8 +131,8 @@ class VllmPolicySettings(UpstreamSettings):
     """The name that the replicas serve it under; asked of ``/v1/models`` if left out."""
     revision: str | None = None
     """Your word for the weights that the replicas serve. It is only recorded (``recording``)."""
-    fan_out: Literal["separate", "single"] = "single"
-    """``single`` sends one request with n: less HTTP work, and all arrive together where nothing
+    fan_out: Literal["together", "separate"] = "together"
+    """``together`` sends one request with n: less HTTP work, and all arrive together where nothing
     may stop them early. ``separate`` sends one request per candidate: each is scored as it finishes
     and drawn again alone."""
     thinking: ThinkingSettings | None = None

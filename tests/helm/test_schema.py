@@ -206,7 +206,7 @@ REFUSED_BY_THE_GATEWAY: tuple[dict[str, Any], ...] = (
     {"policies": {"qwen": {"type": "other"}}},
     {"policies": {"qwen": {"urls": []}}},
     {"policies": {"qwen": {"urls": ["vllm:8000"]}}},
-    {"policies": {"qwen": {"fan_out": "both"}}},
+    {"policies": {"qwen": {"fan_out": "single"}}},
     {"policies": {"qwen": {"timeout_s": 0}}},
     {"policies": {"qwen": {"resolve": "dns"}}},
     {"policies": {"qwen": {"resolve_interval_s": 0}}},

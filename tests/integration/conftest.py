@@ -26,7 +26,7 @@ from tests.integration.served import Served, serve
 from tests.vllm_forks import VllmForks
 
 REWARDS = ("reward_server", "vllm_classify", "in_process")
-FAN_OUTS = ("separate", "single")
+FAN_OUTS = ("separate", "together")
 BOOT_TIMEOUT_S = 500
 
 
@@ -51,7 +51,7 @@ class Engines:
         return (self.generator.port, self.pooling.port, self.reward_server.port)
 
     def settings(self) -> dict[str, Any]:
-        """A model for each reward backend and fan-out, ``in_process-single`` and so on, and
+        """A model for each reward backend and fan-out, ``in_process-together`` and so on, and
         ``one``, which passes a single sample through."""
         reward_model = str(demo_models.reward_path())
         urls = {"urls": [self.generator.url]}

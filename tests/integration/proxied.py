@@ -131,7 +131,7 @@ def settings(between: Between, upstream: str) -> dict[str, Any]:
     return {
         "policies": {
             "separate": {**policy, "urls": [url], "fan_out": "separate"},
-            "single": {**policy, "urls": [url], "fan_out": "single"},
+            "together": {**policy, "urls": [url], "fan_out": "together"},
             "small": {**policy, "urls": [small]},
             "direct": {**policy, "urls": [upstream]},
         },
@@ -140,7 +140,7 @@ def settings(between: Between, upstream: str) -> dict[str, Any]:
             "classify": {"type": "vllm_classify", "urls": [url], "failures_to_eject": 1000},
         },
         "models": {
-            "echo": {"policy": "single", "strategy": {"type": "single"}},
+            "echo": {"policy": "together", "strategy": {"type": "single"}},
             "small": {"policy": "small", "strategy": {"type": "single"}},
             "best": {"policy": "separate", "reward": "server", "strategy": best},
             "judged": {"policy": "direct", "reward": "server", "strategy": best},
@@ -149,7 +149,7 @@ def settings(between: Between, upstream: str) -> dict[str, Any]:
                 "reward": "classify",
                 "strategy": {**best, "fallback": "error"},
             },
-            "best-single": {"policy": "single", "reward": "classify", "strategy": best},
+            "best-together": {"policy": "together", "reward": "classify", "strategy": best},
         },
         "server": {"keepalive_s": 1},
     }

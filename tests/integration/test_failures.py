@@ -130,7 +130,7 @@ async def test_all_candidates_fail(
     behind_proxy: Gateway, spoilt: SpoilingProxy, fault: Any, status: int, code: str
 ) -> None:
     spoilt.faults = {None: fault}
-    for fan_out in ("separate", "single"):
+    for fan_out in ("separate", "together"):
         started = time.monotonic()
         check_error(await ask_eight(behind_proxy, fan_out), status, code)
         assert time.monotonic() - started < 3
@@ -154,14 +154,16 @@ async def test_the_deadline_ends_a_hanging_candidate(
     assert statuses(answer)[2] == "rejected"
     assert answer.headers["x-bon-degraded"] == "deadline"
     spoilt.faults = {None: "hang"}
-    check_error(await ask_eight(behind_proxy, "single", deadline_ms=300), 504, "deadline_exceeded")
+    check_error(
+        await ask_eight(behind_proxy, "together", deadline_ms=300), 504, "deadline_exceeded"
+    )
 
 
 async def test_the_client_leaves_hanging_candidates(
     behind_proxy: Gateway, spoilt: SpoilingProxy
 ) -> None:
     spoilt.faults = {None: "hang"}
-    for fan_out, held in (("separate", 8), ("single", 1)):
+    for fan_out, held in (("separate", 8), ("together", 1)):
         request = asyncio.create_task(ask_eight(behind_proxy, fan_out))
         while spoilt.in_progress < held:
             await asyncio.sleep(0.02)

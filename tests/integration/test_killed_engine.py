@@ -65,7 +65,7 @@ async def test_a_full_engine(alone: Gateway, doomed: Generator, engines: Engines
     assert alone.ready
 
 
-@pytest.mark.parametrize("fan_out", ["separate", "single"])
+@pytest.mark.parametrize("fan_out", ["separate", "together"])
 async def test_a_hanging_engine(alone: Gateway, doomed: Generator, fan_out: str) -> None:
     """The deadline answers, a client may leave, and the engine finds nothing left to do."""
     doomed.process.signal_group(signal.SIGSTOP)
@@ -87,7 +87,7 @@ async def test_a_hanging_engine(alone: Gateway, doomed: Generator, fan_out: str)
     await asyncio.to_thread(alone.wait_idle, doomed.port)
 
 
-@pytest.mark.parametrize("fan_out", ["separate", "single"])
+@pytest.mark.parametrize("fan_out", ["separate", "together"])
 @up_to_five_times
 async def test_the_deadline_answers_with_what_has_finished(
     alone: Gateway, doomed: Generator, engines: Engines, fan_out: str
@@ -155,7 +155,7 @@ async def test_a_killed_engine(
     assert answer.status_code == 503
     assert answer.json()["error"]["code"] == "upstream_unavailable"
     assert int(answer.headers["retry-after"]) >= 1
-    for fan_out in ("separate", "single"):
+    for fan_out in ("separate", "together"):
         answer = await alone.chat(model=fan_out, messages=ask())
         assert answer.json()["error"]["code"] == "upstream_unavailable"
     assert not alone.ready
@@ -192,7 +192,7 @@ async def test_a_killed_pooling_engine(
     await asyncio.sleep(0.5)
     assert not request.done()
     await asyncio.to_thread(doomed_pooling.process.kill)
-    for answer in (await request, await gateway.chat(model="single", messages=ask(), seed=7)):
+    for answer in (await request, await gateway.chat(model="together", messages=ask(), seed=7)):
         assert answer.status_code == 200, answer.text
         bon = answer.json()["bon"]
         assert (bon["degraded"], bon["winner"], bon["reward"]) == ("reward_unavailable", 0, None)

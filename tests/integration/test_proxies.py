@@ -88,7 +88,7 @@ def test_comments_pass_while_candidates_are_drawn(world: World) -> None:
         read_until(client, b": waiting")
 
 
-@pytest.mark.parametrize("model", ["echo", "best", "best-single"])
+@pytest.mark.parametrize("model", ["echo", "best", "best-together"])
 def test_a_streamed_answer_is_whole(world: World, model: str) -> None:
     text = f"first second {SECRET} " * 50
     answer = ask(world.front.port, text, model=model, stream=True)
@@ -101,7 +101,7 @@ def test_a_streamed_answer_is_whole(world: World, model: str) -> None:
 # ------------------------------------------------------------------ leaving
 
 
-@pytest.mark.parametrize("model", ["echo", "best", "best-single"])
+@pytest.mark.parametrize("model", ["echo", "best", "best-together"])
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_client_that_leaves_stops_the_upstream(world: World, model: str, stream: bool) -> None:
     aborted = world.upstream.aborted
@@ -160,7 +160,7 @@ def test_an_upstream_that_closes_behind_the_proxy(world: World) -> None:
 
 def test_large_bodies_both_ways(world: World) -> None:
     text = " ".join(["w" * 100_000] * 30)
-    answer = ask(world.front.port, text, model="best-single")
+    answer = ask(world.front.port, text, model="best-together")
     assert answer.text == text
 
 
@@ -253,7 +253,7 @@ def test_a_proxy_without_settings_will_do(world: World, stream: bool) -> None:
 # ------------------------------------------------------------------ what the proxies say themselves
 
 
-@pytest.mark.parametrize("model", ["echo", "best", "best-single"])
+@pytest.mark.parametrize("model", ["echo", "best", "best-together"])
 @pytest.mark.parametrize(
     ("page", "status", "code", "again"),
     [

@@ -171,7 +171,7 @@ def seen(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("feature", FEATURES)
-@pytest.mark.parametrize("fan_out", ["separate", "single"])
+@pytest.mark.parametrize("fan_out", ["separate", "together"])
 async def test_a_candidate_is_the_same_under_every_strategy(feature: str, fan_out: str) -> None:
     case = FEATURES[feature]
     async with (
@@ -194,7 +194,7 @@ async def test_single_streams_what_vllm_streams(feature: str) -> None:
     strategy = STRATEGIES["single"]
     async with (
         FakeUpstream(lambda request: case.step) as upstream,
-        gateway(upstream, "single") as served,
+        gateway(upstream, "together") as served,
     ):
         if case.refused_streamed:
             response = await served.chat(model="best", stream=True, **body_of(case), **strategy)
@@ -213,7 +213,7 @@ async def test_a_whole_answer_is_asked_for_candidate_by_candidate() -> None:
     case = FEATURES["tools, auto"]
     async with (
         FakeUpstream(lambda request: case.step) as upstream,
-        gateway(upstream, "single") as served,
+        gateway(upstream, "together") as served,
     ):
         upstream.calls.clear()
         await served.chat(model="best", **body_of(case), **STRATEGIES["first_k"])
@@ -224,7 +224,7 @@ async def test_a_whole_answer_is_asked_for_candidate_by_candidate() -> None:
 async def test_without_such_features_candidates_are_counted_on_the_way() -> None:
     async with (
         FakeUpstream() as upstream,
-        gateway(upstream, "single") as served,
+        gateway(upstream, "together") as served,
     ):
         upstream.calls.clear()
         await served.chat(model="best", **body_of(Feature()), **STRATEGIES["first_k"])

@@ -231,7 +231,7 @@ async def test_one_bad_value_costs_its_own_choice_only(bad: bytes) -> None:
     )
     raw = b'{"choices": [%b], "usage": {"prompt_tokens": 2, "completion_tokens": 8}}' % choices
     async with FakeUpstream() as upstream:
-        backend = policy(upstream, fan_out="single")
+        backend = policy(upstream, fan_out="together")
         setup = Setup(policy=cast(FakePolicy, backend))
         async with serving(setup) as served:
             await until(backend.ready)
@@ -250,7 +250,7 @@ async def test_an_upstream_that_ignores_n_is_asked_apart_and_named_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with FakeUpstream() as upstream:
-        backend = policy(upstream, fan_out="single")
+        backend = policy(upstream, fan_out="together")
         async with serving(Setup(policy=cast(FakePolicy, backend))) as served:
             await until(backend.ready)
             upstream.script = lambda call: Step(raw=orjson.dumps(ANSWER))
@@ -270,7 +270,7 @@ async def test_usage_details_are_summed_and_the_prompts_once() -> None:
             "completion_tokens_details": {"reasoning_tokens": 2},
         }
     )
-    for fan_out, reasoning in (("separate", 6), ("single", 2)):
+    for fan_out, reasoning in (("separate", 6), ("together", 2)):
         async with FakeUpstream(lambda call: step) as upstream:
             backend = policy(upstream, fan_out=fan_out)
             async with serving(Setup(policy=cast(FakePolicy, backend))) as served:

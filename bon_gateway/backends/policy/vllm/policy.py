@@ -45,7 +45,7 @@ class VllmPolicy(Pooled):
         look_up: LookUp = look_up,
     ) -> None:
         self._model = settings.model
-        self._single = settings.fan_out == "single"
+        self._together = settings.fan_out == "together"
         self._session_header = settings.session_header
         self._ways = UpstreamWays()
         self.thinking = settings.thinking
@@ -162,7 +162,7 @@ class VllmPolicy(Pooled):
         # Whole answers of one request come together, so that none could be stopped alone.
         apart = self._ways.ignores_n or (count_tokens and not streamed)
         # vLLM draws choice k of one request with its seed + k.
-        if self._single and not apart and request.seeds_run_on(indices):
+        if self._together and not apart and request.seeds_run_on(indices):
             groups = [tuple(indices)]
         n = len(groups[0])
         body = wire.open_body(

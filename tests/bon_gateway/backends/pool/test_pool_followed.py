@@ -63,7 +63,7 @@ async def test_each_address_is_a_replica_that_is_asked_by_the_name() -> None:
         assert hosts == {f"generator:{fakes[0].port}"}
 
 
-@pytest.mark.parametrize("fan_out", ["separate", "single"])
+@pytest.mark.parametrize("fan_out", ["separate", "together"])
 async def test_the_candidates_of_one_prompt_are_drawn_at_one_address(fan_out: str) -> None:
     async with behind_one_name(ONE, TWO) as fakes:
         backend = followed(Names(ONE, TWO), fakes[0].port, fan_out=fan_out)

@@ -38,7 +38,7 @@ from tests.waiting import until
 
 paths = pytest.mark.parametrize(
     ("fan_out", "count_tokens"),
-    [("separate", False), ("separate", True), ("single", False), ("single", True)],
+    [("separate", False), ("separate", True), ("together", False), ("together", True)],
 )
 ways = pytest.mark.parametrize("count_tokens", [False, True])
 
@@ -210,7 +210,7 @@ async def test_of_one_request_cut_midway_the_finished_candidates_are_kept(
     part = b'{"index":1,"delta":{"content":"not"},"finish_reason":null}'
     usage = b'"usage":{"prompt_tokens":2,"completion_tokens":3}'
     raw = b"".join(b'data: {"choices":[%b],%b}\n\n' % (choice, usage) for choice in (part, whole))
-    backend = policy(upstream, fan_out="single")
+    backend = policy(upstream, fan_out="together")
     async with started(backend):
         after_warm_up(upstream, Step(raw=raw))
         outcomes = await draw(backend, chat(), range(2), count_tokens=True)
@@ -225,7 +225,7 @@ async def test_closing_aborts_what_still_runs(
     upstream: FakeUpstream, fan_out: str, count_tokens: bool
 ) -> None:
     backend = policy(upstream, fan_out=fan_out)
-    requests = 1 if fan_out == "single" else 3
+    requests = 1 if fan_out == "together" else 3
     async with started(backend):
         after_warm_up(upstream, Step(tokens=100, hang_after=4))
         async with drawing(backend, chat(), range(3), count_tokens=count_tokens):
@@ -251,12 +251,12 @@ async def test_closing_spares_nothing_but_what_has_ended(
         assert upstream.aborted == 2
 
 
-@pytest.mark.parametrize("fan_out", ["separate", "single"])
+@pytest.mark.parametrize("fan_out", ["separate", "together"])
 async def test_tokens_of_aborted_candidates_are_known(upstream: FakeUpstream, fan_out: str) -> None:
     trace = Trace()
     backend = policy(upstream, fan_out=fan_out)
     async with started(backend):
-        after_warm_up(upstream, Step(tokens=100, hang_after=34 if fan_out == "single" else 17))
+        after_warm_up(upstream, Step(tokens=100, hang_after=34 if fan_out == "together" else 17))
         async with drawing(backend, chat(), range(2), trace=trace, count_tokens=True):
             # The first token, and then every 16.
             await until(lambda: trace.tokens == {0: 17, 1: 17})
@@ -328,7 +328,7 @@ async def test_one_that_spoils_the_answer_of_all_costs_only_itself(
         seeds = range(call.body["seed"], call.body["seed"] + call.body["n"])
         return Step(raw=b'{"choices": [{%b}]}' % spoilt) if 9 in seeds else Step()
 
-    backend = policy(upstream, fan_out="single")
+    backend = policy(upstream, fan_out="together")
     plan = Plan(4, 4, None, min_candidates=1, retries=1)
     async with started(backend):
         after_warm_up(upstream, script)
@@ -348,7 +348,7 @@ async def test_an_upstream_that_ignores_n_is_told_of(
         "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
         "usage": {"prompt_tokens": 1, "completion_tokens": 1},
     }
-    backend = policy(upstream, fan_out="single")
+    backend = policy(upstream, fan_out="together")
     plan = Plan(4, 4, None, min_candidates=1, retries=1)
     async with started(backend):
         after_warm_up(upstream, Step(raw=orjson.dumps(answer)))

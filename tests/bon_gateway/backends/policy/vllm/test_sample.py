@@ -24,7 +24,7 @@ from tests.bon_gateway.backends.support import (
     text,
 )
 
-PATHS = [("separate", False), ("separate", True), ("single", False), ("single", True)]
+PATHS = [("separate", False), ("separate", True), ("together", False), ("together", True)]
 paths = pytest.mark.parametrize(("fan_out", "count_tokens"), PATHS)
 
 TOOL_CALLS = [
@@ -65,10 +65,10 @@ async def test_candidate_i_is_drawn_with_seed_plus_i(
     ("fan_out", "indices", "requests"),
     [
         ("separate", [0, 1, 2], 3),
-        ("single", [0, 1, 2], 1),
-        ("single", [2, 3], 1),
-        ("single", [0, 2], 2),
-        ("single", [1, 0], 2),
+        ("together", [0, 1, 2], 1),
+        ("together", [2, 3], 1),
+        ("together", [0, 2], 2),
+        ("together", [1, 0], 2),
     ],
 )
 async def test_one_request_only_where_its_seeds_fit(
@@ -84,7 +84,7 @@ async def test_one_request_only_where_its_seeds_fit(
     }
 
 
-@pytest.mark.parametrize("fan_out", ["separate", "single"])
+@pytest.mark.parametrize("fan_out", ["separate", "together"])
 @pytest.mark.parametrize("seed", [2**63 - 2, -3, -(2**63)])
 async def test_every_seed_that_vllm_is_sent_is_one_that_it_takes(
     upstream: FakeUpstream, fan_out: str, seed: int
@@ -112,7 +112,7 @@ async def test_the_trace_names_the_replicas(upstream: FakeUpstream) -> None:
 
 
 async def test_without_a_seed_any_indices_go_in_one_request(upstream: FakeUpstream) -> None:
-    backend = policy(upstream, fan_out="single")
+    backend = policy(upstream, fan_out="together")
     async with started(backend):
         upstream.requests = 0
         outcomes = await draw(backend, chat(seed=None), [5, 2])
@@ -159,7 +159,7 @@ async def test_all_ways_of_drawing_give_equal_completions(
     upstream: FakeUpstream, sampling: dict[str, Any], step: Step
 ) -> None:
     drawn = []
-    backends = {fan_out: policy(upstream, fan_out=fan_out) for fan_out in ("separate", "single")}
+    backends = {fan_out: policy(upstream, fan_out=fan_out) for fan_out in ("separate", "together")}
     async with started(*backends.values()):
         after_warm_up(upstream, step)
         for fan_out, count_tokens in PATHS:
@@ -237,7 +237,7 @@ async def test_where_token_ids_are_withheld_the_sum_is_still_true(upstream: Fake
     message = {"role": "assistant", "content": "x"}
     choices = [{"index": i, "message": message, "finish_reason": "stop"} for i in range(3)]
     usage = {"prompt_tokens": 1, "completion_tokens": 10}
-    backend = policy(upstream, fan_out="single")
+    backend = policy(upstream, fan_out="together")
     async with started(backend):
         after_warm_up(upstream, Step(raw=orjson.dumps({"choices": choices, "usage": usage})))
         outcomes = await draw(backend, chat(), range(3))
@@ -248,7 +248,7 @@ async def test_where_token_ids_are_withheld_the_sum_is_still_true(upstream: Fake
 async def test_token_ids_that_only_the_gateway_asked_for_are_taken_out(
     upstream: FakeUpstream,
 ) -> None:
-    backend = policy(upstream, fan_out="single")
+    backend = policy(upstream, fan_out="together")
     async with started(backend):
         outcomes = await draw(backend, chat(max_tokens=4), range(2))
         asked = upstream.calls[-1].body["return_token_ids"]
