@@ -36,6 +36,15 @@ class WorldData:
     """Each pair in its true order, with the gold gap as its margin; never a tie."""
 
 
+@dataclass(frozen=True)
+class WeakPairs:
+    """Which pairs the reward model gets that is meant to be too weak."""
+
+    count: int
+    unsafe_share: float
+    """How many of them answer an unsafe request, 0 to 1."""
+
+
 def make_world(settings: WorldSettings) -> WorldData:
     """Draw everything from `settings.seed`.
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from trainers.base.context import RunContext
+from trainers.demo.data import WeakPairs
 from trainers.demo.folder import fresh
 from trainers.demo.outcome import Figures, figures_of, goals, write_figures
 from trainers.demo.overoptimised import hacked
@@ -15,7 +16,6 @@ from trainers.demo.plan import Seed, plan
 from trainers.demo.progress import Bars
 from trainers.demo.report import flat, write_report
 from trainers.demo.settings import DemoSettings, DemoStudySettings, DemoTrainSettings
-from trainers.demo.step_settings import WeakPairs
 from trainers.demo.workers import KIB, Result, Step, run_steps
 
 

@@ -11,15 +11,9 @@ from typing import Any, TypeVar
 import yaml
 
 from trainers.base.errors import SettingsError
-from trainers.base.settings import Settings, load_settings, shipped
+from trainers.base.settings import Settings, TrainSettings, load_settings, shipped
+from trainers.demo.data import WeakPairs
 from trainers.demo.settings import MeasureSettings, StepChanges, WorldSettings
-from trainers.demo.step_settings import (
-    DrawStep,
-    JudgeStep,
-    QualityStep,
-    WeakPairs,
-    WorldStep,
-)
 from trainers.demo.workers import Step
 from trainers.dpo.settings import DpoSettings
 from trainers.ppo.settings import PpoSettings
@@ -64,41 +58,41 @@ class Seed:
         self,
         name: str,
         function: str,
-        settings: Any,
         needs: tuple[str, ...] = (),
         progress: Callable[[], float] | None = None,
+        **arguments: Any,
     ) -> Step:
         wanted = tuple(self.prefix + need for need in needs)
-        return Step(self.prefix + name, f"{STEPS}:{function}", settings, wanted, progress)
+        return Step(self.prefix + name, f"{STEPS}:{function}", arguments, wanted, progress)
 
     def draw(self, name: str, function: str, prompts: str, target: str) -> Step:
-        settings = DrawStep(
-            self.folder / "policy",
-            self.data / prompts,
-            self.data / target,
-            self.seed,
-            self.measure,
-        )
-        return self.step(name, function, settings, ("sft",))
+        return self.step(
+            name, function, ("sft",),
+            policy=self.folder / "policy",
+            prompts=self.data / prompts,
+            target=self.data / target,
+            seed=self.seed,
+            measure=self.measure,
+        )  # fmt: skip
 
     def judge(self, policy: str, needs: str) -> Step:
-        settings = JudgeStep(
-            self.folder / policy,
-            self.folder / "policy",
-            self.data / "held-out-prompts.jsonl",
-            self.seed,
-            self.measure,
-        )
-        return self.step(f"judge-{needs}", "judged", settings, (needs,))
+        return self.step(
+            f"judge-{needs}", "judged", (needs,),
+            policy=self.folder / policy,
+            start=self.folder / "policy",
+            prompts=self.data / "held-out-prompts.jsonl",
+            seed=self.seed,
+            measure=self.measure,
+        )  # fmt: skip
 
     def quality(self, reward: str) -> Step:
-        settings = QualityStep(
-            self.folder / reward,
-            self.data / "held-out-pairs.jsonl",
-            self.data / "held-out-answers.jsonl",
-            self.measure,
-        )
-        return self.step(f"{reward}-quality", "quality", settings, (reward, "answers"))
+        return self.step(
+            f"{reward}-quality", "quality", (reward, "answers"),
+            reward=self.folder / reward,
+            pairs=self.data / "held-out-pairs.jsonl",
+            answers=self.data / "held-out-answers.jsonl",
+            measure=self.measure,
+        )  # fmt: skip
 
 
 def plan(seed: Seed) -> list[Step]:
@@ -130,17 +124,17 @@ def plan(seed: Seed) -> list[Step]:
         eval_prompts=seed.data / "held-out-prompts.jsonl",
         output=seed.folder / "ppo",
     )  # fmt: skip
-    world = WorldStep(seed.load(WorldSettings, "demo-world.yaml", "world"), seed.folder, seed.weak)
+    world = seed.load(WorldSettings, "demo-world.yaml", "world")
     held_out = "held-out-prompts.jsonl"
     return [
-        seed.step("world", "world", world),
-        seed.step("sft", "sft", sft, ("world",), _epochs(sft.output, sft.epochs)),
-        seed.step("reward", "reward", reward, ("sft",), _epochs(reward.output, reward.epochs)),
+        seed.step("world", "world", world=world, folder=seed.folder, weak=seed.weak),
+        seed.step("sft", "sft", ("world",), _epochs(sft), settings=sft),
+        seed.step("reward", "reward", ("sft",), _epochs(reward), settings=reward),
         seed.draw("pairs", "pairs", "pairs.jsonl", "on-policy-pairs.jsonl"),
-        seed.step("dpo", "dpo", dpo, ("pairs",), _epochs(dpo.output, dpo.epochs)),
+        seed.step("dpo", "dpo", ("pairs",), _epochs(dpo), settings=dpo),
         seed.draw("answers", "draw", held_out, "held-out-answers.jsonl"),
         *(_weak(seed) if seed.weak is not None else []),
-        seed.step("ppo", "ppo", ppo, ("reward",), _iterations(ppo)),
+        seed.step("ppo", "ppo", ("reward",), _iterations(ppo), settings=ppo),
         seed.judge("policy", "sft"),
         seed.judge("dpo", "dpo"),
         seed.quality("reward"),
@@ -165,10 +159,8 @@ def _weak(seed: Seed) -> list[Step]:
         output=seed.folder / "hacked-ppo",
     )  # fmt: skip
     return [
-        seed.step(
-            "weak-reward", "reward", weak, ("sft",), _epochs(weak.output, weak.epochs)
-        ),
-        seed.step("hacked-ppo", "ppo", hacked, ("weak-reward",), _iterations(hacked)),
+        seed.step("weak-reward", "reward", ("sft",), _epochs(weak), settings=weak),
+        seed.step("hacked-ppo", "ppo", ("weak-reward",), _iterations(hacked), settings=hacked),
         seed.quality("weak-reward"),
         seed.judge("hacked-ppo", "hacked-ppo"),
     ]  # fmt: skip
@@ -189,23 +181,17 @@ def _yaml(value: Any) -> str:
     return yaml.safe_dump(value, default_flow_style=True).removesuffix("...\n").strip()
 
 
-def _epochs(output: Path, epochs: float) -> Callable[[], float]:
-    return lambda: float(last_entry(output / "metrics.jsonl").get("epoch", 0.0)) / epochs
+def _epochs(settings: TrainSettings) -> Callable[[], float]:
+    return lambda: float(last_entry(settings.output).get("epoch", 0.0)) / settings.epochs
 
 
 def _iterations(settings: PpoSettings) -> Callable[[], float]:
-    metrics = settings.output / "metrics.jsonl"
-    return lambda: float(last_entry(metrics).get("iteration", 0)) / settings.iterations
+    return lambda: float(last_entry(settings.output).get("iteration", 0)) / settings.iterations
 
 
-def last_entry(path: Path) -> dict[str, Any]:
-    """The last whole line of a metrics file that is still being written; empty if there is none."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    for line in reversed(lines):
-        try:
-            entry = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        if isinstance(entry, dict):
-            return entry
-    return {}
+def last_entry(folder: Path) -> dict[str, Any]:
+    """The last whole line of metrics that may still be written; empty if there is none."""
+    path = folder / "metrics.jsonl"
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    lines = text.rpartition("\n")[0].splitlines()
+    return json.loads(lines[-1]) if lines else {}

@@ -9,20 +9,21 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from trainers.base.context import RunContext
-from trainers.base.data import Pair, Prompt, read_records, write_records
+from trainers.base.data import Prompt, read_records, write_records
 from trainers.demo import answers as files
-from trainers.demo.data import make_world, some_pairs
+from trainers.demo.data import WeakPairs, make_world, some_pairs
 from trainers.demo.judge import judge
 from trainers.demo.model import save_untrained_policy
 from trainers.demo.on_policy import on_policy_pairs
 from trainers.demo.quality import calibration, calibration_error
-from trainers.demo.step_settings import DrawStep, JudgeStep, QualityStep, WorldStep
+from trainers.demo.settings import MeasureSettings, WorldSettings
 from trainers.demo.tokenizer import build_tokenizer
 from trainers.demo.workers import Outcome
 from trainers.dpo.run import train_dpo
@@ -43,18 +44,18 @@ GAPS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
 COMMAND = "bon-train demo-train"
 
 
-def world(step: WorldStep) -> Outcome:
-    """Write `data` and `untrained` below the folder."""
-    drawn = make_world(step.world)
-    data = step.folder / "data"
+def world(world: WorldSettings, folder: Path, weak: WeakPairs | None) -> Outcome:
+    """Write `data`, the `weak` pairs also in a file of their own, and `untrained`."""
+    drawn = make_world(world)
+    data = folder / "data"
     write_records(data / "sft.jsonl", drawn.sft)
     write_records(data / "pairs.jsonl", drawn.pairs)
     write_records(data / "held-out-pairs.jsonl", drawn.held_out_pairs)
     write_records(data / "held-out-prompts.jsonl", drawn.held_out_prompts)
-    if step.weak is not None:
-        few = some_pairs(drawn.pairs, step.weak.count, step.weak.unsafe_share)
+    if weak is not None:
+        few = some_pairs(drawn.pairs, weak.count, weak.unsafe_share)
         write_records(data / "weak-pairs.jsonl", few)
-    save_untrained_policy(build_tokenizer(), step.folder / "untrained", step.world.seed)
+    save_untrained_policy(build_tokenizer(), folder / "untrained", world.seed)
     return {"pairs": len(drawn.pairs), "sft_records": len(drawn.sft)}
 
 
@@ -78,56 +79,56 @@ def ppo(settings: PpoSettings) -> Outcome:
     return dict(train_ppo(settings, RunContext(COMMAND)))
 
 
-def draw(step: DrawStep) -> Outcome:
+def draw(policy: Path, prompts: Path, target: Path, seed: int, measure: MeasureSettings) -> Outcome:
     """Answers of a policy to choose the best of, into a file."""
     _one_thread()
     count = files.draw(
-        step.policy,
-        step.prompts,
-        step.target,
-        samples=step.measure.curve_samples,
-        seed=step.seed,
-        max_new_tokens=step.measure.max_new_tokens,
-        batch_size=step.measure.batch_size,
+        policy,
+        prompts,
+        target,
+        samples=measure.curve_samples,
+        seed=seed,
+        max_new_tokens=measure.max_new_tokens,
+        batch_size=measure.batch_size,
     )
     return {"answers": count}
 
 
-def pairs(step: DrawStep) -> Outcome:
+def pairs(
+    policy: Path, prompts: Path, target: Path, seed: int, measure: MeasureSettings
+) -> Outcome:
     """Preference pairs of a policy's own answers, with labels as noisy as all others."""
     _one_thread()
-    distinct = {repr(record.prompt): record.prompt for record in read_records(Prompt, step.prompts)}
+    distinct = {repr(record.prompt): record.prompt for record in read_records(Prompt, prompts)}
     asked = list(distinct.values())
-    if len(asked) > step.measure.pair_prompts:
-        asked = random.Random(step.seed).sample(asked, step.measure.pair_prompts)
+    if len(asked) > measure.pair_prompts:
+        asked = random.Random(seed).sample(asked, measure.pair_prompts)
     records = on_policy_pairs(
-        str(step.policy),
+        str(policy),
         asked,
-        pairs_per_prompt=step.measure.pairs_per_prompt,
-        seed=step.seed,
-        max_new_tokens=step.measure.max_new_tokens,
-        batch_size=step.measure.batch_size,
+        pairs_per_prompt=measure.pairs_per_prompt,
+        seed=seed,
+        max_new_tokens=measure.max_new_tokens,
+        batch_size=measure.batch_size,
     )
-    write_records(step.target, records)
+    write_records(target, records)
     return {"pairs": len(records), "prompts": len(asked)}
 
 
-def quality(step: QualityStep) -> Outcome:
+def quality(reward: Path, pairs: Path, answers: Path, measure: MeasureSettings) -> Outcome:
     """A reward model against the gold reward: accuracy, calibration, the best-of-n curve."""
     _one_thread()
-    evaluation = EvaluateSettings(
-        reward=step.reward, pairs=step.pairs, output=step.reward / "figures.json"
-    )
+    evaluation = EvaluateSettings(reward=reward, pairs=pairs, output=reward / "figures.json")
     scored = score_pairs(evaluation)
-    answered = read_records(files.Answered, step.answers)
-    rewards = files.rewards_of(step.reward, answered, step.measure.batch_size)
+    answered = read_records(files.Answered, answers)
+    rewards = files.rewards_of(reward, answered, measure.batch_size)
     rows = calibration(scored)
-    samples = step.measure.curve_samples
+    samples = measure.curve_samples
     sizes = [2**i for i in range(samples.bit_length()) if 2**i <= samples]
     return {
         "accuracy": accuracy(scored),
         "accuracy_wide_gap": accuracy(scored, WIDE_GAP),
-        "pairs": len(read_records(Pair, step.pairs)),
+        "pairs": len(scored),
         "by_gap": [asdict(share) for share in by_gap(scored, GAPS)],
         "calibration": rows,
         "calibration_error": calibration_error(rows),
@@ -135,17 +136,19 @@ def quality(step: QualityStep) -> Outcome:
     }
 
 
-def judged(step: JudgeStep) -> Outcome:
+def judged(
+    policy: Path, start: Path, prompts: Path, seed: int, measure: MeasureSettings
+) -> Outcome:
     """A policy's gold reward, KL to the SFT policy, length, share of answers that end."""
     _one_thread()
     found = judge(
-        step.policy,
-        step.start,
-        [record.prompt for record in read_records(Prompt, step.prompts)],
-        step.measure.judged_samples,
-        seed=step.seed,
-        max_new_tokens=step.measure.max_new_tokens,
-        batch_size=step.measure.batch_size,
+        policy,
+        start,
+        [record.prompt for record in read_records(Prompt, prompts)],
+        measure.judged_samples,
+        seed=seed,
+        max_new_tokens=measure.max_new_tokens,
+        batch_size=measure.batch_size,
     )
     return asdict(found)
 

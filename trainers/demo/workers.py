@@ -13,12 +13,13 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
-from multiprocessing import connection
-from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +40,12 @@ KIB = 1024 if sys.platform != "darwin" else 1
 
 @dataclass(frozen=True)
 class Step:
-    """One piece of work: a function that is called with `settings` in another process."""
+    """One piece of work: a function that is called with `arguments` in another process."""
 
     name: str
     function: str
     """`module:function`; the module is imported where it runs, and there alone."""
-    settings: Any
+    arguments: Mapping[str, Any]
     needs: tuple[str, ...] = ()
     """Names of the steps that must have ended."""
     progress: Callable[[], float] | None = None
@@ -62,7 +63,6 @@ class Result:
     process: int
 
 
-@dataclass
 class Observer:
     """Hears of steps as they come and go; does nothing by itself."""
 
@@ -71,37 +71,6 @@ class Observer:
     def ended(self, step: Step, result: Result) -> None: ...
 
     def waiting(self, running: Sequence[Step]) -> None: ...
-
-
-@dataclass
-class _Worker:
-    process: SpawnProcess
-    pipe: connection.Connection
-    step: Step | None = None
-
-
-class _Plan:
-    def __init__(self, steps: Sequence[Step]) -> None:
-        chains = _chains(steps)
-        # The sort is stable: of equal chains the earlier step comes first.
-        self.waiting = sorted(steps, key=lambda step: -chains[step.name])
-        self.results: dict[str, Result] = {}
-
-    def next(self) -> Step | None:
-        for step in self.waiting:
-            if all(need in self.results for need in step.needs):
-                self.waiting.remove(step)
-                return step
-        return None
-
-
-def _chains(steps: Sequence[Step]) -> dict[str, int]:
-    """How many steps stand behind each, one waiting for the other, on the longest such chain."""
-    chains = {step.name: 0 for step in steps}
-    for step in reversed(steps):
-        for need in step.needs:
-            chains[need] = max(chains[need], chains[step.name] + 1)
-    return chains
 
 
 def run_steps(
@@ -115,23 +84,26 @@ def run_steps(
     """
     logs.mkdir(parents=True, exist_ok=True)
     _check(steps)
-    plan = _Plan(steps)
+    chains = _chains(steps)
+    # The sort is stable: of equal chains the earlier step comes first.
+    waiting = sorted(steps, key=lambda step: -chains[step.name])
+    running: dict[Future[Result], Step] = {}
+    results: dict[str, Result] = {}
     with _processes(min(workers, len(steps))) as pool:
-        while plan.waiting or any(worker.step for worker in pool):
-            for worker in pool:
-                if worker.step is None and (step := plan.next()) is not None:
-                    worker.step = step
-                    worker.pipe.send((step.function, step.settings, str(_log(logs, step))))
-                    observer.begun(step)
-            busy = [worker for worker in pool if worker.step is not None]
-            for ready in connection.wait([worker.pipe for worker in busy], POLL_S):
-                worker = next(worker for worker in busy if worker.pipe is ready)
-                step, worker.step = worker.step, None
-                assert step is not None
-                plan.results[step.name] = _receive(worker, step, logs)
-                observer.ended(step, plan.results[step.name])
-            observer.waiting([worker.step for worker in pool if worker.step is not None])
-    return plan.results
+        while waiting or running:
+            ready = [step for step in waiting if results.keys() >= set(step.needs)]
+            for step in ready[: workers - len(running)]:
+                waiting.remove(step)
+                work = pool.submit(_work, step.function, step.arguments, _log(logs, step))
+                running[work] = step
+                observer.begun(step)
+            for work in wait(running, POLL_S, FIRST_COMPLETED).done:
+                result = _result(work, running[work], list(running.values()), logs)
+                step = running.pop(work)
+                results[step.name] = result
+                observer.ended(step, result)
+            observer.waiting(list(running.values()))
+    return results
 
 
 def _check(steps: Sequence[Step]) -> None:
@@ -144,64 +116,63 @@ def _check(steps: Sequence[Step]) -> None:
         known.add(step.name)
 
 
+def _chains(steps: Sequence[Step]) -> dict[str, int]:
+    """How many steps stand behind each, one waiting for the other, on the longest such chain."""
+    chains = {step.name: 0 for step in steps}
+    for step in reversed(steps):
+        for need in step.needs:
+            chains[need] = max(chains[need], chains[step.name] + 1)
+    return chains
+
+
 def _log(logs: Path, step: Step) -> Path:
     return logs / f"{step.name}.log"
 
 
-def _receive(worker: _Worker, step: Step, logs: Path) -> Result:
-    try:
-        received = worker.pipe.recv()
-    except EOFError:
-        received = "its process was killed"
-    if isinstance(received, TrainersError):
-        raise received
-    if isinstance(received, str):
-        raise RunError(f"step {step.name}: {received}; see {_log(logs, step)}")
-    assert isinstance(received, Result)
-    return received
+def _result(work: Future[Result], step: Step, running: Sequence[Step], logs: Path) -> Result:
+    error = work.exception()
+    if error is None:
+        return work.result()
+    if isinstance(error, TrainersError):
+        raise error
+    reason = f"{type(error).__name__}: {error}"
+    broken = [step]
+    if isinstance(error, BrokenProcessPool):
+        # One process took all others with it, and the pool does not say which one it was.
+        broken, reason = list(running), "its process was killed"
+    names = " or ".join(one.name for one in broken)
+    places = " or ".join(str(_log(logs, one)) for one in broken)
+    raise RunError(f"step {names}: {reason}; see {places}") from error
 
 
 @contextmanager
-def _processes(count: int) -> Iterator[list[_Worker]]:
-    pool = []
-    context = multiprocessing.get_context("spawn")
+def _processes(count: int) -> Iterator[ProcessPoolExecutor]:
+    others = set(multiprocessing.active_children())
+    spawn = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(count, spawn, initializer=_prepare)
     try:
-        for _ in range(count):
-            ours, theirs = multiprocessing.Pipe()
-            process = context.Process(target=_work, args=(theirs,), daemon=True)
-            process.start()
-            theirs.close()
-            pool.append(_Worker(process, ours))
         yield pool
-    finally:
-        for worker in pool:
-            worker.pipe.close()
-            if worker.step is not None:
-                worker.process.terminate()
-        for worker in pool:
-            worker.process.join(PATIENCE_S)
-            worker.process.kill()
+    except BaseException:
+        ours = set(multiprocessing.active_children()) - others
+        for process in ours:
+            process.terminate()
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in ours:
+            process.join(PATIENCE_S)
+            process.kill()
+        raise
+    pool.shutdown()
 
 
-def _work(pipe: connection.Connection) -> None:
-    """What a process does: steps, until the pipe is closed."""
+def _prepare() -> None:
+    """What a process does first."""
     # Read when a step first imports torch and multiplies.
     os.environ.update(FEW_KERNELS)
     # Told to stop, it leaves in an orderly way: libraries have things to give back to the system.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    # Ctrl-C reaches every process of the terminal; the first one then stops the others.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    while True:
-        try:
-            function, settings, log = pipe.recv()
-        except EOFError:
-            return
-        with Path(log).open("w", encoding="utf-8") as out:
-            # Libraries write past sys.stdout too.
-            os.dup2(out.fileno(), 1)
-            os.dup2(out.fileno(), 2)
-            pipe.send(_do(function, settings))
-            sys.stdout.flush()
-            sys.stderr.flush()
 
 
 def _end_with_parent() -> None:
@@ -212,16 +183,22 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _do(function: str, settings: Any) -> Result | TrainersError | str:
+def _work(function: str, arguments: Mapping[str, Any], log: Path) -> Result:
+    """What a process does for a step."""
+    with log.open("w", encoding="utf-8") as out:
+        # Libraries write past sys.stdout too.
+        os.dup2(out.fileno(), 1)
+        os.dup2(out.fileno(), 2)
     began, used = time.monotonic(), time.process_time()
     module, _, name = function.partition(":")
     try:
-        outcome: Outcome = getattr(import_module(module), name)(settings)
-    except TrainersError as error:
-        return error
-    except Exception as error:  # noqa: BLE001 - the process must tell the other side, whatever it is
-        sys.excepthook(type(error), error, error.__traceback__)
-        return f"{type(error).__name__}: {error}"
+        outcome: Outcome = getattr(import_module(module), name)(**arguments)
+    except Exception:
+        traceback.print_exc()
+        raise
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB
     took, computed = time.monotonic() - began, time.process_time() - used
     return Result(outcome, took, computed, peak, os.getpid())

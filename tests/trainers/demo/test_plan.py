@@ -3,9 +3,9 @@ from __future__ import annotations
 from importlib import import_module
 from pathlib import Path
 
+from trainers.demo.data import WeakPairs
 from trainers.demo.plan import Seed, plan
 from trainers.demo.settings import MeasureSettings
-from trainers.demo.step_settings import WeakPairs
 
 
 def test_every_step_has_its_function() -> None:

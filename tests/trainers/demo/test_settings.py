@@ -39,9 +39,9 @@ def test_a_wrong_key_of_a_step_names_the_step(tmp_path: Path) -> None:
 
 
 def test_changes_and_the_seed_reach_the_steps(tmp_path: Path) -> None:
+    from trainers.demo.data import WeakPairs
     from trainers.demo.plan import Seed, plan
     from trainers.demo.settings import MeasureSettings
-    from trainers.demo.step_settings import WeakPairs
 
     changes: dict[str, Any] = {
         "ppo": {"kl": {"beta": 0.5}, "iterations": 3},
@@ -49,9 +49,10 @@ def test_changes_and_the_seed_reach_the_steps(tmp_path: Path) -> None:
     }
     seed = Seed(tmp_path, 7, MeasureSettings(), changes, WeakPairs(300, 0.8), "7-")
     steps = {s.name: s for s in plan(seed)}
-    ppo = steps["7-ppo"].settings
+    ppo = steps["7-ppo"].arguments["settings"]
     assert (ppo.kl.beta, ppo.iterations, ppo.seed) == (0.5, 3, 7)
     assert ppo.reward == tmp_path / "reward"
-    assert (steps["7-world"].settings.world.pairs, steps["7-sft"].settings.seed) == (10, 7)
-    assert steps["7-hacked-ppo"].settings.kl.beta == 0.0
+    assert (steps["7-world"].arguments["world"].pairs) == 10
+    assert steps["7-sft"].arguments["settings"].seed == 7
+    assert steps["7-hacked-ppo"].arguments["settings"].kl.beta == 0.0
     assert steps["7-hacked-ppo"].needs == ("7-weak-reward",)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,13 +18,12 @@ from trainers.base.errors import DataError, RunError
 from trainers.demo.workers import Observer, Outcome, Result, Step, run_steps
 
 
-def here(function: Callable[[Any], Outcome]) -> str:
+def here(function: Callable[..., Outcome]) -> str:
     return f"{__name__}:{function.__name__}"
 
 
-def write(settings: tuple[str, float]) -> Outcome:
+def write(path: str, seconds: float = 0.0) -> Outcome:
     """Append a line to a file, after a while; the process and what the file held before."""
-    path, seconds = settings
     time.sleep(seconds)
     before = Path(path).read_text() if Path(path).exists() else ""
     with Path(path).open("a") as out:
@@ -33,15 +33,15 @@ def write(settings: tuple[str, float]) -> Outcome:
     return {"before": before, "process": os.getpid()}
 
 
-def refuse(settings: Any) -> Outcome:
-    raise DataError(f"{settings}: no good")
+def refuse(place: str) -> Outcome:
+    raise DataError(f"{place}: no good")
 
 
-def break_off(settings: Any) -> Outcome:
+def break_off() -> Outcome:
     raise KeyError("gone")
 
 
-def die(settings: Any) -> Outcome:
+def die() -> Outcome:
     os._exit(3)
 
 
@@ -60,20 +60,21 @@ class Heard(Observer):
             self.events.append(f"progress {running[0].progress()}")
 
 
-def hang(settings: str) -> Outcome:
-    Path(settings).write_text(str(os.getpid()))
+def hang(path: str) -> Outcome:
+    Path(path).write_text(str(os.getpid()))
     time.sleep(600)
     return {}
 
 
-def start_and_hang(settings: str) -> Outcome:
+def start_and_hang(path: str) -> Outcome:
     """Run a step that hangs, as the main process of a demo does."""
-    run_steps([Step("hang", here(hang), settings)], 1, Path(settings).parent / "inner", Observer())
+    steps = [Step("hang", here(hang), {"path": path})]
+    run_steps(steps, 1, Path(path).parent / "inner", Observer())
     return {}
 
 
 def test_what_the_longest_chain_waits_for_goes_first(tmp_path: Path) -> None:
-    target = (str(tmp_path / "out"), 0.0)
+    target = {"path": str(tmp_path / "out")}
     needs = {"leaf": (), "a": (), "b": ("a",), "c": ("b",), "beside": ("a",)}
     steps = [Step(name, here(write), target, needs=need) for name, need in needs.items()]
     heard = Heard()
@@ -82,13 +83,15 @@ def test_what_the_longest_chain_waits_for_goes_first(tmp_path: Path) -> None:
     assert begun == ["begun a", "begun b", "begun leaf", "begun c", "begun beside"]
 
 
-def test_a_killed_run_leaves_no_process(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_run_that_is_ended_leaves_no_process(tmp_path: Path, number: signal.Signals) -> None:
     told = tmp_path / "pid"
     run = multiprocessing.get_context("spawn").Process(target=start_and_hang, args=(str(told),))
     run.start()
     wait_until(lambda: told.exists() and told.read_text() != "")
     worker = psutil.Process(int(told.read_text()))
-    run.kill()
+    assert run.pid is not None
+    os.kill(run.pid, number)
     run.join()
     try:
         wait_until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
@@ -100,9 +103,9 @@ def test_a_killed_run_leaves_no_process(tmp_path: Path) -> None:
 def test_a_step_waits_for_what_it_needs(tmp_path: Path) -> None:
     path = str(tmp_path / "file")
     steps = [
-        Step("first", here(write), (path, 0.3)),
-        Step("second", here(write), (path, 0.0), needs=("first",)),
-        Step("third", here(write), (path, 0.0), needs=("second",)),
+        Step("first", here(write), {"path": path, "seconds": 0.3}),
+        Step("second", here(write), {"path": path}, needs=("first",)),
+        Step("third", here(write), {"path": path}, needs=("second",)),
     ]
     heard = Heard()
     results = run_steps(steps, 2, tmp_path / "logs", heard)
@@ -122,7 +125,12 @@ def test_a_step_waits_for_what_it_needs(tmp_path: Path) -> None:
 
 def test_steps_run_side_by_side_in_processes_of_their_own(tmp_path: Path) -> None:
     steps = [
-        Step(name, here(write), (str(tmp_path / name), 0.5), progress=lambda: 0.25)
+        Step(
+            name,
+            here(write),
+            {"path": str(tmp_path / name), "seconds": 0.5},
+            progress=lambda: 0.25,
+        )
         for name in ("a", "b")
     ]
     heard = Heard()
@@ -137,7 +145,7 @@ def test_steps_run_side_by_side_in_processes_of_their_own(tmp_path: Path) -> Non
 
 def test_what_a_step_prints_is_in_its_log(tmp_path: Path) -> None:
     run_steps(
-        [Step("one", here(write), (str(tmp_path / "f"), 0.0))], 1, tmp_path / "logs", Observer()
+        [Step("one", here(write), {"path": str(tmp_path / "f")})], 1, tmp_path / "logs", Observer()
     )
     text = (tmp_path / "logs" / "one.log").read_text()
     assert "printed\n" in text
@@ -146,8 +154,8 @@ def test_what_a_step_prints_is_in_its_log(tmp_path: Path) -> None:
 
 def test_a_users_error_comes_through_and_the_others_are_ended(tmp_path: Path) -> None:
     steps = [
-        Step("slow", here(write), (str(tmp_path / "f"), 600.0)),
-        Step("bad", here(refuse), "file.jsonl:3"),
+        Step("slow", here(write), {"path": str(tmp_path / "f"), "seconds": 600.0}),
+        Step("bad", here(refuse), {"place": "file.jsonl:3"}),
     ]
     with pytest.raises(DataError, match=r"^file.jsonl:3: no good$"):
         run_steps(steps, 2, tmp_path / "logs", Observer())
@@ -159,14 +167,14 @@ def test_a_users_error_comes_through_and_the_others_are_ended(tmp_path: Path) ->
 )
 def test_any_other_error_names_step_and_log(tmp_path: Path, function: Any, reason: str) -> None:
     with pytest.raises(RunError) as caught:
-        run_steps([Step("one", here(function), None)], 1, tmp_path / "logs", Observer())
+        run_steps([Step("one", here(function), {})], 1, tmp_path / "logs", Observer())
     assert str(caught.value) == f"step one: {reason}; see {tmp_path / 'logs' / 'one.log'}"
 
 
 def test_a_plan_that_could_not_end_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="step a: needs"):
         run_steps(
-            [Step("a", here(write), None, ("b",)), Step("b", here(write), None)],
+            [Step("a", here(write), {}, ("b",)), Step("b", here(write), {})],
             1,
             tmp_path,
             Observer(),
