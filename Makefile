@@ -8,6 +8,9 @@
 export PYTHON
 export PIP_ARGS
 export TORCH_INDEX_URL
+# The environments come without compiled modules; Python compiles each when it is first imported.
+# Told not to keep them, every process would compile torch and vLLM anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 SETUP := sh scripts/with_python.sh scripts/setup_env.py
 BIN := .venv/bin

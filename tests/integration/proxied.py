@@ -35,6 +35,8 @@ from tests.waiting import wait_until
 SECRET = "purple-elephant"
 WORDS = "one two three four five six"
 SENT_BEFORE_HANGING = 3
+COMMENT_S = 2
+"""Silence until the gateway sends a comment. A stream's tokens have long come by then."""
 
 
 def obedient() -> Script:
@@ -151,7 +153,7 @@ def settings(between: Between, upstream: str) -> dict[str, Any]:
             },
             "best-together": {"policy": "together", "reward": "classify", "strategy": best},
         },
-        "server": {"keepalive_s": 1},
+        "server": {"keepalive_s": COMMENT_S},
     }
 
 
