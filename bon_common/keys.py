@@ -1,4 +1,4 @@
-"""API keys out of text, kept as SHA-256 digests. Both servers read the same two forms.
+"""API keys of both servers, from a file and the environment, kept as SHA-256 digests.
 
 Keys are random and long, so a plain digest withstands guessing and costs a microsecond on each
 request. A key itself is never kept, printed or logged.
@@ -10,18 +10,12 @@ import hashlib
 import hmac
 import re
 from collections.abc import Mapping
+from pathlib import Path
+
+from bon_common.settings.errors import SettingsError
 
 KEY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _LINE = re.compile(r"(?P<name>[^:\s]+)\s*:\s*sha256:(?P<digest>[0-9a-fA-F]{64})")
-
-
-class KeysError(Exception):
-    """Where in the text, empty for all of it, and what is wrong there. It holds no key."""
-
-    def __init__(self, place: str, reason: str) -> None:
-        super().__init__(f"{place}: {reason}" if place else reason)
-        self.place = place
-        self.reason = reason
 
 
 def digest(key: str) -> bytes:
@@ -67,9 +61,33 @@ class KeyRing:
         return found
 
 
-def add_lines(text: str, digests: dict[str, bytes]) -> None:
-    """Lines ``name: sha256:<hex>``; ``#`` begins a comment. Raises KeysError."""
-    before = len(digests)
+def load_keyring(
+    file: str | None, setting: str, variable: str, environ: Mapping[str, str]
+) -> KeyRing:
+    """The keys of a file, which ``setting`` names, and of an environment variable together.
+
+    Raises SettingsError for a source that cannot be read or holds no key, a bad line or pair, and
+    for a name or a key that is there twice. A source without a key is an error because without
+    keys everybody may call, and nobody means that who names a file or a variable of keys.
+    """
+    digests: dict[str, bytes] = {}
+    if file is not None:
+        _add_lines(_read(file, setting), file, setting, digests)
+    if variable in environ:
+        _add_pairs(environ[variable], f"environment {variable}", digests)
+    return KeyRing(digests)
+
+
+def _read(file: str, setting: str) -> str:
+    try:
+        return Path(file).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise SettingsError(file, setting, f"cannot be read: {reason}") from error
+
+
+def _add_lines(text: str, file: str, setting: str, digests: dict[str, bytes]) -> None:
+    """Lines ``name: sha256:<hex>``; ``#`` begins a comment."""
     for number, raw in enumerate(text.splitlines(), start=1):
         line = raw.split("#", 1)[0].strip()
         if not line:
@@ -77,32 +95,34 @@ def add_lines(text: str, digests: dict[str, bytes]) -> None:
         match = _LINE.fullmatch(line)
         if match is None:
             # The line may hold a key in the clear, so it is not shown.
-            raise KeysError(f"line {number}", "expected 'name: sha256:<64 hex digits>'")
-        _add(f"line {number}", match["name"], bytes.fromhex(match["digest"]), digests)
-    if len(digests) == before:
-        raise KeysError("", "holds no key")
+            raise SettingsError(file, f"line {number}", "expected 'name: sha256:<64 hex digits>'")
+        _add(file, f"line {number}", match["name"], bytes.fromhex(match["digest"]), digests)
+    if not digests:
+        raise SettingsError(file, setting, "holds no key")
 
 
-def add_pairs(text: str, digests: dict[str, bytes]) -> None:
-    """Pairs ``name:key``, separated by commas. Raises KeysError."""
+def _add_pairs(text: str, source: str, digests: dict[str, bytes]) -> None:
+    """Pairs ``name:key``, separated by commas."""
     if not text.strip():
-        raise KeysError("", "is set but holds no key")
+        raise SettingsError(source, "", "is set but holds no key")
     for number, pair in enumerate(text.split(","), start=1):
+        place = f"pair {number}"
         name, colon, key = (part.strip() for part in pair.partition(":"))
         if not (name and colon and key):
-            raise KeysError(f"pair {number}", "expected 'name:key', both not empty")
+            raise SettingsError(source, place, "expected 'name:key', both not empty")
         if not key.isprintable():
-            # Nobody could send it: two lines, most likely, where a comma should be.
-            raise KeysError(f"pair {number}", "the key holds a line break or a control character")
-        _add(f"pair {number}", name, digest(key), digests)
+            # No client could send it: two lines, most likely, where a comma should be.
+            raise SettingsError(source, place, "the key holds a line break or a control character")
+        _add(source, place, name, digest(key), digests)
 
 
-def _add(place: str, name: str, known: bytes, digests: dict[str, bytes]) -> None:
+def _add(source: str, place: str, name: str, known: bytes, digests: dict[str, bytes]) -> None:
     if not KEY_NAME.fullmatch(name):
         # A name that is no name may be a key in the wrong place, so it is not shown.
-        raise KeysError(place, "a key's name is up to 64 letters, digits, '.', '_' or '-'")
+        reason = "a key's name is up to 64 letters, digits, '.', '_' or '-'"
+        raise SettingsError(source, place, reason)
     if name in digests:
-        raise KeysError(place, f"the name {name!r} is there twice")
+        raise SettingsError(source, place, f"the name {name!r} is there twice")
     if known in digests.values():
-        raise KeysError(place, f"{name!r} has the same key as another name")
+        raise SettingsError(source, place, f"{name!r} has the same key as another name")
     digests[name] = known

@@ -22,17 +22,18 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 import bon_gateway
 from bon_common import logs
+from bon_common.keys import KeyRing
+from bon_common.lifecycle import Lifecycle
 from bon_gateway.api.chat import ChatCompletions
 from bon_gateway.api.openapi import describe
 from bon_gateway.api.routes import routes
 from bon_gateway.api.services import Services
-from bon_gateway.auth import KeyRing, load_keyring
+from bon_gateway.auth import load_keyring
 from bon_gateway.edge.admission import Admission
 from bon_gateway.edge.middleware import COMPLETIONS_PATH, Edge
 from bon_gateway.errors import BadRequestError, MethodNotAllowedError, NotFoundError
 from bon_gateway.factory import build_gateway
 from bon_gateway.gateway import Gateway, same_backends
-from bon_gateway.lifecycle import Lifecycle
 from bon_gateway.metrics import Metrics
 from bon_gateway.recording.recorder import Recorder, build_recorder
 from bon_gateway.reload.generations import Generation, Generations

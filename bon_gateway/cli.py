@@ -14,18 +14,16 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-import yaml
-
 import bon_gateway
+from bon_common.keys import KEY_NAME, digest
+from bon_common.settings.errors import SettingsError
+from bon_common.settings.sources import Override, as_yaml, parse_pairs
 from bon_gateway import demo_models
-from bon_gateway.auth import KEY_NAME, digest
 from bon_gateway.compare.cli import add_parser as add_compare
 from bon_gateway.compare.cli import compare
 from bon_gateway.reload.source import SettingsSource, check
 from bon_gateway.settings import demo
-from bon_gateway.settings.tree import Settings
-from bon_gateway.settings_errors import SettingsError, redact_tree
-from bon_gateway.settings_loader import Override, load, parse_value
+from bon_gateway.settings_loader import load
 
 NOT_WELL = 1
 USAGE_ERROR = 2
@@ -58,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return commands[arguments.command](arguments)
     except SettingsError as error:
-        print(f"bon-gateway: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"bon-gateway: {error}", file=sys.stderr)
         return USAGE_ERROR
 
 
@@ -131,7 +129,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         message = f"{arguments.config}: names no model, so the demo models are served"
         print(f"bon-gateway: {message}", file=sys.stderr)
     if arguments.print_config:
-        sys.stdout.write(_as_yaml(settings))
+        sys.stdout.write(as_yaml(settings))
         return 0
     keyring = check(settings, os.environ)
     # They take half a second to import, which no other command has to wait for.
@@ -144,23 +142,12 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 def _overrides(arguments: argparse.Namespace) -> list[Override]:
     """``--set`` first, so that a flag of its own wins over it."""
-    overrides: list[Override] = []
-    for pair in arguments.settings:
-        key, equals, text = pair.partition("=")
-        if not (key and equals):
-            raise SettingsError("--set", key or pair, "expected KEY=VALUE")
-        overrides.append(("--set", key, parse_value("--set", key, text)))
+    overrides = parse_pairs(arguments.settings)
     for flag, key in FLAGS.items():
         value = getattr(arguments, flag, None)
         if value is not None:
             overrides.append((f"--{flag.replace('_', '-')}", key, value))
     return overrides
-
-
-def _as_yaml(settings: Settings) -> str:
-    """The settings hold no secrets but the passwords that somebody may put into a URL."""
-    tree = redact_tree(settings.model_dump(mode="json"))
-    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
 
 
 def _hash_key(arguments: argparse.Namespace) -> int:

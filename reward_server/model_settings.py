@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
+from bon_common.ensemble import Combine
 from reward_server.schema import OnOverflow
 
 CLOSED = ConfigDict(
@@ -114,7 +115,7 @@ class EnsembleSettings(BaseModel):
     type: Literal["ensemble"]
     members: tuple[str, ...] = Field(min_length=2)
     """Names of models in the same file."""
-    combine: Literal["mean", "min", "mean_minus_variance"] = "mean"
+    combine: Combine = "mean"
     """Of the members' standardised rewards: their mean, the lowest of them, or their mean less
     `penalty` times their variance. The last two distrust what the members disagree about."""
     penalty: float = Field(default=1.0, ge=0)

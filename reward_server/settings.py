@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, model_validator
 
 from reward_server.model_settings import (
     CLOSED,
@@ -54,12 +54,10 @@ class Settings(ModelKeys):
     drain_grace_s: float = Field(default=30.0, ge=0, le=31_536_000)
     """Seconds that requests under way may take after SIGTERM."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    api_keys: Mapping[str, SecretStr] = Field(default_factory=dict)
-    """Key of each named caller. From the environment only. Without any key here or in
-    `api_keys_file` everyone is let in."""
     api_keys_file: str | None = Field(default=None, min_length=1)
     """File with a line `name: sha256:<hex>` for each caller, as `bon-gateway hash-key` prints them.
-    It is read again on SIGHUP. A file without any is an error."""
+    The server reads it again on SIGHUP. A file without any is an error. Without this file and the
+    environment variable `REWARD_SERVER_API_KEYS` (`name:key,name:key`) everyone is let in."""
 
     @property
     def served(self) -> dict[str, ModelSettings | EnsembleSettings]:
@@ -73,13 +71,6 @@ class Settings(ModelKeys):
             else settings
             for name, settings in self.models.items()
         }
-
-    @property
-    def bind_host(self) -> str:
-        if self.host is not None:
-            return self.host
-        keys = bool(self.api_keys) or self.api_keys_file is not None
-        return "0.0.0.0" if keys else "127.0.0.1"  # noqa: S104 - callers are authenticated
 
     @model_validator(mode="before")
     @classmethod

@@ -9,7 +9,7 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
-from bon_gateway.server import bind
+from bon_common.listening import bind
 
 
 @asynccontextmanager

@@ -12,10 +12,10 @@ import msgspec
 import orjson
 from starlette.types import Receive, Scope, Send
 
+from bon_common.http.disconnect import ClientLeft, until_disconnect
 from bon_common.tracing import trace_headers
 from bon_gateway.api import render
 from bon_gateway.api.body import read_json, send_json
-from bon_gateway.api.disconnect import ClientLeft, until_disconnect
 from bon_gateway.api.limits import check_limits
 from bon_gateway.api.messages import check_messages
 from bon_gateway.api.override import resolve_strategy

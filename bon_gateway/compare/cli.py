@@ -10,8 +10,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bon_common.settings.errors import SettingsError
+from bon_common.settings.sources import SettingsTree, as_yaml, parse_pairs
 from bon_gateway.compare.settings import CompareSettings
-from bon_gateway.settings_errors import SettingsError
+from bon_gateway.settings.tree import PATTERNS
 
 if TYPE_CHECKING:
     from bon_gateway.compare.ask.demo import Models
@@ -60,6 +62,9 @@ def add_parser(commands: Any) -> None:
         dest="settings",
         help="any setting by its dotted key, such as load.concurrency=8",
     )
+    parser.add_argument(
+        "--print-config", action="store_true", help="show the resulting settings as YAML and exit"
+    )
     parser.add_argument("--restart", action="store_true", help="remove earlier records first")
     parser.add_argument(
         "--tolerance", type=float, default=0.05, help="diff: share that may be lost (0.05)"
@@ -92,9 +97,12 @@ def compare(arguments: argparse.Namespace) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     from bon_gateway.compare.ask import demo
     from bon_gateway.compare.ask.records import claim, plan_of
-    from bon_gateway.compare.settings_file import read_prompts
+    from bon_gateway.compare.prompts import read_prompts
 
     settings = _settings(arguments)
+    if arguments.print_config:
+        sys.stdout.write(as_yaml(settings))
+        return 0
     prompts = read_prompts(settings.prompts, settings.seed)
     claim(settings.output, plan_of(settings, prompts), restart=arguments.restart)
     with ExitStack() as closing:
@@ -107,27 +115,20 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _settings(arguments: argparse.Namespace) -> CompareSettings:
     from bon_gateway.compare.ask import demo
-    from bon_gateway.compare.settings_file import load_settings, override, validate
-    from bon_gateway.settings_loader import parse_value
 
-    overrides: list[tuple[str, object]] = []
-    for pair in arguments.settings:
-        key, equals, text = pair.partition("=")
-        if not (key and equals):
-            raise SettingsError("--set", key or pair, "expected KEY=VALUE")
-        overrides.append((key, parse_value("--set", key, text)))
-    if arguments.output is not None:
-        overrides.append(("output", str(arguments.output)))
+    tree = SettingsTree()
     if arguments.config is not None:
-        return load_settings(arguments.config, overrides)
-    if arguments.embedded:
-        tree, source = demo.compare_tree(_models(arguments)), "--embedded"
+        tree.read(arguments.config)
+    elif arguments.embedded:
+        tree.add((), demo.compare_tree(_models(arguments)), "--embedded")
     elif arguments.url is not None:
-        tree, source = _of_endpoint(arguments), "--url"
+        tree.add((), _of_endpoint(arguments), "--url")
     else:
         raise SettingsError("compare", "--config", "is required without --embedded and --url")
-    override(tree, overrides)
-    return validate(tree, source)
+    tree.override(parse_pairs(arguments.settings))
+    if arguments.output is not None:
+        tree.override([("--output", "output", str(arguments.output))])
+    return tree.checked(CompareSettings, PATTERNS)
 
 
 def _models(arguments: argparse.Namespace) -> Models:

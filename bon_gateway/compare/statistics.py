@@ -12,7 +12,6 @@ import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from statistics import NormalDist, fmean
 
 NORMAL = NormalDist()
@@ -150,35 +149,6 @@ def slowest_of(ordered: Sequence[float], n: int, level: float) -> float:
     if inner > 1 - 1 / (len(ordered) + 1):
         return math.inf
     return quantile(ordered, inner)
-
-
-# Best of n -------------------------------------------------------------------------------------
-
-
-def best_of_n(proxy: Sequence[float], gold: Sequence[float], n: int) -> float:
-    """Mean gold reward of the one with the best proxy reward among n drawn from M.
-
-    Unbiased, and exact for the M at hand: of the C(M, n) ways, C(i-1, n-1) have the i-th worst by
-    proxy as their best. The weights are taken from the top, w_M = n/M and
-    w_(i-1) = w_i (i-n)/(i-1), which no M makes overflow. Among equal proxy rewards each is as
-    likely to win. Nakano et al. 2021, arXiv:2112.09332, appendix I. With ``gold`` = ``proxy`` it
-    is the expected best reward. Raises ValueError if n is not within 1 to M.
-    """
-    total = len(proxy)
-    if not 1 <= n <= total:
-        raise ValueError(f"n must be within 1 to {total}, got {n}")
-    weights = [0.0] * (total + 1)
-    weights[total] = n / total
-    for i in range(total, n, -1):
-        weights[i - 1] = weights[i] * (i - n) / (i - 1)
-    ordered = sorted(zip(proxy, gold, strict=True), key=lambda both: both[0])
-    value, rank = 0.0, 0
-    for _, tied in groupby(ordered, key=lambda both: both[0]):
-        golds = [both[1] for both in tied]
-        share = math.fsum(weights[rank + 1 : rank + len(golds) + 1])
-        value += share * fmean(golds)
-        rank += len(golds)
-    return value
 
 
 def win(ours: float, theirs: float) -> float:

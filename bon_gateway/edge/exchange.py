@@ -18,6 +18,7 @@ from typing import Any
 import orjson
 from starlette.types import Message, Receive, Scope, Send
 
+from bon_common.lifecycle import Lifecycle
 from bon_gateway.edge.cors import Headers
 from bon_gateway.errors import (
     AuthenticationError,
@@ -25,7 +26,6 @@ from bon_gateway.errors import (
     GatewayError,
     MethodNotAllowedError,
 )
-from bon_gateway.lifecycle import Lifecycle
 
 _REQUEST_ID = re.compile(rb"[!-~]{1,128}")
 

@@ -16,8 +16,9 @@ from time import perf_counter
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from bon_common.keys import KeyRing
+from bon_common.lifecycle import Lifecycle
 from bon_common.logs import Repeated
-from bon_gateway.auth import KeyRing
 from bon_gateway.edge.cors import Cors, Headers
 from bon_gateway.edge.exchange import Exchange, too_large
 from bon_gateway.errors import (
@@ -26,7 +27,6 @@ from bon_gateway.errors import (
     GatewayError,
     OverloadedError,
 )
-from bon_gateway.lifecycle import Lifecycle
 from bon_gateway.metrics import Metrics
 
 CLIENT_LEFT = 499

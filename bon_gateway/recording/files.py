@@ -17,7 +17,7 @@ import shutil
 import time
 from pathlib import Path
 
-from bon_gateway.settings_errors import SettingsError
+from bon_common.settings.errors import SettingsError
 
 PREFIX = "candidates-"
 OPEN_SUFFIX = ".jsonl"

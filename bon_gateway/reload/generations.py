@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from bon_gateway.auth import KeyRing
+from bon_common.keys import KeyRing
 from bon_gateway.edge.admission import Admission
 from bon_gateway.gateway import Closing, Gateway
 from bon_gateway.recording.recorder import Recorder

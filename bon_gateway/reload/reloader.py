@@ -11,7 +11,8 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 
-from bon_gateway.auth import KeyRing
+from bon_common.keys import KeyRing
+from bon_common.settings.errors import SettingsError
 from bon_gateway.backends.guard import guarded
 from bon_gateway.gateway import Backend, same_backends
 from bon_gateway.metrics import Metrics
@@ -19,7 +20,6 @@ from bon_gateway.reload.generations import Generation, Generations
 from bon_gateway.reload.source import SettingsSource
 from bon_gateway.settings import demo
 from bon_gateway.settings.tree import ServerSettings, Settings
-from bon_gateway.settings_errors import SettingsError
 
 AT_RUNTIME = frozenset(
     {"access_log", "cors_origins", "keepalive_s", "log_level", "reload_interval_s"}
@@ -96,8 +96,7 @@ class Reloader:
                 after = self._make(settings, keys, before)
         except SettingsError as error:
             self._metrics.reloaded(successful=False)
-            reason = " ".join(str(error).split())
-            _log.error("the settings are refused; those before stay: %s", reason)
+            _log.error("the settings are refused; those before stay: %s", error)
             return
         fixed = ", ".join(f"server.{key}" for key in fixed_changes(before.settings, read))
         if fixed:

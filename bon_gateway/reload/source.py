@@ -11,13 +11,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bon_gateway.auth import KeyRing, check_upstream_keys, load_keyring
+from bon_common.keys import KeyRing
+from bon_common.settings.errors import SettingsError
+from bon_common.settings.sources import Override
+from bon_gateway.auth import check_upstream_keys, load_keyring
 from bon_gateway.backends.http.tls import client_context
 from bon_gateway.recording.files import prepare_folder
 from bon_gateway.settings import demo
 from bon_gateway.settings.tree import Settings, UpstreamSettings
-from bon_gateway.settings_errors import SettingsError
-from bon_gateway.settings_loader import Override, load
+from bon_gateway.settings_loader import load
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,11 @@ Url = Annotated[str, Field(pattern=URL_PATTERN), AfterValidator(_is_address)]
 Seconds = Annotated[float, Field(gt=0, le=LONGEST_S)]
 Milliseconds = Annotated[int, Field(gt=0, le=int(LONGEST_S * 1000))]
 HeaderName = Annotated[str, Field(pattern=HEADER_PATTERN)]
+PATTERNS = {
+    URL_PATTERN: "should be an address such as http://host:port",
+    HEADER_PATTERN: "should be the name of an HTTP header",
+}
+"""What errors say of them."""
 
 OWN_HEADERS = (
     *("accept", "accept-encoding", "authorization", "connection", "content-length"),

@@ -11,19 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bon_common.messages import part_text
 from bon_gateway.errors import BadRequestError
 from bon_gateway.settings.tree import NonTextParts
 from bon_gateway.types import Message
-
-_WORDS = {
-    "text": "text",
-    "input_text": "text",
-    "output_text": "text",
-    "refusal": "refusal",
-    "thinking": "thinking",
-    "tool_reference": "name",
-}
-"""Types of parts that are text, and where it stands in them. vLLM gives the policy the same."""
 
 _PLACEHOLDERS = {
     **dict.fromkeys(("image_url", "input_image", "image", "image_pil", "image_embeds"), "[image]"),
@@ -51,18 +42,6 @@ def said(message: Message) -> str:
         if isinstance(words, str) and words:
             return words
     return ""
-
-
-def part_text(part: Any) -> str | None:
-    """The text of a part; None if it is no text. One that lacks its text has the empty one."""
-    if isinstance(part, str):
-        return part
-    kind = part.get("type", "text") if isinstance(part, Mapping) else None
-    field = _WORDS.get(kind) if isinstance(kind, str) else None
-    if field is None or ("type" not in part and field not in part):
-        return None
-    words = part.get(field)
-    return "" if words is None else words if isinstance(words, str) else None
 
 
 def _is_text(message: Message) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from bon_gateway.strategies.parts import part_text
+from bon_common.messages import part_text
 from bon_gateway.types import ChatRequest, Message
 
 LINE = "\n"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any, TypeVar
@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
 
+from bon_common.http.disconnect import ClientLeft, until_disconnect
 from reward_server.errors import InvalidRequestError, ScoreError, UnavailableError
 from reward_server.http.access import AccessMiddleware, Record
 from reward_server.http.auth import Keys
@@ -20,12 +21,10 @@ from reward_server.http.openapi import PREFIX_ROUTE, SCORE_ROUTE, describe
 from reward_server.http.service import LoadScorer, Served, Service
 from reward_server.http.wire import (
     CLIENT_LEFT,
-    ClientLeftError,
     decode,
     error_response,
     json_response,
     read_body,
-    unless_disconnected,
 )
 from reward_server.info import EnsembleInfo, ModelInfo
 from reward_server.schema import PrefixRequest, PrefixResponse, ScoreRequest, ScoreResponse
@@ -39,18 +38,20 @@ Asked = TypeVar("Asked", ScoreRequest, PrefixRequest)
 def create_app(
     settings: Settings,
     *,
+    environ: Mapping[str, str] | None = None,
     load: LoadScorer = Scorer.load,
     on_failure: Callable[[], None] | None = None,
     on_ready: Callable[[], None] | None = None,
 ) -> FastAPI:
     """Build the service; its lifespan loads the models.
 
-    `load` runs in a thread. `on_failure` is called when a model cannot be served; the reason
-    is then in `app.state.service.failure`. `on_ready` is called when all are loaded, before the
-    first request is taken. Raises SettingsError for keys that cannot be used.
+    `environ` may hold API keys. `load` runs in a thread. `on_failure` is called when a model
+    cannot be served; the reason is then in `app.state.service.failure`. `on_ready` is called when
+    all are loaded, before the first request is taken. Raises SettingsError for keys that cannot be
+    used.
     """
     service = Service(settings, load, on_failure, on_ready)
-    keys = Keys(settings)
+    keys = Keys(settings.api_keys_file, environ or {})
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -68,6 +69,7 @@ def create_app(
         lifespan=lifespan,
     )
     app.state.service = service
+    app.state.lifecycle = service.lifecycle
     app.state.keys = keys
     app.add_middleware(AccessMiddleware, metrics=service.metrics)
     _add_errors(app, service)
@@ -102,8 +104,8 @@ def _add_errors(app: FastAPI, service: Service) -> None:
             response.headers["allow"] = _allowed(response.headers.get("allow", ""))
         return response
 
-    @app.exception_handler(ClientLeftError)
-    async def client_left(request: Request, _error: ClientLeftError) -> Response:
+    @app.exception_handler(ClientLeft)
+    async def client_left(request: Request, _error: ClientLeft) -> Response:
         count(request, "client_left")
         return Response(status_code=CLIENT_LEFT)
 
@@ -172,7 +174,7 @@ def _add_api(app: FastAPI, service: Service, keys: Keys) -> None:
             asked, served = await read(request, ScoreRequest)
             record.model = served.info.name
             work = _score(served, asked, arrived, record.request_id)
-            answer = await unless_disconnected(request, work)
+            answer = await until_disconnect(request.scope, request.receive, work)
         record.sequences = answer.usage.sequences
         record.tokens = answer.usage.tokens
         return json_response(answer)
@@ -185,7 +187,7 @@ def _add_api(app: FastAPI, service: Service, keys: Keys) -> None:
             asked, served = await read(request, PrefixRequest)
             record.model = served.info.name
             work = served.announce(asked.messages, asked.tools, request_id=record.request_id)
-            announced = await unless_disconnected(request, work)
+            announced = await until_disconnect(request.scope, request.receive, work)
         record.tokens = announced.tokens
         return json_response(
             PrefixResponse(model=served.info.name, tokens=announced.tokens, kept=announced.kept)

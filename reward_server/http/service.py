@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+from bon_common.lifecycle import Lifecycle
 from reward_server.errors import (
     DrainingError,
     InvalidRequestError,
@@ -57,7 +58,8 @@ class Served(Protocol):
 
 
 class Service:
-    """Owns what is served. Hands it out from the last model's warm-up until `drain`."""
+    """Owns what is served. Hands it out from the last model's warm-up until its `lifecycle`
+    drains."""
 
     def __init__(
         self,
@@ -70,7 +72,7 @@ class Service:
         self.metrics = Metrics()
         self.failure: StartupError | None = None
         """Why a model could not be served; set before `on_failure` is called."""
-        self.draining = False
+        self.lifecycle = Lifecycle()
         self._load = load
         self._on_failure = on_failure
         self._on_ready = on_ready
@@ -80,9 +82,6 @@ class Service:
         each other."""
         self._served: dict[str, Served] = {}
         self._loading: asyncio.Task[None] | None = None
-        self._under_way = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
 
     def open(self) -> None:
         """Start loading the models in a thread; returns at once, so `/livez` answers meanwhile."""
@@ -90,7 +89,7 @@ class Service:
 
     async def close(self) -> None:
         """Finish what is queued and let go of the models; do not wait for one still loading."""
-        self.drain()
+        self.lifecycle.drain()
         if self._loading is not None:
             self._loading.cancel()
             await asyncio.wait([self._loading])
@@ -98,17 +97,9 @@ class Service:
         for thread in self._threads.values():
             thread.shutdown()
 
-    def drain(self) -> None:
-        """Refuse new requests from now on."""
-        self.draining = True
-
-    async def idle(self) -> None:
-        """Return when no scoring request is under way."""
-        await self._idle.wait()
-
     def check_ready(self) -> None:
         """Raises DrainingError or NotReadyError."""
-        if self.draining:
+        if self.lifecycle.draining:
             raise DrainingError("the server is shutting down")
         if not self._served:
             raise NotReadyError("the model is being loaded", retry_after_s=5)
@@ -139,19 +130,13 @@ class Service:
     @contextmanager
     def request(self) -> Iterator[None]:
         """A scoring request, which must be finished before the process may end."""
-        self._count(1)
+        self.lifecycle.enter()
+        self.metrics.under_way.set(self.lifecycle.in_flight)
         try:
             yield
         finally:
-            self._count(-1)
-
-    def _count(self, more: int) -> None:
-        self._under_way += more
-        self.metrics.under_way.set(self._under_way)
-        if self._under_way:
-            self._idle.clear()
-        else:
-            self._idle.set()
+            self.lifecycle.leave()
+            self.metrics.under_way.set(self.lifecycle.in_flight)
 
     async def _open(self) -> None:
         try:
@@ -170,6 +155,7 @@ class Service:
             if self._on_ready is not None:
                 self._on_ready()
             self._served = served
+            self.lifecycle.serve()
 
     async def _load_all(self) -> dict[str, Served]:
         """Load and warm up one model after the other, then join ensembles of them."""

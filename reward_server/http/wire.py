@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Coroutine
 from typing import TypeVar
 
 import msgspec
 from fastapi import Request, Response
 from starlette.requests import ClientDisconnect
 
+from bon_common.http.disconnect import ClientLeft
 from bon_common.json_values import exceeds
 from reward_server.errors import (
     BodyTooLargeError,
@@ -30,14 +30,10 @@ CLIENT_LEFT = 499
 """Status in logs and metrics of a request whose caller hung up; nobody receives it."""
 
 
-class ClientLeftError(Exception):
-    """The caller hung up before the answer."""
-
-
 async def read_body(request: Request, limit: int) -> bytes:
     """Read at most `limit` bytes.
 
-    Raises BodyTooLargeError, where possible before reading, and ClientLeftError.
+    Raises BodyTooLargeError, where possible before reading, and ClientLeft.
     """
     too_large = BodyTooLargeError(f"the body is over {limit} bytes")
     declared = request.headers.get("content-length", "")
@@ -50,7 +46,7 @@ async def read_body(request: Request, limit: int) -> bytes:
             if len(body) > limit:
                 raise too_large
     except ClientDisconnect as error:
-        raise ClientLeftError from error
+        raise ClientLeft from error
     return bytes(body)
 
 
@@ -78,25 +74,6 @@ def _decode(body: bytes, kind: type[T]) -> T:
         raise InvalidRequestError("the body is nested too deeply") from error
 
 
-async def unless_disconnected(request: Request, work: Coroutine[object, object, T]) -> T:
-    """Return the result of `work`, or cancel it when the caller hangs up.
-
-    The body must have been read: what the connection then has to say is that it is gone.
-    Raises ClientLeftError.
-    """
-    task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_disconnect(request))
-    try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ClientLeftError
-        return task.result()
-    finally:
-        for future in (task, gone):
-            future.cancel()
-        await asyncio.gather(task, gone, return_exceptions=True)
-
-
 def json_response(value: object, *, status: int = 200) -> Response:
     return Response(msgspec.json.encode(value), status, media_type="application/json")
 
@@ -118,11 +95,6 @@ def error_response(error: ScoreError) -> Response:
     if isinstance(error, BodyTooLargeError):
         response.headers["connection"] = "close"  # what is left of the body goes unread
     return response
-
-
-async def _disconnect(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
 
 
 def _located(message: str) -> tuple[str, str | None]:

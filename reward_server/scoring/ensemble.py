@@ -1,17 +1,12 @@
-"""Several reward models that are asked together and answer as one.
-
-Where members disagree none can be trusted: choosing by the lowest of their rewards, or by their
-mean less their variance, is harder to exploit than choosing by one (Coste et al. 2023,
-arXiv:2310.02743).
-"""
+"""Several reward models that are asked together and answer as one."""
 
 from __future__ import annotations
 
 import asyncio
-import statistics
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from bon_common.ensemble import combine
 from reward_server.errors import StartupError
 from reward_server.info import EnsembleInfo
 from reward_server.model_settings import EnsembleSettings, Normalisation
@@ -19,16 +14,6 @@ from reward_server.schema import ItemResult, OnOverflow, ScoreItem, Timings, Usa
 from reward_server.scoring.scorer import Announced, Scorer, ScoreResult
 
 T = TypeVar("T")
-
-
-def combine(values: Sequence[float], settings: EnsembleSettings) -> float:
-    """One reward from the members' standardised ones of the same candidate."""
-    if settings.combine == "min":
-        return min(values)
-    mean = statistics.fmean(values)
-    if settings.combine == "mean":
-        return mean
-    return mean - settings.penalty * statistics.pvariance(values, mean)
 
 
 class Ensemble:
@@ -39,7 +24,7 @@ class Ensemble:
     ) -> None:
         """Raises StartupError for a member of unknown mean and spread."""
         self._members = {member: members[member] for member in settings.members}
-        self._settings = settings
+        self._how, self._penalty = settings.combine, settings.penalty
         self._spread = {
             member: settings.normalisation.get(member) or _spread(scorer)
             for member, scorer in self._members.items()
@@ -112,7 +97,7 @@ class Ensemble:
         candidates = list(zip(*standard.values(), strict=True))
         several = list(results.values())
         return ItemResult(
-            rewards=[combine(values, self._settings) for values in candidates],
+            rewards=[combine(values, self._how, self._penalty) for values in candidates],
             tokens=[max(tokens) for tokens in zip(*(r.tokens for r in several), strict=True)],
             truncated=[any(cut) for cut in zip(*(r.truncated for r in several), strict=True)],
             labels=standard,

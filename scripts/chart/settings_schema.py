@@ -22,7 +22,7 @@ Schema = dict[str, Any]
 MADE_BY_THE_CHART_FOR_A_POLICY = ("type", "urls", "model", "revision", "api_key_env", "resolve")
 MADE_BY_THE_CHART_FOR_A_REWARD = ("type", "urls", "model", "api_key_env", "resolve")
 MADE_BY_THE_CHART_FOR_A_REWARD_SERVER = (
-    *("model", "revision", "host", "port", "api_keys", "drain_grace_s", "chat_template"),
+    *("model", "revision", "host", "port", "drain_grace_s", "chat_template"),
 )
 
 

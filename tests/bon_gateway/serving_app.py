@@ -18,10 +18,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from bon_gateway.auth import KeyRing
+from bon_common.keys import KeyRing
+from bon_common.lifecycle import Lifecycle
 from bon_gateway.edge.exchange import record_of
 from bon_gateway.edge.middleware import Edge
-from bon_gateway.lifecycle import Lifecycle
 from bon_gateway.metrics import Metrics
 from bon_gateway.server import run
 from bon_gateway.settings.tree import Settings

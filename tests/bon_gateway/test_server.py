@@ -20,8 +20,6 @@ import httpx
 import psutil
 import pytest
 
-from bon_gateway.server import bind, listening_host
-from bon_gateway.settings_errors import SettingsError
 from tests.waiting import wait_until
 
 APP = Path(__file__).with_name("serving_app.py")
@@ -311,31 +309,3 @@ def test_an_open_address_without_keys_is_warned_of(start: Start) -> None:
     assert json.loads(lines[0])["level"] == "warning"
     assert "no API key" in json.loads(lines[0])["message"]
     assert lines[1].startswith("listening on http://0.0.0.0:")
-
-
-@pytest.mark.parametrize(
-    ("host", "open_access", "expected"),
-    [
-        (None, True, "127.0.0.1"),
-        (None, False, "0.0.0.0"),
-        ("10.0.0.1", True, "10.0.0.1"),
-        ("127.0.0.1", False, "127.0.0.1"),
-    ],
-)
-def test_without_keys_only_this_machine_may_call(
-    host: str | None, open_access: bool, expected: str
-) -> None:
-    assert listening_host(host, open_access=open_access) == expected
-
-
-def test_a_port_in_use_is_an_error_of_the_settings() -> None:
-    with bind("127.0.0.1", 0) as taken:
-        taken.listen()
-        port = taken.getsockname()[1]
-        with pytest.raises(SettingsError, match=f"cannot listen on 127.0.0.1 port {port}"):
-            bind("127.0.0.1", port)
-
-
-def test_a_host_that_does_not_exist_is_an_error_of_the_settings() -> None:
-    with pytest.raises(SettingsError, match=r"server\.host: no-such-host"):
-        bind("no-such-host.invalid", 0)

@@ -7,10 +7,11 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from bon_common.settings.errors import SettingsError
+from bon_common.settings.sources import Override
 from bon_gateway.settings import demo
 from bon_gateway.settings.tree import Settings
-from bon_gateway.settings_errors import SettingsError
-from bon_gateway.settings_loader import Override, load
+from bon_gateway.settings_loader import load
 
 FILE = """
 policies:

@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 import pytest
 
-from bon_gateway.auth import digest
+from bon_common.keys import digest
 from bon_gateway.testing.upstream import FakeUpstream
 from tests.helm.kit import RELEASE, Object, case, gateway_config, laid_over, named, of_kind, render
 

@@ -137,7 +137,7 @@ def test_reward_servers_take_their_settings(name: str, tmp_path: Path) -> None:
         if container["name"] != "reward-server":
             continue
         taken = resolve(arguments(template, files(objects, template, tmp_path)), {}).settings
-        assert taken.bind_host == "0.0.0.0"
+        assert taken.host == "0.0.0.0"
         assert taken.port == container["ports"][0]["containerPort"]
         assert template["spec"]["terminationGracePeriodSeconds"] > taken.drain_grace_s
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from bon_gateway.auth import digest
+from bon_common.keys import digest
 from tests.image.cluster import (
     BEHIND_PORT,
     CALLERS_KEY,

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -41,7 +42,7 @@ SLOW = textwrap.dedent(
     configure("info")
     load = functools.partial(fake_scorer, forward=FakeForward(reward))
     server.create_app = functools.partial(server.create_app, load=load)
-    server.serve(Settings(model="fake", port=0, drain_grace_s=float(sys.argv[2])))
+    server.serve(Settings(model="fake", port=0, drain_grace_s=float(sys.argv[2])), {})
     """
 )
 """The real server around a model that takes its time over the answer `a`."""
@@ -57,7 +58,7 @@ LOADING = textwrap.dedent(
     configure("info")
     load = lambda settings, metrics: time.sleep(60)
     server.create_app = functools.partial(server.create_app, load=load)
-    server.serve(Settings(model="fake", port=0))
+    server.serve(Settings(model="fake", port=0), {})
     """
 )
 """The real server around a model that takes a minute to load."""
@@ -134,9 +135,23 @@ def test_the_grace_period_ends() -> None:
         process.wait(10)
 
 
+def test_a_second_signal_ends_it_at_once() -> None:
+    with started("-c", SLOW, "15", "20") as (process, client), ThreadPoolExecutor() as pool:
+        url = str(client.base_url)
+        slow = pool.submit(httpx.post, f"{url}/v1/score", json=BODY, timeout=20)
+        wait_until(lambda: _under_way(client))
+        process.send_signal(signal.SIGTERM)
+        wait_until(lambda: httpx.get(f"{url}/readyz").status_code == 503)
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 128 + signal.SIGTERM
+        assert time.monotonic() - began < 5
+        assert isinstance(slow.exception(), httpx.TransportError)
+
+
 def test_a_model_that_cannot_be_served_ends_the_server(llama: Path) -> None:
     with pytest.raises(StartupError) as caught:
-        serve(Settings(model=str(llama), device="cpu", max_tokens=9999, port=0))
+        serve(Settings(model=str(llama), device="cpu", max_tokens=9999, port=0), {})
     assert caught.value.key == "max_tokens"
 
 
@@ -159,9 +174,8 @@ def test_a_port_in_use_is_one_line_and_exit_code_two(llama: Path) -> None:
             check=False,
         )
     assert done.returncode == 2
-    assert (
-        done.stderr == f"reward-server: startup: port: 127.0.0.1:{port}: Address already in use\n"
-    )
+    reason = f"cannot listen on 127.0.0.1 port {port}: Address already in use"
+    assert done.stderr == f"reward-server: server: port: {reason}\n"
 
 
 def test_hanging_up_reads_the_keys_again_and_never_ends_it(tmp_path: Path) -> None:
@@ -186,6 +200,7 @@ def test_hanging_up_reads_the_keys_again_and_never_ends_it(tmp_path: Path) -> No
         process.send_signal(signal.SIGTERM)
         _, log = process.communicate(timeout=20)
     assert process.returncode == 0
-    messages = [json.loads(entry)["message"] for entry in log.splitlines()]
-    assert "SIGTERM: draining" in messages
-    assert messages[-1] == "stopped"
+    entries = [json.loads(entry) for entry in log.splitlines()]
+    (stopping,) = [entry for entry in entries if entry["message"] == "stopping"]
+    assert (stopping["signal"], stopping["drain_delay_s"]) == ("SIGTERM", 5.0)
+    assert entries[-1]["message"] == "stopped"

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 
 from reward_server.settings import Settings
 
@@ -58,12 +58,6 @@ def test_a_model_is_named_in_one_place() -> None:
         several({"a": {"model": "x"}}, served_model_name="b")
 
 
-def test_only_authenticated_servers_listen_everywhere_by_themselves() -> None:
-    assert Settings(model="x").bind_host == "127.0.0.1"
-    assert Settings(model="x", api_keys={"a": SecretStr("k")}).bind_host == "0.0.0.0"
-    assert Settings(model="x", host="10.0.0.1").bind_host == "10.0.0.1"
-
-
 @pytest.mark.parametrize(
     ("key", "value"),
     [
@@ -83,8 +77,7 @@ def test_bad_values_are_refused(key: str, value: object) -> None:
         Settings.model_validate({"model": "x", key: value})
 
 
-def test_settings_do_not_change_and_do_not_show_keys() -> None:
-    settings = Settings(model="x", api_keys={"a": SecretStr("hunter2")})
+def test_settings_do_not_change() -> None:
+    settings = Settings(model="x")
     with pytest.raises(ValidationError):
         settings.port = 1
-    assert "hunter2" not in repr(settings)

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from reward_server.settings_sources import SettingsError, describe, parse_api_keys, resolve
+from bon_common.settings.errors import SettingsError
+from bon_common.settings.sources import as_yaml
+from reward_server.settings_sources import KEYS_VARIABLE, resolve
 
 
 def test_flags_win_over_the_environment_and_it_over_the_file(tmp_path: Path) -> None:
@@ -34,35 +36,59 @@ def test_structured_and_boolean_values_can_be_written_as_text() -> None:
     ("argv", "environ", "line"),
     [
         ([], {}, "settings: model: name either one model, or several"),
-        (["--model", "x", "--port", "many"], {}, "flags: port: "),
-        (["--model", "x", "--set", "prot=1"], {}, "flags: prot: Extra inputs"),
-        (["--model", "x", "--set", "port"], {}, "flags: --set: expected KEY=VALUE"),
+        (
+            ["--model", "x", "--port", "many"],
+            {},
+            "--port: port: should be a whole number, not 'many'",
+        ),
+        (
+            ["--model", "x", "--set", "prot=1"],
+            {},
+            "--set: prot: unknown key; did you mean 'port'?",
+        ),
+        (["--model", "x", "--set", "port"], {}, "--set: port: expected KEY=VALUE"),
         (["--model", "x", "--prot", "1"], {}, "flags: unrecognized arguments"),
-        (["--model", "x", "--label-weights", "{"], {}, "flags: label_weights: not YAML"),
-        (["--model", "x", "--label-weights", "{a: much}"], {}, "flags: label_weights.a: "),
-        (["--model", "x", "--set", "api_keys=a:b"], {}, "flags: api_keys: secrets"),
-        ([], {"REWARD_SERVER_PROT": "1"}, "environment: REWARD_SERVER_PROT: no such setting"),
+        (["--model", "x", "--label-weights", "{"], {}, "--label-weights: label_weights: not YAML"),
+        (
+            ["--model", "x", "--label-weights", "{a: much}"],
+            {},
+            "--label-weights: label_weights.a: should be a number, not 'much'",
+        ),
+        (["--model", "x", "--set", "api_keys=a:b"], {}, "--set: api_keys: secrets"),
+        (
+            [],
+            {"REWARD_SERVER_PROT": "1"},
+            "environment REWARD_SERVER_PROT: prot: unknown key; did you mean 'port'?",
+        ),
+        (
+            ["--set", "models={a: {type: modle}}"],
+            {},
+            "--set: models.a.type: unknown type 'modle'; known: model, ensemble",
+        ),
         (
             ["--model", "x"],
             {"REWARD_SERVER_PORT": "tcp://10.0.0.1:8081"},
-            "environment: REWARD_SERVER_PORT: written by a Kubernetes service",
+            "environment REWARD_SERVER_PORT: port: written by a Kubernetes service",
         ),
-        (["--config", "missing.yaml"], {}, "flags: --config: "),
-        (["--model", "x", "--port", "99999"], {}, "flags: port: "),
-        (["--model", "x", "--drain-grace-s", "inf"], {}, "flags: drain_grace_s: "),
-        (["--model", "x", "--prefix-life-s", "nan"], {}, "flags: prefix_life_s: "),
-        (["--set", "models=&a {b: *a}"], {}, "flags: models: not YAML: line 1: it holds itself"),
+        (["--config", "missing.yaml"], {}, "missing.yaml: cannot be read: No such file"),
+        (["--model", "x", "--port", "99999"], {}, "--port: port: should be less than"),
+        (["--model", "x", "--drain-grace-s", "inf"], {}, "--drain-grace-s: drain_grace_s: "),
+        (["--model", "x", "--prefix-life-s", "nan"], {}, "--prefix-life-s: prefix_life_s: "),
+        (["--set", "models=&a {b: *a}"], {}, "--set: models: not YAML: line 1: it holds itself"),
         (
-            ["--model", "x"],
-            {"REWARD_SERVER_API_KEYS": "a:b\nc:d"},
-            "environment: REWARD_SERVER_API_KEYS: a key holds a line break",
+            ["--set", "models={a: {modle: x}}"],
+            {},
+            "--set: models.a.modle: unknown key; did you mean 'model'?",
         ),
-        (["--set", "models={a: {modle: x}}"], {}, "flags: models.a.model.model: Field required"),
-        (["--model", "x", "--set", "models={a: {model: x}}"], {}, "flags: model: name either one"),
+        (
+            ["--model", "x", "--set", "models={a: {model: x}}"],
+            {},
+            "--model: model: name either one",
+        ),
         (
             ["--set", "models={a: {model: x}, b: {type: ensemble, members: [a, c]}}"],
             {},
-            "flags: models.b.members: 'c' is no model of this server",
+            "--set: models.b.members: 'c' is no model of this server",
         ),
     ],
 )
@@ -76,7 +102,16 @@ def test_a_bad_setting_names_its_source_and_key(
 
 
 @pytest.mark.parametrize(
-    "text", ["- a\n", "a: &a {b: *a}\n", "a: [\n", "1: 2\n", "api_keys: {a: b}\n", "prot: 1\n"]
+    "text",
+    [
+        "port: 1\nport: 2\n",
+        "- a\n",
+        "a: &a {b: *a}\n",
+        "a: [\n",
+        "1: 2\n",
+        "api_keys: {a: b}\n",
+        "prot: 1\n",
+    ],
 )
 def test_a_bad_file_is_named(tmp_path: Path, text: str) -> None:
     config = tmp_path / "config.yaml"
@@ -86,23 +121,20 @@ def test_a_bad_file_is_named(tmp_path: Path, text: str) -> None:
     assert str(caught.value).startswith(f"{config}: ")
 
 
-def test_api_keys_are_parsed_and_never_shown() -> None:
-    keys = parse_api_keys("ann:one, bob : two:with:colons\n")
-    assert {name: key.get_secret_value() for name, key in keys.items()} == {
-        "ann": "one",
-        "bob": "two:with:colons",
-    }
-    settings = resolve(["--model", "x"], {"REWARD_SERVER_API_KEYS": "ann:hunter2"}).settings
-    shown = describe(settings)
-    assert yaml.safe_load(shown)["api_keys"] == ["ann"]
-    assert "hunter2" not in shown
+def test_api_keys_are_no_settings_and_never_shown() -> None:
+    settings = resolve(["--model", "x"], {KEYS_VARIABLE: "ann:hunter2"}).settings
+    assert "hunter2" not in as_yaml(settings)
 
 
-@pytest.mark.parametrize("text", ["hunter2", "a:hunter2,a:x", ":hunter2", "a:", "", ","])
-def test_bad_api_keys_are_refused_without_repeating_them(text: str) -> None:
-    with pytest.raises(SettingsError) as caught:
-        parse_api_keys(text)
-    assert "hunter2" not in str(caught.value)
+def test_one_key_of_a_model_can_be_set(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("models: {a.b: {model: x}, c: {model: y}}")
+    argv, variable = ["--config", str(config)], "REWARD_SERVER_MODELS__C__DTYPE"
+    settings = resolve([*argv, "--set", "models.a.b.max_tokens=9"], {variable: "float16"}).settings
+    assert settings.models["a.b"].max_tokens == 9  # type: ignore[union-attr]
+    assert settings.models["c"].dtype == "float16"  # type: ignore[union-attr]
+    with pytest.raises(SettingsError, match=f"environment {variable}S: models.c.dtypes: unknown"):
+        resolve(argv, {f"{variable}S": "float16"})
 
 
 def test_print_config_can_be_read_back() -> None:
@@ -124,5 +156,5 @@ def test_a_bad_setting_is_one_line_and_exit_code_two() -> None:
     command = [sys.executable, "-m", "reward_server", "--model", "x", "--set", "prot=1"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr == "reward-server: flags: prot: Extra inputs are not permitted\n"
+    assert done.stderr == "reward-server: --set: prot: unknown key; did you mean 'port'?\n"
     assert done.stdout == ""

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bon_common.messages import MessageError, content_text
 from trainers.base.data import Message
 from trainers.base.lines import BadLineError, NotTextError
 
@@ -82,19 +83,12 @@ def _message(value: Any, name: str) -> Message:
 
 
 def _content(value: Any, name: str) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        _require_unicode(value, name)
-        return value
-    texts = []
-    for part in value if isinstance(value, list) else [None]:
-        text = part.get("text") if isinstance(part, Mapping) else None
-        if not isinstance(text, str):
-            raise NotTextError(f"{name}: only text can be learnt from")
-        _require_unicode(text, name)
-        texts.append(text)
-    return "\n".join(texts)
+    try:
+        text = content_text(value)
+    except MessageError as error:
+        raise NotTextError(f"{name}: only text can be learnt from") from error
+    _require_unicode(text, name)
+    return text
 
 
 def _require_unicode(text: str, name: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from bon_common.messages import MessageError
 from reward_server.scoring.render import (  # type: ignore[attr-defined]  # RenderError is its own import
     TEMPLATE_ERRORS,
     RenderError,
@@ -17,7 +18,7 @@ def refusals(where: str) -> Iterator[None]:
     """Turn what a chat template or tokenizer refuses into a DataError that begins with `where`."""
     try:
         yield
-    except RenderError as error:
+    except (RenderError, MessageError) as error:
         raise DataError(f"{where}: {_one_line(error)}") from error
     except TEMPLATE_ERRORS as error:
         reason = f"the chat template refuses these messages: {_one_line(error)}"

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
+from bon_common.best_of_n import best_of_n
 from trainers.base.data import Message, Messages, Prompt, Record, read_records, write_records
 from trainers.demo.gold import gold
-from trainers.evaluation.best_of_n import best_of_n
 from trainers.policy.drawing import PolicySampler
 from trainers.rewards.one import score
 

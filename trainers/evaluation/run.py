@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from statistics import fmean, pstdev
 from typing import Any
 
+from bon_common.best_of_n import best_of_n
 from trainers.base.context import RunContext
 from trainers.base.data import Message
 from trainers.evaluation.accuracy import Scored, accuracy, by_gap, by_section
 from trainers.evaluation.bench_files import run_reward_bench, run_reward_bench_2, scored_pairs
-from trainers.evaluation.best_of_n import best_of_n
 from trainers.evaluation.calibration import calibration
 from trainers.evaluation.figures import WIDE_GAP, Figures
 from trainers.evaluation.settings import EvaluateSettings

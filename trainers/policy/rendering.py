@@ -11,8 +11,8 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from bon_common.messages import decoded_call
 from reward_server.scoring.render import strip_repeated
-from reward_server.scoring.turns import decoded_call
 from trainers.base.data import Message
 from trainers.base.errors import ModelError
 from trainers.base.template import refusals

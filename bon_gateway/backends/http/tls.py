@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ssl
 
+from bon_common.settings.errors import SettingsError
 from bon_gateway.settings.tree import UpstreamSettings
-from bon_gateway.settings_errors import SettingsError
 
 
 def client_context(settings: UpstreamSettings) -> ssl.SSLContext | None:

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bon_common.settings.errors import SettingsError
 from bon_gateway import demo_models
 from bon_gateway.settings.tree import Settings
-from bon_gateway.settings_errors import SettingsError
 
 SIZES = (1, 2, 4, 8)
 TUNED_N = 4
@@ -129,9 +129,9 @@ def _training(models: Models, name: str) -> dict[str, Any]:
 @contextmanager
 def running(models: Models) -> Iterator[str]:
     """The gateway, ready; its address. Raises SettingsError if it does not come up."""
+    from bon_common.listening import bind
     from bon_gateway.app import create_app
     from bon_gateway.compare.ask.quiet_server import QuietServer, config_of
-    from bon_gateway.server import bind
 
     settings = Settings.model_validate(gateway_tree(models))
     app = create_app(settings)

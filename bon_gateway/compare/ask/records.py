@@ -13,9 +13,9 @@ from typing import Any, Self
 
 import orjson
 
+from bon_common.settings.errors import SettingsError
 from bon_gateway.compare.settings import CompareSettings
 from bon_gateway.compare.types import Record, from_dict, to_dict
-from bon_gateway.settings_errors import SettingsError
 
 RECORDS = "records.jsonl"
 SCORES = "scores.jsonl"

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from bon_common.settings.errors import SettingsError
 from bon_gateway.compare.ask import schedule
 from bon_gateway.compare.ask.client import ArmClient, request_seed
 from bon_gateway.compare.ask.load import Loop, closed_loop, open_loop
@@ -19,10 +20,9 @@ from bon_gateway.compare.ask.records import read_records as read
 from bon_gateway.compare.ask.scoring import JUDGE, Scores, Scoring, Wanted
 from bon_gateway.compare.ask.throughput import highest_rate
 from bon_gateway.compare.ask.training import recorded_seconds
+from bon_gateway.compare.prompts import Messages
 from bon_gateway.compare.settings import SELECTION, ArmSettings, CompareSettings
-from bon_gateway.compare.settings_file import Messages
 from bon_gateway.compare.types import Key, Record, Trial
-from bon_gateway.settings_errors import SettingsError
 
 SEARCH = "search "
 

@@ -18,13 +18,13 @@ from typing import Any
 
 from yarl import URL
 
+from bon_common.settings.errors import SettingsError
 from bon_gateway.backends.http.client import HttpClient, base_url, encode, finite
 from bon_gateway.backends.http.faults import UpstreamError, malformed
 from bon_gateway.compare.ask.client import CONNECT_TIMEOUT_S
 from bon_gateway.compare.ask.records import JsonLines
+from bon_gateway.compare.prompts import Messages
 from bon_gateway.compare.settings import HookSettings, JudgeSettings, ScorerSettings
-from bon_gateway.compare.settings_file import Messages
-from bon_gateway.settings_errors import SettingsError
 
 AT_ONCE = 4
 JUDGE = "judge"

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from bon_common.settings.errors import SettingsError
 from bon_gateway.compare.settings import TrainingSettings
-from bon_gateway.settings_errors import SettingsError
 
 METRICS = "metrics.jsonl"
 PPO_SECONDS = ("seconds of rollouts", "seconds of update")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import bon_gateway
+from bon_common.settings.errors import SettingsError
 from bon_gateway.compare.ask.run import Measured
 from bon_gateway.compare.figures.arms import arm_figures, material
 from bon_gateway.compare.figures.decision import base_curve, curve_points, tuned_figures
@@ -13,7 +14,6 @@ from bon_gateway.compare.figures.quality import Place, pareto
 from bon_gateway.compare.figures.results import Results
 from bon_gateway.compare.figures.words import verdict, warnings
 from bon_gateway.compare.settings import CompareSettings
-from bon_gateway.settings_errors import SettingsError
 
 
 def analyse(settings: CompareSettings, measured: Measured, prompts: int) -> Results:

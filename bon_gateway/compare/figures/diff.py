@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bon_common.settings.errors import SettingsError
 from bon_gateway.compare.figures.results import FORMAT, RESULTS
-from bon_gateway.settings_errors import SettingsError
 
 FAILURES = 0.02
 """By so much may the share of failed requests grow."""

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from bon_gateway.compare.statistics import Interval, Resamples, best_of_n
+from bon_common.best_of_n import best_of_n
+from bon_gateway.compare.statistics import Interval, Resamples
 
 Curve = Mapping[int, Sequence[float]]
 """For each N the quality at each prompt."""

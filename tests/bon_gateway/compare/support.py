@@ -12,8 +12,8 @@ from bon_gateway.compare.ask.progress import Progress
 from bon_gateway.compare.ask.run import Measured, Run
 from bon_gateway.compare.figures.analysis import analyse
 from bon_gateway.compare.figures.results import Results
+from bon_gateway.compare.prompts import read_prompts
 from bon_gateway.compare.settings import CompareSettings
-from bon_gateway.compare.settings_file import read_prompts, validate
 
 GOLD = {"hook": {"function": "tests.bon_gateway.compare.endpoints:gold"}}
 BY_GOLD = {"scorers": {"gold": GOLD}, "primary": "gold"}
@@ -32,7 +32,7 @@ def settings_of(
         "resamples": 300,
         **more,
     }
-    return validate(tree, "test")
+    return CompareSettings.model_validate(tree)
 
 
 async def measure(

@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from bon_gateway.compare import settings
-from bon_gateway.compare.settings_file import validate
+from bon_gateway.compare.settings import CompareSettings
 from bon_gateway.settings.tree import Section
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "compare.md").read_text(encoding="utf-8")
@@ -28,5 +28,5 @@ def test_every_setting_is_named() -> None:
 
 def test_the_example_is_valid() -> None:
     example = PAGE.split("```yaml\n# compare.yaml\n")[1].split("```")[0]
-    tuned = validate(yaml.safe_load(example), "docs").arms["dpo"]
+    tuned = CompareSettings.model_validate(yaml.safe_load(example)).arms["dpo"]
     assert tuned.training == "dpo"

@@ -7,12 +7,21 @@ from typing import Any
 import pytest
 import yaml
 
-from bon_gateway.compare.settings import PromptsSettings
-from bon_gateway.compare.settings_file import load_settings, read_prompts
-from bon_gateway.settings_errors import SettingsError
+from bon_common.settings.errors import SettingsError
+from bon_common.settings.sources import SettingsTree
+from bon_gateway.compare.prompts import read_prompts
+from bon_gateway.compare.settings import CompareSettings, PromptsSettings
+from bon_gateway.settings.tree import PATTERNS
 
 ARM = {"url": "http://127.0.0.1:9", "model": "m"}
 GOOD: dict[str, Any] = {"arms": {"base": ARM}, "prompts": {"file": "p.jsonl"}}
+
+
+def load_settings(path: Path, *overrides: tuple[str, object]) -> CompareSettings:
+    tree = SettingsTree()
+    tree.read(path)
+    tree.override(("--set", key, value) for key, value in overrides)
+    return tree.checked(CompareSettings, PATTERNS)
 
 
 @pytest.mark.parametrize(
@@ -51,11 +60,11 @@ def test_the_first_problem_is_named(tmp_path: Path, change: dict[str, Any], mess
 def test_flags_override_the_file(tmp_path: Path) -> None:
     path = tmp_path / "compare.yaml"
     path.write_text(yaml.safe_dump(GOOD))
-    settings = load_settings(path, [("load.concurrency", 9), ("prompts.limit", 3)])
+    settings = load_settings(path, ("load.concurrency", 9), ("prompts.limit", 3))
     assert (settings.load.concurrency, settings.prompts.limit) == (9, 3)
     assert settings.against == "base"
     with pytest.raises(SettingsError, match=r"--set: seed\.x\.y: seed is not a mapping"):
-        load_settings(path, [("seed", 1), ("seed.x.y", 2)])
+        load_settings(path, ("seed", 1), ("seed.x.y", 2))
 
 
 def prompts_in(folder: Path, text: str, **settings: Any) -> list[Any]:

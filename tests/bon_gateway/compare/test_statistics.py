@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import itertools
 import math
 import random
 from collections.abc import Callable
@@ -14,7 +13,6 @@ from bon_gateway.compare.figures.quality import estimated_curve, matched_n
 from bon_gateway.compare.statistics import (
     Interval,
     Resamples,
-    best_of_n,
     expanded_levels,
     quantile,
     quantile_interval,
@@ -45,45 +43,6 @@ def coverage(one: Callable[[random.Random, int], Interval], truth: float) -> flo
 
 
 # Best of n
-
-
-@pytest.mark.parametrize("n", [1, 2, 3, 5])
-def test_best_of_n_is_the_mean_over_all_draws(n: int) -> None:
-    proxy = [0.3, -1.0, 2.0, 0.9, 5.5]
-    gold = [1.0, 4.0, -2.0, 0.25, 3.0]
-    draws = list(itertools.combinations(range(5), n))
-    expected = fmean(gold[max(draw, key=lambda i: proxy[i])] for draw in draws)
-    assert best_of_n(proxy, gold, n) == pytest.approx(expected, abs=EXACT)
-
-
-def test_best_of_n_averages_over_the_orders_of_ties() -> None:
-    proxy, gold = [1.0, 1.0, 0.0, 1.0], [10.0, 20.0, 30.0, 60.0]
-    for n in range(1, 5):
-        orders = []
-        for order in itertools.permutations(range(4)):
-            broken = [proxy[i] + 1e-6 * order[i] for i in range(4)]
-            orders.append(best_of_n(broken, gold, n))
-        assert best_of_n(proxy, gold, n) == pytest.approx(fmean(orders), abs=EXACT)
-
-
-def test_best_of_n_of_a_discrete_policy() -> None:
-    """P(y) = F(y)^n - F(y-)^n; with all of a large sample's weights known it is near enough."""
-    values = [0.0] * 500 + [1.0] * 300 + [2.0] * 200
-    n = 4
-    exact = (0.8**n - 0.5**n) * 1.0 + (1 - 0.8**n) * 2.0
-    assert best_of_n(values, values, n) == pytest.approx(exact, abs=5e-3)
-
-
-def test_best_of_n_does_not_overflow() -> None:
-    values = [float(i) for i in range(5000)]
-    # E[max] of n from 1..M without replacement is n (M + 1) / (n + 1); here from 0.
-    assert best_of_n(values, values, 2000) == pytest.approx(2000 * 5001 / 2001 - 1, rel=EXACT)
-
-
-@pytest.mark.parametrize("n", [0, 4])
-def test_best_of_n_refuses_what_it_cannot_know(n: int) -> None:
-    with pytest.raises(ValueError, match="within 1 to 3"):
-        best_of_n([1, 2, 3], [1, 2, 3], n)
 
 
 def test_a_win() -> None:

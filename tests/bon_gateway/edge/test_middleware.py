@@ -20,11 +20,11 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 from yarl import URL
 
-from bon_gateway.auth import KeyRing, digest
+from bon_common.keys import KeyRing, digest
+from bon_common.lifecycle import Lifecycle
 from bon_gateway.edge.exchange import record_of
 from bon_gateway.edge.middleware import Edge
 from bon_gateway.errors import OverloadedError
-from bon_gateway.lifecycle import Lifecycle
 from bon_gateway.metrics import Metrics
 from tests.loop_server import serving_app
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from bon_common.settings.errors import SettingsError
 from bon_gateway.recording.files import LogFiles, prepare_folder
-from bon_gateway.settings_errors import SettingsError
 
 LINE = b'{"a": 1}\n'
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from bon_gateway.auth import KeyRing
+from bon_common.keys import KeyRing
 from bon_gateway.edge.admission import Admission
 from bon_gateway.factory import build_strategy
 from bon_gateway.gateway import Gateway, ServedModel, same_backends

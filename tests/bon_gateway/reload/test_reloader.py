@@ -18,7 +18,7 @@ import psutil
 import pytest
 import yaml
 
-from bon_gateway.auth import digest
+from bon_common.keys import digest
 from bon_gateway.reload.reloader import fixed_changes, runtime_settings
 from bon_gateway.settings.tree import Settings
 from bon_gateway.testing.script import Step

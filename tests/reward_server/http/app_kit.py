@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from reward_server.http.app import create_app
 from reward_server.settings import Settings
+from reward_server.settings_sources import KEYS_VARIABLE
 from reward_server.testing import FakeForward, fake_scorer
 
 Serve = Callable[[FastAPI], httpx.Client]
@@ -21,9 +22,11 @@ def body(*completions: Any, **more: Any) -> dict[str, Any]:
     return {"items": [item], **more}
 
 
-def fake_app(forward: FakeForward, **settings: Any) -> FastAPI:
+def fake_app(forward: FakeForward, *, keys: str | None = None, **settings: Any) -> FastAPI:
     return create_app(
-        Settings(model="fake", **settings), load=partial(fake_scorer, forward=forward)
+        Settings(model="fake", **settings),
+        environ={} if keys is None else {KEYS_VARIABLE: keys},
+        load=partial(fake_scorer, forward=forward),
     )
 
 

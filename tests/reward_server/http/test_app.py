@@ -15,7 +15,6 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
-from pydantic import SecretStr
 
 from reward_server.errors import BatchMemoryError
 from reward_server.http.app import create_app
@@ -287,8 +286,7 @@ def test_what_answers_get_answers_head_and_a_slash_at_the_end(serve: Serve) -> N
 
 
 def test_keys_are_asked_for_and_probes_are_open(serve: Serve) -> None:
-    keys = {"ann": SecretStr("one"), "bob": SecretStr("two")}
-    client = serve(fake_app(FakeForward(), api_keys=keys))
+    client = serve(fake_app(FakeForward(), keys="ann:one,bob:two"))
     for header in [None, "Bearer three", "Basic one", "one", "Bearer"]:
         headers = {} if header is None else {"authorization": header}
         for refused in [

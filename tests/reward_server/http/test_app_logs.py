@@ -7,7 +7,6 @@ import logging
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
 from bon_common.logs import JsonFormatter
 from reward_server.errors import BatchMemoryError
@@ -20,7 +19,7 @@ TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 def test_the_access_log_tells_who_and_how_much_but_no_text(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
-    client = serve(fake_app(FakeForward(), api_keys={"ann": SecretStr("hunter2")}))
+    client = serve(fake_app(FakeForward(), keys="ann:hunter2"))
     headers = {"authorization": "Bearer hunter2", "x-request-id": "abc-1"}
     headers["traceparent"] = TRACE
     with caplog.at_level(logging.DEBUG):

@@ -44,7 +44,7 @@ async def test_it_is_ready_only_after_its_warm_up() -> None:
             except NotReadyError:
                 await asyncio.sleep(0.01)
     assert isinstance(scorer, Scorer)
-    service.drain()
+    service.lifecycle.drain()
     with pytest.raises(DrainingError):
         service.scorer()
     await service.close()
@@ -69,13 +69,3 @@ async def test_a_failing_warm_up_is_no_start() -> None:
     failure = await failure_of(partial(fake_scorer, forward=forward))
     assert failure is not None
     assert "warm-up" in failure.reason
-
-
-async def test_idle_waits_for_the_last_request() -> None:
-    service = Service(SETTINGS, fake_scorer, None)
-    with service.request():
-        with service.request():
-            waiting = asyncio.create_task(service.idle())
-        await asyncio.sleep(0)
-        assert not waiting.done()
-    await asyncio.wait_for(waiting, 1)

@@ -10,7 +10,7 @@ import pytest
 from reward_server.errors import DeadlineError, NonFiniteRewardError, StartupError
 from reward_server.model_settings import EnsembleSettings, ModelSettings
 from reward_server.schema import ScoreItem
-from reward_server.scoring.ensemble import Ensemble, combine
+from reward_server.scoring.ensemble import Ensemble
 from reward_server.testing import FakeForward, answer_length, answer_of, fake_scorer
 
 ITEM = ScoreItem(messages=[{"role": "user", "content": "q"}], completions=["abcd", "ab", "z"])
@@ -21,16 +21,6 @@ def ensemble_settings(**changes: Any) -> EnsembleSettings:
     return EnsembleSettings.model_validate(
         {"type": "ensemble", "members": ["long", "early"], "normalisation": SPREAD, **changes}
     )
-
-
-@pytest.mark.parametrize(
-    ("how", "penalty", "expected"),
-    [("mean", 1.0, 1.0), ("min", 1.0, -1.0), ("mean_minus_variance", 0.5, -1.0)],
-)
-def test_the_members_become_one_number(how: str, penalty: float, expected: float) -> None:
-    settings = ensemble_settings(combine=how, penalty=penalty)
-    assert combine((3.0, -1.0), settings) == pytest.approx(expected)
-    assert combine((1.5, 1.5), settings) == pytest.approx(1.5)
 
 
 @asynccontextmanager

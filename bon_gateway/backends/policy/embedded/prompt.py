@@ -5,13 +5,13 @@ The tokenizer is the caller's; this module needs no torch.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jinja2
 
 from bon_common.developer_role import without_developer
+from bon_common.messages import MessageError, plain_message
 from bon_gateway.backends.policy.embedded.params import refusal
 from bon_gateway.types import Message
 
@@ -85,46 +85,7 @@ def _tokenise(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
 
 
 def _plain(message: Message, where: str) -> dict[str, Any]:
-    """The message as templates expect it: text content, decoded tool arguments."""
-    if not isinstance(message.get("role"), str):
-        raise refusal("role must be a string", f"{where}.role")
-    plain = {**message, "content": _text(message.get("content"), f"{where}.content")}
-    calls = message.get("tool_calls")
-    if calls is None:
-        plain.pop("tool_calls", None)
-    elif isinstance(calls, list) and all(isinstance(call, Mapping) for call in calls):
-        plain["tool_calls"] = [_decoded(call) for call in calls]
-    else:
-        raise refusal("tool_calls must be a list of objects", f"{where}.tool_calls")
-    return plain
-
-
-def _text(content: object, where: str) -> str:
-    """The content's text; parts are joined with line breaks, as vLLM joins them."""
-    if content is None:
-        return ""
-    if isinstance(content, str):
-        return content
-    if not isinstance(content, list):
-        raise refusal("content must be a string or a list of parts", where)
-    texts = []
-    for part in content:
-        kind = part.get("type") if isinstance(part, Mapping) else None
-        if kind != "text":
-            raise refusal(f"the embedded model reads text only, not {kind!r} parts", where)
-        if not isinstance(part.get("text"), str):
-            raise refusal("a text part needs a string as its text", where)
-        texts.append(part["text"])
-    return "\n".join(texts)
-
-
-def _decoded(call: Mapping[str, Any]) -> dict[str, Any]:
-    """Decode ``function.arguments``: OpenAI sends a JSON string, templates print an object."""
-    function = call.get("function")
-    if not isinstance(function, Mapping) or not isinstance(function.get("arguments"), str):
-        return dict(call)
     try:
-        arguments = json.loads(function["arguments"])
-    except ValueError:
-        return dict(call)
-    return {**call, "function": {**function, "arguments": arguments}}
+        return plain_message(message)
+    except MessageError as error:
+        raise refusal(error.reason, f"{where}.{error.place}") from error

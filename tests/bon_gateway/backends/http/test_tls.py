@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from bon_common.settings.errors import SettingsError
 from bon_gateway.backends.http.client import HttpClient
 from bon_gateway.backends.http.faults import UpstreamError
 from bon_gateway.backends.http.tls import client_context
 from bon_gateway.settings.tree import UpstreamSettings
-from bon_gateway.settings_errors import SettingsError
 from tests.bon_gateway.backends.servers import raw_server, read_request
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes them")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bon_common.settings.errors import SettingsError
 from bon_gateway.compare.ask.demo import (
     PROMPTS,
     compare_tree,
@@ -15,9 +16,9 @@ from bon_gateway.compare.ask.demo import (
     parse_tuned,
     shipped,
 )
-from bon_gateway.compare.settings_file import read_prompts, validate
+from bon_gateway.compare.prompts import read_prompts
+from bon_gateway.compare.settings import CompareSettings
 from bon_gateway.settings.tree import Settings
-from bon_gateway.settings_errors import SettingsError
 
 
 def model(folder: Path) -> Path:
@@ -27,7 +28,7 @@ def model(folder: Path) -> Path:
 
 
 def test_the_shipped_models() -> None:
-    settings = validate(compare_tree(shipped({})), "test")
+    settings = CompareSettings.model_validate(compare_tree(shipped({})))
     assert list(settings.arms) == ["base-1", "base-2", "base-4", "base-8"]
     assert settings.prompts.file == PROMPTS
     assert len(read_prompts(settings.prompts, 0)) == 60
@@ -39,7 +40,7 @@ def test_the_models_of_a_run(tmp_path: Path) -> None:
         model(tmp_path / name)
     (tmp_path / "figures.json").write_text(json.dumps({"seconds": {"pairs": 1, "dpo": 2}}))
     models = of_run(tmp_path, {"mine": tmp_path / "other"})
-    settings = validate(compare_tree(models), "test")
+    settings = CompareSettings.model_validate(compare_tree(models))
     assert list(settings.arms) == [
         "base-1", "base-2", "base-4", "base-8", "base-16",
         "dpo", "dpo-best-of-4", "mine", "mine-best-of-4",

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from bon_common.settings.errors import SettingsError
 from bon_gateway.compare.ask.records import RECORDS, RecordFile, claim, plan_of, read_records
 from bon_gateway.compare.ask.schedule import WARM_UP
 from bon_gateway.compare.types import Drawn, Key, Record
-from bon_gateway.settings_errors import SettingsError
 from bon_gateway.testing.script import Call, Step
 from bon_gateway.testing.upstream import FakeUpstream
 from tests.bon_gateway.compare.endpoints import best_of_n

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from bon_common.settings.errors import SettingsError
 from bon_gateway.compare.ask.scoring import load_hook
 from bon_gateway.compare.settings import HookSettings
-from bon_gateway.settings_errors import SettingsError
 from bon_gateway.testing.script import Call, Step, fake_reward
 from bon_gateway.testing.upstream import FakeUpstream
 from tests.bon_gateway.compare.endpoints import best_of_n

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from bon_common.settings.errors import SettingsError
 from bon_gateway.compare.ask.training import recorded_seconds
 from bon_gateway.compare.settings import TrainingSettings
-from bon_gateway.settings_errors import SettingsError
 
 
 def folder(path: Path, *lines: Any) -> Path:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from bon_common.settings.errors import SettingsError
 from bon_gateway.compare.figures.diff import changes, read_results
-from bon_gateway.settings_errors import SettingsError
 
 
 def interval(value: float | None, low: float | None, high: float | None) -> dict[str, Any]:

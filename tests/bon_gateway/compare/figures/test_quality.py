@@ -5,8 +5,9 @@ from statistics import fmean
 
 import pytest
 
+from bon_common.best_of_n import best_of_n
 from bon_gateway.compare.figures.quality import Place, Sampled, estimated_curve, matched_n, pareto
-from bon_gateway.compare.statistics import Resamples, best_of_n
+from bon_gateway.compare.statistics import Resamples
 
 
 def test_the_curve_is_the_estimator_prompt_by_prompt() -> None:

@@ -6,7 +6,7 @@ from statistics import fmean
 
 import pytest
 
-from trainers.evaluation.best_of_n import best_of_n
+from bon_common.best_of_n import best_of_n
 
 PROXY = [0.3, -1.0, 2.0, 0.9]
 GOLD = [1.0, 4.0, 2.0, -3.0]
@@ -50,3 +50,27 @@ def test_n_is_within_the_sample(n: int) -> None:
 def test_lengths_must_agree() -> None:
     with pytest.raises(ValueError, match="4 proxy rewards for 3"):
         best_of_n(PROXY, GOLD[:3], 1)
+
+
+def test_it_averages_over_the_orders_of_ties() -> None:
+    proxy, gold = [1.0, 1.0, 0.0, 1.0], [10.0, 20.0, 30.0, 60.0]
+    for n in range(1, 5):
+        orders = []
+        for order in itertools.permutations(range(4)):
+            broken = [proxy[i] + 1e-6 * order[i] for i in range(4)]
+            orders.append(best_of_n(broken, gold, n))
+        assert best_of_n(proxy, gold, n) == pytest.approx(fmean(orders), abs=1e-9)
+
+
+def test_a_discrete_policy() -> None:
+    """P(y) = F(y)^n - F(y-)^n; with all of a large sample's weights known it is near enough."""
+    values = [0.0] * 500 + [1.0] * 300 + [2.0] * 200
+    n = 4
+    exact = (0.8**n - 0.5**n) * 1.0 + (1 - 0.8**n) * 2.0
+    assert best_of_n(values, values, n) == pytest.approx(exact, abs=5e-3)
+
+
+def test_large_samples_do_not_overflow() -> None:
+    values = [float(i) for i in range(5000)]
+    # E[max] of n from 1..M without replacement is n (M + 1) / (n + 1); here from 0.
+    assert best_of_n(values, values, 2000) == pytest.approx(2000 * 5001 / 2001 - 1, rel=1e-9)

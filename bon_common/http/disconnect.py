@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from typing import Any, TypeVar
-
-from starlette.types import Receive, Scope
 
 from bon_common.http.protocol import ON_LEAVING
 
 T = TypeVar("T")
+Scope = MutableMapping[str, Any]
+"""As ASGI has it; a framework's own is the same."""
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
 class ClientLeft(Exception):
@@ -51,7 +52,7 @@ def _watch(scope: Scope, receive: Receive, leave: Callable[[], None]) -> Callabl
     if call_on_leaving is not None:
         take_back: Callable[[], None] = call_on_leaving(leave)
         return take_back
-    # Another ASGI server than the gateway's own.
+    # Another ASGI server than our own.
     return asyncio.create_task(_ask(receive, leave)).cancel
 
 

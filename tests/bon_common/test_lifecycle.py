@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from bon_gateway.lifecycle import Lifecycle, Phase
+from bon_common.lifecycle import Lifecycle, Phase
 
 
 def test_it_moves_forward() -> None:

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 from starlette.types import Message, Scope
 
+from bon_common.http.disconnect import ClientLeft, until_disconnect
 from bon_common.http.protocol import ON_LEAVING
-from bon_gateway.api.disconnect import ClientLeft, until_disconnect
 
 
 class Client:

@@ -6,12 +6,10 @@ import difflib
 import re
 from collections.abc import Mapping
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
-
-from bon_gateway.settings.tree import HEADER_PATTERN, URL_PATTERN
 
 KeyPath = tuple[str | int, ...]
 
@@ -20,11 +18,14 @@ _QUERY = re.compile(r"(?<=[?#]).*", re.DOTALL)
 _REASONS = {
     "missing": "is required",
     "tuple_type": "should be a list",
+    "list_type": "should be a list",
     "too_short": "should have at least one entry",
     "dict_type": "should be a mapping",
+    "mapping_type": "should be a mapping",
     "model_type": "should be a mapping",
     "model_attributes_type": "should be a mapping",
     "string_type": "should be text",
+    "path_type": "should be text",
     "bool_parsing": "should be true or false",
     "bool_type": "should be true or false",
     "int_parsing": "should be a whole number",
@@ -33,10 +34,6 @@ _REASONS = {
     "float_parsing": "should be a number",
     "float_type": "should be a number",
     "finite_number": "should be a finite number",
-}
-_PATTERNS = {
-    URL_PATTERN: "should be an address such as http://host:port",
-    HEADER_PATTERN: "should be the name of an HTTP header",
 }
 _WITHOUT_VALUE = frozenset({"missing", "too_short"})
 
@@ -49,6 +46,10 @@ class SettingsError(Exception):
         self.source = source
         self.key = key
         self.reason = reason
+
+    def __str__(self) -> str:
+        """In one line, whatever a library put into the reason."""
+        return " ".join(super().__str__().split())
 
 
 def dotted(path: KeyPath) -> str:
@@ -75,16 +76,16 @@ def redact_tree(value: Any) -> Any:
 
 
 def explain(
-    error: ValidationError, tree: Mapping[str, Any], settings: type[BaseModel]
+    error: ValidationError, settings: type[BaseModel], patterns: Mapping[str, str]
 ) -> tuple[KeyPath, str]:
-    """The first thing to put right in ``tree``, which is not as ``settings`` has it: its key, as
-    the file has it, and the reason.
+    """The first thing to put right in what should be ``settings``: its key, as the file has it,
+    and the reason. ``patterns`` has words for regular expressions of the settings.
 
     An unknown key comes first: it is often the reason why another one is missing.
     """
     found = error.errors(include_url=False)
     first = min(found, key=lambda details: details["type"] != "extra_forbidden")
-    path = _without_tags(first["loc"], tree)
+    path, kind = _place(first["loc"], settings)
     if first["type"] == "value_error":
         return _of_validator(path, str(first["ctx"]["error"]))
     if first["type"] == "union_tag_invalid":
@@ -93,20 +94,21 @@ def explain(
     if first["type"] == "union_tag_not_found":
         if not isinstance(first["input"], dict):
             return path, "should be a mapping"
-        known = ", ".join(_types_at(first["loc"], settings))
-        return (*path, "type"), f"is required; known: {known}"
+        return (*path, "type"), f"is required; known: {', '.join(_members(kind))}"
     if first["type"] == "extra_forbidden":
-        return path, _unknown_key(str(path[-1]), _keys_at(first["loc"][:-1], settings))
-    return path, _reason(first)
+        _, section = _place(first["loc"][:-1], settings)
+        return path, _unknown_key(str(path[-1]), sorted(section.model_fields))
+    return path, _reason(first, patterns)
 
 
-def _reason(details: ErrorDetails) -> str:
+def _reason(details: ErrorDetails, patterns: Mapping[str, str]) -> str:
     reason = _REASONS.get(details["type"]) or details["msg"].removeprefix("Input ")
     if details["type"] == "string_pattern_mismatch":
         pattern = details["ctx"]["pattern"]
-        reason = _PATTERNS.get(pattern, f"should match {pattern}")
-        if pattern == URL_PATTERN and "://" not in str(details["input"]):
-            # What has no scheme may hide a password where nobody looks for one.
+        reason = patterns.get(pattern, f"should match {pattern}")
+        if "://" in pattern and "://" not in str(details["input"]):
+            # What should be an address and has no scheme may hide a password where ``redact``
+            # does not look for one.
             return reason
     if details["type"] in _WITHOUT_VALUE:
         return reason
@@ -128,52 +130,46 @@ def _unknown_key(key: str, known: list[str]) -> str:
     return f"unknown key; known: {', '.join(known)}"
 
 
-def _without_tags(loc: KeyPath, tree: Any) -> KeyPath:
-    """pydantic puts a union's tag into the path; the file has no such key."""
+def _place(loc: KeyPath, settings: type[BaseModel]) -> tuple[KeyPath, Any]:
+    """Where the file has what pydantic found at ``loc``, and the type that belongs there, or None
+    where that is not known. pydantic puts the member of a union that it tried into the path; the
+    file has no such key."""
     path: list[str | int] = []
-    node, tag_passed = tree, False
-    for part in loc:
-        if isinstance(node, dict) and node.get("type") == part and not tag_passed:
-            tag_passed = True
-            continue
-        path.append(part)
-        inside = isinstance(node, dict) and part in node
-        node, tag_passed = (node[part] if inside else None), False
-    return tuple(path)
-
-
-def _keys_at(loc: KeyPath, settings: type[BaseModel]) -> list[str]:
-    """The keys of the section at a path that has pydantic's union tags in it."""
-    kind = _kind_at(loc, settings)
-    return sorted(kind.model_fields) if _is_section(kind) else []
-
-
-def _types_at(loc: KeyPath, settings: type[BaseModel]) -> list[str]:
-    """The types that the union at such a path chooses from."""
-    return [_tag(member) for member in get_args(_kind_at(loc, settings))]
-
-
-def _kind_at(loc: KeyPath, settings: type[BaseModel]) -> Any:
     kind: Any = settings
     for part in loc:
-        if _is_section(kind):
-            kind = kind.model_fields[part].annotation
-        elif get_origin(kind) in (Union, UnionType):
-            kind = next(member for member in get_args(kind) if _tag(member) == part)
-        elif get_origin(kind) is dict:
-            kind = get_args(kind)[1]
-        if get_origin(kind) is Annotated:
-            kind = get_args(kind)[0]
-        kind = _present(kind)
-    return kind
+        if get_origin(kind) in (Union, UnionType):
+            kind = _bare(_members(kind).get(str(part)))
+            continue
+        path.append(part)
+        kind = _bare(_below(kind, part))
+    return tuple(path), kind
 
 
-def _present(kind: Any) -> Any:
-    """Of what may be left out, what it is when it is there."""
+def _below(kind: Any, part: str | int) -> Any:
+    if _is_section(kind):
+        field = kind.model_fields.get(part)
+        return None if field is None else field.annotation
+    arguments = get_args(kind)
+    if get_origin(kind) in (dict, Mapping):
+        return arguments[1]
+    return arguments[0] if isinstance(part, int) and arguments else None
+
+
+def _bare(kind: Any) -> Any:
+    """A type without what is written around it: Annotated, and None where it may be left out."""
+    if get_origin(kind) is Annotated:
+        return _bare(get_args(kind)[0])
     if get_origin(kind) in (Union, UnionType):
         members = [member for member in get_args(kind) if member is not type(None)]
-        return members[0] if len(members) == 1 else kind
+        if len(members) == 1:
+            return _bare(members[0])
     return kind
+
+
+def _members(union: Any) -> dict[str, Any]:
+    """The sections that a union chooses from, by their types."""
+    members = [_bare(member) for member in get_args(union)]
+    return {_tag(member): member for member in members if _is_section(member)}
 
 
 def _is_section(kind: Any) -> bool:
@@ -181,6 +177,7 @@ def _is_section(kind: Any) -> bool:
 
 
 def _tag(section: type[BaseModel]) -> str:
-    annotation = section.model_fields["type"].annotation
-    assert get_origin(annotation) is Literal
-    return str(get_args(annotation)[0])
+    """What the ``type`` of such a section says; another name where it has none."""
+    field = section.model_fields.get("type")
+    tags = get_args(field.annotation) if field is not None else ()
+    return str(tags[0]) if tags else section.__name__

@@ -1,0 +1,115 @@
+"""Chat messages as chat templates expect them: text content, decoded tool arguments.
+
+Policy, reward model and trainers must read the same text in the same message, so the rule for which
+parts count is here alone. What a message holds is the caller's: what cannot be read is named by its
+place in the message.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from bon_common.json_values import most_values, running_count
+
+MAX_VALUES = 100_000
+"""In one call's arguments. While they are made into objects no other thread runs."""
+
+_WORDS = {
+    "text": "text",
+    "input_text": "text",
+    "output_text": "text",
+    "refusal": "refusal",
+    "thinking": "thinking",
+    "tool_reference": "name",
+}
+"""Types of parts that are text, and where it stands in them. vLLM gives the policy the same."""
+_LONGEST_TYPE = 40
+
+
+class MessageError(Exception):
+    """A message that no template can be given; ``place`` is a path within it."""
+
+    def __init__(self, place: str, reason: str) -> None:
+        super().__init__(f"{place}: {reason}")
+        self.place = place
+        self.reason = reason
+
+
+def plain_message(message: Mapping[str, Any]) -> dict[str, Any]:
+    """The message with its content as text and its tool arguments decoded. Raises MessageError."""
+    if not isinstance(message.get("role"), str):
+        raise MessageError("role", "role must be a string")
+    plain = {**message, "content": content_text(message.get("content"))}
+    calls = message.get("tool_calls")
+    if calls is None:
+        plain.pop("tool_calls", None)
+    elif isinstance(calls, list) and all(isinstance(call, Mapping) for call in calls):
+        plain["tool_calls"] = [
+            decoded_call(call, f"tool_calls[{index}]") for index, call in enumerate(calls)
+        ]
+    else:
+        raise MessageError("tool_calls", "tool_calls must be a list of objects")
+    return plain
+
+
+def content_text(content: object) -> str:
+    """A message's content as one text; parts are joined as vLLM joins them. Raises MessageError
+    for what is not text."""
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        raise MessageError("content", "content must be a string or a list of parts")
+    texts = []
+    for part in content:
+        text = part_text(part)
+        if text is None:
+            kind = part.get("type") if isinstance(part, Mapping) else None
+            named = kind[:_LONGEST_TYPE] if isinstance(kind, str) else "unknown"
+            raise MessageError("content", f"only text can be read, not {named!r} parts")
+        texts.append(text)
+    return "\n".join(texts)
+
+
+def part_text(part: object) -> str | None:
+    """The text of a part; None if it is no text. One that lacks its text has the empty one."""
+    if isinstance(part, str):
+        return part
+    if not isinstance(part, Mapping):
+        return None
+    kind = part.get("type", "text")
+    field = _WORDS.get(kind) if isinstance(kind, str) else None
+    if field is None or ("type" not in part and field not in part):
+        return None
+    words = part.get(field)
+    return "" if words is None else words if isinstance(words, str) else None
+
+
+def decoded_call(call: Mapping[str, Any], place: str = "tool_calls") -> dict[str, Any]:
+    """Decode ``function.arguments``: OpenAI sends a JSON string, templates print an object.
+
+    Text that is no JSON stays as it is. Raises MessageError for more than the interpreter should
+    hold.
+    """
+    function = call.get("function")
+    text = function.get("arguments") if isinstance(function, Mapping) else None
+    if not isinstance(function, Mapping) or not isinstance(text, str):
+        return dict(call)
+    at = f"{place}.function.arguments"
+    if _too_many_values(text):
+        raise MessageError(at, f"the arguments hold more than {MAX_VALUES} values")
+    try:
+        arguments = json.loads(text)
+    except ValueError:
+        return dict(call)
+    except RecursionError:
+        raise MessageError(at, "the arguments are nested too deeply") from None
+    return {**call, "function": {**function, "arguments": arguments}}
+
+
+def _too_many_values(text: str) -> bool:
+    data = text.encode("utf-8", "surrogatepass")
+    return most_values(data) > MAX_VALUES and any(n > MAX_VALUES for n in running_count(data))
