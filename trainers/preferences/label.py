@@ -28,9 +28,8 @@ from trainers.preferences.files import (
     write_report,
 )
 from trainers.preferences.forms import as_list, grouped
-from trainers.preferences.label_settings import HandSettings, LabelSettings
-from trainers.preferences.labellers.factory import opened
-from trainers.preferences.labellers.hand import HOW_TO, read_sheet, write_sheet
+from trainers.preferences.label_settings import LabelSettings
+from trainers.preferences.labellers.hand import HOW_TO, HandSettings, read_sheet, write_sheet
 from trainers.preferences.prepare import input_hashes, read_all
 from trainers.preferences.records import Listwise, Pairwise, Preference
 from trainers.preferences.tally import Tally
@@ -38,7 +37,6 @@ from trainers.preferences.usable import DUPLICATE, Fits, usable, within_chars
 from trainers.preferences.verdicts import Verdict, preferences_of, task_key
 
 NO_VERDICT = "not labelled"
-GIVE_UP_AFTER = 8
 PASSING_KEYS = frozenset(
     {"url", "api_key_env", "concurrency", "timeout_s", "retries", "backoff_s", "give_up_after"}
     | {"batch_size", "device", "sheet"}
@@ -55,7 +53,7 @@ def run(settings: LabelSettings, context: RunContext) -> dict[str, float]:
         context.show(json.dumps(tasks[0].as_json(), indent=2, ensure_ascii=False))
         return {**tally.figures(), "records to label": len(tasks)}
     sheet = settings.labeller.sheet if settings.labeller.kind == "hand" else None
-    failures = Failures(settings.labeller.kind, _give_up_after(settings))
+    failures = Failures(settings.labeller.kind, settings.labeller.failures_in_a_row)
     if sheet is None:
         verdicts = _labelled(settings, tasks, failures, context)
     elif sheet.exists():
@@ -78,10 +76,9 @@ def read_tasks(settings: LabelSettings, tally: Tally) -> list[Listwise]:
     The answers of a pair are put in an order that does not say which one was preferred.
     """
     fits: list[Fits] = [] if settings.max_chars is None else [within_chars(settings.max_chars)]
-    least = 1 if settings.labeller.kind == "rewrite" else 2
     found: dict[str, Listwise] = {}
     for preference in grouped(read_all(settings, tally), tally):
-        kept = usable(_blank(preference), tally, fits, least=least)
+        kept = usable(_blank(preference), tally, fits, least=settings.labeller.least_answers)
         if kept is None:
             continue
         assert isinstance(kept, Listwise)
@@ -105,16 +102,6 @@ def _blank(preference: Pairwise | Listwise) -> Listwise:
         replace(candidate, score=None, dimensions={}) for candidate in preference.candidates
     )
     return replace(preference, candidates=candidates, ordinal=False)
-
-
-def _give_up_after(settings: LabelSettings) -> int:
-    match settings.labeller.kind:
-        case "judge" | "rewrite":
-            return settings.labeller.endpoint.give_up_after
-        case "reward_server":
-            return settings.labeller.give_up_after
-        case _:
-            return GIVE_UP_AFTER
 
 
 def _labelled(
@@ -152,7 +139,7 @@ async def _label_all(
 ) -> None:
     if not tasks:
         return
-    async with opened(settings.labeller, settings.step_margins, context.show) as labeller:
+    async with settings.labeller.opened(settings.step_margins, context.show) as labeller:
 
         async def work(block: Sequence[Listwise]) -> None:
             try:

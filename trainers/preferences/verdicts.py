@@ -11,11 +11,12 @@ from typing import Any, Literal
 
 from trainers.base.data import Message
 from trainers.preferences.forms import TIES, Form, PairChoice, in_form
-from trainers.preferences.label_settings import Compare
 from trainers.preferences.records import Listwise, Pairwise, Preference
 from trainers.preferences.tally import Tally
 
 Outcome = Literal["first", "second", "tie"]
+Compare = Literal["all", "chain"]
+"""Every two answers of a prompt, or each with the next one only."""
 
 
 @dataclass(frozen=True)

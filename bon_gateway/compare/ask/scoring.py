@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import importlib
-import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from typing import Any
 
 from yarl import URL
 
+from bon_common import judging
 from bon_common.settings.errors import SettingsError
 from bon_gateway.backends.http.client import HttpClient, base_url, encode, finite
 from bon_gateway.backends.http.faults import UpstreamError, malformed
@@ -28,12 +28,6 @@ from bon_gateway.compare.settings import HookSettings, JudgeSettings, ScorerSett
 
 AT_ONCE = 4
 JUDGE = "judge"
-JUDGE_PROMPT = (
-    "Two assistants answered the conversation below. Which answer is better?\n\n"
-    "{conversation}\n\n[Answer A]\n{first}\n\n[Answer B]\n{second}\n\n"
-    "Reply with one letter: A, B, or T if they are equally good."
-)
-_VERDICT = re.compile(r"\b([ABT])\b")
 
 Scorer = Callable[[Messages, str], Awaitable[float]]
 """Raises UpstreamError."""
@@ -131,23 +125,23 @@ class Judge:
 
     async def _ask(self, messages: Messages, first: str, second: str) -> float:
         """1 if the first is better."""
-        said = "\n".join(f"{m['role']}: {m.get('content')}" for m in messages)
-        content = JUDGE_PROMPT.format(conversation=said, first=first, second=second)
+        said = judging.conversation_text(messages)
+        content = judging.fill(judging.PROMPT, conversation=said, a=first, b=second)
         body: dict[str, Any] = {
             "model": self.settings.model,
             "messages": [{"role": "user", "content": content}],
             "temperature": 0,
-            "max_tokens": 8,
+            "max_tokens": judging.MAX_TOKENS,
         }
         url = URL(f"{base_url(self.settings.url)}/v1/chat/completions")
         answer = await self.client.post(url, encode(body), {})
         try:
-            found = _VERDICT.search(str(answer["choices"][0]["message"]["content"]))
+            found = judging.read_verdict(str(answer["choices"][0]["message"]["content"]))
         except (KeyError, IndexError, TypeError):
             raise malformed("its answer has no message") from None
         if found is None:
-            raise malformed("the judge said neither A, B nor T")
-        return {"A": 1.0, "B": 0.0, "T": 0.5}[found.group(1)]
+            raise malformed("the judge said none of [[A]], [[B]] and [[tie]]")
+        return {"A": 1.0, "B": 0.0, "TIE": 0.5}[found]
 
 
 class Scoring:

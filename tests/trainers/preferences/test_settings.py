@@ -6,7 +6,7 @@ import pytest
 
 from trainers.base.settings import Settings, load_settings, shipped
 from trainers.preferences.collect_settings import CollectSettings
-from trainers.preferences.label_settings import JUDGE_PROMPT, LabelSettings, fill
+from trainers.preferences.label_settings import LabelSettings
 from trainers.preferences.readers import FORMATS
 from trainers.preferences.settings import FormatName, PrepareSettings
 
@@ -29,10 +29,3 @@ def test_shipped_files_are_valid(kind: type[Settings], name: str) -> None:
 
 def test_every_format_can_be_named() -> None:
     assert set(typing.get_args(FormatName)) == {"auto", *FORMATS}
-
-
-def test_a_template_is_filled_once() -> None:
-    texts = {"conversation": "say {a} {b} {x}", "a": "{b}", "b": "{conversation}"}
-    assert fill("{conversation}|{a}|{b}|{c}", **texts) == ("say {a} {b} {x}|{b}|{conversation}|{c}")
-    filled = fill(JUDGE_PROMPT, conversation="C1", a="A1", b="B1")
-    assert all(part in filled for part in ("\nC1\n", "\nA1\n", "\nB1\n", "[[tie]]"))

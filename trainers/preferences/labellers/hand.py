@@ -9,20 +9,24 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from trainers.base.errors import DataError
+from pydantic import field_validator
+
+from bon_common.judging import conversation_text
+from trainers.base.errors import DataError, SettingsError
 from trainers.base.lines import BadLineError, read_rows
 from trainers.base.messages import text_of
 from trainers.preferences.files import replaced
-from trainers.preferences.label_settings import Compare, HandSettings
-from trainers.preferences.labellers.judge import conversation_text
-from trainers.preferences.labellers.protocol import Block
+from trainers.preferences.labellers.protocol import Block, Labeller, LabellerSettings
 from trainers.preferences.records import Listwise
 from trainers.preferences.steps import margin_of_step
-from trainers.preferences.verdicts import Comparison, Verdict, places, task_key
+from trainers.preferences.verdicts import Compare, Comparison, Verdict, places, task_key
 
 COLUMNS = ("id", "prompt", "answer_a", "answer_b", "preference", "rewrite")
 SKIPPED = "left out by the labeller"
@@ -39,6 +43,33 @@ HOW_TO = (
     "fill in the column preference: how A compares with B, one of "
     f"{', '.join(STEPS)}; or a, b, tie, skip. A text under rewrite is preferred to both"
 )
+
+
+class HandSettings(LabellerSettings):
+    """People, on a sheet or in the terminal, with the answers in a blind order."""
+
+    kind: Literal["hand"]
+    sheet: Path | None = None
+    """A `.tsv` or `.jsonl` file: written by the first run, read back once it is filled in.
+    Without it, and with a terminal, the questions are asked there."""
+    compare: Compare = "all"
+    seed: int = 0
+    """Decides which answer is shown first."""
+
+    @field_validator("sheet")
+    @classmethod
+    def _known_suffix(cls, value: Path | None) -> Path | None:
+        if value is not None and value.suffix not in (".tsv", ".jsonl"):
+            raise ValueError("a .tsv or .jsonl file is expected")
+        return value
+
+    @asynccontextmanager
+    async def opened(
+        self, margins: Mapping[str, float], show: Callable[[str], None]
+    ) -> AsyncIterator[Labeller]:
+        if not sys.stdin.isatty():
+            raise SettingsError("labeller.sheet: needed, since there is no terminal to ask in")
+        yield TerminalLabeller(self, margins, show=show, answer=sys.stdin.readline)
 
 
 @dataclass(frozen=True)

@@ -6,45 +6,70 @@ same when the answers change places.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from types import MappingProxyType
 from typing import Literal
 
+from pydantic import field_validator
+
+from bon_common.judging import (
+    MAX_TOKENS,
+    PROMPT,
+    Choice,
+    conversation_text,
+    fill,
+    read_verdict,
+    require_fields,
+)
 from trainers.base.data import Message
 from trainers.base.messages import text_of
+from trainers.base.settings import Positive
 from trainers.endpoint.chat import ask
 from trainers.endpoint.http import JsonClient
+from trainers.endpoint.settings import ChatSettings
 from trainers.endpoint.work import together
-from trainers.preferences.label_settings import JudgeSettings, fill
-from trainers.preferences.labellers.protocol import Block
+from trainers.preferences.labellers.protocol import Block, Labeller, LabellerSettings
 from trainers.preferences.records import Listwise
-from trainers.preferences.verdicts import Comparison, Outcome, Verdict, places
+from trainers.preferences.verdicts import Compare, Comparison, Outcome, Verdict, places
 
 DISAGREES = "judge's verdict depends on the order"
 BOTH_FIRST = "judge preferred what was shown first, in both orders"
 BOTH_SECOND = "judge preferred what was shown second, in both orders"
 UNREADABLE = "judge's verdict cannot be read"
 
-Choice = Literal["A", "B", "TIE"]
 STRAIGHT: Mapping[Choice, Outcome] = MappingProxyType({"A": "first", "B": "second", "TIE": "tie"})
 SWAPPED: Mapping[Choice, Outcome] = MappingProxyType({"A": "second", "B": "first", "TIE": "tie"})
-VERDICT = re.compile(r"\[\[\s*(A|B|C|tie)\s*\]\]", re.IGNORECASE)
 
 
-def read_verdict(reply: str) -> Choice | None:
-    """The last [[A]], [[B]] or [[tie]] ([[C]] means a tie too), or None if there is none."""
-    found = VERDICT.findall(reply)
-    if not found:
-        return None
-    last = found[-1].upper()
-    return "A" if last == "A" else "B" if last == "B" else "TIE"
+class JudgeSettings(LabellerSettings):
+    """A judge model. Each two answers are shown in both orders, to cancel position bias."""
 
+    kind: Literal["judge"]
+    endpoint: ChatSettings
+    prompt: str = PROMPT
+    """With {conversation}, {a} and {b}; the verdict is the last [[A]], [[B]] or [[tie]]."""
+    max_tokens: Positive = MAX_TOKENS
+    on_disagreement: Literal["drop", "tie"] = "drop"
+    """What it means when the verdict depends on the order; counted either way."""
+    compare: Compare = "all"
 
-def conversation_text(messages: Sequence[Message]) -> str:
-    """The conversation as a judge reads it."""
-    return "\n\n".join(f"{message['role']}: {message['content']}" for message in messages)
+    @field_validator("prompt")
+    @classmethod
+    def _has_all_fields(cls, value: str) -> str:
+        return require_fields(value, "conversation", "a", "b")
+
+    @asynccontextmanager
+    async def opened(
+        self, margins: Mapping[str, float], show: Callable[[str], None]
+    ) -> AsyncIterator[Labeller]:
+        async with JsonClient(self.endpoint) as client:
+            yield JudgeLabeller(client, self)
+
+    @property
+    def failures_in_a_row(self) -> int:
+        return self.endpoint.give_up_after
 
 
 class JudgeLabeller:

@@ -1,10 +1,13 @@
-"""The face of a labeller."""
+"""The face of a labeller, and of its settings."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import ClassVar, Protocol
 
+from trainers.base.settings import Settings
 from trainers.preferences.records import Listwise
 from trainers.preferences.verdicts import Verdict
 
@@ -25,3 +28,26 @@ class Labeller(Protocol):
         Raises RequestFailedError where none could be had; the records are then left for the next
         run. Raises TrainersError for what ends the run.
         """
+
+
+class LabellerSettings(Settings):
+    """Base of a labeller's settings, whose `kind` names it."""
+
+    least_answers: ClassVar[int] = 2
+    """Answers that a record must have."""
+
+    @abstractmethod
+    def opened(
+        self, margins: Mapping[str, float], show: Callable[[str], None]
+    ) -> AbstractAsyncContextManager[Labeller]:
+        """The labeller, connected where it talks to a server.
+
+        `margins` are those of the steps that people choose from; `show` reaches the user. Raises
+        SettingsError for a key that is not there or a terminal that is none, ModelError for a
+        folder without a reward model.
+        """
+
+    @property
+    def failures_in_a_row(self) -> int:
+        """So many end the run."""
+        return 8

@@ -3,16 +3,41 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Literal
 
 from trainers.base.data import Message
 from trainers.base.errors import DataError
+from trainers.base.settings import Positive
 from trainers.endpoint.http import JsonClient, RequestFailedError
-from trainers.preferences.label_settings import RewardModelSettings, RewardServerSettings
-from trainers.preferences.labellers.protocol import Block
+from trainers.endpoint.settings import HttpSettings
+from trainers.preferences.labellers.protocol import Block, Labeller, LabellerSettings
 from trainers.preferences.records import Listwise
 from trainers.preferences.verdicts import Verdict
 
 UNREADABLE = "too long for the reward model, or refused by its chat template"
+
+
+class RewardModelSettings(LabellerSettings):
+    """A reward model, or an ensemble of them, in this process."""
+
+    kind: Literal["reward_model"]
+    model: Path
+    batch_size: Positive = 32
+    device: str = "cpu"
+    """A name of torch's, or auto for a GPU if there is one."""
+    label_weights: dict[str, float] | None = None
+    """Weighs the outputs of a model with several; by default as in its `rm_meta.json`."""
+    ensemble: Literal["mean", "worst"] = "mean"
+    """What the members of an ensemble say together."""
+
+    @asynccontextmanager
+    async def opened(
+        self, margins: Mapping[str, float], show: Callable[[str], None]
+    ) -> AsyncIterator[Labeller]:
+        yield RewardModelLabeller(self)
 
 
 class RewardModelLabeller:
@@ -65,6 +90,23 @@ class RewardModelLabeller:
 def _placed(task: Listwise) -> list[tuple[str, list[Message]]]:
     where = f"an answer to {task.prompt[-1]['content'][:60]!r}"
     return [(where, [*task.prompt, *candidate.answer]) for candidate in task.candidates]
+
+
+class RewardServerSettings(HttpSettings, LabellerSettings):
+    """A reward server (`POST /v1/score` below `url`)."""
+
+    kind: Literal["reward_server"]
+
+    @asynccontextmanager
+    async def opened(
+        self, margins: Mapping[str, float], show: Callable[[str], None]
+    ) -> AsyncIterator[Labeller]:
+        async with JsonClient(self) as client:
+            yield RewardServerLabeller(client, self)
+
+    @property
+    def failures_in_a_row(self) -> int:
+        return self.give_up_after
 
 
 class RewardServerLabeller:

@@ -2,20 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from bon_common.judging import conversation_text, fill, require_fields
 from trainers.base.data import Message
 from trainers.base.messages import text_of
+from trainers.base.settings import Positive
 from trainers.endpoint.chat import ask
 from trainers.endpoint.http import JsonClient
+from trainers.endpoint.settings import ChatSettings
 from trainers.endpoint.work import together
-from trainers.preferences.label_settings import RewriteSettings, fill
-from trainers.preferences.labellers.judge import conversation_text
-from trainers.preferences.labellers.protocol import Block
+from trainers.preferences.labellers.protocol import Block, Labeller, LabellerSettings
 from trainers.preferences.records import Listwise
 from trainers.preferences.verdicts import Verdict
+
+PROMPT = """\
+Here is a conversation and an answer to it that could be better. Write the answer as it should \
+have been. Reply with the new answer alone.
+
+# Conversation
+{conversation}
+
+# Answer
+{answer}"""
 
 CUT = "rewrite cut at its token limit"
 EMPTY = "empty rewrite"
 SAME = "rewrite equals the answer"
+
+
+class RewriteSettings(LabellerSettings):
+    """A model that rewrites each answer; the rewrite is preferred to what it was made from."""
+
+    least_answers = 1
+
+    kind: Literal["rewrite"]
+    endpoint: ChatSettings
+    prompt: str = PROMPT
+    """With {conversation} and {answer}."""
+    temperature: Annotated[float, Field(ge=0)] = 0.0
+    max_tokens: Positive = 1024
+
+    @field_validator("prompt")
+    @classmethod
+    def _has_all_fields(cls, value: str) -> str:
+        return require_fields(value, "conversation", "answer")
+
+    @asynccontextmanager
+    async def opened(
+        self, margins: Mapping[str, float], show: Callable[[str], None]
+    ) -> AsyncIterator[Labeller]:
+        async with JsonClient(self.endpoint) as client:
+            yield RewriteLabeller(client, self)
+
+    @property
+    def failures_in_a_row(self) -> int:
+        return self.endpoint.give_up_after
 
 
 class RewriteLabeller:
@@ -45,7 +91,9 @@ class RewriteLabeller:
 
     async def _ask(self, task: Listwise, answer: str) -> tuple[str, str | None]:
         text = fill(
-            self._settings.prompt, conversation=conversation_text(task.prompt), answer=answer
+            self._settings.prompt,
+            conversation=conversation_text(task.prompt),
+            answer=answer,
         )
         reply = await ask(
             self._client,

@@ -7,11 +7,15 @@ arXiv:1804.08771); ROUGE is Lin (2004).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
 
 from trainers.base.messages import text_of
-from trainers.preferences.label_settings import RegexSettings, RougeSettings
-from trainers.preferences.labellers.protocol import Block
+from trainers.base.settings import Settings
+from trainers.preferences.labellers.protocol import Block, Labeller, LabellerSettings
 from trainers.preferences.records import Listwise
 from trainers.preferences.verdicts import Verdict
 
@@ -42,35 +46,75 @@ class RuleLabeller:
         )
 
 
-def bleu() -> RuleLabeller:
-    """0 to 100. Short answers are judged by the n-grams that they can have (effective order)."""
-    from sacrebleu.metrics.bleu import BLEU
+class BleuSettings(LabellerSettings):
+    """Sentence BLEU (sacrebleu, 0 to 100) against the record's reference. Short
+    answers are judged by the n-grams that they can have (effective order)."""
 
-    metric = BLEU(effective_order=True)
-    return RuleLabeller(
-        lambda text, references: float(metric.sentence_score(text, list(references)).score),
-        needs_reference=True,
-    )
+    kind: Literal["bleu"]
 
+    @asynccontextmanager
+    async def opened(
+        self, margins: Mapping[str, float], show: Callable[[str], None]
+    ) -> AsyncIterator[Labeller]:
+        yield RuleLabeller(self._rule(), needs_reference=True)
 
-def rouge(settings: RougeSettings) -> RuleLabeller:
-    """The F-measure, 0 to 1; of several references the best counts."""
-    from rouge_score.rouge_scorer import RougeScorer
+    def _rule(self) -> Rule:
+        from sacrebleu.metrics.bleu import BLEU
 
-    scorer = RougeScorer([settings.measure], use_stemmer=False)
-    return RuleLabeller(
-        lambda text, references: float(
-            scorer.score_multi(list(references), text)[settings.measure].fmeasure
-        ),
-        needs_reference=True,
-    )
+        metric = BLEU(effective_order=True)
+        return lambda text, references: float(metric.sentence_score(text, list(references)).score)
 
 
-def regex(settings: RegexSettings) -> RuleLabeller:
-    """The scores of all patterns that are found anywhere in the answer."""
-    patterns = [(re.compile(one.pattern), one.score) for one in settings.patterns]
+class RougeSettings(LabellerSettings):
+    """ROUGE F-measure (rouge-score, 0 to 1) against the record's reference; of
+    several the best counts."""
 
-    def rule(text: str, _: Sequence[str]) -> float:
-        return sum(score for found, score in patterns if found.search(text))
+    kind: Literal["rouge"]
+    measure: Literal["rouge1", "rouge2", "rougeL"] = "rougeL"
 
-    return RuleLabeller(rule, needs_reference=False)
+    @asynccontextmanager
+    async def opened(
+        self, margins: Mapping[str, float], show: Callable[[str], None]
+    ) -> AsyncIterator[Labeller]:
+        yield RuleLabeller(self._rule(), needs_reference=True)
+
+    def _rule(self) -> Rule:
+        from rouge_score.rouge_scorer import RougeScorer
+
+        scorer = RougeScorer([self.measure], use_stemmer=False)
+        return lambda text, references: float(
+            scorer.score_multi(list(references), text)[self.measure].fmeasure
+        )
+
+
+class ScoredPattern(Settings):
+    """What an answer gets if the pattern is found in it."""
+
+    pattern: str
+    score: float = 1.0
+
+    @field_validator("pattern")
+    @classmethod
+    def _compiles(cls, value: str) -> str:
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise ValueError(f"no regular expression: {error}") from error
+        return value
+
+
+class RegexSettings(LabellerSettings):
+    """The sum of the scores of all patterns that are found."""
+
+    kind: Literal["regex"]
+    patterns: Annotated[tuple[ScoredPattern, ...], Field(min_length=1)]
+
+    @asynccontextmanager
+    async def opened(
+        self, margins: Mapping[str, float], show: Callable[[str], None]
+    ) -> AsyncIterator[Labeller]:
+        yield RuleLabeller(self._rule(), needs_reference=False)
+
+    def _rule(self) -> Rule:
+        patterns = [(re.compile(one.pattern), one.score) for one in self.patterns]
+        return lambda text, _: sum(score for found, score in patterns if found.search(text))

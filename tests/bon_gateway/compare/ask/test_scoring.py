@@ -47,16 +47,16 @@ async def test_a_reward_server_scores_what_was_answered(tmp_path: Path) -> None:
     ("reply", "rate"),
     [
         # It says which of the two is there as A; texts are told apart by it.
-        (lambda first: "A" if first == "two" else "B", 1.0),
-        (lambda first: "A", 0.5),
-        (lambda first: "T", 0.5),
-        (lambda first: "B" if first == "two" else "A", 0.0),
+        (lambda first: "[[A]]" if first == "two" else "[[B]]", 1.0),
+        (lambda first: "Better. [[A]]", 0.5),
+        (lambda first: "[[tie]]", 0.5),
+        (lambda first: "[[B]]" if first == "two" else "[[A]]", 0.0),
     ],
 )
 async def test_a_judge_is_asked_in_both_orders(tmp_path: Path, reply: Any, rate: float) -> None:
     def judge(call: Call) -> Step:
         said = call.body["messages"][0]["content"]
-        found = re.search(r"\[Answer A\]\n(\w+)", said)
+        found = re.search(r"# Answer A\n(\w+)", said)
         assert found is not None
         return Step(text=reply(found.group(1)))
 

@@ -7,8 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.trainers.preferences.helpers import bot, user
-from trainers.preferences.label_settings import HandSettings
-from trainers.preferences.labellers.hand import TerminalLabeller, questions
+from trainers.preferences.labellers.hand import HandSettings, TerminalLabeller, questions
 from trainers.preferences.readers.options import STEP_MARGINS
 from trainers.preferences.records import Candidate, Listwise
 from trainers.preferences.verdicts import Comparison
