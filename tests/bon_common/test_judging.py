@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from bon_common.judging import PROMPT, conversation_text, fill, read_verdict, require_fields
@@ -28,7 +30,10 @@ def test_the_last_verdict_counts(reply: str, choice: str | None) -> None:
 
 
 def test_a_call_of_a_tool_has_no_text() -> None:
-    messages = [{"role": "user", "content": "hi"}, {"role": "assistant", "tool_calls": [{}]}]
+    messages: list[dict[str, Any]] = [
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "tool_calls": [{}]},
+    ]
     assert conversation_text(messages) == "user: hi\n\nassistant: "
 
 
