@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from bon_common.settings.sources import as_yaml
 from trainers.base.context import INTERRUPTED, RunContext
 from trainers.base.errors import TrainersError
 from trainers.base.settings import load_settings
@@ -69,6 +70,9 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=known.summary, description=known.summary)
         command.add_argument("--config", type=Path, required=True, help="YAML settings file")
         _add_set(command, "key=value")
+        command.add_argument(
+            "--print-config", action="store_true", help="show the resulting settings and exit"
+        )
         if known.dry_run:
             command.add_argument(
                 "--dry-run", action="store_true", help="show one prepared example and stop"
@@ -102,6 +106,9 @@ def _run(options: argparse.Namespace, command: str) -> Mapping[str, float]:
         return build_demo(options.output, demo, command).table()
     known = COMMANDS[options.command]
     settings = load_settings(known.settings, options.config, options.set)
+    if options.print_config:
+        print(as_yaml(settings), end="")
+        return {}
     context = RunContext(
         command,
         dry_run=getattr(options, "dry_run", False),

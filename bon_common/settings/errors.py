@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
-from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from types import MappingProxyType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -76,7 +76,9 @@ def redact_tree(value: Any) -> Any:
 
 
 def explain(
-    error: ValidationError, settings: type[BaseModel], patterns: Mapping[str, str]
+    error: ValidationError,
+    settings: type[BaseModel],
+    patterns: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[KeyPath, str]:
     """The first thing to put right in what should be ``settings``: its key, as the file has it,
     and the reason. ``patterns`` has words for regular expressions of the settings.
@@ -90,11 +92,12 @@ def explain(
         return _of_validator(path, str(first["ctx"]["error"]))
     if first["type"] == "union_tag_invalid":
         known = first["ctx"]["expected_tags"].replace("'", "")
-        return (*path, "type"), f"unknown type {first['ctx']['tag']!r}; known: {known}"
+        tag = _tag_key(kind)
+        return (*path, tag), f"unknown {tag} {first['ctx']['tag']!r}; known: {known}"
     if first["type"] == "union_tag_not_found":
         if not isinstance(first["input"], dict):
             return path, "should be a mapping"
-        return (*path, "type"), f"is required; known: {', '.join(_members(kind))}"
+        return (*path, _tag_key(kind)), f"is required; known: {', '.join(_members(kind))}"
     if first["type"] == "extra_forbidden":
         _, section = _place(first["loc"][:-1], settings)
         return path, _unknown_key(str(path[-1]), sorted(section.model_fields))
@@ -167,17 +170,32 @@ def _bare(kind: Any) -> Any:
 
 
 def _members(union: Any) -> dict[str, Any]:
-    """The sections that a union chooses from, by their types."""
+    """The sections that a union chooses from, by their tags."""
+    key = _tag_key(union)
+    return {tag: section for section in _sections(union) for tag in _tags(section, key)}
+
+
+def _tag_key(union: Any) -> str:
+    """The key that tells a union's sections apart: no two of them allow the same text there."""
+    sections = _sections(union)
+    for key in sections[0].model_fields if sections else ():
+        tags = [_tags(section, key) for section in sections]
+        if all(tags) and len({tag for some in tags for tag in some}) == sum(map(len, tags)):
+            return key
+    return ""
+
+
+def _tags(section: type[BaseModel], key: str) -> tuple[Any, ...]:
+    field = section.model_fields.get(key)
+    if field is None or get_origin(field.annotation) is not Literal:
+        return ()
+    return get_args(field.annotation)
+
+
+def _sections(union: Any) -> list[type[BaseModel]]:
     members = [_bare(member) for member in get_args(union)]
-    return {_tag(member): member for member in members if _is_section(member)}
+    return [member for member in members if _is_section(member)]
 
 
 def _is_section(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, BaseModel)
-
-
-def _tag(section: type[BaseModel]) -> str:
-    """What the ``type`` of such a section says; another name where it has none."""
-    field = section.model_fields.get("type")
-    tags = get_args(field.annotation) if field is not None else ()
-    return str(tags[0]) if tags else section.__name__

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import yaml
@@ -121,14 +122,14 @@ class SettingsTree:
             self._sources[below] = source
 
     def checked(
-        self, settings: type[SettingsT], patterns: Mapping[str, str] | None = None
+        self, settings: type[SettingsT], patterns: Mapping[str, str] = MappingProxyType({})
     ) -> SettingsT:
         """The settings. ``patterns`` has words for their regular expressions, such as "should be
         the name of an HTTP header". Raises SettingsError for the first problem."""
         try:
             return settings.model_validate(self.root)
         except ValidationError as error:
-            path, reason = explain(error, settings, patterns or {})
+            path, reason = explain(error, settings, patterns)
             raise SettingsError(self.source_of(path), dotted(path), reason) from None
 
     def source_of(self, path: KeyPath) -> str:

@@ -173,7 +173,7 @@ def pair_lengths(demo: Path) -> list[int]:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"epochz": 1}, "reward.yaml: epochz: Extra inputs are not permitted"),
+        ({"epochz": 1}, "reward.yaml: epochz: unknown key; did you mean 'epochs'?"),
         ({"model": "nowhere"}, "nowhere: no such model folder"),
         ({"train": "nothing.jsonl"}, "nothing.jsonl: No such file or directory"),
         ({"max_length": 3}, "every record exceeds max_length 3"),

@@ -6,17 +6,12 @@ Nothing here reads a model or data; a key that does not exist is an error that n
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
-import yaml
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from bon_common.settings import errors
+from bon_common.settings.sources import SettingsTree, parse_pairs
 from trainers.base.errors import SettingsError
 
 Positive = Annotated[int, Field(gt=0)]
@@ -101,45 +96,12 @@ def shipped(name: str) -> Path:
 def load_settings(kind: type[SettingsT], path: Path, overrides: Sequence[str] = ()) -> SettingsT:
     """Read `path`, apply `key=value` overrides (values are YAML), and check the result.
 
-    Raises SettingsError with the file, the key and the reason.
+    Raises SettingsError with the file or the override, the key and the reason.
     """
-    values: Any = _parse(path)
-    if not isinstance(values, dict):
-        raise SettingsError(f"{path}: a mapping of settings is expected")
-    for override in overrides:
-        key, equals, value = override.partition("=")
-        if not equals or not key:
-            raise SettingsError(f"--set {override}: expected key=value")
-        try:
-            parsed = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise SettingsError(f"--set {key}: not a YAML value: {value}") from error
-        _set(values, key, parsed)
+    tree = SettingsTree()
     try:
-        return kind.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = [str(path), ".".join(str(part) for part in first["loc"])]
-        reason = first["msg"].removeprefix("Value error, ")
-        raise SettingsError(": ".join([*filter(None, place), reason])) from error
-
-
-def _set(values: dict[str, Any], key: str, value: Any) -> None:
-    """Set `a.b.c` in nested mappings, making those that are missing."""
-    *path, last = key.split(".")
-    for part in path:
-        inner = values.get(part)
-        if not isinstance(inner, dict):
-            inner = values[part] = {}
-        values = inner
-    values[last] = value
-
-
-def _parse(path: Path) -> Any:
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError(f"{path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise SettingsError(f"{path}: not YAML: {reason}") from error
+        tree.read(path)
+        tree.override(parse_pairs(overrides))
+        return tree.checked(kind)
+    except errors.SettingsError as error:
+        raise SettingsError(str(error)) from None

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from bon_common.settings.errors import dotted, explain
 from trainers.base.settings import Positive, Settings
 from trainers.dpo.settings import DpoSettings
 from trainers.endpoint.settings import ChatSettings
@@ -88,10 +89,8 @@ class IterateSettings(Settings):
         try:
             DpoSettings.model_validate({"model": "m", "train": "t", "output": "o", **values})
         except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"])
-            reason = first["msg"].removeprefix("Value error, ")
-            raise ValueError(": ".join(filter(None, (place, reason)))) from error
+            place, reason = explain(error, DpoSettings)
+            raise ValueError(f"{dotted(place)}: {reason}") from error
         return values
 
     @model_validator(mode="after")

@@ -3,10 +3,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from trainers.base.errors import SettingsError
-from trainers.base.settings import Settings, load_settings, shipped
+from trainers.base.settings import LoraSettings, Settings, load_settings, shipped
+from trainers.cli import main
 from trainers.demo.settings import WorldSettings
 from trainers.evaluation.settings import EvaluateSettings
 from trainers.export.settings import ExportSettings
@@ -46,11 +48,11 @@ def test_settings_are_frozen() -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("epoch=1", "demo-sft.yaml: epoch: Extra inputs are not permitted"),
-        ("epochs=many", "demo-sft.yaml: epochs: Input should be a valid number"),
-        ("batch_size=0", "demo-sft.yaml: batch_size: Input should be greater than 0"),
-        ("epochs", "--set epochs: expected key=value"),
-        ("epochs=[", "--set epochs: not a YAML value"),
+        ("epoch=1", "--set: epoch: unknown key; did you mean 'epochs'?"),
+        ("epochs=many", "--set: epochs: should be a number, not 'many'"),
+        ("batch_size=0", "--set: batch_size: should be greater than 0, not 0"),
+        ("epochs", "--set: epochs: expected KEY=VALUE"),
+        ("epochs=[", "--set: epochs: not YAML: line 1"),
     ],
 )
 def test_a_bad_key_is_named(override: str, message: str) -> None:
@@ -63,8 +65,8 @@ def test_a_bad_key_is_named(override: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("prompts=null", "demo-evaluate.yaml: prompts: needed to sample from the policy"),
-        ("n_values=[128]", "demo-evaluate.yaml: n_values: at most samples, 64"),
+        ("prompts=null", "--set: prompts: needed to sample from the policy"),
+        ("n_values=[128]", "--set: n_values: at most samples, 64"),
     ],
 )
 def test_sampling_settings_must_agree(override: str, message: str) -> None:
@@ -77,12 +79,24 @@ def test_sampling_settings_must_agree(override: str, message: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("a: [", "bad.yaml: not YAML"), ("- a", "bad.yaml: a mapping of settings is expected")],
+    [
+        ("a: [", "bad.yaml: not YAML"),
+        ("seed: 1\nseed: 2", "the key 'seed' is there twice"),
+        ("- a", "bad.yaml: should be a mapping"),
+    ],
 )
 def test_a_bad_file_is_named(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "bad.yaml"
     path.write_text(text)
     with pytest.raises(SettingsError, match=message):
         load_settings(SftSettings, path)
-    with pytest.raises(SettingsError, match=r"none\.yaml: No such file"):
+    with pytest.raises(SettingsError, match=r"none\.yaml: cannot be read: No such file"):
         load_settings(SftSettings, tmp_path / "none.yaml")
+
+
+def test_the_resulting_settings_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    config = str(shipped("demo-sft.yaml"))
+    assert main(["sft", "--config", config, "--set", "lora.r=3", "--print-config"]) == 0
+    shown = yaml.safe_load(capsys.readouterr().out)
+    assert shown["lora"] == LoraSettings(r=3).model_dump()
+    assert SftSettings.model_validate(shown).lora == LoraSettings(r=3)

@@ -106,7 +106,7 @@ def test_the_gateways_log_can_be_judged_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("labeller", "message"),
     [
-        ({"kind": "dice"}, "labeller: Input tag 'dice' found using 'kind'"),
+        ({"kind": "dice"}, "labeller.kind: unknown kind 'dice'; known: judge"),
         ({"kind": "regex", "patterns": [{"pattern": "("}]}, "pattern: no regular expression: "),
         ({"kind": "hand", "sheet": "x.csv"}, "sheet: a .tsv or .jsonl file is expected"),
         ({"kind": "hand"}, "labeller.sheet: needed, since there is no terminal to ask in"),

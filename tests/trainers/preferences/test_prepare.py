@@ -151,7 +151,7 @@ def test_several_files_of_several_formats(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"format": "csv"}, "prepare.yaml: format: Input should be 'auto', "),
+        ({"format": "csv"}, "prepare.yaml: format: should be 'auto', "),
         ({"input": []}, "prepare.yaml: input: at least one file is expected"),
         ({"max_chars": 3}, "d.jsonl: no usable record: 1 over the length limit"),
         ({"held_out_share": 1.0}, "held_out_share 1 leaves no prompt to train on; there are 1"),
