@@ -40,6 +40,7 @@ from bon_gateway.reload.generations import Generation, Generations
 from bon_gateway.reload.reloader import Reloader
 from bon_gateway.reload.source import SettingsSource
 from bon_gateway.settings.tree import Settings
+from bon_gateway.strategies.registry import BY_REQUEST
 
 UPSTREAM_GAUGE_INTERVAL_S = 1.0
 LONGEST_WORKER_WAIT_S = 10.0
@@ -99,7 +100,7 @@ def create_app(
 
     With ``source`` the settings are read again from there when they change. Raises SettingsError.
     """
-    metrics = Metrics(settings.models)
+    metrics = Metrics(settings.models, BY_REQUEST)
     lifecycle = lifecycle or Lifecycle()
 
     def make(settings: Settings, keys: KeyRing, before: Generation | None) -> Generation:
@@ -114,7 +115,8 @@ def create_app(
         )
 
     def changed(generation: Generation) -> None:
-        metrics.know(generation.settings.models)
+        models = generation.settings.models
+        metrics.know(models, [served.strategy.type for served in models.values()])
         app.state.gateway = generation.gateway
         if generation is not first:
             logs.configure(generation.settings.server.log_level)

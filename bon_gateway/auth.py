@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from bon_common import keys
 from bon_common.settings.errors import SettingsError
-from bon_gateway.settings.tree import AuthSettings, Settings, UpstreamSettings
+from bon_gateway.sections.server import AuthSettings
+from bon_gateway.settings.tree import Settings
 
 
 def load_keyring(auth: AuthSettings, environ: Mapping[str, str]) -> keys.KeyRing:
@@ -20,10 +21,8 @@ def load_keyring(auth: AuthSettings, environ: Mapping[str, str]) -> keys.KeyRing
 
 def check_upstream_keys(settings: Settings, environ: Mapping[str, str]) -> None:
     """Raises SettingsError for an ``api_key_env`` that leads to no key."""
-    for section, backends in (("policies", settings.policies), ("rewards", settings.rewards)):
-        for name, backend in backends.items():
-            if isinstance(backend, UpstreamSettings):
-                upstream_key(backend.api_key_env, environ, f"{section}.{name}.api_key_env")
+    for path, backend in settings.backends.items():
+        upstream_key(backend.key_variable, environ, f"{path}.api_key_env")
 
 
 def upstream_key(variable: str | None, environ: Mapping[str, str], setting: str) -> str | None:

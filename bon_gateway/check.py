@@ -9,29 +9,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from bon_gateway.factory import build_upstream
-from bon_gateway.settings.tree import HttpRewardSettings, Settings, VllmPolicySettings
+from bon_gateway.backends.http.settings import UpstreamSettings
+from bon_gateway.factory import key_of
+from bon_gateway.settings.tree import Settings
 
 
 async def check_upstreams(settings: Settings, environ: Mapping[str, str]) -> tuple[list[str], bool]:
     """A line for each upstream, and whether all are well."""
-    upstreams: list[tuple[str, VllmPolicySettings | HttpRewardSettings]] = []
-    within: list[str] = []
-    for name, policy in settings.policies.items():
-        if isinstance(policy, VllmPolicySettings):
-            upstreams.append((f"policies.{name}", policy))
-        else:
-            within.append(f"policies.{name}")
-    for name, reward in settings.rewards.items():
-        if isinstance(reward, HttpRewardSettings):
-            upstreams.append((f"rewards.{name}", reward))
-        else:
-            within.append(f"rewards.{name}")
+    upstreams = {p: s for p, s in settings.backends.items() if isinstance(s, UpstreamSettings)}
+    within = [path for path in settings.backends if path not in upstreams]
     found = await asyncio.gather(
-        *(build_upstream(upstream, environ).trial(upstream.model) for _, upstream in upstreams)
+        *(s.build(key_of(s, environ)).trial(s.model) for s in upstreams.values())
     )
     lines, well = [], True
-    for (name, _), answers in zip(upstreams, found, strict=True):
+    for name, answers in zip(upstreams, found, strict=True):
         for replica, wrong in answers.items():
             lines.append(f"{name}: {replica}: {wrong or 'ok'}")
             well = well and wrong is None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from bon_gateway.errors import NotFoundError
 from bon_gateway.protocols import PolicyBackend, RewardBackend, Strategy
-from bon_gateway.settings.tree import ServedModelSettings, Settings, StrategySettings
+from bon_gateway.settings.tree import ServedModelSettings, Settings
+from bon_gateway.strategies.judge import Judge
 
 Backend = PolicyBackend | RewardBackend
 
@@ -37,8 +38,7 @@ class Gateway:
     policies: Mapping[str, PolicyBackend]
     rewards: Mapping[str, RewardBackend]
     models: Mapping[str, ServedModel]
-    build_strategy: Callable[[StrategySettings], Strategy]
-    judge: Closing
+    judge: Judge
     """What the strategies judge candidates with."""
     created: int = field(default_factory=lambda: int(time.time()))
     """Unix time of the start, which ``/v1/models`` shows."""
@@ -139,6 +139,4 @@ def same_backends(before: Settings, after: Settings) -> set[str]:
 
     Their keys come from the environment, which does not change while a process runs.
     """
-    policies = {n for n, s in after.policies.items() if before.policies.get(n) == s}
-    rewards = {n for n, s in after.rewards.items() if before.rewards.get(n) == s}
-    return {f"policies.{n}" for n in policies} | {f"rewards.{n}" for n in rewards}
+    return {path for path, s in after.backends.items() if before.backends.get(path) == s}

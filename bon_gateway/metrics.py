@@ -14,7 +14,7 @@ from collections import Counter as Tally
 from collections.abc import Iterable, Iterator, Mapping
 from math import isfinite, isnan, nan
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
@@ -22,7 +22,6 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from bon_gateway.settings.tree import StrategySettings
 from bon_gateway.types import Selection, UpstreamState
 
 MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -32,10 +31,6 @@ LIVE_GAUGES = "gauge_live*_"
 UNKNOWN = "unknown"
 GONE = nan
 """The gauge of what is no longer there; it is not shown."""
-STRATEGIES = frozenset(
-    get_args(member.model_fields["type"].annotation)[0]
-    for member in get_args(get_args(StrategySettings)[0])
-)
 
 DURATION_S = (0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 8, 13, 21, 30, 60, 120, 300, 600)
 OVERHEAD_S = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1)
@@ -47,12 +42,15 @@ GAIN = (0, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 4, 5, 7.5, 10)
 class Metrics:
     """All of the gateway's metrics.
 
-    ``models`` are the served models' names; with None the callers see to it that they name no
-    other.
+    ``models`` are the served models' names, ``strategies`` those that a request may choose; with
+    None the callers see to it that they name no other.
     """
 
-    def __init__(self, models: Iterable[str] | None = None) -> None:
+    def __init__(
+        self, models: Iterable[str] | None = None, strategies: Iterable[str] | None = None
+    ) -> None:
         self._models = None if models is None else frozenset(models)
+        self._strategies = None if strategies is None else frozenset(strategies)
         self._directory = os.environ.get(MULTIPROCESS_VARIABLE)
         self.registry = CollectorRegistry()
         reg = self.registry
@@ -218,8 +216,11 @@ class Metrics:
         self.set_requests_in_flight(0)
         self.set_candidates_in_flight(0)
 
-    def know(self, models: Iterable[str]) -> None:
-        """These models are served from now on. Requests for those before may still be running."""
+    def know(self, models: Iterable[str], strategies: Iterable[str] = ()) -> None:
+        """These models are served from now on, by these strategies. Requests for those before may
+        still be running."""
+        if self._strategies is not None:
+            self._strategies |= frozenset(strategies)
         if self._models is not None:
             self._models |= frozenset(models)
 
@@ -234,14 +235,14 @@ class Metrics:
     ) -> None:
         """One chat completion has ended, well or not."""
         model = self._model(model)
-        known = _strategy(strategy)
+        known = self._strategy(strategy)
         self._requests.add(1, model, known, str(status))
         self._duration.observe(seconds, model, known)
 
     def observe_selection(self, model: str, selection: Selection, overhead_s: float) -> None:
         """One selection was made: candidates, tokens, rewards, and what was lost."""
         model = self._model(model)
-        self._overhead.observe(overhead_s, model, _strategy(selection.strategy))
+        self._overhead.observe(overhead_s, model, self._strategy(selection.strategy))
         statuses = [candidate.status for candidate in selection.candidates]
         for status in set(statuses):
             self._candidates.add(statuses.count(status), model, status)
@@ -339,9 +340,10 @@ class Metrics:
             return UNKNOWN
         return name
 
-
-def _strategy(name: str | None) -> str:
-    return name if name is not None and name in STRATEGIES else UNKNOWN
+    def _strategy(self, name: str | None) -> str:
+        if name is None or (self._strategies is not None and name not in self._strategies):
+            return UNKNOWN
+        return name
 
 
 class _Counters:

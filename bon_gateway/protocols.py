@@ -6,9 +6,17 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from bon_gateway.settings.tree import NonTextParts
 from bon_gateway.thinking import Thinking
-from bon_gateway.types import Caller, ChatRequest, Delta, Message, Sample, Scores, Selection
+from bon_gateway.types import (
+    Caller,
+    ChatRequest,
+    Delta,
+    Message,
+    NonTextParts,
+    Sample,
+    Scores,
+    Selection,
+)
 
 
 class DeltaSink(Protocol):
@@ -140,6 +148,14 @@ class RewardBackend(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+class Upstream(Protocol):
+    """A backend whose model is elsewhere, as ``bon-gateway check`` sees it."""
+
+    async def trial(self, model: str | None) -> dict[str, str | None]:
+        """What is wrong with each replica, by its name; None if nothing is."""
+        ...
 
 
 class Strategy(Protocol):

@@ -26,7 +26,8 @@ from bon_common.http.limits import HttpLimits
 from bon_common.listening import bind, is_loopback, listening_host
 from bon_gateway.process.supervisor import Report, Supervisor
 from bon_gateway.reload.reloader import Reloader
-from bon_gateway.settings.tree import ServerSettings, Settings
+from bon_gateway.sections.server import ServerSettings
+from bon_gateway.settings.tree import Settings
 
 BACKLOG = 2048
 

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from bon_common.settings.sources import Override, SettingsTree
+from bon_gateway.sections.base import PATTERNS
 from bon_gateway.settings import demo
-from bon_gateway.settings.tree import PATTERNS, Settings
+from bon_gateway.settings.tree import Settings
 
 ENV_PREFIX = "BON_GATEWAY__"
 NAMED = ("policies", "rewards", "models")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import IntEnum, StrEnum
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -17,6 +17,9 @@ from bon_gateway.errors import GatewayError, RewardRefusedError
 
 Message = Mapping[str, Any]
 """One OpenAI chat message, as it stands on the wire."""
+ForTextAlone = Literal["refuse", "leave_out", "placeholder"]
+NonTextParts = Literal["refuse", "leave_out", "placeholder", "send"]
+"""What becomes of the parts of a conversation that are not text before a reward model reads it."""
 
 GREEDY_BELOW = 1e-5
 RANDOM_SEED = -1

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from bon_gateway.settings import tree as settings
-from bon_gateway.settings.tree import Section
+from bon_gateway.backends.policy.registry import KINDS as POLICIES
+from bon_gateway.backends.reward.registry import KINDS as REWARDS
+from bon_gateway.backends.settings import ThinkingSettings
+from bon_gateway.sections.base import Component, Section, type_name
+from bon_gateway.sections.recording import RecordingSettings
+from bon_gateway.sections.server import AuthSettings, LimitsSettings, ServerSettings
+from bon_gateway.settings.tree import ServedModelSettings
+from bon_gateway.strategies.registry import KINDS as STRATEGIES
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "settings.md"
 HEAD = """\
@@ -21,39 +30,45 @@ overridden by flags (`--set server.port=9000`, and `--host`, `--port`, `--worker
 `--log-level`). An unknown key is an error that names it. `--print-config` shows the result.
 `policies`, `rewards` and `models` are maps from a name of your choice.
 
-This page is written by `scripts/settings_doc.py` from `bon_gateway/settings/tree.py`.
+`scripts/settings_doc.py` writes this page from the settings classes of `bon_gateway/`.
 """
-SECTIONS: tuple[tuple[str, type[Section]], ...] = (
-    ("policies.<name>, type: vllm", settings.VllmPolicySettings),
-    ("policies.<name>, type: transformers", settings.TransformersPolicySettings),
-    ("policies.<name>.thinking", settings.ThinkingSettings),
-    ("rewards.<name>, type: reward_server", settings.RewardServerSettings),
-    ("rewards.<name>, type: vllm_classify", settings.VllmClassifySettings),
-    ("rewards.<name>, type: in_process", settings.InProcessRewardSettings),
-    ("models.<name>", settings.ServedModelSettings),
-    ("models.<name>.strategy, type: best_of_n", settings.BestOfNSettings),
-    ("models.<name>.strategy, type: first_k", settings.FirstKSettings),
-    ("models.<name>.strategy, type: single", settings.SingleSettings),
-    ("server", settings.ServerSettings),
-    ("auth", settings.AuthSettings),
-    ("limits", settings.LimitsSettings),
-    ("recording", settings.RecordingSettings),
-)
 
 
 def page() -> str:
-    return HEAD + "".join(_section(title, section) for title, section in SECTIONS)
+    return HEAD + "".join(_section(title, section, words) for title, section, words in _sections())
 
 
-def _section(title: str, section: type[Section]) -> str:
+def _sections() -> Iterator[tuple[str, type[Section], str]]:
+    """Title, section, and what stands between them."""
+    yield from _kinds("policies.<name>", POLICIES)
+    yield "policies.<name>.thinking", ThinkingSettings, ""
+    yield from _kinds("rewards.<name>", REWARDS)
+    yield "models.<name>", ServedModelSettings, ""
+    for title, kind, _ in _kinds("models.<name>.strategy", STRATEGIES):
+        # A strategy's file says what it does, and when it helps and harms.
+        yield title, kind, inspect.getdoc(sys.modules[kind.__module__]) or ""
+    yield "server", ServerSettings, ""
+    yield "auth", AuthSettings, ""
+    yield "limits", LimitsSettings, ""
+    yield "recording", RecordingSettings, ""
+
+
+def _kinds(
+    place: str, kinds: Sequence[type[Component]]
+) -> Iterator[tuple[str, type[Component], str]]:
+    for kind in kinds:
+        yield f"{place}, type: {type_name(kind)}", kind, ""
+
+
+def _section(title: str, section: type[Section], words: str) -> str:
     rows = [
         f"| `{name}` | {_kind(field.annotation)} | {_default(field)} | {_text(field)} |"
         for name, field in section.model_fields.items()
         if name != "type"
     ]
-    return "\n".join(
-        ["", f"## {title}", "", "| key | value | default | |", "|---|---|---|---|", *rows, ""]
-    )
+    said = [words.replace("``", "`"), ""] if words else []
+    table = ["| key | value | default | |", "|---|---|---|---|", *rows, ""]
+    return "\n".join(["", f"## {title}", "", *said, *table])
 
 
 def _kind(annotation: Any) -> str:

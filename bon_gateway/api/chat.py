@@ -166,9 +166,7 @@ def prepare(
     record.strategy = served.strategy.name
     settings = resolve_strategy(wire.bon, served.settings, limits)
     strategy = (
-        served.strategy
-        if settings is served.settings.strategy
-        else gateway.build_strategy(settings)
+        served.strategy if settings is served.settings.strategy else settings.build(gateway.judge)
     )
     chat = render.to_request(wire, body, record.request_id, trace)
     drawn = strategy.drawn(chat)

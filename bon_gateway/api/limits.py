@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bon_gateway.api.schema import ChatWire
 from bon_gateway.errors import BadRequestError
-from bon_gateway.settings.tree import LimitsSettings
+from bon_gateway.sections.server import LimitsSettings
 
 
 def check_limits(wire: ChatWire, limits: LimitsSettings) -> None:

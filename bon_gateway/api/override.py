@@ -4,26 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from bon_gateway.api.schema import BonWire
 from bon_gateway.errors import BadRequestError
-from bon_gateway.settings.tree import (
-    BestOfNSettings,
-    FirstKSettings,
-    LimitsSettings,
-    Section,
-    ServedModelSettings,
-    SingleSettings,
-    StrategySettings,
-)
+from bon_gateway.sections.base import type_name
+from bon_gateway.sections.server import LimitsSettings
+from bon_gateway.settings.tree import ServedModelSettings
+from bon_gateway.strategies.registry import BY_REQUEST
+from bon_gateway.strategies.settings import StrategySettings
 
-_STRATEGY: TypeAdapter[StrategySettings] = TypeAdapter(StrategySettings)
-_BY_TYPE: dict[str, type[Section]] = {
-    "best_of_n": BestOfNSettings,
-    "first_k": FirstKSettings,
-    "single": SingleSettings,
-}
 _OWN_KEYS = {"strategy", "return_candidates"}
 
 
@@ -44,33 +34,33 @@ def resolve_strategy(
         return own
     if not served.allow_override:
         raise BadRequestError("bon: this model's strategy may not be changed", param="bon")
-    strategy = _validate(_merged(bon, own, asked))
+    kind = type(own) if bon.strategy in (None, own.type) else BY_REQUEST[bon.strategy]
+    strategy = _validate(kind, _merged(kind, own, asked))
     if strategy.needs_reward and served.reward is None:
         raise BadRequestError(
             f"bon.strategy: {strategy.type} needs a reward model, and this model has none",
             param="bon.strategy",
         )
-    return _within_limits(strategy, bon, limits)
+    return _within_limits(strategy, asked, limits)
 
 
-def _merged(bon: BonWire, own: StrategySettings, asked: dict[str, Any]) -> dict[str, Any]:
-    kind = bon.strategy or own.type
-    fields = _BY_TYPE[kind].model_fields
-    kept = {name: value for name, value in own.model_dump().items() if name in fields}
-    merged = {**kept, **asked, "type": kind}
-    if "min_candidates" not in asked:
+def _merged(
+    kind: type[StrategySettings], own: StrategySettings, asked: dict[str, Any]
+) -> dict[str, Any]:
+    kept = {name: value for name, value in own.model_dump().items() if name in kind.model_fields}
+    merged = {**kept, **asked, "type": type_name(kind)}
+    if "min_candidates" in kept and "min_candidates" not in asked:
         # The operator's floor was set for the operator's n; a single pass has none.
         merged["min_candidates"] = min(kept["min_candidates"], merged.get("n", 1))
     return merged
 
 
-def _validate(values: dict[str, Any]) -> StrategySettings:
+def _validate(kind: type[StrategySettings], values: dict[str, Any]) -> StrategySettings:
     try:
-        return _STRATEGY.validate_python(values)
+        return kind.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        # The first part of the location is the union's tag.
-        key = ".".join(str(part) for part in first["loc"][1:])
+        key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             raise BadRequestError(
                 f"bon.{key}: strategy {values['type']} has no such parameter", param=f"bon.{key}"
@@ -81,20 +71,23 @@ def _validate(values: dict[str, Any]) -> StrategySettings:
 
 
 def _within_limits(
-    strategy: StrategySettings, bon: BonWire, limits: LimitsSettings
+    strategy: StrategySettings, asked: dict[str, Any], limits: LimitsSettings
 ) -> StrategySettings:
     excess = strategy.drawn - limits.max_n
     if excess <= 0:
         return strategy
-    n = strategy.n - excess
-    if limits.on_excess_n == "refuse" or n < 1:
+    n = strategy.pool - excess
+    if limits.on_excess_n == "refuse" or n < 1 or "n" not in strategy.counts:
         param = "bon.n"
-        if bon.spare is not None and strategy.n < limits.max_n:
+        beyond = [key for key in strategy.counts if key != "n" and key in asked]
+        if beyond and strategy.pool < limits.max_n:
             # n alone would fit.
-            param = "bon.spare"
+            param = f"bon.{beyond[0]}"
         raise BadRequestError(
             f"{param}: {strategy.drawn} candidates are above the limit of {limits.max_n}",
             param=param,
         )
     values = strategy.model_dump()
-    return _validate(values | {"n": n, "min_candidates": min(values["min_candidates"], n)})
+    if "min_candidates" in values:
+        values["min_candidates"] = min(values["min_candidates"], n)
+    return _validate(type(strategy), values | {"n": n})

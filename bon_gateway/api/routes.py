@@ -78,7 +78,7 @@ def _model_object(served: ServedModel, created: int) -> dict[str, Any]:
         "owned_by": "bon-gateway",
         "bon": {
             "strategy": served.strategy.name,
-            "n": settings.strategy.n,
+            "n": settings.strategy.pool,
             "policy": settings.policy,
             "reward": settings.reward,
         },

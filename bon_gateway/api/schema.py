@@ -9,7 +9,7 @@ there may be many.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -19,10 +19,12 @@ from pydantic import (
     PositiveInt,
     SkipValidation,
     ValidationError,
+    create_model,
 )
 
 from bon_gateway.api.tools import check_tool_choice, check_tools
 from bon_gateway.errors import BadRequestError
+from bon_gateway.strategies.registry import request_fields
 
 INT64_MIN = -(2**63)
 INT64_MAX = 2**63 - 1
@@ -74,19 +76,22 @@ class ResponseFormatWire(Wire):
     json_schema: JsonSchemaWire | None = None
 
 
-class BonWire(BaseModel):
+class BonFields(BaseModel):
     """The gateway's own object in a request; a key that it does not know is refused."""
 
     model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
 
-    strategy: Literal["best_of_n", "first_k", "single"] | None = None
+    strategy: str | None = None
     """None keeps the served model's own."""
-    n: PositiveInt | None = None
-    spare: PositiveInt | None = None
-    deadline_ms: PositiveInt | None = None
-    min_candidates: PositiveInt | None = None
     return_candidates: bool = False
     """Whether the answer carries every candidate's message, not the winner's alone."""
+
+
+if TYPE_CHECKING:
+    BonWire = BonFields
+else:
+    # With the names of the strategies, and the keys that a request may set of theirs.
+    BonWire = create_model("BonWire", __base__=BonFields, **request_fields())
 
 
 class ChatWire(Wire):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bon_common.settings.errors import SettingsError
 from bon_common.settings.sources import SettingsTree, as_yaml, parse_pairs
 from bon_gateway.compare.settings import CompareSettings
-from bon_gateway.settings.tree import PATTERNS
+from bon_gateway.sections.base import PATTERNS
 
 if TYPE_CHECKING:
     from bon_gateway.compare.ask.demo import Models

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    create_model,
+    model_validator,
+)
 
-from bon_gateway.settings.tree import Section, Url
+from bon_gateway.sections.base import Section, Url
+from bon_gateway.strategies.registry import request_fields
 
 SELECTION = "selection"
 """The scorer that asks nobody: the reward that the gateway itself chose the winner by."""
 
 
-class BonOverride(Section):
-    """What the request's own ``bon`` object asks for."""
-
-    n: PositiveInt | None = None
-    strategy: Literal["best_of_n", "first_k", "single"] | None = None
-    spare: PositiveInt | None = None
-    deadline_ms: PositiveInt | None = None
-    min_candidates: PositiveInt | None = None
+if TYPE_CHECKING:
+    BonOverride = Section
+else:
+    # What a request's own ``bon`` object may ask for.
+    BonOverride = create_model("BonOverride", __base__=Section, **request_fields())
 
 
 class PriceSettings(Section):

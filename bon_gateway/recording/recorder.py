@@ -13,7 +13,7 @@ from bon_gateway.metrics import Metrics
 from bon_gateway.recording.entry import Entry, is_sampled, to_line
 from bon_gateway.recording.files import LogFiles
 from bon_gateway.recording.redaction import Redaction
-from bon_gateway.settings.tree import RecordingSettings
+from bon_gateway.sections.recording import RecordingSettings
 
 CLOSE_S = 10.0
 """Longest that the end of the process waits for what is still to be written."""

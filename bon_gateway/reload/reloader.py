@@ -18,8 +18,9 @@ from bon_gateway.gateway import Backend, same_backends
 from bon_gateway.metrics import Metrics
 from bon_gateway.reload.generations import Generation, Generations
 from bon_gateway.reload.source import SettingsSource
+from bon_gateway.sections.server import ServerSettings
 from bon_gateway.settings import demo
-from bon_gateway.settings.tree import ServerSettings, Settings
+from bon_gateway.settings.tree import Settings
 
 AT_RUNTIME = frozenset(
     {"access_log", "cors_origins", "keepalive_s", "log_level", "reload_interval_s"}

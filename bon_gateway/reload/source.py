@@ -15,10 +15,9 @@ from bon_common.keys import KeyRing
 from bon_common.settings.errors import SettingsError
 from bon_common.settings.sources import Override
 from bon_gateway.auth import check_upstream_keys, load_keyring
-from bon_gateway.backends.http.tls import client_context
 from bon_gateway.recording.files import prepare_folder
 from bon_gateway.settings import demo
-from bon_gateway.settings.tree import Settings, UpstreamSettings
+from bon_gateway.settings.tree import Settings
 from bon_gateway.settings_loader import load
 
 
@@ -56,9 +55,8 @@ def check(settings: Settings, environ: Mapping[str, str]) -> KeyRing:
     keys = load_keyring(settings.auth, environ)
     check_upstream_keys(settings, environ)
     check_libraries(settings)
-    for upstream in (*settings.policies.values(), *settings.rewards.values()):
-        if isinstance(upstream, UpstreamSettings):
-            client_context(upstream)
+    for component in settings.components.values():
+        component.check()
     if settings.recording.folder is not None:
         prepare_folder(settings.recording.folder)
     return keys
@@ -70,21 +68,9 @@ def _installed(library: str) -> bool:
 
 def check_libraries(settings: Settings, installed: Callable[[str], bool] = _installed) -> None:
     """Raises SettingsError if a model is to run in process and what it needs is not installed."""
-    heavy = [
-        f"policies.{name}"
-        for name, policy in settings.policies.items()
-        if policy.type == "transformers"
-    ]
-    heavy += [
-        f"rewards.{name}"
-        for name, reward in settings.rewards.items()
-        if reward.type == "in_process"
-    ]
-    missing = [library for library in ("torch", "transformers") if not installed(library)]
-    if heavy and missing:
-        source = demo.SOURCE if demo.in_use(settings) else "settings"
-        raise SettingsError(
-            source,
-            heavy[0],
-            f"needs {' and '.join(missing)}: pip install 'bon-gateway[embedded]'",
-        )
+    for path, backend in settings.backends.items():
+        missing = [library for library in backend.libraries if not installed(library)]
+        if missing:
+            source = demo.SOURCE if demo.in_use(settings) else "settings"
+            reason = f"needs {' and '.join(missing)}: pip install 'bon-gateway[embedded]'"
+            raise SettingsError(source, path, reason)

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from bon_gateway.errors import BadRequestError
-from bon_gateway.settings.tree import LimitsSettings
+from bon_gateway.sections.server import LimitsSettings
 
 _WITH_SCHEMAS = frozenset({"tools", "response_format", "structured_outputs"})
 

@@ -12,11 +12,10 @@ from typing import Any
 
 import msgspec
 
-from bon_gateway.settings.tree import NonTextParts
 from bon_gateway.strategies.parts import readable, said
 from bon_gateway.strategies.prefill import Prefill
 from bon_gateway.thinking import Thinking, after_thinking
-from bon_gateway.types import ChatRequest, Message
+from bon_gateway.types import ChatRequest, Message, NonTextParts
 
 _REASONING = frozenset({"reasoning", "reasoning_content"})
 

@@ -1,19 +1,35 @@
 """Draw N + spare, keep the first N that finish, stop the rest, answer with the best.
 
-The slowest candidates set best-of-N's latency; this cuts them off. Where the reward depends on
-the length of the answer it favours short ones.
+It helps where a few slow candidates set the latency of ``best_of_n``: they are cut off, and the
+answer need not wait for them. It harms where long answers are the good ones, because short answers
+finish first, and it pays for the spare candidates up to where they are stopped.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from pydantic import PositiveInt
 
 from bon_gateway.protocols import PolicyBackend, RewardBackend, Trace
-from bon_gateway.settings.tree import FirstKSettings
 from bon_gateway.strategies.judge import Judge
 from bon_gateway.strategies.pool import best_of_pool
 from bon_gateway.strategies.select import check_top
+from bon_gateway.strategies.settings import DrawSettings
 from bon_gateway.types import ChatRequest, Selection
+
+
+class FirstKSettings(DrawSettings):
+    type: Literal["first_k"]
+    spare: PositiveInt = 2
+    """Candidates drawn beyond n; the first n to finish are kept and the rest are stopped."""
+
+    asked: ClassVar[tuple[str, ...]] = (*DrawSettings.asked, "spare")
+    counts: ClassVar[tuple[str, ...]] = (*DrawSettings.counts, "spare")
+
+    def build(self, judge: Judge) -> FirstK:
+        return FirstK(self, judge)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,7 @@ from typing import Any
 
 from bon_common.messages import part_text
 from bon_gateway.errors import BadRequestError
-from bon_gateway.settings.tree import NonTextParts
-from bon_gateway.types import Message
+from bon_gateway.types import Message, NonTextParts
 
 _PLACEHOLDERS = {
     **dict.fromkeys(("image_url", "input_image", "image", "image_pil", "image_embeds"), "[image]"),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from bon_gateway.errors import NoRewardError
 from bon_gateway.protocols import PolicyBackend, RewardBackend, Trace
-from bon_gateway.settings.tree import DrawSettings
 from bon_gateway.strategies.draw import Plan, draw
 from bon_gateway.strategies.judge import Judge
 from bon_gateway.strategies.select import select
+from bon_gateway.strategies.settings import DrawSettings
 from bon_gateway.strategies.validity import MISPLACED
 from bon_gateway.types import ChatRequest, Selection
 

@@ -10,9 +10,17 @@ from typing import Any
 
 from bon_gateway.errors import GatewayError, RewardError
 from bon_gateway.protocols import Trace
-from bon_gateway.settings.tree import NonTextParts
 from bon_gateway.thinking import Thinking
-from bon_gateway.types import Caller, ChatRequest, Completion, Delta, Message, Sample, Scores
+from bon_gateway.types import (
+    Caller,
+    ChatRequest,
+    Completion,
+    Delta,
+    Message,
+    NonTextParts,
+    Sample,
+    Scores,
+)
 
 
 def completion(

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scripts.chart import schema, table, values_file
+from scripts.chart import schema, settings_schema, table, values_file
 
 CHART = Path(__file__).resolve().parents[2] / "helm" / "bon-gateway"
 
 
 def written(chart: Path = CHART) -> dict[Path, str]:
-    """The files that follow from the values, and what they should hold."""
+    """The files that follow from the values and the settings, and what they should hold."""
     values = values_file.read((chart / "values.yaml").read_text(encoding="utf-8"))
     readme = chart / "README.md"
     return {
         chart / "values.schema.json": schema.text(values),
+        chart / "files" / "strategies.json": settings_schema.strategies(),
         readme: table.placed(readme.read_text(encoding="utf-8"), values),
     }
 

@@ -7,13 +7,16 @@ null, so that Helm's message names the one key that is wrong.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
 from pydantic import BaseModel
 
-from bon_gateway.settings.tree import OWN_HEADERS
+from bon_gateway.backends.http.settings import OWN_HEADERS
+from bon_gateway.sections.base import type_name
 from bon_gateway.settings.tree import Settings as GatewaySettings
+from bon_gateway.strategies.registry import KINDS
 from reward_server.settings import Settings as RewardProcess
 from trainers.commands import COMMANDS
 
@@ -51,6 +54,19 @@ def gateway() -> Schema:
         found["RewardServerSettings"], MADE_BY_THE_CHART_FOR_A_REWARD
     )
     return found
+
+
+def strategies() -> str:
+    """What the chart's checks have to know of each strategy, as JSON: whether it needs a reward
+    model, and the keys, with their defaults, whose sum is how many candidates it draws."""
+    known = {
+        type_name(kind): {
+            "needsReward": kind.needs_reward,
+            "counts": {key: kind.model_fields[key].default for key in kind.counts},
+        }
+        for kind in KINDS
+    }
+    return json.dumps(known, indent=1) + "\n"
 
 
 def reward_server() -> Schema:

@@ -4,7 +4,8 @@ import pytest
 
 from bon_common.settings.errors import SettingsError
 from bon_gateway.auth import check_upstream_keys, load_keyring, upstream_key
-from bon_gateway.settings.tree import AuthSettings, Settings
+from bon_gateway.sections.server import AuthSettings
+from bon_gateway.settings.tree import Settings
 
 
 def test_a_variable_that_is_named_must_be_set() -> None:

@@ -19,7 +19,7 @@ import bon_gateway
 from bon_common.settings.errors import SettingsError
 from bon_gateway.auth import load_keyring
 from bon_gateway.reload.source import check_libraries
-from bon_gateway.settings.tree import AuthSettings
+from bon_gateway.sections.server import AuthSettings
 from bon_gateway.settings_loader import load
 
 FILE = """

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
 import pytest
 
-from bon_gateway.factory import build_strategy
 from bon_gateway.gateway import Gateway
 from bon_gateway.strategies.judge import Judge
 from bon_gateway.testing.fakes import FakePolicy, FakeReward
@@ -31,8 +29,7 @@ class Reward(FakeReward):
 def gateway(policy: FakePolicy, *rewards: Reward) -> Gateway:
     named = {f"r{number}": reward for number, reward in enumerate(rewards)}
     policies = {"p": policy, "q": FakePolicy(is_ready=False)}
-    judge = Judge()
-    return Gateway(policies, named, {}, partial(build_strategy, judge=judge), judge)
+    return Gateway(policies, named, {}, Judge())
 
 
 @pytest.mark.parametrize(

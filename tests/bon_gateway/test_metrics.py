@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from math import nan
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from bon_gateway.metrics import MULTIPROCESS_VARIABLE, STRATEGIES, Metrics, _Workers
+from bon_gateway.metrics import MULTIPROCESS_VARIABLE, Metrics, _Workers
 from bon_gateway.types import Candidate, CandidateStatus, Selection, Timings, Usage
 
 
@@ -171,7 +172,7 @@ def test_a_refused_reload_is_shown_and_keeps_the_time_of_the_last_good_one() -> 
 
 
 def test_names_from_outside_do_not_become_labels() -> None:
-    metrics = Metrics(["a"])
+    metrics = Metrics(["a"], ["single"])
     for number in range(100):
         metrics.observe_request(f"made-up-{number}", f"made-up-{number}", 404, 0.001)
     metrics.observe_request(None, None, 401, 0.001)
@@ -183,8 +184,14 @@ def test_names_from_outside_do_not_become_labels() -> None:
     }
 
 
-def test_the_strategies_are_those_of_the_settings() -> None:
-    assert {"best_of_n", "first_k", "single"} <= STRATEGIES
+def test_strategies_are_those_that_may_be_chosen_and_those_that_are_served() -> None:
+    metrics = Metrics(["a"], ["first_k"])
+    metrics.know(["a"], ["of_a_plugin"])
+    for strategy in ("first_k", "of_a_plugin", "made_up"):
+        metrics.observe_request("a", strategy, 200, 0.1)
+    text = metrics.render()[0].decode()
+    counted = re.findall(r'bon_requests_total{model="a",status="200",strategy="(\w+)"} 1', text)
+    assert sorted(counted) == ["first_k", "of_a_plugin", "unknown"]
 
 
 def test_two_in_one_process_do_not_meet() -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from bon_common.settings.errors import SettingsError
 from bon_common.settings.sources import Override
+from bon_gateway.backends.policy.vllm.policy import VllmPolicySettings
 from bon_gateway.settings import demo
 from bon_gateway.settings.tree import Settings
 from bon_gateway.settings_loader import load
@@ -30,6 +31,12 @@ def config(tmp_path: Path) -> Path:
     path = tmp_path / "gateway.yaml"
     path.write_text(FILE)
     return path
+
+
+def policy(settings: Settings, name: str) -> VllmPolicySettings:
+    found = settings.policies[name]
+    assert isinstance(found, VllmPolicySettings)
+    return found
 
 
 def flag(key: str, value: object) -> Override:
@@ -62,16 +69,16 @@ def test_the_environment_reaches_names_and_reads_yaml(config: Path) -> None:
         "BON_GATEWAY_API_KEYS": "not: a setting",
     }
     settings = load(config, environ)
-    assert settings.policies["Other-1.5"].model == "other"
-    assert settings.policies["base"].model == "m"
-    assert settings.policies["base"].urls == ("http://a", "http://b")  # type: ignore[union-attr]
+    assert policy(settings, "Other-1.5").model == "other"
+    assert policy(settings, "base").model == "m"
+    assert policy(settings, "base").urls == ("http://a", "http://b")
     assert settings.models["tuned"].strategy.type == "single"
     assert settings.auth.keys_file is None
 
 
 def test_a_flag_reaches_a_name_with_dots(config: Path) -> None:
     settings = load(config, {}, [flag("policies.Other-1.5.model", "other")])
-    assert settings.policies["Other-1.5"].model == "other"
+    assert policy(settings, "Other-1.5").model == "other"
 
 
 def test_without_models_the_embedded_default_is_taken() -> None:
@@ -204,7 +211,7 @@ def test_a_broken_file_is_refused_with_its_line(tmp_path: Path, text: str, reaso
 def test_a_merged_key_may_be_overridden(tmp_path: Path) -> None:
     path = tmp_path / "merged.yaml"
     path.write_text(FILE.replace("*base", "{<<: *base, model: other}"))
-    assert load(path, {}).policies["Other-1.5"].model == "other"
+    assert policy(load(path, {}), "Other-1.5").model == "other"
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
@@ -253,7 +260,7 @@ def test_an_address_that_cannot_be_asked_is_refused_and_its_secrets_not_shown(
 )
 def test_an_address_that_can_be_asked_is_taken(config: Path, url: str) -> None:
     settings = load(config, {}, [flag("policies.base.urls", [url])])
-    assert settings.policies["base"].urls == (url,)  # type: ignore[union-attr]
+    assert policy(settings, "base").urls == (url,)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,9 @@ import pytest
 import yaml
 
 from bon_gateway import cli as gateway_cli
-from bon_gateway.settings.tree import Settings, VllmPolicySettings
+from bon_gateway.backends.policy.vllm.policy import VllmPolicySettings
+from bon_gateway.backends.reward.reward_server import RewardServerSettings
+from bon_gateway.settings.tree import Settings
 from bon_gateway.settings_loader import load
 from reward_server.settings_sources import resolve
 from tests.helm.kit import (
@@ -104,7 +106,7 @@ def test_generators_and_reward_servers_become_policies_and_rewards(tmp_path: Pat
     assert (base.resolve, base.model, base.revision) == ("addresses", "base", "main")
     assert base.api_key_env == "BON_UPSTREAM_GENERATOR_BASE_KEY"
     helpful = settings.rewards["helpful"]
-    assert helpful.type == "reward_server"
+    assert isinstance(helpful, RewardServerSettings)
     assert helpful.urls == (f"http://{PREFIX}-reward-helpful:8081",)
     assert helpful.resolve == "addresses"
     assert set(settings.policies) == {"base", "tuned", "elsewhere"}

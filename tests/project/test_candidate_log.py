@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bon_gateway.metrics import Metrics
 from bon_gateway.recording.recorder import build_recorder
-from bon_gateway.settings.tree import RecordingSettings
+from bon_gateway.sections.recording import RecordingSettings
 from tests.bon_gateway.recording.kit import entry, request, selection
 from trainers.preferences.readers.candidate_log import CandidateLog
 from trainers.preferences.readers.options import ReadOptions

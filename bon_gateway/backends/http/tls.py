@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Sequence
+from typing import Protocol
 
 from bon_common.settings.errors import SettingsError
-from bon_gateway.settings.tree import UpstreamSettings
 
 
-def client_context(settings: UpstreamSettings) -> ssl.SSLContext | None:
+class TlsFiles(Protocol):
+    """The part of an upstream's settings that is about https."""
+
+    @property
+    def urls(self) -> Sequence[str]: ...
+
+    @property
+    def ca_file(self) -> str | None: ...
+
+    @property
+    def client_cert(self) -> str | None: ...
+
+    @property
+    def client_key(self) -> str | None: ...
+
+
+def client_context(settings: TlsFiles) -> ssl.SSLContext | None:
     """None if no url is https. Raises SettingsError for a file that is of no use."""
     if not any(url.startswith("https:") for url in settings.urls):
         return None

@@ -6,12 +6,12 @@ from abc import ABC, abstractmethod
 
 from bon_gateway.backends.http.client import HttpClient
 from bon_gateway.backends.http.names import Address, LookUp, only
+from bon_gateway.backends.http.settings import UpstreamSettings
 from bon_gateway.backends.http.tls import client_context
 from bon_gateway.backends.pool.pool import ReplicaPool
 from bon_gateway.backends.pool.prober import Prober
 from bon_gateway.backends.pool.replica import Replica
 from bon_gateway.backends.pool.trial import Trial
-from bon_gateway.settings.tree import UpstreamSettings
 
 
 class Pooled(ABC):

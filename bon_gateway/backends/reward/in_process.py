@@ -12,13 +12,17 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
+
+from pydantic import PositiveInt
 
 from bon_gateway.backends.http.faults import reward_refusal
 from bon_gateway.backends.loading_lock import LOADING
+from bon_gateway.backends.reward.local import Unannounced
+from bon_gateway.backends.settings import RewardSettings
 from bon_gateway.errors import NoRewardError, RewardError
-from bon_gateway.settings.tree import InProcessRewardSettings, NonTextParts
-from bon_gateway.types import Caller, Message, Scores
+from bon_gateway.sections.base import Device
+from bon_gateway.types import Caller, ForTextAlone, Message, NonTextParts, Scores
 from reward_server.scoring.scorer import (
     ModelSettings,
     ScoreError,
@@ -32,7 +36,30 @@ logger = logging.getLogger(__name__)
 Load = Callable[[ModelSettings], Scorer]
 
 
-class InProcessReward:
+class InProcessRewardSettings(RewardSettings):
+    type: Literal["in_process"]
+    model: str
+    """A folder or a hub id of a sequence-classification reward model."""
+    non_text_parts: ForTextAlone = "refuse"
+    """As for ``reward_server``."""
+    revision: str | None = None
+    device: Device = "auto"
+    """``auto`` is a GPU if there is one."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    trust_remote_code: bool = False
+    max_batch_tokens: PositiveInt = 16384
+    """Tokens, padding included, that one forward pass may hold."""
+    threads: PositiveInt | None = None
+    """CPU threads of torch for the whole process; None leaves torch's own choice. Set it to 1 for
+    a small model beside an engine on the same CPU, where more threads wait for each other."""
+
+    libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers")
+
+    def build(self, key: str | None) -> InProcessReward:
+        return InProcessReward(self)
+
+
+class InProcessReward(Unannounced):
     """A RewardBackend over a ``Scorer``."""
 
     def __init__(self, settings: InProcessRewardSettings, *, load: Load = Scorer.load) -> None:
@@ -79,17 +106,6 @@ class InProcessReward:
         if self._scorer is not None:
             await self._scorer.close()
             self._scorer = None
-
-    announces = False
-
-    async def announce(
-        self,
-        messages: Sequence[Message],
-        *,
-        tools: Sequence[Any] | None = None,
-        caller: Caller | None = None,
-    ) -> None:
-        return None
 
     async def score(
         self,

@@ -9,8 +9,7 @@ from typing import Any
 from bon_gateway.errors import RewardError
 from bon_gateway.metrics import Metrics
 from bon_gateway.protocols import RewardBackend
-from bon_gateway.settings.tree import NonTextParts
-from bon_gateway.types import Caller, Message, Scores
+from bon_gateway.types import Caller, Message, NonTextParts, Scores
 
 
 class MeteredReward:

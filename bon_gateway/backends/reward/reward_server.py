@@ -6,20 +6,37 @@ import hashlib
 import logging
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from bon_gateway.backends.http.client import encode, finite
 from bon_gateway.backends.http.faults import Fault, UpstreamError, malformed, reward_error
 from bon_gateway.backends.http.names import LookUp, look_up
+from bon_gateway.backends.http.settings import UpstreamSettings
 from bon_gateway.backends.pool.backend import Pooled
 from bon_gateway.backends.pool.replica import Replica
-from bon_gateway.settings.tree import NonTextParts, RewardServerSettings
-from bon_gateway.types import Caller, Message, Scores
+from bon_gateway.backends.settings import RewardSettings
+from bon_gateway.types import Caller, ForTextAlone, Message, NonTextParts, Scores
 
 logger = logging.getLogger(__name__)
 
 REMEMBERED = 4096
 """Conversations whose replica is remembered while their candidates are drawn."""
+
+
+class RewardServerSettings(UpstreamSettings, RewardSettings):
+    type: Literal["reward_server"]
+    non_text_parts: ForTextAlone = "refuse"
+    """What becomes of images, audio, files and other parts of a conversation that are not text,
+    which the reward model cannot read. ``refuse`` answers 400 before anything is drawn.
+    ``leave_out`` has the answers scored without them, ``placeholder`` with words such as
+    ``[image]`` in their place."""
+    announce: bool = False
+    """Whether the replica that will score a conversation is told of it when its candidates begin to
+    be drawn, so that it computes the prompt meanwhile. For long prompts and a reward server that is
+    idle while engines generate."""
+
+    def build(self, key: str | None) -> RewardServerBackend:
+        return RewardServerBackend(self, key)
 
 
 class RewardServerBackend(Pooled):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from bon_gateway.backends.http.client import encode, finite, model_name
 from bon_gateway.backends.http.faults import (
@@ -19,13 +19,25 @@ from bon_gateway.backends.http.faults import (
     reward_refusal,
 )
 from bon_gateway.backends.http.names import LookUp, look_up
+from bon_gateway.backends.http.settings import UpstreamSettings
 from bon_gateway.backends.pool.backend import Pooled
 from bon_gateway.backends.pool.replica import Lease, Replica
-from bon_gateway.settings.tree import NonTextParts, VllmClassifySettings
-from bon_gateway.types import Caller, Message, Scores
+from bon_gateway.backends.reward.local import Unannounced
+from bon_gateway.backends.settings import RewardSettings
+from bon_gateway.types import Caller, Message, NonTextParts, Scores
 
 
-class VllmClassifyBackend(Pooled):
+class VllmClassifySettings(UpstreamSettings, RewardSettings):
+    type: Literal["vllm_classify"]
+    non_text_parts: NonTextParts = "refuse"
+    """As for ``reward_server``. ``send`` is for a model that can read them: it gets messages as
+    the client sent them."""
+
+    def build(self, key: str | None) -> VllmClassifyBackend:
+        return VllmClassifyBackend(self, key)
+
+
+class VllmClassifyBackend(Unannounced, Pooled):
     """RewardBackend over ``POST /classify``. A score that fails is not asked for again here.
 
     All completions of one call go to one replica, whose prefix cache then holds their prompt;
@@ -42,17 +54,6 @@ class VllmClassifyBackend(Pooled):
         self._model = settings.model
         self.non_text_parts: NonTextParts = settings.non_text_parts
         super().__init__(settings, api_key, look_up, call_path="/classify", health_path="/health")
-
-    announces = False
-
-    async def announce(
-        self,
-        messages: Sequence[Message],
-        *,
-        tools: Sequence[Any] | None = None,
-        caller: Caller | None = None,
-    ) -> None:
-        return None
 
     async def score(
         self,

@@ -3,9 +3,9 @@
 {{- include "bon.validateUnits" . -}}
 {{- $settings := include "bon.gatewaySettings" (dict "root" . "track" "stable") | fromYaml -}}
 {{- include "bon.validateGateway" . -}}
-{{- include "bon.validateModels" (dict "settings" $settings "models" $settings.models "key" "gateway.settings.models") -}}
+{{- include "bon.validateModels" (dict "root" . "settings" $settings "models" $settings.models "key" "gateway.settings.models") -}}
 {{- if .Values.gateway.rollout.enabled -}}
-{{- include "bon.validateModels" (dict "settings" $settings "models" .Values.gateway.rollout.models "key" "gateway.rollout.models") -}}
+{{- include "bon.validateModels" (dict "root" . "settings" $settings "models" .Values.gateway.rollout.models "key" "gateway.rollout.models") -}}
 {{- end -}}
 {{- include "bon.validateScaling" . -}}
 {{- include "bon.validateTrainers" . -}}
@@ -109,6 +109,7 @@
 {{- define "bon.validateModels" -}}
 {{- $settings := .settings -}}
 {{- $key := .key -}}
+{{- $kinds := .root.Files.Get "files/strategies.json" | fromJson -}}
 {{- if not $settings.policies -}}
 {{- fail "generators: there is neither a generator nor a policy in gateway.settings.policies" -}}
 {{- end -}}
@@ -128,21 +129,25 @@
 {{- if and $model.reward (not (hasKey $settings.rewards $model.reward)) -}}
 {{- fail (printf "%s.%s.reward: no reward is named %q" $key $name $model.reward) -}}
 {{- end -}}
-{{- if ne $strategy.type "single" -}}
-{{- $n := default 8 $strategy.n | int -}}
-{{- $drawn := eq $strategy.type "first_k" | ternary (add $n (default 2 $strategy.spare | int)) $n | int -}}
-{{- if not $model.reward -}}
+{{- $kind := get $kinds $strategy.type -}}
+{{- $counts := dict -}}
+{{- $sum := 0 -}}
+{{- range $count, $default := $kind.counts -}}
+{{- $_ := set $counts $count (default $default (get $strategy $count) | int) -}}
+{{- $sum = add $sum (get $counts $count) -}}
+{{- end -}}
+{{- $drawn := max 1 $sum | int -}}
+{{- if and $kind.needsReward (not $model.reward) -}}
 {{- fail (printf "%s.%s.reward: strategy %s needs a reward" $key $name $strategy.type) -}}
 {{- end -}}
-{{- if gt (default 1 $strategy.min_candidates | int) $n -}}
-{{- fail (printf "%s.%s.strategy.min_candidates: is above n (%d)" $key $name $n) -}}
+{{- if and (hasKey $counts "n") (gt (default 1 $strategy.min_candidates | int) $counts.n) -}}
+{{- fail (printf "%s.%s.strategy.min_candidates: is above n (%d)" $key $name $counts.n) -}}
 {{- end -}}
 {{- if gt $drawn $maxN -}}
 {{- fail (printf "%s.%s.strategy: it draws %d candidates, above limits.max_n (%d)" $key $name $drawn $maxN) -}}
 {{- end -}}
 {{- if and $limits.max_candidates_per_key (gt $drawn (int $limits.max_candidates_per_key)) -}}
 {{- fail (printf "gateway.settings.limits.max_candidates_per_key: must not be below the %d candidates that %s.%s draws" $drawn $key $name) -}}
-{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import httpx
@@ -13,7 +12,6 @@ import openai
 import pytest
 
 from bon_gateway.app import create_app
-from bon_gateway.factory import build_strategy
 from bon_gateway.gateway import Gateway, ServedModel
 from bon_gateway.metrics import Metrics
 from bon_gateway.settings.tree import Settings
@@ -81,18 +79,17 @@ async def serving(setup: Setup) -> AsyncIterator[Served]:
 
     def build(settings: Settings, metrics: Metrics) -> Gateway:
         judge = Judge(settings.limits.schema_check_ms / 1000)
-        build_one = partial(build_strategy, judge=judge)
         models = {
             name: ServedModel(
                 name,
                 setup.policy,
                 setup.reward if served.reward else None,
-                build_one(served.strategy),
+                served.strategy.build(judge),
                 served,
             )
             for name, served in settings.models.items()
         }
-        return Gateway({"p": setup.policy}, {"r": setup.reward}, models, build_one, judge)
+        return Gateway({"p": setup.policy}, {"r": setup.reward}, models, judge)
 
     app = create_app(settings, environ=setup.environ, build=build)
     async with (

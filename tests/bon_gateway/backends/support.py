@@ -10,12 +10,11 @@ from functools import partial
 from typing import Any
 
 from bon_gateway.backends.http.names import Address, LookUp, look_up
-from bon_gateway.backends.policy.vllm.policy import VllmPolicy
-from bon_gateway.backends.reward.reward_server import RewardServerBackend
-from bon_gateway.backends.reward.vllm_classify import VllmClassifyBackend
+from bon_gateway.backends.policy.vllm.policy import VllmPolicy, VllmPolicySettings
+from bon_gateway.backends.reward.reward_server import RewardServerBackend, RewardServerSettings
+from bon_gateway.backends.reward.vllm_classify import VllmClassifyBackend, VllmClassifySettings
 from bon_gateway.errors import GatewayError
 from bon_gateway.protocols import PolicyBackend, RewardBackend, Trace
-from bon_gateway.settings.tree import RewardServerSettings, VllmClassifySettings, VllmPolicySettings
 from bon_gateway.testing.script import Script, Step
 from bon_gateway.testing.upstream import FakeUpstream
 from bon_gateway.types import ChatRequest, Completion, Sample

@@ -9,7 +9,7 @@ import yaml
 
 from bon_gateway.compare import settings
 from bon_gateway.compare.settings import CompareSettings
-from bon_gateway.settings.tree import Section
+from bon_gateway.sections.base import Section
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "compare.md").read_text(encoding="utf-8")
 

@@ -11,7 +11,7 @@ from bon_common.settings.errors import SettingsError
 from bon_common.settings.sources import SettingsTree
 from bon_gateway.compare.prompts import read_prompts
 from bon_gateway.compare.settings import CompareSettings, PromptsSettings
-from bon_gateway.settings.tree import PATTERNS
+from bon_gateway.sections.base import PATTERNS
 
 ARM = {"url": "http://127.0.0.1:9", "model": "m"}
 GOOD: dict[str, Any] = {"arms": {"base": ARM}, "prompts": {"file": "p.jsonl"}}

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from bon_gateway.edge.cors import Cors
-from bon_gateway.settings.tree import ServerSettings
+from bon_gateway.sections.server import ServerSettings
 from tests.bon_gateway.api.conftest import Serve, serve
 
 __all__ = ["serve"]

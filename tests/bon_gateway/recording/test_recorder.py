@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from bon_gateway.metrics import MULTIPROCESS_VARIABLE, Metrics
 from bon_gateway.recording.recorder import FileRecorder, NoRecorder, build_recorder
-from bon_gateway.settings.tree import RecordingSettings
+from bon_gateway.sections.recording import RecordingSettings
 from tests.bon_gateway.recording.kit import entry, records, request, selection
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -247,7 +247,7 @@ WORKER = """
 import sys
 from bon_gateway.metrics import Metrics
 from bon_gateway.recording.recorder import build_recorder
-from bon_gateway.settings.tree import RecordingSettings
+from bon_gateway.sections.recording import RecordingSettings
 from tests.bon_gateway.recording.kit import entry, request, selection
 folder, name = sys.argv[1:]
 settings = RecordingSettings(folder=folder, max_bytes=20000, gzip=False, keep=99)

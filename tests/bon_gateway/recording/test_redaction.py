@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from bon_gateway.recording.redaction import Redaction, RedactionTimeoutError
-from bon_gateway.settings.tree import RecordingSettings
+from bon_gateway.sections.recording import RecordingSettings
 
 MESSAGE: dict[str, Any] = {
     "role": "assistant",

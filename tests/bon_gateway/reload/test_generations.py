@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
 from bon_common.keys import KeyRing
 from bon_gateway.edge.admission import Admission
-from bon_gateway.factory import build_strategy
 from bon_gateway.gateway import Gateway, ServedModel, same_backends
 from bon_gateway.recording.recorder import NoRecorder
 from bon_gateway.reload.generations import Generation, Generations
 from bon_gateway.settings.tree import Settings
 from bon_gateway.strategies.judge import Judge
 from bon_gateway.testing.fakes import FakePolicy
-
-STRATEGIES = partial(build_strategy, judge=Judge())
 
 
 @dataclass(slots=True)
@@ -69,7 +65,7 @@ def settings(**timeouts: float) -> Settings:
 
 
 def generation(recorder: Recorder, judge: Judge | None = None, **policies: Policy) -> Generation:
-    gateway = Gateway(policies, {}, {}, STRATEGIES, judge or Judge())
+    gateway = Gateway(policies, {}, {}, judge or Judge())
     made_of = settings(**dict.fromkeys(policies, 1.0))
     return Generation(made_of, KeyRing(), gateway, recorder, Admission(1), App())
 
@@ -161,11 +157,11 @@ def test_backends_that_did_not_change_are_kept() -> None:
     running = {name: Policy() for name in before.policies}
     fresh = {name: Policy() for name in after.policies}
     models = {
-        name: ServedModel(name, fresh[name], None, STRATEGIES(served.strategy), served)
+        name: ServedModel(name, fresh[name], None, served.strategy.build(Judge()), served)
         for name, served in after.models.items()
     }
-    old = Gateway(running, {}, {}, STRATEGIES, Judge(), created=7)
-    gateway = Gateway(fresh, {}, models, STRATEGIES, Judge()).with_backends_of(old, kept)
+    old = Gateway(running, {}, {}, Judge(), created=7)
+    gateway = Gateway(fresh, {}, models, Judge()).with_backends_of(old, kept)
     assert gateway.policies == {"a": running["a"], "b": fresh["b"], "d": fresh["d"]}
     assert gateway.models["a"].policy is running["a"]
     assert gateway.models["b"].policy is fresh["b"]

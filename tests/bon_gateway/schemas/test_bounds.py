@@ -8,7 +8,7 @@ import pytest
 
 from bon_gateway.errors import BadRequestError
 from bon_gateway.schemas.bounds import check_schemas
-from bon_gateway.settings.tree import LimitsSettings
+from bon_gateway.sections.server import LimitsSettings
 
 DEFAULT = LimitsSettings()
 SMALL = LimitsSettings(

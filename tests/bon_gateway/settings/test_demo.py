@@ -10,8 +10,8 @@ from bon_gateway.settings.tree import Settings
 
 def test_its_models_are_there_and_its_settings_are_valid() -> None:
     settings = Settings.model_validate(demo.tree())
-    for backend in (settings.policies["demo"], settings.rewards["demo"]):
-        assert (Path(str(backend.model)) / "config.json").is_file()
+    for backend in settings.backends.values():
+        assert (Path(backend.model_dump()["model"]) / "config.json").is_file()
     assert settings.models["demo"].strategy.drawn == 8
     assert settings.models["demo-first-k"].strategy.drawn == 10
     assert settings.models["demo-single"].reward is None

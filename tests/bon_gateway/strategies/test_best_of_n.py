@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bon_gateway.backends.settings import ThinkingSettings
 from bon_gateway.errors import (
     BadRequestError,
     DeadlineError,
@@ -18,8 +19,7 @@ from bon_gateway.errors import (
     RewardError,
 )
 from bon_gateway.protocols import Trace
-from bon_gateway.settings.tree import BestOfNSettings, ThinkingSettings
-from bon_gateway.strategies.best_of_n import BestOfN
+from bon_gateway.strategies.best_of_n import BestOfN, BestOfNSettings
 from bon_gateway.strategies.judge import Judge
 from bon_gateway.testing.fakes import Act, FakePolicy, FakeReward, completion, reward_of_digits
 from bon_gateway.types import CandidateStatus, ChatRequest, Completion, Message, Selection

@@ -15,8 +15,7 @@ from bon_gateway.errors import (
     PolicyUnreachableError,
 )
 from bon_gateway.protocols import Trace
-from bon_gateway.settings.tree import BestOfNSettings
-from bon_gateway.strategies.best_of_n import BestOfN
+from bon_gateway.strategies.best_of_n import BestOfN, BestOfNSettings
 from bon_gateway.testing.fakes import Act, FakePolicy, FakeReward, completion
 from bon_gateway.types import ChatRequest
 

@@ -8,8 +8,7 @@ import pytest
 
 from bon_gateway.errors import BadRequestError, PolicyFailedError
 from bon_gateway.protocols import Trace
-from bon_gateway.settings.tree import FirstKSettings
-from bon_gateway.strategies.first_k import FirstK
+from bon_gateway.strategies.first_k import FirstK, FirstKSettings
 from bon_gateway.testing.fakes import Act, FakePolicy, FakeReward, completion
 from bon_gateway.types import CandidateStatus, ChatRequest
 

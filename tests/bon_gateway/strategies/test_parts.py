@@ -13,12 +13,11 @@ from hypothesis import strategies as some
 
 from bon_gateway.errors import BadRequestError
 from bon_gateway.protocols import RewardBackend, Trace
-from bon_gateway.settings.tree import BestOfNSettings, FirstKSettings, NonTextParts, SingleSettings
-from bon_gateway.strategies.best_of_n import BestOfN
-from bon_gateway.strategies.first_k import FirstK
-from bon_gateway.strategies.single import Single
+from bon_gateway.strategies.best_of_n import BestOfN, BestOfNSettings
+from bon_gateway.strategies.first_k import FirstK, FirstKSettings
+from bon_gateway.strategies.single import Single, SingleSettings
 from bon_gateway.testing.fakes import Act, FakePolicy, FakeReward, completion
-from bon_gateway.types import ChatRequest, Completion, Message, Selection
+from bon_gateway.types import ChatRequest, Completion, Message, NonTextParts, Selection
 from tests.bon_gateway.strategies.readers import READERS, at_vllm
 
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
+from bon_gateway.backends.settings import ThinkingSettings
 from bon_gateway.protocols import RewardBackend, Trace
-from bon_gateway.settings.tree import BestOfNSettings, ThinkingSettings
-from bon_gateway.strategies.best_of_n import BestOfN
+from bon_gateway.strategies.best_of_n import BestOfN, BestOfNSettings
 from bon_gateway.testing.fakes import Act, FakePolicy, FakeReward, completion
 from bon_gateway.thinking import after_thinking
 from bon_gateway.types import CandidateStatus, ChatRequest, Message, Selection

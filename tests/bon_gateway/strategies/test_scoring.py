@@ -14,9 +14,8 @@ from bon_gateway.errors import (
     RewardRefusedError,
 )
 from bon_gateway.protocols import RewardBackend, Strategy, Trace
-from bon_gateway.settings.tree import BestOfNSettings, FirstKSettings
-from bon_gateway.strategies.best_of_n import BestOfN
-from bon_gateway.strategies.first_k import FirstK
+from bon_gateway.strategies.best_of_n import BestOfN, BestOfNSettings
+from bon_gateway.strategies.first_k import FirstK, FirstKSettings
 from bon_gateway.testing.fakes import Act, FakePolicy, FakeReward, completion, reward_of_digits
 from bon_gateway.testing.script import Call, Step
 from bon_gateway.testing.upstream import FakeUpstream

@@ -9,8 +9,7 @@ import pytest
 
 from bon_gateway.errors import BadRequestError, DeadlineError, PolicyFailedError
 from bon_gateway.protocols import Trace
-from bon_gateway.settings.tree import SingleSettings
-from bon_gateway.strategies.single import Single
+from bon_gateway.strategies.single import Single, SingleSettings
 from bon_gateway.testing.fakes import Act, FakePolicy, completion
 from bon_gateway.types import ChatRequest, Delta
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
+from bon_gateway.backends.settings import ThinkingSettings
 from bon_gateway.errors import BadRequestError
-from bon_gateway.settings.tree import ThinkingSettings
 from bon_gateway.strategies.judge import Judge
 from bon_gateway.strategies.validity import AnswerCheck, Verdict
 from bon_gateway.testing.fakes import FakePolicy, completion

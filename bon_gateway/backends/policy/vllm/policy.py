@@ -10,18 +10,22 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import field_validator
 
 from bon_gateway.backends.http.client import encode, model_name
 from bon_gateway.backends.http.faults import UpstreamError, malformed, policy_error
 from bon_gateway.backends.http.names import LookUp, look_up
+from bon_gateway.backends.http.settings import OWN_HEADERS, UpstreamSettings
 from bon_gateway.backends.policy.vllm import check, wire
 from bon_gateway.backends.policy.vllm.draw import Draw
 from bon_gateway.backends.policy.vllm.ways import UpstreamWays
 from bon_gateway.backends.pool.backend import Pooled
 from bon_gateway.backends.pool.replica import Lease, Replica
+from bon_gateway.backends.settings import PolicySettings, ThinkingSettings
 from bon_gateway.protocols import Trace
-from bon_gateway.settings.tree import VllmPolicySettings
+from bon_gateway.sections.base import HeaderName, Seconds
 from bon_gateway.types import ChatRequest, Delta, Sample
 from bon_gateway.unexpected import log_unexpected
 
@@ -32,6 +36,33 @@ WARM_UP = {
     "max_tokens": 1,
     "temperature": 1.0,
 }
+
+
+class VllmPolicySettings(UpstreamSettings, PolicySettings):
+    type: Literal["vllm"]
+    fan_out: Literal["together", "separate"] = "together"
+    """``together`` sends one request with n: less HTTP work, and all arrive together where nothing
+    may stop them early. ``separate`` sends one request per candidate: each is scored as it finishes
+    and drawn again alone."""
+    thinking: ThinkingSettings | None = None
+    """Set it to ``{}`` or to the words of your model where the engines run no reasoning parser, so
+    that thinking comes inside the content. JSON checks and the reward model then see only what
+    follows it; clients get the content as it is. None takes all content for the answer."""
+    session_header: HeaderName | None = None
+    """Header in which every call for one request carries the request's id, so that a router
+    between the gateway and the engines can send all its candidates to one engine."""
+    timeout_s: Seconds = 600.0
+    """Longest that one candidate may take."""
+
+    @field_validator("session_header")
+    @classmethod
+    def _is_free(cls, name: str | None) -> str | None:
+        if name is not None and name.lower() in OWN_HEADERS:
+            raise ValueError(f"{name!r} already has a meaning in a call to an upstream")
+        return name
+
+    def build(self, key: str | None) -> VllmPolicy:
+        return VllmPolicy(self, key)
 
 
 class VllmPolicy(Pooled):

@@ -14,7 +14,7 @@ from bon_common.settings.errors import SettingsError
 from bon_gateway.backends.http.client import HttpClient
 from bon_gateway.backends.http.faults import UpstreamError
 from bon_gateway.backends.http.tls import client_context
-from bon_gateway.settings.tree import UpstreamSettings
+from bon_gateway.backends.reward.reward_server import RewardServerSettings
 from tests.bon_gateway.backends.servers import raw_server, read_request
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes them")
@@ -45,8 +45,10 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def settings(**given: str) -> UpstreamSettings:
-    return UpstreamSettings.model_validate({"urls": ["https://localhost:1"], **given})
+def settings(**given: str) -> RewardServerSettings:
+    return RewardServerSettings.model_validate(
+        {"type": "reward_server", "urls": ["https://localhost:1"], **given}
+    )
 
 
 async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -54,7 +56,7 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
     writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
 
 
-async def ask(pki: Path, given: UpstreamSettings, *, mutual: bool) -> bytes | UpstreamError:
+async def ask(pki: Path, given: RewardServerSettings, *, mutual: bool) -> bytes | UpstreamError:
     server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(pki / "ca.pem"))
     server.load_cert_chain(pki / "server.pem", pki / "server.key")
     if mutual:
@@ -117,5 +119,5 @@ def test_a_key_needs_its_certificate() -> None:
 
 
 def test_without_https_no_file_is_read() -> None:
-    plain = UpstreamSettings(urls=("http://h:1",), ca_file="/nowhere")
+    plain = RewardServerSettings(type="reward_server", urls=("http://h:1",), ca_file="/nowhere")
     assert client_context(plain) is None

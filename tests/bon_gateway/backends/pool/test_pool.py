@@ -11,7 +11,7 @@ import pytest
 
 from bon_gateway.backends.http.connection import ConnectError
 from bon_gateway.backends.http.faults import transport_error
-from bon_gateway.backends.policy.vllm.policy import VllmPolicy
+from bon_gateway.backends.policy.vllm.policy import VllmPolicy, VllmPolicySettings
 from bon_gateway.backends.pool.replica import Lease, Replica
 from bon_gateway.errors import (
     NoUpstreamError,
@@ -20,7 +20,6 @@ from bon_gateway.errors import (
     PolicyUnreachableError,
 )
 from bon_gateway.protocols import Trace
-from bon_gateway.settings.tree import VllmPolicySettings
 from bon_gateway.testing.script import Call, Step, by_ordinal
 from bon_gateway.testing.upstream import FakeUpstream
 from bon_gateway.types import Completion

@@ -11,9 +11,8 @@ import pytest
 
 from bon_gateway.backends.http.origin import KEEPALIVE_S
 from bon_gateway.backends.policy.vllm.policy import VllmPolicy
-from bon_gateway.backends.reward.reward_server import RewardServerBackend
+from bon_gateway.backends.reward.reward_server import RewardServerBackend, RewardServerSettings
 from bon_gateway.errors import PolicyOverloadedError, PolicyUnreachableError
-from bon_gateway.settings.tree import RewardServerSettings
 from bon_gateway.testing.script import Step
 from bon_gateway.testing.upstream import FakeUpstream
 from bon_gateway.types import Completion

@@ -18,11 +18,10 @@ from transformers import (
 )
 
 from bon_gateway import demo_models
-from bon_gateway.backends.reward.in_process import InProcessReward
+from bon_gateway.backends.reward.in_process import InProcessReward, InProcessRewardSettings
 from bon_gateway.errors import RewardError, RewardRefusedError
 from bon_gateway.protocols import RewardBackend, Trace
-from bon_gateway.settings.tree import BestOfNSettings, InProcessRewardSettings
-from bon_gateway.strategies.best_of_n import BestOfN
+from bon_gateway.strategies.best_of_n import BestOfN, BestOfNSettings
 from bon_gateway.testing.fakes import Act, FakePolicy, completion
 from bon_gateway.types import ChatRequest
 from reward_server.errors import ModelFailureError, QueueFullError
@@ -263,7 +262,8 @@ BOTH = """
 import asyncio, sys
 from bon_gateway.backends.policy.embedded.policy import TransformersPolicy
 from bon_gateway.backends.reward.in_process import InProcessReward
-from bon_gateway.settings.tree import InProcessRewardSettings, TransformersPolicySettings
+from bon_gateway.backends.reward.in_process import InProcessRewardSettings
+from bon_gateway.backends.policy.embedded.policy import TransformersPolicySettings
 
 async def main(policy_folder, reward_folder):
     backends = (

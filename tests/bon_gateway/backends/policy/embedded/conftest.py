@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from bon_gateway.backends.policy.embedded.loading import LoadedModel, load
-from bon_gateway.backends.policy.embedded.policy import TransformersPolicy
-from bon_gateway.settings.tree import TransformersPolicySettings
+from bon_gateway.backends.policy.embedded.policy import (
+    TransformersPolicy,
+    TransformersPolicySettings,
+)
 from tests.bon_gateway.backends.policy.embedded.kit import OpenPolicy, save_model
 
 

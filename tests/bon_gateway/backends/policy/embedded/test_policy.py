@@ -13,7 +13,10 @@ from typing import Any
 import pytest
 
 from bon_gateway.backends.policy.embedded.loading import LoadedModel
-from bon_gateway.backends.policy.embedded.policy import TransformersPolicy
+from bon_gateway.backends.policy.embedded.policy import (
+    TransformersPolicy,
+    TransformersPolicySettings,
+)
 from bon_gateway.errors import (
     PolicyFailedError,
     PolicyOverloadedError,
@@ -21,7 +24,6 @@ from bon_gateway.errors import (
     PolicyUnreachableError,
 )
 from bon_gateway.protocols import PolicyBackend, Trace
-from bon_gateway.settings.tree import TransformersPolicySettings
 from bon_gateway.types import Completion, Delta
 from tests.bon_gateway.backends.policy.embedded.kit import (
     CONTEXT,

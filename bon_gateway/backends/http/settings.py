@@ -1,0 +1,73 @@
+"""What the settings of every backend say that is asked over HTTP."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Literal, Self
+
+from pydantic import Field, PositiveInt, model_validator
+
+from bon_gateway.backends.http.tls import client_context
+from bon_gateway.backends.settings import BackendSettings
+from bon_gateway.protocols import Upstream
+from bon_gateway.sections.base import Seconds, Url
+
+OWN_HEADERS = (
+    *("accept", "accept-encoding", "authorization", "connection", "content-length"),
+    *("content-type", "expect", "host", "keep-alive", "te", "trailer", "transfer-encoding"),
+    *("upgrade", "user-agent", "x-request-id", "traceparent", "tracestate", "baggage"),
+)
+"""Headers of a call to an upstream that mean something else already."""
+
+
+class UpstreamSettings(BackendSettings):
+    """What policies and reward models that are asked over HTTP have in common."""
+
+    urls: tuple[Url, ...] = Field(min_length=1)
+    """Base addresses of the replicas, with or without ``/v1``."""
+    model: str | None = None
+    """The name to ask the replicas for; None takes what they serve."""
+    resolve: Literal["host", "addresses"] = "host"
+    """``host`` takes each url for one replica. ``addresses`` looks its host name up again and
+    again and takes each address behind it for a replica: for a headless Service."""
+    resolve_interval_s: Seconds = 5.0
+    """How often names are looked up where ``resolve`` is ``addresses``."""
+    api_key_env: str | None = None
+    """Name of the environment variable with the key to send to the replicas. It must be set."""
+    connect_timeout_s: Seconds = 5.0
+    """It holds for health checks too."""
+    timeout_s: Seconds = 60.0
+    max_answer_bytes: PositiveInt = 64 * 1024 * 1024
+    """Largest answer to one call, or event of a streamed one; a larger one fails. Raise it where
+    clients ask for the logprobs of many long candidates."""
+    ca_file: str | None = None
+    """PEM file of the authorities to trust for https, in place of the system's."""
+    client_cert: str | None = None
+    """PEM file of a certificate to show to replicas that ask for one, with its chain."""
+    client_key: str | None = None
+    """PEM file of its key, without a passphrase; None if ``client_cert`` holds it."""
+    probe_interval_s: Seconds = 2.0
+    """How often each replica's health is asked for: one that answers other than 200 gets no new
+    request."""
+    failures_to_eject: PositiveInt = 3
+    """Calls in a row that got no answer, or health checks without one, that eject a replica. A
+    refused connection or a dead engine ejects it at once. So many answers in a row that are errors
+    (5xx, say) have it tried with a call of the gateway's own, and it is ejected if that fails too
+    and at least half of the replicas stay."""
+
+    @model_validator(mode="after")
+    def _key_has_its_certificate(self) -> Self:
+        if self.client_key is not None and self.client_cert is None:
+            raise ValueError("client_key: needs client_cert")
+        return self
+
+    @property
+    def key_variable(self) -> str | None:
+        return self.api_key_env
+
+    def check(self) -> None:
+        client_context(self)
+
+    @abstractmethod
+    def build(self, key: str | None) -> Upstream:
+        """The backend. ``key`` goes to the replicas and nowhere else."""

@@ -1,0 +1,65 @@
+"""What reward backends without replicas have in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+from bon_gateway.types import Caller, Message, NonTextParts, Scores, UpstreamState
+
+
+class Unannounced:
+    """The part of a RewardBackend's protocol that announces conversations, for one that gains
+    nothing by it."""
+
+    announces = False
+
+    async def announce(
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[Any] | None = None,
+        caller: Caller | None = None,
+    ) -> None:
+        return None
+
+
+class LocalReward(Unannounced, ABC):
+    """A RewardBackend that computes rewards by itself: it has nothing to open or to wait for.
+
+    A subclass scores. ``name`` is what health and metrics call it.
+    """
+
+    def __init__(self, name: str, non_text_parts: NonTextParts) -> None:
+        self._name = name
+        self.non_text_parts: NonTextParts = non_text_parts
+
+    @abstractmethod
+    async def score(
+        self,
+        messages: Sequence[Message],
+        completions: Sequence[Message],
+        *,
+        tools: Sequence[Any] | None = None,
+        caller: Caller | None = None,
+    ) -> Scores:
+        """See RewardBackend."""
+
+    async def start(self) -> None:
+        return None
+
+    def ready(self) -> bool:
+        return True
+
+    def warming(self) -> bool:
+        return False
+
+    def health(self) -> dict[str, str]:
+        return {self._name: UpstreamState.UP}
+
+    def troubles(self) -> dict[str, str]:
+        return {}
+
+    async def close(self) -> None:
+        return None

@@ -1,0 +1,14 @@
+"""The reward models that ship. To add one, write its file and name its settings in ``KINDS``."""
+
+from __future__ import annotations
+
+from bon_gateway.backends.reward.in_process import InProcessRewardSettings
+from bon_gateway.backends.reward.reward_server import RewardServerSettings
+from bon_gateway.backends.reward.vllm_classify import VllmClassifySettings
+from bon_gateway.backends.settings import RewardSettings
+
+KINDS: tuple[type[RewardSettings], ...] = (
+    RewardServerSettings,
+    VllmClassifySettings,
+    InProcessRewardSettings,
+)

@@ -1,0 +1,50 @@
+"""What the settings of every policy and every reward model say."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from bon_gateway.protocols import PolicyBackend, RewardBackend
+from bon_gateway.sections.base import Component, Section
+
+
+class BackendSettings(Component):
+    libraries: ClassVar[tuple[str, ...]] = ()
+    """What has to be installed beside the gateway itself."""
+
+    @property
+    def key_variable(self) -> str | None:
+        """The environment variable with the key to send to upstreams, where there are any."""
+        return None
+
+
+class PolicySettings(BackendSettings):
+    """The settings of one policy, which build it."""
+
+    revision: str | None = None
+    """Which weights these are. It is only recorded (``recording``)."""
+
+    @abstractmethod
+    def build(self, key: str | None) -> PolicyBackend:
+        """The policy, not started. ``key`` is what ``key_variable`` holds. Importing this module
+        loads no model; what is heavy is imported here."""
+
+
+class RewardSettings(BackendSettings):
+    """The settings of one reward model, which build it."""
+
+    @abstractmethod
+    def build(self, key: str | None) -> RewardBackend:
+        """As for a policy."""
+
+
+class ThinkingSettings(Section):
+    """How thinking is marked inside the content of a message."""
+
+    start: Annotated[str, Field(min_length=1)] = "<think>"
+    end: Annotated[str, Field(min_length=1)] = "</think>"
+    """What stands before it is thinking also where ``start`` is missing, because some chat
+    templates write that into the prompt."""

@@ -1,0 +1,1 @@
+"""Sections of the settings that no single part of the gateway owns, and what every section is."""

@@ -1,0 +1,75 @@
+"""What every section of the settings is made of. A leaf: it knows nothing of the gateway.
+
+A section validates and describes. A part of the gateway keeps its own section beside its code;
+``settings.tree`` puts them together.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, get_args
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from yarl import URL
+
+Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps|xpu(:\d+)?)$")]
+URL_PATTERN = r"^https?://[^/\s]+(/.*)?$"
+HEADER_PATTERN = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"
+LONGEST_S = 31_536_000.0
+"""A year: timers of the event loop do not take every float."""
+
+
+def _is_address(url: str) -> str:
+    """What the pattern cannot say. The URL may hold a password, so that no message shows it."""
+    if "?" in url or "#" in url:
+        raise ValueError("should have no query and no fragment")
+    if not url.isprintable() or " " in url or "\\" in url:
+        raise ValueError("holds a character that no address may have")
+    try:
+        known = URL(url)
+        valid = bool(known.raw_host) and known.port != 0 and urlsplit(url).hostname is not None
+    except ValueError:
+        valid = False
+    if not valid:
+        raise ValueError("its host or its port is not valid")
+    return url
+
+
+Url = Annotated[str, Field(pattern=URL_PATTERN), AfterValidator(_is_address)]
+Seconds = Annotated[float, Field(gt=0, le=LONGEST_S)]
+Milliseconds = Annotated[int, Field(gt=0, le=int(LONGEST_S * 1000))]
+HeaderName = Annotated[str, Field(pattern=HEADER_PATTERN)]
+
+PATTERNS = {
+    URL_PATTERN: "should be an address such as http://host:port",
+    HEADER_PATTERN: "should be the name of an HTTP header",
+}
+"""What errors say of them."""
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+        validate_default=True,
+        allow_inf_nan=False,
+    )
+
+
+class Component(Section):
+    """A section that becomes a part of the running gateway, the one that its ``type`` names."""
+
+    type: str
+
+    def check(self) -> None:
+        """Find on this machine what the part needs: files, libraries, functions.
+
+        Raises SettingsError with a key of this section for what is not there.
+        """
+
+
+def type_name(kind: type[Component]) -> str:
+    """The word for a component in settings: its class says ``type: Literal[word]``."""
+    words = get_args(kind.model_fields["type"].annotation)
+    return str(words[0]) if words else ""

@@ -1,0 +1,55 @@
+"""The candidate log: where it goes, and what of a request it may hold."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, PositiveInt, field_validator
+
+from bon_common.patterns import compile_pattern
+from bon_gateway.sections.base import Section
+
+
+class RecordingSettings(Section):
+    folder: str | None = None
+    """Where the candidate log goes; None records nothing."""
+    sample_rate: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Share of requests that are recorded. The request id decides, so a request that is sent
+    again under its id is recorded again or left out again."""
+    max_bytes: PositiveInt = 64 * 1024 * 1024
+    """A file that has grown to this is closed, and the next one begun."""
+    keep: PositiveInt = 20
+    """Closed files that stay in the folder, of all workers together; the oldest go."""
+    gzip: bool = True
+    """Whether a file is compressed when it is closed for its size."""
+    redact: tuple[str, ...] = ()
+    """Regular expressions in RE2's syntax (no look-around, no back-references; ``\\d``, ``\\w`` and
+    ``\\b`` are ASCII's). What they match is replaced by ``[redacted]``: in texts, in JSON inside
+    texts whatever its escapes, in numbers, keys and the request id."""
+    redact_fields: tuple[str, ...] = ()
+    """Dotted fields to leave out of messages and of the sampling parameters, such as ``name``,
+    ``content.image_url`` or ``tool_calls.function.arguments``; lists are looked into."""
+    sampling: bool = True
+    """Whether sampling parameters, tools among them, are recorded."""
+    queue: PositiveInt = 1000
+    """Records that may wait to be written in one worker; more are dropped and counted."""
+
+    @field_validator("redact")
+    @classmethod
+    def _are_expressions(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in patterns:
+            try:
+                compiled = compile_pattern(pattern)
+            except ValueError as error:
+                raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
+            if any(compiled.finditer("")):
+                raise ValueError(f"{pattern!r} matches the empty text, so it would match anywhere")
+        return patterns
+
+    @field_validator("redact_fields")
+    @classmethod
+    def _are_paths(cls, paths: tuple[str, ...]) -> tuple[str, ...]:
+        for path in paths:
+            if not all(path.split(".")):
+                raise ValueError(f"{path!r} is no dotted field")
+        return paths

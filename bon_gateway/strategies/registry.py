@@ -1,0 +1,43 @@
+"""The strategies that ship. To add one, write its file and name its settings in ``KINDS``.
+
+All that lists strategies is derived from this tuple: the settings tree, a request's ``bon`` object,
+metrics, ``bon-gateway compare``, docs/settings.md, and the schema and checks of the Helm chart.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+from pydantic.fields import FieldInfo
+
+from bon_gateway.sections.base import type_name
+from bon_gateway.strategies.best_of_n import BestOfNSettings
+from bon_gateway.strategies.first_k import FirstKSettings
+from bon_gateway.strategies.settings import StrategySettings
+from bon_gateway.strategies.single import SingleSettings
+
+KINDS: tuple[type[StrategySettings], ...] = (
+    BestOfNSettings,
+    FirstKSettings,
+    SingleSettings,
+)
+BY_REQUEST = {type_name(kind): kind for kind in KINDS if kind.by_request}
+"""The strategies that a request may choose, by name."""
+
+
+def request_fields() -> dict[str, Any]:
+    """What a request's ``bon`` object may say of its strategy, as pydantic's field definitions."""
+    fields: dict[str, Any] = {"strategy": (Literal[tuple(BY_REQUEST)] | None, None)}
+    for kind in BY_REQUEST.values():
+        for key in kind.asked:
+            fields.setdefault(key, _optional(kind.model_fields[key]))
+    return fields
+
+
+def _optional(field: FieldInfo) -> tuple[Any, Any]:
+    """The same field where nothing needs to be said."""
+    kind: Any = field.annotation
+    if field.metadata:
+        kind = Annotated[(kind, *field.metadata)]
+    return kind | None, Field(default=None, description=field.description)
