@@ -23,7 +23,7 @@ from bon_gateway.compare.cli import add_parser as add_compare
 from bon_gateway.compare.cli import compare
 from bon_gateway.reload.source import SettingsSource, check
 from bon_gateway.settings import demo
-from bon_gateway.settings_loader import load
+from bon_gateway.settings.loader import load
 
 NOT_WELL = 1
 USAGE_ERROR = 2
@@ -134,7 +134,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     keyring = check(settings, os.environ)
     # They take half a second to import, which no other command has to wait for.
     from bon_gateway.app import create_app
-    from bon_gateway.server import run
+    from bon_gateway.process.server import run
 
     hint = HINT if keyring.open and demo.in_use(settings) else None
     return run(partial(create_app, source=source), settings, open_access=keyring.open, hint=hint)

@@ -17,8 +17,8 @@ from bon_common.settings.sources import Override
 from bon_gateway.auth import check_upstream_keys, load_keyring
 from bon_gateway.recording.files import prepare_folder
 from bon_gateway.settings import demo
+from bon_gateway.settings.loader import load
 from bon_gateway.settings.tree import Settings
-from bon_gateway.settings_loader import load
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from bon_common.settings.errors import SettingsError
 from bon_gateway.auth import load_keyring
 from bon_gateway.reload.source import check_libraries
 from bon_gateway.sections.server import AuthSettings
-from bon_gateway.settings_loader import load
+from bon_gateway.settings.loader import load
 
 FILE = """
 policies: {base: {type: vllm, urls: ["http://me:secret@127.0.0.1:9"]}}

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from bon_common.settings.errors import SettingsError
-from bon_gateway.settings_loader import load
+from bon_gateway.settings.loader import load
 from scripts.chart.__main__ import written
 from tests.helm.kit import CHART, case, gateway_config, helm, laid_over, of_kind, render
 

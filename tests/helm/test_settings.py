@@ -11,8 +11,8 @@ import yaml
 from bon_gateway import cli as gateway_cli
 from bon_gateway.backends.policy.vllm.policy import VllmPolicySettings
 from bon_gateway.backends.reward.reward_server import RewardServerSettings
+from bon_gateway.settings.loader import load
 from bon_gateway.settings.tree import Settings
-from bon_gateway.settings_loader import load
 from reward_server.settings_sources import resolve
 from tests.helm.kit import (
     ALL_CASES,

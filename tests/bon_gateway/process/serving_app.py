@@ -23,7 +23,7 @@ from bon_common.lifecycle import Lifecycle
 from bon_gateway.edge.exchange import record_of
 from bon_gateway.edge.middleware import Edge
 from bon_gateway.metrics import Metrics
-from bon_gateway.server import run
+from bon_gateway.process.server import run
 from bon_gateway.settings.tree import Settings
 
 if __name__ == "__mp_main__" and os.environ.get("TEST_INTERRUPT_START"):

@@ -23,7 +23,7 @@ import pytest
 from tests.waiting import wait_until
 
 APP = Path(__file__).with_name("serving_app.py")
-ROOT = APP.parents[2]
+ROOT = APP.parents[3]
 PATIENCE_S = 20.0
 
 

@@ -11,8 +11,8 @@ from bon_common.settings.errors import SettingsError
 from bon_common.settings.sources import Override
 from bon_gateway.backends.policy.vllm.policy import VllmPolicySettings
 from bon_gateway.settings import demo
+from bon_gateway.settings.loader import load
 from bon_gateway.settings.tree import Settings
-from bon_gateway.settings_loader import load
 
 FILE = """
 policies:
