@@ -105,7 +105,7 @@ def _run(options: argparse.Namespace, command: str) -> Mapping[str, float]:
         demo = load_demo_settings(options.output, options.set)
         return build_demo(options.output, demo, command).table()
     known = COMMANDS[options.command]
-    settings = load_settings(known.settings, options.config, options.set)
+    settings = load_settings(known.settings, options.config, options.set, environ=os.environ)
     if options.print_config:
         print(as_yaml(settings), end="")
         return {}

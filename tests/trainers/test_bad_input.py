@@ -54,7 +54,7 @@ Call = Callable[..., str]
 
 def own_settings(command: str, folder: Path) -> dict[str, Any]:
     policy, reward = {"model": str(policy_path())}, {"reward": str(reward_path())}
-    labeller = {"kind": "reward_model", "model": str(reward_path())}
+    labeller = {"type": "reward_model", "model": str(reward_path())}
     own: dict[str, dict[str, Any]] = {
         "sft": policy,
         "reward": policy,

@@ -1,11 +1,10 @@
 """The model card of a run: what made the weights, from which data, and what was measured."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from trainers.base.files import write_text
-from trainers.base.settings import Settings
+from trainers.base.settings import Settings, flat
 
 CARD = "README.md"
 
@@ -38,7 +37,7 @@ def write_card(
             "",
             "## Settings",
             "",
-            *(f"- {key}: {value}" for key, value in _flat(chosen)),
+            *(f"- {key}: {value}" for key, value in flat(chosen) if not isinstance(value, Path)),
             "",
             "## Measured",
             "",
@@ -67,12 +66,3 @@ def figure_table(figures: Mapping[str, float]) -> list[str]:
 
 def _number(value: float) -> str:
     return str(value) if isinstance(value, int) else f"{value:.4g}"
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """`a.b: value` for nested settings, as --set takes them; without paths."""
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        elif not isinstance(value, Path):
-            yield f"{prefix}{key}", value

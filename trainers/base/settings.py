@@ -3,16 +3,24 @@
 Nothing here reads a model or data; a key that does not exist is an error that names it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_validator,
+)
 
 from bon_common.settings import errors
-from bon_common.settings.sources import SettingsTree, parse_pairs
+from bon_common.settings.sources import Override, SettingsTree, parse_pairs
 from trainers.base.errors import SettingsError
+
+ENV_PREFIX = "BON_TRAIN__"
+"""Of the environment variables that the command line looks at."""
 
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -93,15 +101,33 @@ def shipped(name: str) -> Path:
     return Path(str(files("trainers") / "configs" / name))
 
 
-def load_settings(kind: type[SettingsT], path: Path, overrides: Sequence[str] = ()) -> SettingsT:
-    """Read `path`, apply `key=value` overrides (values are YAML), and check the result.
+def load_settings(
+    kind: type[SettingsT],
+    path: Path,
+    pairs: Sequence[str] = (),
+    *,
+    overrides: Iterable[Override] = (),
+    environ: Mapping[str, str] | None = None,
+) -> SettingsT:
+    """Read `path`; override it from the environment, then by `overrides`, then by `key=value` pairs
+    (values are YAML); check the result.
 
-    Raises SettingsError with the file or the override, the key and the reason.
+    Raises SettingsError with the source, the key and the reason.
     """
     tree = SettingsTree()
     try:
         tree.read(path)
-        tree.override(parse_pairs(overrides))
+        tree.environment(environ or {}, ENV_PREFIX)
+        tree.override([*overrides, *parse_pairs(pairs)])
         return tree.checked(kind)
     except errors.SettingsError as error:
         raise SettingsError(str(error)) from None
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The dotted key and the value of each setting in nested ones, as --set takes them."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -10,7 +10,7 @@ from trainers.base.card import append_figures
 from trainers.base.context import RunContext
 from trainers.base.data import write_records
 from trainers.base.errors import SettingsError
-from trainers.base.settings import load_settings, shipped
+from trainers.base.settings import SettingsT, load_settings, shipped
 from trainers.demo.data import make_world
 from trainers.demo.model import save_untrained_policy
 from trainers.demo.settings import WorldSettings
@@ -40,38 +40,44 @@ def load_demo_settings(output: Path, overrides: Sequence[str] = ()) -> DemoSetti
     Raises SettingsError for an override whose step is not world, sft, reward or evaluate.
     """
     data = output / "data"
-    steps: dict[str, list[str]] = {
-        "world": [],
-        "sft": [
-            f"model={output / 'untrained'}",
-            f"train={data / 'sft.jsonl'}",
-            f"output={output / 'policy'}",
-        ],
-        "reward": [
-            f"model={output / 'policy'}",
-            f"train={data / 'pairs.jsonl'}",
-            f"output={output / 'reward'}",
-        ],
-        "evaluate": [
-            f"reward={output / 'reward'}",
-            f"pairs={data / 'held-out-pairs.jsonl'}",
-            f"policy={output / 'policy'}",
-            f"prompts={data / 'held-out-prompts.jsonl'}",
-            f"output={output / 'figures.json'}",
-        ],
+    steps: dict[str, dict[str, Path]] = {
+        "world": {},
+        "sft": {
+            "model": output / "untrained",
+            "train": data / "sft.jsonl",
+            "output": output / "policy",
+        },
+        "reward": {
+            "model": output / "policy",
+            "train": data / "pairs.jsonl",
+            "output": output / "reward",
+        },
+        "evaluate": {
+            "reward": output / "reward",
+            "pairs": data / "held-out-pairs.jsonl",
+            "policy": output / "policy",
+            "prompts": data / "held-out-prompts.jsonl",
+            "output": output / "figures.json",
+        },
     }
+    pairs: dict[str, list[str]] = {step: [] for step in steps}
     for override in overrides:
         step, dot, rest = override.partition(".")
         if not dot or step not in steps:
             raise SettingsError(
                 f"--set {override}: expected one of {', '.join(steps)}, a dot, and key=value"
             )
-        steps[step].append(rest)
+        pairs[step].append(rest)
+
+    def load(kind: type[SettingsT], step: str) -> SettingsT:
+        own = [("--output", key, str(path)) for key, path in steps[step].items()]
+        return load_settings(kind, shipped(f"demo-{step}.yaml"), pairs[step], overrides=own)
+
     return DemoSettings(
-        load_settings(WorldSettings, shipped("demo-world.yaml"), steps["world"]),
-        load_settings(SftSettings, shipped("demo-sft.yaml"), steps["sft"]),
-        load_settings(RewardSettings, shipped("demo-reward.yaml"), steps["reward"]),
-        load_settings(EvaluateSettings, shipped("demo-evaluate.yaml"), steps["evaluate"]),
+        load(WorldSettings, "world"),
+        load(SftSettings, "sft"),
+        load(RewardSettings, "reward"),
+        load(EvaluateSettings, "evaluate"),
     )
 
 

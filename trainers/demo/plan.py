@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
-from trainers.base.errors import SettingsError
-from trainers.base.settings import Settings, TrainSettings, load_settings, shipped
+from trainers.base.settings import Settings, TrainSettings, flat, load_settings, shipped
 from trainers.demo.data import WeakPairs
 from trainers.demo.settings import MeasureSettings, StepChanges, WorldSettings
 from trainers.demo.workers import Step
@@ -44,15 +41,12 @@ class Seed:
 
     def load(self, kind: type[SettingsT], file: str, step: str, **paths: object) -> SettingsT:
         """The shipped settings of a step with these paths, this seed, and the user's changes."""
-        values = {key: str(value) for key, value in paths.items()}
+        values: dict[str, object] = {key: str(path) for key, path in paths.items()}
         if "seed" in kind.model_fields:
-            values["seed"] = str(self.seed)
-        overrides = [f"{key}={value}" for key, value in values.items()]
-        overrides += [f"{key}={_yaml(value)}" for key, value in _flat(self.changes.get(step, {}))]
-        try:
-            return load_settings(kind, shipped(file), overrides)
-        except SettingsError as error:
-            raise SettingsError(f"steps.{step}: {error}") from error
+            values["seed"] = self.seed
+        values |= flat(self.changes.get(step, {}))
+        overrides = [(f"steps.{step}", key, value) for key, value in values.items()]
+        return load_settings(kind, shipped(file), overrides=overrides)
 
     def step(
         self,
@@ -164,21 +158,6 @@ def _weak(seed: Seed) -> list[Step]:
         seed.quality("weak-reward"),
         seed.judge("hacked-ppo", "hacked-ppo"),
     ]  # fmt: skip
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """Nested changes as dotted keys."""
-    found: list[tuple[str, Any]] = []
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            found += _flat(value, f"{prefix}{key}.")
-        else:
-            found.append((prefix + key, value))
-    return found
-
-
-def _yaml(value: Any) -> str:
-    return yaml.safe_dump(value, default_flow_style=True).removesuffix("...\n").strip()
 
 
 def _epochs(settings: TrainSettings) -> Callable[[], float]:

@@ -1,10 +1,11 @@
 """The settings of `bon-train evaluate`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
+from bon_common.ensemble import Combine
 from trainers.base.settings import Positive, Settings
 from trainers.rewards.gold import GoldSettings
 
@@ -36,7 +37,7 @@ class EvaluateSettings(Settings):
     """JSON file for the figures; a table in Markdown is written beside it."""
     label_weights: dict[str, float] | None = None
     """How the outputs of a model with several make its reward; by default as in `rm_meta.json`."""
-    ensemble: Literal["mean", "worst"] = "mean"
+    ensemble: Combine = "mean"
     """What the members of an ensemble say together."""
     device: str = "cpu"
     """A name of torch's; auto takes a GPU if there is one. The policy runs there too."""

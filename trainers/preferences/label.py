@@ -52,8 +52,8 @@ def run(settings: LabelSettings, context: RunContext) -> dict[str, float]:
     if context.dry_run:
         context.show(json.dumps(tasks[0].as_json(), indent=2, ensure_ascii=False))
         return {**tally.figures(), "records to label": len(tasks)}
-    sheet = settings.labeller.sheet if settings.labeller.kind == "hand" else None
-    failures = Failures(settings.labeller.kind, settings.labeller.failures_in_a_row)
+    sheet = settings.labeller.sheet if settings.labeller.type == "hand" else None
+    failures = Failures(settings.labeller.type, settings.labeller.failures_in_a_row)
     if sheet is None:
         verdicts = _labelled(settings, tasks, failures, context)
     elif sheet.exists():

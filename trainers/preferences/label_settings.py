@@ -16,7 +16,7 @@ from trainers.preferences.settings import InputSettings
 class LabelSettings(InputSettings):
     """Answers in, preferences out."""
 
-    labeller: Annotated[AnyLabeller, Field(discriminator="kind")]
+    labeller: Annotated[AnyLabeller, Field(discriminator="type")]
     output: Path
     """JSONL of preferences. Beside it `.labels.jsonl` keeps every verdict as it came, so that a
     run that was stopped goes on, and `.report.json` says what was dropped and why."""

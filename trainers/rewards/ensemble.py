@@ -1,22 +1,13 @@
-"""Several reward models of one recipe, differing in their seed, and what they say together.
-
-Where members disagree, none can be trusted: choosing by the lowest of their rewards is harder to
-exploit than choosing by one (Coste et al. 2023, arXiv:2310.02743).
-"""
+"""The file that names several reward models of one recipe, which differ in their seed."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
-
-import torch
 
 from trainers.base.errors import ModelError
 from trainers.base.files import write_text
 
 NAME = "ensemble.json"
-Combine = Literal["mean", "worst"]
 
 
 @dataclass(frozen=True)
@@ -52,13 +43,3 @@ def refuse_ensemble(folder: str | Path, what: str) -> None:
             f"{folder}: an ensemble, and {what} is one model; name a member, such as "
             f"{Path(folder) / ensemble.members[0]}"
         )
-
-
-def combine(rewards: Sequence[torch.Tensor], how: Combine) -> torch.Tensor:
-    """One number an answer, shape (answers,), from the members' standardised rewards.
-
-    Raw rewards of different members differ in zero point and scale, which no loss on differences
-    fixes; each must be standardised by its own mean and spread first.
-    """
-    together = torch.stack(list(rewards))
-    return together.mean(0) if how == "mean" else together.min(0).values

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import torch
 
+from bon_common.ensemble import Combine, combine
 from reward_server.network.sequence import Rendered
 from trainers.base.data import Message
 from trainers.base.errors import DataError, ModelError, RunError
-from trainers.rewards.ensemble import Combine, combine, read_ensemble
+from trainers.rewards.ensemble import read_ensemble
 from trainers.rewards.meta import read_meta
 from trainers.rewards.one import OneModel, render
 
@@ -109,11 +110,12 @@ class Scorer:
             outputs = model.outputs(rendered, self._batch_size) @ torch.tensor(model.weights)
             found.append((outputs - mean) / std)
         self.cut += len(cut)
-        rewards = [float(reward) for reward in combine(found, self._how)]
-        for (where, _), reward in zip(placed, rewards, strict=True):
-            if not math.isfinite(reward):
-                raise RunError(f"{where}: the reward model answered {reward}")
-        return rewards
+        rows: list[list[float]] = torch.stack(found, 1).tolist()
+        for (where, _), row in zip(placed, rows, strict=True):
+            for reward in row:
+                if not math.isfinite(reward):
+                    raise RunError(f"{where}: the reward model answered {reward}")
+        return [combine(row, self._how) for row in rows]
 
     def _render(self, model: OneModel, placed: Placed, index: int, cut: set[int]) -> Rendered:
         where, turns = placed

@@ -100,3 +100,11 @@ def test_the_resulting_settings_are_shown(capsys: pytest.CaptureFixture[str]) ->
     shown = yaml.safe_load(capsys.readouterr().out)
     assert shown["lora"] == LoraSettings(r=3).model_dump()
     assert SftSettings.model_validate(shown).lora == LoraSettings(r=3)
+
+
+def test_flags_override_the_environment_and_that_the_file() -> None:
+    environ = {"BON_TRAIN__EPOCHS": "0.5", "BON_TRAIN__LORA__R": "4", "BON_VLLM_PYTHON": "x"}
+    settings = load_settings(SftSettings, shipped("demo-sft.yaml"), ["epochs=2"], environ=environ)
+    assert settings.epochs == 2
+    assert settings.lora is not None
+    assert settings.lora.r == 4

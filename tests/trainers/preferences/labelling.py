@@ -60,7 +60,7 @@ def report(folder: Path) -> dict[str, Any]:
 def judge(url: str, **settings: Any) -> dict[str, Any]:
     endpoint = {"url": f"{url}/v1", "model": "fake", "backoff_s": 0.001, "retries": 0}
     template = "{conversation}|{a}|{b}"
-    return {"kind": "judge", "endpoint": endpoint, "prompt": template} | settings
+    return {"type": "judge", "endpoint": endpoint, "prompt": template} | settings
 
 
 def judging(verdict: Callable[[str, str], str]) -> Callable[[Call], Step]:

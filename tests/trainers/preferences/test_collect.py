@@ -222,8 +222,8 @@ def test_prompts_come_from_any_data(tmp_path: Path, serve: Serve) -> None:
     ("settings", "message"),
     [
         ({}, "collect.yaml: either endpoint or policy is needed"),
-        ({"policy": "p", "temperature": 0}, "temperature: Input should be greater than 0"),
-        ({"policy": "p", "samples": 1}, "samples: Input should be greater than or equal to 2"),
+        ({"policy": "p", "temperature": 0}, "temperature: should be greater than 0"),
+        ({"policy": "p", "samples": 1}, "samples: should be greater than or equal to 2"),
         ({"policy": "p", "prompts": []}, "prompts: at least one file is expected"),
         ({"policy": "nowhere"}, "nowhere"),
         ({"endpoint": {"url": "here"}}, "endpoint.url: an address that begins with http://"),

@@ -99,22 +99,22 @@ def test_the_gateways_log_can_be_judged_again(tmp_path: Path) -> None:
         tmp_path / "answers.jsonl",
         log_line(log_candidate(0, "short", 2.0), log_candidate(1, "a kind one", None)),
     )
-    assert label(tmp_path, {"kind": "regex", "patterns": [{"pattern": "kind"}]}) == 0
+    assert label(tmp_path, {"type": "regex", "patterns": [{"pattern": "kind"}]}) == 0
     assert texts_of(tmp_path / "out.jsonl") == [("a kind one", "short")]
 
 
 @pytest.mark.parametrize(
     ("labeller", "message"),
     [
-        ({"kind": "dice"}, "labeller.kind: unknown kind 'dice'; known: judge"),
-        ({"kind": "regex", "patterns": [{"pattern": "("}]}, "pattern: no regular expression: "),
-        ({"kind": "hand", "sheet": "x.csv"}, "sheet: a .tsv or .jsonl file is expected"),
-        ({"kind": "hand"}, "labeller.sheet: needed, since there is no terminal to ask in"),
+        ({"type": "dice"}, "labeller.type: unknown type 'dice'; known: judge"),
+        ({"type": "regex", "patterns": [{"pattern": "("}]}, "pattern: no regular expression: "),
+        ({"type": "hand", "sheet": "x.csv"}, "sheet: a .tsv or .jsonl file is expected"),
+        ({"type": "hand"}, "labeller.sheet: needed, since there is no terminal to ask in"),
         (
-            {"kind": "judge", "endpoint": {"url": "http://x"}, "prompt": "{a}{b}"},
+            {"type": "judge", "endpoint": {"url": "http://x"}, "prompt": "{a}{b}"},
             "prompt: {conversation} is missing",
         ),
-        ({"kind": "reward_model", "model": "nowhere"}, "nowhere"),
+        ({"type": "reward_model", "model": "nowhere"}, "nowhere"),
     ],
 )
 def test_mistakes_are_one_line(
@@ -145,7 +145,7 @@ def test_a_dry_run_shows_a_record_and_asks_nobody(
 
 def test_nothing_to_label_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     answers(tmp_path, ["a", "a"])
-    assert label(tmp_path, {"kind": "bleu"}) == 2
+    assert label(tmp_path, {"type": "bleu"}) == 2
     assert "nothing to label: 1 equal answers; 1 fewer than two usable answers" in (
         capsys.readouterr().err
     )

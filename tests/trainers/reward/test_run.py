@@ -3,12 +3,13 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from bon_common.ensemble import Combine, combine
 from reward_server.network.model import RewardModel
 from reward_server.scoring.render import Renderer
 from tests.trainers.reward.conftest import PROMPT, START, TEXTS, MakeSettings, answer
@@ -18,7 +19,7 @@ from trainers.base.context import RunContext
 from trainers.base.data import data_hash
 from trainers.base.errors import ModelError, RunError
 from trainers.reward.run import run, train_reward
-from trainers.rewards.ensemble import combine, read_ensemble
+from trainers.rewards.ensemble import read_ensemble
 from trainers.rewards.meta import read_meta, template_hash
 from trainers.rewards.one import OneModel, score
 from trainers.rewards.scorer import Scorer
@@ -182,9 +183,12 @@ def test_an_ensemble_has_a_member_for_each_seed(settings: MakeSettings) -> None:
         assert meta is not None
         standard.append((rewards - meta.normalisation.mean) / meta.normalisation.std)
     placed = [("somewhere", turns) for turns in CONVERSATIONS]
-    for how in ("mean", "worst"):
+    members = torch.stack(standard, 1).tolist()
+    for how in get_args(Combine):
         scorer = Scorer.load(run.output, device="cpu", batch_size=2, how=how)
-        assert scorer.rewards(placed) == pytest.approx(combine(standard, how).tolist(), abs=1e-4)
+        assert scorer.rewards(placed) == pytest.approx(
+            [combine(own, how) for own in members], abs=1e-4
+        )
 
 
 def test_an_ensemble_killed_in_its_second_member_goes_on_there(settings: MakeSettings) -> None:
@@ -225,12 +229,6 @@ def test_one_member_alone_equals_a_run_with_its_seed(settings: MakeSettings) -> 
     train_reward(settings("one", seed=1, max_steps=3), START)
     base = settings("many").output.parent
     assert_equal_weights(base / "many" / "seed-1", base / "one")
-
-
-def test_combining() -> None:
-    members = [torch.tensor([1.0, -2.0]), torch.tensor([3.0, 4.0])]
-    assert combine(members, "mean").tolist() == [2.0, 1.0]
-    assert combine(members, "worst").tolist() == [1.0, -2.0]
 
 
 def test_a_dry_run_shows_ranks_and_writes_nothing(settings: MakeSettings) -> None:

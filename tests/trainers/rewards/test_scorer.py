@@ -90,8 +90,8 @@ def test_ppo_and_label_take_the_mean_of_an_ensemble(ensemble: Path, tmp_path: Pa
 
     candidates = [{"answer": answer(text)} for text in TEXTS]
     write_records(tmp_path / "answers.jsonl", [{"prompt": PROMPT, "candidates": candidates}])
-    for how in ("mean", "worst"):
-        labeller = {"kind": "reward_model", "model": str(ensemble), "ensemble": how}
+    for how in ("mean", "min"):
+        labeller = {"type": "reward_model", "model": str(ensemble), "ensemble": how}
         values = {
             "input": str(tmp_path / "answers.jsonl"),
             "output": str(tmp_path / f"{how}.jsonl"),
@@ -102,7 +102,7 @@ def test_ppo_and_label_take_the_mean_of_an_ensemble(ensemble: Path, tmp_path: Pa
         assert main(["label", "--config", str(tmp_path / "label.yaml")]) == 0
         [line] = map(json.loads, (tmp_path / f"{how}.jsonl").read_text().splitlines())
         found = [candidate["score"] for candidate in line["candidates"]]
-        scorer = Scorer.load(ensemble, batch_size=4, how="worst" if how == "worst" else "mean")
+        scorer = Scorer.load(ensemble, batch_size=4, how="min" if how == "min" else "mean")
         assert found == pytest.approx(scorer.score(CONVERSATIONS), abs=1e-5)
 
 

@@ -48,7 +48,7 @@ HOW_TO = (
 class HandSettings(LabellerSettings):
     """People, on a sheet or in the terminal, with the answers in a blind order."""
 
-    kind: Literal["hand"]
+    type: Literal["hand"]
     sheet: Path | None = None
     """A `.tsv` or `.jsonl` file: written by the first run, read back once it is filled in.
     Without it, and with a terminal, the questions are asked there."""

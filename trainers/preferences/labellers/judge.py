@@ -46,7 +46,7 @@ SWAPPED: Mapping[Choice, Outcome] = MappingProxyType({"A": "second", "B": "first
 class JudgeSettings(LabellerSettings):
     """A judge model. Each two answers are shown in both orders, to cancel position bias."""
 
-    kind: Literal["judge"]
+    type: Literal["judge"]
     endpoint: ChatSettings
     prompt: str = PROMPT
     """With {conversation}, {a} and {b}; the verdict is the last [[A]], [[B]] or [[tie]]."""

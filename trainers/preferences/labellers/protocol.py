@@ -31,7 +31,7 @@ class Labeller(Protocol):
 
 
 class LabellerSettings(Settings):
-    """Base of a labeller's settings, whose `kind` names it."""
+    """Base of a labeller's settings, whose `type` names it."""
 
     least_answers: ClassVar[int] = 2
     """Answers that a record must have."""

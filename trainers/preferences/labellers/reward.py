@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Literal
 
+from bon_common.ensemble import Combine
 from trainers.base.data import Message
 from trainers.base.errors import DataError
 from trainers.base.settings import Positive
@@ -23,14 +24,14 @@ UNREADABLE = "too long for the reward model, or refused by its chat template"
 class RewardModelSettings(LabellerSettings):
     """A reward model, or an ensemble of them, in this process."""
 
-    kind: Literal["reward_model"]
+    type: Literal["reward_model"]
     model: Path
     batch_size: Positive = 32
     device: str = "cpu"
     """A name of torch's, or auto for a GPU if there is one."""
     label_weights: dict[str, float] | None = None
     """Weighs the outputs of a model with several; by default as in its `rm_meta.json`."""
-    ensemble: Literal["mean", "worst"] = "mean"
+    ensemble: Combine = "mean"
     """What the members of an ensemble say together."""
 
     @asynccontextmanager
@@ -95,7 +96,7 @@ def _placed(task: Listwise) -> list[tuple[str, list[Message]]]:
 class RewardServerSettings(HttpSettings, LabellerSettings):
     """A reward server (`POST /v1/score` below `url`)."""
 
-    kind: Literal["reward_server"]
+    type: Literal["reward_server"]
 
     @asynccontextmanager
     async def opened(

@@ -40,7 +40,7 @@ class RewriteSettings(LabellerSettings):
 
     least_answers = 1
 
-    kind: Literal["rewrite"]
+    type: Literal["rewrite"]
     endpoint: ChatSettings
     prompt: str = PROMPT
     """With {conversation} and {answer}."""

@@ -50,7 +50,7 @@ class BleuSettings(LabellerSettings):
     """Sentence BLEU (sacrebleu, 0 to 100) against the record's reference. Short
     answers are judged by the n-grams that they can have (effective order)."""
 
-    kind: Literal["bleu"]
+    type: Literal["bleu"]
 
     @asynccontextmanager
     async def opened(
@@ -69,7 +69,7 @@ class RougeSettings(LabellerSettings):
     """ROUGE F-measure (rouge-score, 0 to 1) against the record's reference; of
     several the best counts."""
 
-    kind: Literal["rouge"]
+    type: Literal["rouge"]
     measure: Literal["rouge1", "rouge2", "rougeL"] = "rougeL"
 
     @asynccontextmanager
@@ -106,7 +106,7 @@ class ScoredPattern(Settings):
 class RegexSettings(LabellerSettings):
     """The sum of the scores of all patterns that are found."""
 
-    kind: Literal["regex"]
+    type: Literal["regex"]
     patterns: Annotated[tuple[ScoredPattern, ...], Field(min_length=1)]
 
     @asynccontextmanager

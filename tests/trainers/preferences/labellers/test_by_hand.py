@@ -26,7 +26,7 @@ from tests.trainers.preferences.labelling import (
 
 
 def hand(folder: Path, suffix: str = ".tsv", **settings: Any) -> dict[str, Any]:
-    return {"kind": "hand", "sheet": str(folder / f"sheet{suffix}")} | settings
+    return {"type": "hand", "sheet": str(folder / f"sheet{suffix}")} | settings
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
@@ -139,7 +139,7 @@ def at_a_terminal(path: Path, *typed: str) -> tuple[int, str]:
 
 def test_the_terminal_asks_and_goes_on_where_it_was_left(tmp_path: Path) -> None:
     answers(tmp_path, ["one", "two"], ["three", "four"])
-    path = configured(tmp_path, {"kind": "hand"})
+    path = configured(tmp_path, {"type": "hand"})
     code, out = at_a_terminal(path, "a", "q")
     assert code == 130, out
     first = re.search(r"\[A\] (\w+)\n\n\[B\] (\w+)", out)

@@ -19,7 +19,7 @@ def labeller(*typed: str) -> tuple[TerminalLabeller, list[str]]:
     shown: list[str] = []
     lines = iter([f"{text}\n" for text in typed])
     answer: Callable[[], str] = lambda: next(lines, "")  # noqa: E731 - a terminal in a line
-    settings = HandSettings(kind="hand")
+    settings = HandSettings(type="hand")
     return TerminalLabeller(settings, STEP_MARGINS, show=shown.append, answer=answer), shown
 
 

@@ -36,7 +36,7 @@ def test_a_reward_model_in_this_process(tmp_path: Path) -> None:
     tokenizer.save_pretrained(tmp_path / "reward")
     texts = ["Try ball and kite.", "Ugh.", "Hello, dear! Try ball."]
     answers(tmp_path, texts, texts[:2])
-    labeller = {"kind": "reward_model", "model": str(tmp_path / "reward"), "batch_size": 2}
+    labeller = {"type": "reward_model", "model": str(tmp_path / "reward"), "batch_size": 2}
     assert label(tmp_path, labeller, form="listwise") == 0
     lines = read_lines(tmp_path / "out.jsonl")
     expected = score(
@@ -48,7 +48,7 @@ def test_a_reward_model_in_this_process(tmp_path: Path) -> None:
 
 def test_what_the_model_cannot_read_is_counted(tmp_path: Path) -> None:
     answers(tmp_path, ["Ugh.", "ball " * 600], ["Ugh.", "Try ball."])
-    assert label(tmp_path, {"kind": "reward_model", "model": str(reward_path())}) == 0
+    assert label(tmp_path, {"type": "reward_model", "model": str(reward_path())}) == 0
     assert len(read_lines(tmp_path / "out.jsonl")) == 1
     assert report(tmp_path)["dropped"] == {UNREADABLE: 1}
 
@@ -56,7 +56,7 @@ def test_what_the_model_cannot_read_is_counted(tmp_path: Path) -> None:
 def test_a_reward_server(tmp_path: Path, serve: Serve) -> None:
     answers(tmp_path, ["a", "b", "c"])
     upstream = serve()
-    labeller = {"kind": "reward_server", "url": upstream.url, "model": "fake"}
+    labeller = {"type": "reward_server", "url": upstream.url, "model": "fake"}
     assert label(tmp_path, labeller, form="pointwise") == 0
     scores = [line["score"] for line in read_lines(tmp_path / "out.jsonl")]
     assert scores == [fake_reward(text) for text in "abc"]
@@ -75,6 +75,6 @@ def test_a_reward_server_that_answers_something_else(
     tmp_path: Path, serve: Serve, raw: bytes, reason: str
 ) -> None:
     answers(tmp_path, ["a", "b"])
-    labeller = {"kind": "reward_server", "url": serve(lambda call: Step(raw=raw)).url}
+    labeller = {"type": "reward_server", "url": serve(lambda call: Step(raw=raw)).url}
     assert label(tmp_path, labeller) == 0
     assert report(tmp_path)["figures"][f"failed: {reason}"] == 1

@@ -28,7 +28,7 @@ def test_rewrites_are_preferred(tmp_path: Path, serve: Serve) -> None:
         return Step(text=text, finish_reason="length" if answer == "long" else "stop")
 
     endpoint = {"url": f"{serve(script).url}/v1"}
-    assert label(tmp_path, {"kind": "rewrite", "endpoint": endpoint}) == 0
+    assert label(tmp_path, {"type": "rewrite", "endpoint": endpoint}) == 0
     assert texts_of(tmp_path / "out.jsonl") == [("good", "bad")]
     assert report(tmp_path)["dropped"] == {
         "empty rewrite": 1,

@@ -21,11 +21,11 @@ from tests.trainers.preferences.labelling import (
 @pytest.mark.parametrize(
     ("labeller", "expected"),
     [
-        ({"kind": "bleu"}, [("the little bear has a red kite", "bears")]),
-        ({"kind": "rouge"}, [("the little bear has a red kite", "bears")]),
-        ({"kind": "rouge", "measure": "rouge2"}, [("the little bear has a red kite", "bears")]),
+        ({"type": "bleu"}, [("the little bear has a red kite", "bears")]),
+        ({"type": "rouge"}, [("the little bear has a red kite", "bears")]),
+        ({"type": "rouge", "measure": "rouge2"}, [("the little bear has a red kite", "bears")]),
         (
-            {"kind": "regex", "patterns": [{"pattern": "bears$", "score": 2}, {"pattern": "red"}]},
+            {"type": "regex", "patterns": [{"pattern": "bears$", "score": 2}, {"pattern": "red"}]},
             [("bears", "no")],
         ),
     ],
@@ -42,11 +42,11 @@ def test_rules(tmp_path: Path, labeller: dict[str, Any], expected: list[tuple[st
 
 def test_the_scores_of_rules_are_those_of_their_libraries(tmp_path: Path) -> None:
     answers(tmp_path, ["the cat sat", "a dog ran"], reference=["the cat sat down", "it sat"])
-    assert label(tmp_path, {"kind": "rouge", "measure": "rouge1"}, form="listwise") == 0
+    assert label(tmp_path, {"type": "rouge", "measure": "rouge1"}, form="listwise") == 0
     scores = [c["score"] for c in read_lines(tmp_path / "out.jsonl")[0]["candidates"]]
     assert scores == pytest.approx([6 / 7, 0.0])  # precision 1, recall 3/4
     (tmp_path / "out.labels.jsonl").unlink()
-    assert label(tmp_path, {"kind": "bleu"}, form="listwise") == 0
+    assert label(tmp_path, {"type": "bleu"}, form="listwise") == 0
     scores = [c["score"] for c in read_lines(tmp_path / "out.jsonl")[0]["candidates"]]
     # All n-grams match, and the shorter reference is as near in length: no brevity penalty.
     assert scores[0] == pytest.approx(100)
@@ -55,5 +55,5 @@ def test_the_scores_of_rules_are_those_of_their_libraries(tmp_path: Path) -> Non
 
 def test_a_rule_without_its_reference_is_counted(tmp_path: Path) -> None:
     answers(tmp_path, ["a", "b"])
-    assert label(tmp_path, {"kind": "bleu"}) == 0
+    assert label(tmp_path, {"type": "bleu"}) == 0
     assert report(tmp_path)["dropped"] == {"no reference to compare with": 1}
