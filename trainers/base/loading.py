@@ -49,7 +49,7 @@ def load_model(kind: AutoClass, settings: TrainSettings, **options: Any) -> Any:
     if the model cannot be had, or is of another kind.
     """
     set_seed(settings.seed)
-    return load_pretrained(kind, settings.model, settings.model_revision, **options)
+    return load_pretrained(kind, settings.model, settings.revision, **options)
 
 
 def load_pretrained(

@@ -59,7 +59,7 @@ class TrainSettings(Settings):
     model: str
     """Checkpoint folder or hub name (`owner/name`) to start from; its tokenizer and chat template
     are used and copied."""
-    model_revision: str | None = None
+    revision: str | None = None
     """Branch, tag or commit of a hub model."""
     train: Path
     """Conversational JSONL."""

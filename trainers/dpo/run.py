@@ -42,7 +42,7 @@ def run(settings: DpoSettings, context: RunContext) -> dict[str, float]:
     """`bon-train dpo`."""
     if not context.dry_run:
         return train_dpo(settings, context)
-    tokenizer = load_tokenizer(settings.model, settings.model_revision)
+    tokenizer = load_tokenizer(settings.model, settings.revision)
     data = read_pairs(settings.train, tokenizer, settings.model, settings.max_length)
     read_prompts(settings.eval_prompts, tokenizer)
     context.show(show_example(tokenizer, data.rows[0]))
@@ -68,7 +68,7 @@ def _counts(data: PreferenceData) -> str:
 
 def train_dpo(settings: DpoSettings, context: RunContext) -> dict[str, float]:
     """Train, write `settings.output`, and return the figures that its model card shows."""
-    tokenizer = load_tokenizer(settings.model, settings.model_revision)
+    tokenizer = load_tokenizer(settings.model, settings.revision)
     data = read_pairs(settings.train, tokenizer, settings.model, settings.max_length)
     require_same_text(tokenizer, settings)
     prompts = read_prompts(settings.eval_prompts, tokenizer)
@@ -115,7 +115,7 @@ def make_trainer(
 def _frozen_reference(settings: DpoSettings) -> Any:
     """The reference as a model of its own."""
     if settings.reference is None:
-        return load_frozen(settings.model, settings.model_revision)
+        return load_frozen(settings.model, settings.revision)
     return load_frozen(settings.reference, settings.reference_revision, device="auto")
 
 
@@ -170,7 +170,7 @@ def measured(settings: DpoSettings, prompts: list[list[Message]]) -> dict[str, f
         settings.output,
         settings.reference or settings.model,
         prompts,
-        revision=settings.model_revision if own else settings.reference_revision,
+        revision=settings.revision if own else settings.reference_revision,
         seed=settings.seed,
         max_new_tokens=settings.eval_max_new_tokens,
         batch_size=settings.eval_batch_size,

@@ -37,4 +37,4 @@ def fine_tune_first(settings: DpoSettings, context: RunContext) -> DpoSettings:
         if is_main_process():
             write_json(finished, resumable(stage))
         PartialState().wait_for_everyone()
-    return settings.model_copy(update={"model": str(folder), "model_revision": None})
+    return settings.model_copy(update={"model": str(folder), "revision": None})

@@ -26,7 +26,7 @@ class ExportSettings(Settings):
 
     model: str
     """Checkpoint folder, folder of a LoRA adapter, or hub name."""
-    model_revision: str | None = None
+    revision: str | None = None
     base: str | None = None
     """What an adapter is merged into; without it, the model that the adapter names."""
     base_revision: str | None = None

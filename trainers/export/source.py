@@ -44,11 +44,11 @@ def load_source(settings: ExportSettings) -> Source:
     refuse_ensemble(settings.model, "what is exported")
     adapter = _adapter(settings.model)
     if adapter is None:
-        kind = _kind(settings.model, settings.model_revision)
-        model = _whole(kind, settings.model, settings.model_revision)
+        kind = _kind(settings.model, settings.revision)
+        model = _whole(kind, settings.model, settings.revision)
     else:
         kind, model = _adapted(settings, adapter)
-    tokenizer: Any = load_tokenizer(settings.model, settings.model_revision, need_template=False)
+    tokenizer: Any = load_tokenizer(settings.model, settings.revision, need_template=False)
     if adapter is not None:
         # An adapter has no configuration of its own; padding was set when it was trained.
         model.config.get_text_config().pad_token_id = tokenizer.pad_token_id

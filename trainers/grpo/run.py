@@ -34,7 +34,7 @@ class Prompts:
 
 def run(settings: GrpoSettings, context: RunContext) -> dict[str, float]:
     """`bon-train grpo`."""
-    tokenizer = load_tokenizer(settings.model, settings.model_revision)
+    tokenizer = load_tokenizer(settings.model, settings.revision)
     prompts = keep_short(settings, tokenizer)
     held_out = read_prompts(settings.eval_prompts, tokenizer)
     context.show(f"prompts: {len(prompts.rows)}, dropped as too long: {prompts.too_long}")
@@ -133,7 +133,7 @@ def _measured(
         settings.output,
         settings.model,
         prompts,
-        revision=settings.model_revision,
+        revision=settings.revision,
         seed=settings.seed,
         max_new_tokens=settings.max_new_tokens,
         batch_size=settings.score_batch_size,

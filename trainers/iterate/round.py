@@ -61,7 +61,7 @@ def sample_and_score(
 ) -> Scored:
     """Answers and rewards to every prompt, read from the disk as far as they are there."""
     source = files.answers / "source.json"
-    revision = settings.model_revision if number == 0 else None
+    revision = settings.revision if number == 0 else None
     blocks = [prompts[i : i + BLOCK] for i in range(0, len(prompts), BLOCK)]
     paths = [files.answers / f"{index:05}.json" for index in range(len(blocks))]
     missing = [index for index, path in enumerate(paths) if not path.exists()]
@@ -131,12 +131,12 @@ def tune(
     """DPO from `start` on the round's pairs; goes on from a checkpoint where there is one."""
     own = {
         "model": start,
-        "model_revision": settings.model_revision if number == 0 else None,
+        "revision": settings.revision if number == 0 else None,
         "train": files.pairs,
         "output": files.policy,
         "seed": mixed_seed(settings.seed, number, "dpo") >> 32,
         "reference": None if reference == start else reference,
-        "reference_revision": None if reference == start else settings.model_revision,
+        "reference_revision": None if reference == start else settings.revision,
     }
     # What lies there is this round's own, from before the run was killed.
     begun = (files.policy / CHECKPOINTS).exists()

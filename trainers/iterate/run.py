@@ -28,7 +28,7 @@ hash."""
 
 def run(settings: IterateSettings, context: RunContext) -> dict[str, float]:
     """`bon-train iterate`. Returns the figures of the last round, and the rewards of all."""
-    tokenizer = load_tokenizer(settings.model, settings.model_revision)
+    tokenizer = load_tokenizer(settings.model, settings.revision)
     prompts = read_prompts(settings.prompts, tokenizer)
     read_prompts(settings.eval_prompts, tokenizer)
     if context.dry_run:
@@ -100,7 +100,7 @@ def _measured(settings: IterateSettings, files: RoundFolder) -> dict[str, float]
         files.policy,
         settings.model,
         prompts,
-        revision=settings.model_revision,
+        revision=settings.revision,
         seed=settings.seed,
         max_new_tokens=settings.max_new_tokens,
         batch_size=settings.sample_batch_size,
@@ -118,7 +118,7 @@ def _dry_run(
 ) -> dict[str, float]:
     """Sample and score the first prompt, and show it; nothing is written."""
     [prompt] = choose_prompts(settings, 0, prompts)[:1]
-    sampler = make_sampler(settings, 0, settings.model, settings.model_revision)
+    sampler = make_sampler(settings, 0, settings.model, settings.revision)
     [answers] = sampler.sample([prompt], settings.seed)
     texts = [answer.text for answer in answers]
     rewards = _scorer(settings).score_answers([prompt] * len(texts), texts)

@@ -12,7 +12,7 @@ from trainers.endpoint.settings import ChatSettings
 
 OWN_KEYS = frozenset(
     (
-        *("model", "model_revision", "train", "output", "seed", "sft_first"),
+        *("model", "revision", "train", "output", "seed", "sft_first"),
         *(
             "reference",
             "reference_revision",
@@ -49,7 +49,7 @@ class IterateSettings(Settings):
 
     model: str
     """Checkpoint folder or hub name to start from."""
-    model_revision: str | None = None
+    revision: str | None = None
     prompts: Path
     """`{prompt}` records to answer."""
     reward: Path

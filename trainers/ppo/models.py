@@ -39,7 +39,7 @@ class Parts:
 def build(settings: PpoSettings) -> Parts:
     """Read the prompts and load every model. Raises DataError, ModelError."""
     device = find_device(settings.device)
-    tokenizer = load_tokenizer(settings.model, settings.model_revision)
+    tokenizer = load_tokenizer(settings.model, settings.revision)
     prompts = read_prompts(settings.prompts, tokenizer, settings.max_prompt_tokens)
     eval_prompts = None
     if settings.eval_prompts is not None:
@@ -55,7 +55,7 @@ def build(settings: PpoSettings) -> Parts:
     if settings.value.start == "reward":
         value = value_from_reward(settings.reward, device, tokenizer, settings.shape)
     else:
-        value = value_from_policy(settings.model, settings.model_revision, device)
+        value = value_from_policy(settings.model, settings.revision, device)
     reference: Reference = (
         CopiedReference(policy) if settings.lora is None else AdapterFreeReference(policy)
     )

@@ -27,7 +27,7 @@ def load_policy(settings: PpoSettings, device: torch.device) -> Any:
     model = load_pretrained(
         AutoModelForCausalLM,
         settings.model,
-        settings.model_revision,
+        settings.revision,
         dtype=getattr(torch, settings.dtype),
     )
     model = model.to(device)

@@ -182,7 +182,7 @@ class PpoSettings(Settings):
 
     model: str
     """Policy to start from, folder or hub name; as it is at the start it is the reference too."""
-    model_revision: str | None = None
+    revision: str | None = None
     """Branch, tag or commit of a hub model."""
     reward: Path
     """Reward model, read as the reward server reads it."""

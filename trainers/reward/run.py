@@ -75,7 +75,7 @@ def _member(settings: RewardSettings, seed: int) -> RewardSettings:
 
 
 def _prepare(settings: RewardSettings) -> Prepared:
-    tokenizer = load_reward_tokenizer(settings.model, settings.model_revision)
+    tokenizer = load_reward_tokenizer(settings.model, settings.revision)
     task = task_of(settings)
     return Prepared(tokenizer, task, prepare(settings, task, tokenizer))
 

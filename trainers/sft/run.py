@@ -77,7 +77,7 @@ def run(settings: SftSettings, context: RunContext) -> dict[str, float]:
     """`bon-train sft`."""
     if not context.dry_run:
         return train_sft(settings, context)
-    tokenizer = load_tokenizer(settings.model, settings.model_revision)
+    tokenizer = load_tokenizer(settings.model, settings.revision)
     data = prepare_sft(settings, tokenizer)
     context.show(show_example(tokenizer, data.rows[0]))
     context.show(f"conversations: {len(data.rows)}, dropped as too long: {data.dropped}")
@@ -86,7 +86,7 @@ def run(settings: SftSettings, context: RunContext) -> dict[str, float]:
 
 def train_sft(settings: SftSettings, context: RunContext) -> dict[str, float]:
     """Train, write `settings.output`, and return the figures that its model card shows."""
-    tokenizer = load_tokenizer(settings.model, settings.model_revision)
+    tokenizer = load_tokenizer(settings.model, settings.revision)
     data = prepare_sft(settings, tokenizer)
     trainer = _SftTrainer(
         model=load_model(AutoModelForCausalLM, settings),
