@@ -14,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from bon_common.hooks import HookName
 from bon_gateway.sections.base import Section, Url
 from bon_gateway.strategies.registry import request_fields
 
@@ -155,7 +156,7 @@ class TargetSettings(Section):
 
 
 class HookSettings(Section):
-    function: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
+    function: HookName
     """``package.module:function``, called with messages and the answer's text."""
     field: str | None = None
     """The attribute of what it returns that is the score; None where it returns a number."""

@@ -55,8 +55,11 @@ def check(settings: Settings, environ: Mapping[str, str]) -> KeyRing:
     keys = load_keyring(settings.auth, environ)
     check_upstream_keys(settings, environ)
     check_libraries(settings)
-    for component in settings.components.values():
-        component.check()
+    for path, component in settings.components.items():
+        try:
+            component.check()
+        except SettingsError as error:
+            raise SettingsError(error.source, f"{path}.{error.key}", error.reason) from error
     if settings.recording.folder is not None:
         prepare_folder(settings.recording.folder)
     return keys

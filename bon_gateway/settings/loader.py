@@ -11,6 +11,7 @@ from pathlib import Path
 from bon_common.settings.sources import Override, SettingsTree
 from bon_gateway.sections.base import PATTERNS
 from bon_gateway.settings import demo
+from bon_gateway.settings.plugins import load_plugins
 from bon_gateway.settings.tree import Settings
 
 ENV_PREFIX = "BON_GATEWAY__"
@@ -31,4 +32,5 @@ def load(
     if not any(tree.root.get(section) for section in NAMED):
         for section, named in demo.tree().items():
             tree.add((section,), named, demo.SOURCE)
+    load_plugins(tree, None if config is None else str(config))
     return tree.checked(Settings, PATTERNS)

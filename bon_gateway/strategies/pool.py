@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
+
 from bon_gateway.errors import NoRewardError
 from bon_gateway.protocols import PolicyBackend, RewardBackend, Trace
 from bon_gateway.strategies.draw import Plan, draw
@@ -9,9 +11,12 @@ from bon_gateway.strategies.judge import Judge
 from bon_gateway.strategies.select import select
 from bon_gateway.strategies.settings import DrawSettings
 from bon_gateway.strategies.validity import MISPLACED
-from bon_gateway.types import ChatRequest, Selection
+from bon_gateway.types import Candidate, ChatRequest, Selection
 
 REASONS_TOLD = 3
+
+Order = Callable[[ChatRequest, Sequence[Candidate]], Awaitable[Sequence[int]]]
+"""Gives the indices of candidates that may win, best first; none if none may."""
 
 
 async def best_of_pool(
@@ -25,8 +30,11 @@ async def best_of_pool(
     drawn: int,
     keep: int,
     judge: Judge,
+    order: Order | None = None,
 ) -> Selection:
     """Draw ``drawn`` candidates, keep the first ``keep`` usable ones, answer with the best.
+
+    The best are those of the highest reward, unless ``order`` says which they are.
 
     Raises NoRewardError before anything is drawn if the reward model is down and the answer would
     be that error in any case.
@@ -44,7 +52,8 @@ async def best_of_pool(
     outcome = await draw(request, policy, reward, plan, check, trace)
     if MISPLACED in [candidate.reason for candidate in outcome.candidates]:
         judge.answer_in_reasoning(policy, request.request_id)
-    return select(outcome, request, strategy, settings.fallback)
+    best = None if order is None else await order(request, outcome.candidates)
+    return select(outcome, request, strategy, settings.fallback, best)
 
 
 def _none_up(reward: RewardBackend) -> NoRewardError:

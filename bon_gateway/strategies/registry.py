@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 from bon_gateway.sections.base import type_name
 from bon_gateway.strategies.best_of_n import BestOfNSettings
 from bon_gateway.strategies.first_k import FirstKSettings
+from bon_gateway.strategies.hook import HookStrategySettings
 from bon_gateway.strategies.settings import StrategySettings
 from bon_gateway.strategies.single import SingleSettings
 
@@ -21,6 +22,7 @@ KINDS: tuple[type[StrategySettings], ...] = (
     BestOfNSettings,
     FirstKSettings,
     SingleSettings,
+    HookStrategySettings,
 )
 BY_REQUEST = {type_name(kind): kind for kind in KINDS if kind.by_request}
 """The strategies that a request may choose, by name."""

@@ -32,16 +32,21 @@ def check_top(request: ChatRequest, drawn: int) -> None:
 
 
 def select(
-    drawn: Drawn, request: ChatRequest, strategy: str, fallback: Literal["first", "error"]
+    drawn: Drawn,
+    request: ChatRequest,
+    strategy: str,
+    fallback: Literal["first", "error"],
+    best: Sequence[int] | None = None,
 ) -> Selection:
-    """Choose among ``drawn``, best first, as many as the client asked for.
+    """Choose among ``drawn``, best first, as many as the client asked for; ``best`` are the indices
+    of a strategy that has an order of its own.
 
     Where the reward model failed, scored candidates go before unscored ones; with none scored,
     ``fallback`` decides. Raises the candidates' own error if none is usable, NoValidCandidateError
     if they were produced but may not win, RewardError if the fallback is ``error``: one that may
     pass rather than a refusal.
     """
-    order = rank(drawn.candidates) or all_empty(drawn.candidates)
+    order = tuple(best or rank(drawn.candidates) or all_empty(drawn.candidates))
     if not order:
         raise _no_winner(drawn.candidates)
     if (

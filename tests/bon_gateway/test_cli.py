@@ -253,7 +253,10 @@ def test_a_file_of_authorities_that_is_not_there_is_one_line_and_exit_code_2(
     )
     done = bon("serve", "--config", str(config), "--workers", workers)
     assert done.returncode == 2
-    assert done.stderr == "bon-gateway: /no: ca_file: cannot be read: No such file or directory\n"
+    assert (
+        done.stderr
+        == "bon-gateway: /no: policies.base.ca_file: cannot be read: No such file or directory\n"
+    )
 
 
 def test_a_password_is_not_shown_whatever_it_holds(config: Path) -> None:

@@ -233,6 +233,8 @@ REFUSED_BY_THE_GATEWAY: tuple[dict[str, Any], ...] = (
     {"models": {"assistant": {"strategy": {"spare": 2}}}},
     {"models": {"new": {"policy": "qwen", "strategy": {"type": "best_of_n"}}}},
     {"models": {"new": {"policy": "qwen", "strategy": {"type": "single", "n": 2}}}},
+    {"models": {"new": {"policy": "qwen", "strategy": {"type": "hook", "function": "no_colon"}}}},
+    {"rewards": {"other": {"type": "hook", "function": "a:b", "urls": ["http://r"]}}},
     {"models": {"new": {"policy": "qwen", "strategy": {"type": "single", "min_candidates": 2}}}},
     {
         "models": {

@@ -1,11 +1,8 @@
 """The true reward of an answer, where a function knows it. It is measured, never trained on."""
 
 from collections.abc import Callable, Sequence
-from importlib import import_module
-from typing import Annotated
 
-from pydantic import Field
-
+from bon_common.hooks import HookError, HookName, load_number_hook
 from trainers.base.data import Message
 from trainers.base.errors import SettingsError
 from trainers.base.settings import Settings
@@ -17,7 +14,7 @@ Gold = Callable[[Sequence[Message], str], float]
 class GoldSettings(Settings):
     """A function of yours that knows the true reward."""
 
-    function: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
+    function: HookName
     """``package.module:function``, called with the conversation's messages and the answer's text;
     the demo world's is ``trainers.demo.gold:gold``."""
     field: str | None = None
@@ -25,15 +22,8 @@ class GoldSettings(Settings):
 
 
 def load_gold(settings: GoldSettings) -> Gold:
-    """The function. Raises SettingsError if there is none of that name."""
-    module, _, name = settings.function.partition(":")
+    """The function. Raises SettingsError for one that cannot be used."""
     try:
-        function = getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise SettingsError(f"gold.function: {settings.function}: {error}") from error
-
-    def gold(messages: Sequence[Message], answer: str) -> float:
-        found = function(messages, answer)
-        return float(found if settings.field is None else getattr(found, settings.field))
-
-    return gold
+        return load_number_hook(settings.function, settings.field, "messages", "answer")
+    except HookError as error:
+        raise SettingsError(f"gold.function: {error}") from error

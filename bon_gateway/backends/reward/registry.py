@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bon_gateway.backends.reward.hook import HookRewardSettings
 from bon_gateway.backends.reward.in_process import InProcessRewardSettings
 from bon_gateway.backends.reward.reward_server import RewardServerSettings
 from bon_gateway.backends.reward.vllm_classify import VllmClassifySettings
@@ -11,4 +12,5 @@ KINDS: tuple[type[RewardSettings], ...] = (
     RewardServerSettings,
     VllmClassifySettings,
     InProcessRewardSettings,
+    HookRewardSettings,
 )

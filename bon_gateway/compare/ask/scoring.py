@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import importlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from typing import Any
 from yarl import URL
 
 from bon_common import judging
+from bon_common.hooks import HookError, load_number_hook
 from bon_common.settings.errors import SettingsError
 from bon_gateway.backends.http.client import HttpClient, base_url, encode, finite
 from bon_gateway.backends.http.faults import UpstreamError, malformed
@@ -62,18 +62,11 @@ class Scores:
 
 
 def load_hook(settings: HookSettings, key: str) -> Callable[[Messages, str], float]:
-    """The function of the user's. Raises SettingsError if there is none of that name."""
-    module, _, name = settings.function.partition(":")
+    """The function of the user's. Raises SettingsError for one that cannot be used."""
     try:
-        function = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise SettingsError("settings", key, f"{settings.function}: {error}") from None
-
-    def score(messages: Messages, answer: str) -> float:
-        given = function(messages, answer)
-        return float(given if settings.field is None else getattr(given, settings.field))
-
-    return score
+        return load_number_hook(settings.function, settings.field, "messages", "answer")
+    except HookError as error:
+        raise SettingsError("settings", key, str(error)) from error
 
 
 def hook_scorer(settings: HookSettings, key: str) -> Scorer:

@@ -1,0 +1,121 @@
+"""Strategies and reward models from other packages, and functions, that the settings file names.
+
+A package offers its settings classes as entry points (``bon_gateway.strategies`` and
+``bon_gateway.rewards``), under the word that a file then says as their ``type``. Nothing of a
+package is imported that the file does not name. The environment and flags may change what is
+named; they may not name code, and neither may a request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from inspect import isabstract
+from typing import Any
+
+from pydantic import ValidationError
+
+from bon_common.settings.errors import KeyPath, SettingsError, dotted, explain
+from bon_common.settings.sources import SettingsTree
+from bon_gateway.backends.reward.registry import KINDS as REWARD_KINDS
+from bon_gateway.backends.settings import RewardSettings
+from bon_gateway.sections.base import PATTERNS, Component, type_name
+from bon_gateway.strategies.registry import KINDS as STRATEGY_KINDS
+from bon_gateway.strategies.settings import StrategySettings
+
+CODE = "function"
+"""The key that names code to run."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """The entry points for one kind of component."""
+
+    name: str
+    kinds: tuple[type[Component], ...]
+    base: type[Component]
+
+    @property
+    def known(self) -> frozenset[str]:
+        return frozenset(type_name(kind) for kind in self.kinds)
+
+
+STRATEGIES = _Group("bon_gateway.strategies", STRATEGY_KINDS, StrategySettings)
+REWARDS = _Group("bon_gateway.rewards", REWARD_KINDS, RewardSettings)
+
+
+def load_plugins(tree: SettingsTree, config: str | None) -> None:
+    """Replace what ``config``, the settings file, says of plugins by their own settings.
+
+    Raises SettingsError for a plugin that cannot be used, and for code that is named elsewhere.
+    """
+    for group, path, holder in list(_places(tree.root)):
+        section = holder[path[-1]]
+        if CODE in section:
+            _is_of_file(tree, (*path, CODE), config)
+        name = section.get("type")
+        if not isinstance(name, str) or name in group.known:
+            continue
+        found = [*entry_points(group=group.name, name=name)]
+        if found:
+            _is_of_file(tree, (*path, "type"), config)
+            kind = _loaded(tree, path, group, found)
+            holder[path[-1]] = _settings(tree, path, section, kind)
+
+
+def _places(root: dict[str, Any]) -> Iterator[tuple[_Group, KeyPath, dict[Any, Any]]]:
+    """Where a plugin's section may stand: its path, and the map that holds it. What is no map
+    there is for the tree to refuse."""
+    rewards = _map(root.get("rewards"))
+    for name, reward in rewards.items():
+        if isinstance(reward, dict):
+            yield REWARDS, ("rewards", name), rewards
+    for name, model in _map(root.get("models")).items():
+        if isinstance(_map(model).get("strategy"), dict):
+            yield STRATEGIES, ("models", name, "strategy"), model
+
+
+def _map(value: Any) -> dict[Any, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _is_of_file(tree: SettingsTree, path: KeyPath, config: str | None) -> None:
+    source = tree.source_of(path)
+    if source != config:
+        raise SettingsError(source, dotted(path), "only the settings file may name code to run")
+
+
+def _loaded(
+    tree: SettingsTree, path: KeyPath, group: _Group, found: list[EntryPoint]
+) -> type[Component]:
+    """The plugin's settings class."""
+    key, source = dotted((*path, "type")), tree.source_of((*path, "type"))
+    if len(found) > 1:
+        owners = ", ".join(sorted(point.dist.name if point.dist else "?" for point in found))
+        raise SettingsError(source, key, f"several packages offer {found[0].name!r}: {owners}")
+    [point] = found
+    plugin = f"the plugin {point.value}"
+    try:
+        kind = point.load()
+    except Exception as error:
+        raise SettingsError(source, key, f"{plugin} cannot be loaded: {error}") from error
+    if not (isinstance(kind, type) and issubclass(kind, group.base)):
+        wanted = f"{group.base.__module__}.{group.base.__name__}"
+        raise SettingsError(source, key, f"{plugin} is no subclass of {wanted}")
+    if type_name(kind) != point.name:
+        raise SettingsError(source, key, f"{plugin} has not type: Literal[{point.name!r}]")
+    if isabstract(kind):
+        raise SettingsError(source, key, f"{plugin} has no build")
+    return kind
+
+
+def _settings(
+    tree: SettingsTree, path: KeyPath, section: dict[str, Any], kind: type[Component]
+) -> Component:
+    try:
+        return kind.model_validate(section)
+    except ValidationError as error:
+        below, reason = explain(error, kind, PATTERNS)
+        place = (*path, *below)
+        raise SettingsError(tree.source_of(place), dotted(place), reason) from None

@@ -1,0 +1,105 @@
+"""Draw N candidates and let a function of the operator's choose among them.
+
+It helps where the right answer can be told without a reward model, or not by its number alone: a
+vote among final answers, tests that code has to pass, a limit on length. It harms where the
+function is slow: it runs in the gateway's event loop, and every other request waits meanwhile. One
+that has to wait for something should be ``async``.
+
+The function is called with the request and the usable candidates, ``ChatRequest`` and
+``Candidate`` of ``bon_gateway.types``, scored if the served model has a reward model. It returns
+the place of the winner in that list, or several places, best first. Candidates that it leaves out
+follow in the order of ``best_of_n``.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from bon_common.hooks import HookName, check_hook, load_hook
+from bon_gateway.errors import GatewayError
+from bon_gateway.protocols import PolicyBackend, RewardBackend, Trace
+from bon_gateway.strategies.decide import USABLE, rank
+from bon_gateway.strategies.judge import Judge
+from bon_gateway.strategies.pool import best_of_pool
+from bon_gateway.strategies.select import check_top
+from bon_gateway.strategies.settings import DrawSettings
+from bon_gateway.types import Candidate, ChatRequest, Selection
+from bon_gateway.unexpected import log_unexpected
+
+ARGUMENTS = ("request", "candidates")
+_log = logging.getLogger(__name__)
+
+
+class HookStrategySettings(DrawSettings):
+    type: Literal["hook"]
+    function: HookName
+    """``package.module:function``, called with the request and the usable candidates. It returns
+    the winner's place among them, or several places, best first. Only the settings file may name
+    it."""
+
+    needs_reward: ClassVar[bool] = False
+    by_request: ClassVar[bool] = False
+
+    def check(self) -> None:
+        check_hook(self.function, *ARGUMENTS)
+
+    def build(self, judge: Judge) -> HookStrategy:
+        return HookStrategy(self, load_hook(self.function, *ARGUMENTS), judge)
+
+
+@dataclass(frozen=True, slots=True)
+class HookStrategy:
+    settings: HookStrategySettings
+    function: Callable[..., Any]
+    judge: Judge = field(default_factory=Judge)
+    name: str = "hook"
+
+    def drawn(self, request: ChatRequest) -> int:
+        drawn = 1 if request.greedy else self.settings.n
+        check_top(request, drawn)
+        return drawn
+
+    async def run(
+        self,
+        request: ChatRequest,
+        policy: PolicyBackend,
+        reward: RewardBackend | None,
+        trace: Trace,
+    ) -> Selection:
+        drawn = self.drawn(request)
+        return await best_of_pool(
+            request, policy, reward, trace,
+            strategy=self.name, settings=self.settings, drawn=drawn, keep=drawn,
+            judge=self.judge, order=self._order,
+        )  # fmt: skip
+
+    async def _order(self, request: ChatRequest, candidates: Sequence[Candidate]) -> Sequence[int]:
+        """Raises GatewayError if the function fails."""
+        usable = [candidate for candidate in candidates if candidate.status in USABLE]
+        if not usable:
+            return ()
+        try:
+            chosen = self.function(request, usable)
+            if inspect.isawaitable(chosen):
+                chosen = await chosen
+            best = [usable[place].index for place in _places(chosen, len(usable))]
+        except Exception as error:
+            fields = {"request_id": request.request_id, "function": self.settings.function}
+            log_unexpected(_log, "the function that chooses the winner failed", error, fields)
+            raise GatewayError("the winner could not be chosen") from error
+        return [*best, *(index for index in rank(candidates) if index not in best)]
+
+
+def _places(chosen: Any, count: int) -> list[int]:
+    """Raises ValueError for what is no place in a list of ``count``, or none at all."""
+    places = [chosen] if isinstance(chosen, int) else list(chosen)
+    if not places or len(set(places)) < len(places):
+        raise ValueError(f"it returned {chosen!r}: each place once, and at least one")
+    for place in places:
+        if not isinstance(place, int) or not 0 <= place < count:
+            raise ValueError(f"it returned {chosen!r}: places are from 0 to {count - 1}")
+    return places

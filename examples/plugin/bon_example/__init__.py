@@ -1,0 +1,1 @@
+"""A strategy and a reward model for bon-gateway, and a function for its hook."""

@@ -1,0 +1,78 @@
+"""Draw N candidates and answer with what most of them say in their last line.
+
+It helps where answers end in something short that is right or wrong, such as a number. It needs no
+reward model; with one, the best answer of the majority wins. It harms where no two answers end
+alike: then it is `best_of_n`, or without a reward model a single sample at N times the price.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from bon_gateway.protocols import PolicyBackend, RewardBackend, Trace
+from bon_gateway.strategies.decide import rank
+from bon_gateway.strategies.judge import Judge
+from bon_gateway.strategies.pool import best_of_pool
+from bon_gateway.strategies.select import check_top
+from bon_gateway.strategies.settings import DrawSettings
+from bon_gateway.types import Candidate, ChatRequest, Selection
+
+
+class MajoritySettings(DrawSettings):
+    """The keys of `best_of_n`, and those that are written here."""
+
+    type: Literal["majority"]
+    ignore_case: bool = True
+
+    needs_reward: ClassVar[bool] = False
+
+    def build(self, judge: Judge) -> Majority:
+        return Majority(self, judge)
+
+
+@dataclass(frozen=True, slots=True)
+class Majority:
+    settings: MajoritySettings
+    judge: Judge
+    name: str = "majority"
+
+    def drawn(self, request: ChatRequest) -> int:
+        drawn = 1 if request.greedy else self.settings.n
+        check_top(request, drawn)
+        return drawn
+
+    async def run(
+        self,
+        request: ChatRequest,
+        policy: PolicyBackend,
+        reward: RewardBackend | None,
+        trace: Trace,
+    ) -> Selection:
+        drawn = self.drawn(request)
+        return await best_of_pool(
+            request,
+            policy,
+            reward,
+            trace,
+            strategy=self.name,
+            settings=self.settings,
+            drawn=drawn,
+            keep=drawn,
+            judge=self.judge,
+            order=self._order,
+        )
+
+    async def _order(self, request: ChatRequest, candidates: Sequence[Candidate]) -> Sequence[int]:
+        """Indices of the usable candidates, best first: the most votes, then as `best_of_n`."""
+        ends = {index: self._end(candidates[index]) for index in rank(candidates)}
+        votes = Counter(ends.values())
+        return sorted(ends, key=lambda index: -votes[ends[index]])
+
+    def _end(self, candidate: Candidate) -> str:
+        content = candidate.completion.message.get("content") if candidate.completion else None
+        lines = content.strip().splitlines() if isinstance(content, str) else []
+        last = lines[-1].strip() if lines else ""
+        return last.casefold() if self.settings.ignore_case else last

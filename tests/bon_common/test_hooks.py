@@ -1,0 +1,60 @@
+"""Functions that settings name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bon_common.hooks import HookError, check_hook, load_hook, load_number_hook
+from bon_common.settings.errors import SettingsError
+
+MODULE = """
+LIMIT = 3
+def length(messages, answer): return len(answer)
+def keyword(messages, *, answer): return 0
+class Judged:
+    def __init__(self, messages, answer): self.total = 2 * len(answer)
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "hooks_of_mine.py").write_text(MODULE)
+    (tmp_path / "broken_hooks.py").write_text("1 / 0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+def test_a_function_is_found() -> None:
+    assert load_hook("hooks_of_mine:length", "messages", "answer")([], "four") == 4
+
+
+def test_functions_that_do_not_tell_what_they_take_are_taken() -> None:
+    assert load_hook("builtins:max", "one", "other")(1, 2) == 2
+
+
+def test_a_number_may_be_in_a_field() -> None:
+    plain = load_number_hook("hooks_of_mine:length", None, "messages", "answer")
+    within = load_number_hook("hooks_of_mine:Judged", "total", "messages", "answer")
+    assert (plain([], "four"), within([], "four")) == (4.0, 8.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("not_there.at_all:f", "cannot be imported: No module named 'not_there'"),
+        ("broken_hooks:f", "cannot be imported: division by zero"),
+        ("hooks_of_mine:missing", "there is no function of this name"),
+        ("hooks_of_mine:LIMIT", "it is no function"),
+        (
+            "hooks_of_mine:keyword",
+            r"it is called with \(messages, answer\), and takes \(messages, \*, answer\)",
+        ),
+    ],
+)
+def test_what_cannot_be_used_is_told(name: str, reason: str) -> None:
+    with pytest.raises(HookError, match=f"^{name}: {reason}$"):
+        load_hook(name, "messages", "answer")
+    with pytest.raises(SettingsError, match=f"^settings: function: {name}: {reason}$"):
+        check_hook(name, "messages", "answer")
