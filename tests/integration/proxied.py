@@ -21,6 +21,7 @@ import pytest
 from bon_gateway.testing.script import Call, Script, Step
 from bon_gateway.testing.upstream import FakeUpstream
 from tests.bon_common.http.app import connect
+from tests.growing_logs import entries
 from tests.integration.gateway import Gateway
 from tests.integration.processes import Processes
 from tests.integration.reverse_proxies import (
@@ -111,9 +112,8 @@ class World:
         """The gateway's lines about one request; the access line is the last of them."""
 
         def found() -> list[dict[str, Any]]:
-            lines = self.gateway.process.output.splitlines()
-            entries = [json.loads(line) for line in lines if line.startswith("{")]
-            return [entry for entry in entries if entry.get("request_id") == request_id]
+            told = entries(self.gateway.process.output)
+            return [entry for entry in told if entry.get("request_id") == request_id]
 
         wait_until(lambda: any(entry["message"] == "request" for entry in found()))
         return found()

@@ -15,12 +15,14 @@ import ssl
 import struct
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.bon_common.http.app import ask, connect, read_all, statuses
+from tests.growing_logs import entries
 from tests.integration.processes import Processes
 from tests.integration.proxied import SECRET, chat_bytes, head
 from tests.integration.raw_servers import (
@@ -121,11 +123,13 @@ def test_answers_that_nobody_reads(server: Server) -> None:
             client.connect(("127.0.0.1", server.port))
             client.sendall(chat_bytes(text, f"unread-{number}"))
         output = server.process
-        wait_until(
-            lambda: all(f'"unread-{number}"' in output.output for number in range(4)), within_s=40
-        )
-    lines = [json.loads(line) for line in output.output.splitlines() if '"unread-' in line]
-    assert {line["message"] for line in lines} == {"request"}
+        unread = {f"unread-{number}" for number in range(4)}
+
+        def told() -> list[dict[str, Any]]:
+            return [line for line in entries(output.output) if line.get("request_id") in unread]
+
+        wait_until(lambda: {line["request_id"] for line in told()} == unread, within_s=40)
+    assert {line["message"] for line in told()} == {"request"}
 
 
 GARBAGE = {

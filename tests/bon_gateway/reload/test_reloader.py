@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import re
 import signal
@@ -23,6 +22,7 @@ from bon_gateway.reload.reloader import fixed_changes, runtime_settings
 from bon_gateway.settings.tree import Settings
 from bon_gateway.testing.script import Step
 from bon_gateway.testing.upstream import FakeUpstream
+from tests.growing_logs import entries
 from tests.waiting import until
 
 PATIENCE_S = 30.0
@@ -97,8 +97,7 @@ class Running:
         return found[1] if found else ""
 
     def said(self, message: str) -> list[dict[str, Any]]:
-        lines = [json.loads(line) for line in self.stderr.splitlines() if line.startswith("{")]
-        return [line for line in lines if message in line["message"]]
+        return [line for line in entries(self.stderr) if message in line["message"]]
 
     async def reload(self, message: str = "the settings are reloaded", times: int = 1) -> None:
         """SIGHUP, and what it leads to ``times`` times."""
