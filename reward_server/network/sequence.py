@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 Ids = tuple[int, ...]
 Output = tuple[float, ...]
@@ -21,3 +21,24 @@ class Rendered:
     token_types: Ids | None = None
     """Segment ids of an encoder pair; None where the model has none."""
     truncated: bool = False
+
+    def within(self, limit: int) -> Rendered | None:
+        """The sequence in at most `limit` tokens; None if its answer alone is longer.
+
+        It loses its prompt's left side, but for the leading special tokens. The answer is never
+        cut: each candidate loses only as much prompt as its own answer needs, so its reward does
+        not depend on its neighbours. Serving and training must cut alike, so both cut here.
+        """
+        excess, start = len(self.ids) - limit, self.fixed_tokens
+        if excess <= 0:
+            return self
+        if excess > self.prompt_tokens - start:
+            return None
+        types = self.token_types
+        return replace(
+            self,
+            ids=self.ids[:start] + self.ids[start + excess :],
+            prompt_tokens=self.prompt_tokens - excess,
+            token_types=None if types is None else types[:start] + types[start + excess :],
+            truncated=True,
+        )

@@ -7,7 +7,6 @@ a score here is the score that is served, whatever tokens the policy used.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -127,7 +126,10 @@ class Scorer:
             reason = f"{len(rendered.ids)} tokens, the reward model reads {limit}"
             raise DataError(f"{where}: {'; '.join(filter(None, (reason, self._hint)))}")
         cut.add(index)
-        return _cut(rendered, limit, where)
+        shorter = rendered.within(limit)
+        if shorter is None:
+            raise DataError(f"{where}: the answer alone is longer than the model's {limit} tokens")
+        return shorter
 
 
 def _spread(folder: Path) -> tuple[float, float]:
@@ -141,18 +143,3 @@ def _spread(folder: Path) -> tuple[float, float]:
 def _own_weights(folder: Path) -> Mapping[str, float] | None:
     meta = read_meta(folder)
     return meta.weights if meta is not None and len(meta.dimensions) > 1 else None
-
-
-def _cut(rendered: Rendered, limit: int, where: str) -> Rendered:
-    """Leave out the first tokens of the prompt; DataError if the answer alone is too long."""
-    excess, start = len(rendered.ids) - limit, rendered.fixed_tokens
-    if excess > rendered.prompt_tokens - start:
-        raise DataError(f"{where}: the answer alone is longer than the model's {limit} tokens")
-    types = rendered.token_types
-    return replace(
-        rendered,
-        ids=rendered.ids[:start] + rendered.ids[start + excess :],
-        prompt_tokens=rendered.prompt_tokens - excess,
-        token_types=None if types is None else types[:start] + types[start + excess :],
-        truncated=True,
-    )
