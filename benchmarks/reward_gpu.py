@@ -94,7 +94,7 @@ def ways_of(size: str, device: str, dtype: torch.dtype) -> dict[str, Callable[[]
     def shared() -> Way:
         model = RewardModel(network(size, "sdpa", device, dtype))
         forward = choose_forward(model, share_prompt=True)
-        if not forward.shares_prompts:
+        if forward.prompts is None:
             raise RuntimeError("this device does not share prompts; the log tells why")
         return lambda batch: forward(batch, BUDGET)
 

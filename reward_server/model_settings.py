@@ -74,8 +74,8 @@ class ModelKeys(BaseModel):
     max_batch_tokens: int = Field(default=16384, ge=1)
     """Tokens in one forward, padding included; a longer sequence runs alone."""
     slice_tokens: int | None = Field(default=None, ge=16)
-    """Of a request that is larger than most, at least so many tokens run in one batch; by default
-    256 on the CPU and 4096 elsewhere. Smaller ones wait less behind it."""
+    """Smallest piece, in tokens, into which a large request is cut; by default 256 on the CPU and
+    4096 elsewhere. Smaller pieces let small requests through sooner."""
     max_queue_sequences: int = Field(default=1024, ge=1)
     """Sequences that may wait before requests are refused with 503."""
     max_queue_tokens: int = Field(default=1 << 20, ge=1)

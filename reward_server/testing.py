@@ -43,12 +43,31 @@ def answer_length(sequence: Rendered) -> float:
     return float(len(answer_of(sequence)))
 
 
+class FakePrompts:
+    """Keeps every prompt, for good; a token takes a byte."""
+
+    def __init__(self) -> None:
+        self.kept: set[Ids] = set()
+
+    def known(self, prompt: Ids) -> int:
+        return max((len(ids) for ids in self.kept if prompt[: len(ids)] == ids), default=0)
+
+    def keeps(self, tokens: int) -> bool:
+        return True
+
+    def expire(self) -> None:
+        pass
+
+    def size(self) -> tuple[int, int]:
+        return len(self.kept), sum(map(len, self.kept))
+
+
 class FakeForward:
     """Rewards from a function; keeps the batches it saw, and can be held.
 
     While `gate` is cleared a batch waits, up to 30 s. `failures` are raised first, one a call.
-    `lost` rewards are left out of every answer. With `shares_prompts` it keeps prefixes, for good,
-    and counts tokens as a forward does that lays every prompt out once.
+    `lost` rewards are left out of every answer. With `shares_prompts` it keeps prefixes, and counts
+    tokens as a forward does that lays every prompt out once.
     """
 
     def __init__(
@@ -57,7 +76,7 @@ class FakeForward:
         *,
         shares_prompts: bool = False,
     ) -> None:
-        self.shares_prompts = shares_prompts
+        self.prompts = FakePrompts() if shares_prompts else None
         self.batches: list[list[Rendered]] = []
         self.prefixes: list[list[Ids]] = []
         self.budgets: list[int] = []
@@ -67,7 +86,6 @@ class FakeForward:
         self.lost = 0
         self.poison: str | None = None
         """A batch with an answer of that text fails."""
-        self._kept: set[Ids] = set()
         self._reward = reward
 
     def __call__(
@@ -86,28 +104,16 @@ class FakeForward:
         outputs = [self._output(sequence) for sequence in batch[self.lost :]]
         return Work(outputs, tokens=tokens, positions=tokens, calls=1)
 
-    def known(self, prompt: Ids) -> int:
-        return max((len(ids) for ids in self._kept if prompt[: len(ids)] == ids), default=0)
-
-    def keeps(self, tokens: int) -> bool:
-        return self.shares_prompts
-
-    def expire(self) -> None:
-        pass
-
-    def kept(self) -> tuple[int, int]:
-        return len(self._kept), sum(map(len, self._kept))
-
     def _output(self, sequence: Rendered) -> Output:
         found = self._reward(sequence)
         return found if isinstance(found, tuple) else (found,)
 
     def _tokens(self, batch: Sequence[Rendered], prefixes: Sequence[Ids]) -> int:
-        if not self.shares_prompts:
+        if self.prompts is None:
             return sum(len(sequence.ids) for sequence in batch)
         prompts = {s.ids[: s.prompt_tokens] for s in batch}.union(prefixes)
-        tokens = sum(len(prompt) - self.known(prompt) for prompt in prompts)
-        self._kept |= prompts - {()}
+        tokens = sum(len(prompt) - self.prompts.known(prompt) for prompt in prompts)
+        self.prompts.kept |= prompts - {()}
         return tokens + sum(len(s.ids) - s.prompt_tokens for s in batch)
 
 

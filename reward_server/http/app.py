@@ -27,7 +27,7 @@ from reward_server.http.wire import (
     read_body,
 )
 from reward_server.info import EnsembleInfo, ModelInfo
-from reward_server.schema import PrefixRequest, PrefixResponse, ScoreRequest, ScoreResponse
+from reward_server.schema import PrefixRequest, ScoreRequest, ScoreResponse
 from reward_server.scoring.scorer import Scorer
 from reward_server.settings import Settings
 
@@ -189,9 +189,7 @@ def _add_api(app: FastAPI, service: Service, keys: Keys) -> None:
             work = served.announce(asked.messages, asked.tools, request_id=record.request_id)
             announced = await until_disconnect(request.scope, request.receive, work)
         record.tokens = announced.tokens
-        return json_response(
-            PrefixResponse(model=served.info.name, tokens=announced.tokens, kept=announced.kept)
-        )
+        return json_response(announced)
 
 
 def _page(info: ModelInfo | EnsembleInfo) -> dict[str, Any]:
@@ -205,16 +203,10 @@ async def _score(
     deadline_s = None
     if asked.deadline_ms is not None:
         deadline_s = asked.deadline_ms / 1000 - (time.monotonic() - arrived)
-    scored = await served.score(
+    return await served.score(
         asked.items,
         on_overflow=asked.on_overflow,
         deadline_s=deadline_s,
         partial=asked.partial,
         request_id=request_id,
-    )
-    return ScoreResponse(
-        model=served.info.name,
-        results=scored.results,
-        usage=scored.usage,
-        timings_ms=scored.timings_ms,
     )

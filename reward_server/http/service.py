@@ -22,9 +22,9 @@ from reward_server.errors import (
 from reward_server.info import EnsembleInfo, ModelInfo
 from reward_server.metrics import Metrics, ModelMetrics
 from reward_server.model_settings import EnsembleSettings, ModelSettings
-from reward_server.schema import OnOverflow, ScoreItem
+from reward_server.schema import OnOverflow, PrefixResponse, ScoreItem, ScoreResponse
 from reward_server.scoring.ensemble import Ensemble
-from reward_server.scoring.scorer import Announced, Scorer, ScoreResult
+from reward_server.scoring.scorer import Scorer
 from reward_server.settings import Settings
 
 logger = logging.getLogger("reward_server.service")
@@ -46,7 +46,7 @@ class Served(Protocol):
         deadline_s: float | None = None,
         partial: bool = False,
         request_id: str | None = None,
-    ) -> ScoreResult: ...
+    ) -> ScoreResponse: ...
 
     async def announce(
         self,
@@ -54,7 +54,7 @@ class Served(Protocol):
         tools: Sequence[Mapping[str, Any]] | None = None,
         *,
         request_id: str | None = None,
-    ) -> Announced: ...
+    ) -> PrefixResponse: ...
 
 
 class Service:

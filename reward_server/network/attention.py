@@ -66,13 +66,18 @@ def attention(
         return flex.attend(layout, layer, query, key, value, scaling).transpose(1, 2), None
     if layout.final is not None and layout.final.number == _layer(module):
         return _of_last(module, layout, query, key, value, scaling).transpose(1, 2), None
+    # Within answers the kernel wants a key head for each query head. Towards a prompt `_see` folds
+    # the query heads of a key head instead, so that a long prompt's keys are not copied.
     own_key, own_value = key, value
     repeats = query.shape[1] // key.shape[1]
     if repeats > 1:
         key, value = (tensor.repeat_interleave(repeats, dim=1) for tensor in (key, value))
     out = torch.empty_like(query)
-    out[:, :, layout.tokens :] = 0  # what fills a call up
+    # The filling is in no bucket and in no span, so nothing below writes its rows.
+    out[:, :, layout.tokens :] = 0
     sums = query.new_empty(query.shape[:3], dtype=torch.float32)
+    # The order matters: `_see` joins further keys to what `out` and `sums` hold already. Answers
+    # first see themselves, then their prompt; last, prompt and answers see what was known.
     for bucket in layout.buckets:
         _attend_within(bucket, query, key, value, scaling, out, sums)
     for span in layout.spans:
@@ -173,6 +178,7 @@ def _attend_within(
 ) -> None:  # fmt: skip
     """Each answer to itself, causally; what stands behind its end is not seen by its tokens."""
     heads, width = query.shape[1], query.shape[3]
+    # No mask is needed: padding lies at a row's end, and causal attention never looks there.
     found, found_sums = _flash(
         _rows(bucket, query), _rows(bucket, key), _rows(bucket, value), True, scale
     )
@@ -192,6 +198,7 @@ def _see_own(
     """
     heads, _, width = asked.shape[1:]
     queries = asked[0].index_select(1, bucket.sequences).transpose(0, 1)
+    # One query a row is not causal, so here the padding must be masked.
     mask = asked.new_zeros(bucket.padding.shape).masked_fill(bucket.padding, -math.inf)
     found, found_sums = _flash(
         queries.reshape(bucket.rows, key.shape[1], -1, width),
@@ -219,6 +226,7 @@ def _see(
     seen, seen_sums = _flash(folded, key, value, False, scale)
     seen, seen_sums = seen.reshape(1, heads, count, width), seen_sums.reshape(1, heads, count)
     before = sums[:, :, tokens]
+    # exp(seen) / (exp(seen) + exp(before)), the new keys' part of the softmax, without overflow.
     share = torch.sigmoid(seen_sums - before).unsqueeze(-1).to(seen.dtype)
     out[:, :, tokens] = torch.lerp(out[:, :, tokens], seen, share)
     sums[:, :, tokens] = torch.logaddexp(before, seen_sums)

@@ -32,11 +32,34 @@ class Work:
     """Those of which a beginning at least was there."""
 
 
-class Forward(Protocol):
-    """Scores batches, from one thread at a time; `known` and `keeps` may be asked from others."""
+class Prompts(Protocol):
+    """Beginnings of conversations that were computed; may be asked from any thread."""
 
-    shares_prompts: bool
-    """Whether sequences of one batch with the same prompt cost that prompt once."""
+    def known(self, prompt: Ids) -> int:
+        """Number of leading tokens that are kept. Counts as a use: the caller scores them next."""
+        ...
+
+    def keeps(self, tokens: int) -> bool:
+        """Whether a prompt of that length would be kept for the next batch."""
+        ...
+
+    def expire(self) -> None:
+        """Let go of what was kept for long enough."""
+        ...
+
+    def size(self) -> tuple[int, int]:
+        """Number of prompts that are kept, and of their bytes."""
+        ...
+
+
+class Forward(Protocol):
+    """Scores batches, from one thread at a time."""
+
+    @property
+    def prompts(self) -> Prompts | None:
+        """What is kept of prompts, each of which a batch computes once for all its sequences; None
+        where every sequence is computed as a whole."""
+        ...
 
     def __call__(
         self, batch: Sequence[Rendered], budget: int, prefixes: Sequence[Ids] = ()
@@ -44,25 +67,9 @@ class Forward(Protocol):
         """Score a batch in calls of at most `budget` positions; blocks.
 
         A sequence longer than the budget gets a call of its own. `prefixes`, beginnings of prompts
-        to come, are computed and kept; none is given that `keeps` declines.
+        to come, are computed and kept; `prompts` keeps each of them.
         Raises BatchMemoryError when a call does not fit the device.
         """
-        ...
-
-    def known(self, prompt: Ids) -> int:
-        """How many leading tokens of a prompt need not be computed, as it is now."""
-        ...
-
-    def keeps(self, tokens: int) -> bool:
-        """Whether a prefix of that length would be kept for the next batch."""
-        ...
-
-    def expire(self) -> None:
-        """Let go of what was kept for long enough."""
-        ...
-
-    def kept(self) -> tuple[int, int]:
-        """How many prompts are kept, and the bytes that they take."""
         ...
 
 
@@ -79,7 +86,7 @@ class Network(Protocol):
 class PaddedForward:
     """Right-padded calls of sequences of similar length; keeps nothing."""
 
-    shares_prompts = False
+    prompts = None
 
     def __init__(self, model: Network) -> None:
         self._model = model
@@ -98,18 +105,6 @@ class PaddedForward:
                 outputs[index] = output
         positions = sum(len(call) * max(lengths[i] for i in call) for call in calls)
         return Work(outputs, tokens=sum(lengths), positions=positions, calls=len(calls))
-
-    def known(self, prompt: Ids) -> int:
-        return 0
-
-    def keeps(self, tokens: int) -> bool:
-        return False
-
-    def expire(self) -> None:
-        pass
-
-    def kept(self) -> tuple[int, int]:
-        return 0, 0
 
 
 def plan(lengths: Sequence[int], budget: int) -> list[list[int]]:

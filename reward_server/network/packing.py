@@ -131,6 +131,8 @@ def grouped(batch: Sequence[Rendered], keeps: Callable[[int], bool]) -> list[Gro
     groups = []
     for prompt, places in members.items():
         keep = keeps(len(prompt))
+        # A prompt apart from its answers costs attention a further call and a join. One answer
+        # whose prompt is not kept gains nothing by that, so it is laid out whole.
         shared = prompt if keep or len(places) > 1 else ()
         answers = tuple(batch[place].ids[len(shared) :] for place in places)
         groups.append(Group(shared, answers, tuple(places), keep=keep))
@@ -160,6 +162,7 @@ def _within(group: Group, budget: int) -> Iterator[Group]:
     if group.tokens <= budget:
         yield group
         return
+    # Every part computes the rest of the prompt again, unless the first one's is kept by then.
     own = len(group.prompt) - group.known
     begin, tokens = 0, own
     for index, answer in enumerate(group.answers):
@@ -188,20 +191,24 @@ def lay_out(
     spans: list[Span] = []
     for group in pack:
         start, prompt = len(ids), len(group.prompt)
+        # Keys and values of the first `known` tokens are there already, so these have no row.
         ids.extend(group.prompt[group.known :])
         positions.extend(range(group.known, prompt))
         stop, first = len(ids), len(answers)
         for answer in group.answers:
             answers.append(range(len(ids), len(ids) + len(answer)))
             ids.extend(answer)
+            # Every answer goes on where the prompt ends, wherever it lies. Its tokens then have
+            # the positions that they have in a conversation alone, and so has its reward.
             positions.extend(range(prompt, prompt + len(answer)))
         if prompt and len(ids) > start:
+            # Only a prompt that is not wholly known has something to keep.
             kept: list[tuple[Tensor, Tensor]] | None = None
             if group.keep and stop > start:
                 kept = []
             sequences = slice(first, len(answers))
             spans.append(Span(start, stop, len(ids), sequences, group.known, group.past, kept))
-    longest = max(positions) + 1
+    longest = max(positions) + 1  # before the filling, whose positions are all 0
     tokens = len(ids)
     if tokens >= LEAST_ROUNDED:
         filling = [0] * (-tokens % ROWS)
@@ -228,6 +235,7 @@ def _alike(answers: Sequence[range]) -> Iterator[list[int]]:
     """
     if not answers:
         return
+    # Longest first: the first of a cut is then what all others in it are padded to.
     by_length = sorted(range(len(answers)), key=lambda index: -len(answers[index]))
     lengths = [len(answers[index]) for index in by_length]
     sums = list(accumulate(lengths))
@@ -243,6 +251,8 @@ def _alike(answers: Sequence[range]) -> Iterator[list[int]]:
 def _bucket(sequences: Sequence[int], answers: Sequence[range], device: torch.device) -> Bucket:
     rows = [answers[index] for index in sequences]
     longest = len(rows[0])
+    # Padding gathers the answer's last token again: any row would do, since no token looks behind
+    # itself, but it must be one of the layout and hold finite numbers.
     return Bucket(
         rows=len(rows),
         gather=torch.tensor([i for row in rows for i in (*row, *[row[-1]] * (longest - len(row)))],

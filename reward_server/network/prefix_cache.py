@@ -7,6 +7,7 @@ depends only on the tokens before it.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -41,14 +42,21 @@ class _Entry:
 
 
 class PrefixCache:
-    """Safe to ask from several threads."""
+    """The `Prompts` of a network on one device."""
 
     def __init__(
-        self, capacity: int, life_s: float, *, clock: Callable[[], float] = time.monotonic
+        self,
+        capacity: int,
+        life_s: float,
+        *,
+        longest: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Hold at most `capacity` bytes, each entry for `life_s` seconds after its last use."""
+        """Hold at most `capacity` bytes, each entry for `life_s` seconds after its last use, and
+        no prompt of more than `longest` tokens."""
         self._capacity = capacity
         self._life_s = life_s
+        self._longest = math.inf if longest is None else longest
         self._clock = clock
         self._entries: OrderedDict[Ids, _Entry] = OrderedDict()
         self._by_block: dict[int, Ids] = {}
@@ -56,26 +64,22 @@ class PrefixCache:
         self._per_token = 0
         self._lock = Lock()
 
-    @property
-    def nbytes(self) -> int:
-        return self._bytes
+    def size(self) -> tuple[int, int]:
+        return len(self._entries), self._bytes
 
-    def __len__(self) -> int:
-        return len(self._entries)
+    def keeps(self, tokens: int) -> bool:
+        # What a token takes is known once the first prefix is there.
+        fits = self._capacity > 0 and tokens * self._per_token <= self._capacity
+        return BLOCK <= tokens <= self._longest and fits
 
-    def fits(self, tokens: int) -> bool:
-        """Whether a prefix of that length would be kept, as far as is known."""
-        return tokens >= BLOCK and tokens * self._per_token <= self._capacity
-
-    def known(self, ids: Ids) -> int:
-        """How many leading tokens an entry has; a use of it, as whoever asks is about to come."""
-        found = self.find(ids)
+    def known(self, prompt: Ids) -> int:
+        found = self.find(prompt)
         return 0 if found is None else found[1]
 
     def find(self, ids: Ids) -> tuple[Prefix, int] | None:
         """The entry that shares the most leading tokens, and how many."""
         with self._lock:
-            entry, tokens = self._find(ids)
+            entry, tokens = self._find(ids) if self._entries else (None, 0)
             if entry is None:
                 return None
             entry.used = self._clock()

@@ -34,20 +34,18 @@ class SharedPromptForward:
     """A Forward without padding. Conversations over ``window`` tokens, which the network would
     not see whole, go to ``otherwise``."""
 
-    shares_prompts = True
-
     def __init__(
         self,
         model: RewardModel,
         otherwise: Forward,
-        cache: PrefixCache | None = None,
+        prompts: PrefixCache,
         window: int | None = None,
         *,
         flex: bool = False,
         final: FinalLayer | None = None,
     ) -> None:
         """``flex`` computes the attention by FlexAttention; ``final`` for the tokens read alone."""
-        self.cache = cache
+        self.prompts = prompts
         self._model = model
         self._otherwise = otherwise
         self._flex = flex
@@ -60,22 +58,8 @@ class SharedPromptForward:
         try:
             return self._score(batch, budget, prefixes)
         except BatchMemoryError:
-            if self.cache is not None:  # the memory that it holds is what is missing
-                self.cache.clear()
+            self.prompts.clear()  # the memory that they hold is what is missing
             raise
-
-    def known(self, prompt: Ids) -> int:
-        return 0 if self.cache is None else self.cache.known(prompt)
-
-    def keeps(self, tokens: int) -> bool:
-        return self.cache is not None and tokens <= self._window and self.cache.fits(tokens)
-
-    def expire(self) -> None:
-        if self.cache is not None:
-            self.cache.expire()
-
-    def kept(self) -> tuple[int, int]:
-        return (0, 0) if self.cache is None else (len(self.cache), self.cache.nbytes)
 
     def _score(self, batch: Sequence[Rendered], budget: int, prefixes: Sequence[Ids]) -> Work:
         fitting = [i for i, sequence in enumerate(batch) if len(sequence.ids) <= self._window]
@@ -101,7 +85,7 @@ class SharedPromptForward:
     def _packed(self, batch: Sequence[Rendered], budget: int, prefixes: Sequence[Ids]) -> Work:
         outputs: list[Output] = [()] * len(batch)
         tokens = positions = calls = reused = lookups = hits = 0
-        groups = grouped(batch, self.keeps)
+        groups = grouped(batch, self.prompts.keeps)
         groups += [Group(ids, keep=True) for ids in prefixes if not _covered(ids, groups)]
         for planned in packs([self._found(group) for group in groups], budget):
             # Another look: the pack before may have computed what this one begins with.
@@ -122,17 +106,16 @@ class SharedPromptForward:
         return Work(outputs, tokens, positions, calls, reused, lookups, hits)
 
     def _found(self, group: Group) -> Group:
-        return group if self.cache is None else group.found(self.cache.find)
+        return group.found(self.prompts.find)
 
     def _keep(self, pack: Sequence[Group], layout: Layout) -> None:
-        if self.cache is None:
-            return
+        # A group of a lone conversation has no span, so groups and spans are matched by place.
         spans = {span.start: span for span in layout.spans}
         start = 0
         for group in pack:
             span = spans.get(start)
             if span is not None and span.kept:
-                self.cache.add(_extended(group, span.kept))
+                self.prompts.add(_extended(group, span.kept))
             start += group.tokens
 
 
@@ -143,7 +126,7 @@ def _covered(prefix: Ids, groups: Sequence[Group]) -> bool:
 
 
 def _extended(group: Group, own: list[tuple[torch.Tensor, torch.Tensor]]) -> Prefix:
-    """The whole prompt, of what was known of it and what was computed now."""
+    """Join the cached keys and values with those that this call computed."""
     if group.past is None:
         return Prefix(group.prompt, tuple(own))
     known = slice(0, group.known)
@@ -158,14 +141,16 @@ def choose_forward(
     model: RewardModel,
     *,
     share_prompt: bool | None = None,
-    cache: PrefixCache | None = None,
+    keep_bytes: int = 0,
+    keep_s: float = 60.0,
     flex: bool | None = None,
     every_token: bool = False,
 ) -> Forward:
     """The fastest Forward that gives this model's own rewards; it is tried before it is chosen.
 
     Prompts are shared on the CPU, elsewhere only if `share_prompt` is True: there nothing is
-    measured yet. `flex` takes FlexAttention, by default everywhere but on the CPU. `every_token`
+    measured yet. What was computed of prompts is kept in `keep_bytes`, for `keep_s` seconds after
+    its last use. `flex` takes FlexAttention, by default everywhere but on the CPU. `every_token`
     has the last layer give more than is read, which a network to be compiled needs.
     """
     padded = PaddedForward(model)
@@ -173,19 +158,20 @@ def choose_forward(
         flex = model.device.type != "cpu"
     reason = _obstacle(model, share_prompt)
     if reason is None:
+        # A network with code of its own may ignore the request without a word.
         attention.register()
         before, model.attention = model.attention, attention.NAME
         if model.attention != attention.NAME:
             reason = "another attention"
     if reason is None:
+        # Names alone do not tell what a layer computes, so the shortcut is tried first, then none.
         found = None if every_token else find_final_layer(model.base)
+        window = _window(model)
+        prompts = PrefixCache(keep_bytes, keep_s, longest=window)
         for final in (found, None) if found else (None,):
-            forward = SharedPromptForward(
-                model, padded, cache, _window(model), flex=flex, final=final
-            )
+            forward = SharedPromptForward(model, padded, prompts, window, flex=flex, final=final)
             reason = _difference(model, forward)
-            if cache is not None:
-                cache.clear()
+            prompts.clear()
             if reason is None:
                 return forward
             if final is not None:

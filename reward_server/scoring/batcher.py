@@ -28,7 +28,7 @@ from reward_server.errors import (
 )
 from reward_server.metrics import ModelMetrics
 from reward_server.network.forward import Forward, Work
-from reward_server.network.sequence import Ids, Output, Rendered
+from reward_server.network.sequence import Ids, Rendered
 from reward_server.scoring.scheduling import (
     PASSED_OVER,
     Batch,
@@ -51,15 +51,6 @@ class Limits:
     """Least tokens of a request that is cut which are run in one batch."""
     queue_sequences: int
     queue_tokens: int
-
-
-@dataclass(frozen=True)
-class Scored:
-    """Raw model outputs in the order submitted, finite or not, and where the time went."""
-
-    outputs: list[Output]
-    queue_s: float
-    model_s: float
 
 
 @dataclass
@@ -85,6 +76,7 @@ class Batcher:
 
     def __init__(self, forward: Forward, limits: Limits, metrics: ModelMetrics) -> None:
         self._forward = forward
+        self._prompts = forward.prompts
         self._budget = limits.batch_tokens
         self._limits = limits
         self._metrics = metrics
@@ -153,32 +145,32 @@ class Batcher:
         finally:
             self._reserve(-sequences)
 
-    async def submit(self, sequences: Sequence[Rendered], request_id: str | None = None) -> Scored:
-        """Score sequences for which places were reserved just before.
+    async def submit(self, sequences: Sequence[Rendered], request_id: str | None = None) -> Job:
+        """Score sequences for which places were reserved just before; their outputs may be NaN.
 
         A cancelled call takes its waiting sequences out of the queue. Raises QueueFullError or
         TooManyTokensError when they are too long together, and ModelFailureError or
         BatchMemoryError when the model failed on one of them.
         """
         loop = asyncio.get_running_loop()
-        parts = parts_of(sequences, self._forward)
+        parts = parts_of(sequences, self._prompts)
         job = Job(sequences, parts, [()] * len(sequences), loop.create_future(), request_id)
         self._sizes.add(job.tokens)
         since = time.monotonic()
         await self._wait(job)
-        queue_s = max(time.monotonic() - since - job.model_s, 0.0)
-        self._metrics.queue_seconds.observe(queue_s)
-        return Scored(job.outputs, queue_s, job.model_s)
+        job.queue_s = max(time.monotonic() - since - job.model_s, 0.0)
+        self._metrics.queue_seconds.observe(job.queue_s)
+        return job
 
     async def prime(self, prompt: Ids, request_id: str | None = None) -> bool:
         """Have a prompt computed for candidates to come; False where that cannot be kept.
 
         A cancelled call takes what waits of it out of the queue. Raises as `submit` does.
         """
-        if not self._forward.keeps(len(prompt)):
+        if self._prompts is None or not self._prompts.keeps(len(prompt)):
             return False
         loop = asyncio.get_running_loop()
-        known = self._forward.known(prompt)
+        known = self._prompts.known(prompt)
         if known == len(prompt):
             return True
         part = Part(prompt, deque(), known)
@@ -187,7 +179,8 @@ class Batcher:
 
     def expire(self) -> None:
         """Let go of prompts that were kept for long enough."""
-        self._forward.expire()
+        if self._prompts is not None:
+            self._prompts.expire()
         self._show_kept()
 
     async def _wait(self, job: Job) -> None:
@@ -231,7 +224,7 @@ class Batcher:
         oldest = next(iter(self._jobs), None)
         batch = next_batch(
             self._jobs,
-            self._forward,
+            self._prompts,
             budget=self._budget,
             cut=self._sizes.slice(self._limits.slice_tokens, self._budget),
             oldest_leads=self._passed_over >= PASSED_OVER,
@@ -333,7 +326,7 @@ class Batcher:
         self._show_depth()
 
     def _show_kept(self) -> None:
-        entries, size = self._forward.kept()
+        entries, size = (0, 0) if self._prompts is None else self._prompts.size()
         self._metrics.prefix_entries.set(entries)
         self._metrics.prefix_bytes.set(size)
 

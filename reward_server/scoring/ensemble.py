@@ -10,8 +10,16 @@ from bon_common.ensemble import combine
 from reward_server.errors import StartupError
 from reward_server.info import EnsembleInfo
 from reward_server.model_settings import EnsembleSettings, Normalisation
-from reward_server.schema import ItemResult, OnOverflow, ScoreItem, Timings, Usage
-from reward_server.scoring.scorer import Announced, Scorer, ScoreResult
+from reward_server.schema import (
+    ItemResult,
+    OnOverflow,
+    PrefixResponse,
+    ScoreItem,
+    ScoreResponse,
+    Timings,
+    Usage,
+)
+from reward_server.scoring.scorer import Scorer
 
 T = TypeVar("T")
 
@@ -45,7 +53,7 @@ class Ensemble:
         deadline_s: float | None = None,
         partial: bool = False,
         request_id: str | None = None,
-    ) -> ScoreResult:
+    ) -> ScoreResponse:
         """One member that fails fails the call; see `Scorer.score`."""
         results = await _together(
             scorer.score(
@@ -58,7 +66,8 @@ class Ensemble:
             for scorer in self._members.values()
         )
         by_member = dict(zip(self._members, results, strict=True))
-        return ScoreResult(
+        return ScoreResponse(
+            model=self.info.name,
             results=[
                 self._joined({name: r.results[i] for name, r in by_member.items()})
                 for i in range(len(items))
@@ -79,13 +88,15 @@ class Ensemble:
         tools: Sequence[Mapping[str, Any]] | None = None,
         *,
         request_id: str | None = None,
-    ) -> Announced:
+    ) -> PrefixResponse:
         announced = await _together(
             scorer.announce(messages, tools, request_id=request_id)
             for scorer in self._members.values()
         )
-        return Announced(
-            tokens=max(one.tokens for one in announced), kept=any(one.kept for one in announced)
+        return PrefixResponse(
+            model=self.info.name,
+            tokens=max(one.tokens for one in announced),
+            kept=any(one.kept for one in announced),
         )
 
     def _joined(self, results: Mapping[str, ItemResult]) -> ItemResult:

@@ -18,7 +18,6 @@ from reward_server.network.forward import Forward
 from reward_server.network.heap import keep_freed_memory
 from reward_server.network.model import RewardModel
 from reward_server.network.packed_linear import pack_weights
-from reward_server.network.prefix_cache import PrefixCache
 from reward_server.network.shared_prompt import choose_forward
 from reward_server.scoring.render import Renderer
 
@@ -68,7 +67,8 @@ def load_parts(settings: ModelSettings) -> Parts:
     forward = choose_forward(
         model,
         share_prompt=settings.share_prompt,
-        cache=_cache(settings),
+        keep_bytes=int(settings.prefix_cache_mb * 1024 * 1024),
+        keep_s=settings.prefix_life_s,
         every_token=settings.compile,
     )
     if settings.compile:
@@ -84,16 +84,10 @@ def load_parts(settings: ModelSettings) -> Parts:
         max_tokens=_max_tokens(settings, model, tokenizer),
         normalisation=_normalisation(meta),
         revision=settings.revision,
-        layout="shared_prompt" if forward.shares_prompts else "padded",
+        layout="padded" if forward.prompts is None else "shared_prompt",
         partial_turn=settings.partial_turn,
     )
     return Parts(renderer, forward, info)
-
-
-def _cache(settings: ModelSettings) -> PrefixCache | None:
-    if settings.prefix_cache_mb == 0:
-        return None
-    return PrefixCache(int(settings.prefix_cache_mb * 1024 * 1024), settings.prefix_life_s)
 
 
 def _load_tokenizer(settings: ModelSettings) -> PreTrainedTokenizerBase:

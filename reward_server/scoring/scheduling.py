@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from reward_server.network.forward import Forward
+from reward_server.network.forward import Prompts
 from reward_server.network.sequence import Ids, Output, Rendered
 
 PASSED_OVER = 3
@@ -48,15 +48,19 @@ class Part:
 
 @dataclass(eq=False)
 class Job:
-    """One request: what of it waits, and what it has got so far."""
+    """One request: what still waits, and what the model has said so far."""
 
     sequences: Sequence[Rendered]
     parts: deque[Part]
     outputs: list[Output]
+    """Of each sequence, in their order."""
     done: asyncio.Future[None]
     request_id: str | None = None
     """What the log calls it."""
     model_s: float = 0.0
+    """Duration of the batches that it had a part in."""
+    queue_s: float = 0.0
+    """All other time until it was done."""
     tokens: int = field(init=False)
     """To be computed for what waits."""
     waiting: int = field(init=False)
@@ -135,9 +139,10 @@ class Sizes:
         return Slice(typical, max(int(typical / min(slower, MOST_SLOWER)), 1))
 
 
-def parts_of(sequences: Sequence[Rendered], forward: Forward) -> deque[Part]:
-    """The sequences by their prompts, in the order in which these first appear."""
-    if not forward.shares_prompts:
+def parts_of(sequences: Sequence[Rendered], prompts: Prompts | None) -> deque[Part]:
+    """The sequences by their prompts, in the order in which these first appear; each by itself
+    where no prompt is shared."""
+    if prompts is None:
         return deque(
             Part((), deque([(place, len(sequence.ids))]), 0)
             for place, sequence in enumerate(sequences)
@@ -146,13 +151,13 @@ def parts_of(sequences: Sequence[Rendered], forward: Forward) -> deque[Part]:
     for place, sequence in enumerate(sequences):
         prompt = sequence.ids[: sequence.prompt_tokens]
         if prompt not in parts:
-            parts[prompt] = Part(prompt, deque(), forward.known(prompt))
+            parts[prompt] = Part(prompt, deque(), prompts.known(prompt))
         parts[prompt].answers.append((place, len(sequence.ids) - len(prompt)))
     return deque(parts.values())
 
 
 def next_batch(
-    jobs: Iterable[Job], forward: Forward, *, budget: int, cut: Slice, oldest_leads: bool
+    jobs: Iterable[Job], prompts: Prompts | None, *, budget: int, cut: Slice, oldest_leads: bool
 ) -> Batch:
     """Take out of `jobs`, which come in the order of their arrival, what one batch may hold.
 
@@ -160,14 +165,15 @@ def next_batch(
     are taken whole, others in pieces, while the batch has at most `cut.piece`.
     """
     batch = Batch()
+    # Least left first keeps the mean wait shortest, and starves the largest: hence `oldest_leads`.
     for job in jobs if oldest_leads else sorted(jobs, key=lambda job: job.tokens):
         before = len(batch.entries) + len(batch.prefixes)
         if job.tokens <= cut.whole:
             if batch.tokens and batch.tokens + job.tokens > budget:
-                continue
+                continue  # in the order of arrival a smaller one may follow
             _take_all(job, batch)
         else:
-            _take_some(job, batch, forward, cut.piece)
+            _take_some(job, batch, prompts, cut.piece)
             batch.cut = batch.cut or len(batch.entries) + len(batch.prefixes) > before
         if len(batch.entries) + len(batch.prefixes) > before or not job.parts:
             batch.jobs.append(job)
@@ -184,14 +190,17 @@ def _take_all(job: Job, batch: Batch) -> None:
         batch.entries.extend((job, place) for place, _ in part.answers)
 
 
-def _take_some(job: Job, batch: Batch, forward: Forward, most: int) -> None:
+def _take_some(job: Job, batch: Batch, prompts: Prompts | None, most: int) -> None:
     """Pieces of a job, in order, while the batch has fewer than `most` tokens."""
     while job.parts and batch.tokens < most:
         part, room = job.parts[0], most - batch.tokens
-        keeps = forward.keeps(len(part.prompt))
-        part.computed = max(part.computed, forward.known(part.prompt))
+        keeps = prompts is not None and prompts.keeps(len(part.prompt))
+        if prompts is not None:
+            # Another request may have had the same prompt computed meanwhile.
+            part.computed = max(part.computed, prompts.known(part.prompt))
         if part.ahead > room and keeps:
             if room < most // LEAST_SHARE and batch.tokens:
+                # Each piece attends to all before it: slivers would pay that again and again.
                 return
             part.computed += room
             batch.prefixes.append((job, part.prompt[: part.computed]))
@@ -204,6 +213,7 @@ def _take_some(job: Job, batch: Batch, forward: Forward, most: int) -> None:
         elif not _take_answers(job, part, batch, most):
             return
         if part.answers:
+            # The rest comes later and finds the prompt, or must have it computed again.
             part.computed = len(part.prompt) if keeps else 0
             return
         job.parts.popleft()

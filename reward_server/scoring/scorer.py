@@ -11,7 +11,6 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -29,12 +28,21 @@ from reward_server.metrics import Metrics, ModelMetrics
 from reward_server.model_settings import ModelSettings
 from reward_server.network.forward import Forward
 from reward_server.network.sequence import Output, Rendered
-from reward_server.schema import ItemResult, OnOverflow, ScoreItem, Timings, Usage
-from reward_server.scoring.batcher import Batcher, Limits, Scored
+from reward_server.schema import (
+    ItemResult,
+    OnOverflow,
+    PrefixResponse,
+    ScoreItem,
+    ScoreResponse,
+    Timings,
+    Usage,
+)
+from reward_server.scoring.batcher import Batcher, Limits
 from reward_server.scoring.lanes import Lanes, is_large
 from reward_server.scoring.overflow import fit
 from reward_server.scoring.render import Prompt, Renderer
 from reward_server.scoring.room import Room
+from reward_server.scoring.scheduling import Job
 
 __all__ = [
     "ItemResult",
@@ -42,7 +50,7 @@ __all__ = [
     "ModelSettings",
     "ScoreError",
     "ScoreItem",
-    "ScoreResult",
+    "ScoreResponse",
     "Scorer",
     "StartupError",
     "UnavailableError",
@@ -51,31 +59,6 @@ __all__ = [
 WARM_UP = ScoreItem(messages=[{"role": "user", "content": "Hello"}], completions=["Hi.", "No."])
 CPU_SLICE, DEVICE_SLICE = 256, 4096
 """Tokens below which a batch wastes what the device can do."""
-
-
-@dataclass(frozen=True)
-class ScoreResult:
-    """Per item, in the order given."""
-
-    results: list[ItemResult]
-    usage: Usage
-    timings_ms: Timings
-
-
-@dataclass(frozen=True)
-class Announced:
-    """What came of computing a prompt ahead."""
-
-    tokens: int
-    kept: bool
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    """The distinct sequences of a request, and where each candidate's is among them."""
-
-    sequences: list[Rendered]
-    places: list[list[int]]
 
 
 class Scorer:
@@ -148,7 +131,7 @@ class Scorer:
         deadline_s: float | None = None,
         partial: bool = False,
         request_id: str | None = None,
-    ) -> ScoreResult:
+    ) -> ScoreResponse:
         """Score every completion of every item; equal ones of an item are computed once.
 
         `partial` completions are beginnings of answers. All or nothing: one candidate that cannot
@@ -171,7 +154,7 @@ class Scorer:
         tools: Sequence[Mapping[str, Any]] | None = None,
         *,
         request_id: str | None = None,
-    ) -> Announced:
+    ) -> PrefixResponse:
         """Compute the prompt of candidates to come; returns when that is done.
 
         Raises ScoreError; cancelling takes the work out of the queue.
@@ -185,9 +168,10 @@ class Scorer:
 
         with self._batcher.reserve(1):
             prompt = await self._lanes.run(render, large=is_large(messages, tools))
-        if prompt.ids is None or prompt.tokens >= limit:
-            return Announced(prompt.tokens, kept=False)
-        return Announced(prompt.tokens, kept=await self._batcher.prime(prompt.ids, request_id))
+        kept = False
+        if prompt.ids is not None and prompt.tokens < limit:
+            kept = await self._batcher.prime(prompt.ids, request_id)
+        return PrefixResponse(model=self.info.name, tokens=prompt.tokens, kept=kept)
 
     async def _score(
         self,
@@ -195,13 +179,13 @@ class Scorer:
         on_overflow: OnOverflow,
         open_turn: bool,
         request_id: str | None,
-    ) -> ScoreResult:
+    ) -> ScoreResponse:
         started = time.monotonic()
         with self._batcher.reserve(sum(len(item.completions) for item in items)):
-            prepared = await self._prepare(items, on_overflow, open_turn)
+            sequences, places = await self._prepare(items, on_overflow, open_turn)
         rendering_s = time.monotonic() - started
-        scored = await self._batcher.submit(prepared.sequences, request_id)
-        result = _assemble(prepared, scored, rendering_s, self.info)
+        job = await self._batcher.submit(sequences, request_id)
+        result = _assemble(job, places, rendering_s, self.info)
         self.metrics.tokens_asked.inc(sum(sum(item.tokens) for item in result.results))
         return result
 
@@ -212,8 +196,11 @@ class Scorer:
 
     async def _prepare(
         self, items: Sequence[ScoreItem], on_overflow: OnOverflow, open_turn: bool
-    ) -> _Prepared:
-        """Item by item, so that a request of many leaves others their turn."""
+    ) -> tuple[list[Rendered], list[list[int]]]:
+        """The distinct sequences of a request, and where each candidate of each item is among them.
+
+        Item by item, so that a request of many leaves others their turn.
+        """
         sequences: list[Rendered] = []
         places: list[list[int]] = []
         for i, item in enumerate(items):
@@ -225,7 +212,7 @@ class Scorer:
             place = {sequence: len(sequences) + j for j, sequence in enumerate(distinct)}
             places.append([place[sequence] for sequence in fitted])
             sequences += distinct
-        return _Prepared(sequences, places)
+        return sequences, places
 
     def _render(
         self,
@@ -266,29 +253,31 @@ def _refuse_empty(items: Sequence[ScoreItem]) -> None:
 
 
 def _assemble(
-    prepared: _Prepared, scored: Scored, rendering_s: float, info: ModelInfo
-) -> ScoreResult:
-    for i, places in enumerate(prepared.places):
+    job: Job, places_of: Sequence[Sequence[int]], rendering_s: float, info: ModelInfo
+) -> ScoreResponse:
+    """Raises NonFiniteRewardError."""
+    for i, places in enumerate(places_of):
         for j, place in enumerate(places):
-            if not all(map(math.isfinite, scored.outputs[place])):
+            if not all(map(math.isfinite, job.outputs[place])):
                 where = f"items[{i}].completions[{j}]"
                 raise NonFiniteRewardError(f"the reward of {where} is not finite", param=where)
-    sequences = prepared.sequences
-    rewards = [_weighed(output, info.weights) for output in scored.outputs]
-    return ScoreResult(
+    sequences = job.sequences
+    rewards = [_weighed(output, info.weights) for output in job.outputs]
+    return ScoreResponse(
+        model=info.name,
         results=[
             ItemResult(
                 rewards=[rewards[place] for place in places],
                 tokens=[len(sequences[place].ids) for place in places],
                 truncated=[sequences[place].truncated for place in places],
-                labels=_by_label([scored.outputs[place] for place in places], info.labels),
+                labels=_by_label([job.outputs[place] for place in places], info.labels),
             )
-            for places in prepared.places
+            for places in places_of
         ],
         usage=Usage(sequences=len(sequences), tokens=sum(len(s.ids) for s in sequences)),
         timings_ms=Timings(
-            queue=round((rendering_s + scored.queue_s) * 1000, 3),
-            model=round(scored.model_s * 1000, 3),
+            queue=round((rendering_s + job.queue_s) * 1000, 3),
+            model=round(job.model_s * 1000, 3),
         ),
     )
 

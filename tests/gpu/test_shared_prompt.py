@@ -7,7 +7,6 @@ import random
 import pytest
 import torch
 
-from reward_server.network.prefix_cache import PrefixCache
 from reward_server.network.shared_prompt import SharedPromptForward, choose_forward
 from tests.reward_server.network.test_shared_prompt import alone, groups, random_model, rewards
 
@@ -23,8 +22,7 @@ pytestmark = [
 def test_packed_rewards_are_those_of_one_at_a_time(dtype: str, tolerance: float) -> None:
     model = random_model("llama", {"num_key_value_heads": 2, "head_dim": 32})
     model.net.to("cuda", getattr(torch, dtype))
-    cache = PrefixCache(1 << 20, 60.0)
-    forward = choose_forward(model, share_prompt=True, cache=cache)
+    forward = choose_forward(model, share_prompt=True, keep_bytes=1 << 20)
     assert isinstance(forward, SharedPromptForward)
     batch = groups(random.Random(1), [1, 8, 1, 12, 2])
     expected = alone(model, batch)

@@ -14,7 +14,6 @@ from reward_server.network import packing, shared_prompt
 from reward_server.network.final_layer import FinalLayer, find_final_layer
 from reward_server.network.forward import PaddedForward
 from reward_server.network.model import RewardModel
-from reward_server.network.prefix_cache import PrefixCache
 from reward_server.network.sequence import Rendered
 from reward_server.network.shared_prompt import SharedPromptForward, choose_forward
 from tests.reward_server.network.test_shared_prompt import (
@@ -28,7 +27,7 @@ from tests.reward_server.network.test_shared_prompt import (
 
 
 def shared(model: RewardModel, **options: Any) -> SharedPromptForward:
-    forward = choose_forward(model, cache=PrefixCache(1 << 20, 60.0), **options)
+    forward = choose_forward(model, keep_bytes=1 << 20, **options)
     assert isinstance(forward, SharedPromptForward)
     return forward
 

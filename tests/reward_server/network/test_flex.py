@@ -11,7 +11,6 @@ import torch
 from reward_server.network import flex
 from reward_server.network.forward import PaddedForward
 from reward_server.network.model import RewardModel
-from reward_server.network.prefix_cache import PrefixCache
 from reward_server.network.sequence import Rendered
 from reward_server.network.shared_prompt import SharedPromptForward, choose_forward
 from tests.reward_server.network.test_parity import MEGABYTE, agree
@@ -28,7 +27,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:flex_attention called without to
 
 
 def by_flex(model: RewardModel) -> SharedPromptForward:
-    forward = choose_forward(model, cache=PrefixCache(MEGABYTE, 60.0), flex=True)
+    forward = choose_forward(model, keep_bytes=MEGABYTE, flex=True)
     assert isinstance(forward, SharedPromptForward)
     return forward
 

@@ -10,7 +10,6 @@ from torch import nn
 
 from reward_server.network import packed_linear
 from reward_server.network.packed_linear import PackedLinear, pack_weights
-from reward_server.network.prefix_cache import PrefixCache
 from reward_server.network.shared_prompt import SharedPromptForward, choose_forward
 from tests.reward_server.network.test_shared_prompt import (
     SHARED,
@@ -66,7 +65,7 @@ def test_rewards_of_a_packed_network(
     batch = groups(random.Random(family), [1, 8, 3])
     expected = alone(model, batch)
     assert pack_weights(model.base) == 2 * 7
-    forward = choose_forward(model, cache=PrefixCache(1 << 20, 60.0))
+    forward = choose_forward(model, keep_bytes=1 << 20)
     assert isinstance(forward, SharedPromptForward)
     assert forward.final is not None
     assert alone(model, batch) == pytest.approx(expected, abs=TOLERANCE)

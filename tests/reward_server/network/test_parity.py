@@ -19,7 +19,6 @@ from reward_server.network import attention
 from reward_server.network.forward import PaddedForward
 from reward_server.network.model import RewardModel
 from reward_server.network.packing import Layout
-from reward_server.network.prefix_cache import PrefixCache
 from reward_server.network.sequence import Rendered
 from reward_server.network.shared_prompt import SharedPromptForward, choose_forward
 from tests.reward_server.network.test_shared_prompt import SHARED, alone, random_model, rewards
@@ -31,7 +30,7 @@ MEGABYTE = 1 << 20
 
 
 def cached(model: RewardModel, capacity: int = MEGABYTE) -> SharedPromptForward:
-    forward = choose_forward(model, cache=PrefixCache(capacity, 60.0))
+    forward = choose_forward(model, keep_bytes=capacity)
     assert isinstance(forward, SharedPromptForward)
     return forward
 
@@ -81,8 +80,7 @@ def test_with_the_prompt_ahead_in_pieces_and_the_candidates_one_by_one(
     batch: list[Rendered], piece: int, data: st.DataObject
 ) -> None:
     model, forward = llama()
-    assert forward.cache is not None
-    forward.cache.clear()
+    forward.prompts.clear()
     prompt = batch[0].ids[: batch[0].prompt_tokens]
     for end in range(piece, len(prompt) + 1, piece):
         forward([], 1000, [prompt[:end]])
@@ -143,12 +141,11 @@ def test_a_small_cache_costs_time_and_no_reward() -> None:
     model = random_model("llama", {})
     rng = random.Random(3)
     forward = cached(model, capacity=20_000)
-    assert forward.cache is not None
     for _ in range(6):
         prompt = tuple(rng.randrange(3, 64) for _ in range(rng.randrange(10, 60)))
         batch = [Rendered((*prompt, 4, n), len(prompt)) for n in range(3, 9)]
         agree(model, alone(model, batch), rewards(model, forward(batch, 60)))
-        assert forward.cache.nbytes <= 20_000
+        assert forward.prompts.size()[1] <= 20_000
 
 
 def test_what_is_out_of_memory_gives_kept_prompts_back(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,7 +153,7 @@ def test_what_is_out_of_memory_gives_kept_prompts_back(monkeypatch: pytest.Monke
     forward = cached(model)
     prompt = tuple(range(3, 43))
     forward([], 1000, [prompt])
-    assert forward.known(prompt) == 40
+    assert forward.prompts.known(prompt) == 40
 
     def full(layout: Layout) -> list[tuple[float, ...]]:
         raise BatchMemoryError("full")
@@ -164,7 +161,7 @@ def test_what_is_out_of_memory_gives_kept_prompts_back(monkeypatch: pytest.Monke
     monkeypatch.setattr(model, "outputs_of", full)
     with pytest.raises(BatchMemoryError):
         forward([Rendered((*prompt, 1), 40)], 1000)
-    assert forward.known(prompt) == 0
+    assert forward.prompts.known(prompt) == 0
 
 
 @pytest.mark.parametrize("wrong", ["one key less", "one key more", "counted twice"])
@@ -184,4 +181,4 @@ def test_a_mask_that_is_off_by_one_is_found(wrong: str, monkeypatch: pytest.Monk
 
     model = random_model("llama", {})
     monkeypatch.setattr(attention, "_see", broken)
-    assert isinstance(choose_forward(model, cache=PrefixCache(MEGABYTE, 60.0)), PaddedForward)
+    assert isinstance(choose_forward(model, keep_bytes=MEGABYTE), PaddedForward)

@@ -47,7 +47,7 @@ def test_too_little_in_common_is_not_found() -> None:
     assert kept.known(ids[: BLOCK - 1]) == 0
     assert kept.known(ids[:BLOCK]) == BLOCK
     kept.add(prefix(tuple(range(100, 100 + BLOCK - 1))))
-    assert len(kept) == 1
+    assert kept.size()[0] == 1
 
 
 def test_the_longest_of_several_is_found() -> None:
@@ -65,9 +65,9 @@ def test_a_longer_one_takes_the_place_of_its_beginning() -> None:
     kept = cache()
     kept.add(prefix((1,) * 20))
     kept.add(prefix((1,) * 50))
-    assert (len(kept), kept.nbytes) == (1, 50 * BYTES)
+    assert kept.size() == (1, 50 * BYTES)
     kept.add(prefix((1,) * 50))
-    assert (len(kept), kept.nbytes) == (1, 50 * BYTES)
+    assert kept.size() == (1, 50 * BYTES)
 
 
 def test_the_least_recently_used_goes_first() -> None:
@@ -82,13 +82,19 @@ def test_the_least_recently_used_goes_first() -> None:
 
 def test_what_is_larger_than_the_cache_is_not_kept() -> None:
     kept = cache(tokens=60)
-    assert kept.fits(10_000), "nobody knows how large a token is"
+    assert kept.keeps(10_000), "nobody knows how large a token is"
     kept.add(prefix((1,) * 20))
-    assert kept.fits(60)
-    assert not kept.fits(61)
+    assert kept.keeps(60)
+    assert not kept.keeps(61)
     kept.add(prefix((2,) * 61))
     assert kept.known((1,) * 20) == 20
-    assert len(kept) == 1
+    assert kept.size()[0] == 1
+
+
+def test_no_prompt_is_kept_beyond_a_window_or_in_no_memory() -> None:
+    assert PrefixCache(1 << 20, 10.0, longest=40).keeps(40)
+    assert not PrefixCache(1 << 20, 10.0, longest=40).keeps(41)
+    assert not PrefixCache(0, 10.0).keeps(40)
 
 
 def test_what_is_not_used_for_long_goes() -> None:
@@ -103,7 +109,7 @@ def test_what_is_not_used_for_long_goes() -> None:
     assert [kept.known((mark,) * 20) for mark in (1, 2)] == [20, 0]
     clock.now = 20.0
     kept.expire()
-    assert (len(kept), kept.nbytes) == (0, 0)
+    assert kept.size() == (0, 0)
 
 
 @given(st.lists(st.tuples(st.booleans(), st.lists(st.integers(0, 1), max_size=50)), max_size=40))
@@ -115,11 +121,11 @@ def test_whatever_comes_the_bounds_hold_and_nothing_false_is_found(
         ids = (0,) * (BLOCK - 2) + tuple(more)
         if add:
             kept.add(prefix(ids))
-        assert kept.nbytes <= 70 * BYTES
+        assert kept.size()[1] <= 70 * BYTES
         found = kept.find(ids)
         if found is not None:
             entry, tokens = found
             assert entry.ids[:tokens] == ids[:tokens]
             assert tokens >= BLOCK
     kept.clear()
-    assert (len(kept), kept.nbytes, kept._by_block) == (0, 0, {})
+    assert (*kept.size(), kept._by_block) == (0, 0, {})

@@ -17,7 +17,8 @@ from reward_server.errors import (
 )
 from reward_server.metrics import Metrics
 from reward_server.network.sequence import Rendered
-from reward_server.scoring.batcher import Batcher, Limits, Scored
+from reward_server.scoring.batcher import Batcher, Limits
+from reward_server.scoring.scheduling import Job
 from reward_server.testing import FakeForward
 from tests.waiting import eventually
 
@@ -55,10 +56,10 @@ class Bench:
             self.metrics.of("rm"),
         )
 
-    def submit(self, *lengths: int) -> asyncio.Task[Scored]:
+    def submit(self, *lengths: int) -> asyncio.Task[Job]:
         return asyncio.create_task(self.batcher.submit(sequences(*lengths)))
 
-    async def occupy(self) -> asyncio.Task[Scored]:
+    async def occupy(self) -> asyncio.Task[Job]:
         """Put the model to work until the gate is opened."""
         self.forward.gate.clear()
         task = self.submit(1)
@@ -74,7 +75,7 @@ class Bench:
         return found or 0.0
 
 
-def rewards(scored: Scored) -> list[float]:
+def rewards(scored: Job) -> list[float]:
     return [output[0] for output in scored.outputs]
 
 
@@ -153,7 +154,7 @@ async def test_what_the_model_cannot_take_costs_nobody_else_a_reward() -> None:
         results = await asyncio.gather(first, *two, return_exceptions=True)
         assert isinstance(results[0], ModelFailureError)
         assert isinstance(results[1], ModelFailureError)
-        assert isinstance(results[2], Scored)
+        assert isinstance(results[2], Job)
         assert rewards(results[2]) == [3.0]
         assert b.batch_lengths == [[1], [2, 3], [2], [3]]
 

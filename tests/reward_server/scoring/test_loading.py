@@ -106,12 +106,13 @@ def test_a_compiled_network_gives_the_same_rewards(
 def test_what_is_kept_is_bounded_by_the_settings(llama: Path) -> None:
     prompt = tuple(range(5, 45))
     forward = load_parts(ModelSettings(model=str(llama), device="cpu")).forward
-    assert forward.keeps(40)
+    assert forward.prompts is not None
+    assert forward.prompts.keeps(40)
     forward([], 1000, [prompt])
-    assert forward.kept() == (1, 40 * 2 * 2 * 16 * 4)
+    assert forward.prompts.size() == (1, 40 * 2 * 2 * 16 * 4)
     none = load_parts(ModelSettings(model=str(llama), device="cpu", prefix_cache_mb=0)).forward
-    assert none.shares_prompts
-    assert not none.keeps(40)
+    assert none.prompts is not None
+    assert not none.prompts.keeps(40)
 
 
 def test_on_the_cpu_freed_memory_is_kept(llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,7 @@ def group(prompt: int, *answers: int, mark: int = 0) -> list[Rendered]:
 
 def job(forward: FakeForward, *groups: list[Rendered]) -> Job:
     sequences = [sequence for members in groups for sequence in members]
-    return Job(sequences, parts_of(sequences, forward), [()] * len(sequences), Undone())
+    return Job(sequences, parts_of(sequences, forward.prompts), [()] * len(sequences), Undone())
 
 
 def take(
@@ -44,11 +44,14 @@ def take(
     oldest: bool = False,
 ) -> Batch:
     """The next batch, after which `forward` knows the prompts that it held."""
-    batch = next_batch(jobs, forward, budget=budget, cut=Slice(most, most), oldest_leads=oldest)
-    forward._kept.update(prefix for _, prefix in batch.prefixes)
-    for owner, place in batch.entries:
-        sequence = owner.sequences[place]
-        forward._kept.add(sequence.ids[: sequence.prompt_tokens])
+    batch = next_batch(
+        jobs, forward.prompts, budget=budget, cut=Slice(most, most), oldest_leads=oldest
+    )
+    if forward.prompts is not None:
+        forward.prompts.kept.update(prefix for _, prefix in batch.prefixes)
+        for owner, place in batch.entries:
+            sequence = owner.sequences[place]
+            forward.prompts.kept.add(sequence.ids[: sequence.prompt_tokens])
     return batch
 
 
@@ -64,7 +67,8 @@ def test_a_prompt_counts_once_for_its_candidates() -> None:
 
 def test_what_is_known_of_a_prompt_does_not_count() -> None:
     forward = FakeForward(shares_prompts=True)
-    forward._kept.add((0,) * 15)
+    assert forward.prompts is not None
+    forward.prompts.kept.add((0,) * 15)
     assert job(forward, group(20, 3)).tokens == 8
 
 
