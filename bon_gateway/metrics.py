@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter as Tally
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isfinite, isnan, nan
 from pathlib import Path
 from typing import Literal
@@ -55,63 +55,46 @@ class Metrics:
         self.registry = CollectorRegistry()
         reg = self.registry
         self._requests = _Counters(
-            Counter(
-                "bon_requests",
-                "Chat completions answered, by HTTP status (499: the client left).",
-                ("model", "strategy", "status"),
-                registry=reg,
-            )
+            reg,
+            "bon_requests",
+            "Chat completions answered, by HTTP status (499: the client left).",
+            ("model", "strategy", "status"),
         )
         self._duration = _Histograms(
-            Histogram(
-                "bon_request_duration_seconds",
-                "From the first byte asked to the last byte answered.",
-                ("model", "strategy"),
-                registry=reg,
-                buckets=DURATION_S,
-            )
+            reg,
+            "bon_request_duration_seconds",
+            "From the first byte asked to the last byte answered.",
+            ("model", "strategy"),
+            DURATION_S,
         )
         self._overhead = _Histograms(
-            Histogram(
-                "bon_overhead_seconds",
-                "The gateway's own share of a request's duration.",
-                ("model", "strategy"),
-                registry=reg,
-                buckets=OVERHEAD_S,
-            )
+            reg,
+            "bon_overhead_seconds",
+            "The gateway's own share of a request's duration.",
+            ("model", "strategy"),
+            OVERHEAD_S,
         )
         self._candidates = _Counters(
-            Counter(
-                "bon_candidates",
-                "Candidates by what became of them.",
-                ("model", "status"),
-                registry=reg,
-            )
+            reg, "bon_candidates", "Candidates by what became of them.", ("model", "status")
         )
         self._tokens = _Counters(
-            Counter(
-                "bon_tokens",
-                "Tokens paid: the prompt once, winner, discarded, and read by the reward model.",
-                ("model", "kind"),
-                registry=reg,
-            )
+            reg,
+            "bon_tokens",
+            "Tokens paid: the prompt once, winner, discarded, and read by the reward model.",
+            ("model", "kind"),
         )
         self._degraded = _Counters(
-            Counter(
-                "bon_degraded",
-                "Answers that lost something on the way, by what was lost.",
-                ("model", "reason"),
-                registry=reg,
-            )
+            reg,
+            "bon_degraded",
+            "Answers that lost something on the way, by what was lost.",
+            ("model", "reason"),
         )
         self._recorded = _Counters(
-            Counter(
-                "bon_recorded",
-                "Records of the candidate log: written, dropped (queue full) or failed (disk,"
-                " or what cannot be made a line).",
-                ("outcome",),
-                registry=reg,
-            )
+            reg,
+            "bon_recorded",
+            "Records of the candidate log: written, dropped (queue full) or failed (disk,"
+            " or what cannot be made a line).",
+            ("outcome",),
         )
         self._recorder_restarts = Counter(
             "bon_recorder_restarts",
@@ -123,50 +106,32 @@ class Metrics:
 
     def _add_rewards(self, reg: CollectorRegistry) -> None:
         self._winner_reward = _Histograms(
-            Histogram(
-                "bon_winner_reward",
-                "Raw reward of the winner.",
-                ("model",),
-                registry=reg,
-                buckets=REWARD,
-            )
+            reg, "bon_winner_reward", "Raw reward of the winner.", ("model",), REWARD
         )
         self._gain = _Histograms(
-            Histogram(
-                "bon_reward_gain",
-                "The winner's reward minus the mean of all scored candidates.",
-                ("model",),
-                registry=reg,
-                buckets=GAIN,
-            )
+            reg,
+            "bon_reward_gain",
+            "The winner's reward minus the mean of all scored candidates.",
+            ("model",),
+            GAIN,
         )
         # A histogram's sum falls when a negative value comes, which `rate` takes for a restart.
         # Two sums that only rise give the true mean.
         self._rewards = _Counters(
-            Counter(
-                "bon_rewards",
-                "Sum of the winners' rewards and of their gains, positive and negative apart.",
-                ("model", "of", "sign"),
-                registry=reg,
-            )
+            reg,
+            "bon_rewards",
+            "Sum of the winners' rewards and of their gains, positive and negative apart.",
+            ("model", "of", "sign"),
         )
         self._score = _Histograms(
-            Histogram(
-                "bon_score_seconds",
-                "One call of a reward backend.",
-                ("reward",),
-                registry=reg,
-                buckets=SCORE_S,
-            )
+            reg, "bon_score_seconds", "One call of a reward backend.", ("reward",), SCORE_S
         )
         self._score_errors = _Counters(
-            Counter(
-                "bon_score_errors",
-                "Calls of a reward backend that failed, by the code of the error: reward_refused is"
-                " about what was to be scored, any other about the reward model.",
-                ("reward", "code"),
-                registry=reg,
-            )
+            reg,
+            "bon_score_errors",
+            "Calls of a reward backend that failed, by the code of the error: reward_refused is"
+            " about what was to be scored, any other about the reward model.",
+            ("reward", "code"),
         )
 
     def _add_gauges(self, reg: CollectorRegistry) -> None:
@@ -351,8 +316,10 @@ class _Counters:
 
     __slots__ = ("_children", "_metric")
 
-    def __init__(self, metric: Counter) -> None:
-        self._metric = metric
+    def __init__(
+        self, registry: CollectorRegistry, name: str, meaning: str, labels: tuple[str, ...]
+    ) -> None:
+        self._metric = Counter(name, meaning, labels, registry=registry)
         self._children: dict[tuple[str, ...], Counter] = {}
 
     def add(self, amount: float, *labels: str) -> None:
@@ -372,8 +339,15 @@ class _Histograms:
 
     __slots__ = ("_children", "_metric")
 
-    def __init__(self, metric: Histogram) -> None:
-        self._metric = metric
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        name: str,
+        meaning: str,
+        labels: tuple[str, ...],
+        buckets: Sequence[float],
+    ) -> None:
+        self._metric = Histogram(name, meaning, labels, registry=registry, buckets=buckets)
         self._children: dict[tuple[str, ...], Histogram] = {}
 
     def observe(self, amount: float, *labels: str) -> None:

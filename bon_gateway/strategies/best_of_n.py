@@ -12,15 +12,11 @@ answer and does not fail it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Literal
 
-from bon_gateway.protocols import PolicyBackend, RewardBackend, Trace
 from bon_gateway.strategies.judge import Judge
-from bon_gateway.strategies.pool import best_of_pool
-from bon_gateway.strategies.select import check_top
+from bon_gateway.strategies.pool import PoolStrategy
 from bon_gateway.strategies.settings import DrawSettings
-from bon_gateway.types import ChatRequest, Selection
 
 
 class BestOfNSettings(DrawSettings):
@@ -30,27 +26,5 @@ class BestOfNSettings(DrawSettings):
         return BestOfN(self, judge)
 
 
-@dataclass(frozen=True, slots=True)
-class BestOfN:
-    settings: BestOfNSettings
-    judge: Judge = field(default_factory=Judge)
-    name: str = "best_of_n"
-
-    def drawn(self, request: ChatRequest) -> int:
-        drawn = 1 if request.greedy else self.settings.n
-        check_top(request, drawn)
-        return drawn
-
-    async def run(
-        self,
-        request: ChatRequest,
-        policy: PolicyBackend,
-        reward: RewardBackend | None,
-        trace: Trace,
-    ) -> Selection:
-        drawn = self.drawn(request)
-        return await best_of_pool(
-            request, policy, reward, trace,
-            strategy=self.name, settings=self.settings, drawn=drawn, keep=drawn,
-            judge=self.judge,
-        )  # fmt: skip
+class BestOfN(PoolStrategy):
+    """It keeps all that it draws, so that nothing is stopped before its end."""

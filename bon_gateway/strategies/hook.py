@@ -21,13 +21,11 @@ from typing import Any, ClassVar, Literal
 
 from bon_common.hooks import HookName, check_hook, load_hook
 from bon_gateway.errors import GatewayError
-from bon_gateway.protocols import PolicyBackend, RewardBackend, Trace
 from bon_gateway.strategies.decide import USABLE, rank
 from bon_gateway.strategies.judge import Judge
-from bon_gateway.strategies.pool import best_of_pool
-from bon_gateway.strategies.select import check_top
+from bon_gateway.strategies.pool import PoolStrategy
 from bon_gateway.strategies.settings import DrawSettings
-from bon_gateway.types import Candidate, ChatRequest, Selection
+from bon_gateway.types import Candidate, ChatRequest
 from bon_gateway.unexpected import log_unexpected
 
 ARGUMENTS = ("request", "candidates")
@@ -48,36 +46,15 @@ class HookStrategySettings(DrawSettings):
         check_hook(self.function, *ARGUMENTS)
 
     def build(self, judge: Judge) -> HookStrategy:
-        return HookStrategy(self, load_hook(self.function, *ARGUMENTS), judge)
+        return HookStrategy(self, judge, function=load_hook(self.function, *ARGUMENTS))
 
 
 @dataclass(frozen=True, slots=True)
-class HookStrategy:
+class HookStrategy(PoolStrategy):
     settings: HookStrategySettings
-    function: Callable[..., Any]
-    judge: Judge = field(default_factory=Judge)
-    name: str = "hook"
+    function: Callable[..., Any] = field(kw_only=True)
 
-    def drawn(self, request: ChatRequest) -> int:
-        drawn = 1 if request.greedy else self.settings.n
-        check_top(request, drawn)
-        return drawn
-
-    async def run(
-        self,
-        request: ChatRequest,
-        policy: PolicyBackend,
-        reward: RewardBackend | None,
-        trace: Trace,
-    ) -> Selection:
-        drawn = self.drawn(request)
-        return await best_of_pool(
-            request, policy, reward, trace,
-            strategy=self.name, settings=self.settings, drawn=drawn, keep=drawn,
-            judge=self.judge, order=self._order,
-        )  # fmt: skip
-
-    async def _order(self, request: ChatRequest, candidates: Sequence[Candidate]) -> Sequence[int]:
+    async def order(self, request: ChatRequest, candidates: Sequence[Candidate]) -> Sequence[int]:
         """Raises GatewayError if the function fails."""
         usable = [candidate for candidate in candidates if candidate.status in USABLE]
         if not usable:

@@ -2,58 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from bon_gateway.errors import NoRewardError
 from bon_gateway.protocols import PolicyBackend, RewardBackend, Trace
+from bon_gateway.strategies.decide import rank
 from bon_gateway.strategies.draw import Plan, draw
 from bon_gateway.strategies.judge import Judge
-from bon_gateway.strategies.select import select
+from bon_gateway.strategies.select import check_top, select
 from bon_gateway.strategies.settings import DrawSettings
 from bon_gateway.strategies.validity import MISPLACED
 from bon_gateway.types import Candidate, ChatRequest, Selection
 
 REASONS_TOLD = 3
 
-Order = Callable[[ChatRequest, Sequence[Candidate]], Awaitable[Sequence[int]]]
-"""Gives the indices of candidates that may win, best first; none if none may."""
 
+@dataclass(frozen=True, slots=True)
+class PoolStrategy:
+    """Draws as many candidates as its settings say, keeps the first ``n`` usable ones, and answers
+    with the best. A subclass may have its own ``order``."""
 
-async def best_of_pool(
-    request: ChatRequest,
-    policy: PolicyBackend,
-    reward: RewardBackend | None,
-    trace: Trace,
-    *,
-    strategy: str,
-    settings: DrawSettings,
-    drawn: int,
-    keep: int,
-    judge: Judge,
-    order: Order | None = None,
-) -> Selection:
-    """Draw ``drawn`` candidates, keep the first ``keep`` usable ones, answer with the best.
+    settings: DrawSettings
+    judge: Judge = field(default_factory=Judge)
 
-    The best are those of the highest reward, unless ``order`` says which they are.
+    @property
+    def name(self) -> str:
+        return self.settings.type
 
-    Raises NoRewardError before anything is drawn if the reward model is down and the answer would
-    be that error in any case.
-    """
-    if reward is not None and settings.fallback == "error" and not reward.ready():
-        raise _none_up(reward)
-    plan = Plan(
-        drawn=drawn,
-        keep=keep,
-        deadline=None if settings.deadline_ms is None else settings.deadline_ms / 1000,
-        min_candidates=min(settings.min_candidates, keep),
-        retries=settings.retries,
-    )
-    check = await judge.check_for(request, policy)
-    outcome = await draw(request, policy, reward, plan, check, trace)
-    if MISPLACED in [candidate.reason for candidate in outcome.candidates]:
-        judge.answer_in_reasoning(policy, request.request_id)
-    best = None if order is None else await order(request, outcome.candidates)
-    return select(outcome, request, strategy, settings.fallback, best)
+    async def order(self, request: ChatRequest, candidates: Sequence[Candidate]) -> Sequence[int]:
+        """Indices of the candidates that may win, best first."""
+        return rank(candidates)
+
+    def drawn(self, request: ChatRequest) -> int:
+        # Candidates beyond n are there to be cut, not for the client to ask for.
+        check_top(request, self._kept(request))
+        return 1 if request.greedy else self.settings.drawn
+
+    def _kept(self, request: ChatRequest) -> int:
+        return 1 if request.greedy else self.settings.n
+
+    async def run(
+        self,
+        request: ChatRequest,
+        policy: PolicyBackend,
+        reward: RewardBackend | None,
+        trace: Trace,
+    ) -> Selection:
+        """Raises NoRewardError before anything is drawn if the reward model is down and the answer
+        would be that error in any case."""
+        settings, keep = self.settings, self._kept(request)
+        if reward is not None and settings.fallback == "error" and not reward.ready():
+            raise _none_up(reward)
+        plan = Plan(
+            drawn=self.drawn(request),
+            keep=keep,
+            deadline=None if settings.deadline_ms is None else settings.deadline_ms / 1000,
+            min_candidates=min(settings.min_candidates, keep),
+            retries=settings.retries,
+        )
+        check = await self.judge.check_for(request, policy)
+        outcome = await draw(request, policy, reward, plan, check, trace)
+        if MISPLACED in [candidate.reason for candidate in outcome.candidates]:
+            self.judge.answer_in_reasoning(policy, request.request_id)
+        order = await self.order(request, outcome.candidates)
+        return select(outcome, request, order, self.name, settings.fallback)
 
 
 def _none_up(reward: RewardBackend) -> NoRewardError:

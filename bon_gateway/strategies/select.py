@@ -12,7 +12,7 @@ from bon_gateway.errors import (
     NoValidCandidateError,
     PolicyRefusedError,
 )
-from bon_gateway.strategies.decide import all_empty, rank
+from bon_gateway.strategies.decide import all_empty
 from bon_gateway.strategies.draw import Drawn
 from bon_gateway.strategies.validity import UNCHECKED
 from bon_gateway.types import Candidate, CandidateStatus, ChatRequest, Selection, Usage
@@ -34,19 +34,19 @@ def check_top(request: ChatRequest, drawn: int) -> None:
 def select(
     drawn: Drawn,
     request: ChatRequest,
+    order: Sequence[int],
     strategy: str,
     fallback: Literal["first", "error"],
-    best: Sequence[int] | None = None,
 ) -> Selection:
-    """Choose among ``drawn``, best first, as many as the client asked for; ``best`` are the indices
-    of a strategy that has an order of its own.
+    """Choose among ``drawn`` as many as the client asked for. ``order`` has the indices of those
+    that may win, best first.
 
     Where the reward model failed, scored candidates go before unscored ones; with none scored,
     ``fallback`` decides. Raises the candidates' own error if none is usable, NoValidCandidateError
     if they were produced but may not win, RewardError if the fallback is ``error``: one that may
     pass rather than a refusal.
     """
-    order = tuple(best or rank(drawn.candidates) or all_empty(drawn.candidates))
+    order = order or all_empty(drawn.candidates)
     if not order:
         raise _no_winner(drawn.candidates)
     if (
@@ -55,7 +55,7 @@ def select(
         and all(candidate.reward is None for candidate in drawn.candidates)
     ):
         raise drawn.reward_errors[0]
-    winners = order[: request.top]
+    winners = tuple(order[: request.top])
     winner_tokens = sum([drawn.candidates[p].tokens for p in winners])
     completions = [c.completion for c in drawn.candidates if c.completion is not None]
     return Selection(

@@ -21,6 +21,7 @@ from bon_gateway.assemble import Assembly
 from bon_gateway.errors import DeadlineError, PolicyError
 from bon_gateway.protocols import DeltaSink, PolicyBackend, RewardBackend, Trace
 from bon_gateway.sections.base import Milliseconds
+from bon_gateway.strategies.decide import rank
 from bon_gateway.strategies.draw import Drawn, Plan, draw
 from bon_gateway.strategies.judge import Judge
 from bon_gateway.strategies.select import check_top, select
@@ -67,7 +68,7 @@ class Single:
         else:
             plan = Plan(1, 1, deadline, min_candidates=1, retries=settings.retries)
             drawn = await draw(request, policy, None, plan, AnswerCheck.anything(), trace)
-        return select(drawn, request, self.name, "first")
+        return select(drawn, request, rank(drawn.candidates), self.name, "first")
 
     async def _streamed(
         self,

@@ -9,16 +9,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from bon_gateway.protocols import PolicyBackend, RewardBackend, Trace
 from bon_gateway.strategies.decide import rank
 from bon_gateway.strategies.judge import Judge
-from bon_gateway.strategies.pool import best_of_pool
-from bon_gateway.strategies.select import check_top
+from bon_gateway.strategies.pool import PoolStrategy
 from bon_gateway.strategies.settings import DrawSettings
-from bon_gateway.types import Candidate, ChatRequest, Selection
+from bon_gateway.types import Candidate, ChatRequest
 
 
 class MajoritySettings(DrawSettings):
@@ -33,39 +30,10 @@ class MajoritySettings(DrawSettings):
         return Majority(self, judge)
 
 
-@dataclass(frozen=True, slots=True)
-class Majority:
+class Majority(PoolStrategy):
     settings: MajoritySettings
-    judge: Judge
-    name: str = "majority"
 
-    def drawn(self, request: ChatRequest) -> int:
-        drawn = 1 if request.greedy else self.settings.n
-        check_top(request, drawn)
-        return drawn
-
-    async def run(
-        self,
-        request: ChatRequest,
-        policy: PolicyBackend,
-        reward: RewardBackend | None,
-        trace: Trace,
-    ) -> Selection:
-        drawn = self.drawn(request)
-        return await best_of_pool(
-            request,
-            policy,
-            reward,
-            trace,
-            strategy=self.name,
-            settings=self.settings,
-            drawn=drawn,
-            keep=drawn,
-            judge=self.judge,
-            order=self._order,
-        )
-
-    async def _order(self, request: ChatRequest, candidates: Sequence[Candidate]) -> Sequence[int]:
+    async def order(self, request: ChatRequest, candidates: Sequence[Candidate]) -> Sequence[int]:
         """Indices of the usable candidates, best first: the most votes, then as `best_of_n`."""
         ends = {index: self._end(candidates[index]) for index in rank(candidates)}
         votes = Counter(ends.values())
