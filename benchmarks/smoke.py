@@ -26,7 +26,7 @@ import e2e_vllm
 from load import end_on_sigterm
 
 FOLDER = Path(__file__).parent
-ON_ENGINES = ("e2e_vllm", "compare_vllm")
+ON_ENGINES = ("e2e_vllm", "compare_vllm", "request_path")
 SLOWEST = ("soak", "reward_mixed_load")
 """Begun first, so that none of them runs alone at the end."""
 FORK = multiprocessing.get_context("fork")
@@ -63,6 +63,7 @@ def run_on_engines(names: Sequence[str], python: str) -> None:
         addresses = {
             "e2e_vllm": (engines.generator, engines.pooling, engines.reward_server),
             "compare_vllm": (engines.generator, engines.reward_server),
+            "request_path": (engines.generator, engines.reward_server),
         }
         for name in names:
             print(f"-- {name}", flush=True)
