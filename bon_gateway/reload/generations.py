@@ -3,7 +3,7 @@
 A generation is everything that is made of one set of settings, the application included. It never
 changes. A reload makes the next one and puts it in place with one assignment; requests that began
 before end on what they began with, and what only they used is closed behind the last of them.
-How settings are read, and whether they are taken, is the business of ``reload``.
+How settings are read, and whether they are taken, is the business of ``reloader``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Where the gateway's settings come from: a YAML file, the environment, flags; later ones win.
 
-What they mean is the business of ``settings``.
+What they mean is the business of ``tree``.
 """
 
 from __future__ import annotations

@@ -34,6 +34,19 @@ def rank(candidates: Sequence[Candidate]) -> tuple[int, ...]:
     return tuple([place[-1] for place in order])
 
 
+def contenders(candidates: Sequence[Candidate]) -> tuple[int, ...]:
+    """Positions of the candidates among which a strategy with its own rule chooses, in the order of
+    ``rank``: the finished ones with an answer, or the next best kind if there are none."""
+    order = rank(candidates)
+    kinds = [(candidates[p].tier, candidates[p].status) for p in order]
+    return tuple([p for p, kind in zip(order, kinds, strict=True) if kind == kinds[0]])
+
+
+def led_by(best: Sequence[int], candidates: Sequence[Candidate]) -> tuple[int, ...]:
+    """``best`` first, then the others that may win in the order of ``rank``."""
+    return (*best, *[position for position in rank(candidates) if position not in best])
+
+
 def all_empty(candidates: Sequence[Candidate]) -> tuple[int, ...]:
     """Positions of the candidates that ended at once without a word, if every one did: that is
     then the model's answer. A stop string that matches at once is the usual cause."""

@@ -5,10 +5,10 @@ vote among final answers, tests that code has to pass, a limit on length. It har
 function is slow: it runs in the gateway's event loop, and every other request waits meanwhile. One
 that has to wait for something should be ``async``.
 
-The function is called with the request and the usable candidates, ``ChatRequest`` and
+The function is called with the request and the candidates that may win, ``ChatRequest`` and
 ``Candidate`` of ``bon_gateway.types``, scored if the served model has a reward model. It returns
-the place of the winner in that list, or several places, best first. Candidates that it leaves out
-follow in the order of ``best_of_n``.
+the place of the winner in that list, or several places, best first. Others follow in the order of
+``best_of_n``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, ClassVar, Literal
 
 from bon_common.hooks import HookName, check_hook, load_hook
 from bon_gateway.errors import GatewayError
-from bon_gateway.strategies.decide import USABLE, rank
+from bon_gateway.strategies.decide import contenders, led_by
 from bon_gateway.strategies.judge import Judge
 from bon_gateway.strategies.pool import PoolStrategy
 from bon_gateway.strategies.settings import DrawSettings
@@ -35,9 +35,9 @@ _log = logging.getLogger(__name__)
 class HookStrategySettings(DrawSettings):
     type: Literal["hook"]
     function: HookName
-    """``package.module:function``, called with the request and the usable candidates. It returns
-    the winner's place among them, or several places, best first. Only the settings file may name
-    it."""
+    """``package.module:function``, called with the request and the candidates that may win. It
+    returns the winner's place among them, or several places, best first. Only the settings file may
+    name it."""
 
     needs_reward: ClassVar[bool] = False
     by_request: ClassVar[bool] = False
@@ -56,19 +56,19 @@ class HookStrategy(PoolStrategy):
 
     async def order(self, request: ChatRequest, candidates: Sequence[Candidate]) -> Sequence[int]:
         """Raises GatewayError if the function fails."""
-        usable = [candidate for candidate in candidates if candidate.status in USABLE]
-        if not usable:
+        found = sorted(contenders(candidates))
+        if not found:
             return ()
         try:
-            chosen = self.function(request, usable)
+            chosen = self.function(request, [candidates[position] for position in found])
             if inspect.isawaitable(chosen):
                 chosen = await chosen
-            best = [usable[place].index for place in _places(chosen, len(usable))]
+            best = [found[place] for place in _places(chosen, len(found))]
         except Exception as error:
             fields = {"request_id": request.request_id, "function": self.settings.function}
             log_unexpected(_log, "the function that chooses the winner failed", error, fields)
             raise GatewayError("the winner could not be chosen") from error
-        return [*best, *(index for index in rank(candidates) if index not in best)]
+        return led_by(best, candidates)
 
 
 def _places(chosen: Any, count: int) -> list[int]:

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
-from bon_gateway.strategies.decide import rank
+from bon_gateway.strategies.decide import contenders, led_by
 from bon_gateway.strategies.judge import Judge
 from bon_gateway.strategies.pool import PoolStrategy
 from bon_gateway.strategies.settings import DrawSettings
@@ -34,10 +34,10 @@ class Majority(PoolStrategy):
     settings: MajoritySettings
 
     async def order(self, request: ChatRequest, candidates: Sequence[Candidate]) -> Sequence[int]:
-        """Indices of the usable candidates, best first: the most votes, then as `best_of_n`."""
-        ends = {index: self._end(candidates[index]) for index in rank(candidates)}
+        """Those that may win by their votes, and among equals as `best_of_n` would have them."""
+        ends = {index: self._end(candidates[index]) for index in contenders(candidates)}
         votes = Counter(ends.values())
-        return sorted(ends, key=lambda index: -votes[ends[index]])
+        return led_by(sorted(ends, key=lambda index: -votes[ends[index]]), candidates)
 
     def _end(self, candidate: Candidate) -> str:
         content = candidate.completion.message.get("content") if candidate.completion else None

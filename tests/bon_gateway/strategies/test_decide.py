@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from bon_gateway.strategies.decide import all_empty, rank
+from bon_gateway.strategies.decide import all_empty, contenders, led_by, rank
 from bon_gateway.types import Candidate, CandidateStatus, Tier
 
 F, T = CandidateStatus.FINISHED, CandidateStatus.TRUNCATED
@@ -44,6 +44,14 @@ def test_a_candidate_without_an_answer_comes_after_all_that_have_one() -> None:
     assert [tiers[position] for position in rank(candidates)] == sorted(
         tiers, key=lambda entry: (entry[0], entry[1] is T)
     )
+
+
+def test_a_rule_of_ones_own_is_for_those_of_the_best_kind() -> None:
+    candidates = pool((T, 9.0), (F, 1.0), (CandidateStatus.FAILED, 5.0), (F, 2.0), (T, 8.0))
+    assert contenders(candidates) == (3, 1)
+    assert led_by((1,), candidates) == (1, 3, 0, 4)
+    assert contenders(candidates[:1]) == (0,)
+    assert contenders([]) == ()
 
 
 def test_the_empty_ones_answer_only_where_there_is_nothing_else() -> None:

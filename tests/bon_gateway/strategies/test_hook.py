@@ -50,11 +50,14 @@ async def run(
     return await settings.build(Judge()).run(request, policy, reward, Trace())
 
 
-async def test_it_chooses_among_the_usable(ask: Ask) -> None:
+async def test_it_chooses_among_those_that_may_win(ask: Ask) -> None:
     tokens = (5, 9, 7, 2)
     acts = {i: Act((completion(f"{i}", tokens=count),)) for i, count in enumerate(tokens)}
     selection = await run("fewest_tokens", ask(), FakePolicy({**acts, 3: BROKEN}))
     assert selection.winners == (0,)
+    cut = Act((completion("so", tokens=1, finish_reason="length"),))
+    selection = await run("fewest_tokens", ask(top=4), FakePolicy({**acts, 1: cut}))
+    assert selection.winners == (3, 0, 2, 1)
     assert selection.strategy == "hook"
 
 
