@@ -52,7 +52,9 @@ def run(folder: Path, *arguments: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize(("section", "most"), [("A strategy", 6), ("A reward model", 5)])
+@pytest.mark.parametrize(
+    ("section", "most"), [("A strategy", 6), ("A reward model", 5), ("A labeller", 4)]
+)
 def test_a_recipe(section: str, most: int, tmp_path: Path) -> None:
     for name in COPIED:
         ignored = shutil.ignore_patterns("__pycache__", "*.safetensors", "*.svg")

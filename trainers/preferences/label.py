@@ -52,16 +52,15 @@ def run(settings: LabelSettings, context: RunContext) -> dict[str, float]:
     if context.dry_run:
         context.show(json.dumps(tasks[0].as_json(), indent=2, ensure_ascii=False))
         return {**tally.figures(), "records to label": len(tasks)}
-    sheet = settings.labeller.sheet if settings.labeller.type == "hand" else None
-    failures = Failures(settings.labeller.type, settings.labeller.failures_in_a_row)
-    if sheet is None:
+    labeller = settings.labeller
+    failures = Failures(labeller.type, labeller.failures_in_a_row)
+    if not isinstance(labeller, HandSettings) or labeller.sheet is None:
         verdicts = _labelled(settings, tasks, failures, context)
-    elif sheet.exists():
-        verdicts = read_sheet(sheet, tasks, settings.step_margins)
+    elif labeller.sheet.exists():
+        verdicts = read_sheet(labeller.sheet, tasks, settings.step_margins)
     else:
-        assert isinstance(settings.labeller, HandSettings)
-        count = write_sheet(sheet, tasks, settings.labeller)
-        context.show(f"{sheet}: {HOW_TO}; then run the same command again")
+        count = write_sheet(labeller.sheet, tasks, labeller)
+        context.show(f"{labeller.sheet}: {HOW_TO}; then run the same command again")
         return {"comparisons to label": count}
     written = _write(settings, tasks, verdicts, tally)
     failed = {f"failed: {reason}": n for reason, n in failures.reasons.items()}

@@ -9,14 +9,14 @@ from pydantic import Field
 
 from trainers.base.settings import Positive
 from trainers.preferences.forms import Form, PairChoice
-from trainers.preferences.labellers import AnyLabeller
+from trainers.preferences.labellers.registry import AnyLabeller
 from trainers.preferences.settings import InputSettings
 
 
 class LabelSettings(InputSettings):
     """Answers in, preferences out."""
 
-    labeller: Annotated[AnyLabeller, Field(discriminator="type")]
+    labeller: AnyLabeller
     output: Path
     """JSONL of preferences. Beside it `.labels.jsonl` keeps every verdict as it came, so that a
     run that was stopped goes on, and `.report.json` says what was dropped and why."""

@@ -118,9 +118,12 @@ def test_what_would_change_the_course_cannot_be_resumed(
     assert "seed: 3 cannot resume" in capsys.readouterr().err
     assert main(["ppo", "--config", str(write())]) == 2
     assert "--resume goes on from it" in capsys.readouterr().err
-    for change in ({"reward": str(reward_path())}, {"generation": {"batch_size": 3}}):
-        assert main(["ppo", "--config", str(write(**change)), "--resume"]) == 2
-        assert f"{next(iter(change))}: " in capsys.readouterr().err
+    generation = {"type": "in_process", "batch_size": 3}
+    for key, value in (("reward", str(reward_path())), ("generation", generation)):
+        assert main(["ppo", "--config", str(write(**{key: value})), "--resume"]) == 2
+        error = capsys.readouterr().err
+        assert f"bon-train: {key}: " in error
+        assert "cannot resume" in error
 
 
 def test_a_full_disk_costs_the_checkpoint_but_not_the_one_before(values: dict[str, Any]) -> None:

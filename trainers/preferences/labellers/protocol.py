@@ -36,6 +36,8 @@ class LabellerSettings(Settings):
     least_answers: ClassVar[int] = 2
     """Answers that a record must have."""
 
+    type: str
+
     @abstractmethod
     def opened(
         self, margins: Mapping[str, float], show: Callable[[str], None]
