@@ -24,16 +24,21 @@ def recipe(section: str) -> str:
 def example(section: str) -> dict[str, str]:
     """The files of one recipe: what stands in each block, by the path in its first line."""
     text = recipe(section)
-    blocks = re.findall(r"```python\n# (\S+)\n(.*?)```", text, re.DOTALL)
+    blocks = re.findall(r"```(?:python|toml)\n# (\S+)\n(.*?)```", text, re.DOTALL)
     return dict(blocks)
 
 
 def named(registry: str, lines: str) -> str:
-    """The registry with the recipe's import, and with its class in the tuple."""
+    """The registry with the recipe's import, and with its entry in the tuple or the table."""
+    if "import" not in lines:  # a line of pyproject.toml, which begins as it does there
+        return re.sub(rf"^{re.escape(lines[:20])}.*\n", lines, registry, flags=re.MULTILINE)
     statement, _, rest = lines.partition("\n")
-    name = rest.rsplit(", ", 1)[1].rstrip(")\n")
-    head, kinds, tail = registry.partition("\nKINDS")
-    return "\n".join([head, statement, kinds]) + tail.replace("\n)", f"\n    {name},\n)", 1)
+    if "KINDS" in rest:
+        table, end, entry = "\nKINDS", "\n)", rest.partition("..., ")[2].rstrip(")\n") + ","
+    else:
+        table, end, entry = "\nCOMMANDS", "\n}", rest.partition("...,\n")[2].rstrip("}\n").strip()
+    head, found, tail = registry.partition(table)
+    return "\n".join([head, statement, found]) + tail.replace(end, f"\n    {entry}{end}", 1)
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -53,12 +58,14 @@ def run(folder: Path, *arguments: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("section", "most"), [("A strategy", 6), ("A reward model", 5), ("A labeller", 4)]
+    ("section", "most"),
+    [("A strategy", 6), ("A reward model", 5), ("A labeller", 4), ("A trainer", 6)],
 )
 def test_a_recipe(section: str, most: int, tmp_path: Path) -> None:
     for name in COPIED:
         ignored = shutil.ignore_patterns("__pycache__", "*.safetensors", "*.svg")
         shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
     before = digests(tmp_path)
     for path, text in example(section).items():
         target = tmp_path / path
@@ -66,6 +73,8 @@ def test_a_recipe(section: str, most: int, tmp_path: Path) -> None:
         target.write_text(named(target.read_text(), text) if target.exists() else text)
     for generator in GENERATORS:
         run(tmp_path, *generator)
+    lint = "from importlinter.cli import lint_imports_command as run; run(['--no-cache'])"
+    run(tmp_path, "-c", lint)
     [test] = [path for path in example(section) if path.startswith("tests/")]
     plain = ("-q", "-p", "no:cacheprovider", "-c", "/dev/null", "--rootdir", str(tmp_path))
     run(tmp_path, "-m", "pytest", *plain, "-o", "asyncio_mode=auto", test)
