@@ -101,7 +101,9 @@ class Normalisation(BaseModel):
     model_config = CLOSED
 
     mean: float
+    """Subtracted from a reward."""
     std: float = Field(gt=0)
+    """Divides what is left."""
 
 
 class EnsembleSettings(BaseModel):

@@ -33,6 +33,7 @@ class Settings(ModelKeys):
     host: str | None = Field(default=None, min_length=1)
     """Address to listen on; by default loopback, or every address when there are API keys."""
     port: int = Field(default=8081, ge=0, le=65535)
+    """0 takes a free one and logs it."""
     max_body_bytes: int = Field(default=10 * 1024 * 1024, ge=1)
     """Largest body of a request. The default is the gateway's and 32 KiB for each of 64 answers."""
     max_json_values: int = Field(default=200_000, ge=1)
@@ -54,6 +55,7 @@ class Settings(ModelKeys):
     drain_grace_s: float = Field(default=30.0, ge=0, le=31_536_000)
     """Seconds that requests under way may take after SIGTERM."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Lines below this level are left out."""
     api_keys_file: str | None = Field(default=None, min_length=1)
     """File with a line `name: sha256:<hex>` for each caller, as `bon-gateway hash-key` prints them.
     The server reads it again on SIGHUP. A file without any is an error. Without this file and the

@@ -45,6 +45,7 @@ class ThinkingSettings(Section):
     """How thinking is marked inside the content of a message."""
 
     start: Annotated[str, Field(min_length=1)] = "<think>"
+    """Where thinking begins."""
     end: Annotated[str, Field(min_length=1)] = "</think>"
     """What stands before it is thinking also where ``start`` is missing, because some chat
     templates write that into the prompt."""

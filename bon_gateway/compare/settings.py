@@ -39,7 +39,9 @@ class PriceSettings(Section):
     hour: NonNegativeFloat | None = None
     """Money for one hour of the machine, at full use of the following throughputs."""
     input_tokens_per_s: PositiveFloat | None = None
+    """Tokens that the machine reads in a second."""
     output_tokens_per_s: PositiveFloat | None = None
+    """Tokens that it generates in a second."""
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
@@ -55,6 +57,7 @@ class PriceSettings(Section):
 
 class PricesSettings(Section):
     currency: str = "USD"
+    """Its name in the report."""
     policy: PriceSettings | None = None
     """None: costs are in tokens only, and there is no break-even."""
     reward: PriceSettings | None = None
@@ -82,6 +85,7 @@ class TrainingSettings(Section):
     pairs: Annotated[int, Field(ge=0)] = 0
     """Preference pairs that had to be labelled."""
     money_per_pair: NonNegativeFloat = 0.0
+    """Price of labelling one pair."""
     retrains_per_month: NonNegativeFloat = 0.0
     """How often it is made anew; 0 pays once."""
 
@@ -98,16 +102,19 @@ class ArmSettings(Section):
     url: Url | None = None
     """Base address, with or without ``/v1``; none with ``--embedded``."""
     model: str
+    """The model to ask for."""
     bon: BonOverride | None = None
     """None sends no ``bon`` object, as any OpenAI endpoint wants it."""
     sampling: dict[str, Any] = Field(default_factory=dict)
     """Over the common ``sampling``."""
     api_key_env: str | None = None
+    """Environment variable with the key to send."""
     training: str | None = None
     """A name in ``training``: this arm is a tuned policy. Arms without are the base policy."""
     policy_price: PriceSettings | None = None
     """In place of ``prices.policy``."""
     reward_price: PriceSettings | None = None
+    """In place of ``prices.reward``."""
 
 
 class PromptsSettings(Section):
@@ -119,6 +126,8 @@ class PromptsSettings(Section):
 
 class LoadSettings(Section):
     mode: Literal["closed", "open"] = "closed"
+    """``closed`` keeps a number of requests in flight; ``open`` sends them at a given rate,
+    whether or not earlier ones are answered."""
     concurrency: PositiveInt = 4
     """closed: requests in flight."""
     rates: tuple[PositiveFloat, ...] = ()
@@ -130,6 +139,7 @@ class LoadSettings(Section):
     warm_up: Annotated[int, Field(ge=0)] = 2
     """Requests to each arm before the measurement, recorded but counted nowhere."""
     timeout_s: PositiveFloat = 120.0
+    """A request that takes longer counts as failed."""
     stream: bool = False
     """Ask for a stream, which gives the time to the first token."""
     stop_after_s: PositiveFloat | None = None
@@ -146,13 +156,17 @@ class TargetSettings(Section):
     """The highest rate of requests that still meets a latency."""
 
     latency_ms: PositiveFloat
+    """The latency to stay below."""
     quantile: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    """The share of requests that must stay below it."""
     requests: PositiveInt = 40
     """At each rate that is tried."""
     start_rate: PositiveFloat = 1.0
     """Requests a second, doubled while the target is met, then halved in."""
     refinements: Annotated[int, Field(ge=0)] = 3
+    """Halvings after the first rate that misses the target."""
     max_rate: PositiveFloat = 1000.0
+    """No higher rate is tried."""
 
 
 class HookSettings(Section):
@@ -168,9 +182,13 @@ class ScorerSettings(Section):
     url: Url | None = None
     """A reward server."""
     model: str | None = None
+    """The model to ask for; None takes the server's only one."""
     api_key_env: str | None = None
+    """Environment variable with the key to send."""
     hook: HookSettings | None = None
+    """A Python function that scores."""
     timeout_s: PositiveFloat = 60.0
+    """Longest that one call may take."""
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -183,13 +201,18 @@ class JudgeSettings(Section):
     """A chat model that compares answers with those of one arm, asked in both orders."""
 
     url: Url
+    """Base address of an OpenAI-compatible server."""
     model: str
+    """The model to ask for."""
     api_key_env: str | None = None
+    """Environment variable with the key to send."""
     timeout_s: PositiveFloat = 120.0
+    """Longest that one call may take."""
 
 
 class QualitySettings(Section):
     scorers: dict[str, ScorerSettings] = Field(default_factory=dict)
+    """Scorers by name; each scores every answer."""
     primary: str = SELECTION
     """The scorer that decides; ``selection`` is the gateway's own reward, which flatters the arms
     that choose by it."""
@@ -200,21 +223,30 @@ class QualitySettings(Section):
 
 class CompareSettings(Section):
     output: Path = Path("runs/compare")
+    """Folder for the report, its figures and the records."""
     arms: dict[str, ArmSettings] = Field(min_length=1)
+    """What is compared, by name: served models, or N values of one."""
     prompts: PromptsSettings
+    """What every arm is asked."""
     sampling: dict[str, Any] = Field(default_factory=dict)
     """Sent with each request: temperature, max_tokens and so on."""
     load: LoadSettings = LoadSettings()
+    """How the requests are sent."""
     target: TargetSettings | None = None
     quality: QualitySettings = QualitySettings()
+    """How the answers are judged."""
     prices: PricesSettings = PricesSettings()
+    """What tokens and machines cost."""
     training: dict[str, TrainingSettings] = Field(default_factory=dict)
+    """What each tuned policy cost to make, by name."""
     requests_per_day: PositiveFloat = 20000.0
     """The traffic that the verdict is about."""
     seed: int = 0
+    """For the order of requests, the choice of prompts and the bootstrap."""
     resamples: Annotated[int, Field(ge=100)] = 1000
     """Of the bootstrap."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    """Level of all intervals."""
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:

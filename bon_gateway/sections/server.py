@@ -18,6 +18,7 @@ class ServerSettings(Section):
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """0 takes a free one and prints it."""
     workers: Annotated[int, Field(ge=1, le=256)] = 1
+    """Processes that serve side by side on one port."""
     keepalive_s: Seconds | None = 5.0
     """A streaming client gets a comment line each time that this has passed in silence. Until
     the first one, an error still arrives with its own HTTP status. None sends no comment lines, for
@@ -46,7 +47,9 @@ class ServerSettings(Section):
     """How often the settings file and the keys file are looked at: what changed is taken over
     without a restart. 0 looks at them on SIGHUP only."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Lines below this level are left out."""
     access_log: bool = True
+    """Whether each request gets a line."""
 
 
 class AuthSettings(Section):
@@ -60,17 +63,21 @@ class AuthSettings(Section):
 
 class LimitsSettings(Section):
     max_n: PositiveInt = 64
+    """Most candidates that one request may draw."""
     on_excess_n: Literal["refuse", "clamp"] = "refuse"
     """What becomes of a request's ``bon.n`` above ``max_n``."""
     max_tokens: PositiveInt | None = None
     """Largest ``max_tokens`` that a request may ask for."""
     max_messages: PositiveInt = 2048
+    """Most messages in one conversation."""
     max_top_logprobs: Annotated[int, Field(ge=0)] = 20
+    """Largest ``top_logprobs`` that a request may ask for."""
     logprob_token_ids: bool = False
     """Whether a request may name the tokens whose log probabilities it wants. While vLLM 0.32
     computes such a request, it gives every other one ``top_logprobs`` that lack the likeliest
     tokens; allow it where no other client asks for them."""
     max_body_bytes: PositiveInt = 8 * 1024 * 1024
+    """Largest body of a request; beyond it the answer is 413."""
     max_tools: PositiveInt = 1024
     """Most ``tools`` in one request."""
     max_schema_bytes: PositiveInt = 2 * 1024 * 1024

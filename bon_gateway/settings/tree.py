@@ -46,20 +46,30 @@ else:
 
 class ServedModelSettings(Section):
     policy: str
+    """A name in ``policies``."""
     reward: str | None = None
+    """A name in ``rewards``; strategies that choose need one."""
     strategy: AnyStrategy
+    """What runs where a request does not ask for another."""
     allow_override: bool = True
     """Whether a request's ``bon`` object may change the strategy."""
 
 
 class Settings(Section):
     policies: dict[str, AnyPolicy] = Field(min_length=1)
+    """The models that generate, by name."""
     rewards: dict[str, AnyReward] = Field(default_factory=dict)
+    """The models that score, by name."""
     models: dict[str, ServedModelSettings] = Field(min_length=1)
+    """What clients may ask for, by the name they use."""
     server: ServerSettings = ServerSettings()
+    """Listening, connections and the end."""
     auth: AuthSettings = AuthSettings()
+    """Who may call."""
     limits: LimitsSettings = LimitsSettings()
+    """What one request, one key and one worker may take."""
     recording: RecordingSettings = RecordingSettings()
+    """The candidate log."""
 
     @property
     def backends(self) -> dict[str, BackendSettings]:

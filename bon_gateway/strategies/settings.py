@@ -46,6 +46,7 @@ class DrawSettings(StrategySettings):
     deadline_ms: Milliseconds | None = None
     """At the deadline the best of what has arrived wins, if ``min_candidates`` arrived."""
     min_candidates: PositiveInt = 1
+    """Fewer than this at the deadline are an error (504)."""
     retries: Annotated[int, Field(ge=0, le=5)] = 1
     """Times that a failed candidate is drawn again."""
     fallback: Literal["first", "error"] = "first"

@@ -33,9 +33,11 @@ from bon_gateway.types import Candidate, CandidateStatus, ChatRequest, Selection
 class SingleSettings(StrategySettings):
     type: Literal["single"]
     deadline_ms: Milliseconds | None = None
+    """A candidate that is not finished by then is an error (504)."""
     min_candidates: Annotated[int, Field(ge=1, le=1)] = 1
     """There is one."""
     retries: Annotated[int, Field(ge=0, le=5)] = 1
+    """Times that a failed candidate is drawn again."""
 
     needs_reward: ClassVar[bool] = False
     asked: ClassVar[tuple[str, ...]] = ("deadline_ms", "min_candidates")

@@ -40,6 +40,7 @@ class LoraSettings(Settings):
     alpha: Annotated[float, Field(gt=0)] = 32.0
     """The adapter's output is scaled by alpha / r."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the adapter's inputs that a training step drops."""
     target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
     """Names of the layers that get an adapter, as they end; or all but the output layer."""
 
@@ -66,7 +67,9 @@ class TrainSettings(Settings):
     output: Path
     """Folder for the weights, `metrics.jsonl` and the model card."""
     seed: int = 0
+    """For the order of the records, dropout and new weights."""
     epochs: Annotated[float, Field(gt=0)] = 1.0
+    """Passes over the records; a fraction stops within one."""
     max_steps: Positive | None = None
     """Stops after so many updates even within the first epoch."""
     batch_size: Positive = 64
@@ -76,8 +79,11 @@ class TrainSettings(Settings):
     lora: LoraSettings | None = None
     """Train an adapter instead of all weights."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    """Highest rate, reached after the warm-up."""
     warmup_steps: Annotated[int, Field(ge=0)] = 0
+    """Updates over which the rate rises from 0."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """AdamW's."""
     max_length: Positive = 512
     """Longer records (prompt plus answer, in tokens) are dropped, counted and reported."""
     log_every: Positive = 10

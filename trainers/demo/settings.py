@@ -17,11 +17,17 @@ class WorldSettings(Settings):
     """How much data the demo world is asked for."""
 
     seed: int = 0
+    """For all that is drawn."""
     train_prompts: Positive = 6000
+    """Prompts to train on."""
     held_out_prompts: Positive = 200
+    """Prompts that are only measured on."""
     sft_records: Positive = 12000
+    """Conversations for supervised fine-tuning."""
     pairs: Positive = 29000
+    """Preference pairs for the reward model."""
     held_out_pairs: Positive = 2000
+    """Pairs that only measure its accuracy."""
 
 
 class MeasureSettings(Settings):
@@ -37,7 +43,9 @@ class MeasureSettings(Settings):
     pairs_per_prompt: Positive = 2
     """Pairs of its answers to each; every answer is in one pair only."""
     batch_size: Positive = 256
+    """Answers drawn side by side."""
     max_new_tokens: Positive = 64
+    """Answers are cut here."""
 
 
 class DemoSettings(Settings):
@@ -64,12 +72,14 @@ class DemoTrainSettings(DemoSettings):
     """The whole story once: data, SFT, reward model, DPO, PPO, measurements, report."""
 
     seed: int = 0
+    """Of every step."""
 
 
 class DemoStudySettings(DemoSettings):
     """The story over several seeds, and over-optimisation on purpose."""
 
     seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=2)
+    """The story is told once with each."""
     weak_pairs: Positive = 300
     """Preference pairs of the reward model that is meant to be too weak."""
     weak_unsafe_share: Annotated[float, Field(ge=0, le=1)] = 0.5

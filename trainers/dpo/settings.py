@@ -38,8 +38,11 @@ class SftFirst(Settings):
     """
 
     epochs: Annotated[float, Field(gt=0)] = 1.0
+    """Passes over the preferred answers."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    """Highest rate, reached after the warm-up."""
     warmup_steps: Annotated[int, Field(ge=0)] = 0
+    """Updates over which the rate rises from 0."""
 
 
 class DpoSettings(TrainSettings):
@@ -49,6 +52,7 @@ class DpoSettings(TrainSettings):
     """What a nat of distance from the reference costs; smaller goes further. For ipo and sppo_hard
     it is the regularisation of those papers instead."""
     loss: str = "sigmoid"
+    """One of TRL's losses, by TRL's name."""
     label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
     """The share of labels taken to be wrong; only the losses robust, exo_pair and aot know it."""
     sft_weight: Annotated[float, Field(ge=0)] = 0.0
@@ -68,7 +72,9 @@ class DpoSettings(TrainSettings):
     eval_prompts: Path | None = None
     """`{prompt}` records; one answer to each is drawn after training, to measure the KL."""
     eval_max_new_tokens: Positive = 256
+    """Those answers are cut here."""
     eval_batch_size: Positive = 64
+    """Answers drawn side by side."""
 
     @field_validator("loss")
     @classmethod

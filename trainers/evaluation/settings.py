@@ -46,14 +46,17 @@ class EvaluateSettings(Settings):
     gap_edges: tuple[Gap, ...] = (0.0, 0.5, 1.0, 2.0, 3.0)
     """Accuracy is reported between each two of these true gaps, and above the last."""
     calibration_bins: Positive = 10
+    """Bins of predicted probability in the calibration error."""
     samples: Positive = 32
     """Answers drawn per prompt; best of n is estimated for each n up to this."""
     n_values: tuple[Positive, ...] | None = None
     """By default the powers of two up to `samples`."""
     max_new_tokens: Positive = 64
+    """Sampled answers are cut here."""
     batch_size: Positive = 256
     """Conversations scored, or answers drawn, at a time."""
     seed: int = 0
+    """For the samples."""
 
     @field_validator("gap_edges")
     @classmethod

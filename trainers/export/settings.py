@@ -15,10 +15,13 @@ class SamplingDefaults(Settings):
     """
 
     temperature: Annotated[float, Field(ge=0)] = 1.0
+    """What vLLM samples at where a request names no temperature."""
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Its default nucleus."""
     top_k: Annotated[int, Field(ge=0)] = 0
     """0 keeps all tokens."""
     max_new_tokens: Positive | None = None
+    """Its default limit; None leaves it to vLLM."""
 
 
 class ExportSettings(Settings):
@@ -27,12 +30,15 @@ class ExportSettings(Settings):
     model: str
     """Checkpoint folder, folder of a LoRA adapter, or hub name."""
     revision: str | None = None
+    """Branch, tag or commit of a hub model."""
     base: str | None = None
     """What an adapter is merged into; without it, the model that the adapter names."""
     base_revision: str | None = None
+    """Branch, tag or commit of a hub base."""
     output: Path
     """Folder to make; it must not exist."""
     dtype: Literal["float32", "bfloat16"] = "float32"
+    """The weights are stored so."""
     generation: SamplingDefaults = SamplingDefaults()
     """For policies only."""
 

@@ -20,7 +20,9 @@ class GrpoSettings(TrainSettings):
     group_size: Annotated[int, Field(ge=2)] = 8
     """Answers to a prompt that are compared with each other."""
     max_new_tokens: Positive = 256
+    """Answers are cut here."""
     temperature: Annotated[float, Field(gt=0)] = 1.0
+    """Answers are drawn at it, and their log-probs taken."""
     beta: Annotated[float, Field(ge=0)] = 0.04
     """Weight of the KL to the reference: the start, or the policy without its adapters."""
     epsilon: Annotated[float, Field(gt=0, lt=1)] = 0.2
@@ -35,6 +37,7 @@ class GrpoSettings(TrainSettings):
     no_eos_reward: float | None = None
     """Reward of an answer that the limit cut, in place of the model's."""
     score_batch_size: Positive = 64
+    """Conversations scored at a time."""
     eval_prompts: Path | None = None
     """`{prompt}` records; one answer to each measures the KL after training."""
 

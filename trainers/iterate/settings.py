@@ -50,6 +50,7 @@ class IterateSettings(Settings):
     model: str
     """Checkpoint folder or hub name to start from."""
     revision: str | None = None
+    """Branch, tag or commit of a hub model."""
     prompts: Path
     """`{prompt}` records to answer."""
     reward: Path
@@ -57,13 +58,17 @@ class IterateSettings(Settings):
     output: Path
     """Gets `rounds/0`, `rounds/1`, ... and `rounds.json`."""
     seed: int = 0
+    """For the prompts of each round, the samples and the training."""
     rounds: Positive = 3
+    """Times that the policy answers, is labelled and is trained."""
     prompts_per_round: Positive | None = None
     """Drawn without replacement, anew for each round; all of them unless given."""
     samples: Annotated[int, Field(ge=2)] = 4
     """Answers drawn per prompt; the best and the worst by the reward model become a pair."""
     temperature: Annotated[float, Field(gt=0)] = 1.0
+    """Answers are drawn at it."""
     max_new_tokens: Positive = 256
+    """Answers are cut here."""
     sample_batch_size: Positive = 256
     """Answers drawn side by side in this process, and conversations scored side by side."""
     labels: Literal["best", "drawn"] = "best"

@@ -129,6 +129,7 @@ class ValueSettings(Settings):
     learning_rate: PositiveFloat | None = None
     """Default: the policy's."""
     loss_weight: PositiveFloat = 1.0
+    """Weight of the value model's loss."""
     clip: PositiveFloat | None = 0.2
     """Largest change of a value within one iteration that still lowers the loss."""
 
@@ -143,13 +144,17 @@ class UpdateSettings(Settings):
     micro_batch_size: Positive = 64
     """Answers per forward pass; gradients add up to the minibatch's, whatever this is."""
     learning_rate: PositiveFloat = 1e-5
+    """The policy's highest rate."""
     warmup_iterations: Annotated[int, Field(ge=0)] = 0
+    """Iterations over which the rate rises from 0."""
     decay: Literal["constant", "linear"] = "linear"
     """Linear goes from the full rate in the first iteration towards 0 after the last."""
     weight_decay: Weight = 0.0
+    """AdamW's."""
     clip: PositiveFloat | None = 0.2
     """Epsilon: beyond a ratio of 1 +- epsilon an advantage moves the policy no further."""
     entropy_bonus: Weight = 0.0
+    """Weight of the policy's entropy, which the update raises."""
     max_grad_norm: PositiveFloat = 1.0
     """Of policy and value model, each on its own."""
     stop_kl: PositiveFloat | None = None
@@ -197,15 +202,20 @@ class PpoSettings(Settings):
     gold: GoldSettings | None = None
     """The true reward, where a function knows it; it is logged, never trained on."""
     seed: int = 0
+    """For prompts, samples and minibatches."""
     iterations: Positive = 100
+    """Times that answers are drawn and trained on."""
     prompts_per_iteration: Positive = 128
+    """Prompts answered in each iteration."""
     samples_per_prompt: Positive = 1
+    """Answers to each of them."""
     max_prompt_tokens: Positive = 512
     """Longer prompts are dropped, counted and reported."""
     sampling: SamplingSettings = SamplingSettings()
     generation: Annotated[InProcessSettings | VllmSettings, Field(discriminator="type")] = (
         InProcessSettings()
     )
+    """Who draws the answers: this process, or a running vLLM."""
     kl: KlSettings = KlSettings()
     shape: RewardShapeSettings = RewardShapeSettings()
     advantages: AdvantageSettings = AdvantageSettings()

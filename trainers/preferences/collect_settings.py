@@ -33,8 +33,11 @@ class CollectSettings(Settings):
     temperature: Annotated[float, Field(gt=0)] = 1.0
     """At 0 all answers would be equal, and there would be nothing to compare."""
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """The nucleus that answers are drawn from; 1 is all tokens."""
     max_tokens: Positive = 512
+    """Answers are cut here."""
     seed: int = 0
+    """Each answer's own seed comes from it."""
     limit: Positive | None = None
     """Only the first prompts."""
     batch_size: Positive = 64

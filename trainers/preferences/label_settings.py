@@ -17,10 +17,12 @@ class LabelSettings(InputSettings):
     """Answers in, preferences out."""
 
     labeller: AnyLabeller
+    """Who prefers, by its ``type``."""
     output: Path
     """JSONL of preferences. Beside it `.labels.jsonl` keeps every verdict as it came, so that a
     run that was stopped goes on, and `.report.json` says what was dropped and why."""
     form: Form = "pairwise"
+    """What a record of the output is."""
     pairs: PairChoice = "best_worst"
     """From more than two answers: the best against the worst, or every two."""
     min_margin: Annotated[float, Field(ge=0)] = 0.0

@@ -42,6 +42,7 @@ class InputSettings(Settings):
     skip_bad: bool = False
     """Count lines that cannot be read instead of stopping at the first."""
     max_line_bytes: Positive = MAX_LINE_BYTES
+    """A longer line counts as bad."""
     step_margins: dict[str, Annotated[float, Field(gt=0)]] = Field(
         default_factory=lambda: dict(STEP_MARGINS)
     )

@@ -37,6 +37,7 @@ class UpstreamSettings(BackendSettings):
     connect_timeout_s: Seconds = 5.0
     """It holds for health checks too."""
     timeout_s: Seconds = 60.0
+    """Longest that one call may take."""
     max_answer_bytes: PositiveInt = 64 * 1024 * 1024
     """Largest answer to one call, or event of a streamed one; a larger one fails. Raise it where
     clients ask for the logprobs of many long candidates."""

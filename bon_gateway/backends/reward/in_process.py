@@ -43,10 +43,13 @@ class InProcessRewardSettings(RewardSettings):
     non_text_parts: ForTextAlone = "refuse"
     """As for ``reward_server``."""
     revision: str | None = None
+    """Branch, tag or commit of a hub model."""
     device: Device = "auto"
     """``auto`` is a GPU if there is one."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """``auto`` is float32 on a CPU, else what the checkpoint holds."""
     trust_remote_code: bool = False
+    """Whether code that comes with the model may run. Only for models that you trust."""
     max_batch_tokens: PositiveInt = 16384
     """Tokens, padding included, that one forward pass may hold."""
     threads: PositiveInt | None = None

@@ -53,6 +53,7 @@ class HandSettings(LabellerSettings):
     """A `.tsv` or `.jsonl` file: written by the first run, read back once it is filled in.
     Without it, and with a terminal, the questions are asked there."""
     compare: Compare = "all"
+    """Which answers of one prompt are shown against each other."""
     seed: int = 0
     """Decides which answer is shown first."""
 

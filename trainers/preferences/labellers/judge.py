@@ -51,9 +51,11 @@ class JudgeSettings(LabellerSettings):
     prompt: str = PROMPT
     """With {conversation}, {a} and {b}; the verdict is the last [[A]], [[B]] or [[tie]]."""
     max_tokens: Positive = MAX_TOKENS
+    """Longest verdict, reasons included."""
     on_disagreement: Literal["drop", "tie"] = "drop"
     """What it means when the verdict depends on the order; counted either way."""
     compare: Compare = "all"
+    """Which answers of one prompt are compared."""
 
     @field_validator("prompt")
     @classmethod

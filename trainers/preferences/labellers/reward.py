@@ -26,7 +26,9 @@ class RewardModelSettings(LabellerSettings):
 
     type: Literal["reward_model"]
     model: Path
+    """Folder of the reward model, or of an ensemble."""
     batch_size: Positive = 32
+    """Conversations scored at a time."""
     device: str = "cpu"
     """A name of torch's, or auto for a GPU if there is one."""
     label_weights: dict[str, float] | None = None

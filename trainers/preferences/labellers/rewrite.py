@@ -45,7 +45,9 @@ class RewriteSettings(LabellerSettings):
     prompt: str = PROMPT
     """With {conversation} and {answer}."""
     temperature: Annotated[float, Field(ge=0)] = 0.0
+    """Rewrites are drawn at it; 0 is greedy."""
     max_tokens: Positive = 1024
+    """Longest rewrite."""
 
     @field_validator("prompt")
     @classmethod

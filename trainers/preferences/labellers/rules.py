@@ -71,6 +71,7 @@ class RougeSettings(LabellerSettings):
 
     type: Literal["rouge"]
     measure: Literal["rouge1", "rouge2", "rougeL"] = "rougeL"
+    """Which n-grams count: single words, pairs, or the longest common run."""
 
     @asynccontextmanager
     async def opened(
@@ -91,7 +92,9 @@ class ScoredPattern(Settings):
     """What an answer gets if the pattern is found in it."""
 
     pattern: str
+    """A regular expression."""
     score: float = 1.0
+    """Added once, however often it is found."""
 
     @field_validator("pattern")
     @classmethod
@@ -108,6 +111,7 @@ class RegexSettings(LabellerSettings):
 
     type: Literal["regex"]
     patterns: Annotated[tuple[ScoredPattern, ...], Field(min_length=1)]
+    """All that are found add up."""
 
     @asynccontextmanager
     async def opened(

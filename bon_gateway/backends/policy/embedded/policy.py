@@ -48,6 +48,7 @@ class TransformersPolicySettings(PolicySettings):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """``auto`` is float32 on a CPU, else what the checkpoint holds."""
     trust_remote_code: bool = False
+    """Whether code that comes with the model may run. Only for models that you trust."""
     thinking: ThinkingSettings | None = None
     """As for ``vllm``: how the model marks its thinking, which checks and the reward model skip."""
     max_tokens: PositiveInt = 512
