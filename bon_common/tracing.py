@@ -18,6 +18,10 @@ _LISTS = {
 }
 
 
+REQUEST_ID = re.compile(rb"[!-~]{1,128}")
+"""The ids of clients that are taken over, by both servers, so that both log a request under one."""
+
+
 def trace_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     """Those of ``headers``, whose names are in lower case, that are passed on."""
     parents: list[bytes] = []

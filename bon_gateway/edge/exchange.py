@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from time import perf_counter
@@ -19,6 +18,7 @@ import orjson
 from starlette.types import Message, Receive, Scope, Send
 
 from bon_common.lifecycle import Lifecycle
+from bon_common.tracing import REQUEST_ID
 from bon_gateway.edge.cors import Headers
 from bon_gateway.errors import (
     AuthenticationError,
@@ -26,8 +26,6 @@ from bon_gateway.errors import (
     GatewayError,
     MethodNotAllowedError,
 )
-
-_REQUEST_ID = re.compile(rb"[!-~]{1,128}")
 
 
 @dataclass(slots=True)
@@ -113,7 +111,7 @@ class Exchange:
                 self.content_length = value
             elif name == b"origin":
                 self.origin = value
-            elif name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            elif name == b"x-request-id" and REQUEST_ID.fullmatch(value):
                 request_id = value.decode("ascii")
         client = scope.get("client")
         self.record = RequestRecord(

@@ -7,7 +7,6 @@ caught. Plain ASGI: it never touches a body.
 from __future__ import annotations
 
 import logging
-import re
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from bon_common.tracing import trace_headers
+from bon_common.tracing import REQUEST_ID, trace_headers
 from reward_server.errors import ScoreError
 from reward_server.http.wire import error_response
 from reward_server.metrics import Metrics
@@ -29,8 +28,6 @@ PATHS = frozenset(
     | {"/v1/models", "/v1/score", "/v1/prefix"}
 )
 QUIET = frozenset({"/livez", "/readyz", "/health", "/metrics"})
-# The gateway's alphabet, so that both log a request under one id.
-REQUEST_ID = re.compile(rb"[!-~]{1,128}")
 
 
 @dataclass

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+from bon_common.daemon_thread import in_daemon_thread
 from bon_common.lifecycle import Lifecycle
 from reward_server.errors import (
     DrainingError,
@@ -174,7 +174,7 @@ class Service:
 
     async def _load_one(self, name: str, settings: ModelSettings) -> Scorer:
         metrics = self.metrics.of(name)
-        scorer = await _in_daemon_thread(lambda: self._load(settings, metrics))
+        scorer = await in_daemon_thread(lambda: self._load(settings, metrics), "reward-loading")
         device = scorer.info.device
         if device not in self._threads:
             self._threads[device] = ThreadPoolExecutor(1, thread_name_prefix=f"reward-{device}")
@@ -188,18 +188,3 @@ class Service:
         self.failure = error
         if self._on_failure is not None:
             self._on_failure()
-
-
-async def _in_daemon_thread(load: Callable[[], Scorer]) -> Scorer:
-    """Run `load` in a thread that does not keep the process alive when loading is given up."""
-    loaded: Future[Scorer] = Future()
-    loaded.set_running_or_notify_cancel()
-
-    def run() -> None:
-        try:
-            loaded.set_result(load())
-        except Exception as error:  # noqa: BLE001 - raised again where it is awaited
-            loaded.set_exception(error)
-
-    threading.Thread(target=run, name="reward-loading", daemon=True).start()
-    return await asyncio.wrap_future(loaded)

@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-import jinja2
-
-from bon_common.developer_role import without_developer
+from bon_common.chat_template import TEMPLATE_ERRORS, without_developer
 from reward_server.errors import RenderError
 from reward_server.network.sequence import Ids, Rendered
 from reward_server.scoring.room import Room
@@ -32,17 +30,6 @@ SystemPrompt = Literal["keep", "drop"]
 MARK = "\ufdd0\ufdd1"
 """Behind an answer's text, to find its end in what a template makes of it: two code points that
 Unicode keeps out of texts."""
-
-TEMPLATE_ERRORS = (
-    jinja2.TemplateError,
-    TypeError,
-    ValueError,
-    LookupError,
-    AttributeError,
-    ArithmeticError,
-    RecursionError,
-)
-"""What a template raises on messages that it was not written for."""
 
 
 def _always() -> None:

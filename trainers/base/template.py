@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from bon_common.chat_template import TEMPLATE_ERRORS
 from bon_common.messages import MessageError
-from reward_server.scoring.render import (  # type: ignore[attr-defined]  # RenderError is its own import
-    TEMPLATE_ERRORS,
-    RenderError,
-)
+from reward_server.errors import RenderError
 from trainers.base.errors import DataError
 
 

@@ -7,15 +7,14 @@ says in the gateway's words what went wrong. Importing it loads no torch, ``star
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import PositiveInt
 
+from bon_common.daemon_thread import in_daemon_thread
 from bon_gateway.backends.http.faults import reward_refusal
 from bon_gateway.backends.loading_lock import LOADING
 from bon_gateway.backends.reward.local import Unannounced
@@ -143,7 +142,9 @@ class InProcessReward(Unannounced):
         return Scores(tuple(scored.rewards), sum(scored.tokens))
 
     async def _open(self) -> None:
-        self._scorer = await _in_daemon_thread(lambda: self._load(self._settings))
+        self._scorer = await in_daemon_thread(
+            lambda: _load_alone(self._load, self._settings), "load-reward-model"
+        )
         await self._scorer.start()
         await self._scorer.warm_up()
         self._state = "up"
@@ -163,33 +164,6 @@ class InProcessReward(Unannounced):
             )
 
 
-async def _in_daemon_thread(load: Callable[[], Scorer]) -> Scorer:
-    """Run ``load`` in a thread that does not outlive the process.
-
-    A download from the hub cannot be interrupted, and an executor's threads are waited for.
-    """
-    loop = asyncio.get_running_loop()
-    outcome: asyncio.Future[Scorer] = loop.create_future()
-
-    def settle(scorer: Scorer | None, error: BaseException | None) -> None:
-        if outcome.done():
-            return
-        if error is not None:
-            outcome.set_exception(error)
-        elif scorer is not None:
-            outcome.set_result(scorer)
-
-    def run() -> None:
-        scorer: Scorer | None = None
-        failure: BaseException | None = None
-        try:
-            with LOADING:
-                scorer = load()
-        except Exception as error:  # noqa: BLE001 - handed to the one who waits, not swallowed
-            failure = error
-        # A loop that is closed has nobody who waits.
-        with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(settle, scorer, failure)
-
-    threading.Thread(target=run, name="load-reward-model", daemon=True).start()
-    return await outcome
+def _load_alone(load: Load, settings: ModelSettings) -> Scorer:
+    with LOADING:
+        return load(settings)

@@ -9,6 +9,7 @@ import yaml
 
 from bon_common.settings.errors import SettingsError
 from bon_common.settings.sources import SettingsTree
+from bon_gateway.cli import main
 from bon_gateway.compare.prompts import read_prompts
 from bon_gateway.compare.settings import CompareSettings, PromptsSettings
 from bon_gateway.sections.base import PATTERNS
@@ -101,3 +102,10 @@ def test_a_limit_draws_by_the_seed(tmp_path: Path) -> None:
 def test_bad_prompts_are_named_by_their_line(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(SettingsError, match=re.escape(message)):
         prompts_in(tmp_path, text)
+
+
+def test_the_resulting_settings_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["compare", "--url", "http://127.0.0.1:9", "--model", "m", "--prompts", "p.jsonl"]
+    assert main([*arguments, "--set", "seed=5", "--print-config"]) == 0
+    shown = CompareSettings.model_validate(yaml.safe_load(capsys.readouterr().out))
+    assert (shown.seed, shown.arms["n-8"].model) == (5, "m")

@@ -8,18 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import jinja2
-
-from bon_common.developer_role import without_developer
+from bon_common.chat_template import TEMPLATE_ERRORS, without_developer
 from bon_common.messages import MessageError, plain_message
 from bon_gateway.backends.policy.embedded.params import refusal
 from bon_gateway.types import Message
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-TEMPLATE_ERRORS = (jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError)
-"""What a chat template raises on messages that it was not written for."""
 
 OWN_ARGUMENTS = frozenset(
     {

@@ -1,23 +1,34 @@
-"""The role ``developer``, for chat templates that do not know it.
-
-OpenAI's name for what was ``system``. A template that only asks for the roles that it knows drops
-such a message without a word, so that a model neither sees nor is scored on its instructions. vLLM
-makes it a system message; what is done here gives the same text.
-"""
+"""What policy, reward model and trainers must know of chat templates alike."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+import jinja2
+
 DEVELOPER, SYSTEM = "developer", "system"
+
+TEMPLATE_ERRORS = (
+    jinja2.TemplateError,
+    TypeError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+)
+"""What a template raises on messages that it was not written for."""
 
 
 def without_developer(turns: Sequence[dict[str, Any]], template: object) -> list[dict[str, Any]]:
     """``turns``, whose contents are text, with the system's in place of the developer's where
     ``template`` does not name that role.
 
-    Many templates take a system message in the first place alone, so all of them become one there.
+    ``developer`` is OpenAI's name for what was ``system``. A template that only asks for the roles
+    that it knows drops such a message without a word, so that a model neither sees its instructions
+    nor is scored on them. vLLM makes it a system message; this gives the same text. Many templates
+    take a system message in the first place alone, so all of them become one there.
     """
     source = str(template)
     known = any(f"{quote}{DEVELOPER}{quote}" in source for quote in "\"'")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from bon_common.developer_role import without_developer
+from bon_common.chat_template import without_developer
 
 KNOWS = "{% if role in ['system', \"developer\"] %}"
 ASKS_FOR_THE_REST = "{% if message.role == 'user' or message.role == 'system' %}"
