@@ -29,8 +29,7 @@ class PolicySettings(BackendSettings):
 
     @abstractmethod
     def build(self, key: str | None) -> PolicyBackend:
-        """The policy, not started. ``key`` is what ``key_variable`` holds. Importing this module
-        loads no model; what is heavy is imported here."""
+        """The policy, not started. ``key`` is what ``key_variable`` holds."""
 
 
 class RewardSettings(BackendSettings):

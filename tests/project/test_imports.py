@@ -33,6 +33,13 @@ def test_import_is_light(module: str) -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_a_gateway_imports_what_runs_models_only_to_run_one() -> None:
+    rooms = ("reward_server.scoring", "bon_gateway.backends.policy.embedded.engine")
+    code = f"import sys, bon_gateway.app; print([m for m in sys.modules if m.startswith({rooms})])"
+    done = run_python("-c", code)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
 @pytest.mark.parametrize("command", ["bon_gateway.cli", "reward_server.cli", "trainers.cli"])
 def test_console_script_has_its_main(command: str) -> None:
     done = run_python("-c", f"from {command} import main; assert callable(main)")

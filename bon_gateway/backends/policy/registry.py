@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bon_gateway.backends.policy.embedded.policy import TransformersPolicySettings
+from bon_gateway.backends.policy.embedded.settings import TransformersPolicySettings
 from bon_gateway.backends.policy.vllm.policy import VllmPolicySettings
 from bon_gateway.backends.settings import PolicySettings
 

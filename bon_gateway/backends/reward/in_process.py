@@ -10,18 +10,15 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
-
-from pydantic import PositiveInt
+from typing import Any
 
 from bon_common.daemon_thread import in_daemon_thread
 from bon_gateway.backends.http.faults import reward_refusal
 from bon_gateway.backends.loading_lock import LOADING
+from bon_gateway.backends.reward.in_process_settings import InProcessRewardSettings
 from bon_gateway.backends.reward.local import Unannounced
-from bon_gateway.backends.settings import RewardSettings
 from bon_gateway.errors import NoRewardError, RewardError
-from bon_gateway.sections.base import Device
-from bon_gateway.types import Caller, ForTextAlone, Message, NonTextParts, Scores
+from bon_gateway.types import Caller, Message, NonTextParts, Scores
 from reward_server.scoring.scorer import (
     ModelSettings,
     ScoreError,
@@ -33,32 +30,6 @@ from reward_server.scoring.scorer import (
 logger = logging.getLogger(__name__)
 
 Load = Callable[[ModelSettings], Scorer]
-
-
-class InProcessRewardSettings(RewardSettings):
-    type: Literal["in_process"]
-    model: str
-    """A folder or a hub id of a sequence-classification reward model."""
-    non_text_parts: ForTextAlone = "refuse"
-    """As for ``reward_server``."""
-    revision: str | None = None
-    """Branch, tag or commit of a hub model."""
-    device: Device = "auto"
-    """``auto`` is a GPU if there is one."""
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """``auto`` is float32 on a CPU, else what the checkpoint holds."""
-    trust_remote_code: bool = False
-    """Whether code that comes with the model may run. Only for models that you trust."""
-    max_batch_tokens: PositiveInt = 16384
-    """Tokens, padding included, that one forward pass may hold."""
-    threads: PositiveInt | None = None
-    """CPU threads of torch for the whole process; None leaves torch's own choice. Set it to 1 for
-    a small model beside an engine on the same CPU, where more threads wait for each other."""
-
-    libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers")
-
-    def build(self, key: str | None) -> InProcessReward:
-        return InProcessReward(self)
 
 
 class InProcessReward(Unannounced):

@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 
-from bon_gateway.backends.reward.in_process import InProcessReward, InProcessRewardSettings
+from bon_gateway.backends.reward.in_process import InProcessReward
+from bon_gateway.backends.reward.in_process_settings import InProcessRewardSettings
 from bon_gateway.protocols import RewardBackend
 from bon_gateway.testing.script import Step
 from bon_gateway.testing.upstream import FakeUpstream

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -15,6 +15,7 @@ from transformers.utils import logging as transformers_logging
 from bon_gateway.backends.policy.embedded.logprobs import TokenTable
 from bon_gateway.backends.policy.embedded.network import Network, TransformersNetwork
 from bon_gateway.backends.policy.embedded.params import GENERATION_DEFAULTS
+from bon_gateway.backends.policy.embedded.settings import TransformersPolicySettings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -49,29 +50,7 @@ class LoadedModel:
         return str(text)
 
 
-class Checkpoint(Protocol):
-    """The part of the policy's settings that says what to load, and how."""
-
-    @property
-    def model(self) -> str: ...
-
-    @property
-    def revision(self) -> str | None: ...
-
-    @property
-    def device(self) -> str: ...
-
-    @property
-    def dtype(self) -> str: ...
-
-    @property
-    def trust_remote_code(self) -> bool: ...
-
-    @property
-    def threads(self) -> int | None: ...
-
-
-def load(settings: Checkpoint) -> LoadedModel:
+def load(settings: TransformersPolicySettings) -> LoadedModel:
     """Load model and tokenizer and generate a first token; blocks for seconds to minutes.
 
     Raises what transformers raises, and ValueError for a model that cannot chat.

@@ -12,18 +12,15 @@ import logging
 import secrets
 from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
-
-from pydantic import PositiveInt
+from typing import TYPE_CHECKING
 
 from bon_gateway.backends.loading_lock import LOADING
 from bon_gateway.backends.policy.embedded import params as parameters
 from bon_gateway.backends.policy.embedded.engine import Engine
 from bon_gateway.backends.policy.embedded.prompt import prompt_ids
-from bon_gateway.backends.settings import PolicySettings, ThinkingSettings
+from bon_gateway.backends.policy.embedded.settings import TransformersPolicySettings
 from bon_gateway.errors import PolicyError
 from bon_gateway.protocols import Trace
-from bon_gateway.sections.base import Device
 from bon_gateway.types import ChatRequest, Delta, Sample
 
 if TYPE_CHECKING:
@@ -35,33 +32,6 @@ logger = logging.getLogger("bon_gateway.backends.policy.transformers")
 MAX_ACTIVE = 8
 """Requests that generate in turns, each with a cache of its own; the others wait."""
 CLOSE_TIMEOUT_S = 10.0
-
-
-class TransformersPolicySettings(PolicySettings):
-    type: Literal["transformers"]
-    model: str
-    """A folder or a hub id of a causal language model."""
-    revision: str | None = None
-    """Of the model on the hub: a branch, a tag or a commit."""
-    device: Device = "auto"
-    """``auto`` is a GPU if there is one."""
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """``auto`` is float32 on a CPU, else what the checkpoint holds."""
-    trust_remote_code: bool = False
-    """Whether code that comes with the model may run. Only for models that you trust."""
-    thinking: ThinkingSettings | None = None
-    """As for ``vllm``: how the model marks its thinking, which checks and the reward model skip."""
-    max_tokens: PositiveInt = 512
-    """Generated tokens where the client sets no limit."""
-    max_queue: PositiveInt = 64
-    """Requests that may wait for the model; more are refused with 503."""
-    threads: PositiveInt | None = None
-    """CPU threads of torch for the whole process; None leaves torch's own choice."""
-
-    libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers")
-
-    def build(self, key: str | None) -> TransformersPolicy:
-        return TransformersPolicy(self)
 
 
 Load = Callable[[TransformersPolicySettings], "LoadedModel"]

@@ -18,7 +18,8 @@ from transformers import (
 )
 
 from bon_gateway import demo_models
-from bon_gateway.backends.reward.in_process import InProcessReward, InProcessRewardSettings
+from bon_gateway.backends.reward.in_process import InProcessReward
+from bon_gateway.backends.reward.in_process_settings import InProcessRewardSettings
 from bon_gateway.errors import RewardError, RewardRefusedError
 from bon_gateway.protocols import RewardBackend, Trace
 from bon_gateway.strategies.best_of_n import BestOfN, BestOfNSettings
@@ -262,8 +263,8 @@ BOTH = """
 import asyncio, sys
 from bon_gateway.backends.policy.embedded.policy import TransformersPolicy
 from bon_gateway.backends.reward.in_process import InProcessReward
-from bon_gateway.backends.reward.in_process import InProcessRewardSettings
-from bon_gateway.backends.policy.embedded.policy import TransformersPolicySettings
+from bon_gateway.backends.reward.in_process_settings import InProcessRewardSettings
+from bon_gateway.backends.policy.embedded.settings import TransformersPolicySettings
 
 async def main(policy_folder, reward_folder):
     backends = (

@@ -9,10 +9,8 @@ from typing import Any
 import pytest
 
 from bon_gateway.backends.policy.embedded.loading import LoadedModel, load
-from bon_gateway.backends.policy.embedded.policy import (
-    TransformersPolicy,
-    TransformersPolicySettings,
-)
+from bon_gateway.backends.policy.embedded.policy import TransformersPolicy
+from bon_gateway.backends.policy.embedded.settings import TransformersPolicySettings
 from tests.bon_gateway.backends.policy.embedded.kit import OpenPolicy, save_model
 
 

@@ -11,7 +11,7 @@ import torch
 from bon_gateway import demo_models
 from bon_gateway.backends.policy.embedded.loading import LoadedModel, load
 from bon_gateway.backends.policy.embedded.network import PREFILL_CHUNK
-from bon_gateway.backends.policy.embedded.policy import TransformersPolicySettings
+from bon_gateway.backends.policy.embedded.settings import TransformersPolicySettings
 from tests.bon_gateway.backends.policy.embedded.kit import CONTEXT, EOS, complete, ids_of
 
 

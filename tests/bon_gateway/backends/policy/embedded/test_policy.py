@@ -13,10 +13,8 @@ from typing import Any
 import pytest
 
 from bon_gateway.backends.policy.embedded.loading import LoadedModel
-from bon_gateway.backends.policy.embedded.policy import (
-    TransformersPolicy,
-    TransformersPolicySettings,
-)
+from bon_gateway.backends.policy.embedded.policy import TransformersPolicy
+from bon_gateway.backends.policy.embedded.settings import TransformersPolicySettings
 from bon_gateway.errors import (
     PolicyFailedError,
     PolicyOverloadedError,
