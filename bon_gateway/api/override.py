@@ -35,6 +35,10 @@ def resolve_strategy(
     if not served.allow_override:
         raise BadRequestError("bon: this model's strategy may not be changed", param="bon")
     kind = type(own) if bon.strategy in (None, own.type) else BY_REQUEST[bon.strategy]
+    for key in asked:
+        if key not in kind.asked:
+            message = f"bon.{key}: strategy {type_name(kind)} has no such parameter"
+            raise BadRequestError(message, param=f"bon.{key}")
     strategy = _validate(kind, _merged(kind, own, asked))
     if strategy.needs_reward and served.reward is None:
         raise BadRequestError(
@@ -61,10 +65,6 @@ def _validate(kind: type[StrategySettings], values: dict[str, Any]) -> StrategyS
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         key = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            raise BadRequestError(
-                f"bon.{key}: strategy {values['type']} has no such parameter", param=f"bon.{key}"
-            ) from None
         param = f"bon.{key}" if key else "bon.min_candidates"
         reason = first["msg"].removeprefix("Value error, ")
         raise BadRequestError(f"{param}: {reason}", param=param) from None

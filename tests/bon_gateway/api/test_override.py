@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from bon_gateway.api.override import resolve_strategy
 from bon_gateway.api.schema import BonWire
@@ -58,3 +59,15 @@ def test_the_limit_counts_the_spare_ones() -> None:
 def test_clamping() -> None:
     clamped = resolve({"n": 100, "min_candidates": 50}, BEST, max_n=10, on_excess_n="clamp")
     assert dump(clamped) == {**BEST, "n": 10, "min_candidates": 10}
+
+
+def test_a_hook_keeps_its_function_and_is_not_for_requests_to_choose() -> None:
+    own = {"type": "hook", "function": "builtins:max", "n": 4}
+    changed = resolve({"n": 2, "strategy": None}, own).model_dump()
+    assert (changed["type"], changed["function"], changed["n"]) == ("hook", "builtins:max", 2)
+    with pytest.raises(BadRequestError) as caught:
+        resolve({"spare": 2}, own)
+    assert caught.value.param == "bon.spare"
+    for refused in ({"strategy": "hook"}, {"function": "builtins:min"}):
+        with pytest.raises(ValidationError):
+            BonWire.model_validate(refused)
