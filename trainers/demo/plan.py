@@ -18,6 +18,12 @@ from trainers.reward.settings import RewardSettings
 from trainers.sft.settings import SftSettings
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
+TRAINERS: dict[str, type[TrainSettings | PpoSettings]] = {
+    "sft": SftSettings,
+    "reward": RewardSettings,
+    "dpo": DpoSettings,
+    "ppo": PpoSettings,
+}
 STEPS = "trainers.demo.steps"
 """Their module, which the processes that run them import."""
 
@@ -39,14 +45,15 @@ class Seed:
     def data(self) -> Path:
         return self.folder / "data"
 
-    def load(self, kind: type[SettingsT], file: str, step: str, **paths: object) -> SettingsT:
+    def load(self, kind: type[SettingsT], step: str, **paths: Path) -> SettingsT:
         """The shipped settings of a step with these paths, this seed, and the user's changes."""
         values: dict[str, object] = {key: str(path) for key, path in paths.items()}
         if "seed" in kind.model_fields:
             values["seed"] = self.seed
-        values |= flat(self.changes.get(step, {}))
-        overrides = [(f"steps.{step}", key, value) for key, value in values.items()]
-        return load_settings(kind, shipped(file), overrides=overrides)
+        name = step.replace("-", "_")
+        values |= flat(self.changes.get(name, {}))
+        overrides = [(f"steps.{name}", key, value) for key, value in values.items()]
+        return load_settings(kind, shipped(f"demo-{step}.yaml"), overrides=overrides)
 
     def step(
         self,
@@ -58,6 +65,14 @@ class Seed:
     ) -> Step:
         wanted = tuple(self.prefix + need for need in needs)
         return Step(self.prefix + name, f"{STEPS}:{function}", arguments, wanted, progress)
+
+    def train(self, name: str, function: str, needs: str, **paths: Path) -> Step:
+        """A run of a trainer, which starts from the SFT policy unless `paths` say otherwise."""
+        settings = self.load(
+            TRAINERS[function], name,
+            **{"model": self.folder / "policy", "output": self.folder / name, **paths},
+        )  # fmt: skip
+        return self.step(name, function, (needs,), progress_of(settings), settings=settings)
 
     def draw(self, name: str, function: str, prompts: str, target: str) -> Step:
         return self.step(
@@ -91,81 +106,54 @@ class Seed:
 
 def plan(seed: Seed) -> list[Step]:
     """The steps of one seed, the long ones of the critical path first where there is a choice."""
-    sft = seed.load(
-        SftSettings, "demo-sft.yaml", "sft",
-        model=seed.folder / "untrained",
-        train=seed.data / "sft.jsonl",
-        output=seed.folder / "policy",
-    )  # fmt: skip
-    reward = seed.load(
-        RewardSettings, "demo-reward.yaml", "reward",
-        model=seed.folder / "policy",
-        train=seed.data / "pairs.jsonl",
-        output=seed.folder / "reward",
-    )  # fmt: skip
-    dpo = seed.load(
-        DpoSettings, "demo-dpo.yaml", "dpo",
-        model=seed.folder / "policy",
-        train=seed.data / "on-policy-pairs.jsonl",
-        output=seed.folder / "dpo",
-        eval_prompts=seed.data / "held-out-prompts.jsonl",
-    )  # fmt: skip
-    ppo = seed.load(
-        PpoSettings, "demo-ppo.yaml", "ppo",
-        model=seed.folder / "policy",
-        reward=seed.folder / "reward",
-        prompts=seed.data / "pairs.jsonl",
-        eval_prompts=seed.data / "held-out-prompts.jsonl",
-        output=seed.folder / "ppo",
-    )  # fmt: skip
-    world = seed.load(WorldSettings, "demo-world.yaml", "world")
-    held_out = "held-out-prompts.jsonl"
+    folder, data = seed.folder, seed.data
+    world = seed.load(WorldSettings, "world")
+    held_out = data / "held-out-prompts.jsonl"
     return [
-        seed.step("world", "world", world=world, folder=seed.folder, weak=seed.weak),
-        seed.step("sft", "sft", ("world",), _epochs(sft), settings=sft),
-        seed.step("reward", "reward", ("sft",), _epochs(reward), settings=reward),
+        seed.step("world", "world", world=world, folder=folder, weak=seed.weak),
+        seed.train(
+            "sft", "sft", "world",
+            model=folder / "untrained", train=data / "sft.jsonl", output=folder / "policy",
+        ),
+        seed.train("reward", "reward", "sft", train=data / "pairs.jsonl"),
         seed.draw("pairs", "pairs", "pairs.jsonl", "on-policy-pairs.jsonl"),
-        seed.step("dpo", "dpo", ("pairs",), _epochs(dpo), settings=dpo),
-        seed.draw("answers", "draw", held_out, "held-out-answers.jsonl"),
+        seed.train(
+            "dpo", "dpo", "pairs", train=data / "on-policy-pairs.jsonl", eval_prompts=held_out
+        ),
+        seed.draw("answers", "draw", held_out.name, "held-out-answers.jsonl"),
         *(_weak(seed) if seed.weak is not None else []),
-        seed.step("ppo", "ppo", ("reward",), _iterations(ppo), settings=ppo),
+        _ppo(seed, "ppo", "reward"),
         seed.judge("policy", "sft"),
         seed.judge("dpo", "dpo"),
         seed.quality("reward"),
         seed.judge("ppo", "ppo"),
-    ]
+    ]  # fmt: skip
 
 
 def _weak(seed: Seed) -> list[Step]:
     """A reward model of few pairs, its best-of-n curve, and PPO that nothing holds back."""
-    weak = seed.load(
-        RewardSettings, "demo-weak-reward.yaml", "weak_reward",
-        model=seed.folder / "policy",
-        train=seed.data / "weak-pairs.jsonl",
-        output=seed.folder / "weak-reward",
-    )  # fmt: skip
-    hacked = seed.load(
-        PpoSettings, "demo-hacked-ppo.yaml", "hacked_ppo",
-        model=seed.folder / "policy",
-        reward=seed.folder / "weak-reward",
-        prompts=seed.data / "pairs.jsonl",
-        eval_prompts=seed.data / "held-out-prompts.jsonl",
-        output=seed.folder / "hacked-ppo",
-    )  # fmt: skip
     return [
-        seed.step("weak-reward", "reward", ("sft",), _epochs(weak), settings=weak),
-        seed.step("hacked-ppo", "ppo", ("weak-reward",), _iterations(hacked), settings=hacked),
+        seed.train("weak-reward", "reward", "sft", train=seed.data / "weak-pairs.jsonl"),
+        _ppo(seed, "hacked-ppo", "weak-reward"),
         seed.quality("weak-reward"),
         seed.judge("hacked-ppo", "hacked-ppo"),
-    ]  # fmt: skip
+    ]
 
 
-def _epochs(settings: TrainSettings) -> Callable[[], float]:
+def _ppo(seed: Seed, name: str, reward: str) -> Step:
+    return seed.train(
+        name, "ppo", reward,
+        reward=seed.folder / reward,
+        prompts=seed.data / "pairs.jsonl",
+        eval_prompts=seed.data / "held-out-prompts.jsonl",
+    )  # fmt: skip
+
+
+def progress_of(settings: TrainSettings | PpoSettings) -> Callable[[], float]:
+    """How far a run is, by its metrics."""
+    if isinstance(settings, PpoSettings):
+        return lambda: float(last_entry(settings.output).get("iteration", 0)) / settings.iterations
     return lambda: float(last_entry(settings.output).get("epoch", 0.0)) / settings.epochs
-
-
-def _iterations(settings: PpoSettings) -> Callable[[], float]:
-    return lambda: float(last_entry(settings.output).get("iteration", 0)) / settings.iterations
 
 
 def last_entry(folder: Path) -> dict[str, Any]:
