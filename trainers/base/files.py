@@ -3,10 +3,10 @@
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from safetensors import SafetensorError
 
@@ -39,8 +39,10 @@ def _reason(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a file under another name, and rename it when it is on the disk.
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Where to write a file: under another name, which becomes `path` when the block ends well and
+    everything is on the disk.
 
     Raises RunError if that cannot be done; what was there before is still there then.
     """
@@ -48,26 +50,35 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     with disk_errors(str(path)):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write(partial)
+            yield partial
             flush(partial)
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
 
 
+@contextmanager
+def replaced(path: Path) -> Iterator[IO[str]]:
+    """A text file to write to, as `whole`."""
+    with whole(path) as partial, partial.open("w", encoding="utf-8") as out:
+        yield out
+
+
 def write_text(path: Path, text: str) -> None:
-    """As `write_whole`."""
-    write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+    """As `whole`."""
+    with replaced(path) as out:
+        out.write(text)
 
 
-def write_json(path: Path, values: Any) -> None:
-    """Write `values` indented, as `write_whole`."""
-    write_text(path, json.dumps(values, indent=2) + "\n")
+def write_json(path: Path, values: Any, *, ensure_ascii: bool = True) -> None:
+    """Write `values` indented, as `whole`."""
+    write_text(path, json.dumps(values, indent=2, ensure_ascii=ensure_ascii) + "\n")
 
 
 def write_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
-    """Write JSONL, as `write_whole`."""
-    write_whole(path, lambda partial: write_records(partial, records))
+    """Write JSONL, as `whole`."""
+    with whole(path) as partial:
+        write_records(partial, records)
 
 
 def read_json(path: Path) -> Any:

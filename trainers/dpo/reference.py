@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedTokenizerBase
 
 from trainers.base.data import data_hash
-from trainers.base.files import write_whole
+from trainers.base.files import whole
 from trainers.policy.frozen import score_answers, weights_hash
 
 VERSION = "2"
@@ -71,4 +71,5 @@ def read_cache(folder: Path, key: str, pairs: int) -> ReferenceLogps | None:
 def write_cache(folder: Path, key: str, logps: ReferenceLogps) -> None:
     """Keep `logps` under `key`; a reader sees all or nothing. RunError if the disk is full."""
     tensors = {"chosen": torch.tensor(logps.chosen), "rejected": torch.tensor(logps.rejected)}
-    write_whole(folder / f"{key}.safetensors", lambda partial: save_file(tensors, partial))
+    with whole(folder / f"{key}.safetensors") as partial:
+        save_file(tensors, partial)

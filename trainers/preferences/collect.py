@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 
 from trainers.base.context import INTERRUPTED, RunContext
 from trainers.base.data import Message, data_hash
+from trainers.base.files import write_json
 from trainers.base.lines import read_rows
 from trainers.base.messages import is_empty
 from trainers.base.progress import Advance, progress
@@ -25,7 +26,6 @@ from trainers.preferences.files import (
     Journal,
     refuse_overwriting,
     report_path,
-    write_report,
 )
 from trainers.preferences.prompts import Ask, prompt_key, read_prompts
 from trainers.preferences.records import Candidate, Listwise
@@ -216,4 +216,4 @@ def _write_report(settings: CollectSettings, tally: Tally, figures: dict[str, fl
         **tally.as_json(),
         "figures": figures,
     }
-    write_report(report_path(settings.output), report)
+    write_json(report_path(settings.output), report, ensure_ascii=False)

@@ -1,47 +1,15 @@
-"""Output files that are whole or not there, and files that are only ever appended to."""
+"""Files that are only ever appended to, and where reports go."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import Any, Self
 
 from trainers.base.errors import DataError, SettingsError
-
-
-@contextmanager
-def replaced(path: Path) -> Iterator[IO[str]]:
-    """A text file that takes its name only when the block ends well; else nothing changes.
-
-    Raises DataError naming the file if it cannot be written, as on a full disk.
-    """
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("w", encoding="utf-8") as out:
-            yield out
-        partial.replace(path)
-    except OSError as error:
-        _remove(partial)
-        raise DataError(f"{path}: {error.strerror or error}") from error
-    except BaseException:
-        _remove(partial)
-        raise
-
-
-def _remove(partial: Path) -> None:
-    with suppress(OSError):
-        partial.unlink()
-
-
-def write_report(path: Path, report: Mapping[str, Any]) -> None:
-    """Write a report as JSON for people and programs."""
-    with replaced(path) as out:
-        out.write(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
 
 
 class Journal:

@@ -16,6 +16,7 @@ from typing import Any
 
 from trainers.base.context import INTERRUPTED, RunContext
 from trainers.base.errors import DataError
+from trainers.base.files import replaced, write_json
 from trainers.base.lines import read_rows
 from trainers.base.progress import Advance, progress
 from trainers.endpoint.http import Failures, RequestFailedError
@@ -23,9 +24,7 @@ from trainers.endpoint.work import for_each
 from trainers.preferences.files import (
     Journal,
     refuse_overwriting,
-    replaced,
     report_path,
-    write_report,
 )
 from trainers.preferences.forms import as_list, grouped
 from trainers.preferences.label_settings import LabelSettings
@@ -232,4 +231,4 @@ def _write_report(settings: LabelSettings, tally: Tally, figures: Mapping[str, i
         **tally.as_json(),
         "figures": dict(figures),
     }
-    write_report(report_path(settings.output), report)
+    write_json(report_path(settings.output), report, ensure_ascii=False)

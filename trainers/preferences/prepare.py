@@ -12,7 +12,8 @@ from typing import Any
 from trainers.base.context import RunContext
 from trainers.base.data import data_hash
 from trainers.base.errors import DataError
-from trainers.preferences.files import refuse_overwriting, replaced, write_report
+from trainers.base.files import replaced, write_json
+from trainers.preferences.files import refuse_overwriting
 from trainers.preferences.forms import in_form
 from trainers.preferences.readers import read_preferences
 from trainers.preferences.records import Pairwise, Preference
@@ -55,7 +56,7 @@ def run(settings: PrepareSettings, context: RunContext) -> dict[str, float]:
             written[side].prompts.add(_digest(normalised(preference.prompt, settings.split_by)))
         _require_records(settings, tally, written)
     report = settings.output / "prepare.report.json"
-    write_report(report, _report(settings, tally, written))
+    write_json(report, _report(settings, tally, written), ensure_ascii=False)
     context.show(f"report: {report}")
     return {
         **tally.figures(),

@@ -7,7 +7,7 @@ import pytest
 from tests.trainers.runtime.helpers import full_disk
 from trainers.base.card import append_figures, write_card
 from trainers.base.errors import RunError
-from trainers.base.files import PARTIAL, remove_partial, write_text
+from trainers.base.files import PARTIAL, remove_partial, replaced, write_text
 from trainers.base.settings import Settings
 from trainers.evaluation.figures import Figures
 from trainers.rewards.ensemble import Ensemble, read_ensemble, write_ensemble
@@ -48,3 +48,28 @@ def test_cards_figures_and_ensembles_are_written_so(tmp_path: Path) -> None:
     append_figures(tmp_path, "More", {"gold": 2.0})
     assert (tmp_path / "README.md").read_text().startswith(before)
     assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
+
+
+def test_a_file_takes_its_name_only_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "d.jsonl"
+    with replaced(path) as out:
+        out.write("first\n")
+        assert not path.exists()
+    assert path.read_text() == "first\n"
+    with pytest.raises(KeyError):
+        write_half(path)
+    assert path.read_text() == "first\n"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def write_half(path: Path) -> None:
+    with replaced(path) as out:
+        out.write("half")
+        raise KeyError
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    path = tmp_path / "file" / "deep" / "d.jsonl"
+    with pytest.raises(RunError, match=r"d\.jsonl could not be written: Not a dir"), replaced(path):
+        pass

@@ -6,25 +6,7 @@ import pytest
 
 from tests.trainers.preferences.helpers import read_lines
 from trainers.base.errors import DataError
-from trainers.preferences.files import Journal, replaced
-
-
-def test_a_file_takes_its_name_only_when_it_is_whole(tmp_path: Path) -> None:
-    path = tmp_path / "deep" / "d.jsonl"
-    with replaced(path) as out:
-        out.write("first\n")
-        assert not path.exists()
-    assert path.read_text() == "first\n"
-    with pytest.raises(KeyError):
-        write_half(path)
-    assert path.read_text() == "first\n"
-    assert list(path.parent.iterdir()) == [path]
-
-
-def write_half(path: Path) -> None:
-    with replaced(path) as out:
-        out.write("half")
-        raise KeyError
+from trainers.preferences.files import Journal
 
 
 def test_a_disk_that_takes_no_more_is_named() -> None:
@@ -39,8 +21,6 @@ def test_a_disk_that_takes_no_more_is_named() -> None:
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     path = tmp_path / "file" / "deep" / "d.jsonl"
-    with pytest.raises(DataError, match=r"deep/d\.jsonl: Not a directory"), replaced(path):
-        pass
     with pytest.raises(DataError, match=r"deep/d\.jsonl: Not a directory"):
         Journal(path)
 

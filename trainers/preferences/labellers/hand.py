@@ -20,9 +20,9 @@ from pydantic import field_validator
 
 from bon_common.judging import conversation_text
 from trainers.base.errors import DataError, SettingsError
+from trainers.base.files import replaced
 from trainers.base.lines import BadLineError, read_rows
 from trainers.base.messages import text_of
-from trainers.preferences.files import replaced
 from trainers.preferences.labellers.protocol import Block, Labeller, LabellerSettings
 from trainers.preferences.records import Listwise
 from trainers.preferences.steps import margin_of_step
