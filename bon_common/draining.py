@@ -9,15 +9,44 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import signal
 import socket
 import time
 from types import FrameType
+from typing import Any
 
 import uvicorn
 
+from bon_common.http.connections import bounded_http
+from bon_common.http.limits import HttpLimits
 from bon_common.lifecycle import Lifecycle
+
+BACKLOG = 2048
+
+
+def server_config(
+    app: Any, limits: HttpLimits, *, close_within_s: float, factory: bool = False
+) -> uvicorn.Config:
+    """uvicorn as both servers run it: ``app``, or with ``factory`` what makes it, behind the limits
+    and logs of this package."""
+    return uvicorn.Config(
+        app,
+        factory=factory,
+        interface="asgi3",
+        loop="uvloop",
+        http=bounded_http(limits),
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        workers=1,
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=math.ceil(close_within_s),
+    )
 
 
 class DrainingServer(uvicorn.Server):

@@ -11,8 +11,7 @@ import uvicorn
 
 from bon_common.collector import spare_the_collector
 from bon_common.descriptors import raise_descriptor_limit
-from bon_common.draining import DrainingServer
-from bon_common.http.connections import bounded_http
+from bon_common.draining import DrainingServer, server_config
 from bon_common.http.limits import HttpLimits
 from bon_common.listening import bind, listening_host
 from reward_server.http.app import create_app
@@ -62,17 +61,7 @@ def serve(settings: Settings, environ: Mapping[str, str]) -> None:
         write_timeout_s=settings.write_timeout_s,
         max_connections=settings.max_connections,
     )
-    config = uvicorn.Config(
-        app,
-        loop="uvloop",
-        http=bounded_http(limits),
-        ws="none",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=CLOSING_S,
-    )
+    config = server_config(app, limits, close_within_s=CLOSING_S)
     server = _Server(config, keys, settings.drain_grace_s)
     # Bound before the model is loaded, so that a port in use is known at once.
     with bind(listening_host(settings.host, open_access=keys.open), settings.port) as listener:

@@ -7,7 +7,6 @@ socket (``supervisor``). ``bon_common.draining`` ends them in an orderly way.
 from __future__ import annotations
 
 import logging
-import math
 import signal
 import socket
 import sys
@@ -20,16 +19,13 @@ from starlette.applications import Starlette
 from bon_common import logs
 from bon_common.collector import spare_the_collector
 from bon_common.descriptors import raise_descriptor_limit
-from bon_common.draining import DrainingServer
-from bon_common.http.connections import bounded_http
+from bon_common.draining import DrainingServer, server_config
 from bon_common.http.limits import HttpLimits
 from bon_common.listening import bind, is_loopback, listening_host
 from bon_gateway.process.supervisor import Report, Supervisor
 from bon_gateway.reload.reloader import Reloader
 from bon_gateway.sections.server import ServerSettings
 from bon_gateway.settings.tree import Settings
-
-BACKLOG = 2048
 
 AppFactory = Callable[[Settings], Starlette]
 """Makes the app, with its ``Lifecycle`` at ``app.state.lifecycle``. A function of a module, so that
@@ -138,32 +134,15 @@ def _serve(
 
 def _config(app_factory: AppFactory, settings: Settings) -> uvicorn.Config:
     server: ServerSettings = settings.server
-    return uvicorn.Config(
-        partial(app_factory, settings),
-        factory=True,
-        interface="asgi3",
-        loop="uvloop",
-        http=bounded_http(_http_limits(server)),
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        workers=1,
-        backlog=BACKLOG,
-        timeout_graceful_shutdown=math.ceil(server.drain_grace_s),
-    )
-
-
-def _http_limits(server: ServerSettings) -> HttpLimits:
-    return HttpLimits(
+    limits = HttpLimits(
         max_head_bytes=server.max_head_bytes,
         head_timeout_s=server.head_timeout_s,
         body_timeout_s=server.body_timeout_s,
         write_timeout_s=server.write_timeout_s,
         max_connections=server.max_connections,
     )
+    make_app = partial(app_factory, settings)
+    return server_config(make_app, limits, close_within_s=server.drain_grace_s, factory=True)
 
 
 def _announce(url: str, hint: str | None) -> None:
