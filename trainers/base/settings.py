@@ -71,7 +71,7 @@ class TrainSettings(Settings):
     epochs: Annotated[float, Field(gt=0)] = 1.0
     """Passes over the records; a fraction stops within one."""
     max_steps: Positive | None = None
-    """Stops after so many updates even within the first epoch."""
+    """Stops after this many updates, even within the first epoch."""
     batch_size: Positive = 64
     """Conversations, or pairs, per update, over all processes and passes."""
     accumulate: Positive = 1

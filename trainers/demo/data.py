@@ -67,7 +67,7 @@ def make_world(settings: WorldSettings) -> WorldData:
 def some_pairs(
     pairs: Sequence[dict[str, Any]], count: int, unsafe_share: float
 ) -> list[dict[str, Any]]:
-    """The first `count` of the pairs, in their order, of which so many answer an unsafe request.
+    """The first `count` of the pairs, in their order; this share of them answers an unsafe request.
 
     Raises ValueError if there are too few of either kind.
     """

@@ -176,7 +176,7 @@ def _prepare() -> None:
 
 
 def _end_with_parent() -> None:
-    """However it ended, nobody waits for this process any more, and a step can take minutes."""
+    """However the parent ended, nothing waits for this process, and a step can take minutes."""
     parent = multiprocessing.parent_process()
     assert parent is not None, "it is a child"
     parent.join()

@@ -39,7 +39,7 @@ class PreferenceData:
     rows: list[dict[str, Any]]
     """`prompt_ids`, `chosen_ids`, `rejected_ids`, and the longer side's `length` in tokens."""
     too_long: int
-    """Pairs of which one side, with its prompt, is longer than the limit."""
+    """Pairs with a side that is longer than the limit, its prompt included."""
     merged: int
     """Pairs in which the tokenizer joins the end of the prompt with the start of an answer."""
     equal: int

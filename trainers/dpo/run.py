@@ -145,7 +145,7 @@ def known_logps(
 ) -> tuple[ReferenceLogps | None, bool]:
     """The reference's side of the loss, and whether it was read from the cache.
 
-    None where it is to be computed at each step.
+    None where each step computes it.
     """
     if settings.reference_logps == "live":
         return None, False

@@ -37,7 +37,7 @@ class HttpSettings(Settings):
     """Pause before the first retry; each further one is twice as long, up to 30 s. A server that
     says how long to wait is obeyed."""
     give_up_after: Positive = 8
-    """So many failures in a row end the run; what was done before is kept."""
+    """This many failures in a row end the run; finished work is kept."""
 
 
 class ChatSettings(HttpSettings):

@@ -14,7 +14,7 @@ T = TypeVar("T")
 async def for_each(
     items: Iterable[T], work: Callable[[T], Awaitable[None]], concurrency: int
 ) -> None:
-    """Work on every item, so many at a time, in their order.
+    """Work on every item, `concurrency` at a time, in their order.
 
     The first error cancels the rest; a TrainersError is raised as it is.
     """

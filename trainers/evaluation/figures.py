@@ -43,7 +43,7 @@ class Figures:
     samples: int = 0
     """Answers drawn for each prompt."""
     cut: int = 0
-    """Conversations of which the prompt's start was cut off."""
+    """Conversations whose prompt lost its start."""
 
     def table(self) -> dict[str, float]:
         """The figures under readable names, without the curves' details."""

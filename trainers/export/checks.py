@@ -73,7 +73,7 @@ def check_ends(model: Any, tokenizer: Any, name: str) -> None:
 
 
 def check_padding(model: Any, tokenizer: Any, name: str) -> None:
-    """Raise ModelError unless a reward is read at the same token whoever reads it."""
+    """Raise ModelError unless vLLM and transformers read a reward at the same token."""
     require_own_pad(tokenizer, name)
     pad = model.config.get_text_config().pad_token_id
     if pad != tokenizer.pad_token_id:

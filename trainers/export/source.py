@@ -40,7 +40,7 @@ class Source:
 
 
 def load_source(settings: ExportSettings) -> Source:
-    """Load what is to be exported; ModelError if it is neither policy nor reward model."""
+    """Load the model to export; ModelError if it is neither policy nor reward model."""
     refuse_ensemble(settings.model, "what is exported")
     adapter = _adapter(settings.model)
     if adapter is None:

@@ -16,7 +16,7 @@ class Answer:
 
     text: str
     ended: bool
-    """False where the limit cut it: nobody knows how it would have gone on."""
+    """False where the limit cut it: how it would have gone on is unknown."""
 
 
 class Sampler(Protocol):

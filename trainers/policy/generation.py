@@ -1,7 +1,7 @@
 """Where answers come from: an interface of token ids in, token ids out.
 
 Text would be tokenised again, perhaps differently, and the log-probs would be those of tokens that
-nobody drew.
+were never drawn.
 """
 
 from __future__ import annotations

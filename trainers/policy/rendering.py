@@ -63,7 +63,7 @@ def plain(messages: Sequence[Message]) -> list[dict[str, Any]]:
 
 
 def until_end_of_turn(tokenizer: PreTrainedTokenizerBase, folder: str, ids: list[int]) -> list[int]:
-    """An answer up to its end-of-turn token; what a template writes behind it nobody generates.
+    """An answer up to its end-of-turn token. No policy generates what a template writes after it.
 
     Raises ModelError if there is none: the policy would not learn to stop.
     """

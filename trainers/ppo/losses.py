@@ -1,6 +1,6 @@
 """PPO's losses, per token: pure functions of log-probs, values, advantages and returns.
 
-All tensors have the shape (rows, tokens); so have the results. Whoever calls sums them under the
+All tensors have the shape (rows, tokens); so have the results. The caller sums them under the
 mask and divides by the number of tokens of the whole minibatch.
 """
 

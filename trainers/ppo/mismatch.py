@@ -40,6 +40,6 @@ def mean_difference(policy: Any, answers: Iterable[Judged]) -> float:
 
 
 def spread(answers: int, wanted: int) -> range:
-    """Places of at most `wanted` of so many answers, evenly spread over them."""
+    """Places of at most `wanted` answers, evenly spread over all of them."""
     count = min(answers, wanted)
     return range(0, answers - answers % count, answers // count)

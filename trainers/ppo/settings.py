@@ -167,7 +167,7 @@ class AlarmSettings(Settings):
     window: Positive = 2
     """Iterations that are averaged."""
     kl_acceleration: PositiveFloat = 3.0
-    """A unit of reward costs so many times the KL that it did before."""
+    """Alarm when KL per unit of reward has grown by this factor."""
     kl_floor: Weight = 5.0
     """KL below it raises no alarm, in nats per answer."""
     entropy_rise: PositiveFloat = 0.1
@@ -175,7 +175,7 @@ class AlarmSettings(Settings):
     eos_drop: PositiveFloat = 0.1
     """Share of answers that no longer end by themselves."""
     length_growth: PositiveFloat = 1.5
-    """Answers are so many times as long."""
+    """Alarm when answers have grown longer by this factor."""
     distinct_drop: PositiveFloat = 0.5
     """Share of the variety (distinct-2) that is lost."""
     stop: bool = False

@@ -15,7 +15,7 @@ class CollectSettings(Settings):
     """Several answers to each prompt, from a server or from a policy in this process."""
 
     prompts: tuple[Path, ...]
-    """`{prompt}` or `{messages}` lines, or any preference data, of which the prompts are taken."""
+    """`{prompt}` or `{messages}` lines, or any preference data; only its prompts are read."""
     output: Path
     """JSONL in the listwise form, without scores. Prompts that it already holds are skipped."""
     endpoint: ChatSettings | None = None

@@ -69,7 +69,7 @@ def run(settings: LabelSettings, context: RunContext) -> dict[str, float]:
 
 
 def read_tasks(settings: LabelSettings, tally: Tally) -> list[Listwise]:
-    """What is to be labelled, without the labels that it has.
+    """The records to label, without the labels that they have.
 
     The answers of a pair are put in an order that does not say which one was preferred.
     """

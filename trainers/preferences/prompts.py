@@ -1,4 +1,4 @@
-"""Prompts to sample for: `{prompt}` lines, or any known format, of which the prompts are taken."""
+"""Prompts to sample for: `{prompt}` lines, or any known format; only its prompts are read."""
 
 from __future__ import annotations
 

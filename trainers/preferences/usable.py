@@ -23,7 +23,7 @@ Fits = Callable[[list[Message], list[Message]], bool]
 
 
 def within_chars(limit: int) -> Fits:
-    """At most so many characters of content, prompt and answer together."""
+    """At most this many characters of content, prompt and answer together."""
     return lambda prompt, answer: text_length(prompt) + text_length(answer) <= limit
 
 

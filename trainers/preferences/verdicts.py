@@ -76,7 +76,7 @@ def task_key(task: Listwise) -> str:
 
 
 def places(count: int, compare: Compare) -> list[tuple[int, int]]:
-    """Which two answers of so many are compared."""
+    """Index pairs to compare among `count` answers."""
     return list(combinations(range(count), 2) if compare == "all" else pairwise(range(count)))
 
 

@@ -22,7 +22,7 @@ Row = dict[str, Any]
 class TrainingData:
     rows: list[Row]
     dropped: int
-    """Records of which some answer is longer than the limit."""
+    """Records with an answer that is longer than the limit."""
     without_margin: int
     """Pairs for which no margin is known, where margins are learnt from."""
     names: list[str]
@@ -39,7 +39,7 @@ def prepare(
     """Read and tokenise the training file.
 
     Raises DataError for a bad line, a line that the chat template refuses, and if nothing is
-    short enough or no pair has the margin that is to be learnt from.
+    short enough or no pair has the margin to learn from.
     """
     renderer = Renderer(tokenizer)
     placed = read_placed(task.record, settings.train)

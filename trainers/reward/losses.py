@@ -63,7 +63,7 @@ def signed_preferences(difference: Tensor, preference: Tensor) -> Tensor:
 
     `difference` is first minus second answer, (records, dimensions); `preference` of the same
     shape is 1 where the first is better in that dimension, -1 where the second is, 0 where
-    nobody said.
+    it is unknown.
     """
     losses = bradley_terry(difference * preference, torch.zeros_like(difference))
     known = preference != 0

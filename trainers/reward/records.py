@@ -68,7 +68,7 @@ class DimensionPair(Pair):
 
     dimensions: ClassVar[tuple[str, ...]] = ()
     preferences: dict[str, Literal[-1, 0, 1]]
-    """1 where chosen is better, -1 where rejected is; 0 or absent where nobody said."""
+    """1 where chosen is better, -1 where rejected is; 0 or absent where it is unknown."""
 
     @model_validator(mode="after")
     def _preferences_are_known(self) -> "DimensionPair":

@@ -107,5 +107,5 @@ def _numbers(field: str, names: list[str]) -> Callable[[Any], dict[str, Any]]:
 
 
 def _margin(weight: float) -> Callable[[Any], dict[str, Any]]:
-    """A pair whose margin nobody knows asks for none."""
+    """A pair of unknown margin asks for none."""
     return lambda record: {"margin": weight * (record.margin or 0.0)}

@@ -79,7 +79,7 @@ class TensorBoardFile(TrainerCallback):
 
 
 class ProgressBar(TrainerCallback):
-    """Updates done, their rate, the time left and the last loss; nothing if nobody watches."""
+    """Updates done, their rate, the time left and the last loss; nothing without a terminal."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         """`stream` instead of stderr; what is no terminal is left alone."""

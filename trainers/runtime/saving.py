@@ -19,7 +19,7 @@ def save(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Write a trained model as a folder that transformers and vLLM load; a `PeftModel` is merged.
 
     Every user of the machine may read it. Until all of it is there, the folder has no
-    `config.json` and nobody can load it. Raises RunError if the disk is full.
+    `config.json` and cannot be loaded. Raises RunError if the disk is full.
     """
     partial = folder / f"{PARTIAL}model"
     with disk_errors(str(folder)):
@@ -30,7 +30,7 @@ def save(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
             model.save_pretrained(str(partial / ADAPTER))
             tokenizer.save_pretrained(partial / ADAPTER)
         whole = merged(model)
-        whole.config.use_cache = True  # the trainer turned it off; whoever generates wants it
+        whole.config.use_cache = True  # the trainer turned it off; generation needs it
         whole.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
         (folder / CONFIG).unlink(missing_ok=True)

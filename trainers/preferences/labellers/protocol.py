@@ -51,5 +51,5 @@ class LabellerSettings(Settings):
 
     @property
     def failures_in_a_row(self) -> int:
-        """So many end the run."""
+        """This many end the run."""
         return 8
