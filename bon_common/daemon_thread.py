@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 async def in_daemon_thread(work: Callable[[], T], name: str) -> T:
-    """The result of ``work``, or what it raises. Who is cancelled gives up on it; it goes on."""
+    """The result of ``work``, or what it raises. Cancelling gives up on the work, which goes on."""
     outcome: Future[T] = Future()
     outcome.set_running_or_notify_cancel()
 

@@ -106,7 +106,7 @@ class DrainingServer(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        # Before the first request: whoever signals does not know how far the start has come.
+        # Before the first request: a signal may come at any moment of the start.
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hung_up)
         await super().startup(sockets)
         self.serving()

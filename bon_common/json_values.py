@@ -54,7 +54,7 @@ def next_slice(data: bytes, start: int, size: int) -> tuple[bytes, int]:
 
 
 def outside_texts(part: bytes, in_text: bool) -> tuple[bytes, bool]:
-    """What of ``part`` stands outside of JSON's texts, and whether it ends inside of one.
+    """The bytes of ``part`` outside of JSON's texts, and whether it ends inside of one.
 
     Where the JSON is broken this may be wrong from there on; the parser gets no further either.
     """

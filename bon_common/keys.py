@@ -67,8 +67,8 @@ def load_keyring(
     """The keys of a file, which ``setting`` names, and of an environment variable together.
 
     Raises SettingsError for a source that cannot be read or holds no key, a bad line or pair, and
-    for a name or a key that is there twice. A source without a key is an error because without
-    keys everybody may call, and nobody means that who names a file or a variable of keys.
+    for a name or a key that is there twice. A source without a key is an error: without
+    keys everybody may call, which is not what an operator wants who names a source of keys.
     """
     digests: dict[str, bytes] = {}
     if file is not None:

@@ -45,7 +45,7 @@ class LineHandler(logging.StreamHandler[TextIO]):
         try:
             self.stream.write(f"{self.format(record)}\n")
             self.stream.flush()
-        except Exception:  # noqa: BLE001 - as every handler: a log that fails stops nobody's work
+        except Exception:  # noqa: BLE001 - as every handler: a log that fails stops no work
             self.handleError(record)
 
 

@@ -65,7 +65,7 @@ COUNTERS = {
     "tokens_asked": "Tokens of all candidates that were scored, each with its prompt.",
     "tokens_reused": "Tokens of prompts that an earlier batch had computed.",
     "prefix_lookups": "Prompts of scored candidates that were looked for among the kept ones.",
-    "prefix_hits": "Those of which a beginning at least was there.",
+    "prefix_hits": "Prompts of those that were found, or at least their beginnings.",
     "forwards": "Calls of the network.",
     "out_of_memory": "Batches that did not fit the device.",
 }

@@ -34,7 +34,7 @@ _log = logging.getLogger("bon_common.http")
 
 
 class Connections:
-    """The limits of one server process, and who is subject to them."""
+    """The limits of one server process, and the connections under them."""
 
     def __init__(self, limits: HttpLimits) -> None:
         self._limits = limits

@@ -38,7 +38,7 @@ async def until_disconnect(scope: Scope, receive: Receive, work: Coroutine[Any, 
     try:
         return await work
     except asyncio.CancelledError:
-        # Whoever else has cancelled this task is obeyed.
+        # A cancellation from elsewhere is obeyed.
         if left and task.uncancel() <= cancelled_before:
             raise ClientLeft from None
         raise

@@ -245,7 +245,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._replaying or self._phase is not _Phase.HEAD:
-            return  # a trailer: nobody here asks for one, and it is no header of this request
+            return  # a trailer: no application here reads one, and it is no header of this request
         name = name.lower()
         if name in _WATCHED:
             self._watch(name, value)

@@ -1,4 +1,4 @@
-"""Settings put together from a YAML file, the environment and flags, of which later ones win.
+"""Settings put together from a YAML file, the environment and flags. Later ones win.
 
 Whatever is wrong becomes a SettingsError that says where it came from, which key it is, and what
 is expected; ``errors`` words it. What the settings mean is the business of their classes.

@@ -1,7 +1,7 @@
 """YAML of settings, read within bounds: whatever the text is, the outcome is plain maps, lists and
 scalars, or one YamlError with one line of reason.
 
-PyYAML alone lets through what no settings need and what breaks whoever walks the result: a map
+PyYAML alone lets through what no settings need and what breaks code that walks the result: a map
 that holds itself, aliases that multiply, depth beyond the interpreter's stack, keys that are no
 text, numbers and dates that raise errors of their own. What the settings mean is not known here.
 """

@@ -27,7 +27,7 @@ LARGE_BODY = 256 * 1024
 """Bytes that take long enough to decode for others to notice."""
 
 CLIENT_LEFT = 499
-"""Status in logs and metrics of a request whose caller hung up; nobody receives it."""
+"""Status in logs and metrics of a request whose caller hung up. No client sees it."""
 
 
 async def read_body(request: Request, limit: int) -> bytes:

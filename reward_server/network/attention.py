@@ -194,7 +194,7 @@ def _see_own(
 ) -> None:  # fmt: skip
     """The last token of each answer to all of that answer; `asked`: (1, heads, sequences, width).
 
-    The query heads that share a key head are so many queries.
+    The query heads that share a key head are laid out as that many queries.
     """
     heads, _, width = asked.shape[1:]
     queries = asked[0].index_select(1, bucket.sequences).transpose(0, 1)
@@ -213,7 +213,7 @@ def _see(
     tokens: slice, key: Tensor, value: Tensor, query: Tensor, scale: float | None,
     out: Tensor, sums: Tensor,
 ) -> None:  # fmt: skip
-    """Let `tokens` attend to further keys, all of which stand before them; none is masked.
+    """Let `tokens` attend to further keys, which all stand before them; none is masked.
 
     key and value: (1, key heads, keys, width). The query heads that share a key head are laid
     behind one another, so that no key is repeated.

@@ -1,8 +1,8 @@
 """The last layer's work for the tokens that are read, and for no others.
 
-A reward is read at a conversation's last token. What the last layer gives for any other token is
-seen by nobody: of those it is asked for keys and values alone, not for queries, for the attention's
-output or for the feed-forward part, which is nearly all of its work.
+A reward is read at a conversation's last token. Nothing reads what the last layer gives for any
+other token, so for those it computes keys and values alone: no queries, no output of the attention
+and no feed-forward part, which is nearly all of its work.
 """
 
 from __future__ import annotations

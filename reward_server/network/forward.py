@@ -29,7 +29,7 @@ class Work:
     lookups: int = 0
     """Prompts that were looked for among those that are kept."""
     hits: int = 0
-    """Those of which a beginning at least was there."""
+    """Prompts of those that were found, or at least their beginnings."""
 
 
 class Prompts(Protocol):
@@ -57,8 +57,8 @@ class Forward(Protocol):
 
     @property
     def prompts(self) -> Prompts | None:
-        """What is kept of prompts, each of which a batch computes once for all its sequences; None
-        where every sequence is computed as a whole."""
+        """What is kept of prompts. A batch computes each of them once for all its sequences. None
+        where it computes every sequence as a whole."""
         ...
 
     def __call__(

@@ -322,7 +322,7 @@ def _refuse_pad_eos(pad: int | None, eos: int | list[int] | None) -> None:
     """Refuse a decoder that pads with its end-of-text token.
 
     An answer that ends in that token is read before it by transformers and at it by vLLM, so
-    nobody can tell from the checkpoint which of the two the model was trained for.
+    the checkpoint does not tell which of the two the model was trained for.
     """
     if pad is not None and pad in (eos if isinstance(eos, list) else [eos]):
         raise StartupError(

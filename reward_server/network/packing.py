@@ -23,8 +23,9 @@ MOST_PADDED = 2.0
 """Positions to tokens up to which answers of different lengths attend in one padded call."""
 
 ROWS = 8
-"""A call of `LEAST_ROUNDED` tokens or more is filled up to a multiple of this, with tokens that
-nobody sees: a product of 1273 rows can take a third longer than one of 1280 (oneDNN on AVX2)."""
+"""A call of `LEAST_ROUNDED` tokens or more is filled up to a multiple of this, with tokens
+that no other token sees: a product of 1273 rows can take a third longer than one of 1280 (oneDNN
+on AVX2)."""
 LEAST_ROUNDED = 256
 
 Find = Callable[[Ids], tuple[Prefix, int] | None]
@@ -45,15 +46,15 @@ class Group:
     """Leading tokens of the prompt that `past` holds."""
     past: Prefix | None = None
     keep: bool = False
-    """Whether the prompt's keys and values are to be kept."""
+    """Whether to keep the prompt's keys and values."""
 
     @property
     def tokens(self) -> int:
-        """What is to be computed."""
+        """Tokens to compute."""
         return len(self.prompt) - self.known + sum(map(len, self.answers))
 
     def found(self, find: Find) -> Group:
-        """The same with as much of its prompt known as there is to be found."""
+        """The same group, with the longest known beginning of its prompt that `find` knows."""
         if self.known == len(self.prompt):
             return self
         match = find(self.prompt)

@@ -218,7 +218,7 @@ class Batcher:
                 await self._wake.wait()
 
     def _take(self) -> Batch:
-        """Jobs that failed or were cancelled are thrown away, with what of them still waits."""
+        """Throws away jobs that failed or were cancelled, with their parts that still wait."""
         for job in [job for job in self._jobs if job.done.done()]:
             del self._jobs[job]
         oldest = next(iter(self._jobs), None)
@@ -237,8 +237,8 @@ class Batcher:
         return batch
 
     async def _score(self, batch: Batch) -> None:
-        """If the model fails on several jobs, each is tried alone, so that one which it cannot
-        take costs nobody else a reward."""
+        """If the model fails on several jobs, each is tried alone, so that only those fail which it
+        cannot take."""
         error = await self._try(batch)
         if error is None or len(batch.jobs) == 1:
             for job in batch.jobs:

@@ -15,14 +15,14 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 LARGE = 64 * 1024
-"""Weight from which a conversation is large: about what a text of so many characters costs, some
-ten milliseconds."""
+"""Weight from which a conversation is large. A text of this many characters takes about ten
+milliseconds."""
 VALUE = 16
 """Weight of any value beside its characters: a template walks through it."""
 
 
 class GivenUpError(Exception):
-    """Nobody waits for the work any more; seen by nobody but the work itself."""
+    """The caller no longer waits for the work. Only the work itself sees this error."""
 
 
 class Wanted:

@@ -1,4 +1,4 @@
-"""What of a conversation is worth tokenising: what may fit the model, by its characters.
+"""The part of a conversation that is worth tokenising, because it may fit the model.
 
 Exact lengths are `overflow`'s part, when there are tokens. Here a text is refused that is too long
 whatever its tokens are, or loses of its left side what would be cut anyway.

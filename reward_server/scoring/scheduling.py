@@ -20,16 +20,17 @@ from reward_server.network.sequence import Ids, Output, Rendered
 PASSED_OVER = 3
 """Batches without the oldest request, after which one serves requests in the order of arrival."""
 LEAST_SHARE = 4
-"""A piece of a prompt that is smaller than one in so many of a slice waits for the next batch."""
+"""A piece of a prompt that is smaller than this fraction (1/4) of a slice waits for the next
+batch."""
 MOST_SLOWER = 8
 """How much longer a large request's tokens may seem to take than others."""
 RECENT = 64
-"""Requests of which the typical one is the median."""
+"""The typical request is the median of the last that many."""
 
 
 @dataclass
 class Part:
-    """Candidates of one prompt that wait, or a prompt alone that is to be computed ahead."""
+    """Candidates of one prompt that wait, or a prompt alone, to be computed ahead of them."""
 
     prompt: Ids
     answers: deque[tuple[int, int]]
@@ -107,10 +108,10 @@ class Slice:
     """When a request is cut, and into what."""
 
     whole: int
-    """Tokens of a request up to which it is run whole: as many as a typical one has."""
+    """A request of up to this many tokens, which is a typical one's size, is run whole."""
     piece: int
-    """Tokens of a batch up to which it takes pieces of larger requests: as many as take the time
-    of a typical one. A token of a long conversation takes longer, for it attends to more."""
+    """A batch of fewer tokens takes pieces of larger requests. They then take the time of a typical
+    request: a token of a long conversation takes longer, because it attends to more."""
 
 
 class Sizes:

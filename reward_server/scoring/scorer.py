@@ -1,4 +1,4 @@
-"""Scoring in process: conversations in, rewards out, whoever asks.
+"""Scoring in process: conversations in, rewards out.
 
 Joins the renderer, the length rule and the batcher. The HTTP service is a thin layer above
 it; importing it loads no torch, `Scorer.load` does.
