@@ -24,6 +24,7 @@ class SpoilingProxy:
     once: bool = False
     """A candidate is spoilt in its first attempt only."""
     in_progress: int = 0
+    """Draws. Health checks come at any time."""
     spoilt: list[int] = field(default_factory=list)
 
     @property
@@ -43,7 +44,8 @@ class SpoilingProxy:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         body = await request.read()
-        self.in_progress += 1
+        draw = request.method == "POST"
+        self.in_progress += draw
         try:
             fault = self._fault(request.headers.get("x-request-id", ""))
             if fault == "hang":
@@ -53,7 +55,7 @@ class SpoilingProxy:
                 return web.json_response({"error": error}, status=STATUS[fault])
             return await self._forward(request, body, cut=fault == "cut")
         finally:
-            self.in_progress -= 1
+            self.in_progress -= draw
 
     def _fault(self, request_id: str) -> Fault | None:
         ending = request_id.rpartition("-")[2]

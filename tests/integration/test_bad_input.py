@@ -87,7 +87,7 @@ async def test_it_is_refused_and_named(gateway: Gateway, engines: Engines, model
 @pytest.mark.parametrize(
     ("model", "named"),
     [
-        *((f"{reward}-single", "messages[0].content[0]") for reward in REWARDS),
+        *((f"{reward}-together", "messages[0].content[0]") for reward in REWARDS),
         # Nothing is scored, and so this is vLLM's to say.
         ("one", "multimodal"),
     ],
@@ -121,5 +121,5 @@ async def test_what_vllm_drops_or_takes_does_no_harm(gateway: Gateway) -> None:
         {"logit_bias": {}},
     )
     for body in bodies:
-        answer = await gateway.chat(**{"model": "reward_server-single", "messages": ask(), **body})
+        answer = await gateway.chat(**{"model": "reward_server-together", "messages": ask(), **body})
         assert answer.status_code == 200, (body, answer.text)

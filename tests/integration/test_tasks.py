@@ -80,7 +80,7 @@ async def test_no_task_outlives_its_request(engines: Engines) -> None:
 
         at_rest = tasks()
         assert sum(at_rest.values()) >= 2
-        for model in ("one", "reward_server-separate", "vllm_classify-single"):
+        for model in ("one", "reward_server-separate", "vllm_classify-together"):
             for stream in (False, True):
                 before = generator.generated
                 request = asyncio.create_task(chat(model=model, stream=stream, **LONG))
