@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
+import bon_common
 import bon_gateway
 from bon_gateway.app import create_app
 from bon_gateway.settings.tree import Settings
@@ -26,15 +27,15 @@ from tests.loop_server import serving_app
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.vllm
-PACKAGE = f"{Path(bon_gateway.__file__).parent}{os.sep}"
+PACKAGES = tuple(f"{Path(p.__file__).parent}{os.sep}" for p in (bon_common, bon_gateway))
 
 
 def tasks() -> Counter[str]:
-    """Tasks that run the gateway's own code, by what they run."""
+    """Tasks that run our own code, by what they run."""
     found = Counter[str]()
     for task in asyncio.all_tasks():
         code = getattr(task.get_coro(), "cr_code", None)
-        if code is not None and code.co_filename.startswith(PACKAGE):
+        if code is not None and code.co_filename.startswith(PACKAGES):
             found[code.co_qualname] += 1
     return found
 
