@@ -121,5 +121,6 @@ async def test_what_vllm_drops_or_takes_does_no_harm(gateway: Gateway) -> None:
         {"logit_bias": {}},
     )
     for body in bodies:
-        answer = await gateway.chat(**{"model": "reward_server-together", "messages": ask(), **body})
+        asked = {"model": "reward_server-together", "messages": ask(), **body}
+        answer = await gateway.chat(**asked)
         assert answer.status_code == 200, (body, answer.text)
