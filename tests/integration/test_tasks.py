@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -27,7 +26,7 @@ from tests.loop_server import serving_app
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.vllm
-PACKAGES = tuple(f"{Path(p.__file__).parent}{os.sep}" for p in (bon_common, bon_gateway))
+PACKAGES = tuple(f"{package.__path__[0]}{os.sep}" for package in (bon_common, bon_gateway))
 
 
 def tasks() -> Counter[str]:
