@@ -7,6 +7,7 @@ is never logged: not even by an exception's message, which may quote it.
 from __future__ import annotations
 
 import logging
+import math
 import sys
 import time
 import traceback
@@ -95,9 +96,11 @@ def configure(level: str) -> None:
 
 def timestamp(seconds: float) -> str:
     """Seconds since 1970 as ``2026-01-31T12:00:00.123Z``."""
-    # Rounded to microseconds first: as a float, .123 s is a little less than that.
-    whole, micros = divmod(round(seconds * 1_000_000), 1_000_000)
-    return f"{_second(whole)}.{micros // 1000:03d}Z"
+    # Rounded to microseconds first: as a float, .123 s is a little less than that. The fraction is
+    # taken off before, as datetime does: the product of all of it would be rounded twice.
+    fraction, whole = math.modf(seconds)
+    carried, micros = divmod(round(fraction * 1_000_000), 1_000_000)
+    return f"{_second(int(whole) + carried)}.{micros // 1000:03d}Z"
 
 
 @lru_cache(maxsize=16)

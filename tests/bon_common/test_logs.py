@@ -36,6 +36,7 @@ def test_a_timestamp_rounds_down() -> None:
 @given(st.floats(0, 4_000_000_000))
 @example(1769860800.123)
 @example(1769860799.9999999)
+@example(3599762015.0689993)
 def test_a_timestamp_is_the_datetime_of_the_library(seconds: float) -> None:
     moment = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
     assert timestamp(seconds) == moment.replace("+00:00", "Z")
