@@ -87,8 +87,8 @@ def pytest_collection_finish() -> None:
 def pytest_runtest_teardown(
     item: pytest.Item, nextitem: pytest.Item | None
 ) -> Generator[None, None, None]:
-    yield
     end_idle_engines(item, nextitem)
+    yield
     # A server or a runner of asyncio that takes the signal and does not give it back would have
     # the tests after it end in other ways than they say.
     left = signal.signal(signal.SIGINT, signal.default_int_handler)
