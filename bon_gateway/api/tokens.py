@@ -61,15 +61,20 @@ class TokenFeed:
         while begin < stop:
             # What follows the text's last token belongs to what follows the text.
             tokens = min(self.some(), last + 1 - self._told)
-            end = self._ends[self._told + tokens - 1] - start
-            # A token may end inside of a character.
-            while begin < end < stop and data[end] & 0xC0 == 0x80:
+            spelt = self._reach(tokens) - start
+            # A token may end inside of a character, which then belongs to the next piece. Only if
+            # that leaves nothing does this piece take the tokens that complete the character.
+            while _whole(data, spelt) <= begin < spelt < stop:
                 tokens += 1
-                end = self._ends[self._told + tokens - 1] - start
-            end = max(begin, min(end, stop))
+                spelt = self._reach(tokens) - start
+            end = max(begin, _whole(data, spelt))
             yield data[begin:end].decode("utf-8", "surrogatepass"), tokens
             begin = end
         self._found = start + stop
+
+    def _reach(self, tokens: int) -> int:
+        """Where the next ``tokens`` end in what all of them spell."""
+        return self._ends[self._told + tokens - 1]
 
     def some(self) -> int:
         """How many of the next tokens make up one piece; 0 where there are no logprobs."""
@@ -97,6 +102,14 @@ class TokenFeed:
             fields["token_ids"] = self._ids[self._told_ids : end]
             self._told_ids = min(end, len(self._ids))
         return fields
+
+
+def _whole(data: bytes, end: int) -> int:
+    """The last place up to ``end`` at which no character is cut."""
+    end = min(end, len(data))
+    while 0 < end < len(data) and data[end] & 0xC0 == 0x80:
+        end -= 1
+    return end
 
 
 def _bytes_of(entry: Any) -> bytes:

@@ -155,6 +155,23 @@ def test_the_worst_of_everything_in_one_piece_is_still_a_short_line() -> None:
     assert max(map(len, lines(drawn))) <= LONGEST_LINE
 
 
+def test_tokens_that_all_end_inside_of_characters_come_in_pieces_too() -> None:
+    snow = "\u2603" * 3000
+    data = snow.encode()
+    tokens = [data[:1], *(data[start : start + 3] for start in range(1, len(data), 3))]
+    drawn = Completion(
+        message={"role": "assistant", "content": snow},
+        finish_reason="stop",
+        tokens=1,
+        prompt_tokens=1,
+        logprobs={"content": [entry(token) for token in tokens]},
+    )
+    choices = list(winner_choices(drawn, 0))
+    assert max(map(len, lines(drawn))) <= LONGEST_LINE
+    assert "".join(choice["delta"].get("content") or "" for choice in choices) == snow
+    assert all(choice["delta"].get("content") for choice in choices[1:-1])
+
+
 def test_a_piece_comes_with_the_tokens_that_spell_it() -> None:
     words = [b"<think>", "wägen ".encode(), b"on ", b"</think>", *[b" w%d" % i for i in range(999)]]
     content = b"".join(words[4:]).decode()
