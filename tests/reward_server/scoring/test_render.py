@@ -155,7 +155,7 @@ def sorted_byte(character: str) -> int:
         (QUESTION, called("[" * 100_000 + "]" * 100_000), ARGUMENTS),
         (QUESTION, called('{"a":' * 100_000), ARGUMENTS),
         (QUESTION, called("[" + "[]," * 150_000 + "1]"), ARGUMENTS),
-        (QUESTION, {"content": "", "tool_calls": [nested(600)]}, "completions[0]"),
+        (QUESTION, {"content": "", "tool_calls": [nested(5000)]}, "completions[0]"),
     ],
 )
 def test_what_cannot_be_rendered_is_named(
