@@ -76,7 +76,11 @@ def started(engines: Mapping[str, Engine], folder: Path) -> Iterator[dict[str, s
             print(f"starting {name} ...", flush=True)
             running = stack.enter_context(process(engine.command, folder / f"{name}.log"))
             # One after another: two vLLM boots on one small machine slow each other down.
-            asyncio.run(wait_ready(engine.url + engine.health, running))
+            try:
+                asyncio.run(wait_ready(engine.url + engine.health, running))
+            except RuntimeError:
+                print((folder / f"{name}.log").read_text(errors="replace")[-2000:], flush=True)
+                raise
         yield {name: engine.url for name, engine in engines.items()}
 
 

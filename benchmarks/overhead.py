@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
+import secrets
 import socket
 import statistics
 import tempfile
@@ -151,9 +153,12 @@ def measure(case: Case, rounds: int, seconds: float) -> dict[str, Any]:
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    """Below the ports of outgoing connections, of which one might take it before the server that it
+    is for has started."""
+    while True:
+        port = 10_000 + secrets.randbelow(20_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def main() -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import secrets
 import socket
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    """Below the ports of outgoing connections, of which one might take it before the server that it
+    is for has started."""
+    while True:
+        port = 10_000 + secrets.randbelow(20_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
