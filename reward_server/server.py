@@ -11,7 +11,7 @@ import uvicorn
 
 from bon_common.collector import spare_the_collector
 from bon_common.descriptors import raise_descriptor_limit
-from bon_common.draining import DrainingServer, server_config
+from bon_common.draining import BACKLOG, DrainingServer, server_config
 from bon_common.http.limits import HttpLimits
 from bon_common.listening import bind, listening_host
 from reward_server.http.app import create_app
@@ -65,6 +65,8 @@ def serve(settings: Settings, environ: Mapping[str, str]) -> None:
     server = _Server(config, keys, settings.drain_grace_s)
     # Bound before the model is loaded, so that a port in use is known at once.
     with bind(listening_host(settings.host, open_access=keys.open), settings.port) as listener:
+        # From the line on, a client may connect: what comes early waits until uvicorn accepts it.
+        listener.listen(BACKLOG)
         address = listener.getsockname()
         logger.info("listening", extra={"fields": {"host": address[0], "port": address[1]}})
         server.run(sockets=[listener])

@@ -105,7 +105,7 @@ async def prometheus(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[
                 }
                 found = Prometheus(processes, folder, targets)
                 await asyncio.to_thread(found.wait)
-                await monitored.trouble(gateway, recording)
+                await monitored.trouble(gateway, recording, found)
                 scraped = monitored.SCRAPES
                 await asyncio.to_thread(wait_until, lambda: found.scraped(scraped), 60, "scraped")
                 yield found

@@ -48,7 +48,7 @@ def bon(*arguments: str, timeout: float = 110) -> subprocess.CompletedProcess[st
         (["--embedded", "--tuned", "x=/no"], "--tuned: x: /no is no folder of a model"),
         (["--config", "/nowhere.yaml"], "/nowhere.yaml: cannot be read: No such file or directory"),
         (["--embedded", "--set", "seed"], "--set: seed: expected KEY=VALUE"),
-        (["--embedded", "--set", "sed=1"], "--embedded: sed: unknown key; did you mean 'seed'?"),
+        (["--embedded", "--set", "sed=1"], "--set: sed: unknown key; did you mean 'seed'?"),
         (["--embedded", "--tuned", "x"], "--tuned: x: expected NAME=FOLDER"),
         (["--tuned", "x=y"], "--tuned: goes with --embedded"),
         (["diff", "one"], "compare diff: expected OLD and NEW"),
