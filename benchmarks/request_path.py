@@ -1,9 +1,9 @@
 """Where the milliseconds of one request go: the gateway's own share, vLLM, the reward server.
 
-One client asks real engines on the demo models, in turns for one sample and for the best of N, the
-same prompts. The times are the servers' own, off their metrics: the gateway's of the request and of
-each reward call, vLLM's of prefill and decode, the reward server's of its forward passes. What lies
-between them is HTTP, queues and templates. ``--vllm-python`` is an interpreter with vLLM
+One client asks real engines on the demo models the same prompts, first for one sample, then for the
+best of N. The times come from the servers' metrics: the gateway reports the request and each reward
+call, vLLM prefill and decode, the reward server its forward passes. HTTP, queues and templates take
+the rest. ``--vllm-python`` is an interpreter with vLLM
 (BON_VLLM_PYTHON); ``--engines`` are engines that run already.
 """
 

@@ -23,7 +23,7 @@ class HookError(Exception):
 
 
 def load_hook(name: str, *arguments: str) -> Callable[..., Any]:
-    """The function of that name, which is to be called with ``arguments`` by their places.
+    """Import the function of that name. Its callers pass ``arguments`` by position.
 
     Raises HookError.
     """

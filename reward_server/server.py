@@ -65,7 +65,8 @@ def serve(settings: Settings, environ: Mapping[str, str]) -> None:
     server = _Server(config, keys, settings.drain_grace_s)
     # Bound before the model is loaded, so that a port in use is known at once.
     with bind(listening_host(settings.host, open_access=keys.open), settings.port) as listener:
-        # From the line on, a client may connect: what comes early waits until uvicorn accepts it.
+        # A client may connect as soon as it reads the line below. Its connection then waits until
+        # uvicorn accepts it.
         listener.listen(BACKLOG)
         address = listener.getsockname()
         logger.info("listening", extra={"fields": {"host": address[0], "port": address[1]}})

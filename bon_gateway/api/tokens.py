@@ -62,8 +62,8 @@ class TokenFeed:
             # What follows the text's last token belongs to what follows the text.
             tokens = min(self.some(), last + 1 - self._told)
             spelt = self._reach(tokens) - start
-            # A token may end inside of a character, which then belongs to the next piece. Only if
-            # that leaves nothing does this piece take the tokens that complete the character.
+            # A token may end inside a character. The next piece then gets the whole character. If
+            # nothing would be left for this piece, it takes the tokens that complete the character.
             while _whole(data, spelt) <= begin < spelt < stop:
                 tokens += 1
                 spelt = self._reach(tokens) - start

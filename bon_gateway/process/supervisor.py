@@ -188,7 +188,7 @@ class Supervisor:
         # A Ctrl+C reaches the whole process group; one that is still importing would show a
         # traceback. It hears of the end from here.
         # A SIGHUP would kill it before it has said that it does not want that.
-        # The first start would launch the tracker too, which lets SIGINT through again.
+        # The first start would launch the resource tracker, and that unblocks SIGINT again.
         resource_tracker.ensure_running()
         signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
         try:

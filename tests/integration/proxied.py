@@ -37,7 +37,7 @@ SECRET = "purple-elephant"
 WORDS = "one two three four five six"
 SENT_BEFORE_HANGING = 3
 COMMENT_S = 2
-"""Silence until the gateway sends a comment. A stream's tokens have long come by then."""
+"""The gateway sends a comment after this much silence, long after a stream's tokens have come."""
 
 
 def obedient() -> Script:

@@ -82,7 +82,7 @@ def test_the_least_recently_used_goes_first() -> None:
 
 def test_what_is_larger_than_the_cache_is_not_kept() -> None:
     kept = cache(tokens=60)
-    assert kept.keeps(10_000), "nobody knows how large a token is"
+    assert kept.keeps(10_000), "no token has been kept yet, so its size is unknown"
     kept.add(prefix((1,) * 20))
     assert kept.keeps(60)
     assert not kept.keeps(61)
