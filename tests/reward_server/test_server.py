@@ -64,6 +64,23 @@ LOADING = textwrap.dedent(
 """The real server around a model that takes a minute to load."""
 
 
+LATE = textwrap.dedent(
+    """
+    import time
+    from reward_server import server
+
+    run = server._Server.run
+
+    def late(self, sockets):
+        time.sleep(2)
+        run(self, sockets)
+
+    server._Server.run = late
+    """
+)
+"""To be put before: the server is slow to accept its first connection."""
+
+
 @contextmanager
 def started(*command: str) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
     process = subprocess.Popen(
@@ -89,6 +106,19 @@ def test_serves_until_terminated(llama: Path) -> None:
     assert process.returncode == 0
     lines = [json.loads(line) for line in log.splitlines()]
     assert any(line.get("path") == "/v1/score" and line["status"] == 200 for line in lines)
+
+
+def test_it_listens_once_it_says_so() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", LATE + LOADING], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stderr is not None
+        port = json.loads(process.stderr.readline())["port"]
+        assert httpx.get(f"http://127.0.0.1:{port}/livez", timeout=20).status_code == 200
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_requests_under_way_are_finished_after_sigterm() -> None:
