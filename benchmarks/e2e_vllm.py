@@ -234,23 +234,35 @@ def show(results: list[dict[str, Any]], clients: int) -> None:
               f"{r['rate'] / series:10.2f}")  # fmt: skip
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def parser_of(description: str | None) -> argparse.ArgumentParser:
+    """With what each benchmark of these requests takes."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--vllm-python", default=os.environ.get("BON_VLLM_PYTHON"))
     parser.add_argument("--n", type=int, default=8)
     parser.add_argument("--max-tokens", type=int, default=32)
     parser.add_argument("--fixed-length", action="store_true", help="no candidate ends earlier")
+    parser.add_argument("--json", type=Path, help="write the figures there")
+    return parser
+
+
+def options_of(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Ends the program where nothing says how to get at vLLM."""
+    options = parser.parse_args()
+    if options.vllm_python is None and options.engines is None:
+        parser.error("--vllm-python or BON_VLLM_PYTHON must name an interpreter with vLLM")
+    return options
+
+
+def main() -> None:
+    parser = parser_of(__doc__)
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=15.0, help="length of each load run")
-    parser.add_argument("--json", type=Path, help="write the figures there")
     parser.add_argument(
         "--engines", nargs=3, metavar=("GENERATOR", "POOLING", "REWARD_SERVER"), help="addresses"
     )
     parser.add_argument("--smoke", action="store_true", help="a few requests of each")
-    options = parser.parse_args()
-    if options.vllm_python is None and options.engines is None:
-        parser.error("--vllm-python or BON_VLLM_PYTHON must name an interpreter with vLLM")
+    options = options_of(parser)
     if options.smoke:
         options.rounds, options.seconds = 1, 0.3
     end_on_sigterm()

@@ -13,7 +13,6 @@ import argparse
 import asyncio
 import contextlib
 import json
-import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -22,7 +21,7 @@ from typing import Any
 
 import aiohttp
 import yaml
-from e2e_vllm import CONTEXT, chat_body
+from e2e_vllm import CONTEXT, chat_body, options_of, parser_of
 from engines import rewards, started, vllm
 from load import end_on_sigterm, gateway
 from overhead import free_port, post
@@ -131,18 +130,11 @@ def show(shares: list[Share]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--vllm-python", default=os.environ.get("BON_VLLM_PYTHON"))
-    parser.add_argument("--n", type=int, default=8)
-    parser.add_argument("--max-tokens", type=int, default=32)
-    parser.add_argument("--fixed-length", action="store_true", help="no candidate ends earlier")
+    parser = parser_of(__doc__)
     parser.add_argument("--requests", type=int, default=200)
-    parser.add_argument("--json", type=Path, help="write the figures there")
     parser.add_argument("--engines", nargs=2, metavar=("GENERATOR", "REWARD_SERVER"))
     parser.add_argument("--smoke", action="store_true", help="a few requests of each")
-    options = parser.parse_args()
-    if options.vllm_python is None and options.engines is None:
-        parser.error("--vllm-python or BON_VLLM_PYTHON must name an interpreter with vLLM")
+    options = options_of(parser)
     if options.smoke:
         options.requests = 3
     end_on_sigterm()
