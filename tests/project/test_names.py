@@ -1,0 +1,102 @@
+"""One concept, one name: no class of the product has the name of another one.
+
+A leading underscore makes no other name: who searches for ``Worker`` finds both.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("bon_common", "bon_gateway", "reward_server", "trainers")
+
+SHARED = {
+    "Answer": "to be renamed: gateway, trainers",
+    "Ask": "to be renamed: trainers",
+    "BodyTooLargeError": "to be renamed: gateway, reward server",
+    "Candidate": "to be renamed: compare and common, gateway, trainers",
+    "Conversation": "to be renamed: gateway, trainers",
+    "DeadlineError": "to be renamed: gateway, reward server",
+    "DemoSettings": "to be renamed: trainers",
+    "Draw": "to be renamed: gateway",
+    "Drawn": "to be renamed: compare and common, gateway, trainers",
+    "Ensemble": "to be renamed: reward server, trainers",
+    "Entry": "to be renamed: gateway, reward server",
+    "Failures": "to be renamed: gateway, trainers",
+    "Fault": "to be renamed: gateway",
+    "Generation": "to be renamed: gateway",
+    "Group": "to be renamed: gateway, reward server",
+    "Job": "to be renamed: gateway, reward server",
+    "Judge": "to be renamed: compare and common, gateway",
+    "JudgeSettings": "to be renamed: compare and common, trainers",
+    "Judged": "to be renamed: trainers",
+    "Listwise": "to be renamed: trainers",
+    "Metrics": "each server has its own",
+    "Network": "to be renamed: gateway, reward server",
+    "Pair": "to be renamed: reward server, trainers",
+    "Pairwise": "to be renamed: trainers",
+    "Part": "to be renamed: reward server",
+    "Parts": "to be renamed: reward server, trainers",
+    "Phase": "to be renamed: compare and common",
+    "Prompt": "to be renamed: reward server, trainers",
+    "Prompts": "to be renamed: reward server, trainers",
+    "Question": "to be renamed: gateway, trainers",
+    "Ranking": "to be renamed: trainers",
+    "Reader": "to be renamed: gateway, trainers",
+    "Record": "to be renamed: compare and common, reward server, trainers",
+    "Reply": "to be renamed: gateway, trainers",
+    "RewardBench": "to be renamed: trainers",
+    "RewardBench2": "to be renamed: trainers",
+    "RewardServerSettings": "to be renamed: gateway, trainers",
+    "RewardSettings": "to be renamed: gateway, trainers",
+    "Row": "to be renamed: gateway, trainers",
+    "Sampler": "to be renamed: gateway, trainers",
+    "Scored": "to be renamed: trainers",
+    "Scorer": "to be renamed: reward server, trainers",
+    "Scores": "to be renamed: compare and common, gateway",
+    "Scoring": "to be renamed: compare and common, gateway",
+    "Settings": "each package has its own root of settings",
+    "SettingsError": "to be renamed: compare and common, trainers",
+    "Source": "to be renamed: gateway, trainers",
+    "Step": "to be renamed: compare and common, trainers",
+    "Task": "to be renamed: gateway, trainers",
+    "Timings": "to be renamed: gateway, reward server",
+    "Trial": "to be renamed: compare and common, gateway",
+    "Usage": "to be renamed: gateway, reward server",
+    "Verdict": "to be renamed: gateway, trainers",
+    "Wanted": "to be renamed: compare and common, reward server",
+    "Worker": "to be renamed: gateway",
+}
+"""Names that two modules have, each with the reason."""
+
+
+def modules_of(sources: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """The modules of each class that stands at the top of a module, from names and sources."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for module, source in sources:
+        for statement in ast.parse(source).body:
+            if isinstance(statement, ast.ClassDef):
+                found[statement.name.lstrip("_")].append(module)
+    return found
+
+
+def collisions() -> dict[str, list[str]]:
+    paths = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+    found = modules_of((str(path.relative_to(ROOT)), path.read_text()) for path in paths)
+    return {name: modules for name, modules in found.items() if len(modules) > 1}
+
+
+def test_no_two_classes_share_a_name() -> None:
+    assert {name: modules for name, modules in collisions().items() if name not in SHARED} == {}
+
+
+def test_the_table_has_only_names_that_are_shared() -> None:
+    assert sorted(SHARED.keys() - collisions().keys()) == []
+
+
+def test_an_underscore_makes_no_other_name() -> None:
+    found = modules_of([("one", "class Worker: ..."), ("two", "class _Worker: ...")])
+    assert found == {"Worker": ["one", "two"]}
