@@ -63,7 +63,7 @@ def rewards(model: Path) -> Engine:
     port = free_port()
     command = [
         sys.executable, "-m", "reward_server", "--model", str(model),
-        "--port", str(port), "--set", "torch_threads=1",
+        "--port", str(port), "--set", "threads=1",
     ]  # fmt: skip
     return Engine(command, port, "/readyz")
 

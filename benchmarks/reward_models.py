@@ -106,7 +106,7 @@ def reward_server(folder: Path, log: Path, *flags: str) -> Iterator[tuple[str, i
     port = free_port()
     command = [
         sys.executable, "-m", "reward_server", "--model", str(folder), "--port", str(port),
-        "--torch-threads", "1", *flags,
+        "--threads", "1", *flags,
     ]  # fmt: skip
     with process(command, log) as server:
         url = f"http://127.0.0.1:{port}"

@@ -41,7 +41,7 @@ class ModelKeys(BaseModel):
     """Precision of the network; auto is float32 on the CPU and bfloat16 elsewhere."""
     compile: bool = False
     """Compile the network with torch.compile; the first calls take longer."""
-    torch_threads: int | None = Field(default=None, ge=1)
+    threads: int | None = Field(default=None, ge=1)
     """Threads of one forward on the CPU, for the whole process; by default torch's own choice."""
     label_weights: Mapping[str, float] | None = None
     """Weight of each label of a model with several; one without a weight counts nothing. By default

@@ -12,7 +12,6 @@ import uvicorn
 from bon_common.collector import spare_the_collector
 from bon_common.descriptors import raise_descriptor_limit
 from bon_common.draining import BACKLOG, DrainingServer, server_config
-from bon_common.http.limits import HttpLimits
 from bon_common.listening import bind, listening_host
 from reward_server.http.app import create_app
 from reward_server.http.auth import Keys
@@ -54,14 +53,7 @@ def serve(settings: Settings, environ: Mapping[str, str]) -> None:
     app = create_app(settings, environ=environ, on_failure=stop, on_ready=spare_the_collector)
     service: Service = app.state.service
     keys: Keys = app.state.keys
-    limits = HttpLimits(
-        max_head_bytes=settings.max_head_bytes,
-        head_timeout_s=settings.head_timeout_s,
-        body_timeout_s=settings.body_timeout_s,
-        write_timeout_s=settings.write_timeout_s,
-        max_connections=settings.max_connections,
-    )
-    config = server_config(app, limits, close_within_s=CLOSING_S)
+    config = server_config(app, settings, close_within_s=CLOSING_S)
     server = _Server(config, keys, settings.drain_grace_s)
     # Bound before the model is loaded, so that a port in use is known at once.
     with bind(listening_host(settings.host, open_access=keys.open), settings.port) as listener:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from pydantic import Field, model_validator
 
+from bon_common.http.settings import LONGEST_S, HttpSettings
 from reward_server.model_settings import (
     CLOSED,
     EnsembleSettings,
@@ -16,7 +17,7 @@ from reward_server.model_settings import (
 )
 
 
-class Settings(ModelKeys):
+class Settings(HttpSettings, ModelKeys):
     """The reward server's settings; unknown keys are an error.
 
     One model is described by the keys of a model at the top. With several in `models`, those keys
@@ -30,8 +31,6 @@ class Settings(ModelKeys):
     models: Mapping[str, ServedSettings] = Field(default_factory=dict)
     """Several models by the names that clients use; instead of `model`."""
 
-    host: str | None = Field(default=None, min_length=1)
-    """Address to listen on; by default loopback, or every address when there are API keys."""
     port: int = Field(default=8081, ge=0, le=65535)
     """0 takes a free one and logs it."""
     max_body_bytes: int = Field(default=10 * 1024 * 1024, ge=1)
@@ -39,23 +38,8 @@ class Settings(ModelKeys):
     max_json_values: int = Field(default=200_000, ge=1)
     """Values (members of objects, elements of lists) in one body. Very many small ones hold up
     other clients for longer than their bytes tell."""
-    max_head_bytes: int = Field(default=64 * 1024, ge=1024)
-    """Largest request line and headers together; beyond it the answer is 431."""
-    head_timeout_s: float = Field(default=10.0, gt=0, le=31_536_000)
-    """Longest that a request's line and headers may take to arrive, and a new connection to send
-    its first byte."""
-    body_timeout_s: float = Field(default=30.0, gt=0, le=31_536_000)
-    """Longest pause in a request's body. A whole body may take this and a second for each 8 KiB."""
-    write_timeout_s: float = Field(default=60.0, gt=0, le=31_536_000)
-    """Longest that a client may leave its answer unread. Then the connection is cut, and what is
-    still being computed for it is stopped."""
-    max_connections: int | None = Field(default=None, ge=1)
-    """Connections of clients that one server keeps open; beyond it idle ones are closed, then new
-    ones get 503. None is half of the process's limit of open files."""
-    drain_grace_s: float = Field(default=30.0, ge=0, le=31_536_000)
+    drain_grace_s: float = Field(default=30.0, ge=0, le=LONGEST_S)
     """Seconds that requests under way may take after SIGTERM."""
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """Lines below this level are left out."""
     api_keys_file: str | None = Field(default=None, min_length=1)
     """File with a line `name: sha256:<hex>` for each caller, as `bon-gateway hash-key` prints them.
     The server reads it again on SIGHUP. A file without any is an error. Without this file and the

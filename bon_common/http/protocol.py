@@ -32,9 +32,9 @@ from bon_common.http.limits import (
     LINGER_S,
     MAX_FIELDS,
     MAX_REQUEST_ID_BYTES,
-    HttpLimits,
 )
 from bon_common.http.refusal import Refusal
+from bon_common.http.settings import HttpSettings
 
 ON_LEAVING = "bon.call_on_leaving"
 """Of an ASGI scope: ``BoundedHttpProtocol.call_on_leaving``."""
@@ -70,7 +70,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         server_state: ServerState,
         app_state: dict[str, Any],
         loop: asyncio.AbstractEventLoop | None,
-        limits: HttpLimits,
+        limits: HttpSettings,
         crowd: Crowd,
     ) -> None:
         super().__init__(config, server_state, app_state, loop)

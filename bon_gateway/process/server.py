@@ -20,7 +20,6 @@ from bon_common import logs
 from bon_common.collector import spare_the_collector
 from bon_common.descriptors import raise_descriptor_limit
 from bon_common.draining import DrainingServer, server_config
-from bon_common.http.limits import HttpLimits
 from bon_common.listening import bind, is_loopback, listening_host
 from bon_gateway.process.supervisor import Report, Supervisor
 from bon_gateway.reload.reloader import Reloader
@@ -134,15 +133,8 @@ def _serve(
 
 def _config(app_factory: AppFactory, settings: Settings) -> uvicorn.Config:
     server: ServerSettings = settings.server
-    limits = HttpLimits(
-        max_head_bytes=server.max_head_bytes,
-        head_timeout_s=server.head_timeout_s,
-        body_timeout_s=server.body_timeout_s,
-        write_timeout_s=server.write_timeout_s,
-        max_connections=server.max_connections,
-    )
     make_app = partial(app_factory, settings)
-    return server_config(make_app, limits, close_within_s=server.drain_grace_s, factory=True)
+    return server_config(make_app, server, close_within_s=server.drain_grace_s, factory=True)
 
 
 def _announce(url: str, hint: str | None) -> None:

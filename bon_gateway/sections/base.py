@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from yarl import URL
 
+from bon_common.http.settings import LONGEST_S
+
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps|xpu(:\d+)?)$")]
 URL_PATTERN = r"^https?://[^/\s]+(/.*)?$"
 HEADER_PATTERN = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"
-LONGEST_S = 31_536_000.0
-"""A year: timers of the event loop do not take every float."""
 
 
 def _is_address(url: str) -> str:
@@ -36,7 +36,6 @@ def _is_address(url: str) -> str:
 
 
 Url = Annotated[str, Field(pattern=URL_PATTERN), AfterValidator(_is_address)]
-Seconds = Annotated[float, Field(gt=0, le=LONGEST_S)]
 Milliseconds = Annotated[int, Field(gt=0, le=int(LONGEST_S * 1000))]
 HeaderName = Annotated[str, Field(pattern=HEADER_PATTERN)]
 

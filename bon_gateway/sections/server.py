@@ -6,17 +6,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
 
-from bon_gateway.sections.base import LONGEST_S, Seconds, Section
+from bon_common.http.settings import LONGEST_S, HttpSettings, Seconds
+from bon_gateway.sections.base import Section
 
 ORIGIN_PATTERN = r"^(\*|https?://[^/?#@\s]+)$"
 Origin = Annotated[str, Field(pattern=ORIGIN_PATTERN)]
 
 
-class ServerSettings(Section):
-    host: str | None = None
-    """None listens on loopback while no API key is set, else on all addresses."""
-    port: Annotated[int, Field(ge=0, le=65535)] = 8080
-    """0 takes a free one and prints it."""
+class ServerSettings(Section, HttpSettings):
     workers: Annotated[int, Field(ge=1, le=256)] = 1
     """Processes that serve side by side on one port."""
     keepalive_s: Seconds | None = 5.0
@@ -30,24 +27,9 @@ class ServerSettings(Section):
     """After SIGTERM requests are still taken for this long, with ``/readyz`` false."""
     drain_grace_s: Seconds = 30.0
     """Longest that requests in flight may take to finish after that."""
-    max_head_bytes: Annotated[int, Field(ge=1024)] = 64 * 1024
-    """Largest request line and headers together; beyond it the answer is 431."""
-    head_timeout_s: Seconds = 10.0
-    """Longest that a request's line and headers may take to arrive, and a new connection to send
-    its first byte."""
-    body_timeout_s: Seconds = 30.0
-    """Longest pause in a request's body. A whole body may take this and a second for each 8 KiB."""
-    write_timeout_s: Seconds = 60.0
-    """Longest that a client may leave its answer unread. Then the connection is cut, and what is
-    still being generated for it is stopped."""
-    max_connections: PositiveInt | None = None
-    """Connections of clients that one worker keeps open; beyond it idle ones are closed, then new
-    ones get 503. None is half of the process's limit of open files."""
     reload_interval_s: Annotated[float, Field(ge=0, le=LONGEST_S)] = 2.0
     """How often the settings file and the keys file are looked at: what changed is taken over
     without a restart. 0 looks at them on SIGHUP only."""
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """Lines below this level are left out."""
     access_log: bool = True
     """Whether each request gets a line."""
 

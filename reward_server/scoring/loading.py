@@ -38,8 +38,8 @@ def load_parts(settings: ModelSettings) -> Parts:
     Raises StartupError.
     """
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    if settings.torch_threads is not None:
-        torch.set_num_threads(settings.torch_threads)
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
     meta = _trainers_notes(settings)
     model = RewardModel.load(
         settings.model,

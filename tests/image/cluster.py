@@ -60,7 +60,7 @@ def values(reward_model: str, policy_model: str) -> dict[str, Any]:
                 "model": reward_model,
                 "modelInImage": True,
                 "gpu": {"count": 0},
-                "settings": {"torch_threads": 1},
+                "settings": {"threads": 1},
                 "drainDelaySeconds": 1,
                 "drainSeconds": 20,
             }

@@ -118,7 +118,7 @@ def start_reward_server(
     model = model or demo_models.reward_path()
     command = [
         sys.executable, "-m", "reward_server", "--model", str(model),
-        "--port", str(port), "--torch-threads", "1", *flags,
+        "--port", str(port), "--threads", "1", *flags,
     ]  # fmt: skip
     if descriptors is not None:
         command = with_descriptors(command, descriptors)

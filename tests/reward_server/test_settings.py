@@ -80,4 +80,4 @@ def test_bad_values_are_refused(key: str, value: object) -> None:
 def test_settings_do_not_change() -> None:
     settings = Settings(model="x")
     with pytest.raises(ValidationError):
-        settings.port = 1
+        settings.port = 1  # type: ignore[misc]

@@ -61,6 +61,11 @@ def test_structured_and_boolean_values_can_be_written_as_text() -> None:
             "environment REWARD_SERVER_PROT: prot: unknown key; did you mean 'port'?",
         ),
         (
+            ["--set", "torch_threads=1"],
+            {},
+            "--set: torch_threads: unknown key; did you mean 'threads'?",
+        ),
+        (
             ["--set", "models={a: {type: modle}}"],
             {},
             "--set: models.a.type: unknown type 'modle'; known: model, ensemble",

@@ -7,10 +7,11 @@ from typing import Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
+from bon_common.http.settings import Seconds
 from bon_gateway.backends.http.tls import client_context
 from bon_gateway.backends.settings import BackendSettings
 from bon_gateway.protocols import Upstream
-from bon_gateway.sections.base import Seconds, Url
+from bon_gateway.sections.base import Url
 
 OWN_HEADERS = (
     *("accept", "accept-encoding", "authorization", "connection", "content-length"),

@@ -44,7 +44,7 @@ class InProcessReward(Unannounced):
             dtype=settings.dtype,
             trust_remote_code=settings.trust_remote_code,
             max_batch_tokens=settings.max_batch_tokens,
-            torch_threads=settings.threads,
+            threads=settings.threads,
         )
         self.non_text_parts: NonTextParts = settings.non_text_parts
         self._load = load

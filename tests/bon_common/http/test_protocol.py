@@ -9,16 +9,23 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from typing import ClassVar
 
 import pytest
 
-from bon_common.http.limits import HttpLimits
+from bon_common.http.settings import HttpSettings
 from tests.bon_common.http.app import App, ask, connect, read_all, served, statuses
 from tests.waiting import wait_until
 
 HOST = b"Host: x\r\n"
 LAST = b"GET /last HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-LIMITS = HttpLimits(head_timeout_s=1.0, body_timeout_s=1.0, write_timeout_s=1.0, idle_timeout_s=2.0)
+
+
+class Impatient(HttpSettings):
+    idle_timeout_s: ClassVar[float] = 2.0
+
+
+LIMITS = Impatient(head_timeout_s=1.0, body_timeout_s=1.0, write_timeout_s=1.0)
 JAVA = (
     b"POST /a HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings\r\nContent-Length: 5\r\n"
     b"Host: x\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\n"
@@ -336,7 +343,7 @@ def test_a_client_that_does_not_read_is_cut(port: int, app: App) -> None:
 
 
 def test_beyond_the_connections_idle_ones_are_closed_and_then_new_ones_told() -> None:
-    with served(HttpLimits(max_connections=8)) as (_, port):
+    with served(HttpSettings(max_connections=8)) as (_, port):
         silent = [connect(port) for _ in range(40)]
         assert statuses(ask(port, LAST)) == [200]
         busy = [connect(port) for _ in range(8)]

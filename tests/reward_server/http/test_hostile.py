@@ -32,7 +32,7 @@ SMALL = json.dumps({"items": [{"messages": [{"role": "user", "content": "q"}],
 
 @contextmanager
 def started(folder: Path) -> Iterator[tuple[str, psutil.Process]]:
-    command = ["--model", str(folder), "--port", "0", "--device", "cpu", "--torch-threads", "1"]
+    command = ["--model", str(folder), "--port", "0", "--device", "cpu", "--threads", "1"]
     with subprocess.Popen(
         [sys.executable, "-m", "reward_server", *command], stderr=subprocess.PIPE, text=True
     ) as process:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from pydantic import field_validator
 
+from bon_common.http.settings import Seconds
 from bon_gateway.backends.http.client import encode, model_name
 from bon_gateway.backends.http.faults import UpstreamError, malformed, policy_error
 from bon_gateway.backends.http.names import LookUp, look_up
@@ -25,7 +26,7 @@ from bon_gateway.backends.pool.backend import Pooled
 from bon_gateway.backends.pool.replica import Lease, Replica
 from bon_gateway.backends.settings import PolicySettings, ThinkingSettings
 from bon_gateway.protocols import Trace
-from bon_gateway.sections.base import HeaderName, Seconds
+from bon_gateway.sections.base import HeaderName
 from bon_gateway.types import ChatRequest, Delta, Sample
 from bon_gateway.unexpected import log_unexpected
 
