@@ -23,7 +23,7 @@ export BON_VLLM_PYTHON := $(CURDIR)/.venv-vllm/bin/python
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test tests lint format types imports unit env-serve env-test env-vllm \
-	demo-models demo-train demo-study demo-compare bench-smoke chart lock wheel image image-test clean
+	demo-models demo-train demo-study demo-compare bench-smoke docs lock wheel image image-test clean
 
 help:  ## Print the targets.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
@@ -71,9 +71,11 @@ demo-compare: env-test  ## Best-of-N or a tuned policy, of demo-train or of the 
 bench-smoke: env-test env-vllm  ## Run every benchmark that knows --smoke in that short form. Some: ARGS="soak overhead".
 	@$(BIN)/python benchmarks/smoke.py $(ARGS)
 
-chart: env-test  ## Write the chart's schema, its table of values, and the table of sizes anew.
+docs: env-test  ## Write anew what follows from the code: docs/settings.md, the chart's schema, tables, monitoring/.
+	$(BIN)/python scripts/settings_doc.py
 	$(BIN)/python -m scripts.chart
 	$(BIN)/python scripts/sizing.py --write
+	$(BIN)/python scripts/monitoring.py
 
 lock:  ## Resolve constraints/*.txt anew.
 	@$(SETUP) lock

@@ -30,7 +30,7 @@ overridden by flags (`--set server.port=9000`, and `--host`, `--port`, `--worker
 `--log-level`). An unknown key is an error that names it. `--print-config` shows the result.
 `policies`, `rewards` and `models` are maps from a name of your choice.
 
-`scripts/settings_doc.py` writes this page from the settings classes of `bon_gateway/`.
+`make docs` writes this page from the settings classes of `bon_gateway/`.
 """
 
 

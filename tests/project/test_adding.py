@@ -13,8 +13,22 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "adding.md").read_text(encoding="utf-8")
-COPIED = ("bon_common", "bon_gateway", "reward_server", "trainers", "scripts", "helm", "docs")
-GENERATORS = (["scripts/settings_doc.py"], ["-m", "scripts.chart"])
+COPIED = (
+    "bon_common",
+    "bon_gateway",
+    "reward_server",
+    "trainers",
+    "scripts",
+    "helm",
+    "docs",
+    "monitoring",
+)
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+GENERATORS = [
+    line.split()[1:]
+    for line in MAKEFILE.partition("\ndocs:")[2].partition("\n\n")[0].split("\n\t")[1:]
+]
+"""What `make docs` runs, without the interpreter."""
 
 
 def recipe(section: str) -> str:
