@@ -16,9 +16,7 @@ from trainers.export.settings import ExportSettings
 from trainers.grpo.settings import GrpoSettings
 from trainers.iterate.settings import IterateSettings
 from trainers.ppo.settings import PpoSettings
-from trainers.preferences.collect_settings import CollectSettings
-from trainers.preferences.label_settings import LabelSettings
-from trainers.preferences.settings import PrepareSettings
+from trainers.preferences.settings import CollectSettings, LabelSettings, PrepareSettings
 from trainers.reward.settings import RewardSettings
 from trainers.sft.settings import SftSettings
 

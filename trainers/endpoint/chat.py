@@ -14,7 +14,7 @@ from trainers.endpoint.settings import ChatSettings
 
 
 @dataclass(frozen=True)
-class Reply:
+class ChatAnswer:
     message: Message
     finish_reason: str | None
 
@@ -32,7 +32,7 @@ async def ask(
     max_tokens: int,
     seed: int | None = None,
     top_p: float | None = None,
-) -> Reply:
+) -> ChatAnswer:
     """One answer. Raises what `JsonClient.post` raises, and RequestFailedError for an answer
     that holds no assistant's message."""
     body: dict[str, Any] = {
@@ -53,4 +53,4 @@ async def ask(
     except (KeyError, IndexError, TypeError, BadLineError) as error:
         raise RequestFailedError(f"no answer in the reply: {error}") from error
     reason = choice.get("finish_reason")
-    return Reply(message, reason if isinstance(reason, str) else None)
+    return ChatAnswer(message, reason if isinstance(reason, str) else None)

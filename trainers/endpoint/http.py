@@ -10,7 +10,6 @@ import os
 import random
 from collections import Counter
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
@@ -61,12 +60,7 @@ class JsonClient:
         )
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         if self._session is not None:
             await self._session.close()
 
@@ -124,14 +118,17 @@ def _reason(content: Any) -> str:
     return " ".join(message.split())[:200] if isinstance(message, str) else "no reason given"
 
 
-class Failures:
+class FailureLimit:
     """Requests that failed, by reason; too many in a row end the run."""
 
     def __init__(self, url: str, give_up_after: int) -> None:
-        self.reasons: Counter[str] = Counter()
+        self.reasons = Counter[str]()
         self._url = url
         self._give_up_after = give_up_after
         self._in_a_row = 0
+
+    def figures(self) -> dict[str, int]:
+        return {f"failed: {reason}": count for reason, count in self.reasons.items()}
 
     def succeeded(self) -> None:
         self._in_a_row = 0

@@ -4,50 +4,51 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from trainers.base.context import INTERRUPTED
+from trainers.base.data import data_hash
 from trainers.base.errors import DataError, SettingsError
+from trainers.base.files import write_json
+from trainers.base.settings import Settings
+from trainers.preferences.tally import Tally
+
+Append = Callable[[Mapping[str, Any]], None]
+"""Writes one line at once; DataError if it cannot be written."""
 
 
-class Journal:
-    """A JSONL file that a run appends to, so that a killed run goes on where it stopped.
+@contextmanager
+def journal(path: Path, show: Callable[[str], None]) -> Iterator[Append]:
+    """A JSONL file that a run appends to, so that a stopped run goes on where it stopped.
 
-    Each line is written at once. What a killed run left of a last line is cut off when
-    the file is opened again.
+    A killed run may leave a torn last line, which is cut off first. Ctrl-C in the block ends the
+    process with status 130. DataError if the file cannot be opened.
     """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        out = path.open("ab", buffering=0)
+        if _cut_torn_line(path):
+            show(f"{path}: a torn last line was cut off")
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from error
 
-    def __init__(self, path: Path) -> None:
-        """Open for appending, making the folder; DataError if that cannot be done."""
-        self.path = path
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._out = path.open("ab", buffering=0)
-            self.cut = _cut_torn_line(path)
-        except OSError as error:
-            raise DataError(f"{path}: {error.strerror or error}") from error
-
-    def append(self, record: Mapping[str, Any]) -> None:
-        """Write one line; DataError if it cannot be written."""
+    def append(record: Mapping[str, Any]) -> None:
         line = (json.dumps(record, ensure_ascii=False) + "\n").encode()
         try:
             while line:  # a disk that is nearly full takes a part
-                line = line[self._out.write(line) :]
+                line = line[out.write(line) :]
         except OSError as error:
-            raise DataError(f"{self.path}: {error.strerror or error}") from error
+            raise DataError(f"{path}: {error.strerror or error}") from error
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._out.close()
+    with out:
+        try:
+            yield append
+        except KeyboardInterrupt:
+            show(f"stopped; {path} is whole, the same command goes on")
+            raise SystemExit(INTERRUPTED) from None
 
 
 def _cut_torn_line(path: Path) -> int:
@@ -73,6 +74,19 @@ def refuse_overwriting(inputs: Iterable[Path], outputs: Iterable[Path]) -> None:
     for path in outputs:
         if path.resolve() in read:
             raise SettingsError(f"output: {path} is an input, and would be overwritten")
+
+
+def write_report(
+    path: Path, settings: Settings, tally: Tally, inputs: Mapping[str, Sequence[Path]], **rest: Any
+) -> None:
+    """Write what went in, by which settings, what was dropped and why, and `rest`.
+
+    Each of `inputs` becomes the SHA-256 of its files by their names.
+    """
+    files = {key: {file.name: data_hash(file) for file in paths} for key, paths in inputs.items()}
+    places = {"input", "prompts", "output", "policy"}
+    chosen = {"settings": settings.model_dump(mode="json", exclude=places)}
+    write_json(path, {**files, **chosen, **tally.as_json(), **rest}, ensure_ascii=False)
 
 
 def report_path(output: Path) -> Path:

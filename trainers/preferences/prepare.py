@@ -10,17 +10,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trainers.base.context import RunContext
-from trainers.base.data import data_hash
 from trainers.base.errors import DataError
-from trainers.base.files import replaced, write_json
-from trainers.preferences.files import refuse_overwriting
+from trainers.base.files import replaced
+from trainers.preferences.files import refuse_overwriting, write_report
 from trainers.preferences.forms import in_form
 from trainers.preferences.readers import read_preferences
 from trainers.preferences.records import Pairwise, Preference
 from trainers.preferences.settings import InputSettings, PrepareSettings
 from trainers.preferences.split import Side, normalised, side_of
 from trainers.preferences.tally import Tally
-from trainers.preferences.usable import DUPLICATE, Fits, usable, within_chars
+from trainers.preferences.usable import DUPLICATE, usable
 
 
 @dataclass
@@ -56,7 +55,11 @@ def run(settings: PrepareSettings, context: RunContext) -> dict[str, float]:
             written[side].prompts.add(_digest(normalised(preference.prompt, settings.split_by)))
         _require_records(settings, tally, written)
     report = settings.output / "prepare.report.json"
-    write_json(report, _report(settings, tally, written), ensure_ascii=False)
+    counts = {
+        side: {"records": made.records, "prompts": len(made.prompts)}
+        for side, made in written.items()
+    }
+    write_report(report, settings, tally, {"input": settings.input}, written=counts)
     context.show(f"report: {report}")
     return {
         **tally.figures(),
@@ -83,11 +86,10 @@ def _dry_run(settings: PrepareSettings, tally: Tally, context: RunContext) -> di
 
 def canonical(settings: PrepareSettings, tally: Tally) -> Iterator[Preference]:
     """Every usable record of the input in the form asked for, equal ones once."""
-    fits: list[Fits] = [] if settings.max_chars is None else [within_chars(settings.max_chars)]
     sound = (
         kept
         for preference in read_all(settings, tally)
-        if (kept := usable(preference, tally, fits)) is not None
+        if (kept := usable(preference, tally, settings.max_chars)) is not None
     )
     seen: set[bytes] = set()
     for preference in in_form(
@@ -126,25 +128,6 @@ def _require_records(settings: PrepareSettings, tally: Tally, written: dict[Side
     names = ", ".join(map(str, settings.input))
     bad = f"{tally.bad} bad lines" if tally.bad else ""
     raise DataError(f"{names}: no usable record: {'; '.join(filter(None, (bad, reasons)))}")
-
-
-def _report(
-    settings: PrepareSettings, tally: Tally, written: dict[Side, Written]
-) -> dict[str, Any]:
-    return {
-        "input": input_hashes(settings),
-        "settings": settings.model_dump(mode="json", exclude={"input", "output"}),
-        **tally.as_json(),
-        "written": {
-            side: {"records": made.records, "prompts": len(made.prompts)}
-            for side, made in written.items()
-        },
-    }
-
-
-def input_hashes(settings: InputSettings) -> dict[str, str]:
-    """SHA-256 by file name, so that a report says what it speaks of."""
-    return {path.name: data_hash(path) for path in settings.input}
 
 
 def _digest(text: str) -> bytes:

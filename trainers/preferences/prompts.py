@@ -23,8 +23,8 @@ NOT_TEXT = "prompt that is not only text"
 
 
 @dataclass(frozen=True)
-class Ask:
-    """A prompt to be answered."""
+class PromptToSample:
+    """A prompt to draw answers to."""
 
     messages: list[Message]
     references: tuple[str, ...] = ()
@@ -37,39 +37,39 @@ class Ask:
 
 
 def prompt_key(messages: Sequence[Message]) -> str:
-    """What a prompt is known by when a run goes on: a digest of exactly these messages."""
+    """A digest of exactly these messages, by which a resumed run knows the prompt."""
     text = json.dumps(messages, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def read_prompts(paths: Sequence[Path], tally: Tally) -> list[Ask]:
-    """Every different prompt, in order. An SFT conversation gives what stands before its answer.
+def distinct_prompts(paths: Sequence[Path], tally: Tally) -> list[PromptToSample]:
+    """Every different prompt, in order; the prompt of an SFT conversation is all but its answer.
 
     Raises DataError as readers do; repeated and empty prompts are counted.
     """
-    found: dict[str, Ask] = {}
+    found: dict[str, PromptToSample] = {}
     for path in paths:
-        for ask in _of_file(path, tally):
-            if is_empty(ask.messages):
+        for prompt in _of_file(path, tally):
+            if is_empty(prompt.messages):
                 tally.drop(EMPTY_PROMPT)
-            elif ask.key in found:
+            elif prompt.key in found:
                 tally.drop(REPEATED)
             else:
-                found[ask.key] = ask
+                found[prompt.key] = prompt
     if not found:
         raise DataError(f"{', '.join(map(str, paths))}: no prompts")
     return list(found.values())
 
 
-def _of_file(path: Path, tally: Tally) -> Iterator[Ask]:
+def _of_file(path: Path, tally: Tally) -> Iterator[PromptToSample]:
     for row in read_rows(path):
         tally.lines += 1
         if row.values is None:
             tally.bad_line(row.where, row.reason)
             continue
         try:
-            asks = [
-                Ask(prompt, references(row.values), row.where)
+            prompts = [
+                PromptToSample(prompt, references(row.values), row.where)
                 for prompt in _prompts(row.values, tally)
             ]
         except NotTextError:
@@ -79,7 +79,7 @@ def _of_file(path: Path, tally: Tally) -> Iterator[Ask]:
             tally.bad_line(row.where, str(error))
             continue
         tally.records += 1
-        yield from asks
+        yield from prompts
 
 
 def _prompts(values: Values, tally: Tally) -> list[list[Message]]:
@@ -91,7 +91,7 @@ def _prompts(values: Values, tally: Tally) -> list[list[Message]]:
         if messages[-1]["role"] == "assistant":
             messages = messages[:-1]
         return [prompt_messages(messages, "messages")]
-    # Formats that have the prompt inside of other fields.
+    # Formats that hold the prompt inside other fields.
     name = detect(values)
     if name is None:
         raise BadLineError("prompt: missing")

@@ -1,43 +1,98 @@
-"""Settings of `prepare`. Nothing here reads data."""
+"""Settings of `collect`, `label` and `prepare`. Nothing here reads data."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from trainers.base.lines import MAX_LINE_BYTES
 from trainers.base.settings import Positive, Settings, Share
+from trainers.endpoint.settings import ChatSettings
 from trainers.preferences.forms import Form, PairChoice
+from trainers.preferences.labellers.registry import AnyLabeller
+from trainers.preferences.readers import AUTO, FORMATS
 from trainers.preferences.readers.options import STEP_MARGINS, ReadOptions
 from trainers.preferences.split import SplitBy
 from trainers.preferences.steps import BETTER
 
-FormatName = Literal[
-    "auto",
-    "candidate_log",
-    "listwise",
-    "ultrafeedback",
-    "rewardbench2",
-    "hh",
-    "implicit",
-    "rewardbench",
-    "canonical",
-    "rewrite",
-    "steps",
-    "pointwise",
-    "ranking",
-    "logged",
-]
+if TYPE_CHECKING:
+    FormatName = str
+else:
+    FormatName = Literal[(AUTO, *FORMATS)]
+
+
+def _one_or_many(value: object) -> object:
+    return (value,) if isinstance(value, str | Path) else value
+
+
+def _not_empty(value: tuple[Path, ...]) -> tuple[Path, ...]:
+    if not value:
+        raise ValueError("at least one file is expected")
+    return value
+
+
+Files = Annotated[tuple[Path, ...], BeforeValidator(_one_or_many), AfterValidator(_not_empty)]
+"""One path, or a list of them."""
+
+
+class CollectSettings(Settings):
+    """Several answers to each prompt, from a server or from a policy in this process."""
+
+    prompts: Files
+    """`{prompt}` or `{messages}` lines, or any preference data; only its prompts are read."""
+    output: Path
+    """JSONL in the listwise form, without scores. Prompts that it already holds are skipped."""
+    endpoint: ChatSettings | None = None
+    """The server to ask. Name either this or `policy`."""
+    policy: Path | None = None
+    """The checkpoint folder to sample from in this process."""
+    device: str = "cpu"
+    """Where the policy runs: a name of torch's, or auto for a GPU if there is one."""
+    policy_name: str | None = None
+    """The policy's name in the output; by default the served name, or the folder's."""
+    policy_revision: str | None = None
+    """The policy's revision in the output, for a policy that changes."""
+    samples: Annotated[int, Field(ge=2)] = 2
+    """Answers to each prompt."""
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    """At 0 all answers would be equal, and there would be nothing to compare."""
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """The nucleus that answers are drawn from; 1 is all tokens."""
+    max_tokens: Positive = 512
+    """Answers are cut here."""
+    seed: int = 0
+    """Each answer gets a seed of its own, derived from this one."""
+    limit: Positive | None = None
+    """Use only this many prompts, the first ones."""
+    batch_size: Positive = 64
+    """Answers drawn at a time in this process."""
+    skip_bad: bool = False
+    """Count lines that cannot be read instead of stopping at the first."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> CollectSettings:
+        if (self.endpoint is None) == (self.policy is None):
+            raise ValueError("either endpoint or policy is needed")
+        return self
+
+    @property
+    def source_name(self) -> str:
+        if self.policy_name is not None:
+            return self.policy_name
+        if self.policy is not None:
+            return self.policy.name
+        assert self.endpoint is not None
+        return self.endpoint.model or self.endpoint.url
 
 
 class InputSettings(Settings):
-    """Which files are read, and how strictly."""
+    """Which preference data is read, how strictly, and what becomes of it."""
 
-    input: tuple[Path, ...]
+    input: Files
     """Files, in order: `.jsonl`, `.jsonl.gz` or `.parquet`. A single path will do."""
-    format: FormatName = "auto"
+    format: FormatName = AUTO
     """The format of all of them; "auto" goes by the first record of each."""
     skip_bad: bool = False
     """Count lines that cannot be read instead of stopping at the first."""
@@ -46,24 +101,20 @@ class InputSettings(Settings):
     step_margins: dict[str, Annotated[float, Field(gt=0)]] = Field(
         default_factory=lambda: dict(STEP_MARGINS)
     )
-    """What the three better steps of the six-step scale are worth; worse mirrors better."""
+    """Margins of the three better steps of the six-step scale; worse mirrors better."""
     keep_cut: bool = False
     """Keep answers of the candidate log that were cut at their token limit."""
     keep_degraded: bool = False
-    """Keep what finished in requests of the candidate log that lost other candidates, or in which
-    something else was not as it should be."""
-
-    @field_validator("input", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: object) -> object:
-        return (value,) if isinstance(value, str | Path) else value
-
-    @field_validator("input")
-    @classmethod
-    def _not_empty(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
-        if not value:
-            raise ValueError("at least one file is expected")
-        return value
+    """Keep finished candidates of requests that the candidate log calls degraded, such as those
+    that lost other candidates."""
+    form: Form = "pairwise"
+    """What a record of the output is. The reward and DPO trainers read pairwise records."""
+    pairs: PairChoice = "best_worst"
+    """From more than two answers: the best against the worst, or every two."""
+    min_margin: Annotated[float, Field(ge=0)] = 0.0
+    """Pairs that are known to be closer are dropped and counted."""
+    max_chars: Positive | None = None
+    """Answers that are longer, prompt included, are dropped and counted."""
 
     @field_validator("step_margins")
     @classmethod
@@ -77,28 +128,30 @@ class InputSettings(Settings):
         return ReadOptions(self.step_margins, self.keep_cut, self.keep_degraded)
 
 
+class LabelSettings(InputSettings):
+    """Answers in, preferences out."""
+
+    labeller: AnyLabeller
+    """Who or what prefers, by its ``type``."""
+    output: Path
+    """JSONL of preferences. Beside it `.labels.jsonl` keeps every label as it came, so that a
+    run that was stopped goes on, and `.report.json` says what was dropped and why."""
+
+
 class PrepareSettings(InputSettings):
     """Any known format in, canonical training and held-out files out."""
 
     output: Path
     """Folder for `train.jsonl`, `held-out.jsonl` and `prepare.report.json`."""
-    form: Form = "pairwise"
-    """What to write. The reward and DPO trainers read pairwise records."""
     layout: Literal["canonical", "conversations"] = "canonical"
     """How pairs are written: with a prompt of their own, or as two whole conversations, which
     OpenRLHF and other trainers read."""
-    pairs: PairChoice = "best_worst"
-    """From a list of answers: the best against the worst, or every two."""
-    min_margin: Annotated[float, Field(ge=0)] = 0.0
-    """Pairs that are known to be closer are dropped and counted."""
     held_out_share: Share = 0.05
     """Expected share of the prompts that is held out; 0 writes no such file."""
     split_by: SplitBy = "prompt"
     """What must not be in both files: whole prompts, or the first turns of dialogues."""
     seed: int = 0
     """Decides which prompts are held out."""
-    max_chars: Positive | None = None
-    """Answers are dropped that are longer, prompt included."""
     drop_duplicates: bool = True
     """Write equal records once."""
 

@@ -7,7 +7,7 @@ from bon_gateway.testing.upstream import FakeUpstream
 from tests.trainers.preferences.helpers import user
 from trainers.base.errors import RunError, SettingsError
 from trainers.endpoint.chat import ask
-from trainers.endpoint.http import Failures, JsonClient, RequestFailedError
+from trainers.endpoint.http import FailureLimit, JsonClient, RequestFailedError
 from trainers.endpoint.settings import ChatSettings
 
 
@@ -122,7 +122,7 @@ async def test_a_reply_that_is_no_answer_is_a_failure(raw: bytes, reason: str) -
 
 
 def test_many_failures_in_a_row_end_the_run() -> None:
-    failures = Failures("there", 2)
+    failures = FailureLimit("there", 2)
     for _ in range(3):
         failures.failed("busy")
         failures.succeeded()

@@ -8,7 +8,7 @@ from tests.trainers.preferences.helpers import bot, user
 from trainers.preferences.forms import Form, PairChoice, in_form
 from trainers.preferences.records import Candidate, Listwise, Pairwise, Pointwise, Preference
 from trainers.preferences.tally import Tally
-from trainers.preferences.usable import usable, within_chars
+from trainers.preferences.usable import usable
 
 ASK = [user("hi")]
 
@@ -130,14 +130,14 @@ def test_a_pair_is_a_list_of_two() -> None:
 )
 def test_what_cannot_be_used_is_counted(preference: Preference, reason: str) -> None:
     tally = Tally()
-    assert usable(preference, tally, [within_chars(10)]) is None
+    assert usable(preference, tally, 10) is None
     assert tally.dropped == {reason: 1}
 
 
 def test_what_just_fits_is_kept() -> None:
     preference = Pairwise(ASK, [bot("a" * 8)], [bot("b")])
     tally = Tally()
-    assert usable(preference, tally, [within_chars(10)]) is preference
+    assert usable(preference, tally, 10) is preference
     assert not tally.dropped
 
 
@@ -151,7 +151,7 @@ def test_a_list_loses_single_answers() -> None:
     texts = ["a", "", "a", "b" * 9, "c"]
     preference = Listwise(ASK, tuple(Candidate([bot(text)], i) for i, text in enumerate(texts)))
     tally = Tally()
-    kept = usable(preference, tally, [within_chars(10)])
+    kept = usable(preference, tally, 10)
     assert isinstance(kept, Listwise)
     assert [(c.answer[0]["content"], c.score) for c in kept.candidates] == [("a", 0), ("c", 4)]
     assert tally.dropped == {"empty answer": 1, "equal answers": 1, "over the length limit": 1}

@@ -76,7 +76,7 @@ def test_a_journal_of_other_settings_is_refused(
     assert label(tmp_path, judge(upstream.url)) == 0
     assert label(tmp_path, judge(upstream.url, max_tokens=3)) == 2
     assert "out.labels.jsonl:1: labelled with other settings" in capsys.readouterr().err
-    # Where the judge is and how it is asked decides no verdict.
+    # Where the judge is and how it is asked decides no label.
     again = judge(serve(judging(longest)).url)
     again["endpoint"]["concurrency"] = 1
     assert label(tmp_path, again) == 0

@@ -1,14 +1,9 @@
 from __future__ import annotations
 
-import typing
-
 import pytest
 
 from trainers.base.settings import Settings, load_settings, shipped
-from trainers.preferences.collect_settings import CollectSettings
-from trainers.preferences.label_settings import LabelSettings
-from trainers.preferences.readers import FORMATS
-from trainers.preferences.settings import FormatName, PrepareSettings
+from trainers.preferences.settings import CollectSettings, LabelSettings, PrepareSettings
 
 
 @pytest.mark.parametrize(
@@ -25,7 +20,3 @@ from trainers.preferences.settings import FormatName, PrepareSettings
 )
 def test_shipped_files_are_valid(kind: type[Settings], name: str) -> None:
     assert isinstance(load_settings(kind, shipped(name)), kind)
-
-
-def test_every_format_can_be_named() -> None:
-    assert set(typing.get_args(FormatName)) == {"auto", *FORMATS}

@@ -1,5 +1,5 @@
 """Labellers: each looks at the answers to one prompt and says which are better.
 
-A labeller is a file: its settings, which open it, and its class, with the face of
-`protocol.Labeller`. `registry` names all of them.
+A labeller is a file with a subclass of `base.Labeller`: its settings, and how it labels. `registry`
+names all of them.
 """

@@ -1,7 +1,7 @@
 """People compare two answers, without knowing which policy wrote which.
 
-Either on a sheet, a file that is written, filled in anywhere and read back, or in the terminal.
-A row's id says which answer was shown as A, so that the blind order is undone on reading.
+They do so in the terminal, or on a sheet: a file that is written, filled in anywhere and read back.
+A row's id says which answer was shown as A, so that reading undoes the blind order.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import csv
 import hashlib
 import json
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -23,10 +24,10 @@ from trainers.base.errors import DataError, SettingsError
 from trainers.base.files import replaced
 from trainers.base.lines import BadLineError, read_rows
 from trainers.base.messages import text_of
-from trainers.preferences.labellers.protocol import Block, Labeller, LabellerSettings
+from trainers.preferences.labellers.base import Block, LabelBlock, Labeller
+from trainers.preferences.labels import Compare, Comparison, Label, Outcome, places, task_key
 from trainers.preferences.records import Listwise
 from trainers.preferences.steps import margin_of_step
-from trainers.preferences.verdicts import Compare, Comparison, Verdict, places, task_key
 
 COLUMNS = ("id", "prompt", "answer_a", "answer_b", "preference", "rewrite")
 SKIPPED = "left out by the labeller"
@@ -45,7 +46,7 @@ HOW_TO = (
 )
 
 
-class HandSettings(LabellerSettings):
+class HandLabeller(Labeller):
     """People, on a sheet or in the terminal, with the answers in a blind order."""
 
     type: Literal["hand"]
@@ -67,14 +68,22 @@ class HandSettings(LabellerSettings):
     @asynccontextmanager
     async def opened(
         self, margins: Mapping[str, float], show: Callable[[str], None]
-    ) -> AsyncIterator[Labeller]:
+    ) -> AsyncIterator[LabelBlock]:
         if not sys.stdin.isatty():
             raise SettingsError("labeller.sheet: needed, since there is no terminal to ask in")
-        yield TerminalLabeller(self, margins, show=show, answer=sys.stdin.readline)
+        yield Terminal(self, margins, show, sys.stdin.readline).label
+
+    def pairs(self, task: Listwise) -> list[BlindPair]:
+        """What people are asked about a record, with A and B in a blind order."""
+        found = []
+        for i, j in places(len(task.candidates), self.compare):
+            digest = hashlib.sha256(f"{self.seed}\n{task_key(task)}\n{i}\n{j}".encode()).digest()
+            found.append(BlindPair(task, j, i) if digest[0] % 2 else BlindPair(task, i, j))
+        return found
 
 
 @dataclass(frozen=True)
-class Question:
+class BlindPair:
     """Two answers side by side; `a` and `b` are their places in the record."""
 
     task: Listwise
@@ -90,56 +99,35 @@ class Question:
         prompt = conversation_text(self.task.prompt)
         return dict(zip(COLUMNS, (self.id, prompt, *texts, "", ""), strict=True))
 
-
-def questions(task: Listwise, compare: Compare, seed: int) -> list[Question]:
-    """What is asked about a record, with A and B in a blind order."""
-    found = []
-    for i, j in places(len(task.candidates), compare):
-        digest = hashlib.sha256(f"{seed}\n{task_key(task)}\n{i}\n{j}".encode()).digest()
-        found.append(Question(task, j, i) if digest[0] % 2 else Question(task, i, j))
-    return found
-
-
-def verdict_of(
-    question: Question, preference: str, rewrite: str, margins: Mapping[str, float]
-) -> Verdict:
-    """What a person said about a question. Raises BadLineError for words that mean nothing."""
-    word = preference.strip().lower()
-    rewrites = dict.fromkeys((question.a, question.b), rewrite) if rewrite.strip() else {}
-    if word == "skip":
-        return Verdict(rewrites=rewrites, dropped={SKIPPED: 1})
-    if not word:
-        return Verdict(rewrites=rewrites, dropped={} if rewrites else {UNLABELLED: 1})
-    margin = None
-    if word in ("a", "b"):
-        outcome = "first" if word == "a" else "second"
-    else:
-        value = margin_of_step(word, margins)
-        outcome = "tie" if value == 0 else "first" if value > 0 else "second"
-        margin = abs(value) or None
-    comparison = Comparison(question.a, question.b, outcome, margin)  # type: ignore[arg-type]
-    return Verdict(comparisons=(comparison,), rewrites=rewrites)
+    def label(self, preference: str, rewrite: str, margins: Mapping[str, float]) -> Label:
+        """What a person said. Raises BadLineError for a preference that means nothing."""
+        word = preference.strip().lower()
+        rewrites = dict.fromkeys((self.a, self.b), rewrite) if rewrite.strip() else {}
+        if word == "skip":
+            return Label(rewrites=rewrites, dropped={SKIPPED: 1})
+        if not word:
+            return Label(rewrites=rewrites, dropped={} if rewrites else {UNLABELLED: 1})
+        value = {"a": 1.0, "b": -1.0}.get(word) or margin_of_step(word, margins)
+        outcome: Outcome = "tie" if value == 0 else "first" if value > 0 else "second"
+        margin = None if word in ("a", "b") else abs(value) or None
+        comparison = Comparison(self.a, self.b, outcome, margin)
+        return Label(comparisons=(comparison,), rewrites=rewrites)
 
 
-def joined(verdicts: Sequence[Verdict]) -> Verdict:
-    """One verdict out of those on a record's questions."""
-    dropped: dict[str, int] = {}
+def joined(labels: Sequence[Label]) -> Label:
+    """One label from those of a record's pairs."""
+    dropped = Counter[str]()
     rewrites: dict[int, str] = {}
-    for verdict in verdicts:
-        rewrites |= verdict.rewrites
-        for reason, count in verdict.dropped.items():
-            dropped[reason] = dropped.get(reason, 0) + count
-    comparisons = tuple(one for verdict in verdicts for one in verdict.comparisons)
-    return Verdict(comparisons=comparisons, rewrites=rewrites, dropped=dropped)
+    for label in labels:
+        rewrites |= label.rewrites
+        dropped.update(label.dropped)
+    comparisons = tuple(one for label in labels for one in label.comparisons)
+    return Label(comparisons=comparisons, rewrites=rewrites, dropped=dropped)
 
 
-def write_sheet(path: Path, tasks: Sequence[Listwise], settings: HandSettings) -> int:
-    """Write a row for each question; returns their number. DataError if it cannot be written."""
-    rows = [
-        question.row()
-        for task in tasks
-        for question in questions(task, settings.compare, settings.seed)
-    ]
+def write_sheet(path: Path, tasks: Sequence[Listwise], labeller: HandLabeller) -> int:
+    """Write a row for each pair; returns their number. DataError if it cannot be written."""
+    rows = [pair.row() for task in tasks for pair in labeller.pairs(task)]
     with replaced(path) as out:
         if path.suffix == ".jsonl":
             out.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
@@ -152,28 +140,26 @@ def write_sheet(path: Path, tasks: Sequence[Listwise], settings: HandSettings) -
 
 def read_sheet(
     path: Path, tasks: Sequence[Listwise], margins: Mapping[str, float]
-) -> dict[str, Verdict]:
-    """The verdicts by record; records without a row have none.
+) -> dict[str, Label]:
+    """The labels by record; records without a row have none.
 
-    Raises DataError with file, line and reason for a row whose id is unknown or stands there
-    twice, or whose preference means nothing.
+    Raises DataError with file, line and reason for a row whose id is unknown or is there twice, or
+    whose preference means nothing.
     """
     known = {task_key(task): task for task in tasks}
-    found: dict[str, list[Verdict]] = {}
-    seen: set[str] = set()
+    found: dict[str, dict[str, Label]] = {}
     for where, row in _sheet_rows(path):
         try:
-            question = _question(row.get("id") or "", known)
-            if question.id in seen:
-                raise BadLineError("id: stands there twice")
-            seen.add(question.id)
-            verdict = verdict_of(
-                question, row.get("preference") or "", row.get("rewrite") or "", margins
+            pair = _pair(row.get("id") or "", known)
+            labels = found.setdefault(task_key(pair.task), {})
+            if pair.id in labels:
+                raise BadLineError("id: is there twice")
+            labels[pair.id] = pair.label(
+                row.get("preference") or "", row.get("rewrite") or "", margins
             )
         except BadLineError as error:
             raise DataError(f"{where}: {error}") from error
-        found.setdefault(task_key(question.task), []).append(verdict)
-    return {key: joined(verdicts) for key, verdicts in found.items()}
+    return {key: joined(list(labels.values())) for key, labels in found.items()}
 
 
 def _sheet_rows(path: Path) -> Iterator[tuple[str, Mapping[str, str]]]:
@@ -199,71 +185,49 @@ def _sheet_rows(path: Path) -> Iterator[tuple[str, Mapping[str, str]]]:
         raise DataError(f"{path}: no tab-separated UTF-8 text: {error}") from error
 
 
-def _question(name: str, known: Mapping[str, Listwise]) -> Question:
+def _pair(name: str, known: Mapping[str, Listwise]) -> BlindPair:
     key, _, order = name.partition("-")
     a, _, b = order.partition("-")
-    task = known.get(key)
-    if task is None or not (a.isdecimal() and b.isdecimal()):
+    count = len(known[key].candidates) if key in known else 0
+    sound = a.isdecimal() and b.isdecimal() and int(a) != int(b)
+    if not sound or max(int(a), int(b)) >= count:
         raise BadLineError(f"id: no such answers in the input: {name[:80]!r}")
-    question = Question(task, int(a), int(b))
-    if question.a == question.b or max(question.a, question.b) >= len(task.candidates):
-        raise BadLineError(f"id: no such answers in the input: {name[:80]!r}")
-    return question
+    return BlindPair(known[key], int(a), int(b))
 
 
-class TerminalLabeller:
+@dataclass(frozen=True)
+class Terminal:
     """Asks one question after the other; q stops, and the next run goes on there."""
 
-    block = 1
-    concurrency = 1
+    labeller: HandLabeller
+    margins: Mapping[str, float]
+    show: Callable[[str], None]
+    """Prints a line."""
+    answer: Callable[[], str]
+    """Reads a line; "" at the end of the input."""
 
-    def __init__(
-        self,
-        settings: HandSettings,
-        margins: Mapping[str, float],
-        *,
-        show: Callable[[str], None],
-        answer: Callable[[], str],
-    ) -> None:
-        """`show` and `answer` are the terminal: a line out, a line in ("" at its end)."""
-        self._settings = settings
-        self._margins = margins
-        self._show = show
-        self._answer = answer
+    async def label(self, tasks: Block) -> list[Label]:
+        """Raises KeyboardInterrupt if the user stops."""
+        return [joined([self._ask(pair) for pair in self.labeller.pairs(task)]) for task in tasks]
 
-    async def label(self, tasks: Block) -> list[Verdict]:
-        """Raises KeyboardInterrupt when the labeller has had enough."""
-        return [
-            joined(
-                [
-                    self._ask(question)
-                    for question in questions(task, self._settings.compare, self._settings.seed)
-                ]
-            )
-            for task in tasks
-        ]
-
-    def _ask(self, question: Question) -> Verdict:
-        row = question.row()
-        self._show(f"\n{row['prompt']}\n\n[A] {row['answer_a']}\n\n[B] {row['answer_b']}\n")
+    def _ask(self, pair: BlindPair) -> Label:
+        row = pair.row()
+        self.show(f"\n{row['prompt']}\n\n[A] {row['answer_a']}\n\n[B] {row['answer_b']}\n")
         menu = ", ".join(f"{number} {step}" for number, step in enumerate(STEPS, start=1))
+        words = {str(number): step for number, step in enumerate(STEPS, start=1)}
+        words |= {"t": "tie", "s": "skip"}
         while True:
-            self._show(f"A compared with B: {menu}; t tie, s skip, w write a better one, q stop")
-            said = self._answer()
+            self.show(f"A compared with B: {menu}; t tie, s skip, w write a better one, q stop")
+            said = self.answer()
             word = said.strip().lower()
             if not said or word == "q":
                 raise KeyboardInterrupt
+            rewrite = ""
             if word == "w":
-                self._show("the better answer, in one line:")
-                rewrite = self._answer().strip()
-                if rewrite:
-                    return verdict_of(question, "", rewrite, self._margins)
-                continue
-            if word.isdecimal() and 1 <= int(word) <= len(STEPS):
-                word = STEPS[int(word) - 1]
-            word = {"t": "tie", "s": "skip"}.get(word, word)
+                self.show("the better answer, in one line:")
+                word, rewrite = "", self.answer().strip()
             try:
-                if word:
-                    return verdict_of(question, word, "", self._margins)
+                if word or rewrite:
+                    return pair.label(words.get(word, word), rewrite, self.margins)
             except BadLineError as error:
-                self._show(str(error))
+                self.show(str(error))

@@ -6,23 +6,26 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from bon_common.ensemble import Combine
-from trainers.base.data import Message
 from trainers.base.errors import DataError
 from trainers.base.settings import Positive
 from trainers.endpoint.http import JsonClient, RequestFailedError
 from trainers.endpoint.settings import HttpSettings
-from trainers.preferences.labellers.protocol import Block, Labeller, LabellerSettings
+from trainers.preferences.labellers.base import AskingLabeller, Block, LabelBlock, Labeller
+from trainers.preferences.labels import Label
 from trainers.preferences.records import Listwise
-from trainers.preferences.verdicts import Verdict
+
+if TYPE_CHECKING:
+    from trainers.rewards.scorer import Placed, Scorer
 
 UNREADABLE = "too long for the reward model, or refused by its chat template"
 
 
-class RewardModelSettings(LabellerSettings):
-    """A reward model, or an ensemble of them, in this process."""
+class RewardModelLabeller(Labeller):
+    """A reward model, or an ensemble of them, in this process. Conversations are rendered and
+    scored as the reward server does it."""
 
     type: Literal["reward_model"]
     model: Path
@@ -34,112 +37,84 @@ class RewardModelSettings(LabellerSettings):
     label_weights: dict[str, float] | None = None
     """Weighs the outputs of a model with several; by default as in its `rm_meta.json`."""
     ensemble: Combine = "mean"
-    """What the members of an ensemble say together."""
+    """How the rewards of an ensemble's members become one."""
+
+    @property
+    def block(self) -> int:
+        """Several batches, so that the scorer can sort conversations by length."""
+        return 4 * self.batch_size
 
     @asynccontextmanager
     async def opened(
         self, margins: Mapping[str, float], show: Callable[[str], None]
-    ) -> AsyncIterator[Labeller]:
-        yield RewardModelLabeller(self)
-
-
-class RewardModelLabeller:
-    """Scores by a checkpoint or an ensemble, rendered and read as the reward server does it."""
-
-    concurrency = 1
-
-    def __init__(self, settings: RewardModelSettings) -> None:
-        """Load the model; ModelError if the folder holds none."""
+    ) -> AsyncIterator[LabelBlock]:
         from trainers.rewards.scorer import Scorer
 
-        self._scorer = Scorer.load(
-            settings.model,
-            device=settings.device,
-            batch_size=settings.batch_size,
-            label_weights=settings.label_weights,
-            how=settings.ensemble,
+        scorer = Scorer.load(
+            self.model,
+            device=self.device,
+            batch_size=self.batch_size,
+            label_weights=self.label_weights,
+            how=self.ensemble,
         )
-        # Several batches at a time can be sorted by length.
-        self.block = 4 * settings.batch_size
 
-    async def label(self, tasks: Block) -> list[Verdict]:
-        return await asyncio.to_thread(self._verdicts, tasks)
+        async def label(tasks: Block) -> list[Label]:
+            return await asyncio.to_thread(_labels, scorer, tasks)
 
-    def _verdicts(self, tasks: Block) -> list[Verdict]:
-        """What the model cannot read is dropped, which is counted."""
-        readable = [self._is_readable(task) for task in tasks]
-        placed = [
-            one
-            for task, reads in zip(tasks, readable, strict=True)
-            if reads
-            for one in _placed(task)
-        ]
-        rewards = iter(self._scorer.rewards(placed) if placed else ())
-        return [
-            Verdict(scores=tuple(next(rewards) for _ in task.candidates))
-            if reads
-            else Verdict(dropped={UNREADABLE: 1})
-            for task, reads in zip(tasks, readable, strict=True)
-        ]
-
-    def _is_readable(self, task: Listwise) -> bool:
-        try:
-            self._scorer.require_readable(_placed(task))
-        except DataError:
-            return False
-        return True
+        yield label
 
 
-def _placed(task: Listwise) -> list[tuple[str, list[Message]]]:
+def _labels(scorer: Scorer, tasks: Block) -> list[Label]:
+    """Records that the model cannot read are dropped and counted."""
+    placed = [_placed(task) for task in tasks]
+    readable = [_is_readable(scorer, conversations) for conversations in placed]
+    to_score = [one for all_, reads in zip(placed, readable, strict=True) if reads for one in all_]
+    rewards = iter(scorer.rewards(to_score) if to_score else ())
+    return [
+        Label(tuple(next(rewards) for _ in task.candidates))
+        if reads
+        else Label(dropped={UNREADABLE: 1})
+        for task, reads in zip(tasks, readable, strict=True)
+    ]
+
+
+def _placed(task: Listwise) -> list[Placed]:
     where = f"an answer to {task.prompt[-1]['content'][:60]!r}"
     return [(where, [*task.prompt, *candidate.answer]) for candidate in task.candidates]
 
 
-class RewardServerSettings(HttpSettings, LabellerSettings):
+def _is_readable(scorer: Scorer, conversations: list[Placed]) -> bool:
+    try:
+        scorer.require_readable(conversations)
+    except DataError:
+        return False
+    return True
+
+
+class RewardServerLabeller(HttpSettings, AskingLabeller):
     """A reward server (`POST /v1/score` below `url`)."""
 
     type: Literal["reward_server"]
 
-    @asynccontextmanager
-    async def opened(
-        self, margins: Mapping[str, float], show: Callable[[str], None]
-    ) -> AsyncIterator[Labeller]:
-        async with JsonClient(self) as client:
-            yield RewardServerLabeller(client, self)
-
     @property
-    def failures_in_a_row(self) -> int:
-        return self.give_up_after
+    def server(self) -> HttpSettings:
+        return self
 
-
-class RewardServerLabeller:
-    """Scores by a reward server."""
-
-    block = 1
-
-    def __init__(self, client: JsonClient, settings: RewardServerSettings) -> None:
-        self._client = client
-        self._settings = settings
-        self.concurrency = settings.concurrency
-
-    async def label(self, tasks: Block) -> list[Verdict]:
-        return [await self._verdict(task) for task in tasks]
-
-    async def _verdict(self, task: Listwise) -> Verdict:
-        # The server takes a completion to be one message; what stands before the last one
-        # differs by candidate, so such answers are items of their own.
+    async def label(self, client: JsonClient, task: Listwise) -> Label:
+        # The server takes a completion to be one message. Candidates may differ in the messages
+        # before their last one, so each is an item of its own.
         items = [
             {"messages": [*task.prompt, *c.answer[:-1]], "completions": [c.answer[-1]]}
             for c in task.candidates
         ]
-        body = {"items": items}
-        if self._settings.model is not None:
-            body |= {"model": self._settings.model}  # type: ignore[dict-item]
-        content = await self._client.post("/v1/score", body)
+        body: dict[str, Any] = {"items": items}
+        if self.model is not None:
+            body["model"] = self.model
+        content = await client.post("/v1/score", body)
         try:
             scores = [float(result["rewards"][0]) for result in content["results"]]
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise RequestFailedError("no rewards in the reply") from error
         if len(scores) != len(task.candidates):
             raise RequestFailedError("not a reward for each answer in the reply")
-        return Verdict(scores=tuple(scores))
+        return Label(tuple(scores))

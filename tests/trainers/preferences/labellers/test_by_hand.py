@@ -90,7 +90,7 @@ def test_a_sheet_is_written_filled_in_and_read(
         ({"id": "x"}, 2, "id: no such answers in the input: 'x'"),
         ({"id": "{key}-0-2"}, 2, "id: no such answers in the input: '{key}-0-2'"),
         ({"id": "{key}-1-1"}, 2, "id: no such answers in the input: '{key}-1-1'"),
-        ({"id": "{other}"}, 3, "id: stands there twice"),
+        ({"id": "{other}"}, 3, "id: is there twice"),
     ],
 )
 def test_a_mistake_on_a_sheet_is_named(

@@ -7,20 +7,19 @@ from collections.abc import Callable
 import pytest
 
 from tests.trainers.preferences.helpers import bot, user
-from trainers.preferences.labellers.hand import HandSettings, TerminalLabeller, questions
+from trainers.preferences.labellers.hand import HandLabeller, Terminal
+from trainers.preferences.labels import Comparison
 from trainers.preferences.readers.options import STEP_MARGINS
 from trainers.preferences.records import Candidate, Listwise
-from trainers.preferences.verdicts import Comparison
 
 TASK = Listwise([user("hi")], (Candidate([bot("one")]), Candidate([bot("two")])))
 
 
-def labeller(*typed: str) -> tuple[TerminalLabeller, list[str]]:
+def labeller(*typed: str) -> tuple[Terminal, list[str]]:
     shown: list[str] = []
     lines = iter([f"{text}\n" for text in typed])
     answer: Callable[[], str] = lambda: next(lines, "")  # noqa: E731 - a terminal in a line
-    settings = HandSettings(type="hand")
-    return TerminalLabeller(settings, STEP_MARGINS, show=shown.append, answer=answer), shown
+    return Terminal(HandLabeller(type="hand"), STEP_MARGINS, shown.append, answer), shown
 
 
 @pytest.mark.parametrize(
@@ -37,31 +36,31 @@ def labeller(*typed: str) -> tuple[TerminalLabeller, list[str]]:
     ],
 )
 async def test_a_choice(typed: str, outcome: str, margin: float | None) -> None:
-    [question] = questions(TASK, "all", 0)
+    [pair] = HandLabeller(type="hand").pairs(TASK)
     terminal, shown = labeller(typed)
-    [verdict] = await terminal.label([TASK])
-    assert verdict.comparisons == (
-        Comparison(question.a, question.b, outcome, margin),  # type: ignore[arg-type]
+    [label] = await terminal.label([TASK])
+    assert label.comparisons == (
+        Comparison(pair.a, pair.b, outcome, margin),  # type: ignore[arg-type]
     )
     texts = ["one", "two"]
-    assert f"[A] {texts[question.a]}\n\n[B] {texts[question.b]}" in shown[0]
+    assert f"[A] {texts[pair.a]}\n\n[B] {texts[pair.b]}" in shown[0]
     assert "user: hi" in shown[0]
 
 
 async def test_mistyped_words_are_asked_again() -> None:
     terminal, shown = labeller("7", "", "nicer", "s")
-    [verdict] = await terminal.label([TASK])
-    assert verdict.comparisons == ()
-    assert verdict.dropped == {"left out by the labeller": 1}
+    [label] = await terminal.label([TASK])
+    assert label.comparisons == ()
+    assert label.dropped == {"left out by the labeller": 1}
     assert "preference: '7' is no step of the scale" in shown
     assert "preference: 'nicer' is no step of the scale" in shown
 
 
 async def test_a_better_answer_can_be_written() -> None:
     terminal, _ = labeller("w", "", "w", "three")
-    [verdict] = await terminal.label([TASK])
-    assert verdict.rewrites == {0: "three", 1: "three"}
-    assert verdict.dropped == {}
+    [label] = await terminal.label([TASK])
+    assert label.rewrites == {0: "three", 1: "three"}
+    assert label.dropped == {}
 
 
 @pytest.mark.parametrize("typed", [["q"], []])
@@ -73,6 +72,7 @@ async def test_the_labeller_may_stop(typed: list[str]) -> None:
 
 def test_the_blind_order_is_decided_by_the_seed() -> None:
     tasks = [Listwise([user(f"q{n}")], TASK.candidates) for n in range(64)]
-    orders = [[questions(task, "all", seed)[0].a for task in tasks] for seed in (0, 0, 1)]
+    labellers = [HandLabeller(type="hand", seed=seed) for seed in (0, 0, 1)]
+    orders = [[one.pairs(task)[0].a for task in tasks] for one in labellers]
     assert orders[0] == orders[1] != orders[2]
     assert 16 < sum(orders[0]) < 48

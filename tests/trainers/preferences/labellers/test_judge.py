@@ -97,7 +97,7 @@ def test_several_answers_are_ranked_by_their_share_of_wins(tmp_path: Path, serve
     assert [c["policy"] for c in line["candidates"]] == ["p"] * 3
     assert line["ordinal"] is True
     assert upstream.requests == 6
-    # Another form needs no new verdicts.
+    # Another form needs no new labels.
     assert label(tmp_path, judge(upstream.url), form="pointwise") == 0
     assert [line["score"] for line in read_lines(tmp_path / "out.jsonl")] == [0.0, 1.0, 0.5]
     assert label(tmp_path, judge(upstream.url)) == 0

@@ -1,4 +1,4 @@
-"""What a labeller said about one prompt's answers, and the preferences that follow from it."""
+"""What a labeller says about one prompt's answers, and the preferences that follow from it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trainers.preferences.tally import Tally
 
 Outcome = Literal["first", "second", "tie"]
 Compare = Literal["all", "chain"]
-"""Every two answers of a prompt, or each with the next one only."""
+"""Every two answers of a prompt, or only each with the next one."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,12 @@ class Comparison:
     second: int
     outcome: Outcome
     margin: float | None = None
-    """By how much the better one is better, where that was said."""
+    """By how much the better one is better, if the labeller said so."""
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """A labeller fills in what it knows: scores, comparisons or rewrites."""
+class Label:
+    """What a labeller said about the answers of a record: scores, comparisons or rewrites."""
 
     scores: tuple[float | None, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
@@ -43,7 +43,7 @@ class Verdict:
     noted: Mapping[str, int] = field(default_factory=dict)
     """What is worth knowing about how it was labelled."""
     replies: tuple[str, ...] = ()
-    """What a judge wrote, to be looked into later."""
+    """What a judge wrote, kept for the curious."""
 
     def as_json(self, key: str) -> dict[str, Any]:
         return {
@@ -57,7 +57,7 @@ class Verdict:
         }
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Verdict:
+    def from_json(cls, values: Mapping[str, Any]) -> Label:
         """Raises KeyError, TypeError or ValueError for what `as_json` did not write."""
         return cls(
             tuple(values["scores"]),
@@ -70,7 +70,7 @@ class Verdict:
 
 
 def task_key(task: Listwise) -> str:
-    """What a record is known by when a run goes on: a digest of its prompt and its answers."""
+    """A digest of prompt and answers, by which a resumed run knows the record."""
     text = json.dumps([task.prompt, [c.answer for c in task.candidates]], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -82,7 +82,7 @@ def places(count: int, compare: Compare) -> list[tuple[int, int]]:
 
 def preferences_of(
     task: Listwise,
-    verdict: Verdict,
+    label: Label,
     tally: Tally,
     *,
     form: Form,
@@ -94,19 +94,19 @@ def preferences_of(
     Comparisons of two answers, or of all under `pairs` all, are pairs themselves. Otherwise an
     answer's score is its share of won comparisons, a tie being half of one (Copeland's method).
     """
-    for reason, count in verdict.dropped.items():
+    for reason, count in label.dropped.items():
         tally.drop(reason, count)
-    for note, count in verdict.noted.items():
+    for note, count in label.noted.items():
         tally.noted[note] += count
     found: list[Preference] = []
-    if verdict.scores:
-        found.append(_with_scores(task, verdict.scores, ordinal=False))
-    if verdict.comparisons and form == "pairwise" and (pairs == "all" or len(task.candidates) == 2):
-        found += _compared(task, verdict.comparisons, tally)
-    elif verdict.comparisons:
-        shares = win_shares(len(task.candidates), verdict.comparisons)
+    if label.scores:
+        found.append(_with_scores(task, label.scores, ordinal=False))
+    if label.comparisons and form == "pairwise" and (pairs == "all" or len(task.candidates) == 2):
+        found += _compared(task, label.comparisons, tally)
+    elif label.comparisons:
+        shares = win_shares(len(task.candidates), label.comparisons)
         found.append(_with_scores(task, shares, ordinal=form != "pointwise"))
-    for place, text in verdict.rewrites.items():
+    for place, text in label.rewrites.items():
         original = task.candidates[place].answer
         rewrite = [Message(role="assistant", content=text)]
         found.append(Pairwise(task.prompt, rewrite, original))
@@ -114,7 +114,7 @@ def preferences_of(
 
 
 def win_shares(count: int, comparisons: Sequence[Comparison]) -> tuple[float | None, ...]:
-    """Of each answer's comparisons the share that it won, ties as half; None without any."""
+    """The share of its comparisons that each answer won, ties as half; None without any."""
     won, held = [0.0] * count, [0] * count
     for comparison in comparisons:
         gain = {"first": 1.0, "tie": 0.5, "second": 0.0}[comparison.outcome]
