@@ -1,7 +1,6 @@
 """Functions that settings name: ``package.module:function``.
 
-Only the operator's own settings may name one, for it is code that then runs. What is wrong with
-the name, the module or the function becomes a HookError with a reason for the operator.
+Only the operator's own settings may name one, because it is code that then runs.
 """
 
 from __future__ import annotations
@@ -18,56 +17,42 @@ from bon_common.settings.errors import SettingsError
 HookName = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
 
 
-class HookError(Exception):
-    """A function that cannot be used. It begins with the function's name."""
-
-
-def load_hook(name: str, *arguments: str) -> Callable[..., Any]:
+def load_hook(name: str, *arguments: str, key: str = "function") -> Callable[..., Any]:
     """Import the function of that name. Its callers pass ``arguments`` by position.
 
-    Raises HookError.
+    Raises SettingsError, with the setting's ``key``, for a function that cannot be used.
     """
     module, _, attribute = name.partition(":")
     try:
         found = importlib.import_module(module)
     except Exception as error:
         # Importing a module may raise whatever the module does.
-        raise HookError(f"{name}: cannot be imported: {error}") from error
+        raise SettingsError("settings", key, f"{name}: cannot be imported: {error}") from error
     member = getattr(found, attribute, None)
     if not callable(member):
         what = "there is no function of this name" if member is None else "it is no function"
-        raise HookError(f"{name}: {what}")
+        raise SettingsError("settings", key, f"{name}: {what}")
     function: Callable[..., Any] = member
-    _check_signature(name, function, arguments)
-    return function
-
-
-def _check_signature(name: str, function: Callable[..., Any], arguments: tuple[str, ...]) -> None:
     try:
         signature = inspect.signature(function)
     except ValueError:
-        return  # Some functions that are written in C do not tell what they take.
+        return function  # Some functions written in C do not say what they take.
     try:
         signature.bind(*arguments)
     except TypeError:
-        called = f"it is called with ({', '.join(arguments)})"
-        raise HookError(f"{name}: {called}, and takes {signature}") from None
+        called = f"it is called with ({', '.join(arguments)}), and takes {signature}"
+        raise SettingsError("settings", key, f"{name}: {called}") from None
+    return function
 
 
-def load_number_hook(name: str, field: str | None, *arguments: str) -> Callable[..., float]:
+def load_number_hook(
+    name: str, field: str | None, *arguments: str, key: str
+) -> Callable[..., float]:
     """The same for a function that returns a number, or an object with a number in ``field``."""
-    function = load_hook(name, *arguments)
+    function = load_hook(name, *arguments, key=key)
 
     def number(*given: object) -> float:
         found = function(*given)
         return float(found if field is None else getattr(found, field))
 
     return number
-
-
-def check_hook(name: str, *arguments: str) -> None:
-    """Raises SettingsError for a ``function`` that cannot be used."""
-    try:
-        load_hook(name, *arguments)
-    except HookError as error:
-        raise SettingsError("settings", "function", str(error)) from error

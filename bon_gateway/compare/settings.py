@@ -197,7 +197,7 @@ class ScorerSettings(Section):
         return self
 
 
-class JudgeSettings(Section):
+class PairwiseJudgeSettings(Section):
     """A chat model that compares answers with those of one arm, asked in both orders."""
 
     url: Url
@@ -218,7 +218,7 @@ class QualitySettings(Section):
     that choose by it."""
     against: str | None = None
     """The arm that win rates are against; None is the first."""
-    judge: JudgeSettings | None = None
+    judge: PairwiseJudgeSettings | None = None
 
 
 class CompareSettings(Section):

@@ -1,10 +1,10 @@
-"""The words of a comparison: what is asked, and what came of it. Times are seconds."""
+"""The words of a comparison: a request, and what came of it. Times are seconds."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 OK = "ok"
 
@@ -20,16 +20,7 @@ class Key(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
-    """A request to make: which, and when after the start of its phase."""
-
-    key: Key
-    at_s: float | None
-    """None: as soon as there is room (closed loop)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Drawn:
+class ListedCandidate:
     """One candidate, as the answer lists it."""
 
     status: str
@@ -40,7 +31,7 @@ class Drawn:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class ArmRecord:
     """What came of one request; a line of ``records.jsonl``."""
 
     key: Key
@@ -67,7 +58,7 @@ class Record:
     n: int = 1
     reward: float | None = None
     degraded: str | None = None
-    candidates: tuple[Drawn, ...] = ()
+    candidates: tuple[ListedCandidate, ...] = ()
     timings_ms: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -81,23 +72,5 @@ class Record:
 
     @property
     def service_s(self) -> float:
-        """From the moment that it was really sent."""
+        """From the moment it was really sent."""
         return self.latency_s - (self.sent_s - self.intended_s)
-
-
-def to_dict(record: Record) -> dict[str, Any]:
-    """As JSON has it; lists for tuples."""
-    tree = {name: getattr(record, name) for name in Record.__slots__}
-    tree["key"] = record.key._asdict()
-    tree["candidates"] = [
-        {name: getattr(drawn, name) for name in Drawn.__slots__} for drawn in record.candidates
-    ]
-    return tree
-
-
-def from_dict(tree: Mapping[str, Any]) -> Record:
-    """Raises KeyError and TypeError for what ``to_dict`` did not write."""
-    fields = dict(tree)
-    fields["key"] = Key(**fields["key"])
-    fields["candidates"] = tuple(Drawn(**drawn) for drawn in fields["candidates"])
-    return Record(**fields)

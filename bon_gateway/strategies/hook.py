@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from bon_common.hooks import HookName, check_hook, load_hook
+from bon_common.hooks import HookName, load_hook
 from bon_gateway.errors import GatewayError
 from bon_gateway.strategies.decide import contenders, led_by
 from bon_gateway.strategies.judge import Judge
@@ -43,7 +43,7 @@ class HookStrategySettings(DrawSettings):
     by_request: ClassVar[bool] = False
 
     def check(self) -> None:
-        check_hook(self.function, *ARGUMENTS)
+        load_hook(self.function, *ARGUMENTS)
 
     def build(self, judge: Judge) -> HookStrategy:
         return HookStrategy(self, judge, function=load_hook(self.function, *ARGUMENTS))

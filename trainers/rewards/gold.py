@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from bon_common.hooks import HookError, HookName, load_number_hook
+from bon_common.hooks import HookName, load_number_hook
+from bon_common.settings import errors
 from trainers.base.data import Message
 from trainers.base.errors import SettingsError
 from trainers.base.settings import Settings
@@ -24,6 +25,8 @@ class GoldSettings(Settings):
 def load_gold(settings: GoldSettings) -> Gold:
     """The function. Raises SettingsError for one that cannot be used."""
     try:
-        return load_number_hook(settings.function, settings.field, "messages", "answer")
-    except HookError as error:
-        raise SettingsError(f"gold.function: {error}") from error
+        return load_number_hook(
+            settings.function, settings.field, "messages", "answer", key="gold.function"
+        )
+    except errors.SettingsError as error:
+        raise SettingsError(f"{error.key}: {error.reason}") from error

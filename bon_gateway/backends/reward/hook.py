@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from bon_common.hooks import HookName, check_hook, load_hook
+from bon_common.hooks import HookName, load_hook
 from bon_gateway.backends.reward.local import LocalReward
 from bon_gateway.backends.settings import RewardSettings
 from bon_gateway.errors import RewardError
@@ -34,7 +34,7 @@ class HookRewardSettings(RewardSettings):
     """As for ``vllm_classify``."""
 
     def check(self) -> None:
-        check_hook(self.function, *ARGUMENTS)
+        load_hook(self.function, *ARGUMENTS)
 
     def build(self, key: str | None) -> HookReward:
         return HookReward(self, load_hook(self.function, *ARGUMENTS))

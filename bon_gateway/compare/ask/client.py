@@ -1,4 +1,4 @@
-"""Asks one arm one prompt, and measures. Every end is a Record: nothing that fails is lost."""
+"""Asks one arm one prompt, and measures. Every request gets a record, also one that fails."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from yarl import URL
@@ -14,7 +14,7 @@ from yarl import URL
 from bon_gateway.backends.http.client import HttpClient, base_url, encode
 from bon_gateway.backends.http.faults import Fault, UpstreamError, malformed
 from bon_gateway.compare.settings import ArmSettings
-from bon_gateway.compare.types import Drawn, Key, Record
+from bon_gateway.compare.types import ArmRecord, Key, ListedCandidate
 
 CONNECT_TIMEOUT_S = 5.0
 CANDIDATE_SEED_STEP = 1000
@@ -22,18 +22,8 @@ CANDIDATE_SEED_STEP = 1000
 apart."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """One request, ready to send."""
-
-    key: Key
-    url: URL
-    body: bytes
-    stream: bool
-
-
 class ArmClient:
-    """One arm's endpoint. Raises nothing that the endpoint does."""
+    """One arm's endpoint. Its failures become records and raise nothing."""
 
     def __init__(
         self,
@@ -61,20 +51,25 @@ class ArmClient:
     async def close(self) -> None:
         await self._http.close()
 
-    def request(self, key: Key, messages: Sequence[Mapping[str, Any]], seed: int) -> Asked:
-        body = encode({**self._body, "messages": messages, "seed": seed})
-        return Asked(key, self._url, body, self._stream)
-
-    async def ask(self, asked: Asked, start: float, intended_s: float) -> Record:
+    async def ask(
+        self,
+        key: Key,
+        messages: Sequence[Mapping[str, Any]],
+        seed: int,
+        *,
+        start: float,
+        intended_s: float,
+    ) -> ArmRecord:
         """``start`` is the phase's, on ``time.perf_counter``; ``intended_s`` counts from it."""
+        body = encode({**self._body, "messages": messages, "seed": seed})
         sent_s = time.perf_counter() - start
-        empty = Record(asked.key, intended_s, sent_s, 0.0)
+        empty = ArmRecord(key, intended_s, sent_s, 0.0)
         first_s: float | None = None
         try:
-            if asked.stream:
-                answer, first_s = await self._streamed(asked, start)
+            if self._stream:
+                answer, first_s = await self._streamed(body, start)
             else:
-                answer = await self._http.post(asked.url, asked.body, {})
+                answer = await self._http.post(self._url, body, {})
             read = _read(answer, empty)
         except UpstreamError as error:
             kind, status = kind_of(error)
@@ -83,13 +78,13 @@ class ArmClient:
         first = None if first_s is None else first_s - intended_s
         return replace(read, latency_s=took, first_token_s=first)
 
-    async def _streamed(self, asked: Asked, start: float) -> tuple[dict[str, Any], float | None]:
-        """The chunks as the whole answer that they stand for, and when the first text came."""
+    async def _streamed(self, body: bytes, start: float) -> tuple[dict[str, Any], float | None]:
+        """The whole answer that the chunks make up, and when the first text came."""
         text: list[str] = []
         answer: dict[str, Any] = {}
         reason: str | None = None
         first_s: float | None = None
-        async with aclosing(self._http.events(asked.url, asked.body, {})) as events:
+        async with aclosing(self._http.events(self._url, body, {})) as events:
             async for event in events:
                 for name in ("usage", "bon"):
                     if event.get(name) is not None:
@@ -105,7 +100,7 @@ class ArmClient:
 
 
 def request_seed(seed: int, key: Key, prompts: int) -> int:
-    """The same for every arm, so that arms of one policy share what chance gave them."""
+    """The same for every arm, so that arms of one policy draw the same answers."""
     return (seed + key.repeat * prompts + key.prompt + 1) * CANDIDATE_SEED_STEP
 
 
@@ -135,13 +130,13 @@ _STATUS = re.compile(r"\((\d{3})\)")
 
 
 def _status_in(message: str) -> int | None:
-    """``faults`` takes 401, 403, 404 and 405 for the gateway's own mistakes, which have no status
-    for its clients; here they are an arm's, and the words still name them."""
+    """``faults`` treats 401, 403, 404 and 405 as mistakes in the gateway's own settings and gives
+    them no status. Here they are an arm's, and only the message still has the number."""
     found = _STATUS.search(message)
     return None if found is None else int(found.group(1))
 
 
-def _read(answer: Mapping[str, Any], empty: Record) -> Record:
+def _read(answer: Mapping[str, Any], empty: ArmRecord) -> ArmRecord:
     """Raises UpstreamError for an answer that is no chat completion."""
     choices = answer.get("choices")
     if not isinstance(choices, list) or not choices:
@@ -165,7 +160,7 @@ def _read(answer: Mapping[str, Any], empty: Record) -> Record:
         n=_count(bon.get("n")) or 1,
         reward=_number(bon.get("reward")),
         degraded=_text(bon.get("degraded")),
-        candidates=tuple(_drawn(_mapping(c)) for c in bon.get("candidates") or ()),
+        candidates=tuple(_listed(_mapping(c)) for c in bon.get("candidates") or ()),
         timings_ms={
             name: float(value)
             for name, value in _mapping(bon.get("timings_ms")).items()
@@ -174,9 +169,9 @@ def _read(answer: Mapping[str, Any], empty: Record) -> Record:
     )
 
 
-def _drawn(candidate: Mapping[str, Any]) -> Drawn:
+def _listed(candidate: Mapping[str, Any]) -> ListedCandidate:
     content = _mapping(candidate.get("message")).get("content")
-    return Drawn(
+    return ListedCandidate(
         status=str(candidate.get("status")),
         reward=_number(candidate.get("reward")),
         tokens=_count(candidate.get("tokens")),

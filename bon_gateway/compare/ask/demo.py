@@ -1,8 +1,8 @@
 """``--embedded``: the gateway on its demo models in this process, and a comparison with itself.
 
-The gateway runs in a thread with an event loop of its own and is asked over a real socket, as any
-other would be. Process, cores and interpreter are shared with who measures, so its latencies are
-for looking, not for deciding.
+The gateway runs in a thread with an event loop of its own and is asked over a real socket, like any
+other. It shares process, cores and interpreter with the measurement, so its latencies show the
+picture and decide nothing.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ PRICES = {
 }
 """Made up: a rented GPU with a model of usual size on it, not what the demo models take."""
 HOUR = 2.0
-"""Of training; made up as well."""
+"""Money for an hour of training; made up as well."""
 STEPS = {"dpo": ("pairs", "dpo"), "ppo": ("ppo",)}
-"""What makes a tuned policy of a demo run, beyond what best-of-N needs as well."""
+"""The steps of a demo run that make each tuned policy, without those that best-of-N needs too."""
 GOLD = {"hook": {"function": "trainers.demo.gold:gold", "field": "total"}}
 
 
@@ -46,7 +46,7 @@ class Models:
     reward: Path
     tuned: Mapping[str, Path]
     run: Path | None = None
-    """The output folder of ``bon-train demo-train`` that they are of."""
+    """The output folder of ``bon-train demo-train`` that made them."""
 
 
 def shipped(tuned: Mapping[str, Path]) -> Models:
@@ -58,7 +58,7 @@ def shipped(tuned: Mapping[str, Path]) -> Models:
 
 
 def of_run(run: Path, tuned: Mapping[str, Path]) -> Models:
-    """What ``bon-train demo-train`` made. Raises SettingsError if it is not there."""
+    """The models that ``bon-train demo-train`` made. Raises SettingsError if one is missing."""
     found = {name: run / name for name in STEPS if (run / name / "config.json").is_file()}
     for folder in (run / "policy", run / "reward"):
         if not (folder / "config.json").is_file():
@@ -118,7 +118,7 @@ def _arm(model: str, n: int) -> dict[str, Any]:
 
 
 def _training(models: Models, name: str) -> dict[str, Any]:
-    """From the run's own figures, which have the seconds of making pairs too, or from the
+    """From the run's own figures, which include the seconds of making pairs, or else from the
     trainer's records."""
     figures = None if models.run is None else models.run / "figures.json"
     if figures is not None and figures.is_file() and name in STEPS:
@@ -128,14 +128,19 @@ def _training(models: Models, name: str) -> dict[str, Any]:
 
 @contextmanager
 def running(models: Models) -> Iterator[str]:
-    """The gateway, ready; its address. Raises SettingsError if it does not come up."""
+    """The address of the gateway, which is ready. Raises SettingsError if it does not start."""
+    import uvicorn
+
     from bon_common.listening import bind
     from bon_gateway.app import create_app
-    from bon_gateway.compare.ask.quiet_server import QuietServer, config_of
 
-    settings = Settings.model_validate(gateway_tree(models))
-    app = create_app(settings)
-    server = QuietServer(config_of(app))
+    app = create_app(Settings.model_validate(gateway_tree(models)))
+    # In a thread uvicorn takes no signals: they end the comparison, which then ends the server.
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app, interface="asgi3", log_config=None, access_log=False, lifespan="on", ws="none"
+        )
+    )
     with bind("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]
         thread = threading.Thread(target=server.run, args=([listener],), daemon=True)

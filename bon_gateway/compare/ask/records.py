@@ -1,21 +1,20 @@
 """The raw records of a run: one JSON object a line, appended as each request ends.
 
-A run that was stopped goes on where it was: what the file holds is not asked again. A line that
-was cut off by a kill is dropped.
+A run that was stopped continues: it does not ask again what the file already holds. A line that a
+kill cut off is dropped.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import orjson
 
 from bon_common.settings.errors import SettingsError
 from bon_gateway.compare.settings import CompareSettings
-from bon_gateway.compare.types import Record, from_dict, to_dict
+from bon_gateway.compare.types import ArmRecord, Key, ListedCandidate
 
 RECORDS = "records.jsonl"
 SCORES = "scores.jsonl"
@@ -28,29 +27,19 @@ class JsonLines:
     def __init__(self, path: Path) -> None:
         self._file = path.open("ab")
 
-    def write(self, tree: Mapping[str, Any]) -> None:
-        self._file.write(orjson.dumps(tree) + b"\n")
+    def write(self, entry: ArmRecord | Mapping[str, Any]) -> None:
+        self._file.write(orjson.dumps(entry, default=Key._asdict) + b"\n")
         self._file.flush()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
 
 
-class RecordFile(JsonLines):
-    def add(self, record: Record) -> None:
-        self.write(to_dict(record))
-
-
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """All whole lines; the file is cut to them, so that appending goes on with a line of its own.
+    """All whole lines. Cuts the file to them, so that what is appended begins a new line.
 
     Raises SettingsError for a broken line that is not the last.
     """
@@ -70,19 +59,21 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return trees
 
 
-def read_records(path: Path) -> list[Record]:
+def read_records(path: Path) -> list[ArmRecord]:
     """Raises SettingsError for a line that is no record."""
     records = []
     for number, tree in enumerate(read_lines(path), 1):
         try:
-            records.append(from_dict(tree))
+            key = Key(**tree["key"])
+            candidates = tuple(ListedCandidate(**one) for one in tree["candidates"])
+            records.append(ArmRecord(**{**tree, "key": key, "candidates": candidates}))
         except (KeyError, TypeError, AttributeError):
             raise SettingsError(f"{path}:{number}", "", "is no record of a comparison") from None
     return records
 
 
 def plan_of(settings: CompareSettings, prompts: Sequence[Any]) -> dict[str, Any]:
-    """What decides the requests. All else (prices, training, scorers) may change afterwards."""
+    """What decides the requests. Anything else (prices, training, scorers) may change later."""
     tree = settings.model_dump(mode="json")
     return {
         "prompts": list(prompts),
@@ -97,8 +88,8 @@ def plan_of(settings: CompareSettings, prompts: Sequence[Any]) -> dict[str, Any]
 
 
 def claim(folder: Path, plan: Mapping[str, Any], *, restart: bool) -> None:
-    """Make ``folder`` the place of this plan, or go on in it if its records are of the same
-    prompts, seeds and arms; arms may be added and left out.
+    """Reserve ``folder`` for this plan, or continue in it if its records have the same prompts,
+    seeds and arms; arms may be added and left out.
 
     Raises SettingsError if it holds another plan's records; ``restart`` removes them instead.
     """
@@ -123,7 +114,7 @@ _OTHER = "holds the records of {}; --restart removes them"
 
 
 def _known(path: Path) -> dict[str, Any]:
-    """The plan that the folder has; raises SettingsError if it is none."""
+    """The folder's plan, empty if there is none yet. Raises SettingsError for a broken one."""
     if not path.exists():
         return {}
     try:

@@ -1,11 +1,11 @@
-"""Who is asked what, in which order and when. Pure: a seed decides everything."""
+"""Which arm is asked which prompt, in which order and when. Pure: a seed decides everything."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
-from bon_gateway.compare.types import Key, Trial
+from bon_gateway.compare.types import Key
 
 WARM_UP = "warm-up"
 CLOSED = "closed"
@@ -47,27 +47,12 @@ def warm_up(arms: Sequence[str], prompts: int, count: int, seed: int) -> list[Ke
     return keys
 
 
-def closed_loop(keys: Sequence[Key], done: Collection[Key] = ()) -> list[Trial]:
-    """What is not done yet, each as soon as there is room."""
-    return [Trial(key, None) for key in keys if key not in done]
-
-
-def open_loop(
-    keys: Sequence[Key], rate: float, seed: int, done: Collection[Key] = ()
-) -> list[Trial]:
-    """What is not done yet, at the arrivals of a Poisson process."""
-    left = [key for key in keys if key not in done]
-    return [
-        Trial(key, at_s)
-        for key, at_s in zip(left, poisson_arrivals(rate, len(left), seed), strict=True)
-    ]
-
-
-def poisson_arrivals(rate: float, count: int, seed: int) -> list[float]:
-    """Seconds of ``count`` arrivals, ``rate`` a second: independent exponential gaps."""
+def arrivals(keys: Sequence[Key], rate: float, seed: int) -> list[tuple[Key, float]]:
+    """Each request with its second of a Poisson process of ``rate`` a second: the gaps are
+    exponential and independent."""
     rng = random.Random(f"{seed} arrivals {rate:g}")
-    now, arrivals = 0.0, []
-    for _ in range(count):
+    now, found = 0.0, []
+    for key in keys:
         now += rng.expovariate(rate)
-        arrivals.append(now)
-    return arrivals
+        found.append((key, now))
+    return found

@@ -1,7 +1,7 @@
-"""Judges answers after the load is over, so that judging slows nothing that is measured.
+"""Scores answers after the load is over, so that scoring slows nothing that is measured.
 
 A scorer is a reward server or a function of the user's own; a judge is a chat model that is asked
-in both orders. Every verdict is kept in ``scores.jsonl`` and never asked for again. One that fails
+in both orders. Every score is kept in ``scores.jsonl`` and never asked for again. One that fails
 is counted and left out.
 """
 
@@ -17,14 +17,13 @@ from typing import Any
 from yarl import URL
 
 from bon_common import judging
-from bon_common.hooks import HookError, load_number_hook
-from bon_common.settings.errors import SettingsError
+from bon_common.hooks import load_number_hook
 from bon_gateway.backends.http.client import HttpClient, base_url, encode, finite
 from bon_gateway.backends.http.faults import UpstreamError, malformed
 from bon_gateway.compare.ask.client import CONNECT_TIMEOUT_S
 from bon_gateway.compare.ask.records import JsonLines
 from bon_gateway.compare.prompts import Messages
-from bon_gateway.compare.settings import HookSettings, JudgeSettings, ScorerSettings
+from bon_gateway.compare.settings import HookSettings, PairwiseJudgeSettings, ScorerSettings
 
 AT_ONCE = 4
 JUDGE = "judge"
@@ -34,8 +33,8 @@ Scorer = Callable[[Messages, str], Awaitable[float]]
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """One score: of a text, or (judge) of a text against another."""
+class WantedScore:
+    """The score of a text, or the judge's verdict on a text against another."""
 
     scorer: str
     prompt: int
@@ -44,34 +43,28 @@ class Wanted:
 
     @property
     def name(self) -> str:
-        """What it is known by in the file, which holds no second copy of the texts."""
+        """Its name in the file, which holds no second copy of the texts."""
         digest = hashlib.sha256(f"{self.text}\0{self.other}".encode(errors="replace"))
         return f"{self.scorer} {self.prompt} {digest.hexdigest()[:24]}"
 
 
 @dataclass
-class Scores:
-    """What is known so far."""
-
+class KnownScores:
     known: dict[str, float] = field(default_factory=dict)
+    """By ``WantedScore.name``."""
     failed: Counter[str] = field(default_factory=Counter)
     """By scorer."""
 
     def get(self, scorer: str, prompt: int, text: str, other: str = "") -> float | None:
-        return self.known.get(Wanted(scorer, prompt, text, other).name)
-
-
-def load_hook(settings: HookSettings, key: str) -> Callable[[Messages, str], float]:
-    """The function of the user's. Raises SettingsError for one that cannot be used."""
-    try:
-        return load_number_hook(settings.function, settings.field, "messages", "answer")
-    except HookError as error:
-        raise SettingsError("settings", key, str(error)) from error
+        return self.known.get(WantedScore(scorer, prompt, text, other).name)
 
 
 def hook_scorer(settings: HookSettings, key: str) -> Scorer:
-    """Calls it in a thread, one call at a time: nobody says that it may be called in several."""
-    hook = load_hook(settings, key)
+    """Calls the user's function in a thread, one call at a time: it need not be thread-safe.
+
+    ``key`` is that of ``function``. Raises SettingsError for one that cannot be used.
+    """
+    hook = load_number_hook(settings.function, settings.field, "messages", "answer", key=key)
     alone = asyncio.Lock()
 
     async def score(messages: Messages, answer: str) -> float:
@@ -103,21 +96,21 @@ def server_scorer(settings: ScorerSettings, client: HttpClient) -> Scorer:
 
 
 @dataclass(frozen=True)
-class Judge:
+class PairwiseJudge:
     """Compares two answers, in both orders."""
 
-    settings: JudgeSettings
+    settings: PairwiseJudgeSettings
     client: HttpClient
 
     async def compare(self, messages: Messages, ours: str, theirs: str) -> float:
-        """1 if ours is better, 0 if theirs is, a half for a tie; a verdict that changes with the
+        """1 if ours is better, 0 if theirs is, 0.5 for a tie; a verdict that changes with the
         order is a tie. Raises UpstreamError."""
         first = await self._ask(messages, ours, theirs)
         second = 1 - await self._ask(messages, theirs, ours)
         return first if first == second else 0.5
 
     async def _ask(self, messages: Messages, first: str, second: str) -> float:
-        """1 if the first is better."""
+        """1 if the first is better, 0 if the second is, 0.5 for a tie."""
         said = judging.conversation_text(messages)
         content = judging.fill(judging.PROMPT, conversation=said, a=first, b=second)
         body: dict[str, Any] = {
@@ -137,16 +130,16 @@ class Judge:
         return {"A": 1.0, "B": 0.0, "TIE": 0.5}[found]
 
 
-class Scoring:
-    """Open scorers. Close it."""
+class Scorers:
+    """The open clients of all scorers, and of the judge. Close it."""
 
     def __init__(
         self,
         scorers: Mapping[str, ScorerSettings],
-        judge: JudgeSettings | None,
+        judge: PairwiseJudgeSettings | None,
         environ: Mapping[str, str],
     ) -> None:
-        """Raises SettingsError for a hook that is not there."""
+        """Raises SettingsError for a hook that cannot be used."""
         self._clients: list[HttpClient] = []
         self._scorers: dict[str, Scorer] = {}
         for name, settings in scorers.items():
@@ -159,7 +152,7 @@ class Scoring:
         self._judge = None
         if judge is not None:
             client = self._client(judge.api_key_env, judge.timeout_s, environ)
-            self._judge = Judge(judge, client)
+            self._judge = PairwiseJudge(judge, client)
 
     async def close(self) -> None:
         for client in self._clients:
@@ -167,13 +160,13 @@ class Scoring:
 
     async def run(
         self,
-        wanted: Sequence[Wanted],
+        wanted: Sequence[WantedScore],
         prompts: Sequence[Messages],
-        scores: Scores,
+        scores: KnownScores,
         out: JsonLines,
         done: Callable[[], None] = lambda: None,
     ) -> None:
-        """Add what is wanted and not known to ``scores`` and to the file."""
+        """Get the wanted scores that are not known, and add them to ``scores`` and to the file."""
         missing = {one.name: one for one in wanted if one.name not in scores.known}
         queue = iter(missing.items())
 
@@ -192,9 +185,9 @@ class Scoring:
             for _ in range(AT_ONCE):
                 group.create_task(worker())
 
-    async def _score(self, one: Wanted, messages: Messages) -> float:
+    async def _score(self, one: WantedScore, messages: Messages) -> float:
         if one.scorer == JUDGE:
-            assert self._judge is not None, "nobody wants a judge that is not there"
+            assert self._judge is not None, "only a judge of the settings is wanted"
             return await self._judge.compare(messages, one.text, one.other)
         return await self._scorers[one.scorer](messages, one.text)
 

@@ -1,53 +1,42 @@
 """The highest rate of requests at which an arm still meets a latency target.
 
-Each rate that is tried is an open loop of its own on that arm alone. The rate doubles while the
-target is met; then the gap between the last that met it and the first that did not is halved. A
-rate that missed the target is tried once more, as a disturbance of the machine can only slow it.
+Each rate is tried in an open loop on that arm alone. The rate doubles while the target is met; then
+the gap between the last rate that met it and the first that did not is halved. A rate that missed
+the target is tried once more, because a disturbance of the machine can only slow it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 
 from bon_gateway.compare.settings import TargetSettings
 from bon_gateway.compare.statistics import quantile
-from bon_gateway.compare.types import Record
+from bon_gateway.compare.types import ArmRecord
 
-Try = Callable[[float, int], Awaitable[Sequence[Record]]]
-"""Asks at a rate (requests a second) for the first or second time, and gives what came of it; less
-than was asked for if it was stopped."""
+Try = Callable[[float, int], Awaitable[Sequence[ArmRecord]]]
+"""Asks at a rate (requests a second) for the first or second time. Returns the records: fewer than
+``target.requests`` if it was stopped."""
 TRIES = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    highest: float
-    """Requests a second; 0 if even the lowest rate that was tried is too high."""
-    tried: tuple[tuple[float, bool], ...]
-    """Rates in the order tried, and whether the target was met."""
-
-
-def meets(records: Sequence[Record], target: TargetSettings) -> bool:
+def meets(records: Sequence[ArmRecord], target: TargetSettings) -> bool:
     """A failed request takes for ever."""
     latencies = sorted(r.latency_s if r.ok else math.inf for r in records)
     return 1000 * quantile(latencies, target.quantile) <= target.latency_ms
 
 
-async def highest_rate(attempt: Try, target: TargetSettings) -> Found | None:
-    """None if the search was stopped."""
-    tried: list[tuple[float, bool]] = []
+async def highest_rate(attempt: Try, target: TargetSettings) -> float | None:
+    """Requests a second; 0 if even the lowest rate tried is too high. None if it was stopped."""
 
     async def met(rate: float) -> bool | None:
         for time in range(TRIES):
             records = await attempt(rate, time)
             if len(records) < target.requests:
                 return None
-            tried.append((rate, meets(records, target)))
-            if tried[-1][1]:
-                break
-        return tried[-1][1]
+            if meets(records, target):
+                return True
+        return False
 
     low, high = 0.0, target.start_rate
     while True:
@@ -58,7 +47,7 @@ async def highest_rate(attempt: Try, target: TargetSettings) -> Found | None:
             break
         low = high
         if high >= target.max_rate:
-            return Found(low, tuple(tried))
+            return low
         high = min(2 * high, target.max_rate)
     for _ in range(target.refinements):
         middle = (low + high) / 2
@@ -66,4 +55,4 @@ async def highest_rate(attempt: Try, target: TargetSettings) -> Found | None:
         if answer is None:
             return None
         low, high = (middle, high) if answer else (low, middle)
-    return Found(low, tuple(tried))
+    return low

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import fmean, median, mode
 
 from bon_gateway.compare.ask.schedule import WARM_UP
-from bon_gateway.compare.ask.scoring import JUDGE, Scores
+from bon_gateway.compare.ask.scoring import JUDGE, KnownScores
 from bon_gateway.compare.figures.economics import HOUR_S, TokenPrices, Tokens, cost, per_token
 from bon_gateway.compare.figures.results import QUANTILES, Arm, Latency, Spent
 from bon_gateway.compare.settings import SELECTION, ArmSettings, CompareSettings
@@ -20,7 +20,7 @@ from bon_gateway.compare.statistics import (
     slowest_of,
     win,
 )
-from bon_gateway.compare.types import Record
+from bon_gateway.compare.types import ArmRecord
 
 CURVE_POINTS = 400
 """Of a latency curve; more make the page larger and the picture no better."""
@@ -31,27 +31,29 @@ class Material:
     """Everything that figures are made of."""
 
     settings: CompareSettings
-    records: Mapping[str, Sequence[Record]]
+    records: Mapping[str, Sequence[ArmRecord]]
     """By arm, of paired prompts, without the warm-up."""
     prompts: Sequence[int]
     """The paired prompts, in the order of every column."""
-    scores: Scores
+    scores: KnownScores
     resamples: Resamples
 
-    def by_prompt(self, arm: str) -> list[list[Record]]:
-        found: dict[int, list[Record]] = defaultdict(list)
+    def by_prompt(self, arm: str) -> list[list[ArmRecord]]:
+        found: dict[int, list[ArmRecord]] = defaultdict(list)
         for record in self.records[arm]:
             found[record.key.prompt].append(record)
         return [found[prompt] for prompt in self.prompts]
 
-    def score(self, scorer: str, record: Record) -> float | None:
+    def score(self, scorer: str, record: ArmRecord) -> float | None:
         """Of an answered request's winner."""
         if scorer == SELECTION:
             return record.reward
         return self.scores.get(scorer, record.key.prompt, record.text)
 
 
-def material(settings: CompareSettings, records: Sequence[Record], scores: Scores) -> Material:
+def material(
+    settings: CompareSettings, records: Sequence[ArmRecord], scores: KnownScores
+) -> Material:
     """Only prompts that every arm was asked, so that all figures are paired."""
     measured = [r for r in records if r.key.phase != WARM_UP and r.key.arm in settings.arms]
     asked = {arm: {r.key.prompt for r in measured if r.key.arm == arm} for arm in settings.arms}
@@ -72,7 +74,7 @@ def prices(settings: CompareSettings, arm: ArmSettings) -> TokenPrices:
     return TokenPrices(read, generated, scored)
 
 
-def tokens_of(record: Record) -> Tokens:
+def tokens_of(record: ArmRecord) -> Tokens:
     return Tokens(record.prompt_tokens, record.completion_tokens, record.reward_tokens)
 
 
@@ -177,7 +179,7 @@ def _cost_at_rate(hour: float | None, rate: float | None) -> float | None:
     return hour / HOUR_S / rate
 
 
-def typical_n(records: Sequence[Record]) -> int:
+def typical_n(records: Sequence[ArmRecord]) -> int:
     """Candidates of most answers."""
     sizes = [record.n for record in records if record.ok]
     return mode(sizes) if sizes else 1
@@ -188,7 +190,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return fmean(known) if known else None
 
 
-def _timing(records: Sequence[Record], name: str) -> float | None:
+def _timing(records: Sequence[ArmRecord], name: str) -> float | None:
     values = [record.timings_ms[name] for record in records if name in record.timings_ms]
     return median(values) if values else None
 
@@ -197,7 +199,7 @@ def _win_rate(material: Material, arm: str) -> Interval | None:
     """Request by request of the same phase, prompt and repeat; a failure loses to any answer."""
     scorer = material.settings.quality.primary
 
-    def score(record: Record) -> float | None:
+    def score(record: ArmRecord) -> float | None:
         return material.score(scorer, record) if record.ok else -math.inf
 
     return _paired(material, arm, lambda ours, theirs: _win(score(ours), score(theirs)))
@@ -207,7 +209,7 @@ def _judged(material: Material, arm: str) -> Interval | None:
     if material.settings.quality.judge is None:
         return None
 
-    def verdict(ours: Record, theirs: Record) -> float | None:
+    def verdict(ours: ArmRecord, theirs: ArmRecord) -> float | None:
         if not (ours.ok and theirs.ok):
             return 0.5 + 0.5 * (ours.ok - theirs.ok)
         if ours.text == theirs.text:
@@ -221,7 +223,7 @@ def _win(ours: float | None, theirs: float | None) -> float | None:
     return None if ours is None or theirs is None else win(ours, theirs)
 
 
-Verdict = Callable[[Record, Record], float | None]
+Verdict = Callable[[ArmRecord, ArmRecord], float | None]
 """Of our and of their request: 1 for ours, 0 for theirs, a half for a tie; None if unknown."""
 
 
@@ -267,7 +269,7 @@ def _latency(material: Material, arm: str, phase: str) -> Latency:
     )
 
 
-def _answered_within(records: Sequence[Record]) -> tuple[tuple[float, float], ...]:
+def _answered_within(records: Sequence[ArmRecord]) -> tuple[tuple[float, float], ...]:
     ordered = sorted(1000 * record.latency_s for record in records if record.ok)
     step = max(1, math.ceil(len(ordered) / CURVE_POINTS))
     # From the slowest down, so that the last point is the share that was answered at all.

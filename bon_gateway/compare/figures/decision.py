@@ -33,7 +33,7 @@ from bon_gateway.compare.figures.quality import (
 from bon_gateway.compare.figures.results import CurvePoint, Tuned
 from bon_gateway.compare.settings import SELECTION
 from bon_gateway.compare.statistics import Interval
-from bon_gateway.compare.types import Record
+from bon_gateway.compare.types import ArmRecord
 
 TOO_MANY_LOST = 0.05
 """Share of an arm's requests, failed or unscored, from which its means cannot be trusted."""
@@ -189,7 +189,7 @@ def _from_candidates(material: Material, arm: str) -> Curve | None:
     return estimated_curve(prompts, largest) if largest > 1 else None
 
 
-def _sampled(material: Material, record: Record) -> Sampled | None:
+def _sampled(material: Material, record: ArmRecord) -> Sampled | None:
     """None if a candidate that finished has no reward, or one that could win no score."""
     primary = material.settings.quality.primary
     proxy, quality = [], []
@@ -220,7 +220,7 @@ def _parts(material: Material, arm: str) -> list[tuple[float, float, float]]:
     return [next(rest) if records else mean for records in answered]
 
 
-def _of_record(record: Record) -> tuple[float, float, float]:
+def _of_record(record: ArmRecord) -> tuple[float, float, float]:
     drawn = max(1, record.n)
     return record.prompt_tokens, record.completion_tokens / drawn, record.reward_tokens / drawn
 
@@ -230,7 +230,7 @@ def _mean_parts(parts: Sequence[tuple[float, float, float]]) -> tuple[float, flo
     return fmean(prompt), fmean(answer), fmean(scored)
 
 
-def _mean_tokens(records: Sequence[Record]) -> Tokens:
+def _mean_tokens(records: Sequence[ArmRecord]) -> Tokens:
     answered = [record for record in records if record.metered]
     return Tokens(
         fmean(r.prompt_tokens for r in answered),

@@ -9,7 +9,7 @@ import pytest
 
 from bon_gateway.compare.ask.client import ArmClient, request_seed
 from bon_gateway.compare.settings import ArmSettings
-from bon_gateway.compare.types import Key, Record
+from bon_gateway.compare.types import ArmRecord, Key
 from bon_gateway.testing.script import Step
 from bon_gateway.testing.upstream import FakeUpstream
 from tests.bon_gateway.compare.endpoints import best_of_n
@@ -24,7 +24,7 @@ async def upstream() -> AsyncIterator[FakeUpstream]:
         yield fake
 
 
-async def ask(upstream: FakeUpstream, *, stream: bool = False, **arm: Any) -> Record:
+async def ask(upstream: FakeUpstream, *, stream: bool = False, **arm: Any) -> ArmRecord:
     client = ArmClient(
         ArmSettings.model_validate({"model": "fake", **arm}),
         upstream.url,
@@ -34,8 +34,7 @@ async def ask(upstream: FakeUpstream, *, stream: bool = False, **arm: Any) -> Re
         stream=stream,
     )
     try:
-        asked = client.request(KEY, MESSAGES, 7)
-        return await client.ask(asked, time.perf_counter(), 0.0)
+        return await client.ask(KEY, MESSAGES, 7, start=time.perf_counter(), intended_s=0.0)
     finally:
         await client.close()
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from bon_gateway.compare.ask.client import ArmClient
-from bon_gateway.compare.ask.load import Loop, closed_loop, open_loop
+from bon_gateway.compare.ask.load import Loop
 from bon_gateway.compare.settings import ArmSettings
-from bon_gateway.compare.types import Key, Record, Trial
+from bon_gateway.compare.types import ArmRecord, Key
 from bon_gateway.testing.script import Call, Step
 from bon_gateway.testing.upstream import FakeUpstream
 
@@ -32,23 +32,22 @@ def stalls(at: int) -> Callable[[Call], Step]:
 
 async def slow_answers(*, open_rate: float | None) -> int:
     """How many of the requests took more than half of the stall."""
-    kept: list[Record] = []
+    kept: list[ArmRecord] = []
     keys = [Key("p", "a", i, 0) for i in range(COUNT)]
     async with FakeUpstream(stalls(5)) as upstream:
         client = ArmClient(
             ArmSettings(model="fake"), upstream.url, {}, api_key=None, timeout_s=30, stream=False
         )
 
-        async def ask(trial: Trial, start: float, at_s: float) -> Record:
-            asked = client.request(trial.key, [{"role": "user", "content": "x"}], 1)
-            return await client.ask(asked, start, at_s)
+        async def ask(key: Key, start: float, at_s: float) -> ArmRecord:
+            messages = [{"role": "user", "content": "x"}]
+            return await client.ask(key, messages, 1, start=start, intended_s=at_s)
 
         loop = Loop(ask, kept.append, asyncio.Event())
         if open_rate is None:
-            await closed_loop([Trial(key, None) for key in keys], 1, loop)
+            await loop.closed(keys, 1)
         else:
-            trials = [Trial(key, i / open_rate) for i, key in enumerate(keys)]
-            await open_loop(trials, loop)
+            await loop.open((key, i / open_rate) for i, key in enumerate(keys))
         await client.close()
     assert len(kept) == COUNT
     return sum(record.latency_s > STALL_S / 2 for record in kept)
@@ -62,60 +61,64 @@ async def test_a_stall_shows_in_the_open_loop_and_not_in_the_closed_one() -> Non
     assert opened >= COUNT // 4
 
 
-def keep_all(seconds: float = 0.0) -> tuple[list[Record], Callable[..., object]]:
-    async def ask(trial: Trial, start: float, at_s: float) -> Record:
+def keep_all(seconds: float = 0.0) -> tuple[list[ArmRecord], Callable[..., object]]:
+    async def ask(key: Key, start: float, at_s: float) -> ArmRecord:
         await asyncio.sleep(seconds)
-        return Record(trial.key, at_s, at_s, time.perf_counter() - start - at_s)
+        return ArmRecord(key, at_s, at_s, time.perf_counter() - start - at_s)
 
     return [], ask
 
 
-def trials(count: int, gap_s: float | None = None) -> list[Trial]:
-    return [Trial(Key("p", "a", i, 0), None if gap_s is None else i * gap_s) for i in range(count)]
+def keys_of(count: int) -> list[Key]:
+    return [Key("p", "a", i, 0) for i in range(count)]
+
+
+def every(gap_s: float, count: int) -> list[tuple[Key, float]]:
+    return [(key, i * gap_s) for i, key in enumerate(keys_of(count))]
 
 
 async def test_the_closed_loop_keeps_so_many_in_flight() -> None:
     running = most = 0
-    kept: list[Record] = []
+    kept: list[ArmRecord] = []
 
-    async def ask(trial: Trial, start: float, at_s: float) -> Record:
+    async def ask(key: Key, start: float, at_s: float) -> ArmRecord:
         nonlocal running, most
         running += 1
         most = max(most, running)
         await asyncio.sleep(0.002)
         running -= 1
-        return Record(trial.key, at_s, at_s, 0.0)
+        return ArmRecord(key, at_s, at_s, 0.0)
 
-    await closed_loop(trials(20), 3, Loop(ask, kept.append, asyncio.Event()))
+    await Loop(ask, kept.append, asyncio.Event()).closed(keys_of(20), 3)
     assert (most, len(kept)) == (3, 20)
 
 
 @pytest.mark.parametrize("gap_s", [None, 0.0])
 async def test_what_has_ended_when_it_is_stopped_is_kept(gap_s: float | None) -> None:
     stop = asyncio.Event()
-    kept: list[Record] = []
+    kept: list[ArmRecord] = []
     cancelled = 0
 
-    async def ask(trial: Trial, start: float, at_s: float) -> Record:
+    async def ask(key: Key, start: float, at_s: float) -> ArmRecord:
         nonlocal cancelled
         try:
-            if trial.key.prompt >= 5:
+            if key.prompt >= 5:
                 await asyncio.sleep(60)
         except asyncio.CancelledError:
             cancelled += 1
             raise
-        return Record(trial.key, at_s, at_s, 0.0)
+        return ArmRecord(key, at_s, at_s, 0.0)
 
-    def keep(record: Record) -> None:
+    def keep(record: ArmRecord) -> None:
         kept.append(record)
         if len(kept) == 5:
             asyncio.get_running_loop().call_later(0.05, stop.set)
 
     loop = Loop(ask, keep, stop)
     if gap_s is None:
-        await closed_loop(trials(20), 4, loop)
+        await loop.closed(keys_of(20), 4)
     else:
-        await open_loop(trials(20, gap_s), loop)
+        await loop.open(every(gap_s, 20))
     assert [record.key.prompt for record in kept] == [0, 1, 2, 3, 4]
     assert cancelled == (4 if gap_s is None else 15)
 
@@ -124,30 +127,29 @@ async def test_latency_counts_from_the_intended_start() -> None:
     """Also of a request that is sent late, as the process was busy with something else."""
     given: list[float] = []
 
-    async def ask(trial: Trial, start: float, at_s: float) -> Record:
+    async def ask(key: Key, start: float, at_s: float) -> ArmRecord:
         given.append(at_s)
-        if trial.key.prompt == 0:
+        if key.prompt == 0:
             time.sleep(0.1)  # noqa: ASYNC251 - what is tested is a loop that is held up
-        return Record(trial.key, at_s, at_s, 0.0)
+        return ArmRecord(key, at_s, at_s, 0.0)
 
-    await open_loop(trials(5, 0.01), Loop(ask, lambda record: None, asyncio.Event()))
-    assert given == [trial.at_s for trial in trials(5, 0.01)]
+    await Loop(ask, lambda record: None, asyncio.Event()).open(every(0.01, 5))
+    assert given == [at_s for _, at_s in every(0.01, 5)]
 
 
 async def test_no_request_starts_after_the_duration() -> None:
     kept, ask = keep_all()
     loop = Loop(ask, kept.append, asyncio.Event(), duration_s=0.05)  # type: ignore[arg-type]
-    await open_loop(trials(10, 0.01), loop)
+    await loop.open(every(0.01, 10))
     assert [record.key.prompt for record in kept] == [0, 1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize("gap_s", [None, 0.0])
 async def test_a_mistake_of_ours_is_not_swallowed(gap_s: float | None) -> None:
-    async def ask(trial: Trial, start: float, at_s: float) -> Record:
+    async def ask(key: Key, start: float, at_s: float) -> ArmRecord:
         raise ZeroDivisionError
 
     loop = Loop(ask, lambda record: None, asyncio.Event())
-    asked = trials(3, gap_s)
-    running = closed_loop(asked, 2, loop) if gap_s is None else open_loop(asked, loop)
+    running = loop.closed(keys_of(3), 2) if gap_s is None else loop.open(every(gap_s, 3))
     with pytest.raises((ZeroDivisionError, ExceptionGroup)):
         await running

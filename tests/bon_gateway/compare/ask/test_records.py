@@ -9,30 +9,33 @@ from typing import Any
 import pytest
 
 from bon_common.settings.errors import SettingsError
-from bon_gateway.compare.ask.records import RECORDS, RecordFile, claim, plan_of, read_records
+from bon_gateway.compare.ask.records import RECORDS, JsonLines, claim, plan_of, read_records
 from bon_gateway.compare.ask.schedule import WARM_UP
-from bon_gateway.compare.types import Drawn, Key, Record
+from bon_gateway.compare.types import ArmRecord, Key, ListedCandidate
 from bon_gateway.testing.script import Call, Step
 from bon_gateway.testing.upstream import FakeUpstream
 from tests.bon_gateway.compare.endpoints import best_of_n
 from tests.bon_gateway.compare.support import measure, settings_of
 
-RECORD = Record(
+RECORD = ArmRecord(
     Key("closed", "base", 3, 1),
     intended_s=1.0,
     sent_s=1.25,
     latency_s=0.75,
     text="hällo",
-    candidates=(Drawn("finished", 0.5, 3, "hällo"), Drawn("failed", None, 0, None)),
+    candidates=(
+        ListedCandidate("finished", 0.5, 3, "hällo"),
+        ListedCandidate("failed", None, 0, None),
+    ),
     timings_ms={"total": 3.0},
 )
 
 
 def test_they_come_back_as_they_were(tmp_path: Path) -> None:
     failed = replace(RECORD, outcome="timeout", error="too long", candidates=())
-    with RecordFile(tmp_path / RECORDS) as file:
-        file.add(RECORD)
-        file.add(failed)
+    with JsonLines(tmp_path / RECORDS) as file:
+        file.write(RECORD)
+        file.write(failed)
     assert read_records(tmp_path / RECORDS) == [RECORD, failed]
 
 
@@ -42,13 +45,13 @@ def test_service_counts_from_sending() -> None:
 
 def test_a_line_that_was_cut_off_is_dropped(tmp_path: Path) -> None:
     path = tmp_path / RECORDS
-    with RecordFile(path) as file:
-        file.add(RECORD)
-        file.add(RECORD)
+    with JsonLines(path) as file:
+        file.write(RECORD)
+        file.write(RECORD)
     path.write_bytes(path.read_bytes()[:-20])
     assert read_records(path) == [RECORD]
-    with RecordFile(path) as file:
-        file.add(RECORD)
+    with JsonLines(path) as file:
+        file.write(RECORD)
     assert read_records(path) == [RECORD, RECORD]
 
 
@@ -58,8 +61,8 @@ def test_a_line_that_was_cut_off_is_dropped(tmp_path: Path) -> None:
 )
 def test_what_is_no_record_is_said_with_its_line(tmp_path: Path, line: str, reason: str) -> None:
     path = tmp_path / RECORDS
-    with RecordFile(path) as file:
-        file.add(RECORD)
+    with JsonLines(path) as file:
+        file.write(RECORD)
     path.write_text(path.read_text() + line + "\n")
     with pytest.raises(SettingsError, match=f"{RECORDS}:2: {reason}"):
         read_records(path)

@@ -14,7 +14,7 @@ import pytest
 from bon_gateway.compare.ask.progress import Progress
 from bon_gateway.compare.ask.schedule import WARM_UP
 from bon_gateway.compare.figures.arms import CURVE_POINTS, _answered_within
-from bon_gateway.compare.types import Key, Record
+from bon_gateway.compare.types import ArmRecord, Key
 from bon_gateway.testing.script import Step
 from bon_gateway.testing.upstream import FakeUpstream
 from tests.bon_gateway.compare.endpoints import best_of_n
@@ -66,8 +66,8 @@ async def test_the_latency_of_n_stands_beside_the_slowest_of_n(tmp_path: Path) -
 
 def test_a_latency_curve_of_many_has_few_points() -> None:
     key = Key("closed", "a", 0, 0)
-    records = [Record(key, 0.0, 0.0, latency_s=i / 1000) for i in range(1, 1001)]
-    records += [Record(key, 0.0, 0.0, 5.0, outcome="timeout")] * 1000
+    records = [ArmRecord(key, 0.0, 0.0, latency_s=i / 1000) for i in range(1, 1001)]
+    records += [ArmRecord(key, 0.0, 0.0, 5.0, outcome="timeout")] * 1000
     curve = _answered_within(records)
     assert len(curve) <= CURVE_POINTS
     assert curve[-1] == (1000.0, 0.5)

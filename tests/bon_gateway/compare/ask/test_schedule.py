@@ -6,10 +6,8 @@ from collections import Counter
 
 from bon_gateway.compare.ask.schedule import (
     BLOCK,
-    closed_loop,
+    arrivals,
     interleaved,
-    open_loop,
-    poisson_arrivals,
     warm_up,
 )
 from bon_gateway.compare.types import Key
@@ -41,21 +39,18 @@ def test_the_warm_up_asks_each_arm_so_often() -> None:
     assert len(set(keys)) == 10
 
 
-def test_what_is_done_is_not_asked_again() -> None:
-    keys = interleaved("closed", ["a", "b"], 5, 1, 1)
-    done = set(keys[:4])
-    assert [trial.key for trial in closed_loop(keys, done)] == keys[4:]
-    assert [trial.key for trial in open_loop(keys, 2.0, 1, done)] == keys[4:]
-
-
 def test_arrivals_are_a_poisson_process() -> None:
     """Kolmogorov and Smirnov: gaps are exponential, and given their number the arrivals are
     uniform over time. At level .01 the distance is below 1.63 / sqrt(n)."""
     rate, count = 5.0, 3000
-    arrivals = poisson_arrivals(rate, count, 7)
-    gaps = [b - a for a, b in itertools.pairwise([0.0, *arrivals])]
+    keys = [Key("open 5/s", "a", i, 0) for i in range(count)]
+    found = arrivals(keys, rate, 7)
+    assert [key for key, _ in found] == keys
+    times = [at_s for _, at_s in found]
+    gaps = [b - a for a, b in itertools.pairwise([0.0, *times])]
+    assert min(gaps) >= 0.0
     assert distance([1 - math.exp(-rate * gap) for gap in gaps]) < 1.63 / math.sqrt(count)
-    uniform = [at / arrivals[-1] for at in arrivals[:-1]]
+    uniform = [at / times[-1] for at in times[:-1]]
     assert distance(uniform) < 1.63 / math.sqrt(count - 1)
     # One gap says nothing of the next.
     assert abs(correlation(gaps[:-1], gaps[1:])) < 3 / math.sqrt(count)
@@ -64,13 +59,6 @@ def test_arrivals_are_a_poisson_process() -> None:
 def test_the_distance_finds_what_is_no_poisson_process() -> None:
     even = [1 - math.exp(-5.0 * 0.2)] * 3000
     assert distance(even) > 1.63 / math.sqrt(3000)
-
-
-def test_open_trials_follow_in_time() -> None:
-    trials = open_loop([Key("open 2/s", "a", i, 0) for i in range(50)], 2.0, 1)
-    times = [trial.at_s for trial in trials]
-    assert times == sorted(times, key=lambda at: at or 0.0)
-    assert None not in times
 
 
 def distance(uniform: list[float]) -> float:

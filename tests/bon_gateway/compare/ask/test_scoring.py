@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bon_common.settings.errors import SettingsError
-from bon_gateway.compare.ask.scoring import load_hook
+from bon_gateway.compare.ask.scoring import hook_scorer
 from bon_gateway.compare.settings import HookSettings
 from bon_gateway.testing.script import Call, Step, fake_reward
 from bon_gateway.testing.upstream import FakeUpstream
@@ -102,12 +102,12 @@ async def test_equal_answers_tie_without_asking(tmp_path: Path) -> None:
 @pytest.mark.parametrize("function", ["no.such.module:f", "math:nothing"])
 def test_a_hook_that_is_not_there(function: str) -> None:
     with pytest.raises(SettingsError, match=f"settings: key: {function}"):
-        load_hook(HookSettings(function=function), "key")
+        hook_scorer(HookSettings(function=function), "key")
 
 
-def test_a_hook_may_return_an_object() -> None:
-    hook = load_hook(HookSettings(function="fractions:Fraction", field="denominator"), "key")
-    assert hook(3, 4) == 4.0  # type: ignore[arg-type]
+async def test_a_hook_may_return_an_object() -> None:
+    score = hook_scorer(HookSettings(function="fractions:Fraction", field="denominator"), "key")
+    assert await score(3, 4) == 4.0  # type: ignore[arg-type]
 
 
 async def test_a_hook_that_raises_is_counted(tmp_path: Path) -> None:

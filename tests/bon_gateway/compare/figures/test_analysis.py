@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from bon_gateway.compare.ask.run import Measured
-from bon_gateway.compare.ask.scoring import Scores
+from bon_gateway.compare.ask.scoring import KnownScores
 from bon_gateway.compare.figures.analysis import analyse
 from bon_gateway.compare.figures.results import Results
 from bon_gateway.compare.settings import CompareSettings
-from bon_gateway.compare.types import Drawn, Key, Record
+from bon_gateway.compare.types import ArmRecord, Key, ListedCandidate
 from tests.bon_gateway.compare.support import settings_of
 
 REPETITIONS = 300
@@ -30,11 +30,11 @@ PRICES = {
 BREAK_EVEN = TRAINING / (MATCHED * LENGTH * (1 + SCORED) - LENGTH)
 
 
-def record(rng: random.Random, arm: str, prompt: int, n: int, mean: float) -> Record:
+def record(rng: random.Random, arm: str, prompt: int, n: int, mean: float) -> ArmRecord:
     """One request: standard normal rewards around ``mean``, a length of its own."""
     length = round(LENGTH * rng.uniform(0.5, 1.5))
     drawn = [rng.gauss(mean, 1.0) for _ in range(n)]
-    return Record(
+    return ArmRecord(
         Key("closed", arm, prompt, 0),
         0.0,
         0.0,
@@ -46,14 +46,14 @@ def record(rng: random.Random, arm: str, prompt: int, n: int, mean: float) -> Re
         reward_tokens=n * length if n > 1 else 0,
         n=n,
         reward=max(drawn),
-        candidates=tuple(Drawn("finished", value, length, None) for value in drawn),
+        candidates=tuple(ListedCandidate("finished", value, length, None) for value in drawn),
     )
 
 
 def simulated(settings: CompareSettings, rng: random.Random) -> Results:
     records = [record(rng, "base", prompt, N, 0.0) for prompt in range(PROMPTS)]
     records += [record(rng, "tuned", prompt, 1, TUNED_MEAN) for prompt in range(PROMPTS)]
-    return analyse(settings, Measured(records, Scores(), len(records), True, {}, {}), PROMPTS)
+    return analyse(settings, Measured(records, KnownScores(), len(records), True, {}, {}), PROMPTS)
 
 
 def settings(folder: Path) -> CompareSettings:
