@@ -36,22 +36,24 @@ class ModelKeys(BaseModel):
     device_map: (
         Literal["auto", "balanced", "balanced_low_0", "sequential"] | dict[str, int | str] | None
     ) = None
-    """Spread the layers over several devices, in accelerate's words; instead of `device`."""
+    """Spread the layers over several devices, as `accelerate` understands it; instead of `device`.
+    The package has to be installed."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Precision of the network; auto is float32 on the CPU and bfloat16 elsewhere."""
     compile: bool = False
-    """Compile the network with torch.compile; the first calls take longer."""
+    """Compile the network with torch.compile; the first calls take longer. On the CPU it needs
+    `g++`."""
     threads: int | None = Field(default=None, ge=1)
     """Threads of one forward on the CPU, for the whole process; by default torch's own choice."""
     label_weights: Mapping[str, float] | None = None
     """Weight of each label of a model with several; one without a weight counts nothing. By default
-    those that the model was trained with, if its folder tells."""
+    those that the model was trained with, if its folder tells (`rm_meta.json`)."""
     allow_pad_eos: bool = False
     """Serve a decoder whose padding token is its end of text, read at the last token."""
     chat_template: PurePath | None = None
     """File with a Jinja chat template to use instead of the tokenizer's."""
     system_prompt: Literal["keep", "drop"] = "keep"
-    """Whether system messages reach the model; some are trained without."""
+    """Whether system messages reach the model; `drop` is for those trained without them."""
     partial_turn: Literal["closed", "open"] = "closed"
     """How an unfinished answer is rendered: with the end of its turn, as a finished one is, or
     without, for a model that was trained on such beginnings."""
@@ -62,7 +64,8 @@ class ModelKeys(BaseModel):
 
     share_prompt: bool | None = None
     """Compute a prompt once for all its candidates, where the network's attention allows it; by
-    default on the CPU only. On a GPU that is FlexAttention, compiled when it is first used."""
+    default on the CPU only. On a GPU that is FlexAttention, compiled when it is first used; it is
+    tested on the CPU and measured on no GPU yet."""
     pack_weights: bool = True
     """Lay large weight matrices out for the product, on the CPU in float32; not with `compile`.
     Another copy of each exists while it is packed."""

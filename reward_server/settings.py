@@ -34,7 +34,8 @@ class Settings(HttpSettings, ModelKeys):
     port: int = Field(default=8081, ge=0, le=65535)
     """0 takes a free one and logs it."""
     max_body_bytes: int = Field(default=10 * 1024 * 1024, ge=1)
-    """Largest body of a request. The default is the gateway's and 32 KiB for each of 64 answers."""
+    """Largest body of a request. The default is the gateway's and 32 KiB for each of 64 answers;
+    raise it together with the gateway's `limits.max_body_bytes`."""
     max_json_values: int = Field(default=200_000, ge=1)
     """Values (members of objects, elements of lists) in one body. Very many small ones hold up
     other clients for longer than their bytes tell."""

@@ -1,14 +1,18 @@
-"""Write docs/settings.md from the settings' own docstrings: ``python scripts/settings_doc.py``."""
+"""Write the tables of settings from the docstrings: ``python scripts/settings_doc.py``.
+
+docs/settings.md is the gateway's; docs/reward-server.md has a place for its own.
+"""
 
 from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePath
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from bon_gateway.backends.policy.registry import KINDS as POLICIES
@@ -19,8 +23,11 @@ from bon_gateway.sections.recording import RecordingSettings
 from bon_gateway.sections.server import AuthSettings, LimitsSettings, ServerSettings
 from bon_gateway.settings.tree import ServedModelSettings
 from bon_gateway.strategies.registry import KINDS as STRATEGIES
+from reward_server.model_settings import EnsembleSettings
+from reward_server.settings import Settings as RewardServerSettings
 
-TARGET = Path(__file__).resolve().parent.parent / "docs" / "settings.md"
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+BEGIN, END = "<!-- settings: written by `make docs` -->\n", "<!-- end of settings -->\n"
 HEAD = """\
 # Settings
 
@@ -34,8 +41,25 @@ overridden by flags (`--set server.port=9000`, and `--host`, `--port`, `--worker
 """
 
 
-def page() -> str:
-    return HEAD + "".join(_section(title, section, words) for title, section, words in _sections())
+def pages() -> dict[Path, str]:
+    """What each page should hold."""
+    gateway, reward_server = DOCS / "settings.md", DOCS / "reward-server.md"
+    sections = [_section(f"## {title}", section, words) for title, section, words in _sections()]
+    models = _section("### models.<name>, type: ensemble", EnsembleSettings, "")
+    table = _table(RewardServerSettings, "model", "models") + models
+    return {
+        gateway: HEAD + "".join(sections),
+        reward_server: _placed(reward_server.read_text(encoding="utf-8"), table),
+    }
+
+
+def _placed(page: str, table: str) -> str:
+    """The page with the table between its marks. Raises ValueError if it has no marks."""
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise ValueError("docs/reward-server.md has no place for the table of settings")
+    return before + begin + table + end + after
 
 
 def _sections() -> Iterator[tuple[str, type[Section], str]]:
@@ -60,15 +84,20 @@ def _kinds(
         yield f"{place}, type: {type_name(kind)}", kind, ""
 
 
-def _section(title: str, section: type[Section], words: str) -> str:
+def _section(title: str, section: type[BaseModel], words: str) -> str:
+    said = [words.replace("``", "`"), ""] if words else []
+    return "\n".join(["", title, "", *said, _table(section)])
+
+
+def _table(section: type[BaseModel], *first: str) -> str:
+    """A row for each field; those named in ``first`` come before the others."""
+    fields = {name: section.model_fields[name] for name in first} | section.model_fields
     rows = [
         f"| `{name}` | {_kind(field.annotation)} | {_default(field)} | {_text(field)} |"
-        for name, field in section.model_fields.items()
+        for name, field in fields.items()
         if name != "type"
     ]
-    said = [words.replace("``", "`"), ""] if words else []
-    table = ["| key | value | default | |", "|---|---|---|---|", *rows, ""]
-    return "\n".join(["", f"## {title}", "", *said, *table])
+    return "\n".join(["| key | value | default | |", "|---|---|---|---|", *rows, ""])
 
 
 def _kind(annotation: Any) -> str:
@@ -78,12 +107,19 @@ def _kind(annotation: Any) -> str:
         return ", ".join(f"`{value}`" for value in get_args(annotation))
     if origin in (Union, UnionType):
         parts = [part for part in get_args(annotation) if part is not type(None)]
-        return _kind(parts[0]) if len(parts) == 1 else "one of the types below"
+        if len(parts) == 1:
+            return _kind(parts[0])
+        sections = any(isinstance(part, type) and issubclass(part, BaseModel) for part in parts)
+        return "one of the types below" if sections else " or ".join(map(_kind, parts))
+    if origin in (dict, Mapping):
+        return "map"
     if origin is tuple:
         return "list of texts" if get_args(annotation)[0] is str else "list of addresses"
     if origin is not None:
         return _kind(get_args(annotation)[0])
-    if issubclass(annotation, Section):
+    if issubclass(annotation, PurePath):
+        return "path"
+    if issubclass(annotation, BaseModel):
         return f"{{{', '.join(annotation.model_fields)}}}"
     words = {"str": "text", "int": "whole number", "float": "number", "bool": "true or false"}
     return words[annotation.__name__]
@@ -92,8 +128,8 @@ def _kind(annotation: Any) -> str:
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
-    value = field.default
-    if value is None or value == ():
+    value = field.get_default(call_default_factory=True)
+    if value is None or value == () or value == {}:
         return "none"
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
@@ -103,4 +139,5 @@ def _text(field: FieldInfo) -> str:
 
 
 if __name__ == "__main__":
-    TARGET.write_text(page(), encoding="utf-8")
+    for path, text in pages().items():
+        path.write_text(text, encoding="utf-8")
