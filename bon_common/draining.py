@@ -20,14 +20,14 @@ from typing import Any
 import uvicorn
 
 from bon_common.http.connections import bounded_http
-from bon_common.http.settings import HttpSettings
+from bon_common.http.settings import HttpServerSettings
 from bon_common.lifecycle import Lifecycle
 
 BACKLOG = 2048
 
 
 def server_config(
-    app: Any, limits: HttpSettings, *, close_within_s: float, factory: bool = False
+    app: Any, limits: HttpServerSettings, *, close_within_s: float, factory: bool = False
 ) -> uvicorn.Config:
     """uvicorn as both servers run it: ``app``, or with ``factory`` what makes it, behind the limits
     and logs of this package."""

@@ -52,24 +52,6 @@ class RenderError(InvalidRequestError):
 class ContextLengthError(InvalidRequestError):
     code = "context_length_exceeded"
 
-    def __init__(
-        self,
-        item: int,
-        completion: int | None,
-        *,
-        tokens: int,
-        limit: int,
-        what: str,
-        at_least: bool = False,
-    ) -> None:
-        """Without a `completion` it is the prompt, which leaves no answer any room."""
-        place = "messages" if completion is None else f"completions[{completion}]"
-        param = f"items[{item}].{place}"
-        length = f"at least {tokens}" if at_least else f"{tokens}"
-        super().__init__(
-            f"{param}: {what} is {length} tokens long; the limit is {limit}", param=param
-        )
-
 
 class TooManySequencesError(InvalidRequestError):
     code = "too_many_sequences"

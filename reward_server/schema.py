@@ -105,14 +105,14 @@ class ItemResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     standardised rewards."""
 
 
-class Usage(msgspec.Struct, frozen=True, kw_only=True):
+class ScoreUsage(msgspec.Struct, frozen=True, kw_only=True):
     """What was computed; equal candidates of an item are computed once."""
 
     sequences: int
     tokens: int
 
 
-class Timings(msgspec.Struct, frozen=True, kw_only=True):
+class ScoreTimings(msgspec.Struct, frozen=True, kw_only=True):
     """Milliseconds."""
 
     queue: float
@@ -126,8 +126,8 @@ class ScoreResponse(msgspec.Struct, frozen=True, kw_only=True):
 
     model: str
     results: list[ItemResult]
-    usage: Usage
-    timings_ms: Timings
+    usage: ScoreUsage
+    timings_ms: ScoreTimings
 
 
 class ErrorBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from bon_common.http.settings import LONGEST_S, HttpSettings
+from bon_common.http.settings import LONGEST_S, HttpServerSettings
 from reward_server.model_settings import (
     CLOSED,
     EnsembleSettings,
@@ -17,7 +17,7 @@ from reward_server.model_settings import (
 )
 
 
-class Settings(HttpSettings, ModelKeys):
+class Settings(HttpServerSettings, ModelKeys):
     """The reward server's settings; unknown keys are an error.
 
     One model is described by the keys of a model at the top. With several in `models`, those keys

@@ -19,10 +19,10 @@ from uvicorn.server import ServerState
 from bon_common.descriptors import connections_allowed
 from bon_common.http.protocol import BoundedHttpProtocol
 from bon_common.http.refusal import Refusal
-from bon_common.http.settings import HttpSettings
+from bon_common.http.settings import HttpServerSettings
 
 
-def bounded_http(limits: HttpSettings) -> type[asyncio.Protocol]:
+def bounded_http(limits: HttpServerSettings) -> type[asyncio.Protocol]:
     """For ``uvicorn.Config(http=...)``, which says that it wants a class and only calls it."""
     return cast("type[asyncio.Protocol]", Connections(limits))
 
@@ -36,7 +36,7 @@ _log = logging.getLogger("bon_common.http")
 class Connections:
     """The limits of one server process, and the connections under them."""
 
-    def __init__(self, limits: HttpSettings) -> None:
+    def __init__(self, limits: HttpServerSettings) -> None:
         self._limits = limits
         self._most = limits.max_connections or connections_allowed()
         self._lingering = max(4, self._most // 8)

@@ -34,7 +34,7 @@ from bon_common.http.limits import (
     MAX_REQUEST_ID_BYTES,
 )
 from bon_common.http.refusal import Refusal
-from bon_common.http.settings import HttpSettings
+from bon_common.http.settings import HttpServerSettings
 
 ON_LEAVING = "bon.call_on_leaving"
 """Of an ASGI scope: ``BoundedHttpProtocol.call_on_leaving``."""
@@ -70,7 +70,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         server_state: ServerState,
         app_state: dict[str, Any],
         loop: asyncio.AbstractEventLoop | None,
-        limits: HttpSettings,
+        limits: HttpServerSettings,
         crowd: Crowd,
     ) -> None:
         super().__init__(config, server_state, app_state, loop)

@@ -14,7 +14,7 @@ LONGEST_S = 31_536_000.0
 Seconds = Annotated[float, Field(gt=0, le=LONGEST_S)]
 
 
-class HttpSettings(BaseModel):
+class HttpServerSettings(BaseModel):
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
     host: Annotated[str, Field(min_length=1)] | None = None

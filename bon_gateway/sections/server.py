@@ -6,14 +6,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
 
-from bon_common.http.settings import LONGEST_S, HttpSettings, Seconds
+from bon_common.http.settings import LONGEST_S, HttpServerSettings, Seconds
 from bon_gateway.sections.base import Section
 
 ORIGIN_PATTERN = r"^(\*|https?://[^/?#@\s]+)$"
 Origin = Annotated[str, Field(pattern=ORIGIN_PATTERN)]
 
 
-class ServerSettings(Section, HttpSettings):
+class ServerSettings(Section, HttpServerSettings):
     workers: Annotated[int, Field(ge=1, le=256)] = 1
     """Processes that serve side by side on one port."""
     keepalive_s: Seconds | None = 5.0

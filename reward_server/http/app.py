@@ -28,7 +28,7 @@ from reward_server.http.wire import (
 )
 from reward_server.info import EnsembleInfo, ModelInfo
 from reward_server.schema import PrefixRequest, ScoreRequest, ScoreResponse
-from reward_server.scoring.scorer import Scorer
+from reward_server.scoring.scorer import ScoreOptions, Scorer
 from reward_server.settings import Settings
 
 VERSION = version("bon-gateway")
@@ -203,10 +203,5 @@ async def _score(
     deadline_s = None
     if asked.deadline_ms is not None:
         deadline_s = asked.deadline_ms / 1000 - (time.monotonic() - arrived)
-    return await served.score(
-        asked.items,
-        on_overflow=asked.on_overflow,
-        deadline_s=deadline_s,
-        partial=asked.partial,
-        request_id=request_id,
-    )
+    options = ScoreOptions(asked.on_overflow, deadline_s, asked.partial, request_id)
+    return await served.score(asked.items, options)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, Protocol
 
 from bon_common.daemon_thread import in_daemon_thread
 from bon_common.lifecycle import Lifecycle
@@ -22,8 +21,7 @@ from reward_server.errors import (
 from reward_server.info import EnsembleInfo, ModelInfo
 from reward_server.metrics import Metrics, ModelMetrics
 from reward_server.model_settings import EnsembleSettings, ModelSettings
-from reward_server.schema import OnOverflow, PrefixResponse, ScoreItem, ScoreResponse
-from reward_server.scoring.ensemble import Ensemble
+from reward_server.scoring.ensemble import EnsembleScorer
 from reward_server.scoring.scorer import Scorer
 from reward_server.settings import Settings
 
@@ -32,29 +30,8 @@ logger = logging.getLogger("reward_server.service")
 LoadScorer = Callable[[ModelSettings, ModelMetrics], Scorer]
 
 
-class Served(Protocol):
-    """What answers under a name: a model, or an ensemble of several."""
-
-    @property
-    def info(self) -> ModelInfo | EnsembleInfo: ...
-
-    async def score(
-        self,
-        items: Sequence[ScoreItem],
-        *,
-        on_overflow: OnOverflow | None = None,
-        deadline_s: float | None = None,
-        partial: bool = False,
-        request_id: str | None = None,
-    ) -> ScoreResponse: ...
-
-    async def announce(
-        self,
-        messages: Sequence[Mapping[str, Any]],
-        tools: Sequence[Mapping[str, Any]] | None = None,
-        *,
-        request_id: str | None = None,
-    ) -> PrefixResponse: ...
+Served = Scorer | EnsembleScorer
+"""What answers under a name."""
 
 
 class Service:
@@ -167,7 +144,7 @@ class Service:
         served: dict[str, Served] = {}
         for name, one in settings.items():
             if isinstance(one, EnsembleSettings):
-                served[name] = Ensemble(name, scorers, one)
+                served[name] = EnsembleScorer(name, scorers, one)
             else:
                 served[name] = scorers[name]
         return served

@@ -16,7 +16,7 @@ from threading import Lock
 
 from torch import Tensor
 
-from reward_server.network.sequence import Ids
+from reward_server.network.sequence import Ids, shared_tokens
 
 BLOCK = 16
 """Tokens between the places at which entries are found; what shares fewer is not found."""
@@ -119,7 +119,7 @@ class PrefixCache:
         for block in reversed(list(_blocks(ids))):
             key = self._by_block.get(block)
             if key is not None:
-                found = shared(key, ids)
+                found = shared_tokens(key, ids)
                 if found >= BLOCK:  # else two different texts have the same hash
                     return self._entries[key], found
         return None, 0
@@ -137,11 +137,3 @@ def _blocks(ids: Ids) -> Iterator[int]:
     for end in range(BLOCK, len(ids) + 1, BLOCK):
         chain = hash((chain, ids[end - BLOCK : end]))
         yield chain
-
-
-def shared(left: Ids, right: Ids) -> int:
-    """Leading tokens that both have."""
-    most = min(len(left), len(right))
-    if left[:most] == right[:most]:  # the usual case, without a loop
-        return most
-    return next(i for i in range(most) if left[i] != right[i])

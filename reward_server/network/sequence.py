@@ -42,3 +42,11 @@ class Rendered:
             token_types=None if types is None else types[:start] + types[start + excess :],
             truncated=True,
         )
+
+
+def shared_tokens(left: Ids, right: Ids) -> int:
+    """Number of leading tokens that both have."""
+    most = min(len(left), len(right))
+    if left[:most] == right[:most]:  # the usual case, without a loop
+        return most
+    return next(i for i in range(most) if left[i] != right[i])

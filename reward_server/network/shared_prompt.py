@@ -21,8 +21,8 @@ from reward_server.network.final_layer import FinalLayer, find_final_layer
 from reward_server.network.forward import Forward, PaddedForward, Work
 from reward_server.network.model import RewardModel
 from reward_server.network.packing import Group, Layout, grouped, lay_out, packs
-from reward_server.network.prefix_cache import BLOCK, Prefix, PrefixCache, shared
-from reward_server.network.sequence import Ids, Output, Rendered
+from reward_server.network.prefix_cache import BLOCK, Prefix, PrefixCache
+from reward_server.network.sequence import Ids, Output, Rendered, shared_tokens
 
 logger = logging.getLogger("reward_server.shared_prompt")
 
@@ -122,7 +122,7 @@ class SharedPromptForward:
 def _covered(prefix: Ids, groups: Sequence[Group]) -> bool:
     """Whether one of the groups begins with a prefix, or with all but its last few tokens: a chat
     template may write the end of a prompt in another way once an answer follows."""
-    return any(shared(prefix, group.prompt) > len(prefix) - BLOCK for group in groups)
+    return any(shared_tokens(prefix, group.prompt) > len(prefix) - BLOCK for group in groups)
 
 
 def _extended(group: Group, own: list[tuple[torch.Tensor, torch.Tensor]]) -> Prefix:

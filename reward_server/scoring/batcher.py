@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 from reward_server.errors import (
     BatchMemoryError,
@@ -27,45 +25,25 @@ from reward_server.errors import (
     TooManyTokensError,
 )
 from reward_server.metrics import ModelMetrics
+from reward_server.model_settings import ModelSettings
 from reward_server.network.forward import Forward, Work
 from reward_server.network.sequence import Ids, Rendered
 from reward_server.scoring.scheduling import (
     PASSED_OVER,
     Batch,
-    Job,
-    Part,
+    QueuedPrompt,
+    ScoreJob,
     Sizes,
     next_batch,
-    parts_of,
+    queued_prompts,
 )
 
 logger = logging.getLogger("reward_server.batcher")
 
 
-@dataclass(frozen=True)
-class Limits:
-    """How much may run at once, and how much may wait."""
-
-    batch_tokens: int
-    slice_tokens: int
-    """Least tokens of a request that is cut which are run in one batch."""
-    queue_sequences: int
-    queue_tokens: int
-
-
-@dataclass
-class _Pace:
-    """A running estimate of how long the queue takes, for Retry-After."""
-
-    seconds_per_token: float = field(default=0.0)
-
-    def update(self, seconds: float, tokens: int) -> None:
-        now = seconds / max(tokens, 1)
-        old = self.seconds_per_token or now
-        self.seconds_per_token = 0.8 * old + 0.2 * now
-
-    def retry_after(self, waiting: int) -> int:
-        return min(max(math.ceil(waiting * self.seconds_per_token), 1), 60)
+CPU_SLICE, DEVICE_SLICE = 256, 4096
+"""By default the least tokens of a large request in one batch. Fewer waste what the device can
+do."""
 
 
 class Batcher:
@@ -74,24 +52,26 @@ class Batcher:
     `start` it on the event loop that submits; `close` drains what waits.
     """
 
-    def __init__(self, forward: Forward, limits: Limits, metrics: ModelMetrics) -> None:
+    def __init__(
+        self, forward: Forward, settings: ModelSettings, metrics: ModelMetrics, *, device: str
+    ) -> None:
         self._forward = forward
         self._prompts = forward.prompts
-        self._budget = limits.batch_tokens
-        self._limits = limits
+        self._budget = settings.max_batch_tokens
+        self._settings = settings
+        self._slice = settings.slice_tokens or (CPU_SLICE if device == "cpu" else DEVICE_SLICE)
         self._metrics = metrics
-        self._jobs: dict[Job, None] = {}  # in the order of arrival
+        self._jobs: dict[ScoreJob, None] = {}  # in the order of arrival
         self._reserved = 0
         self._sizes = Sizes()
         self._passed_over = 0
         """Batches in a row that the oldest request had no part in."""
-        self._pace = _Pace()
         self._wake = asyncio.Event()
         self._closing = False
         self._pump: asyncio.Task[None] | None = None
         self._thread: Executor | None = None
         self._own_thread: Executor | None = None
-        metrics.batch_budget.set(limits.batch_tokens)
+        metrics.batch_budget_tokens.set(self._budget)
 
     async def start(self, thread: Executor | None = None) -> None:
         """Run the model in `thread`, or in one of its own."""
@@ -129,7 +109,7 @@ class Batcher:
         """
         if self._closing:
             raise DrainingError("the server is shutting down")
-        capacity = self._limits.queue_sequences
+        capacity = self._settings.max_queue_sequences
         if sequences > capacity:
             raise TooManySequencesError(
                 f"{sequences} completions in one request; the limit is {capacity}", param="items"
@@ -137,7 +117,7 @@ class Batcher:
         if self.waiting + sequences > capacity:
             raise QueueFullError(
                 f"{self.waiting} sequences are waiting; the queue holds {capacity}",
-                retry_after_s=self._pace.retry_after(self.waiting_tokens),
+                retry_after_s=self._sizes.retry_after(self.waiting_tokens),
             )
         self._reserve(sequences)
         try:
@@ -145,7 +125,9 @@ class Batcher:
         finally:
             self._reserve(-sequences)
 
-    async def submit(self, sequences: Sequence[Rendered], request_id: str | None = None) -> Job:
+    async def submit(
+        self, sequences: Sequence[Rendered], request_id: str | None = None
+    ) -> ScoreJob:
         """Score sequences for which places were reserved just before; their outputs may be NaN.
 
         A cancelled call takes its waiting sequences out of the queue. Raises QueueFullError or
@@ -153,8 +135,8 @@ class Batcher:
         BatchMemoryError when the model failed on one of them.
         """
         loop = asyncio.get_running_loop()
-        parts = parts_of(sequences, self._prompts)
-        job = Job(sequences, parts, [()] * len(sequences), loop.create_future(), request_id)
+        parts = queued_prompts(sequences, self._prompts)
+        job = ScoreJob(sequences, parts, [()] * len(sequences), loop.create_future(), request_id)
         self._sizes.add(job.tokens)
         since = time.monotonic()
         await self._wait(job)
@@ -173,8 +155,8 @@ class Batcher:
         known = self._prompts.known(prompt)
         if known == len(prompt):
             return True
-        part = Part(prompt, deque(), known)
-        await self._wait(Job((), deque([part]), [], loop.create_future(), request_id))
+        part = QueuedPrompt(prompt, deque(), known)
+        await self._wait(ScoreJob((), deque([part]), [], loop.create_future(), request_id))
         return True
 
     def expire(self) -> None:
@@ -183,7 +165,7 @@ class Batcher:
             self._prompts.expire()
         self._show_kept()
 
-    async def _wait(self, job: Job) -> None:
+    async def _wait(self, job: ScoreJob) -> None:
         self._refuse_tokens(job.tokens)
         self._jobs[job] = None
         self._wake.set()
@@ -195,7 +177,7 @@ class Batcher:
             self._show_depth()
 
     def _refuse_tokens(self, tokens: int) -> None:
-        capacity, waiting = self._limits.queue_tokens, self.waiting_tokens
+        capacity, waiting = self._settings.max_queue_tokens, self.waiting_tokens
         if tokens > capacity:
             raise TooManyTokensError(
                 f"{tokens} tokens in one request; the limit is {capacity}", param="items"
@@ -203,7 +185,7 @@ class Batcher:
         if waiting + tokens > capacity:
             raise QueueFullError(
                 f"{waiting} tokens are waiting; the queue holds {capacity}",
-                retry_after_s=self._pace.retry_after(waiting),
+                retry_after_s=self._sizes.retry_after(waiting),
             )
 
     async def _run(self) -> None:
@@ -226,7 +208,7 @@ class Batcher:
             self._jobs,
             self._prompts,
             budget=self._budget,
-            cut=self._sizes.slice(self._limits.slice_tokens, self._budget),
+            cut=self._sizes.slice(self._slice, self._budget),
             oldest_leads=self._passed_over >= PASSED_OVER,
         )
         self._passed_over = 0 if oldest is None or oldest in batch.jobs else self._passed_over + 1
@@ -293,7 +275,7 @@ class Batcher:
             self._metrics.out_of_memory.inc()
             if len(batch) + len(prefixes) > 1:
                 self._budget = max(self._budget // 2, 1)
-                self._metrics.batch_budget.set(self._budget)
+                self._metrics.batch_budget_tokens.set(self._budget)
             fields = {
                 "request_ids": request_ids,
                 "reason": error.message,
@@ -308,7 +290,6 @@ class Batcher:
             raise
 
     def _observe(self, work: Work, seconds: float, sequences: int) -> None:
-        self._pace.update(seconds, work.tokens)
         self._metrics.sequences.inc(sequences)
         self._metrics.tokens.inc(work.tokens)
         self._metrics.tokens_reused.inc(work.reused)
@@ -318,7 +299,7 @@ class Batcher:
         self._metrics.forwards.inc(work.calls)
         self._metrics.batch_sequences.observe(sequences)
         self._metrics.batch_tokens.observe(work.tokens)
-        self._metrics.batch_fill.observe(work.tokens / max(work.positions, 1))
+        self._metrics.batch_fill_ratio.observe(work.tokens / max(work.positions, 1))
         self._metrics.model_seconds.observe(seconds)
 
     def _reserve(self, sequences: int) -> None:
@@ -335,7 +316,7 @@ class Batcher:
         self._metrics.queue_tokens.set(self.waiting_tokens)
 
 
-def _settle(job: Job, error: ScoreError | None) -> None:
+def _settle(job: ScoreJob, error: ScoreError | None) -> None:
     """Finish a job that failed or is complete; an instance each, for tracebacks grow."""
     if job.done.done():
         return

@@ -12,20 +12,20 @@ from reward_server.info import EnsembleInfo
 from reward_server.model_settings import EnsembleSettings, Normalisation
 from reward_server.schema import (
     ItemResult,
-    OnOverflow,
     PrefixResponse,
     ScoreItem,
     ScoreResponse,
-    Timings,
-    Usage,
+    ScoreTimings,
+    ScoreUsage,
 )
-from reward_server.scoring.scorer import Scorer
+from reward_server.scoring.scorer import DEFAULT_OPTIONS, ScoreOptions, Scorer
+from reward_server.scoring.turns import Messages, Tools
 
 T = TypeVar("T")
 
 
-class Ensemble:
-    """Scores as a `Scorer` does; its members' own queues and limits hold."""
+class EnsembleScorer:
+    """Scores as a `Scorer` does. Each member has its own queue and limits."""
 
     def __init__(
         self, name: str, members: Mapping[str, Scorer], settings: EnsembleSettings
@@ -46,25 +46,10 @@ class Ensemble:
         )
 
     async def score(
-        self,
-        items: Sequence[ScoreItem],
-        *,
-        on_overflow: OnOverflow | None = None,
-        deadline_s: float | None = None,
-        partial: bool = False,
-        request_id: str | None = None,
+        self, items: Sequence[ScoreItem], options: ScoreOptions = DEFAULT_OPTIONS
     ) -> ScoreResponse:
         """One member that fails fails the call; see `Scorer.score`."""
-        results = await _together(
-            scorer.score(
-                items,
-                on_overflow=on_overflow,
-                deadline_s=deadline_s,
-                partial=partial,
-                request_id=request_id,
-            )
-            for scorer in self._members.values()
-        )
+        results = await _together(scorer.score(items, options) for scorer in self._members.values())
         by_member = dict(zip(self._members, results, strict=True))
         return ScoreResponse(
             model=self.info.name,
@@ -72,22 +57,18 @@ class Ensemble:
                 self._joined({name: r.results[i] for name, r in by_member.items()})
                 for i in range(len(items))
             ],
-            usage=Usage(
+            usage=ScoreUsage(
                 sequences=sum(result.usage.sequences for result in results),
                 tokens=sum(result.usage.tokens for result in results),
             ),
-            timings_ms=Timings(
+            timings_ms=ScoreTimings(
                 queue=max(result.timings_ms.queue for result in results),
                 model=max(result.timings_ms.model for result in results),
             ),
         )
 
     async def announce(
-        self,
-        messages: Sequence[Mapping[str, Any]],
-        tools: Sequence[Mapping[str, Any]] | None = None,
-        *,
-        request_id: str | None = None,
+        self, messages: Messages, tools: Tools = None, *, request_id: str | None = None
     ) -> PrefixResponse:
         announced = await _together(
             scorer.announce(messages, tools, request_id=request_id)

@@ -1,13 +1,14 @@
 """Where conversations are rendered: beside the event loop, large ones apart from small ones.
 
-A text of megabytes takes a tokenizer seconds. In a lane of its own it takes none of them from
-conversations of the usual size. What the caller gave up is forgotten at once if it has not begun,
-and between two of its steps if it has.
+A tokenizer takes seconds for a text of megabytes. In a lane of its own such a text does not delay
+conversations of the usual size. Work that its caller gave up never begins, or ends between two of
+its steps.
 """
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -20,25 +21,12 @@ milliseconds."""
 VALUE = 16
 """Weight of any value beside its characters: a template walks through it."""
 
+StillWanted = Callable[[], None]
+"""Work calls it between its steps. It raises once the caller has given up."""
+
 
 class GivenUpError(Exception):
     """The caller no longer waits for the work. Only the work itself sees this error."""
-
-
-class Wanted:
-    """Whether somebody still waits for some work."""
-
-    def __init__(self) -> None:
-        self.given_up = False
-
-    def check(self) -> None:
-        """Raises GivenUpError."""
-        if self.given_up:
-            raise GivenUpError
-
-
-Work = Callable[[Callable[[], None]], T]
-"""Is handed what it calls between its steps."""
 
 
 class Lanes:
@@ -48,17 +36,26 @@ class Lanes:
         self._small = ThreadPoolExecutor(1, thread_name_prefix="reward-render")
         self._large = ThreadPoolExecutor(1, thread_name_prefix="reward-render-large")
 
-    async def run(self, work: Work[T], *, large: bool) -> T:
-        """Its result; cancelling takes the work out of its lane."""
-        # The executor keeps what was cancelled until its turn comes, and with it all that the work
-        # refers to.
+    async def run(self, work: Callable[[StillWanted], T], *, large: bool) -> T:
+        """Return the work's result. Cancelling takes the work out of its lane."""
+        # The executor keeps a cancelled call until its turn comes. It must not keep the work, and
+        # the texts that the work refers to, so the call finds the work in a list that is emptied.
         held = [work]
-        wanted = Wanted()
+        given_up = threading.Event()
+
+        def still_wanted() -> None:
+            if given_up.is_set():
+                raise GivenUpError
+
+        def begin() -> T:
+            still_wanted()
+            return held.pop()(still_wanted)
+
         lane = self._large if large else self._small
         try:
-            return await asyncio.get_running_loop().run_in_executor(lane, _take, held, wanted)
+            return await asyncio.get_running_loop().run_in_executor(lane, begin)
         finally:
-            wanted.given_up = True
+            given_up.set()
             held.clear()
 
     def close(self) -> None:
@@ -67,31 +64,20 @@ class Lanes:
         self._large.shutdown(cancel_futures=True)
 
 
-def _take(held: list[Work[T]], wanted: Wanted) -> T:
-    wanted.check()
-    return held.pop()(wanted.check)
-
-
 def is_large(*parts: object) -> bool:
     """Whether messages, completions and tools are, together, better rendered apart.
 
-    Looks at no more than makes them large, so it may be called on the event loop.
+    Stops looking as soon as they are large, so it may be called on the event loop.
     """
     weight = 0
     waiting: list[Any] = [*parts]
-    while waiting:
+    while waiting and weight < LARGE:
         value = waiting.pop()
         weight += VALUE
         if isinstance(value, str):
             weight += len(value)
-        elif isinstance(value, Mapping):
+        elif isinstance(value, Mapping | list | tuple):
             weight += VALUE * len(value)
             if weight < LARGE:
-                waiting += value.values()
-        elif isinstance(value, list | tuple):
-            weight += VALUE * len(value)
-            if weight < LARGE:
-                waiting += value
-        if weight >= LARGE:
-            return True
-    return False
+                waiting += value.values() if isinstance(value, Mapping) else value
+    return weight >= LARGE

@@ -1,24 +1,25 @@
 """From a conversation and an answer to token ids, in the reward model's own format.
 
 Training, evaluation and serving all come through here, so that a model is scored on the
-tokens that it was trained on. Knows nothing about the network; of its length limit only what spares
-tokenising (`room`).
+tokens that it was trained on. This module knows nothing about the network. It uses the length limit
+(`room`) only to avoid tokenising in vain.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from bon_common.chat_template import TEMPLATE_ERRORS, without_developer
 from reward_server.errors import RenderError
-from reward_server.network.sequence import Ids, Rendered
+from reward_server.network.sequence import Ids, Rendered, shared_tokens
+from reward_server.scoring.lanes import StillWanted
 from reward_server.scoring.room import Room
 from reward_server.scoring.text_bound import TextBound, bound_of
-from reward_server.scoring.tokenising import Pair, Tokeniser
-from reward_server.scoring.turns import answer_turn, plain_turn
+from reward_server.scoring.tokenising import Tokeniser
+from reward_server.scoring.turns import Completion, Messages, Tools, answer_turn, plain_turn
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -28,22 +29,8 @@ T = TypeVar("T")
 SystemPrompt = Literal["keep", "drop"]
 
 MARK = "\ufdd0\ufdd1"
-"""Behind an answer's text, to find its end in what a template makes of it: two code points that
+"""Put behind an answer's text to find its end in the rendered conversation: two code points that
 Unicode keeps out of texts."""
-
-
-def _always() -> None:
-    """The caller still waits."""
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """The beginning that candidates share."""
-
-    ids: Ids | None
-    """None of a pair, whose tokens all depend on the answer, and of a prompt that is too long."""
-    tokens: int
-    """Of the latter the least that it has."""
 
 
 class Renderer:
@@ -66,39 +53,34 @@ class Renderer:
         self._system_prompt = system_prompt
         self.is_pair = chat_template is None and not tokenizer.chat_template
 
-    def render(
-        self,
-        messages: Sequence[Mapping[str, Any]],
-        completion: Mapping[str, Any] | str,
-        tools: Sequence[Mapping[str, Any]] | None = None,
-    ) -> Rendered:
+    def render(self, messages: Messages, completion: Completion, tools: Tools = None) -> Rendered:
         """Render one candidate; see `render_all`."""
         return self.render_all(messages, [completion], tools)[0]
 
     @cached_property
     def bound(self) -> TextBound:
-        """What is known of the length of texts in tokens."""
+        """The fewest tokens that a text can have."""
         return bound_of(self._tokenizer)
 
     def render_all(
         self,
-        messages: Sequence[Mapping[str, Any]],
-        completions: Sequence[Mapping[str, Any] | str],
-        tools: Sequence[Mapping[str, Any]] | None = None,
+        messages: Messages,
+        completions: Sequence[Completion],
+        tools: Tools = None,
         *,
         open_turn: bool = False,
         room: Room | None = None,
-        still_wanted: Callable[[], None] = _always,
+        still_wanted: StillWanted = lambda: None,
     ) -> list[Rendered]:
         """Render every candidate of one conversation as a finished assistant turn.
 
         With `open_turn` the turn ends with the candidate's text, for beginnings of answers; a
-        pair has no turn to close. With `room` texts that cannot fit are not tokenised: they are
-        refused, or cut at the left as far as that is certain. The renderer calls `still_wanted`
-        between its steps; that raises once the caller has given up.
+        pair has no turn to close. With `room` the renderer does not tokenise texts that cannot fit:
+        it refuses them, or cuts at the left what is cut in any case. It calls `still_wanted`
+        between its steps.
 
         Raises RenderError, with a `param` relative to the item, for content that is not text,
-        a completion that is not the assistant's, or messages that the template refuses; and
+        a completion that is not the assistant's, or messages that the template refuses. Raises
         ContextLengthError for what `room` refuses.
         """
         turns = self._turns(messages)
@@ -112,26 +94,26 @@ class Renderer:
         return self._chats(self._text(turns, tools, add_generation_prompt=True), texts, room)
 
     def prompt(
-        self,
-        messages: Sequence[Mapping[str, Any]],
-        tools: Sequence[Mapping[str, Any]] | None = None,
-        *,
-        limit: int | None = None,
-    ) -> Prompt:
-        """What candidates of a conversation will begin with, but for the last few tokens perhaps.
+        self, messages: Messages, tools: Tools = None, *, limit: int | None = None
+    ) -> tuple[Ids | None, int]:
+        """The ids that candidates of a conversation begin with, perhaps but for the last few, and
+        their number.
 
-        A prompt that is certainly beyond `limit` is not tokenised. Raises RenderError."""
+        A prompt that is certainly longer than `limit` is not tokenised: its ids are None, and the
+        number is the least that it can be. A pair has no ids, since all of them depend on the
+        answer. Raises RenderError.
+        """
         turns = self._turns(messages)
         if self.is_pair:
-            return Prompt(None, 0)
+            return None, 0
         text = self._text(turns, tools, add_generation_prompt=True)
         least = 0 if limit is None else self.bound.least(text)
         if limit is not None and least > limit:
-            return Prompt(None, least)
+            return None, least
         ids = self._tokenise(text, [])[0]
-        return Prompt(ids, len(ids))
+        return ids, len(ids)
 
-    def _turns(self, messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    def _turns(self, messages: Messages) -> list[dict[str, Any]]:
         turns = [plain_turn(m, f"messages[{i}]") for i, m in enumerate(messages)]
         if not turns:
             raise RenderError("messages is empty", param="messages")
@@ -141,7 +123,7 @@ class Renderer:
         return turns
 
     def _chats(self, prompt: str, texts: Iterable[str], room: Room | None) -> list[Rendered]:
-        """`texts` are rendered one by one, so that the first that is too long spares the rest."""
+        """Take `texts` one by one, so that none is rendered after the first that is too long."""
         start = 0 if room is None else room.start_of(prompt)
         bos = self._bos(prompt, start)
         wanted = texts if room is None else self._with_room(room, prompt, texts, start)
@@ -152,7 +134,8 @@ class Renderer:
                 raise RenderError("renders to no tokens", param=f"completions[{index}]")
             ids = bos + own
             fixed = int(ids[0] == self._tokenizer.bos_token_id)
-            shared = common_prefix(ids, bos + prompt_ids)
+            # At least one token belongs to the answer: the one at which its reward is read.
+            shared = min(shared_tokens(ids, bos + prompt_ids), len(ids) - 1)
             rendered.append(Rendered(ids, shared, fixed, truncated=start > 0))
         return rendered
 
@@ -168,7 +151,7 @@ class Renderer:
             yield text[start:]
 
     def _bos(self, prompt: str, start: int) -> Ids:
-        """The special token that a cut at `start` would lose."""
+        """The BOS token, if a cut at `start` would lose it."""
         if start == 0:
             return ()
         token, number = self._tokenizer.bos_token, self._tokenizer.bos_token_id
@@ -179,11 +162,11 @@ class Renderer:
         self,
         turns: list[dict[str, Any]],
         answer: dict[str, Any],
-        tools: Sequence[Mapping[str, Any]] | None,
+        tools: Tools,
         open_turn: bool,
         where: str,
     ) -> str:
-        """The prompt has been rendered already, so what is refused now is this answer (`where`)."""
+        """The template has accepted the prompt, so an error is about this answer (`where`)."""
         if not open_turn or answer.get("tool_calls"):
             return self._text([*turns, answer], tools, where)
         marked = {**answer, "content": answer["content"] + MARK}
@@ -195,7 +178,7 @@ class Renderer:
     def _text(
         self,
         turns: list[dict[str, Any]],
-        tools: Sequence[Mapping[str, Any]] | None,
+        tools: Tools,
         where: str = "messages",
         *,
         add_generation_prompt: bool = False,
@@ -215,7 +198,7 @@ class Renderer:
         return str(text)
 
     def _tokenise(self, prompt: str, texts: Iterable[str]) -> list[Ids]:
-        """Ids of a rendered prompt and of texts; the template has written the special tokens."""
+        """Ids of a rendered prompt and of texts, in which the template has put special tokens."""
         try:
             prompt_ids, all_ids = self._tokeniser.candidates(prompt, texts)
         except (TypeError, ValueError) as error:  # lone surrogates have no UTF-8 form
@@ -227,7 +210,7 @@ class Renderer:
         self,
         turns: list[dict[str, Any]],
         answers: list[dict[str, Any]],
-        tools: Sequence[Mapping[str, Any]] | None,
+        tools: Tools,
         room: Room | None,
     ) -> list[Rendered]:
         if tools or any(answer.get("tool_calls") for answer in answers):
@@ -243,22 +226,10 @@ class Renderer:
             pairs = self._tokeniser.pairs(prompt[start:], texts)
         except (TypeError, ValueError) as error:
             raise RenderError("the text is not valid Unicode", param="messages") from error
-        return [_of_pair(pair, truncated=start > 0) for pair in pairs]
+        return [replace(pair, truncated=start > 0) for pair in pairs]
 
 
-def _of_pair(pair: Pair, *, truncated: bool) -> Rendered:
-    fixed = next(i for i, s in enumerate([*pair.segments, 0]) if s is not None)
-    in_prompt = [i for i, s in enumerate(pair.segments) if s == 0]
-    return Rendered(
-        pair.ids,
-        prompt_tokens=in_prompt[-1] + 1 if in_prompt else fixed,
-        fixed_tokens=fixed,
-        token_types=pair.types,
-        truncated=truncated,
-    )
-
-
-def _while(still_wanted: Callable[[], None], answers: Sequence[T]) -> Iterator[T]:
+def _while(still_wanted: StillWanted, answers: Sequence[T]) -> Iterator[T]:
     for answer in answers:
         still_wanted()
         yield answer
@@ -272,15 +243,7 @@ def pair_prompt(turns: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(f"{turn['role']}: {turn['content']}" for turn in turns)
 
 
-def common_prefix(left: tuple[int, ...], right: tuple[int, ...]) -> int:
-    """Count the leading tokens that both have, at most all but the last of `left`."""
-    shared = min(len(left) - 1, len(right))
-    if left[:shared] == right[:shared]:  # the usual case, without a loop
-        return shared
-    return next(i for i in range(shared) if left[i] != right[i])
-
-
-def strip_repeated(ids: tuple[int, ...], bos: int | None) -> tuple[int, ...]:
+def strip_repeated(ids: Ids, bos: int | None) -> Ids:
     """Leave one BOS at the front where the template and the tokenizer both wrote one."""
     while bos is not None and ids[:2] == (bos, bos):
         ids = ids[1:]

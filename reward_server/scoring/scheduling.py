@@ -9,6 +9,7 @@ many tokens: between answers, and, where prefixes are kept, within a prompt.
 from __future__ import annotations
 
 import asyncio
+import math
 import statistics
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -29,7 +30,7 @@ RECENT = 64
 
 
 @dataclass
-class Part:
+class QueuedPrompt:
     """Candidates of one prompt that wait, or a prompt alone, to be computed ahead of them."""
 
     prompt: Ids
@@ -48,11 +49,11 @@ class Part:
 
 
 @dataclass(eq=False)
-class Job:
+class ScoreJob:
     """One request: what still waits, and what the model has said so far."""
 
     sequences: Sequence[Rendered]
-    parts: deque[Part]
+    parts: deque[QueuedPrompt]
     outputs: list[Output]
     """Of each sequence, in their order."""
     done: asyncio.Future[None]
@@ -79,10 +80,10 @@ class Job:
 class Batch:
     """What goes to the model together."""
 
-    entries: list[tuple[Job, int]] = field(default_factory=list)
+    entries: list[tuple[ScoreJob, int]] = field(default_factory=list)
     """Jobs and the places of their sequences."""
-    prefixes: list[tuple[Job, Ids]] = field(default_factory=list)
-    jobs: list[Job] = field(default_factory=list)
+    prefixes: list[tuple[ScoreJob, Ids]] = field(default_factory=list)
+    jobs: list[ScoreJob] = field(default_factory=list)
     """Whose work it is, each once."""
     tokens: int = 0
     cut: bool = False
@@ -93,7 +94,7 @@ class Batch:
         """Of the requests that have a part in it, where they are known."""
         return [job.request_id for job in self.jobs if job.request_id is not None]
 
-    def only(self, job: Job) -> Batch:
+    def only(self, job: ScoreJob) -> Batch:
         """The part of one job."""
         return Batch(
             entries=[entry for entry in self.entries if entry[0] is job],
@@ -120,8 +121,9 @@ class Sizes:
     def __init__(self) -> None:
         self._recent: deque[int] = deque(maxlen=RECENT)
         self._median = 0
-        self._pace: dict[bool, float] = {}
-        """Seconds a token takes, in batches with and without a piece of a large request."""
+        self._pace: dict[bool | None, float] = {}
+        """Seconds a token takes, in batches with and without a piece of a large request, and in all
+        of them (None)."""
 
     def add(self, tokens: int) -> None:
         self._recent.append(tokens)
@@ -129,9 +131,13 @@ class Sizes:
 
     def took(self, seconds: float, tokens: int, *, cut: bool) -> None:
         """A batch has run; `cut` says whether it had a piece of a large request."""
-        if tokens:
+        for kind in (cut, None) if tokens else ():
             now = seconds / tokens
-            self._pace[cut] = 0.8 * self._pace.get(cut, now) + 0.2 * now
+            self._pace[kind] = 0.8 * self._pace.get(kind, now) + 0.2 * now
+
+    def retry_after(self, waiting: int) -> int:
+        """Seconds, from 1 to 60, that this many tokens will take."""
+        return min(max(math.ceil(waiting * self._pace.get(None, 0.0)), 1), 60)
 
     def slice(self, least: int, most: int) -> Slice:
         typical = min(max(self._median, least), most)
@@ -140,25 +146,30 @@ class Sizes:
         return Slice(typical, max(int(typical / min(slower, MOST_SLOWER)), 1))
 
 
-def parts_of(sequences: Sequence[Rendered], prompts: Prompts | None) -> deque[Part]:
+def queued_prompts(sequences: Sequence[Rendered], prompts: Prompts | None) -> deque[QueuedPrompt]:
     """The sequences by their prompts, in the order in which these first appear; each by itself
     where no prompt is shared."""
     if prompts is None:
         return deque(
-            Part((), deque([(place, len(sequence.ids))]), 0)
+            QueuedPrompt((), deque([(place, len(sequence.ids))]), 0)
             for place, sequence in enumerate(sequences)
         )
-    parts: dict[Ids, Part] = {}
+    parts: dict[Ids, QueuedPrompt] = {}
     for place, sequence in enumerate(sequences):
         prompt = sequence.ids[: sequence.prompt_tokens]
         if prompt not in parts:
-            parts[prompt] = Part(prompt, deque(), prompts.known(prompt))
+            parts[prompt] = QueuedPrompt(prompt, deque(), prompts.known(prompt))
         parts[prompt].answers.append((place, len(sequence.ids) - len(prompt)))
     return deque(parts.values())
 
 
 def next_batch(
-    jobs: Iterable[Job], prompts: Prompts | None, *, budget: int, cut: Slice, oldest_leads: bool
+    jobs: Iterable[ScoreJob],
+    prompts: Prompts | None,
+    *,
+    budget: int,
+    cut: Slice,
+    oldest_leads: bool,
 ) -> Batch:
     """Take out of `jobs`, which come in the order of their arrival, what one batch may hold.
 
@@ -182,7 +193,7 @@ def next_batch(
     return batch
 
 
-def _take_all(job: Job, batch: Batch) -> None:
+def _take_all(job: ScoreJob, batch: Batch) -> None:
     batch.tokens += job.tokens
     while job.parts:
         part = job.parts.popleft()
@@ -191,7 +202,7 @@ def _take_all(job: Job, batch: Batch) -> None:
         batch.entries.extend((job, place) for place, _ in part.answers)
 
 
-def _take_some(job: Job, batch: Batch, prompts: Prompts | None, most: int) -> None:
+def _take_some(job: ScoreJob, batch: Batch, prompts: Prompts | None, most: int) -> None:
     """Pieces of a job, in order, while the batch has fewer than `most` tokens."""
     while job.parts and batch.tokens < most:
         part, room = job.parts[0], most - batch.tokens
@@ -220,7 +231,7 @@ def _take_some(job: Job, batch: Batch, prompts: Prompts | None, most: int) -> No
         job.parts.popleft()
 
 
-def _take_answers(job: Job, part: Part, batch: Batch, most: int) -> bool:
+def _take_answers(job: ScoreJob, part: QueuedPrompt, batch: Batch, most: int) -> bool:
     """As many answers as fit, with what their prompt lacks; whether any did."""
     tokens, taken = batch.tokens + part.ahead, 0
     while part.answers:

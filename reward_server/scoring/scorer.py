@@ -9,56 +9,56 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from reward_server.errors import (
     DeadlineError,
     InvalidRequestError,
     NonFiniteRewardError,
     RenderError,
-    ScoreError,
-    StartupError,
-    UnavailableError,
 )
 from reward_server.info import ModelInfo
 from reward_server.metrics import Metrics, ModelMetrics
 from reward_server.model_settings import ModelSettings
 from reward_server.network.forward import Forward
-from reward_server.network.sequence import Output, Rendered
+from reward_server.network.sequence import Ids, Output, Rendered
 from reward_server.schema import (
     ItemResult,
     OnOverflow,
     PrefixResponse,
     ScoreItem,
     ScoreResponse,
-    Timings,
-    Usage,
+    ScoreTimings,
+    ScoreUsage,
 )
-from reward_server.scoring.batcher import Batcher, Limits
-from reward_server.scoring.lanes import Lanes, is_large
-from reward_server.scoring.overflow import fit
-from reward_server.scoring.render import Prompt, Renderer
+from reward_server.scoring.batcher import Batcher
+from reward_server.scoring.lanes import Lanes, StillWanted, is_large
+from reward_server.scoring.render import Renderer
 from reward_server.scoring.room import Room
-from reward_server.scoring.scheduling import Job
-
-__all__ = [
-    "ItemResult",
-    "ModelInfo",
-    "ModelSettings",
-    "ScoreError",
-    "ScoreItem",
-    "ScoreResponse",
-    "Scorer",
-    "StartupError",
-    "UnavailableError",
-]
+from reward_server.scoring.scheduling import ScoreJob
+from reward_server.scoring.turns import Messages, Tools
 
 WARM_UP = ScoreItem(messages=[{"role": "user", "content": "Hello"}], completions=["Hi.", "No."])
-CPU_SLICE, DEVICE_SLICE = 256, 4096
-"""Tokens below which a batch wastes what the device can do."""
+
+
+@dataclass(frozen=True)
+class ScoreOptions:
+    """How the items of one request are scored."""
+
+    on_overflow: OnOverflow | None = None
+    """None takes the model's setting."""
+    deadline_s: float | None = None
+    """Seconds from now after which the caller has no use for the answer."""
+    partial: bool = False
+    """The completions are beginnings of answers."""
+    request_id: str | None = None
+    """The log names the work by it."""
+
+
+DEFAULT_OPTIONS = ScoreOptions()
 
 
 class Scorer:
@@ -76,20 +76,8 @@ class Scorer:
         self.info = info
         self.metrics = metrics or Metrics().of(info.name)
         self._renderer = renderer
-        self._on_overflow: OnOverflow = settings.on_overflow
-        self._partial_open = settings.partial_turn == "open"
-        self._prefix_life_s = settings.prefix_life_s
-        slice_tokens = CPU_SLICE if info.device == "cpu" else DEVICE_SLICE
-        self._batcher = Batcher(
-            forward,
-            Limits(
-                batch_tokens=settings.max_batch_tokens,
-                slice_tokens=settings.slice_tokens or slice_tokens,
-                queue_sequences=settings.max_queue_sequences,
-                queue_tokens=settings.max_queue_tokens,
-            ),
-            self.metrics,
-        )
+        self._settings = settings
+        self._batcher = Batcher(forward, settings, self.metrics, device=info.device)
         self._lanes = Lanes()
         self._tending: asyncio.Task[None] | None = None
 
@@ -124,36 +112,22 @@ class Scorer:
         await self.score([WARM_UP])
 
     async def score(
-        self,
-        items: Sequence[ScoreItem],
-        *,
-        on_overflow: OnOverflow | None = None,
-        deadline_s: float | None = None,
-        partial: bool = False,
-        request_id: str | None = None,
+        self, items: Sequence[ScoreItem], options: ScoreOptions = DEFAULT_OPTIONS
     ) -> ScoreResponse:
         """Score every completion of every item; equal ones of an item are computed once.
 
-        `partial` completions are beginnings of answers. All or nothing: one candidate that cannot
-        be scored fails the call. `deadline_s` counts from now. What the log tells of the work has
-        `request_id`. Raises ScoreError; cancelling takes the work out of the queue.
+        All or nothing: one candidate that cannot be scored fails the call. Raises ScoreError;
+        cancelling takes the work out of the queue.
         """
         _refuse_empty(items)
-        open_turn = partial and self._partial_open
         try:
-            async with asyncio.timeout(deadline_s):
-                return await self._score(
-                    items, on_overflow or self._on_overflow, open_turn, request_id
-                )
+            async with asyncio.timeout(options.deadline_s):
+                return await self._score(items, options)
         except TimeoutError as error:
-            raise DeadlineError(f"not scored within {deadline_s} s") from error
+            raise DeadlineError(f"not scored within {options.deadline_s} s") from error
 
     async def announce(
-        self,
-        messages: Sequence[Mapping[str, Any]],
-        tools: Sequence[Mapping[str, Any]] | None = None,
-        *,
-        request_id: str | None = None,
+        self, messages: Messages, tools: Tools = None, *, request_id: str | None = None
     ) -> PrefixResponse:
         """Compute the prompt of candidates to come; returns when that is done.
 
@@ -163,49 +137,43 @@ class Scorer:
             raise InvalidRequestError("messages is empty", param="messages")
         limit = self.info.max_tokens
 
-        def render(_: Callable[[], None]) -> Prompt:
+        def render(_: StillWanted) -> tuple[Ids | None, int]:
             return self._renderer.prompt(messages, tools, limit=limit)
 
         with self._batcher.reserve(1):
-            prompt = await self._lanes.run(render, large=is_large(messages, tools))
+            ids, tokens = await self._lanes.run(render, large=is_large(messages, tools))
         kept = False
-        if prompt.ids is not None and prompt.tokens < limit:
-            kept = await self._batcher.prime(prompt.ids, request_id)
-        return PrefixResponse(model=self.info.name, tokens=prompt.tokens, kept=kept)
+        if ids is not None and tokens < limit:
+            kept = await self._batcher.prime(ids, request_id)
+        return PrefixResponse(model=self.info.name, tokens=tokens, kept=kept)
 
-    async def _score(
-        self,
-        items: Sequence[ScoreItem],
-        on_overflow: OnOverflow,
-        open_turn: bool,
-        request_id: str | None,
-    ) -> ScoreResponse:
+    async def _score(self, items: Sequence[ScoreItem], options: ScoreOptions) -> ScoreResponse:
         started = time.monotonic()
         with self._batcher.reserve(sum(len(item.completions) for item in items)):
-            sequences, places = await self._prepare(items, on_overflow, open_turn)
+            sequences, places = await self._prepare(items, options)
         rendering_s = time.monotonic() - started
-        job = await self._batcher.submit(sequences, request_id)
+        job = await self._batcher.submit(sequences, options.request_id)
         result = _assemble(job, places, rendering_s, self.info)
         self.metrics.tokens_asked.inc(sum(sum(item.tokens) for item in result.results))
         return result
 
     async def _tend(self) -> None:
         while True:
-            await asyncio.sleep(self._prefix_life_s / 4)
+            await asyncio.sleep(self._settings.prefix_life_s / 4)
             self._batcher.expire()
 
     async def _prepare(
-        self, items: Sequence[ScoreItem], on_overflow: OnOverflow, open_turn: bool
+        self, items: Sequence[ScoreItem], options: ScoreOptions
     ) -> tuple[list[Rendered], list[list[int]]]:
-        """The distinct sequences of a request, and where each candidate of each item is among them.
+        """The distinct sequences of a request, and the place of each item's candidates among them.
 
-        Item by item, so that a request of many leaves others their turn.
+        Renders item by item, so that a request of many items leaves others their turn.
         """
         sequences: list[Rendered] = []
         places: list[list[int]] = []
         for i, item in enumerate(items):
             fitted = await self._lanes.run(
-                partial(self._render, i, item, on_overflow, open_turn),
+                partial(self._render, i, item, options),
                 large=is_large(item.messages, item.completions, item.tools),
             )
             distinct = list(dict.fromkeys(fitted))
@@ -215,31 +183,23 @@ class Scorer:
         return sequences, places
 
     def _render(
-        self,
-        i: int,
-        item: ScoreItem,
-        on_overflow: OnOverflow,
-        open_turn: bool,
-        still_wanted: Callable[[], None],
+        self, i: int, item: ScoreItem, options: ScoreOptions, still_wanted: StillWanted
     ) -> list[Rendered]:
+        on_overflow = options.on_overflow or self._settings.on_overflow
         room = Room(i, self.info.max_tokens, on_overflow, self._renderer.bound)
         try:
             rendered = self._renderer.render_all(
                 item.messages,
                 item.completions,
                 item.tools,
-                open_turn=open_turn,
+                open_turn=options.partial and self._settings.partial_turn == "open",
                 room=room,
                 still_wanted=still_wanted,
             )
         except RenderError as error:
             error.param = f"items[{i}].{error.param}"
             raise
-        limit = self.info.max_tokens
-        return [
-            fit(candidate, limit, on_overflow, item=i, completion=j)
-            for j, candidate in enumerate(rendered)
-        ]
+        return [room.fit(candidate, j) for j, candidate in enumerate(rendered)]
 
 
 def _refuse_empty(items: Sequence[ScoreItem]) -> None:
@@ -253,7 +213,7 @@ def _refuse_empty(items: Sequence[ScoreItem]) -> None:
 
 
 def _assemble(
-    job: Job, places_of: Sequence[Sequence[int]], rendering_s: float, info: ModelInfo
+    job: ScoreJob, places_of: Sequence[Sequence[int]], rendering_s: float, info: ModelInfo
 ) -> ScoreResponse:
     """Raises NonFiniteRewardError."""
     for i, places in enumerate(places_of):
@@ -274,8 +234,8 @@ def _assemble(
             )
             for places in places_of
         ],
-        usage=Usage(sequences=len(sequences), tokens=sum(len(s.ids) for s in sequences)),
-        timings_ms=Timings(
+        usage=ScoreUsage(sequences=len(sequences), tokens=sum(len(s.ids) for s in sequences)),
+        timings_ms=ScoreTimings(
             queue=round((rendering_s + job.queue_s) * 1000, 3),
             model=round(job.model_s * 1000, 3),
         ),

@@ -1,9 +1,9 @@
-"""How many tokens a text has at the least, known without tokenising it.
+"""The fewest tokens that a text can have, known without tokenising it.
 
-Tokenising ten million characters takes seconds and a gigabyte, also where the model reads 512
-tokens. What a tokenizer can make of a text follows from its vocabulary and from its rules about
-characters that leave no token. Where those rules are not known, nothing is claimed: a bound never
-refuses a text that could fit.
+Tokenising ten million characters takes seconds and a gigabyte, even for a model that reads 512
+tokens. The bound follows from the tokenizer's vocabulary and from its rules about characters that
+leave no token. It claims nothing for a rule that is not known here: a bound never refuses a text
+that could fit.
 """
 
 from __future__ import annotations
@@ -12,40 +12,36 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 NFC_SHRINKS = 4
-"""Code points that Unicode's composition makes one of, at the most (UAX #15)."""
+"""Most code points that Unicode's composition joins into one (UAX #15)."""
 
 _PIECE = 64 * 1024
-"""Characters that are counted in one call into C, which lets no other thread run."""
+"""Characters that one call into C counts; no other thread runs meanwhile."""
 _WORD = re.compile(r"[0-9A-Za-z][^ ]*")
 _ASCII_WORD = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _BYTES = frozenset(f"<0x{byte:02X}>" for byte in range(256))
 _SPACES = re.compile(r"(?: |\\s)(?:\+|\*|\{\d+,\d*\})?")
-"""Regular expressions, as normalisers have them, that match white space alone."""
+"""Matches the regular expressions of normalisers that match white space alone."""
 _SPACE_MARKS = frozenset({" ", "\u2581"})
 
 
-class TextBound(Protocol):
-    """What is known of every text's number of tokens."""
-
-    def least(self, text: str) -> int:
-        """A number of tokens below which `text` cannot be."""
-        ...
-
-
 @dataclass(frozen=True)
-class NoBound:
-    """Of a tokenizer that could make a single token of any text, as far as is known."""
+class TextBound:
+    """The fewest tokens that a text can have.
+
+    This one claims nothing: it is for a tokenizer that may make one token of any text.
+    """
 
     def least(self, text: str) -> int:
+        """Number of tokens that `text` has at the least."""
         return 0
 
 
 @dataclass(frozen=True)
-class CharacterBound:
-    """Of a tokenizer in which each token stands for a limited number of characters."""
+class CharacterBound(TextBound):
+    """For a tokenizer in which each token stands for a limited number of characters."""
 
     per_token: int
     """Characters of the longest token, after normalisation."""
@@ -60,32 +56,32 @@ class CharacterBound:
             per_token *= NFC_SHRINKS
         count = len(text)
         if self.spaces_vanish:
-            # Python takes all for white space that Unicode and the tokenizers do, and some more.
+            # Python's white space is that of Unicode and of the tokenizers, and a few more.
             count = sum(len(word) for piece in _pieces(text) for word in piece.split())
         return -(-count // per_token)
 
 
 @dataclass(frozen=True)
-class WordBound:
-    """Of a tokenizer that takes each word alone, and may make one token of a word of any length.
+class WordBound(TextBound):
+    """For a tokenizer that takes each word alone, and may make one token of a word of any length.
 
-    Words are parted by spaces; those that hold no ASCII letter or digit may leave no token.
+    Spaces part words. A word without an ASCII letter or digit may leave no token.
     """
 
     words_per_token: int = 1
-    """Words in the longest added token, which is found before words are parted."""
+    """Words in the longest added token: the tokenizer finds added tokens before it parts words."""
 
     def least(self, text: str) -> int:
         words, pieces = 0, 0
         for piece in _pieces(text):
             words += sum(1 for _ in _WORD.finditer(piece))
             pieces += 1
-        # A word on the border of two pieces was counted twice.
+        # Each border of two pieces may have counted one word twice.
         return -(-(words - max(pieces - 1, 0)) // self.words_per_token)
 
 
 def tail_of(text: str, bound: TextBound, tokens: int) -> int:
-    """Where an end of `text` begins that has `tokens` tokens for certain; 0 if none has."""
+    """Where an end of `text` begins that certainly has `tokens` tokens; 0 if there is none."""
     size = max(tokens, 1)
     while size < len(text):
         if bound.least(text[-size:]) >= tokens:
@@ -95,16 +91,17 @@ def tail_of(text: str, bound: TextBound, tokens: int) -> int:
 
 
 def bound_of(tokenizer: Any) -> TextBound:
-    """The bound of a tokenizer of transformers; of a slow one nothing is known."""
+    """The bound of a tokenizer of transformers; nothing is known about a slow one."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
-        return NoBound()
+        return TextBound()
     rules = json.loads(backend.to_str())
     model = rules["model"]
     added = rules.get("added_tokens") or []
-    effect = _effect(rules)
-    if effect is None:
-        return NoBound()
+    effect = _Effect()
+    steps = [*_steps(rules.get("normalizer")), *_steps(rules.get("pre_tokenizer"))]
+    if not all(_apply(step, effect) for step in steps):
+        return TextBound()
     if _names_every_character(model, effect) and not effect.drops:
         longest = max(len(token) for token in _vocabulary(model))
         longest = max([longest, *(len(token["content"]) for token in added)])
@@ -112,9 +109,11 @@ def bound_of(tokenizer: Any) -> TextBound:
         return CharacterBound(
             longest * effect.shrinks, effect.composes, effect.spaces_vanish or swallows
         )
-    if _answers_every_word(model) and effect.parts_words and effect.shrinks == 1:
+    # Whether a word of unknown characters is a token at least.
+    counts_words = model.get("type") != "BPE" or model.get("unk_token") is not None
+    if counts_words and effect.parts_words and effect.shrinks == 1:
         return _word_bound(backend, added)
-    return NoBound()
+    return TextBound()
 
 
 @dataclass
@@ -123,20 +122,13 @@ class _Effect:
 
     byte_level: bool = False
     shrinks: int = 1
-    """Characters that a replacement makes one of."""
+    """Most characters that replacements turn into one."""
     composes: bool = False
     spaces_vanish: bool = False
     drops: bool = False
-    """Other characters than white space may vanish."""
+    """Characters other than white space may vanish."""
     parts_words: bool = False
     """No token of the model spans a space between two words."""
-
-
-def _effect(rules: Mapping[str, Any]) -> _Effect | None:
-    """None where a rule is not known here."""
-    effect = _Effect()
-    steps = [*_steps(rules.get("normalizer")), *_steps(rules.get("pre_tokenizer"))]
-    return effect if all(_apply(step, effect) for step in steps) else None
 
 
 def _steps(rule: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:
@@ -149,41 +141,37 @@ def _steps(rule: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:
         yield from _steps(step)
 
 
-_HARMLESS = frozenset(
-    {"NFD", "NFKD", "Lowercase", "Prepend", "Digits", "UnicodeScripts", "FixedLength"}
-)
-_DROPPING = frozenset({"BertNormalizer", "StripAccents", "Nmt", "Precompiled"})
-_PARTING = frozenset({"BertPreTokenizer", "Whitespace", "WhitespaceSplit"})
+_EFFECTS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("NFD", "NFKD", "Lowercase", "Prepend", "Digits", "UnicodeScripts"), ()),
+    "FixedLength": (),
+    "ByteLevel": ("byte_level",),
+    **dict.fromkeys(("NFC", "NFKC"), ("composes",)),
+    **dict.fromkeys(("BertNormalizer", "StripAccents", "Nmt", "Precompiled"), ("drops",)),
+    **dict.fromkeys(
+        ("BertPreTokenizer", "Whitespace", "WhitespaceSplit"), ("spaces_vanish", "parts_words")
+    ),
+    "Strip": ("spaces_vanish",),
+}
+"""What each rule sets, but for those that `_apply` has to look into."""
 
 
 def _apply(step: Mapping[str, Any], effect: _Effect) -> bool:
-    """Whether the rule is known."""
+    """Add what a rule does; returns whether it is known."""
     kind = step["type"]
-    if kind in _HARMLESS:
-        return True
-    if kind == "ByteLevel":
-        effect.byte_level = True
-    elif kind in {"NFC", "NFKC"}:
-        effect.composes = True
-    elif kind in _DROPPING:
-        effect.drops = True
-    elif kind in _PARTING:
-        effect.spaces_vanish = effect.parts_words = True
-    elif kind == "Strip":
-        effect.spaces_vanish = True
-    elif kind == "Metaspace":
-        effect.parts_words = effect.parts_words or bool(step.get("split", True))
-    elif kind in {"Split", "Punctuation"}:
+    if kind in {"Split", "Punctuation"}:
         return bool(step["behavior"] != "Removed")
-    elif kind == "Replace":
+    if kind == "Replace":
         return _replaces(step["pattern"], step["content"], effect)
-    else:
-        return False
-    return True
+    if kind == "Metaspace":
+        effect.parts_words = effect.parts_words or bool(step.get("split", True))
+        return True
+    for name in _EFFECTS.get(kind, ()):
+        setattr(effect, name, True)
+    return kind in _EFFECTS
 
 
 def _replaces(pattern: Mapping[str, str], content: str, effect: _Effect) -> bool:
-    """White space may become less of it; any other text a text of a known length."""
+    """White space may become less of it; any other text becomes a text of a known length."""
     if "String" in pattern and content:
         effect.shrinks *= -(-len(pattern["String"]) // len(content))
         return True
@@ -195,8 +183,8 @@ def _replaces(pattern: Mapping[str, str], content: str, effect: _Effect) -> bool
 
 
 def _names_every_character(model: Mapping[str, Any], effect: _Effect) -> bool:
-    """Whether no character is unknown to the model. A run of unknown ones may become one token,
-    or none."""
+    """Whether the model knows every character. A run of unknown ones may become one token, or
+    none."""
     kind = model.get("type")
     if kind not in {"BPE", "Unigram"}:
         return False
@@ -206,7 +194,9 @@ def _names_every_character(model: Mapping[str, Any], effect: _Effect) -> bool:
     if kind == "Unigram":
         return False
     if effect.byte_level:
-        return known >= _byte_characters()
+        from tokenizers.pre_tokenizers import ByteLevel
+
+        return known >= frozenset(ByteLevel.alphabet())
     return model.get("unk_token") is not None and not model.get("fuse_unk")
 
 
@@ -216,25 +206,14 @@ def _vocabulary(model: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(entry if isinstance(entry, str) else entry[0] for entry in vocabulary)
 
 
-def _byte_characters() -> frozenset[str]:
-    from tokenizers.pre_tokenizers import ByteLevel
-
-    return frozenset(ByteLevel.alphabet())
-
-
-def _answers_every_word(model: Mapping[str, Any]) -> bool:
-    """Whether a word of unknown characters is a token at least."""
-    return model.get("type") != "BPE" or model.get("unk_token") is not None
-
-
 def _word_bound(backend: Any, added: Sequence[Mapping[str, Any]]) -> TextBound:
-    """Nothing is claimed where a letter, a digit or a space between two is lost."""
+    """Claims nothing where a letter, a digit or a space between two of them is lost."""
     text = " ".join(_ASCII_WORD)
     if backend.normalizer is not None:
         text = backend.normalizer.normalize_str(text)
     words = [word for word, _ in backend.pre_tokenizer.pre_tokenize_str(text)]
     if sum(any(map(str.isalnum, word)) for word in words) < len(_ASCII_WORD):
-        return NoBound()
+        return TextBound()
     return WordBound(max([1, *(token["content"].count(" ") + 1 for token in added)]))
 
 

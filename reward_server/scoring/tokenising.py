@@ -1,18 +1,18 @@
 """Tokenises the candidates of one prompt without tokenising the prompt for each of them.
 
 A tokenizer takes added tokens, such as the marks of a chat template, out of a text before it looks
-at the rest, so what stands before one has no part in the tokens behind it. Cut there, a text's
-tokens are those of its two parts. Whether that holds is checked on a candidate of every request.
+at the rest. So the text before a mark does not affect the tokens behind it, and a text that is cut
+at a mark has the tokens of its two parts. A candidate of every request is checked for that.
 """
 
 from __future__ import annotations
 
+import operator
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from reward_server.network.sequence import Ids
+from reward_server.network.sequence import Ids, Rendered
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -20,26 +20,15 @@ if TYPE_CHECKING:
 WORTH_CUTTING = 512
 """Characters of a prompt below which cutting costs more than it saves."""
 LONG = 64 * 1024
-"""Characters of a text that is tokenised alone."""
+"""A text of this many characters is tokenised alone."""
 _SAMPLE = "Is 2 + 2 = 4?  Ja, \u00e9\u0301!\n"
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A prompt and an answer as an encoder reads them."""
-
-    ids: Ids
-    segments: tuple[int | None, ...]
-    """0 for the prompt's tokens, 1 for the answer's, None for special ones."""
-    types: Ids | None
-    """Segment ids for the network; None where it has none."""
 
 
 class Tokeniser:
     """Texts that a chat template has rendered, special tokens included, to ids.
 
-    May be used by several threads. A slow tokenizer, which has no such promise, works for one of
-    them at a time.
+    Several threads may use it. A slow tokenizer is not safe for that, so it works for one of them
+    at a time.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -49,7 +38,7 @@ class Tokeniser:
         self._backend = _backend(tokenizer)
 
     def mark_in(self, prompt: str) -> int:
-        """Where the last mark of a prompt begins, or 0 where a cut there is not worth it."""
+        """Where the last mark of a prompt begins, or 0 where a cut there is not worth its cost."""
         if len(prompt) < WORTH_CUTTING:
             return 0
         return max((prompt.rfind(mark) for mark in self._marks), default=0)
@@ -57,54 +46,50 @@ class Tokeniser:
     def candidates(self, prompt: str, texts: Iterable[str]) -> tuple[Ids, list[Ids]]:
         """The ids of a prompt and of texts that mostly begin with it.
 
-        Of `texts` no more is kept than differs from the prompt. Raises TypeError or ValueError for
+        Keeps of each text only what differs from the prompt. Raises TypeError or ValueError for
         text that is not valid Unicode.
         """
         cut = max(self.mark_in(prompt), 0)
-        if cut == 0:
-            prompt_ids, *all_ids = self._plain([prompt, *texts])
-            return prompt_ids, all_ids
         head = prompt[:cut]
-        parts = [_Part.of(text, head) for text in texts]
-        tried = next((i for i, part in enumerate(parts) if part.follows), None)
-        if tried is None:
-            prompt_ids, *all_ids = self._plain([prompt, *(part.text for part in parts)])
-            return prompt_ids, all_ids
-        head_ids, rest, first, *ids = self._plain(
-            [head, prompt[cut:], head + parts[tried].text, *(part.text for part in parts)]
-        )
-        if first != head_ids + ids[tried]:
-            prompt_ids, *all_ids = self._plain([prompt, *(part.whole(head) for part in parts)])
-            return prompt_ids, all_ids
-        whole = [head_ids + own if p.follows else own for p, own in zip(parts, ids, strict=True)]
-        return head_ids + rest, whole
+        heads: list[str] = []
+        rests: list[str] = []
+        for text in texts:
+            heads.append(head if text.startswith(head) else "")
+            rests.append(text[len(heads[-1]) :])
+        if cut and head in heads:
+            tried = heads.index(head)
+            head_ids, prompt_ids, first, *ids = self._plain(
+                [head, prompt[cut:], head + rests[tried], *rests]
+            )
+            if first == head_ids + ids[tried]:
+                whole = [head_ids + own if start else own
+                         for start, own in zip(heads, ids, strict=True)]  # fmt: skip
+                return head_ids + prompt_ids, whole
+        prompt_ids, *ids = self._plain([prompt, *map(operator.add, heads, rests)])
+        return prompt_ids, ids
 
-    def pairs(self, prompt: str, texts: Sequence[str]) -> list[Pair]:
-        """A prompt with each of some answers, special tokens added. Raises as `candidates`."""
+    def pairs(self, prompt: str, texts: Sequence[str]) -> list[Rendered]:
+        """A prompt with each of some answers as an encoder reads them, special tokens added.
+
+        Raises as `candidates` does.
+        """
         if self._backend is None:
-            return self._slow_pairs(prompt, texts)
+            with self._one_at_a_time:
+                encoded: Any = self._tokenizer([prompt] * len(texts), list(texts), verbose=False)
+            types = encoded.get("token_type_ids") or [None] * len(texts)
+            return [
+                _pair(encoded["input_ids"][i], encoded.sequence_ids(i), types[i])
+                for i in range(len(texts))
+            ]
         typed = "token_type_ids" in self._tokenizer.model_input_names
         return [
-            Pair(tuple(e.ids), tuple(e.sequence_ids), tuple(e.type_ids) if typed else None)
-            for e in self._backend.encode_batch_fast([(prompt, text) for text in texts])
-        ]
-
-    def _slow_pairs(self, prompt: str, texts: Sequence[str]) -> list[Pair]:
-        with self._one_at_a_time:
-            encoded: Any = self._tokenizer([prompt] * len(texts), list(texts), verbose=False)
-        types = encoded.get("token_type_ids")
-        return [
-            Pair(
-                tuple(encoded["input_ids"][i]),
-                tuple(encoded.sequence_ids(i)),
-                None if types is None else tuple(types[i]),
-            )
-            for i in range(len(texts))
+            _pair(encoding.ids, encoding.sequence_ids, encoding.type_ids if typed else None)
+            for encoding in self._backend.encode_batch_fast([(prompt, text) for text in texts])
         ]
 
     def _plain(self, texts: list[str]) -> list[Ids]:
         if self._backend is not None:
-            # A batch is shared out among a few threads of the library's, which serve everybody: two
+            # The library shares a batch out among a few threads, which serve every request. Two
             # long texts at once would take them all, and the short ones of others would wait.
             together = max(map(len, texts)) < LONG
             batches = [texts] if together else [[text] for text in texts]
@@ -117,21 +102,18 @@ class Tokeniser:
             return _called(self._tokenizer, texts)
 
 
-@dataclass(frozen=True)
-class _Part:
-    """What is kept of a text."""
-
-    text: str
-    follows: bool
-    """It belongs behind the prompt's head; otherwise it is the whole text."""
-
-    @classmethod
-    def of(cls, text: str, head: str) -> _Part:
-        follows = text.startswith(head)
-        return cls(text[len(head) :] if follows else text, follows)
-
-    def whole(self, head: str) -> str:
-        return head + self.text if self.follows else self.text
+def _pair(
+    ids: Sequence[int], segments: Sequence[int | None], types: Sequence[int] | None
+) -> Rendered:
+    """`segments`: 0 for the prompt's tokens, 1 for the answer's, None for special ones."""
+    fixed = next(i for i, segment in enumerate([*segments, 0]) if segment is not None)
+    in_prompt = [i for i, segment in enumerate(segments) if segment == 0]
+    return Rendered(
+        tuple(ids),
+        prompt_tokens=in_prompt[-1] + 1 if in_prompt else fixed,
+        fixed_tokens=fixed,
+        token_types=None if types is None else tuple(types),
+    )
 
 
 def _called(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[Ids]:
@@ -142,21 +124,21 @@ def _called(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[Ids]:
 
 
 def _backend(tokenizer: PreTrainedTokenizerBase) -> Any:
-    """What a fast tokenizer calls, or None where it adds something of its own.
+    """What a fast tokenizer calls, or None where the tokenizer adds something of its own.
 
-    Asked directly, for ids alone, it takes two fifths of the time and leaves no objects of Python's
-    by the million, which stop all threads when they are freed.
+    A direct call for ids alone takes two fifths of the time. It also leaves no millions of Python
+    objects, which would stop all threads when they are freed.
     """
     backend: Any = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         return None
-    expected = _called(tokenizer, [_SAMPLE])  # which turns cutting and padding off, too
+    expected = _called(tokenizer, [_SAMPLE])  # this call also turns cutting and padding off
     found = backend.encode_batch_fast([_SAMPLE], add_special_tokens=False)
     return backend if [tuple(encoding.ids) for encoding in found] == expected else None
 
 
 def _marks(tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
-    """Added tokens that are found in a text as they stand, whatever is beside them."""
+    """Added tokens that the tokenizer finds in a text whatever stands beside them."""
     added = getattr(tokenizer, "added_tokens_decoder", {}).values()
     return tuple(
         token.content

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bon_common.messages import MessageError, plain_message
 from reward_server.errors import RenderError
 
+Messages = Sequence[Mapping[str, Any]]
+"""OpenAI chat messages."""
+Tools = Sequence[Mapping[str, Any]] | None
+"""OpenAI tool definitions."""
+Completion = Mapping[str, Any] | str
+"""An assistant message, or its content alone."""
 
-def answer_turn(completion: Mapping[str, Any] | str, where: str) -> dict[str, Any]:
+
+def answer_turn(completion: Completion, where: str) -> dict[str, Any]:
     """A completion as the assistant's message. Raises RenderError."""
     if isinstance(completion, str):
         return {"role": "assistant", "content": completion}

@@ -19,13 +19,10 @@ from bon_gateway.backends.reward.in_process_settings import InProcessRewardSetti
 from bon_gateway.backends.reward.local import Unannounced
 from bon_gateway.errors import NoRewardError, RewardError
 from bon_gateway.types import Caller, Message, NonTextParts, Scores
-from reward_server.scoring.scorer import (
-    ModelSettings,
-    ScoreError,
-    ScoreItem,
-    Scorer,
-    UnavailableError,
-)
+from reward_server.errors import ScoreError, UnavailableError
+from reward_server.model_settings import ModelSettings
+from reward_server.schema import ScoreItem
+from reward_server.scoring.scorer import Scorer
 
 logger = logging.getLogger(__name__)
 

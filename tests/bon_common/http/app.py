@@ -15,7 +15,7 @@ import uvicorn
 
 from bon_common.http.connections import bounded_http
 from bon_common.http.protocol import ON_LEAVING
-from bon_common.http.settings import HttpSettings
+from bon_common.http.settings import HttpServerSettings
 from tests.waiting import wait_until
 
 LARGEST = 1_000_000
@@ -99,7 +99,7 @@ class App:
 
 
 @contextmanager
-def served(limits: HttpSettings) -> Iterator[tuple[App, int]]:
+def served(limits: HttpServerSettings) -> Iterator[tuple[App, int]]:
     """The app on a loopback port."""
     app = App()
     listener = socket.create_server(("127.0.0.1", 0), backlog=512)

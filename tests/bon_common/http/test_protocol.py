@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import pytest
 
-from bon_common.http.settings import HttpSettings
+from bon_common.http.settings import HttpServerSettings
 from tests.bon_common.http.app import App, ask, connect, read_all, served, statuses
 from tests.waiting import wait_until
 
@@ -21,7 +21,7 @@ HOST = b"Host: x\r\n"
 LAST = b"GET /last HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
 
-class Impatient(HttpSettings):
+class Impatient(HttpServerSettings):
     idle_timeout_s: ClassVar[float] = 2.0
 
 
@@ -343,7 +343,7 @@ def test_a_client_that_does_not_read_is_cut(port: int, app: App) -> None:
 
 
 def test_beyond_the_connections_idle_ones_are_closed_and_then_new_ones_told() -> None:
-    with served(HttpSettings(max_connections=8)) as (_, port):
+    with served(HttpServerSettings(max_connections=8)) as (_, port):
         silent = [connect(port) for _ in range(40)]
         assert statuses(ask(port, LAST)) == [200]
         busy = [connect(port) for _ in range(8)]

@@ -16,9 +16,10 @@ from reward_server.errors import (
     TooManyTokensError,
 )
 from reward_server.metrics import Metrics
+from reward_server.model_settings import ModelSettings
 from reward_server.network.sequence import Rendered
-from reward_server.scoring.batcher import Batcher, Limits
-from reward_server.scoring.scheduling import Job
+from reward_server.scoring.batcher import Batcher
+from reward_server.scoring.scheduling import ScoreJob
 from reward_server.testing import FakeForward
 from tests.waiting import eventually
 
@@ -47,19 +48,22 @@ class Bench:
         self.forward = FakeForward(by_length, shares_prompts=shares_prompts)
         self.batcher = Batcher(
             self.forward,
-            Limits(
-                batch_tokens=budget,
+            # Smaller than an operator may set them.
+            ModelSettings.model_construct(
+                model="rm",
+                max_batch_tokens=budget,
                 slice_tokens=slice_tokens or budget,
-                queue_sequences=capacity,
-                queue_tokens=queue_tokens,
+                max_queue_sequences=capacity,
+                max_queue_tokens=queue_tokens,
             ),
             self.metrics.of("rm"),
+            device="cpu",
         )
 
-    def submit(self, *lengths: int) -> asyncio.Task[Job]:
+    def submit(self, *lengths: int) -> asyncio.Task[ScoreJob]:
         return asyncio.create_task(self.batcher.submit(sequences(*lengths)))
 
-    async def occupy(self) -> asyncio.Task[Job]:
+    async def occupy(self) -> asyncio.Task[ScoreJob]:
         """Put the model to work until the gate is opened."""
         self.forward.gate.clear()
         task = self.submit(1)
@@ -75,7 +79,7 @@ class Bench:
         return found or 0.0
 
 
-def rewards(scored: Job) -> list[float]:
+def rewards(scored: ScoreJob) -> list[float]:
     return [output[0] for output in scored.outputs]
 
 
@@ -154,7 +158,7 @@ async def test_what_the_model_cannot_take_costs_nobody_else_a_reward() -> None:
         results = await asyncio.gather(first, *two, return_exceptions=True)
         assert isinstance(results[0], ModelFailureError)
         assert isinstance(results[1], ModelFailureError)
-        assert isinstance(results[2], Job)
+        assert isinstance(results[2], ScoreJob)
         assert rewards(results[2]) == [3.0]
         assert b.batch_lengths == [[1], [2, 3], [2], [3]]
 

@@ -10,7 +10,8 @@ import pytest
 from reward_server.errors import DeadlineError, NonFiniteRewardError, StartupError
 from reward_server.model_settings import EnsembleSettings, ModelSettings
 from reward_server.schema import ScoreItem
-from reward_server.scoring.ensemble import Ensemble
+from reward_server.scoring.ensemble import EnsembleScorer
+from reward_server.scoring.scorer import ScoreOptions
 from reward_server.testing import FakeForward, answer_length, answer_of, fake_scorer
 
 ITEM = ScoreItem(messages=[{"role": "user", "content": "q"}], completions=["abcd", "ab", "z"])
@@ -24,7 +25,9 @@ def ensemble_settings(**changes: Any) -> EnsembleSettings:
 
 
 @asynccontextmanager
-async def ensemble(forwards: dict[str, FakeForward], **changes: Any) -> AsyncIterator[Ensemble]:
+async def ensemble(
+    forwards: dict[str, FakeForward], **changes: Any
+) -> AsyncIterator[EnsembleScorer]:
     scorers = {
         name: fake_scorer(ModelSettings(model=name), forward=forward)
         for name, forward in forwards.items()
@@ -32,7 +35,7 @@ async def ensemble(forwards: dict[str, FakeForward], **changes: Any) -> AsyncIte
     for scorer in scorers.values():
         await scorer.start()
     try:
-        yield Ensemble("both", scorers, ensemble_settings(**changes))
+        yield EnsembleScorer("both", scorers, ensemble_settings(**changes))
     finally:
         for name, scorer in scorers.items():
             forwards[name].gate.set()
@@ -89,7 +92,7 @@ async def test_a_deadline_holds_for_all() -> None:
     async with ensemble(made) as both:
         made["long"].gate.clear()
         with pytest.raises(DeadlineError):
-            await both.score([ITEM], deadline_s=0.05)
+            await both.score([ITEM], ScoreOptions(deadline_s=0.05))
 
 
 async def test_a_member_of_unknown_spread_needs_one_in_the_settings() -> None:
@@ -98,5 +101,5 @@ async def test_a_member_of_unknown_spread_needs_one_in_the_settings() -> None:
         "early": fake_scorer(ModelSettings(model="early"), normalisation={"mean": 1.0}),
     }
     with pytest.raises(StartupError, match="'early'"):
-        Ensemble("both", scorers, ensemble_settings(normalisation={}))
-    Ensemble("both", scorers, ensemble_settings(normalisation={"early": SPREAD["early"]}))
+        EnsembleScorer("both", scorers, ensemble_settings(normalisation={}))
+    EnsembleScorer("both", scorers, ensemble_settings(normalisation={"early": SPREAD["early"]}))

@@ -11,11 +11,8 @@ from transformers import AutoTokenizer
 from reward_server.errors import ContextLengthError, RenderError
 from reward_server.network.sequence import Rendered
 from reward_server.schema import OnOverflow
-from reward_server.scoring.overflow import fit
 from reward_server.scoring.render import (
-    Prompt,
     Renderer,
-    common_prefix,
     pair_prompt,
     strip_repeated,
 )
@@ -188,16 +185,6 @@ def test_pair_prompt_names_roles_only_where_there_are_several() -> None:
     assert pair_prompt([*QUESTION, *QUESTION]) == "user: 2+2?\nuser: 2+2?"
 
 
-@pytest.mark.parametrize(
-    ("left", "right", "count"),
-    [((1, 2, 3), (1, 2), 2), ((1, 2, 3), (1, 5), 1), ((1, 2), (1, 2, 3), 1), ((1,), (), 0)],
-)
-def test_common_prefix_leaves_at_least_one_token(
-    left: tuple[int, ...], right: tuple[int, ...], count: int
-) -> None:
-    assert common_prefix(left, right) == count
-
-
 def test_strip_repeated_leaves_other_tokens_alone() -> None:
     assert strip_repeated((1, 1, 1, 2), 1) == (1, 2)
     assert strip_repeated((2, 2), 1) == (2, 2)
@@ -231,12 +218,12 @@ def test_a_template_that_hides_the_answer_cannot_leave_its_turn_open(llama: Path
 
 
 def test_the_prompt_ahead_is_what_candidates_begin_with(chat: Renderer, pair: Renderer) -> None:
-    prompt = chat.prompt(QUESTION)
-    assert prompt.tokens == len(prompt.ids or ())
+    ids, tokens = chat.prompt(QUESTION)
+    assert tokens == len(ids or ())
     for answer in ("4", "", "four"):
         rendered = chat.render(QUESTION, answer)
-        assert rendered.ids[: rendered.prompt_tokens] == prompt.ids
-    assert pair.prompt(QUESTION) == Prompt(None, 0)
+        assert rendered.ids[: rendered.prompt_tokens] == ids
+    assert pair.prompt(QUESTION) == (None, 0)
     with pytest.raises(RenderError):
         chat.prompt([])
 
@@ -292,9 +279,9 @@ def test_what_cannot_fit_is_refused_before_it_is_tokenised(
         assert caught.value.param == "items[2].completions[1]"
         assert watching.longest == 0
     elif folder == "llama":
-        found = renderer.prompt(messages, limit=LIMIT)
-        assert found.ids is None
-        assert LIMIT < found.tokens <= 100_000
+        ids, tokens = renderer.prompt(messages, limit=LIMIT)
+        assert ids is None
+        assert LIMIT < tokens <= 100_000
         assert watching.longest == 0
 
 
@@ -316,7 +303,7 @@ def test_a_prompt_that_is_cut_early_gives_the_same_tokens(
 
     def fits(one: Rendered, completion: int) -> Rendered | str:
         try:
-            return fit(one, LIMIT, "truncate_prompt", item=2, completion=completion)
+            return room(renderer, "truncate_prompt").fit(one, completion)
         except ContextLengthError as error:
             return error.message
 

@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reward_server.network.sequence import Rendered
-from reward_server.scoring.scheduling import Batch, Job, Part, Sizes, Slice, next_batch, parts_of
+from reward_server.scoring.scheduling import (
+    Batch,
+    QueuedPrompt,
+    ScoreJob,
+    Sizes,
+    Slice,
+    next_batch,
+    queued_prompts,
+)
 from reward_server.testing import FakeForward
 
 
@@ -30,13 +38,15 @@ def group(prompt: int, *answers: int, mark: int = 0) -> list[Rendered]:
     return [Rendered(begin + (7,) * answer, prompt) for answer in answers]
 
 
-def job(forward: FakeForward, *groups: list[Rendered]) -> Job:
+def job(forward: FakeForward, *groups: list[Rendered]) -> ScoreJob:
     sequences = [sequence for members in groups for sequence in members]
-    return Job(sequences, parts_of(sequences, forward.prompts), [()] * len(sequences), Undone())
+    return ScoreJob(
+        sequences, queued_prompts(sequences, forward.prompts), [()] * len(sequences), Undone()
+    )
 
 
 def take(
-    jobs: list[Job],
+    jobs: list[ScoreJob],
     forward: FakeForward,
     *,
     budget: int = 100,
@@ -122,12 +132,12 @@ def test_where_prompts_are_not_shared_whole_sequences_are_the_pieces() -> None:
 def test_a_prompt_alone_is_done_when_it_is_known() -> None:
     forward = FakeForward(shares_prompts=True)
     prompt = (3,) * 30
-    ahead = Job((), deque([Part(prompt, deque(), 0)]), [], Undone())
+    ahead = ScoreJob((), deque([QueuedPrompt(prompt, deque(), 0)]), [], Undone())
     assert (ahead.waiting, ahead.tokens) == (1, 30)
     assert content(take([ahead], forward, most=20)) == ([], [20])
     assert content(take([ahead], forward, most=20)) == ([], [30])
     assert not ahead.parts
-    again = Job((), deque([Part(prompt, deque(), 0)]), [], Undone())
+    again = ScoreJob((), deque([QueuedPrompt(prompt, deque(), 0)]), [], Undone())
     batch = take([again], forward, most=20)
     assert (batch.tokens, batch.jobs, again.parts) == (0, [again], deque())
 
@@ -162,7 +172,7 @@ def test_pieces_of_tokens_that_take_longer_are_smaller() -> None:
 
 
 @st.composite
-def queues(draw: st.DrawFn) -> tuple[FakeForward, list[Job]]:
+def queues(draw: st.DrawFn) -> tuple[FakeForward, list[ScoreJob]]:
     forward = FakeForward(shares_prompts=draw(st.booleans()))
     jobs = []
     for _ in range(draw(st.integers(1, 5))):
@@ -180,11 +190,11 @@ def queues(draw: st.DrawFn) -> tuple[FakeForward, list[Job]]:
 
 @given(queues(), st.integers(10, 80), st.integers(0, 80), st.data())
 def test_everything_is_computed_once_in_batches_of_bounded_size(
-    queue: tuple[FakeForward, list[Job]], most: int, more: int, data: st.DataObject
+    queue: tuple[FakeForward, list[ScoreJob]], most: int, more: int, data: st.DataObject
 ) -> None:
     forward, jobs = queue
     budget = most + more
-    seen: dict[Job, list[int]] = {one: [] for one in jobs}
+    seen: dict[ScoreJob, list[int]] = {one: [] for one in jobs}
     waiting = list(jobs)
     for _ in range(1000):
         if not waiting:

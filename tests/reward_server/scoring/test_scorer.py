@@ -25,7 +25,8 @@ from reward_server.errors import (
 from reward_server.model_settings import ModelSettings
 from reward_server.network.model import RewardModel
 from reward_server.network.sequence import Rendered
-from reward_server.scoring.scorer import ScoreItem, Scorer
+from reward_server.schema import ScoreItem
+from reward_server.scoring.scorer import ScoreOptions, Scorer
 from reward_server.testing import FakeForward, answer_length, answer_of, fake_scorer
 from tests.reward_server.conftest import CONTEXT, save_llama
 from tests.waiting import eventually
@@ -92,11 +93,11 @@ async def test_the_length_policy_is_the_settings_unless_the_caller_says() -> Non
         long = [item("answer", prompt="p" * 30)]
         with pytest.raises(ContextLengthError):
             await scorer.score(long)
-        result = await scorer.score(long, on_overflow="truncate_prompt")
+        result = await scorer.score(long, ScoreOptions(on_overflow="truncate_prompt"))
         assert result.results[0].truncated == [True]
         assert result.results[0].tokens == [30]
         with pytest.raises(ContextLengthError) as caught:
-            await scorer.score([item("a", "b" * 40)], on_overflow="truncate_prompt")
+            await scorer.score([item("a", "b" * 40)], ScoreOptions(on_overflow="truncate_prompt"))
         assert caught.value.param == "items[0].completions[1]"
 
 
@@ -125,7 +126,7 @@ async def test_a_deadline_takes_the_work_out_of_the_queue() -> None:
         first = asyncio.create_task(scorer.score([item("first")]))
         await eventually(lambda: bool(forward.batches))
         with pytest.raises(DeadlineError):
-            await scorer.score([item("late")], deadline_s=0.05)
+            await scorer.score([item("late")], ScoreOptions(deadline_s=0.05))
         forward.gate.set()
         await first
         await scorer.score([item("last")])

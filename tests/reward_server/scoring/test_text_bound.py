@@ -15,7 +15,6 @@ from transformers import PreTrainedTokenizerFast
 from reward_server.scoring.text_bound import (
     NFC_SHRINKS,
     CharacterBound,
-    NoBound,
     TextBound,
     WordBound,
     bound_of,
@@ -170,10 +169,10 @@ def test_nothing_larger_could_be_claimed(name: str, text: str, tokens: int) -> N
         ("unknown characters", CharacterBound(5)),
         ("WordPiece", WordBound()),
         ("Unigram", WordBound()),
-        ("unknown characters dropped", NoBound()),
-        ("unknown characters fused", NoBound()),
-        ("letters removed", NoBound()),
-        ("accents removed", NoBound()),
+        ("unknown characters dropped", TextBound()),
+        ("unknown characters fused", TextBound()),
+        ("letters removed", TextBound()),
+        ("accents removed", TextBound()),
     ],
 )
 def test_what_is_known_of_a_tokenizer(name: str, expected: TextBound) -> None:
@@ -181,7 +180,7 @@ def test_what_is_known_of_a_tokenizer(name: str, expected: TextBound) -> None:
 
 
 def test_a_slow_tokenizer_has_no_bound() -> None:
-    assert bound_of(object()) == NoBound()
+    assert bound_of(object()) == TextBound()
 
 
 def test_composition_shrinks_no_more_than_is_assumed() -> None:

@@ -6,18 +6,19 @@ from hypothesis import strategies as st
 
 from reward_server.errors import ContextLengthError
 from reward_server.network.sequence import Rendered
-from reward_server.scoring.overflow import fit
+from reward_server.scoring.room import Room
+from reward_server.scoring.text_bound import TextBound
 
 CONVERSATION = Rendered((1, 10, 11, 12, 13, 20, 21), prompt_tokens=5, fixed_tokens=1)
 
 
 def test_what_fits_is_left_alone() -> None:
-    assert fit(CONVERSATION, 7, "truncate_prompt", item=0, completion=0) is CONVERSATION
+    assert Room(0, 7, "truncate_prompt", TextBound()).fit(CONVERSATION, 0) is CONVERSATION
 
 
 def test_refusing_names_the_candidate_and_the_limit() -> None:
     with pytest.raises(ContextLengthError) as caught:
-        fit(CONVERSATION, 6, "refuse", item=2, completion=3)
+        Room(2, 6, "refuse", TextBound()).fit(CONVERSATION, 3)
     assert caught.value.param == "items[2].completions[3]"
     assert caught.value.code == "context_length_exceeded"
     assert "7 tokens" in caught.value.message
@@ -28,20 +29,20 @@ def test_refusing_names_the_candidate_and_the_limit() -> None:
 def test_a_prompt_that_leaves_no_room_for_any_answer_is_named_itself(limit: int) -> None:
     """A caller need not ask about its other answers."""
     with pytest.raises(ContextLengthError) as caught:
-        fit(CONVERSATION, limit, "refuse", item=2, completion=3)
+        Room(2, limit, "refuse", TextBound()).fit(CONVERSATION, 3)
     assert caught.value.param == "items[2].messages"
     assert f"the prompt is 5 tokens long; the limit is {limit}" in caught.value.message
 
 
 def test_cutting_takes_the_prompts_left_side_and_keeps_bos() -> None:
-    cut = fit(CONVERSATION, 5, "truncate_prompt", item=0, completion=0)
+    cut = Room(0, 5, "truncate_prompt", TextBound()).fit(CONVERSATION, 0)
     assert cut == Rendered((1, 12, 13, 20, 21), prompt_tokens=3, fixed_tokens=1, truncated=True)
 
 
 def test_an_answer_that_is_too_long_alone_is_refused() -> None:
-    assert fit(CONVERSATION, 3, "truncate_prompt", item=0, completion=0).ids == (1, 20, 21)
+    assert Room(0, 3, "truncate_prompt", TextBound()).fit(CONVERSATION, 0).ids == (1, 20, 21)
     with pytest.raises(ContextLengthError) as caught:
-        fit(CONVERSATION, 2, "truncate_prompt", item=0, completion=0)
+        Room(0, 2, "truncate_prompt", TextBound()).fit(CONVERSATION, 0)
     assert "the answer alone is 3 tokens" in caught.value.message
 
 
@@ -51,7 +52,7 @@ def test_the_answer_survives_every_cut(fixed: int, prompt: int, answer: int, lim
     types = tuple(0 if i < fixed + prompt else 1 for i in ids)
     rendered = Rendered(ids, fixed + prompt, fixed, types)
     try:
-        cut = fit(rendered, limit, "truncate_prompt", item=0, completion=0)
+        cut = Room(0, limit, "truncate_prompt", TextBound()).fit(rendered, 0)
     except ContextLengthError:
         assert fixed + answer > limit
         return
