@@ -182,13 +182,13 @@ async def _measure_and_report(
     measured = await Run(settings, prompts, stop, embedded_url=url, progress=progress).measure()
     progress.end()
     results = analyse(settings, measured, len(prompts))
-    written = write_report(results, settings.output)
+    page = write_report(results, settings.output)
     print(as_text(overview(results)))
     for sentence in (*results.warnings, "", *results.verdict):
         print(sentence)
     if not can_draw():
         print("no pictures: pip install 'bon-gateway[compare]'", file=sys.stderr)
-    print(f"\n{written[0]}")
+    print(f"\n{page}")
     return INTERRUPTED if interrupted.is_set() else 0
 
 

@@ -1,9 +1,9 @@
 """The estimators of a comparison. Pure; standard library only.
 
-Prompts are the unit of chance: all arms are asked the same ones, so resampling draws prompts, and
-draws the same ones for every arm and figure (paired). A percentile bootstrap of few prompts is too
-narrow; its levels are widened as in Hesterberg 2015, "What Teachers Should Know About the
-Bootstrap", section 5.3 (expanded percentile interval).
+All arms are asked the same prompts, so the bootstrap resamples prompts, and the same ones for every
+arm and figure (paired). A percentile bootstrap of few prompts is too narrow; its levels are widened
+as in Hesterberg 2015, "What Teachers Should Know About the Bootstrap", section 5.3 (expanded
+percentile interval).
 """
 
 from __future__ import annotations
@@ -28,12 +28,16 @@ class Interval:
     def __post_init__(self) -> None:
         assert not self.low > self.high, "low is not above high"
 
+    def map(self, function: Callable[[float], float]) -> Interval:
+        """``function``, which must not decrease, of the value and of both ends."""
+        return Interval(function(self.value), function(self.low), function(self.high))
+
 
 # Resampling ------------------------------------------------------------------------------------
 
 
 class Resamples:
-    """Bootstrap draws of prompts, the same for every figure that is asked of it."""
+    """Bootstrap draws of prompts, the same for every figure."""
 
     def __init__(self, prompts: int, count: int, confidence: float, seed: int) -> None:
         rng = random.Random(f"{seed} bootstrap")
@@ -42,7 +46,7 @@ class Resamples:
         self.draws = [rng.choices(range(prompts), k=prompts) for _ in range(count)]
 
     def means(self, values: Sequence[float]) -> list[float]:
-        """The mean of each draw; ``values`` has one entry a prompt."""
+        """The mean of each draw; ``values`` has one entry for each prompt."""
         return [fmean([values[i] for i in draw]) for draw in self.draws]
 
     def of_means(
@@ -52,7 +56,7 @@ class Resamples:
         return [function(row) for row in zip(*(self.means(c) for c in columns), strict=True)]
 
     def interval(self, value: float, replicates: Sequence[float]) -> Interval:
-        """The expanded percentile interval around ``value``, which it always holds."""
+        """The expanded percentile interval, widened where needed to hold ``value``."""
         low, high = expanded_levels(self.prompts, self._confidence)
         ordered = sorted(replicates)
         return Interval(
@@ -64,13 +68,9 @@ class Resamples:
     def mean(self, values: Sequence[float]) -> Interval:
         return self.interval(fmean(values), self.means(values))
 
-    def difference(self, ours: Sequence[float], theirs: Sequence[float]) -> Interval:
-        """Of paired means, ours less theirs."""
-        return self.mean([a - b for a, b in zip(ours, theirs, strict=True)])
-
 
 def expanded_levels(prompts: int, confidence: float) -> tuple[float, float]:
-    """The percentiles to take of a bootstrap over ``prompts`` units; the extremes for one."""
+    """The percentiles of a bootstrap over ``prompts`` units to take; the extremes for one unit."""
     if prompts < 2:
         return 0.0, 1.0
     widened = math.sqrt(prompts / (prompts - 1)) * t_quantile((1 + confidence) / 2, prompts - 1)
@@ -79,7 +79,7 @@ def expanded_levels(prompts: int, confidence: float) -> tuple[float, float]:
 
 def t_quantile(level: float, degrees: int) -> float:
     """Student's t: exact for 1 and 2 degrees of freedom, else Cornish and Fisher's expansion
-    (Abramowitz and Stegun 26.7.5), whose error is below .01 from 3 on at level .975."""
+    (Abramowitz and Stegun 26.7.5), whose error is below 0.01 from 3 on at level 0.975."""
     if degrees == 1:
         return math.tan(math.pi * (level - 0.5))
     if degrees == 2:
@@ -98,16 +98,16 @@ def t_quantile(level: float, degrees: int) -> float:
 
 
 def quantile(ordered: Sequence[float], level: float) -> float:
-    """The inverse of the empirical distribution: the least value that a share of ``level`` does
-    not exceed. ``ordered`` ascends and may end in infinities."""
+    """The inverse of the empirical distribution: the smallest value that at least a share of
+    ``level`` does not exceed. ``ordered`` ascends and may end in infinities."""
     # The guard keeps ceil from taking 0.95 * 20 = 19.000000000000004 for more than 19.
     rank = math.ceil(level * len(ordered) - 1e-9)
     return ordered[min(max(rank, 1), len(ordered)) - 1]
 
 
 def quantile_interval(values: Sequence[float], level: float, confidence: float) -> Interval:
-    """A quantile between two order statistics that hold it with ``confidence`` or more, whatever
-    the distribution (binomial ranks). Unbounded where there are too few values."""
+    """A quantile between two order statistics that enclose it with at least ``confidence``,
+    whatever the distribution (binomial ranks). Unbounded where there are too few values."""
     ordered = sorted(values)
     low_rank, high_rank = quantile_ranks(len(ordered), level, confidence)
     return Interval(
@@ -118,8 +118,9 @@ def quantile_interval(values: Sequence[float], level: float, confidence: float) 
 
 
 def quantile_ranks(count: int, level: float, confidence: float) -> tuple[int, int]:
-    """Ranks l < u, counted from 1, with P(x_(l) <= quantile <= x_(u)) >= confidence: at most half
-    of what may be missed on each side. 0 and count + 1 where no rank will do."""
+    """Ranks l < u, counted from 1, with P(x_(l) <= quantile <= x_(u)) >= confidence: the quantile
+    is outside with at most (1 - confidence) / 2 on each side. 0 and count + 1 where no rank does.
+    """
     tail = (1 - confidence) / 2
     low, high, below = 0, count + 1, 0.0
     for successes in range(count + 1):
@@ -134,7 +135,7 @@ def quantile_ranks(count: int, level: float, confidence: float) -> tuple[int, in
 
 
 def binomial(successes: int, count: int, share: float) -> float:
-    """The probability of so many successes; 0 < share < 1."""
+    """The probability of that number of successes; 0 < share < 1."""
     log_ways = math.lgamma(count + 1) - math.lgamma(successes + 1)
     log_ways -= math.lgamma(count - successes + 1)
     return math.exp(
@@ -143,8 +144,8 @@ def binomial(successes: int, count: int, share: float) -> float:
 
 
 def slowest_of(ordered: Sequence[float], n: int, level: float) -> float:
-    """Quantile of the slowest of n independent draws: F^-1(level^(1/n)). Infinite where the draws
-    at hand are too few to know it."""
+    """Quantile of the slowest of n independent draws: F^-1(level^(1/n)). Infinite where there are
+    too few draws to know it."""
     inner = level ** (1 / n)
     if inner > 1 - 1 / (len(ordered) + 1):
         return math.inf
@@ -152,5 +153,5 @@ def slowest_of(ordered: Sequence[float], n: int, level: float) -> float:
 
 
 def win(ours: float, theirs: float) -> float:
-    """1 for the higher, a half for a tie."""
+    """1 if ours is higher, 0 if theirs is, 0.5 for a tie."""
     return 0.5 if ours == theirs else float(ours > theirs)

@@ -10,14 +10,14 @@ from bon_gateway.compare.ask.run import Measured
 from bon_gateway.compare.figures.arms import arm_figures, material
 from bon_gateway.compare.figures.decision import base_curve, curve_points, tuned_figures
 from bon_gateway.compare.figures.economics import training_money
-from bon_gateway.compare.figures.quality import Place, pareto
+from bon_gateway.compare.figures.quality import pareto
 from bon_gateway.compare.figures.results import Results
 from bon_gateway.compare.figures.words import verdict, warnings
 from bon_gateway.compare.settings import CompareSettings
 
 
 def analyse(settings: CompareSettings, measured: Measured, prompts: int) -> Results:
-    """Raises SettingsError if there is no prompt that every arm was asked."""
+    """Raises SettingsError if no prompt was asked of every arm."""
     found = material(settings, measured.records, measured.scores)
     if not found.prompts:
         raise SettingsError(str(settings.output), "", "no prompt was asked of every arm yet")
@@ -34,11 +34,11 @@ def analyse(settings: CompareSettings, measured: Measured, prompts: int) -> Resu
             figures = tuned_figures(found, curve, arm.name, money)
             if figures is not None:
                 tuned.append(figures)
-    places = [
-        Place(arm.name, arm.cost.value, quality.value)
+    places = {
+        arm.name: (arm.cost.value, quality.value)
         for arm in arms
         if arm.cost is not None and (quality := arm.quality[primary]) is not None
-    ]
+    }
     notes = warnings(arms, primary, complete=measured.complete)
     notes += [
         f"{count} scores of {scorer} failed and are missing."

@@ -23,18 +23,18 @@ from bon_gateway.compare.statistics import (
 from bon_gateway.compare.types import ArmRecord
 
 CURVE_POINTS = 400
-"""Of a latency curve; more make the page larger and the picture no better."""
+"""Points of a latency curve; more make the page larger and the picture no better."""
 
 
 @dataclass(frozen=True)
 class Material:
-    """Everything that figures are made of."""
+    """Everything that figures are made of. A column has one value for each paired prompt."""
 
     settings: CompareSettings
     records: Mapping[str, Sequence[ArmRecord]]
     """By arm, of paired prompts, without the warm-up."""
     prompts: Sequence[int]
-    """The paired prompts, in the order of every column."""
+    """The paired prompts, which every arm was asked, in the order of every column."""
     scores: KnownScores
     resamples: Resamples
 
@@ -45,7 +45,7 @@ class Material:
         return [found[prompt] for prompt in self.prompts]
 
     def score(self, scorer: str, record: ArmRecord) -> float | None:
-        """Of an answered request's winner."""
+        """The score of an answered request's winner."""
         if scorer == SELECTION:
             return record.reward
         return self.scores.get(scorer, record.key.prompt, record.text)
@@ -54,7 +54,7 @@ class Material:
 def material(
     settings: CompareSettings, records: Sequence[ArmRecord], scores: KnownScores
 ) -> Material:
-    """Only prompts that every arm was asked, so that all figures are paired."""
+    """Keeps the prompts that every arm was asked, so that all figures are paired."""
     measured = [r for r in records if r.key.phase != WARM_UP and r.key.arm in settings.arms]
     asked = {arm: {r.key.prompt for r in measured if r.key.arm == arm} for arm in settings.arms}
     paired = sorted(set.intersection(*asked.values()))
@@ -75,13 +75,14 @@ def prices(settings: CompareSettings, arm: ArmSettings) -> TokenPrices:
 
 
 def tokens_of(record: ArmRecord) -> Tokens:
+    """Of a request: all its candidates' together."""
     return Tokens(record.prompt_tokens, record.completion_tokens, record.reward_tokens)
 
 
 def quality_column(material: Material, arm: str, scorer: str) -> list[float] | None:
-    """The mean at each prompt. A failed request counts as the worst score that any arm has at
-    its prompt, or anywhere if there is none. Answered requests without a score are left out, a
-    prompt without any is at the arm's mean. None if the arm has no score at all."""
+    """The mean score at each prompt. A failed request counts as the worst score that any arm has
+    at its prompt, or anywhere if there is none there. Answers without a score are left out, and a
+    prompt without any score gets the arm's mean. None if the arm has no score at all."""
     worst = _worst(material, scorer)
     anywhere = min(worst.values(), default=None)
     if anywhere is None or not any(
@@ -112,8 +113,8 @@ def _worst(material: Material, scorer: str) -> dict[int, float]:
 
 
 def cost_column(material: Material, arm: str) -> list[float] | None:
-    """Money for an answered request at each prompt; the arm's mean where no tokens are known. None
-    if none are known at all or nothing has a price."""
+    """Money for an answered request at each prompt; the arm's mean where the tokens are not known.
+    None if they are known nowhere, or the policy has no price."""
     chosen = material.settings.arms[arm]
     if (chosen.policy_price or material.settings.prices.policy) is None:
         return None
@@ -136,6 +137,7 @@ def arm_figures(material: Material, name: str, highest_rate: float | None) -> Ar
     columns = {scorer: quality_column(material, name, scorer) for scorer in scorers}
     costs = cost_column(material, name)
     primary = settings.quality.primary
+    hour = settings.prices.machine_hour
     return Arm(
         name=name,
         model=settings.arms[name].model,
@@ -164,23 +166,20 @@ def arm_figures(material: Material, name: str, highest_rate: float | None) -> Ar
             _mean([r.reward_tokens for r in metered]) or 0.0,
         ),
         cost=None if costs is None else material.resamples.mean(costs),
-        latency=_latencies(material, name),
+        latency=tuple(
+            _latency(material, name, phase)
+            for phase in dict.fromkeys(record.key.phase for record in records)
+        ),
         overhead_ms=_timing(answered, "overhead"),
         engine_ms=_timing(answered, "generate"),
         scoring_ms=_timing(answered, "score"),
         highest_rate=highest_rate,
-        cost_at_rate=_cost_at_rate(settings.prices.machine_hour, highest_rate),
+        cost_at_rate=None if hour is None or not highest_rate else hour / HOUR_S / highest_rate,
     )
 
 
-def _cost_at_rate(hour: float | None, rate: float | None) -> float | None:
-    if hour is None or not rate:
-        return None
-    return hour / HOUR_S / rate
-
-
 def typical_n(records: Sequence[ArmRecord]) -> int:
-    """Candidates of most answers."""
+    """The N of most answers."""
     sizes = [record.n for record in records if record.ok]
     return mode(sizes) if sizes else 1
 
@@ -202,7 +201,11 @@ def _win_rate(material: Material, arm: str) -> Interval | None:
     def score(record: ArmRecord) -> float | None:
         return material.score(scorer, record) if record.ok else -math.inf
 
-    return _paired(material, arm, lambda ours, theirs: _win(score(ours), score(theirs)))
+    def verdict(ours: ArmRecord, theirs: ArmRecord) -> float | None:
+        one, other = score(ours), score(theirs)
+        return None if one is None or other is None else win(one, other)
+
+    return _paired(material, arm, verdict)
 
 
 def _judged(material: Material, arm: str) -> Interval | None:
@@ -219,16 +222,11 @@ def _judged(material: Material, arm: str) -> Interval | None:
     return _paired(material, arm, verdict)
 
 
-def _win(ours: float | None, theirs: float | None) -> float | None:
-    return None if ours is None or theirs is None else win(ours, theirs)
-
-
-Verdict = Callable[[ArmRecord, ArmRecord], float | None]
-"""Of our and of their request: 1 for ours, 0 for theirs, a half for a tie; None if unknown."""
-
-
-def _paired(material: Material, arm: str, verdict: Verdict) -> Interval | None:
-    """The mean verdict against the chosen arm's request of the same place, over prompts."""
+def _paired(
+    material: Material, arm: str, verdict: Callable[[ArmRecord, ArmRecord], float | None]
+) -> Interval | None:
+    """The mean verdict over prompts, against the same request of the arm ``against``. ``verdict``
+    is 1 for our answer, 0 for theirs, 0.5 for a tie, None if unknown."""
     against = material.settings.against
     if arm == against:
         return None
@@ -246,11 +244,6 @@ def _paired(material: Material, arm: str, verdict: Verdict) -> Interval | None:
     settings = material.settings
     own = Resamples(len(column), settings.resamples, settings.confidence, settings.seed)
     return own.mean(column)
-
-
-def _latencies(material: Material, arm: str) -> tuple[Latency, ...]:
-    phases = dict.fromkeys(record.key.phase for record in material.records[arm])
-    return tuple(_latency(material, arm, phase) for phase in phases)
 
 
 def _latency(material: Material, arm: str, phase: str) -> Latency:
@@ -284,7 +277,7 @@ def _quantiles(material: Material, seconds: Sequence[float]) -> dict[str, Interv
 
 
 def _single_latencies(material: Material, like: str, phase: str) -> list[float]:
-    """Of the single answers of the same policy in that phase, ascending."""
+    """Seconds of the same policy's single answers in that phase, ascending."""
     training = material.settings.arms[like].training
     for arm, settings in material.settings.arms.items():
         records = [r for r in material.records[arm] if r.key.phase == phase]

@@ -1,4 +1,4 @@
-"""The decision: the curve of best-of-N, the matched N, and when each tuned arm pays. Pure."""
+"""The curve of best-of-N, and against it the matched N and break-even of each tuned arm. Pure."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from bon_gateway.compare.figures.arms import (
     cost_column,
     prices,
     quality_column,
+    tokens_of,
     typical_n,
 )
 from bon_gateway.compare.figures.economics import (
@@ -20,6 +21,7 @@ from bon_gateway.compare.figures.economics import (
     best_of_n_tokens,
     break_even,
     cost,
+    mean_tokens,
     monthly,
     sensitivity,
 )
@@ -36,7 +38,7 @@ from bon_gateway.compare.statistics import Interval
 from bon_gateway.compare.types import ArmRecord
 
 TOO_MANY_LOST = 0.05
-"""Share of an arm's requests, failed or unscored, from which its means cannot be trusted."""
+"""Share of an arm's requests, failed or unscored, above which its means cannot be trusted."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,8 @@ class BaseCurve:
     quality: Curve
     costs: Mapping[int, Sequence[float]] | None
     """Money at each prompt, by the model; None without prices."""
-    parts: Mapping[int, tuple[float, float, float]]
-    """For each N the mean prompt, answer and scored tokens of one candidate."""
+    candidate: Mapping[int, Tokens]
+    """For each N the mean tokens of one candidate."""
     source: str
     price: TokenPrices
     arms: Mapping[int, str]
@@ -65,15 +67,15 @@ def base_curve(material: Material) -> BaseCurve | None:
     if quality is None:
         quality, source = _as_measured(material, arms), "the arms as they were measured"
     price = prices(material.settings, material.settings.arms[widest])
-    columns = _parts_at(material, arms, list(quality))
+    columns = _candidate_columns(material, arms, list(quality))
     costs = None
-    if columns is not None and cost_column(material, widest) is not None:
+    if columns and cost_column(material, widest) is not None:
         costs = {
-            n: [cost(best_of_n_tokens(*part, n), price) for part in column]
+            n: [cost(best_of_n_tokens(one, n), price) for one in column]
             for n, column in columns.items()
         }
-    parts = {n: _mean_parts(column) for n, column in (columns or {}).items()}
-    return BaseCurve(quality, costs, parts, source, price, arms)
+    candidate = {n: mean_tokens(column) for n, column in columns.items()}
+    return BaseCurve(quality, costs, candidate, source, price, arms)
 
 
 def _as_measured(material: Material, arms: Mapping[int, str]) -> Curve:
@@ -82,16 +84,32 @@ def _as_measured(material: Material, arms: Mapping[int, str]) -> Curve:
     return {n: column for n, column in columns.items() if column is not None}
 
 
-def _parts_at(
+def _candidate_columns(
     material: Material, arms: Mapping[int, str], sizes: Sequence[int]
-) -> dict[int, list[tuple[float, float, float]]] | None:
-    """For each N the prompt, answer and scored tokens of one candidate at each prompt, of the arm
-    whose N is nearest by ratio. None if no arm's tokens are known."""
+) -> dict[int, list[Tokens]]:
+    """For each N the tokens of one candidate at each prompt, of the arm whose N is nearest by
+    ratio. Empty if no arm's tokens are known."""
     metered = [n for n, arm in arms.items() if any(r.metered for r in material.records[arm])]
     if not metered:
-        return None
-    columns = {n: _parts(material, arms[n]) for n in metered}
+        return {}
+    columns = {n: _candidate_column(material, arms[n]) for n in metered}
     return {n: columns[min(metered, key=lambda m: (abs(math.log(m / n)), m))] for n in sizes}
+
+
+def _candidate_column(material: Material, arm: str) -> list[Tokens]:
+    """At each prompt; the arm's mean where the tokens are not known."""
+
+    def candidate(record: ArmRecord) -> Tokens:
+        whole, n = tokens_of(record), max(1, record.n)
+        return Tokens(whole.prompt, whole.completion / n, whole.scored / n)
+
+    column = [
+        mean_tokens([candidate(r) for r in metered]) if metered else None
+        for records in material.by_prompt(arm)
+        for metered in [[r for r in records if r.metered]]
+    ]
+    mean = mean_tokens([one for one in column if one is not None])
+    return [one or mean for one in column]
 
 
 def curve_points(curve: BaseCurve, material: Material) -> tuple[CurvePoint, ...]:
@@ -106,7 +124,7 @@ def curve_points(curve: BaseCurve, material: Material) -> tuple[CurvePoint, ...]
 
 
 def tuned_figures(material: Material, curve: BaseCurve, name: str, training: float) -> Tuned | None:
-    """None without prices or a score, as there is nothing to compare then."""
+    """None without prices or a score: then there is nothing to compare."""
     quality = quality_column(material, name, material.settings.quality.primary)
     own = cost_column(material, name)
     if quality is None or own is None or curve.costs is None:
@@ -121,8 +139,8 @@ def tuned_figures(material: Material, curve: BaseCurve, name: str, training: flo
     bon, tuned = fmean(curve.costs[compared]), fmean(own)
     rows = sensitivity(
         training,
-        curve.parts[compared],
-        _mean_tokens(material.records[name]),
+        curve.candidate[compared],
+        mean_tokens([tokens_of(record) for record in material.records[name] if record.metered]),
         (curve.price, prices(settings, settings.arms[name])),
         (compared, _known(matched.low, curve), _known(matched.high, curve)),
     )
@@ -134,11 +152,11 @@ def tuned_figures(material: Material, curve: BaseCurve, name: str, training: flo
         bon_cost=material.resamples.mean(curve.costs[compared]),
         tuned_cost=material.resamples.mean(own),
         break_even=broken,
-        days=Interval(broken.value / per_day, broken.low / per_day, broken.high / per_day),
+        days=broken.map(lambda requests: requests / per_day),
         bon_month=monthly(bon, per_day),
         tuned_month=monthly(tuned, per_day, retrains * training),
         month_break_even=break_even(retrains * training, bon, tuned) if retrains else None,
-        sensitivity={row.what: row.requests for row in rows},
+        sensitivity=rows,
         sound=_sound(material, [name, *curve.arms.values()]),
     )
 
@@ -167,7 +185,7 @@ def _break_even(
 
 
 def _base_arms(material: Material) -> dict[int, str]:
-    """By N; of two arms with one N the first counts."""
+    """By N; the first of several arms with the same N."""
     arms: dict[int, str] = {}
     for name, settings in material.settings.arms.items():
         scored = quality_column(material, name, material.settings.quality.primary)
@@ -193,50 +211,18 @@ def _sampled(material: Material, record: ArmRecord) -> Sampled | None:
     """None if a candidate that finished has no reward, or one that could win no score."""
     primary = material.settings.quality.primary
     proxy, quality = [], []
-    for drawn in record.candidates:
-        if drawn.status not in ("finished", "truncated"):
+    for candidate in record.candidates:
+        if candidate.status not in ("finished", "truncated") or candidate.reward is None:
             return None
-        if drawn.reward is None or (primary != SELECTION and drawn.text is None):
-            return None
-        score = (
-            drawn.reward
-            if primary == SELECTION
-            else material.scores.get(primary, record.key.prompt, drawn.text or "")
-        )
+        score: float | None = candidate.reward
+        if primary != SELECTION:
+            text, prompt = candidate.text, record.key.prompt
+            score = None if text is None else material.scores.get(primary, prompt, text)
         if score is None:
             return None
-        proxy.append(drawn.reward + (NEVER_WINS if drawn.status == "truncated" else 0.0))
+        proxy.append(candidate.reward + (NEVER_WINS if candidate.status == "truncated" else 0.0))
         quality.append(score)
     return Sampled(proxy, quality) if proxy else None
-
-
-def _parts(material: Material, arm: str) -> list[tuple[float, float, float]]:
-    """Prompt, answer and scored tokens of one candidate at each prompt; the arm's mean where
-    none are known."""
-    answered = [[r for r in records if r.metered] for records in material.by_prompt(arm)]
-    known = [_mean_parts([_of_record(r) for r in records]) for records in answered if records]
-    mean = _mean_parts(known)
-    rest = iter(known)
-    return [next(rest) if records else mean for records in answered]
-
-
-def _of_record(record: ArmRecord) -> tuple[float, float, float]:
-    drawn = max(1, record.n)
-    return record.prompt_tokens, record.completion_tokens / drawn, record.reward_tokens / drawn
-
-
-def _mean_parts(parts: Sequence[tuple[float, float, float]]) -> tuple[float, float, float]:
-    prompt, answer, scored = zip(*parts, strict=True)
-    return fmean(prompt), fmean(answer), fmean(scored)
-
-
-def _mean_tokens(records: Sequence[ArmRecord]) -> Tokens:
-    answered = [record for record in records if record.metered]
-    return Tokens(
-        fmean(r.prompt_tokens for r in answered),
-        fmean(r.completion_tokens for r in answered),
-        fmean(r.reward_tokens for r in answered),
-    )
 
 
 def _known(n: float, curve: BaseCurve) -> int:

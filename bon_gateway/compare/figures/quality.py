@@ -14,17 +14,17 @@ Curve = Mapping[int, Sequence[float]]
 """For each N the quality at each prompt."""
 
 NEVER_WINS = -1e12
-"""Below every reward: a candidate that did not finish wins only where no other did."""
+"""Below every reward: a candidate that did not finish wins only if no other one finished."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """Candidates of one prompt."""
+    """The candidates of one request."""
 
     proxy: Sequence[float]
-    """By what the gateway chooses."""
+    """The rewards that the gateway chooses by."""
     quality: Sequence[float]
-    """By what is held out."""
+    """The scores of the primary scorer."""
 
 
 def estimated_curve(prompts: Sequence[Sequence[Sampled]], largest: int) -> Curve:
@@ -50,22 +50,13 @@ def matched_n(curve: Curve, tuned: Sequence[float], resamples: Resamples) -> Int
     return resamples.interval(value, resamples.of_means(smallest, columns))
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """An arm on the plane of cost and quality."""
-
-    name: str
-    cost: float
-    quality: float
-
-
-def pareto(places: Sequence[Place]) -> list[str]:
-    """The arms that no other beats in one of cost and quality without losing in the other,
-    cheapest first."""
+def pareto(places: Mapping[str, tuple[float, float]]) -> list[str]:
+    """The arms that no other arm matches or beats in both cost and quality, cheapest first.
+    ``places`` has each arm's cost and quality."""
     front = []
     best = -math.inf
-    for place in sorted(places, key=lambda p: (p.cost, -p.quality)):
-        if place.quality > best:
-            front.append(place.name)
-            best = place.quality
+    for name, (_, quality) in sorted(places.items(), key=lambda p: (p[1][0], -p[1][1])):
+        if quality > best:
+            front.append(name)
+            best = quality
     return front

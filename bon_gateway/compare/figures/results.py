@@ -1,15 +1,12 @@
 """What a comparison found: the tree that ``results.json`` holds. Times are milliseconds.
 
-In JSON an infinite bound is null, as JSON has no infinity.
+JSON has no infinity: an infinite bound is null.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 import orjson
 
@@ -17,26 +14,26 @@ from bon_gateway.compare.statistics import Interval
 
 RESULTS = "results.json"
 FORMAT = 1
-"""Of the file; another one is not read."""
+"""Version of the file's format; ``diff`` reads no other."""
 QUANTILES = (0.5, 0.9, 0.95, 0.99)
 
 
 @dataclass(frozen=True)
 class Latency:
-    """One arm in one phase. A failed request counts as one that took for ever."""
+    """One arm in one phase. The latency of a failed request is infinite."""
 
     phase: str
     requests: int
     quantiles: Mapping[str, Interval]
     """By level, from the intended start to the end of the answer."""
     service: Mapping[str, Interval]
-    """The same from the moment of sending: what a closed loop would have seen."""
+    """The same from the moment of sending: what a closed loop would measure."""
     first_token: Mapping[str, Interval] | None
     shift: Mapping[str, float] | None
     """Quantiles of the slowest of n independent single answers, for n > 1."""
     curve: tuple[tuple[float, float], ...] = ()
-    """Time and the share of all requests that were answered within it, for the plot: every
-    answer, or evenly chosen ones of many."""
+    """For the plot: a time, and the share of all requests answered within it. One point for each
+    answer, or for evenly chosen ones."""
 
 
 @dataclass(frozen=True)
@@ -60,31 +57,31 @@ class Arm:
     failures: Mapping[str, int]
     degraded: Mapping[str, int]
     unscored: int
-    """Answered, but without a score of the primary scorer."""
+    """Answers without a score of the primary scorer."""
     unmetered: int
-    """Answered, but without ``usage``: left out of tokens and cost."""
+    """Answers without ``usage``, which are left out of tokens and cost."""
     quality: Mapping[str, Interval | None]
     """By scorer; a failed request counts as the worst answer that its prompt got. None: no
     score."""
     quality_answered: Mapping[str, float | None]
     """Means of the answered requests alone."""
     win_rate: Interval | None
-    """Against the chosen arm, by the primary scorer; None for that arm itself."""
+    """Against the arm ``against``, by the primary scorer; None for that arm itself."""
     judged: Interval | None
     tokens: Spent
     cost: Interval | None
     """Money for an answered request."""
     latency: tuple[Latency, ...]
     overhead_ms: float | None
-    """Median of what the gateway itself added."""
+    """Median that the gateway itself added."""
     engine_ms: float | None
-    """Median of generating."""
+    """Median of generation."""
     scoring_ms: float | None
-    """Median of what scoring added after the last candidate."""
+    """Median that scoring added after the last candidate."""
     highest_rate: float | None = None
-    """Requests a second that still met the target; None if it was not looked for."""
+    """Requests a second that still met the target; None without ``target``."""
     cost_at_rate: float | None = None
-    """Money for a request on machines that do nothing else, at the highest rate."""
+    """Money for a request at the highest rate, on machines that do nothing else."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +89,7 @@ class CurvePoint:
     n: int
     quality: Interval
     cost: float | None
-    """Money for a request, by the model."""
+    """Money for a request, as docs/compare.md computes it."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +106,7 @@ class Tuned:
     break_even: Interval
     """Requests."""
     days: Interval
-    """Until then, at the traffic of the settings."""
+    """Days until the break-even, at ``requests_per_day``."""
     bon_month: float
     tuned_month: float
     """Retraining included."""
@@ -117,7 +114,7 @@ class Tuned:
     """Requests a month that pay for the retraining; None without retraining."""
     sensitivity: Mapping[str, float]
     sound: bool
-    """False where failures or missing scores are too many to compare."""
+    """False where too many requests failed or have no score to compare."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +126,7 @@ class Results:
     measured: int
     prompts: int
     paired_prompts: int
-    """Prompts for which every arm has an answer or a failure; figures are of these."""
+    """Prompts that every arm was asked; figures are of these."""
     primary: str
     against: str
     confidence: float
@@ -147,21 +144,4 @@ class Results:
 
 
 def to_json(results: Results) -> bytes:
-    tree = _finite(asdict(results))
-    return orjson.dumps(tree, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-
-
-def write(results: Results, folder: Path) -> Path:
-    path = folder / RESULTS
-    path.write_bytes(to_json(results))
-    return path
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(below) for key, below in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(below) for below in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    return orjson.dumps(results, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)

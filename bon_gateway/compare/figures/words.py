@@ -27,15 +27,12 @@ def spread(interval: Interval | None) -> str:
     """Value and interval."""
     if interval is None:
         return "n/a"
-    low, high = (_bound(end) for end in (interval.low, interval.high))
-    return f"{number(interval.value)} ({low} to {high})"
+    return f"{number(interval.value)} ({_bound(interval.low)} to {_bound(interval.high)})"
 
 
 def per_thousand(interval: Interval | None) -> Interval | None:
-    """Money for a request as money for a thousand, which is easier to read."""
-    if interval is None:
-        return None
-    return Interval(1000 * interval.value, 1000 * interval.low, 1000 * interval.high)
+    """Money for a thousand requests, which is easier to read than money for one."""
+    return None if interval is None else interval.map(lambda money: 1000 * money)
 
 
 def _bound(value: float) -> str:
@@ -46,7 +43,7 @@ def warnings(arms: Sequence[Arm], primary: str, *, complete: bool) -> list[str]:
     """What a reader must know before the figures."""
     found = []
     if not complete:
-        found.append("The run was stopped early: figures are of what was measured until then.")
+        found.append("The run was stopped early: the figures cover what was measured until then.")
     if primary == SELECTION:
         found.append(
             "Quality is the reward that best-of-N itself chooses by: it flatters best-of-N, the"
@@ -105,16 +102,12 @@ def _best(results: Results) -> str:
     if close:
         text += f" Its interval overlaps with {', '.join(close)}."
     if best.cost is not None:
-        day = Interval(*(end * results.requests_per_day for end in _ends(best.cost)))
+        day = best.cost.map(lambda money: money * results.requests_per_day)
         text += (
             f" At {number(results.requests_per_day)} requests a day it costs {spread(day)}"
             f" {results.currency} a day."
         )
     return text
-
-
-def _ends(interval: Interval) -> tuple[float, float, float]:
-    return interval.value, interval.low, interval.high
 
 
 def _tuned(tuned: Tuned, results: Results) -> str:

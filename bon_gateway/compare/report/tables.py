@@ -5,11 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
-from bon_gateway.compare.figures.results import Arm, Results, Tuned
+from bon_gateway.compare.figures.results import Arm, Latency, Results, Tuned
 from bon_gateway.compare.figures.words import number, per_thousand, spread
+from bon_gateway.compare.statistics import Interval
+
+T = TypeVar("T")
+Columns = dict[str, Callable[[T], str]]
+"""By heading, the cell of a row's subject."""
 
 
 @dataclass(frozen=True)
@@ -20,8 +26,13 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
 
+def _table(title: str, note: str, subjects: Iterable[T], columns: Columns[T]) -> Table:
+    rows = tuple(tuple(cell(one) for cell in columns.values()) for one in subjects)
+    return Table(title, note, tuple(columns), rows)
+
+
 def tables(results: Results) -> list[Table]:
-    """Those that have rows."""
+    """The tables that have rows."""
     made = [
         _quality(results),
         _latency(results),
@@ -34,28 +45,26 @@ def tables(results: Results) -> list[Table]:
 
 
 def overview(results: Results) -> Table:
-    """One line an arm, for the terminal."""
-    head = (
-        *("arm", "N", "answered", "quality", "p50 ms", "p95 ms", "tokens"),
-        f"{results.currency} per 1000",
-        *(("highest rate/s",) if results.target else ()),
-    )
-    rows = []
-    for arm in results.arms:
-        latency = arm.latency[0].quantiles if arm.latency else {}
-        rows.append(
-            (
-                arm.name,
-                f"{arm.n}",
-                f"{arm.answered}/{arm.asked}",
-                spread(arm.quality[results.primary]),
-                *(number(latency[q].value if q in latency else None) for q in ("0.5", "0.95")),
-                number(arm.tokens.winner + arm.tokens.discarded),
-                number(1000 * arm.cost.value if arm.cost else None),
-                *((number(arm.highest_rate),) if results.target else ()),
-            )
-        )
-    return Table("Arms", "", head, tuple(rows))
+    """One line for each arm, for the terminal."""
+
+    def latency(level: str) -> Callable[[Arm], str]:
+        return lambda arm: number(arm.latency[0].quantiles[level].value if arm.latency else None)
+
+    columns: Columns[Arm] = {
+        "arm": lambda arm: arm.name,
+        "N": lambda arm: f"{arm.n}",
+        "answered": lambda arm: f"{arm.answered}/{arm.asked}",
+        "quality": lambda arm: spread(arm.quality[results.primary]),
+        "p50 ms": latency("0.5"),
+        "p95 ms": latency("0.95"),
+        "tokens": lambda arm: number(arm.tokens.winner + arm.tokens.discarded),
+        f"{results.currency} per 1000": lambda arm: number(
+            1000 * arm.cost.value if arm.cost else None
+        ),
+    }
+    if results.target:
+        columns["highest rate/s"] = lambda arm: number(arm.highest_rate)
+    return _table("Arms", "", results.arms, columns)
 
 
 def as_text(table: Table) -> str:
@@ -69,23 +78,22 @@ def as_text(table: Table) -> str:
 
 
 def as_csv(results: Results) -> str:
-    """One line an arm and figure: arm, figure, value, low, high."""
+    """One line for each arm and figure: arm, figure, value, low, high."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(("arm", "figure", "value", "low", "high"))
+
+    def write(arm: str, figure: str, found: Interval | None) -> None:
+        if found is not None:
+            writer.writerow((arm, figure, found.value, found.low, found.high))
+
     for arm in results.arms:
         for name, quality in arm.quality.items():
-            if quality is not None:
-                row = (quality.value, quality.low, quality.high)
-                writer.writerow((arm.name, f"quality {name}", *row))
-        if arm.cost is not None:
-            row = (arm.cost.value, arm.cost.low, arm.cost.high)
-            writer.writerow((arm.name, f"cost {results.currency}", *row))
+            write(arm.name, f"quality {name}", quality)
+        write(arm.name, f"cost {results.currency}", arm.cost)
         for latency in arm.latency:
             for level, interval in latency.quantiles.items():
-                figure = f"latency {latency.phase} {level} ms"
-                row = (interval.value, interval.low, interval.high)
-                writer.writerow((arm.name, figure, *row))
+                write(arm.name, f"latency {latency.phase} {level} ms", interval)
         for figure, value in (
             ("asked", arm.asked),
             ("answered", arm.answered),
@@ -96,11 +104,8 @@ def as_csv(results: Results) -> str:
         ):
             writer.writerow((arm.name, figure, value, "", ""))
     for tuned in results.tuned:
-        for figure, interval in (
-            ("matched n", tuned.matched_n),
-            ("break-even requests", tuned.break_even),
-        ):
-            writer.writerow((tuned.arm, figure, interval.value, interval.low, interval.high))
+        write(tuned.arm, "matched n", tuned.matched_n)
+        write(tuned.arm, "break-even requests", tuned.break_even)
     return out.getvalue()
 
 
@@ -109,80 +114,78 @@ def _failed(arm: Arm) -> str:
 
 
 def _quality(results: Results) -> Table:
-    scorers = list(results.arms[0].quality)
-    judged = any(arm.judged for arm in results.arms)
-    head = ["arm", "N", "answered", "failed", *(f"quality: {scorer}" for scorer in scorers)]
-    head.append(f"wins against {results.against}")
-    if judged:
-        head.append("wins, by the judge")
-    rows = []
-    for arm in results.arms:
-        row = [arm.name, f"{arm.n}", f"{arm.answered} of {arm.asked}", _failed(arm)]
-        row += [spread(arm.quality[scorer]) for scorer in scorers]
-        row.append(spread(arm.win_rate))
-        if judged:
-            row.append(spread(arm.judged))
-        rows.append(tuple(row))
+    def quality(scorer: str) -> Callable[[Arm], str]:
+        return lambda arm: spread(arm.quality[scorer])
+
+    columns: Columns[Arm] = {
+        "arm": lambda arm: arm.name,
+        "N": lambda arm: f"{arm.n}",
+        "answered": lambda arm: f"{arm.answered} of {arm.asked}",
+        "failed": _failed,
+        **{f"quality: {scorer}": quality(scorer) for scorer in results.arms[0].quality},
+        f"wins against {results.against}": lambda arm: spread(arm.win_rate),
+    }
+    if any(arm.judged for arm in results.arms):
+        columns["wins, by the judge"] = lambda arm: spread(arm.judged)
     note = (
         f"{results.primary} decides. Intervals ({results.confidence:.0%}) are over prompts. Wins:"
         " ties count a half."
     )
-    return Table("Quality", note, tuple(head), tuple(rows))
+    return _table("Quality", note, results.arms, columns)
 
 
 def _latency(results: Results) -> Table:
-    streamed = any(one.first_token for arm in results.arms for one in arm.latency)
-    targeted = results.target is not None
-    head = ["arm", "load", "p50", "p95", "p99", "p95 if N singles", "gateway", "engine"]
-    head += ["first token p50"] if streamed else []
-    head += ["highest rate"] if targeted else []
-    rows = []
-    for arm in results.arms:
-        for one in arm.latency:
-            row = [arm.name, one.phase]
-            row += [spread(one.quantiles[level]) for level in ("0.5", "0.95", "0.99")]
-            row.append(_shift(one.shift))
-            row += [number(arm.overhead_ms), number(arm.engine_ms)]
-            if streamed:
-                row.append(spread(one.first_token["0.5"] if one.first_token else None))
-            if targeted:
-                row.append(number(arm.highest_rate))
-            rows.append(tuple(row))
+    def quantile(level: str) -> Callable[[tuple[Arm, Latency]], str]:
+        return lambda one: spread(one[1].quantiles[level])
+
+    subjects = [(arm, latency) for arm in results.arms for latency in arm.latency]
+    columns: Columns[tuple[Arm, Latency]] = {
+        "arm": lambda one: one[0].name,
+        "load": lambda one: one[1].phase,
+        "p50": quantile("0.5"),
+        "p95": quantile("0.95"),
+        "p99": quantile("0.99"),
+        "p95 if N singles": lambda one: _shift(one[1].shift),
+        "gateway": lambda one: number(one[0].overhead_ms),
+        "engine": lambda one: number(one[0].engine_ms),
+    }
+    if any(latency.first_token for _, latency in subjects):
+        columns["first token p50"] = lambda one: spread((one[1].first_token or {}).get("0.5"))
     note = (
         "Milliseconds from the intended start. 'If N singles': the slowest of N independent single"
         " answers. Gateway and engine: medians."
     )
     if results.target is not None:
+        columns["highest rate"] = lambda one: number(one[0].highest_rate)
         note += (
             f" Highest rate: requests a second at which the {results.target['quantile']:g} quantile"
             f" is within {results.target['latency_ms']:g} ms."
         )
-    return Table("Latency", note, tuple(head), tuple(rows))
+    return _table("Latency", note, subjects, columns)
 
 
-def _shift(shift: object) -> str:
-    if not isinstance(shift, dict):
+def _shift(shift: Mapping[str, float] | None) -> str:
+    if shift is None:
         return "n/a"
-    value = shift["0.95"]
-    return "too few singles" if value == float("inf") else number(value)
+    return "too few singles" if math.isinf(shift["0.95"]) else number(shift["0.95"])
 
 
 def _spent(results: Results) -> Table:
-    at_rate = any(arm.cost_at_rate is not None for arm in results.arms)
     money = f"{results.currency} per 1000"
-    head = ["arm", "prompt", "winner", "discarded", "scored", money]
-    head += [f"{money}, at the highest rate"] if at_rate else []
-    rows = []
-    for arm in results.arms:
-        spent = arm.tokens
-        row = [arm.name]
-        row += [number(n) for n in (spent.prompt, spent.winner, spent.discarded, spent.scored)]
-        row.append(spread(per_thousand(arm.cost)))
-        if at_rate:
-            row.append(number(None if arm.cost_at_rate is None else 1000 * arm.cost_at_rate))
-        rows.append(tuple(row))
+    columns: Columns[Arm] = {
+        "arm": lambda arm: arm.name,
+        "prompt": lambda arm: number(arm.tokens.prompt),
+        "winner": lambda arm: number(arm.tokens.winner),
+        "discarded": lambda arm: number(arm.tokens.discarded),
+        "scored": lambda arm: number(arm.tokens.scored),
+        money: lambda arm: spread(per_thousand(arm.cost)),
+    }
+    if any(arm.cost_at_rate is not None for arm in results.arms):
+        columns[f"{money}, at the highest rate"] = lambda arm: number(
+            None if arm.cost_at_rate is None else 1000 * arm.cost_at_rate
+        )
     note = "Mean tokens of an answered request; money for a thousand."
-    return Table("Tokens and cost", note, tuple(head), tuple(rows))
+    return _table("Tokens and cost", note, results.arms, columns)
 
 
 def _curve(results: Results) -> Table:
@@ -196,54 +199,40 @@ def _curve(results: Results) -> Table:
 
 
 def _tuned(results: Results) -> Table:
-    head = (
-        "arm", "training", "matched N", "per 1000", "best-of-N per 1000", "break-even, requests",
-        "days", "best-of-N a month", "tuned a month",
-    )  # fmt: skip
-    rows = [
-        (
-            one.arm,
-            number(one.training_money),
-            _matched(one, results),
-            spread(per_thousand(one.tuned_cost)),
-            f"N = {one.compared_n}: {spread(per_thousand(one.bon_cost))}",
-            spread(one.break_even),
-            spread(one.days),
-            number(one.bon_month),
-            number(one.tuned_month),
-        )
-        for one in results.tuned
-    ]
+    columns: Columns[Tuned] = {
+        "arm": lambda one: one.arm,
+        "training": lambda one: number(one.training_money),
+        "matched N": lambda one: _matched(one, max(point.n for point in results.curve)),
+        "per 1000": lambda one: spread(per_thousand(one.tuned_cost)),
+        "best-of-N per 1000": lambda one: (
+            f"N = {one.compared_n}: {spread(per_thousand(one.bon_cost))}"
+        ),
+        "break-even, requests": lambda one: spread(one.break_even),
+        "days": lambda one: spread(one.days),
+        "best-of-N a month": lambda one: number(one.bon_month),
+        "tuned a month": lambda one: number(one.tuned_month),
+    }
     note = (
         f"At {number(results.requests_per_day)} requests a day, in {results.currency}. Retraining"
         " is in the month."
     )
-    return Table("When a tuned policy pays", note, head, tuple(rows))
+    return _table("When a tuned policy pays", note, results.tuned, columns)
 
 
-def _matched(tuned: Tuned, results: Results) -> str:
-    matched, largest = tuned.matched_n, max(point.n for point in results.curve)
-    ends = [
-        f"above {largest}" if math.isinf(n) else f"{n:g}" for n in (matched.value, matched.high)
-    ]
-    low = f"above {largest}" if math.isinf(matched.low) else f"{matched.low:g}"
-    return f"{ends[0]} ({low} to {ends[1]})"
+def _matched(tuned: Tuned, largest: int) -> str:
+    found = tuned.matched_n
+    value, low, high = (
+        f"above {largest}" if math.isinf(n) else f"{n:g}"
+        for n in (found.value, found.low, found.high)
+    )
+    return f"{value} ({low} to {high})"
 
 
 def _sensitivity(results: Results) -> Table:
-    names: Sequence[str] = list(dict.fromkeys(w for t in results.tuned for w in t.sensitivity))
-    rows = tuple(
-        (name, *(_requests(tuned.sensitivity, name) for tuned in results.tuned)) for name in names
-    )
+    names = dict.fromkeys(name for tuned in results.tuned for name in tuned.sensitivity)
+    rows = [
+        (name, *(number(tuned.sensitivity.get(name)) for tuned in results.tuned)) for name in names
+    ]
+    note = "Requests until it has paid back, one thing changed at a time."
     head = ("if", *(tuned.arm for tuned in results.tuned))
-    return Table(
-        "How sure the break-even is",
-        "Requests until it has paid back, one thing changed at a time.",
-        head,
-        rows,
-    )
-
-
-def _requests(sensitivity: object, name: str) -> str:
-    assert isinstance(sensitivity, dict)
-    return number(sensitivity[name]) if name in sensitivity else "n/a"
+    return Table("How sure the break-even is", note, head, tuple(rows))

@@ -1,4 +1,4 @@
-"""Writes everything that a comparison shows into its folder."""
+"""Writes the report of a comparison into its folder."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from bon_gateway.compare.figures import results as results_file
-from bon_gateway.compare.figures.results import Results
+from bon_gateway.compare.figures.results import RESULTS, Results, to_json
 from bon_gateway.compare.report import plots
 from bon_gateway.compare.report.tables import as_csv, tables
 
@@ -19,18 +18,15 @@ CSV = "figures.csv"
 PICTURES = "pictures"
 
 
-def write_report(results: Results, folder: Path) -> list[Path]:
-    """JSON, CSV, pictures and the page; the files that a person opens. Without matplotlib there
-    are no pictures."""
+def write_report(results: Results, folder: Path) -> Path:
+    """Writes JSON, CSV, the page, and pictures if matplotlib is installed. Returns the page."""
     folder.mkdir(parents=True, exist_ok=True)
-    written = [results_file.write(results, folder)]
+    (folder / RESULTS).write_bytes(to_json(results))
     (folder / CSV).write_text(as_csv(results), encoding="utf-8")
-    drawn: Mapping[str, str] = {}
-    if can_draw():
-        drawn = plots.draw_all(results, folder / PICTURES)
+    drawn = plots.draw_all(results, folder / PICTURES) if can_draw() else {}
     page = folder / PAGE
     page.write_text(render(results, drawn), encoding="utf-8")
-    return [page, *written, folder / CSV]
+    return page
 
 
 def can_draw() -> bool:
@@ -38,7 +34,7 @@ def can_draw() -> bool:
 
 
 def render(results: Results, pictures: Mapping[str, str]) -> str:
-    """The page, which needs nothing beside it and no network. ``pictures`` are SVG texts."""
+    """The page, which needs no other files and no network. ``pictures`` are SVG texts by name."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,

@@ -52,7 +52,7 @@ async def page_of(folder: Path) -> Path:
             prices={"policy": {"input_per_million": 1.0, "output_per_million": 2.0}},
             training={"dpo": {"money": 3.0, "retrains_per_month": 2}},
         )
-        return write_report(await compare(settings), settings.output)[0]
+        return write_report(await compare(settings), settings.output)
 
 
 async def test_it_reads_well_on_both_screens(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ class Page(HTMLParser):
 
 def test_the_page_is_whole_in_itself(results: Results, tmp_path: Path) -> None:
     folder = tmp_path / "out"
-    page_file, *_ = write_report(results, folder)
+    page_file = write_report(results, folder)
     text = page_file.read_text(encoding="utf-8")
     page = Page()
     page.feed(text)
@@ -105,7 +105,7 @@ def test_the_page_is_whole_in_itself(results: Results, tmp_path: Path) -> None:
 
 
 def test_every_cell_has_its_label_for_small_screens(results: Results, tmp_path: Path) -> None:
-    page_file, *_ = write_report(results, tmp_path / "out")
+    page_file = write_report(results, tmp_path / "out")
     cells = re.findall(r"<td[^>]*>", page_file.read_text(encoding="utf-8"))
     assert cells
     assert all("data-label=" in cell for cell in cells)
@@ -128,8 +128,8 @@ def test_what_lies_beside_the_page(results: Results, tmp_path: Path) -> None:
 
 
 def test_the_same_results_give_the_same_page(results: Results, tmp_path: Path) -> None:
-    first, *_ = write_report(results, tmp_path / "one")
-    second, *_ = write_report(results, tmp_path / "two")
+    first = write_report(results, tmp_path / "one")
+    second = write_report(results, tmp_path / "two")
     assert first.read_bytes() == second.read_bytes()
 
 

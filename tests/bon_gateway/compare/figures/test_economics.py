@@ -35,9 +35,9 @@ def test_prices_by_the_hour() -> None:
 
 def test_the_cost_of_a_request() -> None:
     prices = TokenPrices(1e-6, 4e-6, 0.5e-6)
-    tokens = best_of_n_tokens(prompt=100, length=50, scored=150, n=8)
+    tokens = best_of_n_tokens(Tokens(100, 50, 150), 8)
     assert tokens == Tokens(100, 400, 1200)
-    assert best_of_n_tokens(prompt=100, length=50, scored=150, n=1) == Tokens(100, 50, 0)
+    assert best_of_n_tokens(Tokens(100, 50, 150), 1) == Tokens(100, 50, 0)
     assert cost(tokens, prices) == pytest.approx(100e-6 + 1600e-6 + 600e-6, abs=1e-12)
 
 
@@ -58,12 +58,7 @@ def test_a_month() -> None:
 
 def test_sensitivity_changes_one_thing_at_a_time() -> None:
     prices = TokenPrices(0.0, 1.0, 0.1)
-    rows = {
-        row.what: row.requests
-        for row in sensitivity(
-            600.0, (10.0, 5.0, 15.0), Tokens(10, 5, 0), (prices, prices), (4, 2, 8)
-        )
-    }
+    rows = sensitivity(600.0, Tokens(10, 5, 15), Tokens(10, 5, 0), (prices, prices), (4, 2, 8))
 
     def saved(n: int, length: float = 5.0, scored: float = 15.0) -> float:
         return n * length + 0.1 * n * scored - length

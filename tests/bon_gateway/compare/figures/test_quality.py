@@ -6,7 +6,7 @@ from statistics import fmean
 import pytest
 
 from bon_common.best_of_n import best_of_n
-from bon_gateway.compare.figures.quality import Place, Sampled, estimated_curve, matched_n, pareto
+from bon_gateway.compare.figures.quality import Sampled, estimated_curve, matched_n, pareto
 from bon_gateway.compare.statistics import Resamples
 
 
@@ -29,11 +29,11 @@ def test_the_matched_n_is_the_smallest() -> None:
 
 
 def test_the_front() -> None:
-    places = [
-        Place("dear", 4.0, 2.0),
-        Place("cheap", 1.0, 1.0),
-        Place("beaten", 3.0, 0.5),
-        Place("same price, worse", 1.0, 0.9),
-        Place("same quality, dearer", 5.0, 2.0),
-    ]
+    places = {
+        "dear": (4.0, 2.0),
+        "cheap": (1.0, 1.0),
+        "beaten": (3.0, 0.5),
+        "same price, worse": (1.0, 0.9),
+        "same quality, dearer": (5.0, 2.0),
+    }
     assert pareto(places) == ["cheap", "dear"]
