@@ -100,10 +100,9 @@ def _add_set(command: argparse.ArgumentParser, form: str) -> None:
 
 def _run(options: argparse.Namespace, command: str) -> Mapping[str, float]:
     if options.command == "demo":
-        from trainers.demo.build import build_demo, load_demo_settings
+        from trainers.demo.build import build_demo
 
-        demo = load_demo_settings(options.output, options.set)
-        return build_demo(options.output, demo, command).table()
+        return build_demo(options.output, options.set, command).table()
     known = COMMANDS[options.command]
     settings = load_settings(known.settings, options.config, options.set, environ=os.environ)
     if options.print_config:

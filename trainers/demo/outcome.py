@@ -33,7 +33,7 @@ class Goal:
 def figures_of(results: Mapping[str, Result], prefix: str, folder: Path) -> Figures:
     """The outcomes of the steps whose name begins with `prefix`, without it."""
     figures: Figures = {
-        name.removeprefix(prefix): result.outcome
+        name.removeprefix(prefix): result.measured
         for name, result in results.items()
         if name.startswith(prefix)
     }

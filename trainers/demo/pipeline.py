@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import platform
 import resource
+import shutil
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from trainers.base.context import RunContext
+from trainers.base.errors import SettingsError
+from trainers.base.files import disk_errors
 from trainers.demo.data import WeakPairs
-from trainers.demo.folder import fresh
-from trainers.demo.outcome import Figures, figures_of, goals, write_figures
+from trainers.demo.outcome import figures_of, goals, write_figures
 from trainers.demo.overoptimised import hacked
 from trainers.demo.plan import Seed, plan
 from trainers.demo.progress import Bars
@@ -18,16 +21,18 @@ from trainers.demo.report import flat, write_report
 from trainers.demo.settings import DemoSettings, DemoStudySettings, DemoTrainSettings
 from trainers.demo.workers import KIB, Result, Step, run_steps
 
+MARK = "made-by-bon-train-demo"
+
 
 def run_train(settings: DemoTrainSettings, context: RunContext) -> Mapping[str, float]:
     """`bon-train demo-train`."""
     seed = Seed(settings.output, settings.seed, settings.measure, settings.steps)
     results, took = _run(settings, plan(seed), context)
     figures = figures_of(results, "", seed.folder)
+    seconds = {name: round(result.seconds, 1) for name, result in results.items()}
+    write_figures(settings.output / "figures.json", {**figures, "seconds": seconds})
     page = settings.output / "report.md"
-    notes = _notes(settings, results, took)
-    write_figures(settings.output / "figures.json", {**figures, "seconds": _seconds(results)})
-    title = "The demo world, once through"
+    title, notes = "The demo world, once through", _notes(settings, results, took)
     write_report([figures], title, "make demo-train", page, settings.output / "plots", notes)
     for goal in goals(figures):
         mark = "met" if goal.met else "NOT met"
@@ -47,10 +52,8 @@ def run_study(settings: DemoStudySettings, context: RunContext) -> Mapping[str, 
     ]  # fmt: skip
     results, took = _run(settings, [step for seed in seeds for step in plan(seed)], context)
     figures = [figures_of(results, seed.prefix, seed.folder) for seed in seeds]
-    write_figures(
-        settings.output / "figures.json",
-        {f"seed {seed.seed}": found for seed, found in zip(seeds, figures, strict=True)},
-    )
+    named = {f"seed {seed.seed}": found for seed, found in zip(seeds, figures, strict=True)}
+    write_figures(settings.output / "figures.json", named)
     folder = settings.page or settings.output
     page = folder / "training-study.md"
     notes = (
@@ -61,7 +64,31 @@ def run_study(settings: DemoStudySettings, context: RunContext) -> Mapping[str, 
     title = "The demo world over several seeds"
     write_report(figures, title, "make demo-study", page, folder / "training-study", notes)
     context.show(f"report: {page}")
-    return _summary(figures, took)
+    tables = [flat(found) for found in figures]
+    met = [goal.met for found in figures for goal in goals(found)]
+    stories = [hacked(found["hacked-ppo-history"]) for found in figures]
+    return {
+        **{name: sum(table[name] for table in tables) / len(tables) for name in tables[0]},
+        "goals met": sum(met),
+        "goals": len(met),
+        "alarms in time": sum(story.in_time for story in stories),
+        "seeds": len(seeds),
+        "seconds": round(took),
+    }
+
+
+def fresh(folder: Path) -> None:
+    """Make `folder`, empty but for a mark by which the next run knows that it may empty it.
+
+    Raises SettingsError if it holds anything that a demo run did not make.
+    """
+    mark = folder / MARK
+    with disk_errors(str(folder)):
+        if folder.is_dir() and any(folder.iterdir()) and not mark.exists():
+            raise SettingsError(f"output: {folder} is not empty, and no earlier demo run made it")
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        mark.touch()
 
 
 def _run(
@@ -71,7 +98,7 @@ def _run(
     fresh(settings.output)
     began = time.monotonic()
     with Bars(len(steps), context.show) as bars:
-        results = run_steps(steps, settings.workers, settings.output / "logs", bars)
+        results = run_steps(steps, settings.workers, settings.output / "logs", bars.watch)
     return results, time.monotonic() - began
 
 
@@ -92,22 +119,3 @@ def _peak(results: Mapping[str, Result]) -> int:
         peaks[result.process] = max(peaks.get(result.process, 0), result.peak_bytes)
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB
     return own + sum(peaks.values())
-
-
-def _seconds(results: Mapping[str, Result]) -> dict[str, float]:
-    return {name: round(result.seconds, 1) for name, result in results.items()}
-
-
-def _summary(seeds: Sequence[Figures], took: float) -> dict[str, float]:
-    tables = [flat(figures) for figures in seeds]
-    means = {name: sum(table[name] for table in tables) / len(tables) for name in tables[0]}
-    met = [goal.met for figures in seeds for goal in goals(figures)]
-    stories = [hacked(figures["hacked-ppo-history"]) for figures in seeds]
-    return {
-        **means,
-        "goals met": sum(met),
-        "goals": len(met),
-        "alarms in time": sum(story.in_time for story in stories),
-        "seeds": len(seeds),
-        "seconds": round(took),
-    }

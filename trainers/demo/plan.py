@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from trainers.base.settings import Settings, TrainSettings, flat, load_settings, shipped
+from trainers.base.settings import SettingsT, TrainSettings, flat, load_settings, shipped
 from trainers.demo.data import WeakPairs
 from trainers.demo.settings import MeasureSettings, StepChanges, WorldSettings
 from trainers.demo.workers import Step
@@ -17,20 +18,10 @@ from trainers.ppo.settings import PpoSettings
 from trainers.reward.settings import RewardSettings
 from trainers.sft.settings import SftSettings
 
-SettingsT = TypeVar("SettingsT", bound=Settings)
-TRAINERS: dict[str, type[TrainSettings | PpoSettings]] = {
-    "sft": SftSettings,
-    "reward": RewardSettings,
-    "dpo": DpoSettings,
-    "ppo": PpoSettings,
-}
-STEPS = "trainers.demo.steps"
-"""Their module, which the processes that run them import."""
-
 
 @dataclass(frozen=True)
 class Seed:
-    """One seed's part of a run."""
+    """One seed's part of a run. Its steps get it whole."""
 
     folder: Path
     seed: int
@@ -44,6 +35,11 @@ class Seed:
     @property
     def data(self) -> Path:
         return self.folder / "data"
+
+    @property
+    def policy(self) -> Path:
+        """What supervised fine-tuning makes, and everything else starts from."""
+        return self.folder / "policy"
 
     def load(self, kind: type[SettingsT], step: str, **paths: Path) -> SettingsT:
         """The shipped settings of a step with these paths, this seed, and the user's changes."""
@@ -59,48 +55,30 @@ class Seed:
         self,
         name: str,
         function: str,
-        needs: tuple[str, ...] = (),
+        *needs: str,
         progress: Callable[[], float] | None = None,
         **arguments: Any,
     ) -> Step:
+        """A call of one of `trainers.demo.steps`, which the main process never imports."""
         wanted = tuple(self.prefix + need for need in needs)
-        return Step(self.prefix + name, f"{STEPS}:{function}", arguments, wanted, progress)
+        function = f"trainers.demo.steps:{function}"
+        return Step(self.prefix + name, function, arguments, wanted, progress)
 
-    def train(self, name: str, function: str, needs: str, **paths: Path) -> Step:
+    def train(
+        self, name: str, kind: type[TrainSettings | PpoSettings], needs: str, **paths: Path
+    ) -> Step:
         """A run of a trainer, which starts from the SFT policy unless `paths` say otherwise."""
-        settings = self.load(
-            TRAINERS[function], name,
-            **{"model": self.folder / "policy", "output": self.folder / name, **paths},
-        )  # fmt: skip
-        return self.step(name, function, (needs,), progress_of(settings), settings=settings)
+        paths = {"model": self.policy, "output": self.folder / name, **paths}
+        settings = self.load(kind, name, **paths)
+        progress = partial(share_done, settings)
+        return self.step(name, "train", needs, progress=progress, settings=settings)
 
-    def draw(self, name: str, function: str, prompts: str, target: str) -> Step:
-        return self.step(
-            name, function, ("sft",),
-            policy=self.folder / "policy",
-            prompts=self.data / prompts,
-            target=self.data / target,
-            seed=self.seed,
-            measure=self.measure,
-        )  # fmt: skip
-
-    def judge(self, policy: str, needs: str) -> Step:
-        return self.step(
-            f"judge-{needs}", "judged", (needs,),
-            policy=self.folder / policy,
-            start=self.folder / "policy",
-            prompts=self.data / "held-out-prompts.jsonl",
-            seed=self.seed,
-            measure=self.measure,
-        )  # fmt: skip
-
-    def quality(self, reward: str) -> Step:
-        return self.step(
-            f"{reward}-quality", "quality", (reward, "answers"),
+    def ppo(self, name: str, reward: str) -> Step:
+        return self.train(
+            name, PpoSettings, reward,
             reward=self.folder / reward,
-            pairs=self.data / "held-out-pairs.jsonl",
-            answers=self.data / "held-out-answers.jsonl",
-            measure=self.measure,
+            prompts=self.data / "pairs.jsonl",
+            eval_prompts=self.data / "held-out-prompts.jsonl",
         )  # fmt: skip
 
 
@@ -108,57 +86,45 @@ def plan(seed: Seed) -> list[Step]:
     """The steps of one seed, the long ones of the critical path first where there is a choice."""
     folder, data = seed.folder, seed.data
     world = seed.load(WorldSettings, "world")
-    held_out = data / "held-out-prompts.jsonl"
+    weak = [
+        # A reward model of few pairs, its best-of-n curve, and PPO that nothing holds back.
+        seed.train("weak-reward", RewardSettings, "sft", train=data / "weak-pairs.jsonl"),
+        seed.ppo("hacked-ppo", "weak-reward"),
+        seed.step(
+            "weak-reward-quality", "quality", "weak-reward", "answers",
+            seed=seed, reward="weak-reward",
+        ),
+        seed.step("judge-hacked-ppo", "judge", "hacked-ppo", seed=seed, policy="hacked-ppo"),
+    ]  # fmt: skip
     return [
-        seed.step("world", "world", world=world, folder=folder, weak=seed.weak),
+        seed.step("world", "prepare_world", settings=world, folder=folder, weak=seed.weak),
         seed.train(
-            "sft", "sft", "world",
-            model=folder / "untrained", train=data / "sft.jsonl", output=folder / "policy",
+            "sft", SftSettings, "world",
+            model=folder / "untrained", train=data / "sft.jsonl", output=seed.policy,
         ),
-        seed.train("reward", "reward", "sft", train=data / "pairs.jsonl"),
-        seed.draw("pairs", "pairs", "pairs.jsonl", "on-policy-pairs.jsonl"),
+        seed.train("reward", RewardSettings, "sft", train=data / "pairs.jsonl"),
+        seed.step("pairs", "draw_pairs", "sft", seed=seed),
         seed.train(
-            "dpo", "dpo", "pairs", train=data / "on-policy-pairs.jsonl", eval_prompts=held_out
+            "dpo", DpoSettings, "pairs",
+            train=data / "on-policy-pairs.jsonl", eval_prompts=data / "held-out-prompts.jsonl",
         ),
-        seed.draw("answers", "draw", held_out.name, "held-out-answers.jsonl"),
-        *(_weak(seed) if seed.weak is not None else []),
-        _ppo(seed, "ppo", "reward"),
-        seed.judge("policy", "sft"),
-        seed.judge("dpo", "dpo"),
-        seed.quality("reward"),
-        seed.judge("ppo", "ppo"),
+        seed.step("answers", "draw_answers", "sft", seed=seed),
+        *(weak if seed.weak is not None else []),
+        seed.ppo("ppo", "reward"),
+        seed.step("judge-sft", "judge", "sft", seed=seed, policy="policy"),
+        seed.step("judge-dpo", "judge", "dpo", seed=seed, policy="dpo"),
+        seed.step("reward-quality", "quality", "reward", "answers", seed=seed, reward="reward"),
+        seed.step("judge-ppo", "judge", "ppo", seed=seed, policy="ppo"),
     ]  # fmt: skip
 
 
-def _weak(seed: Seed) -> list[Step]:
-    """A reward model of few pairs, its best-of-n curve, and PPO that nothing holds back."""
-    return [
-        seed.train("weak-reward", "reward", "sft", train=seed.data / "weak-pairs.jsonl"),
-        _ppo(seed, "hacked-ppo", "weak-reward"),
-        seed.quality("weak-reward"),
-        seed.judge("hacked-ppo", "hacked-ppo"),
-    ]
-
-
-def _ppo(seed: Seed, name: str, reward: str) -> Step:
-    return seed.train(
-        name, "ppo", reward,
-        reward=seed.folder / reward,
-        prompts=seed.data / "pairs.jsonl",
-        eval_prompts=seed.data / "held-out-prompts.jsonl",
-    )  # fmt: skip
-
-
-def progress_of(settings: TrainSettings | PpoSettings) -> Callable[[], float]:
-    """How far a run is, by its metrics."""
-    if isinstance(settings, PpoSettings):
-        return lambda: float(last_entry(settings.output).get("iteration", 0)) / settings.iterations
-    return lambda: float(last_entry(settings.output).get("epoch", 0.0)) / settings.epochs
-
-
-def last_entry(folder: Path) -> dict[str, Any]:
-    """The last whole line of metrics that may still be written; empty if there is none."""
-    path = folder / "metrics.jsonl"
+def share_done(settings: TrainSettings | PpoSettings) -> float:
+    """How much of a run is done, 0 to 1, by the last line of its metrics."""
+    path = settings.output / "metrics.jsonl"
     text = path.read_text(encoding="utf-8") if path.exists() else ""
+    # The run may be writing the last line.
     lines = text.rpartition("\n")[0].splitlines()
-    return json.loads(lines[-1]) if lines else {}
+    last = json.loads(lines[-1]) if lines else {}
+    if isinstance(settings, PpoSettings):
+        return float(last.get("iteration", 0)) / settings.iterations
+    return float(last.get("epoch", 0.0)) / settings.epochs

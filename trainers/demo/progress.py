@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from trainers.demo.workers import Observer, Result, Step
+from trainers.demo.workers import Result, Step
 
 
-class Bars(Observer):
-    """Bars on a terminal; everywhere else the lines alone."""
+class Bars(Progress):
+    """Bars on a terminal; everywhere else the lines alone. Its `watch` is for `run_steps`."""
 
     def __init__(self, count: int, show: Callable[[str], None]) -> None:
-        self._show = show
-        self._progress = Progress(
+        """For `count` steps; `show` takes the lines."""
+        super().__init__(
             TextColumn("{task.description:24}"),
             BarColumn(),
             TextColumn("{task.percentage:>3.0f} %"),
@@ -24,27 +24,21 @@ class Bars(Observer):
             console=Console(file=sys.stderr),
             disable=not sys.stderr.isatty(),
         )
-        self._all = self._progress.add_task("all steps", total=count)
-        self._tasks: dict[str, TaskID] = {}
+        self._show = show
+        self._shown: set[str] = set()
+        self._bars: dict[str, TaskID] = {}
+        self._all = self.add_task("all steps", total=count)
 
-    def __enter__(self) -> Bars:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._progress.stop()
-
-    def begun(self, step: Step) -> None:
-        # A step that cannot tell how far it is has a bar that only moves.
-        total = None if step.progress is None else 1.0
-        self._tasks[step.name] = self._progress.add_task(step.name, total=total)
-
-    def ended(self, step: Step, result: Result) -> None:
-        self._progress.remove_task(self._tasks.pop(step.name))
-        self._progress.advance(self._all)
-        self._show(f"{step.name}: {result.seconds:.0f} s")
-
-    def waiting(self, running: Sequence[Step]) -> None:
+    def watch(self, running: Sequence[Step], results: Mapping[str, Result]) -> None:
         for step in running:
+            if step.name not in self._bars:
+                # A step that cannot tell how far it is has a bar that only moves.
+                total = None if step.progress is None else 1.0
+                self._bars[step.name] = self.add_task(step.name, total=total)
             if step.progress is not None:
-                self._progress.update(self._tasks[step.name], completed=step.progress())
+                self.update(self._bars[step.name], completed=step.progress())
+        for name in [name for name in results if name not in self._shown]:
+            self._shown.add(name)
+            self.remove_task(self._bars.pop(name))
+            self._show(f"{name}: {results[name].seconds:.0f} s")
+        self.update(self._all, completed=len(results))

@@ -1,6 +1,8 @@
-"""The steps of the demo, each a function of its settings that runs in a process of its own.
+"""The steps of the demo, each a function that runs in a process of its own.
 
-They are the commands that anybody would call, on the demo world's files, and measurements.
+They are the commands that anybody would call, on the demo world's files, and measurements. Torch
+computes on one thread: sums come in one order whatever the number of cores, so that a seed gives
+the same figures, and at this size more threads gain little.
 """
 
 from __future__ import annotations
@@ -9,122 +11,118 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from math import sqrt
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from bon_common.best_of_n import best_of_n
 from trainers.base.context import RunContext
-from trainers.base.data import Prompt, read_records, write_records
-from trainers.demo import answers as files
-from trainers.demo.data import WeakPairs, make_world, some_pairs
-from trainers.demo.judge import judge
-from trainers.demo.model import save_untrained_policy
-from trainers.demo.on_policy import on_policy_pairs
+from trainers.base.data import Message, Messages, Prompt, Record, read_records, write_records
+from trainers.base.settings import TrainSettings
+from trainers.demo.build import write_world
+from trainers.demo.data import WeakPairs, prefers_first, some_pairs
+from trainers.demo.gold import gold
+from trainers.demo.plan import Seed
 from trainers.demo.quality import calibration, calibration_error
-from trainers.demo.settings import MeasureSettings, WorldSettings
-from trainers.demo.tokenizer import build_tokenizer
-from trainers.demo.workers import Outcome
+from trainers.demo.settings import WorldSettings
 from trainers.dpo.run import train_dpo
 from trainers.dpo.settings import DpoSettings
 from trainers.evaluation.accuracy import accuracy, by_gap
 from trainers.evaluation.figures import WIDE_GAP
 from trainers.evaluation.run import score_pairs
 from trainers.evaluation.settings import EvaluateSettings
+from trainers.policy.divergence import measure
+from trainers.policy.drawing import Answer, PolicySampler
 from trainers.ppo.settings import PpoSettings
 from trainers.ppo.train import run as train_ppo
 from trainers.reward.run import train_reward
 from trainers.reward.settings import RewardSettings
+from trainers.rewards.one import score
 from trainers.sft.run import train_sft
 from trainers.sft.settings import SftSettings
 
 GAPS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
 """Where the ranges of the gold gap begin; the last one is open."""
-COMMAND = "bon-train demo-train"
+TRAINERS: dict[type[TrainSettings | PpoSettings], Callable[..., Any]] = {
+    SftSettings: train_sft,
+    RewardSettings: train_reward,
+    DpoSettings: train_dpo,
+    PpoSettings: train_ppo,
+}
 
 
-def world(world: WorldSettings, folder: Path, weak: WeakPairs | None) -> Outcome:
+class Answered(Record):
+    """A prompt and several answers to it."""
+
+    prompt: Messages
+    answers: list[str]
+
+
+def prepare_world(settings: WorldSettings, folder: Path, weak: WeakPairs | None) -> dict[str, Any]:
     """Write `data`, the `weak` pairs also in a file of their own, and `untrained`."""
-    drawn = make_world(world)
-    data = folder / "data"
-    write_records(data / "sft.jsonl", drawn.sft)
-    write_records(data / "pairs.jsonl", drawn.pairs)
-    write_records(data / "held-out-pairs.jsonl", drawn.held_out_pairs)
-    write_records(data / "held-out-prompts.jsonl", drawn.held_out_prompts)
+    drawn = write_world(settings, folder)
     if weak is not None:
         few = some_pairs(drawn.pairs, weak.count, weak.unsafe_share)
-        write_records(data / "weak-pairs.jsonl", few)
-    save_untrained_policy(build_tokenizer(), folder / "untrained", world.seed)
+        write_records(folder / "data" / "weak-pairs.jsonl", few)
     return {"pairs": len(drawn.pairs), "sft_records": len(drawn.sft)}
 
 
-def sft(settings: SftSettings) -> Outcome:
-    with _quick_products(threads=1):
-        return dict(train_sft(settings, RunContext(COMMAND)))
+def train(settings: TrainSettings | PpoSettings) -> dict[str, Any]:
+    torch.set_num_threads(1)
+    run = TRAINERS[type(settings)]
+    with _quick_products(wanted=not isinstance(settings, PpoSettings)):
+        return dict(run(settings, RunContext("bon-train demo-train")))
 
 
-def reward(settings: RewardSettings) -> Outcome:
-    with _quick_products(threads=1):
-        return dict(train_reward(settings, RunContext(COMMAND)))
+def draw_pairs(seed: Seed) -> dict[str, Any]:
+    """Write pairs of the SFT policy's own answers, labelled as the world's other pairs are.
 
-
-def dpo(settings: DpoSettings) -> Outcome:
-    with _quick_products(threads=1):
-        return dict(train_dpo(settings, RunContext(COMMAND)))
-
-
-def ppo(settings: PpoSettings) -> Outcome:
-    _one_thread()
-    return dict(train_ppo(settings, RunContext(COMMAND)))
-
-
-def draw(policy: Path, prompts: Path, target: Path, seed: int, measure: MeasureSettings) -> Outcome:
-    """Answers of a policy to choose the best of, into a file."""
-    _one_thread()
-    count = files.draw(
-        policy,
-        prompts,
-        target,
-        samples=measure.curve_samples,
-        seed=seed,
-        max_new_tokens=measure.max_new_tokens,
-        batch_size=measure.batch_size,
-    )
-    return {"answers": count}
-
-
-def pairs(
-    policy: Path, prompts: Path, target: Path, seed: int, measure: MeasureSettings
-) -> Outcome:
-    """Preference pairs of a policy's own answers, with labels as noisy as all others."""
-    _one_thread()
-    distinct = {repr(record.prompt): record.prompt for record in read_records(Prompt, prompts)}
-    asked = list(distinct.values())
-    if len(asked) > measure.pair_prompts:
-        asked = random.Random(seed).sample(asked, measure.pair_prompts)
-    records = on_policy_pairs(
-        str(policy),
-        asked,
-        pairs_per_prompt=measure.pairs_per_prompt,
-        seed=seed,
-        max_new_tokens=measure.max_new_tokens,
-        batch_size=measure.batch_size,
-    )
-    write_records(target, records)
+    Each answer is in one pair only. There are fewer pairs than asked for: two answers may be equal,
+    and one that the limit cut is left out with its pair.
+    """
+    asked = _prompts(seed, "pairs.jsonl")
+    asked = list({repr(prompt): prompt for prompt in asked}.values())
+    if len(asked) > seed.measure.pair_prompts:
+        asked = random.Random(seed.seed).sample(asked, seed.measure.pair_prompts)
+    drawn = _draw(seed, asked, 2 * seed.measure.pairs_per_prompt)
+    rng = random.Random(seed.seed)
+    records = []
+    for prompt, row in zip(asked, drawn, strict=True):
+        for first, second in zip(row[::2], row[1::2], strict=True):
+            if first.text == second.text or not (first.ended and second.ended):
+                continue
+            texts = [first.text, second.text]
+            if not prefers_first(rng, *(gold(prompt, text).total for text in texts)):
+                texts.reverse()
+            chosen, rejected = ([{"role": "assistant", "content": text}] for text in texts)
+            records.append({"prompt": prompt, "chosen": chosen, "rejected": rejected})
+    write_records(seed.data / "on-policy-pairs.jsonl", records)
     return {"pairs": len(records), "prompts": len(asked)}
 
 
-def quality(reward: Path, pairs: Path, answers: Path, measure: MeasureSettings) -> Outcome:
+def draw_answers(seed: Seed) -> dict[str, Any]:
+    """Write answers of the SFT policy, from which every reward model chooses the best."""
+    asked = _prompts(seed, "held-out-prompts.jsonl")
+    drawn = _draw(seed, asked, seed.measure.curve_samples)
+    both = zip(asked, drawn, strict=True)
+    write_records(
+        seed.data / "held-out-answers.jsonl",
+        ({"prompt": prompt, "answers": [one.text for one in row]} for prompt, row in both),
+    )
+    return {"answers": sum(map(len, drawn))}
+
+
+def quality(seed: Seed, reward: str) -> dict[str, Any]:
     """A reward model against the gold reward: accuracy, calibration, the best-of-n curve."""
-    _one_thread()
-    evaluation = EvaluateSettings(reward=reward, pairs=pairs, output=reward / "figures.json")
-    scored = score_pairs(evaluation)
-    answered = read_records(files.Answered, answers)
-    rewards = files.rewards_of(reward, answered, measure.batch_size)
+    torch.set_num_threads(1)
+    folder = seed.folder / reward
+    pairs, output = seed.data / "held-out-pairs.jsonl", folder / "figures.json"
+    scored = score_pairs(EvaluateSettings(reward=folder, pairs=pairs, output=output))
     rows = calibration(scored)
-    samples = measure.curve_samples
-    sizes = [2**i for i in range(samples.bit_length()) if 2**i <= samples]
     return {
         "accuracy": accuracy(scored),
         "accuracy_wide_gap": accuracy(scored, WIDE_GAP),
@@ -132,38 +130,80 @@ def quality(reward: Path, pairs: Path, answers: Path, measure: MeasureSettings) 
         "by_gap": [asdict(share) for share in by_gap(scored, GAPS)],
         "calibration": rows,
         "calibration_error": calibration_error(rows),
-        "curve": files.curve(rewards, files.golds_of(answered), sizes),
+        "curve": _curve(seed, folder),
     }
 
 
-def judged(
-    policy: Path, start: Path, prompts: Path, seed: int, measure: MeasureSettings
-) -> Outcome:
-    """A policy's gold reward, KL to the SFT policy, length, share of answers that end."""
-    _one_thread()
-    found = judge(
-        policy,
-        start,
-        [record.prompt for record in read_records(Prompt, prompts)],
-        measure.judged_samples,
-        seed=seed,
-        max_new_tokens=measure.max_new_tokens,
-        batch_size=measure.batch_size,
-    )
-    return asdict(found)
+def judge(seed: Seed, policy: str) -> dict[str, Any]:
+    """What a policy is worth, and its price, as means over its answers to held-out prompts.
+
+    `gold` and its standard error over prompts, KL(policy, SFT) in nats an answer, tokens, the share
+    of answers that end.
+    """
+    torch.set_num_threads(1)
+    prompts = _prompts(seed, "held-out-prompts.jsonl")
+    each = range(seed.measure.judged_samples)
+    asked = [prompt for prompt in prompts for _ in each]
+    divergence, drawn = measure(seed.folder / policy, seed.policy, asked, **_sampling(seed))
+    texts = iter(drawn)
+    golds = [fmean(gold(prompt, next(texts)).total for _ in each) for prompt in prompts]
+    return {
+        "gold": fmean(golds),
+        "gold_error": stdev(golds) / sqrt(len(golds)),
+        **asdict(divergence),
+        "answers": len(drawn),
+    }
+
+
+def _curve(seed: Seed, reward: Path) -> list[dict[str, float]]:
+    """For each n: mean reward and gold of the best of n by reward, and gold of the best by gold."""
+    answered = read_records(Answered, seed.data / "held-out-answers.jsonl")
+    conversations = [
+        [*one.prompt, Message(role="assistant", content=text)]
+        for one in answered
+        for text in one.answers
+    ]
+    scores = iter(score(reward, conversations, seed.measure.batch_size))
+    rewards = [[next(scores) for _ in one.answers] for one in answered]
+    golds = [[gold(one.prompt, text).total for text in one.answers] for one in answered]
+    both = list(zip(rewards, golds, strict=True))
+    return [
+        {
+            "n": n,
+            "gold": fmean(best_of_n(proxy, true, n) for proxy, true in both),
+            "reward": fmean(best_of_n(proxy, proxy, n) for proxy, _ in both),
+            "oracle": fmean(best_of_n(true, true, n) for _, true in both),
+        }
+        for n in (2**i for i in range(seed.measure.curve_samples.bit_length()))
+    ]
+
+
+def _prompts(seed: Seed, name: str) -> list[list[Message]]:
+    return [record.prompt for record in read_records(Prompt, seed.data / name)]
+
+
+def _draw(seed: Seed, prompts: list[list[Message]], samples: int) -> list[list[Answer]]:
+    torch.set_num_threads(1)
+    return PolicySampler(seed.policy).draw(prompts, samples, **_sampling(seed))
+
+
+def _sampling(seed: Seed) -> dict[str, Any]:
+    limits = seed.measure.model_dump(include={"max_new_tokens", "batch_size"})
+    return {"seed": seed.seed, **limits}
 
 
 @contextmanager
-def _quick_products(threads: int) -> Iterator[None]:
+def _quick_products(*, wanted: bool) -> Iterator[None]:
     """Multiply matrices in bfloat16 where the CPU can; weights, sums and all else stay float32.
 
     A training step takes two thirds of the time. Attention is composed of products then: the fused
     kernel is many times slower in this mode. Measurements, and PPO, whose old and new probabilities
-    must agree, are made without. A CPU that has no such products would only pay for composing
-    attention.
+    must agree, do without. A CPU that has no such products would only pay for composing attention.
     """
-    torch.set_num_threads(threads)
-    if not _multiplies_bfloat16():
+    # Older versions of torch cannot tell; float32 is right on every CPU.
+    tell: Callable[[], dict[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
+    able = tell()
+    if not wanted or not (able.get("amx_bf16") or able.get("avx512_bf16")):
         yield
         return
     torch.set_float32_matmul_precision("medium")
@@ -172,16 +212,3 @@ def _quick_products(threads: int) -> Iterator[None]:
             yield
     finally:
         torch.set_float32_matmul_precision("highest")
-
-
-def _multiplies_bfloat16() -> bool:
-    # Older versions of torch cannot tell; what is right on every CPU is taken then.
-    tell: Callable[[], dict[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
-    found = tell()
-    return any(found.get(name, False) for name in ("amx_bf16", "avx512_bf16"))
-
-
-def _one_thread() -> None:
-    """Sums in one order whatever the number of cores, so that a seed gives the same figures; at
-    this size more threads gain little."""
-    torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""A few processes that run the steps of a plan, each as soon as what it needs is there.
+"""Runs the steps of a plan in a few processes, each as soon as what it needs is there.
 
 Every process imports the heavy libraries once and then takes step after step. What a step prints
 goes to a file of its own. If one fails, the others are ended and the error is raised here.
@@ -25,8 +25,6 @@ from typing import Any
 
 from trainers.base.errors import RunError, TrainersError
 
-Outcome = dict[str, Any]
-"""What a step measured, ready for JSON."""
 POLL_S = 0.5
 PATIENCE_S = 10.0
 """How long a process may take to end before it is killed."""
@@ -44,47 +42,52 @@ class Step:
 
     name: str
     function: str
-    """`module:function`; the module is imported where it runs, and there alone."""
+    """`module:function`. Only the process that runs the step imports the module."""
     arguments: Mapping[str, Any]
     needs: tuple[str, ...] = ()
-    """Names of the steps that must have ended."""
+    """Names of earlier steps that must have ended."""
     progress: Callable[[], float] | None = None
-    """How much of it is done, 0 to 1, as far as its files tell; called here, not in the process."""
+    """The share that is done, 0 to 1, by the files of the step; called in the main process."""
 
 
 @dataclass(frozen=True)
 class Result:
-    outcome: Outcome
+    """What a step returned, and what it cost."""
+
+    measured: dict[str, Any]
+    """Ready for JSON."""
     seconds: float
     cpu_seconds: float
-    """Of all its threads; other work on the machine makes this no longer."""
+    """Of all its threads; other work on the machine does not lengthen it."""
     peak_bytes: int
     """The most memory that its process has held so far."""
     process: int
 
 
-class Observer:
-    """Hears of steps as they come and go; does nothing by itself."""
-
-    def begun(self, step: Step) -> None: ...
-
-    def ended(self, step: Step, result: Result) -> None: ...
-
-    def waiting(self, running: Sequence[Step]) -> None: ...
+Watch = Callable[[Sequence[Step], Mapping[str, Result]], None]
+"""Called whenever a step begins or ends, and every half second: running steps, results so far."""
 
 
 def run_steps(
-    steps: Sequence[Step], workers: int, logs: Path, observer: Observer
+    steps: Sequence[Step], workers: int, logs: Path, watch: Watch = lambda *_: None
 ) -> dict[str, Result]:
-    """Run all steps, `workers` at a time, those first that the longest chain of others waits for,
-    so that no process is idle at the end; the results by name.
+    """Run all steps, `workers` at a time; the results by name, in the order in which steps ended.
 
-    A step's output goes to `logs/<name>.log`. Raises what a step raised, if it is a TrainersError;
-    RunError for anything else, which names the log.
+    Steps with the longest chain of others behind them go first, so that no process is idle at the
+    end. A step's output goes to `logs/<name>.log`. Raises what a step raised, if it is a
+    TrainersError; RunError for anything else, which names the log.
     """
     logs.mkdir(parents=True, exist_ok=True)
-    _check(steps)
-    chains = _chains(steps)
+    chains: dict[str, int] = {}
+    for step in steps:
+        if step.name in chains or not chains.keys() >= set(step.needs):
+            raise ValueError(
+                f"step {step.name}: is there twice, or needs one that is not before it"
+            )
+        chains[step.name] = 0
+    for step in reversed(steps):
+        for need in step.needs:
+            chains[need] = max(chains[need], chains[step.name] + 1)
     # The sort is stable: of equal chains the earlier step comes first.
     waiting = sorted(steps, key=lambda step: -chains[step.name])
     running: dict[Future[Result], Step] = {}
@@ -94,59 +97,33 @@ def run_steps(
             ready = [step for step in waiting if results.keys() >= set(step.needs)]
             for step in ready[: workers - len(running)]:
                 waiting.remove(step)
-                work = pool.submit(_work, step.function, step.arguments, _log(logs, step))
-                running[work] = step
-                observer.begun(step)
-            for work in wait(running, POLL_S, FIRST_COMPLETED).done:
-                result = _result(work, running[work], list(running.values()), logs)
-                step = running.pop(work)
-                results[step.name] = result
-                observer.ended(step, result)
-            observer.waiting(list(running.values()))
+                log = logs / f"{step.name}.log"
+                running[pool.submit(_work, step.function, step.arguments, log)] = step
+            watch(list(running.values()), results)
+            for future in wait(running, POLL_S, FIRST_COMPLETED).done:
+                error = future.exception()
+                if error is not None:
+                    raise _told(error, running[future], list(running.values()), logs) from error
+                results[running.pop(future).name] = future.result()
+            watch(list(running.values()), results)
     return results
 
 
-def _check(steps: Sequence[Step]) -> None:
-    """Every step needs only earlier ones, so none waits for ever."""
-    known: set[str] = set()
-    for step in steps:
-        missing = set(step.needs) - known
-        if missing or step.name in known:
-            raise ValueError(f"step {step.name}: needs {sorted(missing)}, or is there twice")
-        known.add(step.name)
-
-
-def _chains(steps: Sequence[Step]) -> dict[str, int]:
-    """How many steps stand behind each, one waiting for the other, on the longest such chain."""
-    chains = {step.name: 0 for step in steps}
-    for step in reversed(steps):
-        for need in step.needs:
-            chains[need] = max(chains[need], chains[step.name] + 1)
-    return chains
-
-
-def _log(logs: Path, step: Step) -> Path:
-    return logs / f"{step.name}.log"
-
-
-def _result(work: Future[Result], step: Step, running: Sequence[Step], logs: Path) -> Result:
-    error = work.exception()
-    if error is None:
-        return work.result()
+def _told(error: BaseException, step: Step, running: Sequence[Step], logs: Path) -> BaseException:
+    """The error as the user reads it."""
     if isinstance(error, TrainersError):
-        raise error
-    reason = f"{type(error).__name__}: {error}"
-    broken = [step]
+        return error
+    reason, suspects = f"{type(error).__name__}: {error}", [step.name]
     if isinstance(error, BrokenProcessPool):
         # One process took all others with it, and the pool does not say which one it was.
-        broken, reason = list(running), "its process was killed"
-    names = " or ".join(one.name for one in broken)
-    places = " or ".join(str(_log(logs, one)) for one in broken)
-    raise RunError(f"step {names}: {reason}; see {places}") from error
+        reason, suspects = "its process was killed", [one.name for one in running]
+    places = " or ".join(str(logs / f"{name}.log") for name in suspects)
+    return RunError(f"step {' or '.join(suspects)}: {reason}; see {places}")
 
 
 @contextmanager
 def _processes(count: int) -> Iterator[ProcessPoolExecutor]:
+    """A pool that leaves no process behind, however the block ends."""
     others = set(multiprocessing.active_children())
     spawn = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(count, spawn, initializer=_prepare)
@@ -168,15 +145,15 @@ def _prepare() -> None:
     """What a process does first."""
     # Read when a step first imports torch and multiplies.
     os.environ.update(FEW_KERNELS)
-    # Told to stop, it leaves in an orderly way: libraries have things to give back to the system.
+    # On SIGTERM it leaves in an orderly way: libraries have things to give back to the system.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    # Ctrl-C reaches every process of the terminal; the first one then stops the others.
+    # Ctrl-C reaches every process of the terminal; the main one then stops the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:
-    """However the parent ended, nothing waits for this process, and a step can take minutes."""
+    """A step can take minutes; once the parent is gone, nothing waits for its result."""
     parent = multiprocessing.parent_process()
     assert parent is not None, "it is a child"
     parent.join()
@@ -184,7 +161,7 @@ def _end_with_parent() -> None:
 
 
 def _work(function: str, arguments: Mapping[str, Any], log: Path) -> Result:
-    """What a process does for a step."""
+    """Run a step in this process."""
     with log.open("w", encoding="utf-8") as out:
         # Libraries write past sys.stdout too.
         os.dup2(out.fileno(), 1)
@@ -192,7 +169,7 @@ def _work(function: str, arguments: Mapping[str, Any], log: Path) -> Result:
     began, used = time.monotonic(), time.process_time()
     module, _, name = function.partition(":")
     try:
-        outcome: Outcome = getattr(import_module(module), name)(**arguments)
+        measured: dict[str, Any] = getattr(import_module(module), name)(**arguments)
     except Exception:
         traceback.print_exc()
         raise
@@ -201,4 +178,4 @@ def _work(function: str, arguments: Mapping[str, Any], log: Path) -> Result:
         sys.stderr.flush()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB
     took, computed = time.monotonic() - began, time.process_time() - used
-    return Result(outcome, took, computed, peak, os.getpid())
+    return Result(measured, took, computed, peak, os.getpid())

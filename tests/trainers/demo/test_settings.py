@@ -52,7 +52,7 @@ def test_changes_and_the_seed_reach_the_steps(tmp_path: Path) -> None:
     ppo = steps["7-ppo"].arguments["settings"]
     assert (ppo.kl.beta, ppo.iterations, ppo.seed) == (0.5, 3, 7)
     assert ppo.reward == tmp_path / "reward"
-    assert (steps["7-world"].arguments["world"].pairs) == 10
+    assert (steps["7-world"].arguments["settings"].pairs) == 10
     assert steps["7-sft"].arguments["settings"].seed == 7
     assert steps["7-hacked-ppo"].arguments["settings"].kl.beta == 0.0
     assert steps["7-hacked-ppo"].needs == ("7-weak-reward",)

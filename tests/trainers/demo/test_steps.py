@@ -36,10 +36,10 @@ def test_products_are_in_bfloat16_only_where_the_cpu_has_them(
         return {}
 
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
-    monkeypatch.setattr(steps, "train_sft", train)
+    monkeypatch.setitem(steps.TRAINERS, SftSettings, train)
     threads = torch.get_num_threads()
     try:
-        steps.sft(SftSettings(model="m", train=tmp_path / "t", output=tmp_path / "o"))
+        steps.train(SftSettings(model="m", train=tmp_path / "t", output=tmp_path / "o"))
     finally:
         torch.set_num_threads(threads)
     assert seen == [(precision, fused)]
