@@ -1,7 +1,7 @@
 """API keys of both servers, from a file and the environment, kept as SHA-256 digests.
 
-Keys are random and long, so a plain digest withstands guessing and costs a microsecond on each
-request. A key itself is never kept, printed or logged.
+Keys are random and long, so a plain digest withstands guessing and costs a request a microsecond.
+The key itself is never kept, printed or logged.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bon_common.settings.errors import SettingsError
+from bon_common.settings.sources import read_text
 
 KEY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _LINE = re.compile(r"(?P<name>[^:\s]+)\s*:\s*sha256:(?P<digest>[0-9a-fA-F]{64})")
@@ -23,7 +24,7 @@ def digest(key: str) -> bytes:
 
 
 class KeyRing:
-    """The known keys: name to SHA-256 digest. Empty means that everybody may call."""
+    """The known keys: name to SHA-256 digest. If it is empty, everybody may call."""
 
     def __init__(self, digests: Mapping[str, bytes] | None = None) -> None:
         self._digests = dict(digests or {})
@@ -45,7 +46,7 @@ class KeyRing:
     def owner(self, authorization: str | None) -> str | None:
         """The name of the key in a ``Bearer`` header (as ASGI decodes it, latin-1), or None.
 
-        The presented key is compared with every known one, so that the time taken tells nothing.
+        The presented key is compared with every known one, so that the time reveals nothing.
         """
         scheme, _, presented = (authorization or "").partition(" ")
         if scheme.lower() != "bearer":
@@ -67,23 +68,15 @@ def load_keyring(
     """The keys of a file, which ``setting`` names, and of an environment variable together.
 
     Raises SettingsError for a source that cannot be read or holds no key, a bad line or pair, and
-    for a name or a key that is there twice. A source without a key is an error: without
-    keys everybody may call, which is not what an operator wants who names a source of keys.
+    for a name or a key that is there twice. A source without a key is an error because without
+    keys everybody may call, and an operator who names a source does not want that.
     """
     digests: dict[str, bytes] = {}
     if file is not None:
-        _add_lines(_read(file, setting), file, setting, digests)
+        _add_lines(read_text(Path(file), setting), file, setting, digests)
     if variable in environ:
         _add_pairs(environ[variable], f"environment {variable}", digests)
     return KeyRing(digests)
-
-
-def _read(file: str, setting: str) -> str:
-    try:
-        return Path(file).read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise SettingsError(file, setting, f"cannot be read: {reason}") from error
 
 
 def _add_lines(text: str, file: str, setting: str, digests: dict[str, bytes]) -> None:
@@ -111,14 +104,14 @@ def _add_pairs(text: str, source: str, digests: dict[str, bytes]) -> None:
         if not (name and colon and key):
             raise SettingsError(source, place, "expected 'name:key', both not empty")
         if not key.isprintable():
-            # No client could send it: two lines, most likely, where a comma should be.
+            # No client could send it. Most likely a line break stands where a comma should.
             raise SettingsError(source, place, "the key holds a line break or a control character")
         _add(source, place, name, digest(key), digests)
 
 
 def _add(source: str, place: str, name: str, known: bytes, digests: dict[str, bytes]) -> None:
     if not KEY_NAME.fullmatch(name):
-        # A name that is no name may be a key in the wrong place, so it is not shown.
+        # A bad name may be a key in the wrong place, so it is not shown.
         reason = "a key's name is up to 64 letters, digits, '.', '_' or '-'"
         raise SettingsError(source, place, reason)
     if name in digests:

@@ -1,7 +1,7 @@
-"""Settings put together from a YAML file, the environment and flags. Later ones win.
+"""Settings from a YAML file, the environment and flags. Later ones win.
 
-Whatever is wrong becomes a SettingsError that says where it came from, which key it is, and what
-is expected; ``errors`` words it. What the settings mean is the business of their classes.
+Every mistake becomes a SettingsError with its source, its key and what is expected; ``errors``
+words it. What the settings mean is up to their classes.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ Parse = Callable[[str, str, str], object]
 SettingsT = TypeVar("SettingsT", bound=BaseModel)
 
 
-def read_text(path: Path) -> str:
-    """A file's text. Raises SettingsError."""
+def read_text(path: Path, key: str = "") -> str:
+    """A file's text. Raises SettingsError, with the ``key`` that names the file."""
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
-        raise SettingsError(str(path), "", f"cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise SettingsError(str(path), "", "cannot be read: it is not UTF-8 text") from None
+        raise SettingsError(str(path), key, f"cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise SettingsError(str(path), key, "cannot be read: it is not UTF-8 text") from None
 
 
 def parse_value(source: str, key: str, text: str) -> object:
@@ -44,7 +44,7 @@ def parse_value(source: str, key: str, text: str) -> object:
 
 
 def parse_pairs(pairs: Iterable[str], parse: Parse = parse_value) -> list[Override]:
-    """What was given as ``--set KEY=VALUE``. Raises SettingsError."""
+    """The values of ``--set KEY=VALUE``. Raises SettingsError."""
     overrides: list[Override] = []
     for pair in pairs:
         key, equals, text = pair.partition("=")
@@ -55,13 +55,13 @@ def parse_pairs(pairs: Iterable[str], parse: Parse = parse_value) -> list[Overri
 
 
 def as_yaml(settings: BaseModel) -> str:
-    """Settings as a file would have them, without the secrets that URLs in them may hold."""
+    """Settings as a YAML file, without the secrets that URLs in them may hold."""
     tree = redact_tree(settings.model_dump(mode="json"))
     return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
 
 
 class SettingsTree:
-    """The settings as plain maps, and where each part of them came from."""
+    """The settings as plain maps, and the source of each part."""
 
     def __init__(self) -> None:
         self.root: dict[str, Any] = {}
@@ -74,7 +74,7 @@ class SettingsTree:
     def environment(
         self, environ: Mapping[str, str], prefix: str, parse: Parse = parse_value
     ) -> None:
-        """Override what variables with the prefix name; ``__`` stands between the parts of a key.
+        """Set the keys that variables with the prefix name; ``__`` separates the parts of a key.
 
         Raises SettingsError.
         """
@@ -84,7 +84,8 @@ class SettingsTree:
                 self._override(source, parts, parse(source, ".".join(parts), environ[name]))
 
     def override(self, overrides: Iterable[Override]) -> None:
-        """Set dotted keys, making the maps on their way. Raises SettingsError if one is no map."""
+        """Set dotted keys, and make the maps that lead to them. Raises SettingsError if something
+        on the way is no map."""
         for source, key, value in overrides:
             self._override(source, key.split("."), value)
 
@@ -107,7 +108,7 @@ class SettingsTree:
         self.add(path, value, source)
 
     def add(self, path: KeyPath, value: object, source: str) -> None:
-        """Set ``path``, whose maps are there, to ``value``, forgetting what was beneath it."""
+        """Set ``path`` to ``value``, in place of all that was beneath it; the maps above exist."""
         node: Any = self.root
         for part in path[:-1]:
             node = node[part]
@@ -124,8 +125,8 @@ class SettingsTree:
     def checked(
         self, settings: type[SettingsT], patterns: Mapping[str, str] = MappingProxyType({})
     ) -> SettingsT:
-        """The settings. ``patterns`` has words for their regular expressions, such as "should be
-        the name of an HTTP header". Raises SettingsError for the first problem."""
+        """The validated settings. ``patterns`` has words for their regular expressions, such as
+        "should be the name of an HTTP header". Raises SettingsError for the first problem."""
         try:
             return settings.model_validate(self.root)
         except ValidationError as error:
@@ -133,8 +134,8 @@ class SettingsTree:
             raise SettingsError(self.source_of(path), dotted(path), reason) from None
 
     def source_of(self, path: KeyPath) -> str:
-        """What set a key, or something beneath it, last; for one that is missing, what it is
-        missing from."""
+        """The source that last set a key or something beneath it; for a missing key, the source of
+        the section that lacks it."""
         within = [source for known, source in self._sources.items() if known[: len(path)] == path]
         if within:
             return within[-1]
@@ -143,7 +144,7 @@ class SettingsTree:
 
 
 def _copy(value: object) -> object:
-    """YAML's aliases are one object at several places; setting one must not set the others."""
+    """YAML's aliases are one object in several places; setting one must not set the others."""
     if isinstance(value, dict):
         return {key: _copy(below) for key, below in value.items()}
     return value
@@ -159,7 +160,7 @@ def _paths(value: object, path: KeyPath) -> Iterator[KeyPath]:
 def _next_name(node: Mapping[str, Any], parts: Sequence[str]) -> tuple[str, Sequence[str]]:
     """The key of ``node`` that the parts begin with, and the parts after it.
 
-    A name may hold dots, and the environment has no lower case, so what is there already decides.
+    A name may hold dots, and the environment has no lower case, so existing names decide.
     """
     for length in range(len(parts), 0, -1):
         wanted = ".".join(parts[:length])

@@ -37,7 +37,7 @@ def _error(message: str, param: str | None, code: int = 400) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class FakeAnswer:
     tokens: tuple[str, ...]
     finish_reason: str
     tool_calls: tuple[Mapping[str, Any], ...]
@@ -52,10 +52,11 @@ class Candidate:
         return "".join(self.tokens)
 
 
-def candidates(call: Call, step: Step) -> list[Candidate]:
+def candidates(call: Call, step: Step) -> list[FakeAnswer]:
+    """The answers to a request, one for each of its ``n``."""
     body = call.body
     seed = body.get("seed")
-    # Without a seed each request draws its own answer; greedily all draw the same.
+    # Without a seed each request draws answers of its own; greedily all draw the same.
     first = call.ordinal * 1000 if seed is None else seed
     greedy = body.get("temperature") == 0
     return [
@@ -64,7 +65,7 @@ def candidates(call: Call, step: Step) -> list[Candidate]:
     ]
 
 
-def _candidate(body: Mapping[str, Any], step: Step, place: int, seed: int) -> Candidate:
+def _candidate(body: Mapping[str, Any], step: Step, place: int, seed: int) -> FakeAnswer:
     if step.text is None:
         length = DEFAULT_TOKENS if step.tokens is None else step.tokens
         tokens = fake_tokens(seed, length if isinstance(length, int) else length[place])
@@ -77,7 +78,7 @@ def _candidate(body: Mapping[str, Any], step: Step, place: int, seed: int) -> Ca
         tokens, reason = tokens[:limit], "length"
     if step.finish_reason is not None:
         reason = step.finish_reason
-    return Candidate(tokens, reason, tuple(step.tool_calls or ()), step.reasoning)
+    return FakeAnswer(tokens, reason, tuple(step.tool_calls or ()), step.reasoning)
 
 
 def prompt_ids(body: Mapping[str, Any]) -> list[int]:
@@ -94,10 +95,11 @@ def _logprobs(tokens: tuple[str, ...]) -> dict[str, Any]:
 
 def whole(
     call: Call,
-    drawn: list[Candidate],
+    drawn: list[FakeAnswer],
     model: str,
     usage_details: Mapping[str, Any] | None = None,
 ) -> bytes:
+    """The body of an answer that is not streamed."""
     body = call.body
     ids, logprobs = body.get("return_token_ids"), body.get("logprobs")
     prompt = prompt_ids(body)
@@ -161,12 +163,12 @@ def _usage(prompt: list[int], generated: int) -> dict[str, Any]:
 class Chunk:
     payload: bytes
     tokens: int = 0
-    """Tokens that it carries."""
+    """The number of tokens in it."""
 
 
 def chunks(
     call: Call,
-    drawn: list[Candidate],
+    drawn: list[FakeAnswer],
     model: str,
     usage_details: Mapping[str, Any] | None = None,
 ) -> Iterator[Chunk]:
@@ -186,22 +188,15 @@ def chunks(
     def chunk(choices: list[Any], sent: int, carried: int, **extra: Any) -> Chunk:
         event = {**head, "choices": choices, **extra}
         if continuous or not choices:
-            event["usage"] = {
-                **_usage(prompt, sent),
-                **((not choices and usage_details) or {}),
-            }
+            details = usage_details if not choices else None
+            event["usage"] = {**_usage(prompt, sent), **(details or {})}
         return Chunk(b"data: %b\n\n" % orjson.dumps(event), carried)
 
     for place in range(len(drawn)):
         role = {"role": "assistant", "content": ""}
         first = {"index": place, "delta": role, "logprobs": None, "finish_reason": None}
-        yield chunk(
-            [first],
-            0,
-            0,
-            prompt_token_ids=prompt if ids else None,
-            prompt_text=PROMPT_TEXT if body.get("return_prompt_text") else None,
-        )
+        text = PROMPT_TEXT if body.get("return_prompt_text") else None
+        yield chunk([first], 0, 0, prompt_token_ids=prompt if ids else None, prompt_text=text)
     for place, start, end in _turns(drawn, body.get("stream_interval") or 1):
         candidate = drawn[place]
         tokens = candidate.tokens[start:end]
@@ -221,7 +216,7 @@ def chunks(
         yield chunk([], total, 0, system_fingerprint=FINGERPRINT)
 
 
-def _turns(drawn: list[Candidate], interval: int) -> Iterator[tuple[int, int, int]]:
+def _turns(drawn: list[FakeAnswer], interval: int) -> Iterator[tuple[int, int, int]]:
     """Candidate and token range of each delta: the first token alone, then every interval."""
     longest = max(len(candidate.tokens) for candidate in drawn)
     start, end = 0, 1
@@ -235,7 +230,7 @@ def _turns(drawn: list[Candidate], interval: int) -> Iterator[tuple[int, int, in
         start, end = end, end + interval
 
 
-def _delta(candidate: Candidate, start: int, text: str) -> dict[str, Any]:
+def _delta(candidate: FakeAnswer, start: int, text: str) -> dict[str, Any]:
     if not candidate.tool_calls and not candidate.reasoning:
         return {"content": text}
     delta: dict[str, Any] = {}
@@ -243,17 +238,15 @@ def _delta(candidate: Candidate, start: int, text: str) -> dict[str, Any]:
         delta["reasoning"] = candidate.reasoning
     if not candidate.tool_calls:
         delta["content"] = text
-    elif start == 0:
-        delta["tool_calls"] = [_opening(i, call) for i, call in enumerate(candidate.tool_calls)]
-    elif start == 1:
-        delta["tool_calls"] = [_rest(i, call) for i, call in enumerate(candidate.tool_calls)]
+    elif start <= 1:  # the first piece of a call has its name, the second most of its arguments
+        calls = enumerate(candidate.tool_calls)
+        delta["tool_calls"] = [_piece(index, call, start) for index, call in calls]
     return delta
 
 
-def _opening(index: int, call: Mapping[str, Any]) -> dict[str, Any]:
-    function = {"name": call["function"]["name"], "arguments": call["function"]["arguments"][:3]}
+def _piece(index: int, call: Mapping[str, Any], start: int) -> dict[str, Any]:
+    name, arguments = call["function"]["name"], call["function"]["arguments"]
+    if start == 1:
+        return {"index": index, "function": {"arguments": arguments[3:]}}
+    function = {"name": name, "arguments": arguments[:3]}
     return {"index": index, "id": call["id"], "type": "function", "function": function}
-
-
-def _rest(index: int, call: Mapping[str, Any]) -> dict[str, Any]:
-    return {"index": index, "function": {"arguments": call["function"]["arguments"][3:]}}

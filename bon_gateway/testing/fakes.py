@@ -1,4 +1,4 @@
-"""In-memory backends whose behaviour is written down candidate by candidate."""
+"""In-memory backends: a test says what each candidate, or each call, does."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def completion(
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """What becomes of one candidate: the outcome of each attempt (the last one repeats), after
-    ``delay`` seconds; no outcome at all never ends."""
+    """The outcomes of one candidate's attempts, each after ``delay`` seconds; the last one repeats.
+    Without outcomes it never ends."""
 
     outcomes: Sequence[Completion | GatewayError] = ()
     delay: float = 0.0
@@ -52,11 +52,35 @@ class Act:
 
 
 @dataclass(slots=True)
-class FakePolicy:
+class _FakeBackend:
+    """The life of a backend that is up at once, unless ``is_ready`` says otherwise."""
+
+    is_ready: bool = field(default=True, kw_only=True)
+
+    async def start(self) -> None:
+        return None
+
+    def ready(self) -> bool:
+        return self.is_ready
+
+    def warming(self) -> bool:
+        return False
+
+    def health(self) -> dict[str, str]:
+        return {"fake": "up" if self.is_ready else "ejected"}
+
+    def troubles(self) -> dict[str, str]:
+        return {} if self.is_ready else {"fake": "It was told to be down."}
+
+    async def close(self) -> None:
+        return None
+
+
+@dataclass(slots=True)
+class FakePolicy(_FakeBackend):
     """A PolicyBackend that plays ``acts``; candidates without one say ``answer <index>``."""
 
     acts: Mapping[int, Act] = field(default_factory=dict)
-    is_ready: bool = True
     attempts: Counter[int] = field(default_factory=Counter)
     requests: list[ChatRequest] = field(default_factory=list)
     thinking: Thinking | None = None
@@ -117,21 +141,6 @@ class FakePolicy:
         finally:
             self.running -= 1
 
-    async def start(self) -> None:
-        return None
-
-    def ready(self) -> bool:
-        return self.is_ready
-
-    def health(self) -> dict[str, str]:
-        return {"fake": "up" if self.is_ready else "ejected"}
-
-    def troubles(self) -> dict[str, str]:
-        return {} if self.is_ready else {"fake": "it was told to be down"}
-
-    async def close(self) -> None:
-        return None
-
 
 def reward_of_digits(message: Message) -> float:
     """The digits of an answer as a number, so that ``answer 7`` is worth 7."""
@@ -140,7 +149,7 @@ def reward_of_digits(message: Message) -> float:
 
 
 @dataclass(slots=True)
-class FakeReward:
+class FakeReward(_FakeBackend):
     """A RewardBackend that computes ``rule``; the first ``failures`` calls fail."""
 
     rule: Callable[[Message], float] = reward_of_digits
@@ -150,13 +159,12 @@ class FakeReward:
     """The completions of each call."""
     conversations: list[Sequence[Message]] = field(default_factory=list)
     """The messages of each call."""
-    is_ready: bool = True
     non_text_parts: NonTextParts = "refuse"
     announces: bool = False
     announced: list[Sequence[Message]] = field(default_factory=list)
     """The conversations that were announced."""
     callers: list[Caller | None] = field(default_factory=list)
-    """Whose request each announcement and each call was for."""
+    """The caller of each announcement and of each call."""
     withdrawn: int = 0
     """Announcements that were cancelled; none ends by itself."""
 
@@ -190,21 +198,3 @@ class FakeReward:
         if len(self.calls) <= self.failures:
             raise RewardError("the fake reward model was told to fail")
         return Scores(tuple(self.rule(m) for m in completions), tokens=10 * len(completions))
-
-    async def start(self) -> None:
-        return None
-
-    def ready(self) -> bool:
-        return self.is_ready
-
-    def warming(self) -> bool:
-        return False
-
-    def health(self) -> dict[str, str]:
-        return {"fake": "up" if self.is_ready else "ejected"}
-
-    def troubles(self) -> dict[str, str]:
-        return {} if self.is_ready else {"fake": "It was told to be down."}
-
-    async def close(self) -> None:
-        return None

@@ -12,7 +12,7 @@ from bon_gateway.testing.script import Call, Step, fake_reward
 
 
 def classify(call: Call, step: Step, model: str) -> bytes:
-    """vLLM puts a sigmoid over the reward unless it is told not to."""
+    """vLLM's ``/classify``, which applies a sigmoid unless it is told not to."""
     messages = call.body["messages"]
     reward = _reward(messages[-1], step)
     if call.body.get("use_activation", True):
@@ -30,13 +30,11 @@ def classify(call: Call, step: Step, model: str) -> bytes:
 
 
 def score(call: Call, step: Step, model: str) -> bytes:
+    """The reward server's ``/v1/score``."""
     results: list[dict[str, Any]] = []
-    total = sequences = 0
     for item in call.body["items"]:
         completions = item["completions"]
         tokens = [_tokens([*item["messages"], completion]) for completion in completions]
-        total += sum(tokens)
-        sequences += len(tokens)
         results.append(
             {
                 "rewards": [_reward(completion, step) for completion in completions],
@@ -47,20 +45,23 @@ def score(call: Call, step: Step, model: str) -> bytes:
     answer = {
         "model": model,
         "results": results,
-        "usage": {"sequences": sequences, "tokens": total},
+        "usage": {
+            "sequences": sum(len(one["tokens"]) for one in results),
+            "tokens": sum(sum(one["tokens"]) for one in results),
+        },
         "timings_ms": {"queue": 0.0, "model": 0.0},
     }
     return orjson.dumps(answer)
 
 
-def prefix(call: Call, model: str) -> bytes:
+def prefix(call: Call, _step: Step, model: str) -> bytes:
     """The reward server's ``/v1/prefix``."""
     tokens = _tokens(call.body["messages"])
     return orjson.dumps({"model": model, "tokens": tokens, "kept": True})
 
 
 def text_of(message: Mapping[str, Any] | str) -> str:
-    """What is scored: the answer's text, or its tool calls where it has none."""
+    """The text that is scored: the answer's, or its tool calls where it has none."""
     if isinstance(message, str):
         return message
     content = message.get("content")

@@ -1,4 +1,4 @@
-"""What a fake upstream is told to do, and what it makes up where it is told nothing."""
+"""What a fake upstream does: as the test says, and otherwise an answer that the seed decides."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ class Step:
     delay_s: float = 0.0
     """Before the first byte."""
     token_s: float = 0.0
-    """For each token, on top of the delay."""
+    """Further delay for each token."""
     hold: asyncio.Event | None = None
     """Nothing is sent until it is set."""
     status: int = 200
     error: Mapping[str, Any] | str | None = None
-    """What ``error`` holds in the body of a status other than 200."""
+    """The ``error`` in the body, where ``status`` is not 200."""
     headers: Mapping[str, str] | None = None
     raw: bytes | None = None
-    """The body as it stands, in place of any other."""
+    """The whole body, in place of any other."""
     cut_after: int | None = None
-    """The connection is cut after so many streamed tokens, or halfway through a whole body;
+    """The connection is cut after this number of streamed tokens, or halfway through a whole body;
     0 cuts it before the first byte."""
     hang_after: int | None = None
-    """Nothing more is sent after so many streamed tokens; a whole answer never comes."""
+    """Nothing is sent after this number of streamed tokens; a whole answer never comes."""
     stream_error: Mapping[str, Any] | None = None
     """An error event in place of the rest of the stream."""
     finish_reason: str | None = None
@@ -57,13 +57,13 @@ class Step:
     reasoning: str | None = None
     tool_calls: Sequence[Mapping[str, Any]] | None = None
     tokens: int | Sequence[int] | None = None
-    """Length of the made-up answer, or of each of several in one request."""
+    """Length of the made-up answer, or of each answer of a request with several."""
     reward: float | None = None
     usage_details: Mapping[str, Any] | None = None
     """Further fields of the usage. vLLM with a reasoning parser counts reasoning tokens there."""
     streamed: Step | None = None
-    """What a stream says in place of all this: vLLM's parsers read a stream by other code, and so
-    one output of the engine may have two forms."""
+    """The step of a stream, in place of this one. vLLM parses a stream with other code than a whole
+    answer, so one output of its engine may have two forms."""
 
 
 PLAIN = Step()
@@ -73,7 +73,7 @@ Script = Callable[[Call], Step]
 
 
 def by_ordinal(*steps: Step) -> Script:
-    """The first request gets the first step and so on; those that follow are plain."""
+    """A step for each request in their order; plain ones after the last."""
 
     def script(call: Call) -> Step:
         return steps[call.ordinal] if call.ordinal < len(steps) else PLAIN

@@ -1,15 +1,14 @@
-"""A fake upstream: one loopback server that speaks for vLLM and for the reward server.
+"""A fake upstream: one loopback server that plays vLLM and the reward server.
 
-It is a real server on a real socket, because what must be tested is what in-process transports
-hide: cut connections, aborts, streams that arrive in pieces. ``script`` decides how each request
-is answered; without one every answer is whole and immediate.
+It is a real server on a real socket, because tests need what in-process transports hide: cut
+connections, aborts, streams that arrive in pieces. ``script`` decides how each request is answered;
+without one every answer is whole and immediate.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from types import TracebackType
+from collections.abc import Callable
 from typing import Self
 
 import orjson
@@ -19,6 +18,12 @@ from yarl import URL
 from bon_gateway.testing import chat, rewards
 from bon_gateway.testing.script import PLAIN, Call, Script, Step
 
+CHAT = "/v1/chat/completions"
+REWARDS: dict[str, Callable[[Call, Step, str], bytes]] = {
+    "/classify": rewards.classify,
+    "/v1/score": rewards.score,
+    "/v1/prefix": rewards.prefix,
+}
 DONE = b"data: [DONE]\n\n"
 UNAUTHORIZED = b'{"error":"Unauthorized"}'
 
@@ -37,7 +42,7 @@ class FakeUpstream:
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
-        """It listens on ``host``, a numeric address, and on a free port where that is 0."""
+        """``host`` is a numeric address; ``port`` 0 takes a free one."""
         self.script = script
         self.model = model
         self.models = orjson.dumps({"object": "list", "data": [{"id": model, "object": "model"}]})
@@ -45,9 +50,9 @@ class FakeUpstream:
         self.healthy = True
         """Whether ``/health`` and ``/readyz`` answer 200."""
         self.probe_hold: asyncio.Event | None = None
-        """They say nothing until it is set."""
+        """Both wait until it is set."""
         self.calls: list[Call] = []
-        """What was received, if ``record``."""
+        """The requests that came, if ``record``."""
         self.requests = 0
         self.running = 0
         self.max_running = 0
@@ -61,15 +66,6 @@ class FakeUpstream:
         self._record = record
         self._runner: web.ServerRunner | None = None
         self._server: web.Server | None = None
-        self._posts: dict[
-            str, Callable[[web.BaseRequest, Call, Step], Awaitable[web.StreamResponse]]
-        ]
-        self._posts = {
-            "/v1/chat/completions": self._chat,
-            "/classify": self._classify,
-            "/v1/score": self._score,
-            "/v1/prefix": self._prefix,
-        }
 
     @property
     def url(self) -> str:
@@ -81,7 +77,7 @@ class FakeUpstream:
         return 0 if self._server is None else len(self._server.connections)
 
     async def start(self) -> None:
-        """Listens; on the same port again after ``stop``."""
+        """After ``stop`` it listens on the same port again."""
         self._server = web.Server(self._handle, handler_cancellation=True, access_log=None)
         self._runner = web.ServerRunner(self._server, shutdown_timeout=0)
         await self._runner.setup()
@@ -99,17 +95,11 @@ class FakeUpstream:
         await self.start()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        post = self._posts.get(request.path)
-        if post is None:
+        if request.path != CHAT and request.path not in REWARDS:
             return await self._get(request)
         if self._api_key and request.headers.get("authorization") != f"Bearer {self._api_key}":
             return web.Response(status=401, body=UNAUTHORIZED, content_type="application/json")
@@ -124,19 +114,14 @@ class FakeUpstream:
         if self._record:
             self.calls.append(call)
         try:
-            return await self._answer(request, call, post)
+            return await self._answer(request, call)
         except (asyncio.CancelledError, ConnectionError):
             self.aborted += 1
             raise
         finally:
             self.running -= 1
 
-    async def _answer(
-        self,
-        request: web.BaseRequest,
-        call: Call,
-        post: Callable[[web.BaseRequest, Call, Step], Awaitable[web.StreamResponse]],
-    ) -> web.StreamResponse:
+    async def _answer(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
         step = PLAIN if self.script is None else self.script(call)
         if step.hold is not None:
             await step.hold.wait()
@@ -148,7 +133,9 @@ class FakeUpstream:
             return _error(step.status, step.error, step)
         if step.raw is not None:
             return web.Response(body=step.raw, headers=step.headers)
-        return await post(request, call, step)
+        if request.path == CHAT:
+            return await self._chat(request, call, step)
+        return await _whole(request, REWARDS[request.path](call, step, self.model), step)
 
     async def _get(self, request: web.BaseRequest) -> web.Response:
         if request.path in ("/health", "/readyz"):
@@ -183,7 +170,7 @@ class FakeUpstream:
         return await _whole(request, chat.whole(call, drawn, self.model, step.usage_details), step)
 
     async def _stream(
-        self, request: web.BaseRequest, call: Call, step: Step, drawn: list[chat.Candidate]
+        self, request: web.BaseRequest, call: Call, step: Step, drawn: list[chat.FakeAnswer]
     ) -> web.StreamResponse:
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})
         await response.prepare(request)
@@ -204,17 +191,6 @@ class FakeUpstream:
         await response.write(DONE)
         await response.write_eof()
         return response
-
-    async def _classify(
-        self, request: web.BaseRequest, call: Call, step: Step
-    ) -> web.StreamResponse:
-        return await _whole(request, rewards.classify(call, step, self.model), step)
-
-    async def _prefix(self, request: web.BaseRequest, call: Call, step: Step) -> web.StreamResponse:
-        return await _whole(request, rewards.prefix(call, self.model), step)
-
-    async def _score(self, request: web.BaseRequest, call: Call, step: Step) -> web.StreamResponse:
-        return await _whole(request, rewards.score(call, step, self.model), step)
 
 
 async def _whole(request: web.BaseRequest, body: bytes, step: Step) -> web.StreamResponse:

@@ -1,4 +1,4 @@
-"""What training took, read from what ``bon-train`` leaves in its output folders."""
+"""How long training took, from the files in ``bon-train``'s output folders."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bon_common.settings.errors import SettingsError
+from bon_common.settings.sources import read_text
 from bon_gateway.compare.settings import TrainingSettings
 
 METRICS = "metrics.jsonl"
@@ -14,10 +15,15 @@ PPO_SECONDS = ("seconds of rollouts", "seconds of update")
 
 
 def recorded_seconds(settings: TrainingSettings, name: str) -> float:
-    """Of all records together. Raises SettingsError for one that has no seconds in it."""
+    """The seconds of all records together. Raises SettingsError for a record without any."""
     seconds = sum(_of_run(folder, f"training.{name}.records") for folder in settings.records)
     if settings.figures is not None:
-        steps = _read(settings.figures, f"training.{name}.figures").get("seconds")
+        key = f"training.{name}.figures"
+        try:
+            tree = json.loads(read_text(settings.figures, key))
+        except json.JSONDecodeError as error:
+            raise SettingsError(str(settings.figures), key, f"not JSON: {error.msg}") from None
+        steps = tree.get("seconds") if isinstance(tree, dict) else None
         for step in settings.steps:
             took = steps.get(step) if isinstance(steps, dict) else None
             if not isinstance(took, int | float):
@@ -28,11 +34,11 @@ def recorded_seconds(settings: TrainingSettings, name: str) -> float:
 
 
 def _of_run(folder: Path, key: str) -> float:
-    """PPO logs the seconds of each iteration; the other trainers end with those of the run, or of
-    its last part where it was resumed."""
+    """PPO logs the seconds of each iteration. The other trainers log those of the run at its end,
+    or of its last part if it was resumed."""
     path = folder / METRICS
     total, found = 0.0, False
-    for line in _text(path, key).splitlines():
+    for line in read_text(path, key).splitlines():
         try:
             entry: Any = json.loads(line)
         except json.JSONDecodeError:
@@ -44,18 +50,3 @@ def _of_run(folder: Path, key: str) -> float:
     if not found:
         raise SettingsError(str(path), key, "has no seconds of training in it")
     return total
-
-
-def _read(path: Path, key: str) -> dict[str, Any]:
-    try:
-        tree = json.loads(_text(path, key))
-    except json.JSONDecodeError as error:
-        raise SettingsError(str(path), key, f"not JSON: {error.msg}") from None
-    return tree if isinstance(tree, dict) else {}
-
-
-def _text(path: Path, key: str) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise SettingsError(str(path), key, f"cannot be read: {error.strerror}") from None

@@ -321,7 +321,7 @@ async def test_readyz_follows_the_upstreams(serve: Serve) -> None:
     answer = await served.http.get("/readyz")
     assert answer.status_code == 503
     assert answer.json()["upstreams"]["policies.p.fake"] == "ejected"
-    assert answer.json()["reasons"] == {"policies.p.fake": "it was told to be down"}
+    assert answer.json()["reasons"] == {"policies.p.fake": "It was told to be down."}
     assert (await served.http.get("/livez")).status_code == 200
 
 
