@@ -91,7 +91,7 @@ def attention(
             _see(answers, prompt_key, prompt_value, query, scaling, out, sums)
         if span.past is not None:
             everything = slice(span.start, span.answers_stop)
-            _see(everything, *_known(span, module), query, scaling, out, sums)
+            _see(everything, *span.known_of(_layer(module)), query, scaling, out, sums)
     return out.transpose(1, 2), None
 
 
@@ -112,16 +112,9 @@ def _of_last(
             prompt = slice(span.start, span.stop)
             _see(span.sequences, key[:, :, prompt], value[:, :, prompt], asked, scale, out, sums)
         if span.past is not None:
-            _see(span.sequences, *_known(span, module), asked, scale, out, sums)
+            _see(span.sequences, *span.known_of(_layer(module)), asked, scale, out, sums)
     whole[:, :, layout.last] = out
     return whole
-
-
-def _known(span: Span, module: nn.Module) -> tuple[Tensor, Tensor]:
-    """Keys and values of the prompt's beginning that an earlier call computed."""
-    assert span.past is not None
-    key, value = span.past.layers[_layer(module)]
-    return key[:, :, : span.known], value[:, :, : span.known]
 
 
 def _keep(span: Span, module: nn.Module, key: Tensor, value: Tensor) -> None:

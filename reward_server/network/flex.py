@@ -37,7 +37,7 @@ def attend(
     pasts = [span for span in layout.spans if span.past is not None]
     if not layout.masks:
         layout.masks.append(_block_mask(layout, pasts))
-    parts = [_known(span, layer) for span in pasts]
+    parts = [span.known_of(layer) for span in pasts]
     if parts:
         key = torch.cat([*(known for known, _ in parts), key], 2)
         value = torch.cat([*(known for _, known in parts), value], 2)
@@ -51,12 +51,6 @@ def attend(
         enable_gqa=query.shape[1] != key.shape[1],
     )
     return found  # type: ignore[no-any-return]
-
-
-def _known(span: Span, layer: int) -> tuple[Tensor, Tensor]:
-    assert span.past is not None
-    key, value = span.past.layers[layer]
-    return key[:, :, : span.known], value[:, :, : span.known]
 
 
 @cache

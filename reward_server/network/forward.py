@@ -1,54 +1,57 @@
 """How the sequences of one batch become calls of the network.
 
-The batcher knows only the `Forward` protocol; another way to lay a batch out is another
-implementation of it.
+The batcher knows only the `Forward` protocol. A new way to lay a batch out is a new implementation
+of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from reward_server.network.sequence import Ids, Output, Rendered
 
+if TYPE_CHECKING:
+    from reward_server.network.model import RewardModel
 
-@dataclass(frozen=True)
+
+@dataclass
 class Work:
     """What one batch gave and cost."""
 
     outputs: list[Output]
     """In the order of the batch."""
-    tokens: int
+    tokens: int = 0
     """Real tokens computed."""
-    positions: int
+    positions: int = 0
     """Tokens plus padding."""
-    calls: int
+    calls: int = 0
     reused: int = 0
     """Tokens of prompts that an earlier batch had computed."""
     lookups: int = 0
-    """Prompts that were looked for among those that are kept."""
+    """Prompts that were looked for among the kept ones."""
     hits: int = 0
-    """Prompts of those that were found, or at least their beginnings."""
+    """Prompts of which at least the beginning was found."""
 
 
-class Prompts(Protocol):
-    """Beginnings of conversations that were computed; may be asked from any thread."""
+class KeptPrompts(Protocol):
+    """The prompts whose keys and values are kept; any thread may ask."""
 
     def known(self, prompt: Ids) -> int:
         """Number of leading tokens that are kept. Counts as a use: the caller scores them next."""
         ...
 
     def keeps(self, tokens: int) -> bool:
-        """Whether a prompt of that length would be kept for the next batch."""
+        """Whether a prompt of this many tokens would be kept for the next batch."""
         ...
 
     def expire(self) -> None:
-        """Let go of what was kept for long enough."""
+        """Drop what was not used for too long."""
         ...
 
     def size(self) -> tuple[int, int]:
-        """Number of prompts that are kept, and of their bytes."""
+        """Number of kept prompts, and the bytes that they take."""
         ...
 
 
@@ -56,8 +59,8 @@ class Forward(Protocol):
     """Scores batches, from one thread at a time."""
 
     @property
-    def prompts(self) -> Prompts | None:
-        """What is kept of prompts. A batch computes each of them once for all its sequences. None
+    def prompts(self) -> KeptPrompts | None:
+        """The kept prompts, where a batch computes each prompt once for all its sequences. None
         where it computes every sequence as a whole."""
         ...
 
@@ -66,21 +69,11 @@ class Forward(Protocol):
     ) -> Work:
         """Score a batch in calls of at most `budget` positions; blocks.
 
-        A sequence longer than the budget gets a call of its own. `prefixes`, beginnings of prompts
-        to come, are computed and kept; `prompts` keeps each of them.
-        Raises BatchMemoryError when a call does not fit the device.
+        A sequence longer than the budget gets a call of its own. `prefixes` are beginnings of
+        prompts to come: they are computed and kept in `prompts`. Raises BatchMemoryError when a
+        call does not fit the device.
         """
         ...
-
-
-class Network(Protocol):
-    """The part of a RewardModel that a padded batch needs."""
-
-    def outputs(
-        self,
-        sequences: Sequence[Sequence[int]],
-        token_types: Sequence[Sequence[int] | None] | None = None,
-    ) -> list[Output]: ...
 
 
 class PaddedForward:
@@ -88,7 +81,7 @@ class PaddedForward:
 
     prompts = None
 
-    def __init__(self, model: Network) -> None:
+    def __init__(self, model: RewardModel) -> None:
         self._model = model
 
     def __call__(
@@ -96,7 +89,7 @@ class PaddedForward:
     ) -> Work:
         outputs: list[Output] = [()] * len(batch)
         lengths = [len(sequence.ids) for sequence in batch]
-        calls = plan(lengths, budget)
+        calls = padded_calls(lengths, budget)
         for call in calls:
             found = self._model.outputs(
                 [batch[i].ids for i in call], [batch[i].token_types for i in call]
@@ -107,10 +100,10 @@ class PaddedForward:
         return Work(outputs, tokens=sum(lengths), positions=positions, calls=len(calls))
 
 
-def plan(lengths: Sequence[int], budget: int) -> list[list[int]]:
+def padded_calls(lengths: Sequence[int], budget: int) -> list[list[int]]:
     """Split sequences, longest first, into calls whose padded size is within `budget`.
 
-    Returns indices into `lengths`, each exactly once; a sequence over the budget is alone.
+    Returns indices into `lengths`, each exactly once. A sequence over the budget is alone.
     """
     calls: list[list[int]] = []
     longest = 0

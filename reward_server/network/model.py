@@ -1,7 +1,7 @@
 """The reward model: token ids in, one raw scalar per sequence out.
 
-Holds the network and decides where its output is read. Which sequences share a call is the
-caller's choice; the reward of a sequence does not depend on it.
+Holds the network and decides where its output is read. The caller chooses which sequences share a
+call; the reward of a sequence does not depend on that.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ from reward_server.network.packing import Layout
 from reward_server.network.sequence import Output
 
 Pooling = Literal["last_token", "model"]
+IdLists = Sequence[Sequence[int]]
+TypeLists = Sequence[Sequence[int] | None] | None
+"""For each sequence an encoder's segment ids, or None."""
 
 HUB_NAME = re.compile(r"[A-Za-z0-9_][\w.-]*(/[A-Za-z0-9_][\w.-]*)?")
 
@@ -86,8 +89,8 @@ class RewardModel:
 
         `device` "auto" takes CUDA if there is one; `dtype` "auto" takes float32 on the CPU and
         bfloat16 elsewhere; with a `device_map` the library places the layers. Raises StartupError
-        naming the setting at fault, also when the checkpoint lacks weights (a scoring head drawn
-        at random would answer noise).
+        naming the setting at fault, also when the checkpoint lacks weights: a scoring head drawn
+        at random would answer noise.
         """
         _check_place(path)
         place = torch.device(_device(device))
@@ -152,34 +155,27 @@ class RewardModel:
             raise StartupError("compile", "needs a C++ compiler (g++) on the CPU")
         self.base.compile(dynamic=True)
 
-    def score(
-        self,
-        sequences: Sequence[Sequence[int]],
-        token_types: Sequence[Sequence[int] | None] | None = None,
-    ) -> list[float]:
+    def score(self, sequences: IdLists, token_types: TypeLists = None) -> list[float]:
         """Score sequences as one right-padded batch; same order and length as given.
 
-        Always without dropout. A non-finite reward is returned as it is; refusing it is the
-        caller's part. Raises BatchMemoryError when the batch does not fit the device.
+        Always without dropout. Returns a non-finite reward as it is; the caller refuses it. Raises
+        BatchMemoryError when the batch does not fit the device.
         """
         if not sequences:
             return []
         with self._inference():
-            return self.rewards(sequences, token_types).tolist()
+            logits = self.logits(sequences, token_types)
+            return (logits @ logits.new_tensor(self.weights)).tolist()
 
-    def outputs(
-        self,
-        sequences: Sequence[Sequence[int]],
-        token_types: Sequence[Sequence[int] | None] | None = None,
-    ) -> list[Output]:
-        """Every label's raw number for each sequence; otherwise as `score`."""
+    def outputs(self, sequences: IdLists, token_types: TypeLists = None) -> list[Output]:
+        """Like `score`, but every label's raw number for each sequence."""
         if not sequences:
             return []
         with self._inference():
             return _rows(self.logits(sequences, token_types))
 
     def outputs_of(self, layout: Layout) -> list[Output]:
-        """Of packed conversations, in the order of `layout.last`; otherwise as `outputs`.
+        """Like `outputs`, for packed conversations in the order of `layout.last`.
 
         The network must compute `reward_server.network.attention`.
         """
@@ -214,23 +210,10 @@ class RewardModel:
             if was_training:
                 self.net.train()
 
-    def rewards(
-        self,
-        sequences: Sequence[Sequence[int]],
-        token_types: Sequence[Sequence[int] | None] | None = None,
-    ) -> Tensor:
-        """Return rewards, float32 of shape (batch,); keeps gradients and the training mode."""
-        return self._weigh(self.logits(sequences, token_types))
-
-    def logits(
-        self,
-        sequences: Sequence[Sequence[int]],
-        token_types: Sequence[Sequence[int] | None] | None = None,
-    ) -> Tensor:
+    def logits(self, sequences: IdLists, token_types: TypeLists = None) -> Tensor:
         """Return raw label outputs, float32 of shape (batch, labels).
 
-        `token_types`, one per sequence or None, are an encoder's segment ids. Keeps gradients
-        and the training mode, so a trainer optimises exactly what is served.
+        Keeps gradients and the training mode, so a trainer optimises exactly what is served.
         """
         lengths = torch.tensor([len(s) for s in sequences])
         inputs: dict[str, Tensor] = {
@@ -261,10 +244,6 @@ class RewardModel:
         head: Any = self.net.score
         bias = None if head.bias is None else head.bias.float()
         return nn.functional.linear(last.float(), head.weight.float(), bias)
-
-    def _weigh(self, logits: Tensor) -> Tensor:
-        """(batch, labels) to (batch,)."""
-        return logits @ logits.new_tensor(self.weights)
 
     def check_padding(self) -> None:
         """Raise StartupError if a sequence's reward changes beside a longer one.
@@ -321,8 +300,8 @@ def _weights(labels: list[str], label_weights: Mapping[str, float] | None) -> li
 def _refuse_pad_eos(pad: int | None, eos: int | list[int] | None) -> None:
     """Refuse a decoder that pads with its end-of-text token.
 
-    An answer that ends in that token is read before it by transformers and at it by vLLM, so
-    the checkpoint does not tell which of the two the model was trained for.
+    Where an answer ends in that token, transformers reads the reward before it and vLLM at it. The
+    checkpoint does not tell for which of the two the model was trained.
     """
     if pad is not None and pad in (eos if isinstance(eos, list) else [eos]):
         raise StartupError(
@@ -364,8 +343,10 @@ def _dtype(dtype: str, place: torch.device) -> torch.dtype:
 
 
 def _check_place(path: str) -> None:
-    """Raises StartupError for what is neither a folder nor the name of a model on the hub. The
-    library would take a folder that is missing for such a name, and explain how to write one."""
+    """Raises StartupError for a path that is neither a folder nor the name of a model on the hub.
+
+    The library would take a missing folder for such a name, and explain how to write one.
+    """
     place = Path(path)
     if place.exists():
         if not place.is_dir():

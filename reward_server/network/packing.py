@@ -32,7 +32,7 @@ Find = Callable[[Ids], tuple[Prefix, int] | None]
 
 
 @dataclass(frozen=True)
-class Group:
+class PromptGroup:
     """Answers that follow the same prompt, and how much of that is known.
 
     Without a prompt to share or to keep, an answer is the whole conversation.
@@ -53,7 +53,7 @@ class Group:
         """Tokens to compute."""
         return len(self.prompt) - self.known + sum(map(len, self.answers))
 
-    def found(self, find: Find) -> Group:
+    def found(self, find: Find) -> PromptGroup:
         """The same group, with the longest known beginning of its prompt that `find` knows."""
         if self.known == len(self.prompt):
             return self
@@ -75,6 +75,12 @@ class Span:
     past: Prefix | None = None
     kept: list[tuple[Tensor, Tensor]] | None = None
     """Where the attention puts each layer's keys and values of the prompt's tokens, in order."""
+
+    def known_of(self, layer: int) -> tuple[Tensor, Tensor]:
+        """A layer's keys and values of the tokens before `start`."""
+        assert self.past is not None
+        key, value = self.past.layers[layer]
+        return key[:, :, : self.known], value[:, :, : self.known]
 
 
 @dataclass(frozen=True)
@@ -121,8 +127,8 @@ class Layout:
     """Where that keeps its mask for the layers that follow."""
 
 
-def grouped(batch: Sequence[Rendered], keeps: Callable[[int], bool]) -> list[Group]:
-    """Group sequences by their prompt; every sequence is in exactly one group.
+def grouped(batch: Sequence[Rendered], keeps: Callable[[int], bool]) -> list[PromptGroup]:
+    """PromptGroup sequences by their prompt; every sequence is in exactly one group.
 
     A lone sequence has a prompt of its own only where that `keeps`.
     """
@@ -136,17 +142,17 @@ def grouped(batch: Sequence[Rendered], keeps: Callable[[int], bool]) -> list[Gro
         # whose prompt is not kept gains nothing by that, so it is laid out whole.
         shared = prompt if keep or len(places) > 1 else ()
         answers = tuple(batch[place].ids[len(shared) :] for place in places)
-        groups.append(Group(shared, answers, tuple(places), keep=keep))
+        groups.append(PromptGroup(shared, answers, tuple(places), keep=keep))
     return groups
 
 
-def packs(groups: Sequence[Group], budget: int) -> Iterator[list[Group]]:
+def packs(groups: Sequence[PromptGroup], budget: int) -> Iterator[list[PromptGroup]]:
     """Fill calls of at most `budget` tokens, in order.
 
     A group that is larger is cut between answers, and its prompt is in each part; one sequence
     over the budget is alone.
     """
-    pack: list[Group] = []
+    pack: list[PromptGroup] = []
     tokens = 0
     for group in groups:
         for part in _within(group, budget):
@@ -159,7 +165,7 @@ def packs(groups: Sequence[Group], budget: int) -> Iterator[list[Group]]:
         yield pack
 
 
-def _within(group: Group, budget: int) -> Iterator[Group]:
+def _within(group: PromptGroup, budget: int) -> Iterator[PromptGroup]:
     if group.tokens <= budget:
         yield group
         return
@@ -174,12 +180,12 @@ def _within(group: Group, budget: int) -> Iterator[Group]:
     yield _part(group, begin, len(group.answers))
 
 
-def _part(group: Group, begin: int, end: int) -> Group:
+def _part(group: PromptGroup, begin: int, end: int) -> PromptGroup:
     return replace(group, answers=group.answers[begin:end], places=group.places[begin:end])
 
 
 def lay_out(
-    pack: Sequence[Group],
+    pack: Sequence[PromptGroup],
     device: torch.device,
     *,
     flex: bool = False,

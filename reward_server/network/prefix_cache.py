@@ -1,8 +1,8 @@
-"""Keys and values of prompts, kept for the moments in which their candidates arrive.
+"""Keys and values of prompts, kept while their candidates arrive.
 
-Bounded in bytes, the least recently used going first, and in time. A conversation uses as many
-leading tokens of an entry as it shares with it, since what the network computes for a token
-depends only on the tokens before it.
+The cache is bounded in bytes, where the least recently used entry goes first, and in time. A
+conversation uses all leading tokens that it shares with an entry: what the network computes for a
+token depends only on the tokens before it.
 """
 
 from __future__ import annotations
@@ -19,30 +19,26 @@ from torch import Tensor
 from reward_server.network.sequence import Ids, shared_tokens
 
 BLOCK = 16
-"""Tokens between the places at which entries are found; what shares fewer is not found."""
+"""Entries are found at multiples of this many tokens; one that shares fewer is not found."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Prefix:
     """What the network computed for a prompt."""
 
     ids: Ids
     layers: tuple[tuple[Tensor, Tensor], ...]
     """Each layer's keys and values, (1, key heads, tokens, width)."""
+    used: float = 0.0
+    """The cache's clock at its last use."""
 
     @property
     def nbytes(self) -> int:
         return sum(tensor.nbytes for layer in self.layers for tensor in layer)
 
 
-@dataclass
-class _Entry:
-    prefix: Prefix
-    used: float
-
-
 class PrefixCache:
-    """The `Prompts` of a network on one device."""
+    """The `KeptPrompts` of a network on one device."""
 
     def __init__(
         self,
@@ -58,7 +54,7 @@ class PrefixCache:
         self._life_s = life_s
         self._longest = math.inf if longest is None else longest
         self._clock = clock
-        self._entries: OrderedDict[Ids, _Entry] = OrderedDict()
+        self._entries: OrderedDict[Ids, Prefix] = OrderedDict()
         self._by_block: dict[int, Ids] = {}
         self._bytes = 0
         self._per_token = 0
@@ -83,8 +79,8 @@ class PrefixCache:
             if entry is None:
                 return None
             entry.used = self._clock()
-            self._entries.move_to_end(entry.prefix.ids)
-            return entry.prefix, tokens
+            self._entries.move_to_end(entry.ids)
+            return entry, tokens
 
     def add(self, prefix: Prefix) -> None:
         """Keep a prefix, unless it is larger than the cache; shorter beginnings of it go."""
@@ -94,11 +90,12 @@ class PrefixCache:
             if size > self._capacity or len(prefix.ids) < BLOCK:
                 return
             covered, tokens = self._find(prefix.ids)
-            if covered is not None and tokens == len(covered.prefix.ids):
-                self._remove(covered.prefix.ids)
+            if covered is not None and tokens == len(covered.ids):
+                self._remove(covered.ids)
             while self._bytes + size > self._capacity:
                 self._remove(next(iter(self._entries)))
-            self._entries[prefix.ids] = _Entry(prefix, self._clock())
+            prefix.used = self._clock()
+            self._entries[prefix.ids] = prefix
             self._bytes += size
             self._by_block.update(dict.fromkeys(_blocks(prefix.ids), prefix.ids))
 
@@ -115,7 +112,7 @@ class PrefixCache:
             self._by_block.clear()
             self._bytes = 0
 
-    def _find(self, ids: Ids) -> tuple[_Entry | None, int]:
+    def _find(self, ids: Ids) -> tuple[Prefix | None, int]:
         for block in reversed(list(_blocks(ids))):
             key = self._by_block.get(block)
             if key is not None:
@@ -125,7 +122,7 @@ class PrefixCache:
         return None, 0
 
     def _remove(self, ids: Ids) -> None:
-        self._bytes -= self._entries.pop(ids).prefix.nbytes
+        self._bytes -= self._entries.pop(ids).nbytes
         for block in _blocks(ids):
             if self._by_block.get(block) == ids:
                 del self._by_block[block]

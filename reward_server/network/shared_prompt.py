@@ -20,9 +20,9 @@ from reward_server.network.attention import UnsupportedAttentionError
 from reward_server.network.final_layer import FinalLayer, find_final_layer
 from reward_server.network.forward import Forward, PaddedForward, Work
 from reward_server.network.model import RewardModel
-from reward_server.network.packing import Group, Layout, grouped, lay_out, packs
+from reward_server.network.packing import Layout, PromptGroup, grouped, lay_out, packs
 from reward_server.network.prefix_cache import BLOCK, Prefix, PrefixCache
-from reward_server.network.sequence import Ids, Output, Rendered, shared_tokens
+from reward_server.network.sequence import Ids, Rendered, shared_tokens
 
 logger = logging.getLogger("reward_server.shared_prompt")
 
@@ -62,53 +62,48 @@ class SharedPromptForward:
             raise
 
     def _score(self, batch: Sequence[Rendered], budget: int, prefixes: Sequence[Ids]) -> Work:
+        work = Work([()] * len(batch))
         fitting = [i for i, sequence in enumerate(batch) if len(sequence.ids) <= self._window]
-        if len(fitting) == len(batch):
-            return self._packed(batch, budget, prefixes)
+        self._add_packed(work, batch, fitting, budget, prefixes)
         others = [i for i, sequence in enumerate(batch) if len(sequence.ids) > self._window]
-        packed = self._packed([batch[i] for i in fitting], budget, prefixes)
-        padded = self._otherwise([batch[i] for i in others], budget)
-        outputs: list[Output] = [()] * len(batch)
-        for places, work in ((fitting, packed), (others, padded)):
-            for place, output in zip(places, work.outputs, strict=True):
-                outputs[place] = output
-        return Work(
-            outputs,
-            tokens=packed.tokens + padded.tokens,
-            positions=packed.positions + padded.positions,
-            calls=packed.calls + padded.calls,
-            reused=packed.reused,
-            lookups=packed.lookups,
-            hits=packed.hits,
-        )
+        if others:
+            padded = self._otherwise([batch[i] for i in others], budget)
+            for place, output in zip(others, padded.outputs, strict=True):
+                work.outputs[place] = output
+            work.tokens += padded.tokens
+            work.positions += padded.positions
+            work.calls += padded.calls
+        return work
 
-    def _packed(self, batch: Sequence[Rendered], budget: int, prefixes: Sequence[Ids]) -> Work:
-        outputs: list[Output] = [()] * len(batch)
-        tokens = positions = calls = reused = lookups = hits = 0
-        groups = grouped(batch, self.prompts.keeps)
-        groups += [Group(ids, keep=True) for ids in prefixes if not _covered(ids, groups)]
-        for planned in packs([self._found(group) for group in groups], budget):
+    def _add_packed(
+        self,
+        work: Work,
+        batch: Sequence[Rendered],
+        fitting: Sequence[int],
+        budget: int,
+        prefixes: Sequence[Ids],
+    ) -> None:
+        """Score those of the batch at the places `fitting`, and add the outcome to `work`."""
+        find = self.prompts.find
+        groups = grouped([batch[i] for i in fitting], self.prompts.keeps)
+        groups += [PromptGroup(ids, keep=True) for ids in prefixes if not _covered(ids, groups)]
+        for planned in packs([group.found(find) for group in groups], budget):
             # Another look: the pack before may have computed what this one begins with.
-            pack = [group for group in map(self._found, planned) if group.tokens]
+            pack = [group for group in (one.found(find) for one in planned) if group.tokens]
             if not pack:
                 continue
             layout = lay_out(pack, self._model.device, flex=self._flex, final=self.final)
-            found = self._model.outputs_of(layout)
-            for place, output in zip(layout.places, found, strict=True):
-                outputs[place] = output
+            for place, output in zip(layout.places, self._model.outputs_of(layout), strict=True):
+                work.outputs[fitting[place]] = output
             self._keep(pack, layout)
-            tokens += layout.tokens
-            positions += layout.ids.shape[1]
-            reused += sum(group.known for group in pack)
-            lookups += sum(1 for group in pack if group.keep and group.answers)
-            hits += sum(1 for group in pack if group.known and group.answers)
-            calls += 1
-        return Work(outputs, tokens, positions, calls, reused, lookups, hits)
+            work.tokens += layout.tokens
+            work.positions += layout.ids.shape[1]
+            work.calls += 1
+            work.reused += sum(group.known for group in pack)
+            work.lookups += sum(1 for group in pack if group.keep and group.answers)
+            work.hits += sum(1 for group in pack if group.known and group.answers)
 
-    def _found(self, group: Group) -> Group:
-        return group.found(self.prompts.find)
-
-    def _keep(self, pack: Sequence[Group], layout: Layout) -> None:
+    def _keep(self, pack: Sequence[PromptGroup], layout: Layout) -> None:
         # A group of a lone conversation has no span, so groups and spans are matched by place.
         spans = {span.start: span for span in layout.spans}
         start = 0
@@ -119,13 +114,13 @@ class SharedPromptForward:
             start += group.tokens
 
 
-def _covered(prefix: Ids, groups: Sequence[Group]) -> bool:
+def _covered(prefix: Ids, groups: Sequence[PromptGroup]) -> bool:
     """Whether one of the groups begins with a prefix, or with all but its last few tokens: a chat
     template may write the end of a prompt in another way once an answer follows."""
     return any(shared_tokens(prefix, group.prompt) > len(prefix) - BLOCK for group in groups)
 
 
-def _extended(group: Group, own: list[tuple[torch.Tensor, torch.Tensor]]) -> Prefix:
+def _extended(group: PromptGroup, own: list[tuple[torch.Tensor, torch.Tensor]]) -> Prefix:
     """Join the cached keys and values with those that this call computed."""
     if group.past is None:
         return Prefix(group.prompt, tuple(own))

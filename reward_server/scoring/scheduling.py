@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from reward_server.network.forward import Prompts
+from reward_server.network.forward import KeptPrompts
 from reward_server.network.sequence import Ids, Output, Rendered
 
 PASSED_OVER = 3
@@ -146,7 +146,9 @@ class Sizes:
         return Slice(typical, max(int(typical / min(slower, MOST_SLOWER)), 1))
 
 
-def queued_prompts(sequences: Sequence[Rendered], prompts: Prompts | None) -> deque[QueuedPrompt]:
+def queued_prompts(
+    sequences: Sequence[Rendered], prompts: KeptPrompts | None
+) -> deque[QueuedPrompt]:
     """The sequences by their prompts, in the order in which these first appear; each by itself
     where no prompt is shared."""
     if prompts is None:
@@ -165,7 +167,7 @@ def queued_prompts(sequences: Sequence[Rendered], prompts: Prompts | None) -> de
 
 def next_batch(
     jobs: Iterable[ScoreJob],
-    prompts: Prompts | None,
+    prompts: KeptPrompts | None,
     *,
     budget: int,
     cut: Slice,
@@ -202,7 +204,7 @@ def _take_all(job: ScoreJob, batch: Batch) -> None:
         batch.entries.extend((job, place) for place, _ in part.answers)
 
 
-def _take_some(job: ScoreJob, batch: Batch, prompts: Prompts | None, most: int) -> None:
+def _take_some(job: ScoreJob, batch: Batch, prompts: KeptPrompts | None, most: int) -> None:
     """Pieces of a job, in order, while the batch has fewer than `most` tokens."""
     while job.parts and batch.tokens < most:
         part, room = job.parts[0], most - batch.tokens

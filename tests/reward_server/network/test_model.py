@@ -204,7 +204,7 @@ def test_scoring_is_without_dropout_and_leaves_training_mode_as_it_was(llama: Pa
     model.net.train()
     assert model.score([[5, 6, 7]]) == expected
     assert model.net.training
-    assert model.rewards([[5, 6, 7]]).requires_grad
+    assert model.logits([[5, 6, 7]]).requires_grad
 
 
 def test_no_sequences_no_rewards(model: RewardModel) -> None:
