@@ -31,7 +31,7 @@ from typing import Any, ClassVar
 class GatewayError(Exception):
     """Base of the tree. ``param`` names the request's parameter at fault, if one is."""
 
-    status: ClassVar[int] = 500
+    status: int = 500
     kind: ClassVar[str] = "server_error"
     default_code: ClassVar[str] = "internal_error"
     retryable: ClassVar[bool] = False
@@ -53,10 +53,6 @@ class GatewayError(Exception):
             retry_after = 1.0
         self.retry_after = retry_after
         """Seconds after which asking again may succeed; always set for 429 and 503."""
-
-    @property
-    def http_status(self) -> int:
-        return self.status
 
     def body(self) -> dict[str, Any]:
         """OpenAI's error object; absent fields are left out."""
@@ -152,11 +148,7 @@ class PolicyRefusedError(PolicyError):
         code: str | None = None,
     ) -> None:
         super().__init__(message, param=param, code=code)
-        self.upstream_status = upstream_status
-
-    @property
-    def http_status(self) -> int:
-        return self.upstream_status
+        self.status = upstream_status
 
 
 class PolicyFailedError(PolicyError):

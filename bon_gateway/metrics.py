@@ -14,7 +14,7 @@ from collections import Counter as Tally
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isfinite, isnan, nan
 from pathlib import Path
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
@@ -29,6 +29,8 @@ PREFIX = "bon_"
 LIVE_GAUGES = "gauge_live*_"
 """How files of gauges that only count while their process lives begin; its id follows."""
 UNKNOWN = "unknown"
+Child = TypeVar("Child", Counter, Histogram)
+Mode = Literal["livesum", "livemin", "livemostrecent"]
 GONE = nan
 """The gauge of what is no longer there; it is not shown."""
 
@@ -42,8 +44,8 @@ GAIN = (0, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 4, 5, 7.5, 10)
 class Metrics:
     """All of the gateway's metrics.
 
-    ``models`` are the served models' names, ``strategies`` those that a request may choose; with
-    None the callers see to it that they name no other.
+    ``models`` are the served models' names, ``strategies`` those that a request may choose. Other
+    names count as ``unknown``. With None every name counts, and the callers bound them.
     """
 
     def __init__(
@@ -53,126 +55,89 @@ class Metrics:
         self._strategies = None if strategies is None else frozenset(strategies)
         self._directory = os.environ.get(MULTIPROCESS_VARIABLE)
         self.registry = CollectorRegistry()
-        reg = self.registry
-        self._requests = _Counters(
-            reg,
-            "bon_requests",
-            "Chat completions answered, by HTTP status (499: the client left).",
-            ("model", "strategy", "status"),
+        self._add_counters()
+        self._add_histograms()
+        self._add_gauges()
+
+    def _add_counters(self) -> None:
+        def counters(name: str, meaning: str, *labels: str) -> _Family[Counter]:
+            return _Family(Counter(name, meaning, labels, registry=self.registry))
+
+        answered = "Chat completions answered, by HTTP status (499: the client left)."
+        self._requests = counters("bon_requests", answered, "model", "strategy", "status")
+        became = "Candidates by what became of them."
+        self._candidates = counters("bon_candidates", became, "model", "status")
+        paid = "Tokens paid: the prompt once, winner, discarded, and read by the reward model."
+        self._tokens = counters("bon_tokens", paid, "model", "kind")
+        lost = "Answers that lost something on the way, by what was lost."
+        self._degraded = counters("bon_degraded", lost, "model", "reason")
+        # A histogram's sum falls with each negative value, which `rate` takes for a restart.
+        # Two sums that only rise give the true mean.
+        sums = "Sum of the winners' rewards and of their gains, positive and negative apart."
+        self._rewards = counters("bon_rewards", sums, "model", "of", "sign")
+        self._score_errors = counters(
+            "bon_score_errors",
+            "Calls of a reward backend that failed, by the code of the error: reward_refused is"
+            " about what was to be scored, any other about the reward model.",
+            *("reward", "code"),
         )
-        self._duration = _Histograms(
-            reg,
-            "bon_request_duration_seconds",
-            "From the first byte asked to the last byte answered.",
-            ("model", "strategy"),
-            DURATION_S,
-        )
-        self._overhead = _Histograms(
-            reg,
-            "bon_overhead_seconds",
-            "The gateway's own share of a request's duration.",
-            ("model", "strategy"),
-            OVERHEAD_S,
-        )
-        self._candidates = _Counters(
-            reg, "bon_candidates", "Candidates by what became of them.", ("model", "status")
-        )
-        self._tokens = _Counters(
-            reg,
-            "bon_tokens",
-            "Tokens paid: the prompt once, winner, discarded, and read by the reward model.",
-            ("model", "kind"),
-        )
-        self._degraded = _Counters(
-            reg,
-            "bon_degraded",
-            "Answers that lost something on the way, by what was lost.",
-            ("model", "reason"),
-        )
-        self._recorded = _Counters(
-            reg,
+        self._recorded = counters(
             "bon_recorded",
             "Records of the candidate log: written, dropped (queue full) or failed (disk,"
             " or what cannot be made a line).",
-            ("outcome",),
+            "outcome",
         )
         self._recorder_restarts = Counter(
             "bon_recorder_restarts",
             "Times that the candidate log's writer died and was started again.",
-            registry=reg,
-        )
-        self._add_rewards(reg)
-        self._add_gauges(reg)
-
-    def _add_rewards(self, reg: CollectorRegistry) -> None:
-        self._winner_reward = _Histograms(
-            reg, "bon_winner_reward", "Raw reward of the winner.", ("model",), REWARD
-        )
-        self._gain = _Histograms(
-            reg,
-            "bon_reward_gain",
-            "The winner's reward minus the mean of all scored candidates.",
-            ("model",),
-            GAIN,
-        )
-        # A histogram's sum falls when a negative value comes, which `rate` takes for a restart.
-        # Two sums that only rise give the true mean.
-        self._rewards = _Counters(
-            reg,
-            "bon_rewards",
-            "Sum of the winners' rewards and of their gains, positive and negative apart.",
-            ("model", "of", "sign"),
-        )
-        self._score = _Histograms(
-            reg, "bon_score_seconds", "One call of a reward backend.", ("reward",), SCORE_S
-        )
-        self._score_errors = _Counters(
-            reg,
-            "bon_score_errors",
-            "Calls of a reward backend that failed, by the code of the error: reward_refused is"
-            " about what was to be scored, any other about the reward model.",
-            ("reward", "code"),
+            registry=self.registry,
         )
 
-    def _add_gauges(self, reg: CollectorRegistry) -> None:
-        self._requests_in_flight = Gauge(
-            "bon_requests_in_flight",
-            "API requests being answered now.",
-            registry=reg,
-            multiprocess_mode="livesum",
+    def _add_histograms(self) -> None:
+        def histograms(
+            name: str, meaning: str, buckets: Sequence[float], *labels: str
+        ) -> _Family[Histogram]:
+            return _Family(
+                Histogram(name, meaning, labels, registry=self.registry, buckets=buckets)
+            )
+
+        whole = "From the first byte asked to the last byte answered."
+        self._duration = histograms(
+            "bon_request_duration_seconds", whole, DURATION_S, "model", "strategy"
         )
-        self._candidates_in_flight = Gauge(
-            "bon_candidates_in_flight",
-            "Candidates being drawn now.",
-            registry=reg,
-            multiprocess_mode="livesum",
+        own = "The gateway's own share of a request's duration."
+        self._overhead = histograms("bon_overhead_seconds", own, OVERHEAD_S, "model", "strategy")
+        raw = "Raw reward of the winner."
+        self._winner_reward = histograms("bon_winner_reward", raw, REWARD, "model")
+        gain = "The winner's reward minus the mean of all scored candidates."
+        self._gain = histograms("bon_reward_gain", gain, GAIN, "model")
+        call = "One call of a reward backend."
+        self._score = histograms("bon_score_seconds", call, SCORE_S, "reward")
+
+    def _add_gauges(self) -> None:
+        def gauge(name: str, meaning: str, mode: Mode, *labels: str) -> Gauge:
+            return Gauge(name, meaning, labels, registry=self.registry, multiprocess_mode=mode)
+
+        self._requests_in_flight = gauge(
+            "bon_requests_in_flight", "API requests being answered now.", "livesum"
+        )
+        self._candidates_in_flight = gauge(
+            "bon_candidates_in_flight", "Candidates being drawn now.", "livesum"
         )
         # The states are written when metrics are asked for, so the newest view is the true one.
-        self._upstream_up = Gauge(
-            "bon_upstream_up",
-            "Whether an upstream takes requests: 1 up, 0 not.",
-            ("upstream",),
-            registry=reg,
-            multiprocess_mode="livemostrecent",
-        )
-        self._replicas = Gauge(
-            "bon_replicas",
-            "Upstreams of a policy or a reward model by their state.",
-            ("backend", "state"),
-            registry=reg,
-            multiprocess_mode="livemostrecent",
-        )
-        self._reload_successful = Gauge(
+        up = "Whether an upstream takes requests: 1 up, 0 not."
+        self._upstream_up = gauge("bon_upstream_up", up, "livemostrecent", "upstream")
+        states = "Upstreams of a policy or a reward model by their state."
+        self._replicas = gauge("bon_replicas", states, "livemostrecent", "backend", "state")
+        self._reload_successful = gauge(
             "bon_config_last_reload_successful",
             "Whether the settings that were read last are in force: 1 yes, 0 they were refused.",
-            registry=reg,
-            multiprocess_mode="livemin",
+            "livemin",
         )
-        self._reload_time = Gauge(
+        self._reload_time = gauge(
             "bon_config_last_reload_timestamp_seconds",
             "Unix time at which settings were last read and found good.",
-            registry=reg,
-            multiprocess_mode="livemin",
+            "livemin",
         )
         self.reloaded(successful=True)
         self._upstreams: frozenset[str] = frozenset()
@@ -201,24 +166,24 @@ class Metrics:
         """One chat completion has ended, well or not."""
         model = self._model(model)
         known = self._strategy(strategy)
-        self._requests.add(1, model, known, str(status))
-        self._duration.observe(seconds, model, known)
+        self._requests.of(model, known, str(status)).inc()
+        self._duration.of(model, known).observe(seconds)
 
     def observe_selection(self, model: str, selection: Selection, overhead_s: float) -> None:
         """One selection was made: candidates, tokens, rewards, and what was lost."""
         model = self._model(model)
-        self._overhead.observe(overhead_s, model, self._strategy(selection.strategy))
+        self._overhead.of(model, self._strategy(selection.strategy)).observe(overhead_s)
         statuses = [candidate.status for candidate in selection.candidates]
         for status in set(statuses):
-            self._candidates.add(statuses.count(status), model, status)
+            self._candidates.of(model, status).inc(statuses.count(status))
         usage = selection.usage
-        self._tokens.add(usage.prompt_tokens, model, "prompt")
-        self._tokens.add(usage.winner_tokens, model, "winner")
-        self._tokens.add(usage.discarded_tokens, model, "discarded")
-        self._tokens.add(usage.reward_tokens, model, "reward")
+        self._tokens.of(model, "prompt").inc(usage.prompt_tokens)
+        self._tokens.of(model, "winner").inc(usage.winner_tokens)
+        self._tokens.of(model, "discarded").inc(usage.discarded_tokens)
+        self._tokens.of(model, "reward").inc(usage.reward_tokens)
         won = selection.winner.reward
         if won is not None and isfinite(won):
-            self._winner_reward.observe(won, model)
+            self._winner_reward.of(model).observe(won)
             self._add_reward(won, model, "winner")
             scored = [
                 c.reward
@@ -227,32 +192,32 @@ class Metrics:
             ]
             if len(scored) > 1:
                 gain = won - sum(scored) / len(scored)
-                self._gain.observe(gain, model)
+                self._gain.of(model).observe(gain)
                 self._add_reward(gain, model, "gain")
         for reason in selection.degraded:
-            self._degraded.add(1, model, reason)
+            self._degraded.of(model, reason).inc()
 
     def _add_reward(self, value: float, model: str, of: Literal["winner", "gain"]) -> None:
         sign, other = ("positive", "negative") if value >= 0 else ("negative", "positive")
         # Both signs exist from the first reward on: a mean of one that is missing has no data.
-        self._rewards.know(model, of, other)
-        self._rewards.add(abs(value), model, of, sign)
+        self._rewards.of(model, of, other)
+        self._rewards.of(model, of, sign).inc(abs(value))
 
     def observe_discarded(self, model: str, tokens: int) -> None:
         """Generated tokens that nobody got: the client left, or the request failed."""
-        self._tokens.add(tokens, self._model(model), "discarded")
+        self._tokens.of(self._model(model), "discarded").inc(tokens)
 
     def observe_score(self, reward: str, seconds: float, error: str | None) -> None:
         """One call of a reward backend has ended, well or with an error of this code."""
-        self._score.observe(seconds, reward)
+        self._score.of(reward).observe(seconds)
         if error is not None:
-            self._score_errors.add(1, reward, error)
+            self._score_errors.of(reward, error).inc()
 
     def observe_recorded(
         self, outcome: Literal["written", "dropped", "failed"], count: int
     ) -> None:
         """What became of records of the candidate log. Any thread may call it."""
-        self._recorded.add(count, outcome)
+        self._recorded.of(outcome).inc(count)
 
     def observe_recorder_restart(self) -> None:
         self._recorder_restarts.inc()
@@ -301,60 +266,31 @@ class Metrics:
                 path.unlink(missing_ok=True)
 
     def _model(self, name: str | None) -> str:
-        if name is None or (self._models is not None and name not in self._models):
-            return UNKNOWN
-        return name
+        return _bounded(name, self._models)
 
     def _strategy(self, name: str | None) -> str:
-        if name is None or (self._strategies is not None and name not in self._strategies):
-            return UNKNOWN
-        return name
+        return _bounded(name, self._strategies)
 
 
-class _Counters:
-    """A counter whose labelled children are looked up once."""
-
-    __slots__ = ("_children", "_metric")
-
-    def __init__(
-        self, registry: CollectorRegistry, name: str, meaning: str, labels: tuple[str, ...]
-    ) -> None:
-        self._metric = Counter(name, meaning, labels, registry=registry)
-        self._children: dict[tuple[str, ...], Counter] = {}
-
-    def add(self, amount: float, *labels: str) -> None:
-        child = self._children.get(labels)
-        if child is None:
-            child = self._children[labels] = self._metric.labels(*labels)
-        child.inc(amount)
-
-    def know(self, *labels: str) -> None:
-        """The series exists, be it at 0."""
-        if labels not in self._children:
-            self._children[labels] = self._metric.labels(*labels)
+def _bounded(name: str | None, known: frozenset[str] | None) -> str:
+    return UNKNOWN if name is None or (known is not None and name not in known) else name
 
 
-class _Histograms:
-    """A histogram whose labelled children are looked up once."""
+class _Family(Generic[Child]):
+    """A labelled metric. It keeps its children: the library's own look-up takes a lock."""
 
     __slots__ = ("_children", "_metric")
 
-    def __init__(
-        self,
-        registry: CollectorRegistry,
-        name: str,
-        meaning: str,
-        labels: tuple[str, ...],
-        buckets: Sequence[float],
-    ) -> None:
-        self._metric = Histogram(name, meaning, labels, registry=registry, buckets=buckets)
-        self._children: dict[tuple[str, ...], Histogram] = {}
+    def __init__(self, metric: Child) -> None:
+        self._metric: Child = metric
+        self._children: dict[tuple[str, ...], Child] = {}
 
-    def observe(self, amount: float, *labels: str) -> None:
+    def of(self, *labels: str) -> Child:
+        """The child with these label values, made at its first use."""
         child = self._children.get(labels)
         if child is None:
             child = self._children[labels] = self._metric.labels(*labels)
-        child.observe(amount)
+        return child
 
 
 class _Workers(Collector):

@@ -12,64 +12,43 @@ from bon_common.http.refusal import DOCUMENTED
 from bon_gateway.api.schema import ChatWire
 
 _TEXT = {"type": "string"}
-_ERROR = {
-    "type": "object",
-    "required": ["error"],
-    "properties": {
-        "error": {
-            "type": "object",
-            "required": ["message", "type", "code"],
-            "properties": {"message": _TEXT, "type": _TEXT, "param": _TEXT, "code": _TEXT},
-        }
-    },
-}
-_MODEL = {
-    "type": "object",
-    "required": ["id", "object", "created", "owned_by"],
-    "properties": {
-        "id": _TEXT,
-        "object": {"const": "model"},
-        "created": {"type": "integer"},
-        "owned_by": _TEXT,
-        "bon": {"type": "object"},
-    },
-}
-_MODELS = {
-    "type": "object",
-    "required": ["object", "data"],
-    "properties": {
-        "object": {"const": "list"},
-        "data": {"type": "array", "items": {"$ref": "#/components/schemas/Model"}},
-    },
-}
-_STATUS = {"type": "object", "required": ["status"], "properties": {"status": _TEXT}}
-_VERSION = {"type": "object", "required": ["version"], "properties": {"version": _TEXT}}
-_COMPLETION = {
-    "type": "object",
-    "required": ["id", "object", "created", "model", "choices", "usage", "bon"],
-    "properties": {
-        "id": _TEXT,
-        "object": {"const": "chat.completion"},
-        "created": {"type": "integer"},
-        "model": _TEXT,
-        "choices": {"type": "array", "items": {"type": "object"}},
-        "usage": {"type": "object"},
-        "bon": {"type": "object"},
-    },
-}
-_CHUNK = {
-    "type": "object",
-    "required": ["id", "object", "created", "model", "choices"],
-    "properties": {
-        "id": _TEXT,
-        "object": {"const": "chat.completion.chunk"},
-        "created": {"type": "integer"},
-        "model": _TEXT,
-        "choices": {"type": "array", "items": {"type": "object"}},
-        "usage": {"type": ["object", "null"]},
-        "bon": {"type": "object"},
-    },
-}
+_INTEGER = {"type": "integer"}
+_ANY_OBJECT = {"type": "object"}
+_ANY_OBJECTS = {"type": "array", "items": _ANY_OBJECT}
+
+
+def _object(*optional: str, **properties: Any) -> dict[str, Any]:
+    """The schema of an object with these properties; all but the ``optional`` ones are required."""
+    required = [name for name in properties if name not in optional]
+    return {"type": "object", "required": required, "properties": properties}
+
+
+_ERROR = _object(error=_object("param", message=_TEXT, type=_TEXT, param=_TEXT, code=_TEXT))
+_MODEL = _object(
+    "bon",
+    id=_TEXT,
+    object={"const": "model"},
+    created=_INTEGER,
+    owned_by=_TEXT,
+    bon=_ANY_OBJECT,
+)
+_MODELS = _object(
+    object={"const": "list"},
+    data={"type": "array", "items": {"$ref": "#/components/schemas/Model"}},
+)
+_STATUS = _object(status=_TEXT)
+_VERSION = _object(version=_TEXT)
+_HEAD = {"id": _TEXT, "created": _INTEGER, "model": _TEXT, "choices": _ANY_OBJECTS}
+_COMPLETION = _object(
+    **_HEAD, object={"const": "chat.completion"}, usage=_ANY_OBJECT, bon=_ANY_OBJECT
+)
+_CHUNK = _object(
+    *("usage", "bon"),
+    **_HEAD,
+    object={"const": "chat.completion.chunk"},
+    usage={"type": ["object", "null"]},
+    bon=_ANY_OBJECT,
+)
 _EVENT = {
     "type": "object",
     "description": "One event: a chunk or an error, as JSON in text, and `[DONE]` after the last",

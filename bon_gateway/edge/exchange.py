@@ -149,7 +149,7 @@ class Exchange:
             return
         self.record.error = error.code
         if self.status is not None:
-            self.status = error.http_status
+            self.status = error.status
             return
         body = orjson.dumps(error.body())
         headers = [
@@ -157,7 +157,7 @@ class Exchange:
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(body)),
         ]
-        await self.answer(error.http_status, headers, body)
+        await self.answer(error.status, headers, body)
 
     async def answer(self, status: int, headers: Headers, body: bytes) -> None:
         """A whole response of the edge's own."""

@@ -32,7 +32,7 @@ def test_a_full_worker_refuses_and_takes_nothing() -> None:
         assert admission.in_flight == 8
         with admission.hold(2, None):
             assert admission.in_flight == 10
-    assert refused.value.http_status == 503
+    assert refused.value.status == 503
     assert refused.value.retry_after == 1.0
 
 
@@ -45,7 +45,7 @@ def test_one_key_has_its_share_and_others_have_theirs() -> None:
             assert admission.in_flight == 66
     with admission.hold(8, "alice"):
         assert admission.in_flight == 8
-    assert refused.value.http_status == 429
+    assert refused.value.status == 429
     assert refused.value.retry_after == 1.0
 
 

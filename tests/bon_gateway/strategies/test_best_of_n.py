@@ -118,7 +118,7 @@ async def test_a_refusal_is_not_asked_again_and_is_the_error_if_all_fail(ask: As
     with pytest.raises(PolicyRefusedError) as caught:
         await run(ask(), policy, FakeReward())
     assert policy.attempts[0] == 1
-    assert caught.value.http_status == 400
+    assert caught.value.status == 400
     assert caught.value.param == "top_k"
 
 

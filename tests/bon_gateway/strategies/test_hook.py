@@ -79,7 +79,7 @@ async def test_a_wrong_answer_is_an_error_that_the_log_explains(
 ) -> None:
     with pytest.raises(GatewayError, match="could not be chosen") as caught:
         await run(function, ask(), FakePolicy())
-    assert caught.value.http_status == 500
+    assert caught.value.status == 500
     [record] = caplog.records
     fields: dict[str, Any] = vars(record)["fields"]
     assert fields["function"] == f"{__name__}:{function}"

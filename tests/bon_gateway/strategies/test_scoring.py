@@ -188,7 +188,7 @@ async def test_none_up_is_asked_once_and_told_why() -> None:
             with pytest.raises(NoRewardError, match=r"none is up. Its health is 503.") as none:
                 await run(counted, fallback="error")
     assert selection.degraded == ("reward_unavailable",)
-    assert (none.value.http_status, none.value.code) == (503, "reward_unavailable")
+    assert (none.value.status, none.value.code) == (503, "reward_unavailable")
     assert upstream.requests == 0
 
 
@@ -203,7 +203,7 @@ async def test_nothing_is_drawn_for_a_reward_model_that_is_down_and_must_not_be(
     policy, down = FakePolicy(), FakeReward(is_ready=False)
     with pytest.raises(NoRewardError, match=r"none is up. It was told to be down.") as caught:
         await strategy.run(request, policy, down, Trace())
-    assert (caught.value.http_status, caught.value.retry_after) == (503, 1.0)
+    assert (caught.value.status, caught.value.retry_after) == (503, 1.0)
     assert not policy.attempts
     await strategy.run(request, policy, FakeReward(), Trace())
     assert policy.attempts
@@ -227,7 +227,7 @@ async def test_a_refusal_has_its_own_status() -> None:
 
     with pytest.raises(RewardRefusedError) as caught:
         await run(FakeReward(rule=refuse), fallback="error")
-    assert (caught.value.http_status, caught.value.code) == (422, "reward_refused")
+    assert (caught.value.status, caught.value.code) == (422, "reward_refused")
     assert caught.value.retry_after is None
 
 
@@ -241,7 +241,7 @@ async def test_both_losses_are_told_and_the_one_that_may_pass_is_the_error() -> 
     assert selection.degraded == ("reward_unavailable", "reward_refused")
     with pytest.raises(RewardError) as caught:
         await run(FakeReward(rule=rule), fallback="error")
-    assert caught.value.http_status == 503
+    assert caught.value.status == 503
 
 
 @pytest.mark.parametrize(

@@ -320,7 +320,7 @@ def test_a_proxys_timeout_is_a_timeout() -> None:
     """A proxy that lost patience with the engine: asking again would wait as long."""
     error = status_error(504, b"<html>504 Gateway Time-out</html>", None)
     answered = policy_error(error)
-    assert (answered.http_status, answered.code) == (504, "upstream_timeout")
+    assert (answered.status, answered.code) == (504, "upstream_timeout")
     assert not answered.retryable
 
 
@@ -328,7 +328,7 @@ def test_a_proxys_timeout_is_a_timeout() -> None:
 def test_what_is_about_the_way_to_the_upstream_is_no_refusal(status: int) -> None:
     error = status_error(status, b'{"error": {"message": "x"}}', None)
     assert error.kind is Fault.FAILED
-    assert policy_error(error).http_status == 502
+    assert policy_error(error).status == 502
 
 
 @pytest.mark.parametrize(

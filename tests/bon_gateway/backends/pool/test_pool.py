@@ -366,7 +366,7 @@ async def test_one_that_answers_with_errors_stays_up_if_its_own_call_works() -> 
                 bad = chat(request_id=f"bad-{number}", structured_outputs=3)
                 outcome = (await draw(backend, bad, [0]))[0]
                 assert isinstance(outcome, PolicyFailedError)
-                assert outcome.http_status == 502
+                assert outcome.status == 502
             suspects = [replica for replica in backend._pool._replicas if replica.suspect]
             assert suspects
             await until(lambda: not any(replica.suspect for replica in suspects))
@@ -442,7 +442,7 @@ async def test_why_none_comes_up_is_logged_once_and_told(caplog: pytest.LogCaptu
             await until(lambda: fake.probes >= probes + 4)
             outcome = (await draw(backend, chat(), [0]))[0]
             assert isinstance(outcome, NoUpstreamError)
-            assert (outcome.http_status, outcome.retryable) == (503, False)
+            assert (outcome.status, outcome.retryable) == (503, False)
             assert outcome.message == f"No upstream is up. {reason}"
             fake.healthy = False
             await until(lambda: backend.troubles() == {name(fake): "Its health is 503."})

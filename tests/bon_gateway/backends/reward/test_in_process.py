@@ -128,7 +128,7 @@ async def test_what_cannot_be_scored_is_a_reward_error(folder: Path) -> None:
     ):
         with pytest.raises(RewardRefusedError) as caught:
             await reward.score(messages, completions)
-        assert (caught.value.http_status, caught.value.code) == (422, "reward_refused")
+        assert (caught.value.status, caught.value.code) == (422, "reward_refused")
     await reward.score(PROMPT, answers("still there"))
     await reward.close()
 

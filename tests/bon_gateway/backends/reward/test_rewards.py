@@ -85,7 +85,7 @@ async def test_every_failure_is_a_reward_error(
         with pytest.raises(RewardError) as raised:
             await backend.score(MESSAGES, COMPLETIONS)
     error = raised.value
-    assert (error.http_status, error.code) == (503, code)
+    assert (error.status, error.code) == (503, code)
     assert error.retry_after is not None
     told = f"{error!r} {error.body()} {caplog.text}"
     assert PROMPT not in told
@@ -108,7 +108,7 @@ async def test_a_refusal_is_told_in_other_words(
             refusal = refused
         assert backend.ready()
     assert refusal is not None
-    assert (refusal.http_status, refusal.code) == (422, "reward_refused")
+    assert (refusal.status, refusal.code) == (422, "reward_refused")
     assert (refusal.retry_after, refusal.retryable) == (None, False)
     assert "400 unrenderable_conversation" in refusal.message
     assert PROMPT not in f"{refusal!r} {refusal.body()} {caplog.text}"

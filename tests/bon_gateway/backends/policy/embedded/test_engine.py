@@ -127,7 +127,7 @@ def test_a_step_that_raises_fails_its_job_alone(
     wait_until(lambda: engine.jobs == 0)
     assert (log.count("bad"), log.count("good")) == (1, 3)
     assert bad.error is not None
-    assert (bad.error.http_status, bad.error.retryable) == (502, True)
+    assert (bad.error.status, bad.error.retryable) == (502, True)
     assert good.error is None
     assert "IndexError: index out of range" in caplog.text
 

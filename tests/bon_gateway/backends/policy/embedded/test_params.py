@@ -83,7 +83,7 @@ def parsed(**sampling: Any) -> SamplingParams:
 def test_a_wrong_value_is_refused_by_its_name(name: str, value: Any) -> None:
     with pytest.raises(PolicyRefusedError) as caught:
         parsed(**{name: value})
-    assert (caught.value.param, caught.value.http_status) == (name, 400)
+    assert (caught.value.param, caught.value.status) == (name, 400)
     assert name in caught.value.message
 
 

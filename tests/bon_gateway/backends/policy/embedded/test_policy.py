@@ -225,7 +225,7 @@ async def test_a_refusal_names_its_parameter(
     policy = await open_policy()
     for outcome in (await draw(policy, asked, 2)).values():
         assert isinstance(outcome, PolicyRefusedError)
-        assert (outcome.param, outcome.http_status) == (param, 400)
+        assert (outcome.param, outcome.status) == (param, 400)
     with pytest.raises(PolicyRefusedError) as caught:
         await read(policy, asked)
     assert caught.value.param == param

@@ -57,7 +57,7 @@ def test_what_cannot_be_rendered_is_refused_where_it_stands(
     messages = [{"role": "user", "content": "fine"}, message]
     with pytest.raises(PolicyRefusedError) as caught:
         prompt_ids(loaded.tokenizer, messages, None)
-    assert (caught.value.param, caught.value.http_status) == (f"messages{param}", 400)
+    assert (caught.value.param, caught.value.status) == (f"messages{param}", 400)
 
 
 def test_the_templates_own_words_reach_the_client(loaded: LoadedModel) -> None:

@@ -75,7 +75,7 @@ async def test_a_refusal_passes_through(
         assert backend.ready()
     for error in outcomes.values():
         assert isinstance(error, PolicyRefusedError)
-        assert (error.http_status, error.param, error.code) == (400, "temperature", "400")
+        assert (error.status, error.param, error.code) == (400, "temperature", "400")
         assert error.message == "temperature must be non-negative"
         assert not error.retryable
 
@@ -84,7 +84,7 @@ async def test_a_refusal_inside_a_stream_passes_through(upstream: FakeUpstream) 
     event = {"message": "too many", "type": "BadRequestError", "param": "logprobs", "code": 400}
     error = await one_error(upstream, Step(stream_error=event), count_tokens=True)
     assert isinstance(error, PolicyRefusedError)
-    assert (error.http_status, error.param, error.message) == (400, "logprobs", "too many")
+    assert (error.status, error.param, error.message) == (400, "logprobs", "too many")
 
 
 @ways
@@ -199,7 +199,7 @@ async def test_a_candidate_that_takes_too_long_times_out(
         await until(lambda: upstream.aborted == 1)
     assert isinstance(outcomes[0], Completion)
     assert isinstance(outcomes[1], PolicyTimeoutError)
-    assert outcomes[1].http_status == 504
+    assert outcomes[1].status == 504
 
 
 async def test_of_one_request_cut_midway_the_finished_candidates_are_kept(

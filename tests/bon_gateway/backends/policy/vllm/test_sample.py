@@ -331,7 +331,7 @@ async def test_a_value_without_json_is_the_clients_fault(
     assert upstream.requests == 0
     for outcome in outcomes.values():
         assert isinstance(outcome, GatewayError)
-        assert outcome.http_status == 400
+        assert outcome.status == 400
 
 
 async def test_no_indices_no_request(upstream: FakeUpstream) -> None:
