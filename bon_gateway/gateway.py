@@ -9,11 +9,9 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from bon_gateway.errors import NotFoundError
-from bon_gateway.protocols import PolicyBackend, RewardBackend, Strategy
+from bon_gateway.protocols import Backend, PolicyBackend, RewardBackend, Strategy
 from bon_gateway.settings.tree import ServedModelSettings, Settings
 from bon_gateway.strategies.judge import Judge
-
-Backend = PolicyBackend | RewardBackend
 
 
 class Closing(Protocol):
@@ -65,43 +63,34 @@ class Gateway:
             not reward.warming() for reward in self.rewards.values()
         )
 
-    def states(self) -> dict[str, dict[str, str]]:
-        """The state of each upstream of ``policies.<name>`` and ``rewards.<name>``."""
+    @property
+    def backends(self) -> dict[str, Backend]:
+        """By ``policies.<name>`` and ``rewards.<name>``."""
         return {
-            f"{kind}.{name}": backend.health()
-            for kind, backends in (("policies", self.policies), ("rewards", self.rewards))
-            for name, backend in backends.items()
+            **{f"policies.{name}": policy for name, policy in self.policies.items()},
+            **{f"rewards.{name}": reward for name, reward in self.rewards.items()},
         }
 
+    def states(self) -> dict[str, dict[str, str]]:
+        """The state of each upstream, by its backend and its own name."""
+        return {name: backend.health() for name, backend in self.backends.items()}
+
     def health(self) -> dict[str, str]:
-        """The state of each upstream, by ``policies.<name>.<upstream>`` or ``rewards...``."""
-        return {
-            f"{backend}.{upstream}": state
-            for backend, states in self.states().items()
-            for upstream, state in states.items()
-        }
+        """The state of each upstream, as ``policies.<name>.<upstream>`` or ``rewards...``."""
+        return _flat(self.states())
 
     def troubles(self) -> dict[str, str]:
         """Why an upstream is not up, by the same names, where that is known."""
-        return {
-            f"{kind}.{name}.{upstream}": reason
-            for kind, backends in (("policies", self.policies), ("rewards", self.rewards))
-            for name, backend in backends.items()
-            for upstream, reason in backend.troubles().items()
-        }
-
-    @property
-    def backends(self) -> list[Backend]:
-        return [*self.policies.values(), *self.rewards.values()]
+        return _flat({name: backend.troubles() for name, backend in self.backends.items()})
 
     @property
     def parts(self) -> list[Closing]:
         """All that has to be closed."""
-        return [*self.backends, self.judge]
+        return [*self.backends.values(), self.judge]
 
     async def start(self) -> None:
         async with asyncio.TaskGroup() as tasks:
-            for backend in self.backends:
+            for backend in self.backends.values():
                 tasks.create_task(backend.start())
 
     async def close(self) -> None:
@@ -132,6 +121,14 @@ class Gateway:
         return replace(
             self, policies=policies, rewards=rewards, models=models, created=running.created
         )
+
+
+def _flat(by_backend: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    return {
+        f"{backend}.{upstream}": value
+        for backend, upstreams in by_backend.items()
+        for upstream, value in upstreams.items()
+    }
 
 
 def same_backends(before: Settings, after: Settings) -> set[str]:

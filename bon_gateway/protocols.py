@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from bon_gateway.thinking import Thinking
 from bon_gateway.types import (
-    Caller,
     ChatRequest,
     Delta,
     Message,
     NonTextParts,
-    Sample,
+    ReportSample,
+    RewardRequest,
     Scores,
     Selection,
 )
@@ -31,13 +31,37 @@ class Trace:
 
     tokens: dict[int, int] = field(default_factory=dict)
     """Tokens generated so far by candidate index. Backends write it, as far as they know it."""
+    count_tokens: bool = False
+    """Set if candidates may be aborted. Policies then keep ``tokens`` up to date while they run."""
     replicas: list[str] = field(default_factory=list)
     """Names of the replicas that were asked, in order; one may stand there again."""
     sink: DeltaSink | None = None
     """Set when the client streams."""
 
 
-class PolicyBackend(Protocol):
+class Backend(Protocol):
+    """A model, here or behind replicas: what policies and reward models have in common."""
+
+    async def start(self) -> None:
+        """Open clients and begin to warm up; returns without waiting for the model."""
+        ...
+
+    def ready(self) -> bool:
+        """Whether a request could be answered now: warmed up, and an upstream is there."""
+        ...
+
+    def health(self) -> dict[str, str]:
+        """The state of each upstream by its name, see ``UpstreamState``."""
+        ...
+
+    def troubles(self) -> dict[str, str]:
+        """Why an upstream is not up, by its name, where that is known."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class PolicyBackend(Backend, Protocol):
     """A model that generates."""
 
     @property
@@ -46,20 +70,13 @@ class PolicyBackend(Protocol):
         ...
 
     async def sample(
-        self,
-        request: ChatRequest,
-        indices: Sequence[int],
-        trace: Trace,
-        report: Callable[[Sample], None],
-        *,
-        count_tokens: bool,
+        self, request: ChatRequest, indices: Sequence[int], trace: Trace, report: ReportSample
     ) -> None:
         """Draw one candidate for each index and report each as it finishes, in any order.
 
         Candidate i uses ``request.seed_of(i)``. A candidate that cannot be drawn is reported with
-        its error; nothing is raised but CancelledError. Cancelling it aborts what still runs, at
-        the engine too. ``count_tokens`` asks that ``trace.tokens`` be kept up to date while
-        candidates run, because some of them may be aborted.
+        its error; nothing is raised but CancelledError. Cancelling the call aborts what still
+        runs, at the engine too.
         """
         ...
 
@@ -67,33 +84,14 @@ class PolicyBackend(Protocol):
         """Stream the one candidate of index 0. Raises PolicyError; closing it aborts."""
         ...
 
-    async def start(self) -> None:
-        """Open clients and begin to warm up; returns without waiting for the engine."""
-        ...
 
-    def ready(self) -> bool:
-        """Whether a request could be answered now: warmed up, and an upstream is there."""
-        ...
-
-    def health(self) -> dict[str, str]:
-        """Each upstream's state by name: ``warming``, ``up``, ``unready``, ``ejected`` or
-        ``leaving``."""
-        ...
-
-    def troubles(self) -> dict[str, str]:
-        """Why an upstream is not up, by its name, where that is known."""
-        ...
-
-    async def close(self) -> None: ...
-
-
-class RewardBackend(Protocol):
+class RewardBackend(Backend, Protocol):
     """A model that scores."""
 
     @property
     def non_text_parts(self) -> NonTextParts:
-        """What becomes of the parts of a conversation that are not text. ``refuse`` is for the
-        strategy to do, before it draws."""
+        """What happens to the parts of a conversation that are not text. With ``refuse`` the
+        strategy refuses the request before it draws."""
         ...
 
     @property
@@ -101,53 +99,23 @@ class RewardBackend(Protocol):
         """Whether ``announce`` does anything."""
         ...
 
-    async def announce(
-        self,
-        messages: Sequence[Message],
-        *,
-        tools: Sequence[Any] | None = None,
-        caller: Caller | None = None,
-    ) -> None:
-        """Candidates of this conversation are being drawn. Raises nothing but CancelledError: what
-        cannot be announced is scored all the same."""
+    async def announce(self, request: RewardRequest) -> None:
+        """Say that candidates of this conversation are being drawn. Raises only CancelledError: a
+        conversation that cannot be announced is scored all the same."""
         ...
 
-    async def score(
-        self,
-        messages: Sequence[Message],
-        completions: Sequence[Message],
-        *,
-        tools: Sequence[Any] | None = None,
-        caller: Caller | None = None,
-    ) -> Scores:
-        """Raw rewards of assistant messages that answer ``messages``: same order, same length.
+    async def score(self, request: RewardRequest, completions: Sequence[Message]) -> Scores:
+        """Raw rewards of assistant messages that answer ``request``: same order, same length.
 
-        Raises RewardRefusedError if the reward model cannot read the conversation, or names an
-        answer that it cannot read; nothing of that may be asked for again.
-
-        ``caller`` is whose request it is for, which the reward model's log shows.
-
-        Raises RewardError. Cancelling it drops the work at the reward model too.
+        Raises RewardError; RewardRefusedError if the reward model cannot read the conversation or
+        an answer, which must then not be asked for again. Cancelling the call drops the work at
+        the reward model too.
         """
         ...
-
-    async def start(self) -> None:
-        """Open clients and begin to warm up; returns without waiting for the model."""
-        ...
-
-    def ready(self) -> bool: ...
 
     def warming(self) -> bool:
         """Whether it has never been ready so far and may still become it."""
         ...
-
-    def health(self) -> dict[str, str]: ...
-
-    def troubles(self) -> dict[str, str]:
-        """Why an upstream is not up, by its name, where that is known."""
-        ...
-
-    async def close(self) -> None: ...
 
 
 class Upstream(Protocol):

@@ -7,7 +7,7 @@ here and elsewhere in the gateway: making a frozen dataclass takes twenty times 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum, StrEnum
 from typing import Any, Literal
 
@@ -124,6 +124,10 @@ class Sample(msgspec.Struct, frozen=True):
     outcome: Completion | GatewayError
 
 
+ReportSample = Callable[[Sample], None]
+"""Takes the outcome of each candidate as it ends."""
+
+
 class Delta(msgspec.Struct, frozen=True):
     """One step of a streamed completion. ``choice`` is the upstream's chunk choice: ``delta``,
     ``finish_reason``, ``logprobs``; a last Delta may carry only the token counts. ``extra`` is what
@@ -135,6 +139,24 @@ class Delta(msgspec.Struct, frozen=True):
     extra: Mapping[str, Any] = msgspec.field(default_factory=dict)
     prompt_details: Mapping[str, Any] | None = None
     completion_details: Mapping[str, Any] | None = None
+
+
+class RewardRequest(msgspec.Struct, frozen=True):
+    """The conversation whose answers a reward model scores."""
+
+    messages: Sequence[Message]
+    tools: Sequence[Any] | None = None
+    """The request's tools, which some chat templates show."""
+    caller: Caller | None = None
+    """For whose request it is; the reward model's log shows it. None for the gateway's own."""
+
+    @property
+    def request_id(self) -> str | None:
+        return None if self.caller is None else self.caller.request_id
+
+    def headers(self) -> dict[str, str]:
+        """See ``Caller.headers``."""
+        return {} if self.caller is None else self.caller.headers()
 
 
 class Scores(msgspec.Struct, frozen=True):

@@ -14,8 +14,9 @@ from collections.abc import Callable, Mapping
 from bon_common.keys import KeyRing
 from bon_common.settings.errors import SettingsError
 from bon_gateway.backends.guard import guarded
-from bon_gateway.gateway import Backend, same_backends
+from bon_gateway.gateway import same_backends
 from bon_gateway.metrics import Metrics
+from bon_gateway.protocols import Backend
 from bon_gateway.reload.generations import Generation, Generations
 from bon_gateway.reload.source import SettingsSource
 from bon_gateway.sections.server import ServerSettings
@@ -145,8 +146,8 @@ def check_change(before: Generation, settings: Settings, keys: KeyRing) -> None:
 async def _start(before: Generation, after: Generation) -> None:
     """Start what is new in ``after`` and give it time to warm up, so that no request meets an
     upstream that is not up yet."""
-    known = {id(backend) for backend in before.gateway.backends}
-    new = [backend for backend in after.gateway.backends if id(backend) not in known]
+    known = {id(backend) for backend in before.gateway.backends.values()}
+    new = [backend for backend in after.gateway.backends.values() if id(backend) not in known]
     recorder = None if after.recorder is before.recorder else after.recorder
     try:
         async with asyncio.TaskGroup() as tasks:
@@ -176,12 +177,10 @@ def _described(before: Generation, after: Generation) -> dict[str, object]:
     """What changed, in names."""
     old, new = before.settings.models, after.settings.models
     kept = same_backends(before.settings, after.settings)
-    backends = [f"policies.{name}" for name in after.settings.policies]
-    backends += [f"rewards.{name}" for name in after.settings.rewards]
     return {
         "keys_changed": before.keys != after.keys,
         "models_added": sorted(set(new) - set(old)),
         "models_removed": sorted(set(old) - set(new)),
         "models_changed": sorted(name for name in set(old) & set(new) if old[name] != new[name]),
-        "backends_new": [name for name in backends if name not in kept],
+        "backends_new": [name for name in after.settings.backends if name not in kept],
     }

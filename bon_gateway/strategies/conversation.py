@@ -7,7 +7,6 @@ client began of the answer in the same turn as the rest.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -15,15 +14,14 @@ import msgspec
 from bon_gateway.strategies.parts import readable, said
 from bon_gateway.strategies.prefill import Prefill
 from bon_gateway.thinking import Thinking, after_thinking
-from bon_gateway.types import ChatRequest, Message, NonTextParts
+from bon_gateway.types import ChatRequest, Message, NonTextParts, RewardRequest
 
 _REASONING = frozenset({"reasoning", "reasoning_content"})
 
 
-class Conversation(msgspec.Struct, frozen=True):
-    messages: Sequence[Message]
-    """Up to where the answer begins."""
-    tools: Sequence[Any] | None
+class RewardView(msgspec.Struct, frozen=True):
+    request: RewardRequest
+    """The conversation up to where the answer begins."""
     thinking: Thinking | None
     prefill: Prefill | None
 
@@ -34,14 +32,15 @@ class Conversation(msgspec.Struct, frozen=True):
         thinking: Thinking | None,
         prefill: Prefill | None,
         non_text_parts: NonTextParts,
-    ) -> Conversation:
+    ) -> RewardView:
         """Raises BadRequestError for a part that the reward model cannot read, where
         ``non_text_parts`` is to refuse it."""
         messages = readable(request.messages, non_text_parts)
         if prefill is not None:
             prefill = prefill.reworded(messages[-1])
             messages = messages[:-1]
-        return cls(messages, request.sampling.get("tools"), thinking, prefill)
+        tools = request.sampling.get("tools")
+        return cls(RewardRequest(messages, tools, request.caller), thinking, prefill)
 
     def answer(self, message: Message) -> dict[str, Any]:
         """A candidate's message as the turn that is judged."""

@@ -23,7 +23,7 @@ from bon_gateway.errors import (
     RewardError,
 )
 from bon_gateway.protocols import PolicyBackend, RewardBackend, Trace
-from bon_gateway.strategies.conversation import Conversation
+from bon_gateway.strategies.conversation import RewardView
 from bon_gateway.strategies.decide import USABLE
 from bon_gateway.strategies.failures import Failures
 from bon_gateway.strategies.scoring import Scoring
@@ -102,13 +102,12 @@ class _Draw:
         self._plan = plan
         self._check = check
         self._trace = trace
+        trace.count_tokens = plan.may_stop_early
         self._tasks = tasks = asyncio.TaskGroup()
         self._scoring: Scoring | None = None
         if reward is not None:
-            conversation = Conversation.of(
-                request, check.thinking, check.prefill, reward.non_text_parts
-            )
-            self._scoring = Scoring(conversation, request.caller, reward, tasks, plan.retries)
+            view = RewardView.of(request, check.thinking, check.prefill, reward.non_text_parts)
+            self._scoring = Scoring(view, reward, tasks, plan.retries)
         self._pumps: list[asyncio.Task[None]] = []
         self._enough = asyncio.Event()
         self._attempts: defaultdict[int, int] = defaultdict(int)
@@ -189,13 +188,7 @@ class _Draw:
             except Exception as error:  # noqa: BLE001 - an answer that a check chokes on is one lost
                 self._choked(sample.index, error)
 
-        await self._policy.sample(
-            self._request,
-            indices,
-            self._trace,
-            report,
-            count_tokens=self._plan.may_stop_early,
-        )
+        await self._policy.sample(self._request, indices, self._trace, report)
         for index in sorted(missing):
             report(Sample(index, PolicyFailedError("the policy backend gave no candidate")))
 

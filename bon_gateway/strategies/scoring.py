@@ -17,8 +17,8 @@ import orjson
 
 from bon_gateway.errors import RewardError, RewardRefusedError
 from bon_gateway.protocols import RewardBackend
-from bon_gateway.strategies.conversation import Conversation
-from bon_gateway.types import Caller, Completion, Message
+from bon_gateway.strategies.conversation import RewardView
+from bon_gateway.types import Completion, Message
 
 LINGER_S = 0.02
 """How long, in seconds, the first candidate waits for others to be scored with. Nobody waits for
@@ -34,14 +34,12 @@ class Scoring:
 
     def __init__(
         self,
-        conversation: Conversation,
-        caller: Caller,
+        view: RewardView,
         reward: RewardBackend,
         tasks: asyncio.TaskGroup,
         retries: int,
     ) -> None:
-        self._conversation = conversation
-        self._caller = caller
+        self._view = view
         self._reward = reward
         self._tasks = tasks
         self._retries = retries
@@ -63,13 +61,12 @@ class Scoring:
     def announce(self) -> None:
         """Tell the reward model what is coming, where that makes a difference."""
         if self._reward.announces:
-            told = self._conversation
-            announced = self._reward.announce(told.messages, tools=told.tools, caller=self._caller)
+            announced = self._reward.announce(self._view.request)
             self._announcing = self._tasks.create_task(announced)
 
     def submit(self, index: int, completion: Completion) -> None:
         """Have the candidate scored. Identical answers are scored once."""
-        message = self._conversation.answer(completion.message)
+        message = self._view.answer(completion.message)
         key = self._keys[index] = orjson.dumps(message)
         if key in self._messages:
             return
@@ -128,7 +125,7 @@ class Scoring:
         """One line for a request, however many of its answers went without."""
         reasons = Counter((error.code, error.message) for error in missing)
         fields = {
-            "request_id": self._caller.request_id,
+            "request_id": self._view.request.request_id,
             "answers": len(missing),
             "reasons": [
                 {"code": code, "reason": reason, "answers": count}
@@ -163,12 +160,8 @@ class Scoring:
 
     async def _try(self, batch: Sequence[bytes]) -> RewardError | None:
         try:
-            scores = await self._reward.score(
-                self._conversation.messages,
-                [self._messages[key] for key in batch],
-                tools=self._conversation.tools,
-                caller=self._caller,
-            )
+            answers = [self._messages[key] for key in batch]
+            scores = await self._reward.score(self._view.request, answers)
         except RewardRefusedError as error:
             self._refused(batch, error)
             return error

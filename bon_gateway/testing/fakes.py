@@ -18,6 +18,8 @@ from bon_gateway.types import (
     Delta,
     Message,
     NonTextParts,
+    ReportSample,
+    RewardRequest,
     Sample,
     Scores,
 )
@@ -88,20 +90,14 @@ class FakePolicy(_FakeBackend):
     running: int = 0
 
     async def sample(
-        self,
-        request: ChatRequest,
-        indices: Sequence[int],
-        trace: Trace,
-        report: Callable[[Sample], None],
-        *,
-        count_tokens: bool,
+        self, request: ChatRequest, indices: Sequence[int], trace: Trace, report: ReportSample
     ) -> None:
         self.requests.append(request)
         async with asyncio.TaskGroup() as tasks:
             for index in indices:
                 tasks.create_task(self._play(index, report, trace))
 
-    async def _play(self, index: int, report: Callable[[Sample], None], trace: Trace) -> None:
+    async def _play(self, index: int, report: ReportSample, trace: Trace) -> None:
         act = self.acts.get(index, Act((completion(f"answer {index}"),)))
         attempt = self.attempts[index]
         self.attempts[index] += 1
@@ -168,32 +164,19 @@ class FakeReward(_FakeBackend):
     withdrawn: int = 0
     """Announcements that were cancelled; none ends by itself."""
 
-    async def announce(
-        self,
-        messages: Sequence[Message],
-        *,
-        tools: Sequence[Any] | None = None,
-        caller: Caller | None = None,
-    ) -> None:
-        self.announced.append(messages)
-        self.callers.append(caller)
+    async def announce(self, request: RewardRequest) -> None:
+        self.announced.append(request.messages)
+        self.callers.append(request.caller)
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
             self.withdrawn += 1
             raise
 
-    async def score(
-        self,
-        messages: Sequence[Message],
-        completions: Sequence[Message],
-        *,
-        tools: Sequence[Any] | None = None,
-        caller: Caller | None = None,
-    ) -> Scores:
+    async def score(self, request: RewardRequest, completions: Sequence[Message]) -> Scores:
         self.calls.append(list(completions))
-        self.conversations.append(messages)
-        self.callers.append(caller)
+        self.conversations.append(request.messages)
+        self.callers.append(request.caller)
         await asyncio.sleep(self.delay)
         if len(self.calls) <= self.failures:
             raise RewardError("the fake reward model was told to fail")

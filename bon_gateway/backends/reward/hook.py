@@ -17,7 +17,7 @@ from bon_common.hooks import HookName, load_hook
 from bon_gateway.backends.reward.local import LocalReward
 from bon_gateway.backends.settings import RewardSettings
 from bon_gateway.errors import RewardError
-from bon_gateway.types import Caller, Message, NonTextParts, Scores
+from bon_gateway.types import Message, NonTextParts, RewardRequest, Scores
 from bon_gateway.unexpected import log_unexpected
 
 ARGUMENTS = ("messages", "completions")
@@ -47,20 +47,13 @@ class HookReward(LocalReward):
         self._waits = inspect.iscoroutinefunction(function)
         self._alone = asyncio.Lock()
 
-    async def score(
-        self,
-        messages: Sequence[Message],
-        completions: Sequence[Message],
-        *,
-        tools: Sequence[Any] | None = None,
-        caller: Caller | None = None,
-    ) -> Scores:
+    async def score(self, request: RewardRequest, completions: Sequence[Message]) -> Scores:
         if not completions:
             return Scores((), 0)
         try:
-            rewards = _rewards(await self._call(messages, completions), len(completions))
+            rewards = _rewards(await self._call(request.messages, completions), len(completions))
         except Exception as error:
-            fields = {"request_id": caller.request_id if caller else None, "function": self._name}
+            fields = {"request_id": request.request_id, "function": self._name}
             log_unexpected(_log, "the function that scores answers failed", error, fields)
             raise RewardError("the answers could not be scored") from error
         return Scores(rewards, 0)

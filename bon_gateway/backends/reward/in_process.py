@@ -10,7 +10,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from bon_common.daemon_thread import in_daemon_thread
 from bon_gateway.backends.http.faults import reward_refusal
@@ -18,7 +17,7 @@ from bon_gateway.backends.loading_lock import LOADING
 from bon_gateway.backends.reward.in_process_settings import InProcessRewardSettings
 from bon_gateway.backends.reward.local import Unannounced
 from bon_gateway.errors import NoRewardError, RewardError
-from bon_gateway.types import Caller, Message, NonTextParts, Scores
+from bon_gateway.types import Message, NonTextParts, RewardRequest, Scores
 from reward_server.errors import ScoreError, UnavailableError
 from reward_server.model_settings import ModelSettings
 from reward_server.schema import ScoreItem
@@ -77,14 +76,7 @@ class InProcessReward(Unannounced):
             await self._scorer.close()
             self._scorer = None
 
-    async def score(
-        self,
-        messages: Sequence[Message],
-        completions: Sequence[Message],
-        *,
-        tools: Sequence[Any] | None = None,
-        caller: Caller | None = None,
-    ) -> Scores:
+    async def score(self, request: RewardRequest, completions: Sequence[Message]) -> Scores:
         """Score all completions in one call. Raises RewardError; nothing is asked for twice."""
         if not completions:
             return Scores((), 0)
@@ -93,9 +85,9 @@ class InProcessReward(Unannounced):
             what = "is being loaded" if self._state == "warming" else "is not available"
             raise NoRewardError(f"the reward model {self._name} {what}")
         item = ScoreItem(
-            messages=[dict(message) for message in messages],
+            messages=[dict(message) for message in request.messages],
             completions=[dict(completion) for completion in completions],
-            tools=list(tools) if tools else None,
+            tools=list(request.tools) if request.tools else None,
         )
         try:
             scored = (await scorer.score([item])).results[0]

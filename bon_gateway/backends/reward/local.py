@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
 
-from bon_gateway.types import Caller, Message, NonTextParts, Scores, UpstreamState
+from bon_gateway.types import Message, NonTextParts, RewardRequest, Scores, UpstreamState
+
+WARM_UP = (
+    RewardRequest([{"role": "user", "content": "Hi"}]),
+    {"role": "assistant", "content": "Hi"},
+)
+"""A conversation and an answer, to be scored before any client's."""
 
 
 class Unannounced:
@@ -15,13 +20,7 @@ class Unannounced:
 
     announces = False
 
-    async def announce(
-        self,
-        messages: Sequence[Message],
-        *,
-        tools: Sequence[Any] | None = None,
-        caller: Caller | None = None,
-    ) -> None:
+    async def announce(self, request: RewardRequest) -> None:
         return None
 
 
@@ -36,14 +35,7 @@ class LocalReward(Unannounced, ABC):
         self.non_text_parts: NonTextParts = non_text_parts
 
     @abstractmethod
-    async def score(
-        self,
-        messages: Sequence[Message],
-        completions: Sequence[Message],
-        *,
-        tools: Sequence[Any] | None = None,
-        caller: Caller | None = None,
-    ) -> Scores:
+    async def score(self, request: RewardRequest, completions: Sequence[Message]) -> Scores:
         """See RewardBackend."""
 
     async def start(self) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from bon_gateway.errors import RewardError
 from bon_gateway.metrics import Metrics
 from bon_gateway.protocols import RewardBackend
-from bon_gateway.types import Caller, Message, NonTextParts, Scores
+from bon_gateway.types import Message, NonTextParts, RewardRequest, Scores
 
 
 class MeteredReward:
@@ -28,26 +27,13 @@ class MeteredReward:
     def announces(self) -> bool:
         return self._backend.announces
 
-    async def announce(
-        self,
-        messages: Sequence[Message],
-        *,
-        tools: Sequence[Any] | None = None,
-        caller: Caller | None = None,
-    ) -> None:
-        await self._backend.announce(messages, tools=tools, caller=caller)
+    async def announce(self, request: RewardRequest) -> None:
+        await self._backend.announce(request)
 
-    async def score(
-        self,
-        messages: Sequence[Message],
-        completions: Sequence[Message],
-        *,
-        tools: Sequence[Any] | None = None,
-        caller: Caller | None = None,
-    ) -> Scores:
+    async def score(self, request: RewardRequest, completions: Sequence[Message]) -> Scores:
         started = time.perf_counter()
         try:
-            scores = await self._backend.score(messages, completions, tools=tools, caller=caller)
+            scores = await self._backend.score(request, completions)
         except RewardError as error:
             self._observe(started, error)
             raise

@@ -14,8 +14,9 @@ from bon_gateway.backends.http.names import LookUp, look_up
 from bon_gateway.backends.http.settings import UpstreamSettings
 from bon_gateway.backends.pool.backend import Pooled
 from bon_gateway.backends.pool.replica import Replica
+from bon_gateway.backends.reward.local import WARM_UP
 from bon_gateway.backends.settings import RewardSettings
-from bon_gateway.types import Caller, ForTextAlone, Message, NonTextParts, Scores
+from bon_gateway.types import ForTextAlone, Message, NonTextParts, RewardRequest, Scores
 
 logger = logging.getLogger(__name__)
 
@@ -59,26 +60,18 @@ class RewardServerBackend(Pooled):
         self._refused = False
         super().__init__(settings, api_key, look_up, call_path="/v1/score", health_path="/readyz")
 
-    async def announce(
-        self,
-        messages: Sequence[Message],
-        *,
-        tools: Sequence[Any] | None = None,
-        caller: Caller | None = None,
-    ) -> None:
-        body: dict[str, Any] = {"messages": messages}
-        if tools:
-            body["tools"] = tools
+    async def announce(self, request: RewardRequest) -> None:
+        body = _item(request)
         if self._model is not None:
             body["model"] = self._model
         try:
             # It is nobody's candidate, so that it neither counts as load nor blames a replica.
             with self._pool.lease(0) as lease:
                 replica = lease.replica
-                self._remember(_key(messages, tools), replica)
+                self._remember(_key(request), replica)
                 path = replica.call.path.removesuffix("/score") + "/prefix"
                 await replica.client.post(
-                    replica.call.with_path(path), encode(body), _headers(caller)
+                    replica.call.with_path(path), encode(body), request.headers()
                 )
         except UpstreamError as error:
             if error.kind is not Fault.OVERLOADED and not self._refused:
@@ -90,26 +83,14 @@ class RewardServerBackend(Pooled):
         if len(self._homes) > REMEMBERED:
             self._homes.popitem(last=False)
 
-    def _home(self, messages: Sequence[Message], tools: Sequence[Any] | None) -> Replica | None:
-        return self._homes.get(_key(messages, tools)) if self._homes else None
-
-    async def score(
-        self,
-        messages: Sequence[Message],
-        completions: Sequence[Message],
-        *,
-        tools: Sequence[Any] | None = None,
-        caller: Caller | None = None,
-    ) -> Scores:
+    async def score(self, request: RewardRequest, completions: Sequence[Message]) -> Scores:
         if not completions:
             return Scores((), 0)
         try:
-            home = self._home(messages, tools)
-            with self._pool.lease(
-                len(completions), caller.request_id if caller else None, prefer=home
-            ) as lease:
+            home = self._homes.get(_key(request)) if self._homes else None
+            with self._pool.lease(len(completions), request.request_id, prefer=home) as lease:
                 try:
-                    scores = await self._ask(lease.replica, messages, completions, tools, caller)
+                    scores = await self._ask(lease.replica, request, completions)
                 except UpstreamError as error:
                     lease.done(error)
                     raise
@@ -119,33 +100,28 @@ class RewardServerBackend(Pooled):
             raise reward_error(error) from error
 
     async def _ask(
-        self,
-        replica: Replica,
-        messages: Sequence[Message],
-        completions: Sequence[Message],
-        tools: Sequence[Any] | None,
-        caller: Caller | None = None,
+        self, replica: Replica, request: RewardRequest, completions: Sequence[Message]
     ) -> Scores:
-        item: dict[str, Any] = {"messages": messages, "completions": completions}
-        if tools:
-            item["tools"] = tools
-        body: dict[str, Any] = {"items": [item]}
+        body: dict[str, Any] = {"items": [_item(request) | {"completions": completions}]}
         if self._model is not None:
             body["model"] = self._model
-        answer = await replica.client.post(replica.call, encode(body), _headers(caller))
+        answer = await replica.client.post(replica.call, encode(body), request.headers())
         return _scores(answer, len(completions))
 
     async def _warm_up(self, replica: Replica) -> None:
-        prompt = {"role": "user", "content": "Hi"}
-        await self._ask(replica, [prompt], [{"role": "assistant", "content": "Hi"}], None)
+        request, answer = WARM_UP
+        await self._ask(replica, request, [answer])
 
 
-def _headers(caller: Caller | None) -> dict[str, str]:
-    return {} if caller is None else caller.headers()
+def _item(request: RewardRequest) -> dict[str, Any]:
+    item: dict[str, Any] = {"messages": request.messages}
+    if request.tools:
+        item["tools"] = request.tools
+    return item
 
 
-def _key(messages: Sequence[Message], tools: Sequence[Any] | None) -> bytes:
-    return hashlib.blake2b(encode({"messages": messages, "tools": tools}), digest_size=16).digest()
+def _key(request: RewardRequest) -> bytes:
+    return hashlib.blake2b(encode(_item(request)), digest_size=16).digest()
 
 
 def _scores(answer: dict[str, Any], count: int) -> Scores:

@@ -7,7 +7,7 @@ generation prompt and without further special tokens, so completions are asked f
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from bon_gateway.backends.http.client import encode, finite, model_name
@@ -22,9 +22,9 @@ from bon_gateway.backends.http.names import LookUp, look_up
 from bon_gateway.backends.http.settings import UpstreamSettings
 from bon_gateway.backends.pool.backend import Pooled
 from bon_gateway.backends.pool.replica import Lease, Replica
-from bon_gateway.backends.reward.local import Unannounced
+from bon_gateway.backends.reward.local import WARM_UP, Unannounced
 from bon_gateway.backends.settings import RewardSettings
-from bon_gateway.types import Caller, Message, NonTextParts, Scores
+from bon_gateway.types import Message, NonTextParts, RewardRequest, Scores
 
 
 class VllmClassifySettings(UpstreamSettings, RewardSettings):
@@ -55,35 +55,21 @@ class VllmClassifyBackend(Unannounced, Pooled):
         self.non_text_parts: NonTextParts = settings.non_text_parts
         super().__init__(settings, api_key, look_up, call_path="/classify", health_path="/health")
 
-    async def score(
-        self,
-        messages: Sequence[Message],
-        completions: Sequence[Message],
-        *,
-        tools: Sequence[Any] | None = None,
-        caller: Caller | None = None,
-    ) -> Scores:
+    async def score(self, request: RewardRequest, completions: Sequence[Message]) -> Scores:
         if not completions:
             return Scores((), 0)
         try:
-            with self._pool.lease(len(completions), caller.request_id if caller else None) as lease:
-                return await self._score(lease, messages, completions, tools, caller)
+            with self._pool.lease(len(completions), request.request_id) as lease:
+                return await self._score(lease, request, completions)
         except UpstreamError as error:
             raise reward_error(error) from error
 
     async def _score(
-        self,
-        lease: Lease,
-        messages: Sequence[Message],
-        completions: Sequence[Message],
-        tools: Sequence[Any] | None,
-        caller: Caller | None,
+        self, lease: Lease, request: RewardRequest, completions: Sequence[Message]
     ) -> Scores:
-        headers = {} if caller is None else caller.headers()
-
         async def one(completion: Message) -> tuple[float, int] | UpstreamError:
             try:
-                outcome = await self._ask(lease.replica, [*messages, completion], tools, headers)
+                outcome = await self._ask(lease.replica, request, completion)
             except UpstreamError as error:
                 lease.done(error)
                 if error.kind is Fault.REFUSED:
@@ -113,28 +99,23 @@ class VllmClassifyBackend(Unannounced, Pooled):
         )
 
     async def _ask(
-        self,
-        replica: Replica,
-        conversation: Sequence[Message],
-        tools: Sequence[Any] | None,
-        headers: Mapping[str, str],
+        self, replica: Replica, request: RewardRequest, completion: Message
     ) -> tuple[float, int]:
         body: dict[str, Any] = {
             "model": self._model or replica.model,
-            "messages": [_without_nulls(message) for message in conversation],
+            "messages": [_without_nulls(message) for message in (*request.messages, completion)],
             # vLLM's default is a sigmoid, under which good candidates tie at 1.0.
             "use_activation": False,
         }
-        if tools:
+        if request.tools:
             # /classify has no field for tools, but hands these to the chat template.
-            body["chat_template_kwargs"] = {"tools": tools}
-        return _reward(await replica.client.post(replica.call, encode(body), headers))
+            body["chat_template_kwargs"] = {"tools": request.tools}
+        return _reward(await replica.client.post(replica.call, encode(body), request.headers()))
 
     async def _warm_up(self, replica: Replica) -> None:
         if self._model is None:
             replica.model = model_name(await replica.client.get(replica.models))
-        prompt = {"role": "user", "content": "Hi"}
-        await self._ask(replica, [prompt, {"role": "assistant", "content": "Hi"}], None, {})
+        await self._ask(replica, *WARM_UP)
 
 
 def _without_nulls(message: Message) -> dict[str, Any]:

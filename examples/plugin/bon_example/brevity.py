@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import PositiveInt
 
 from bon_gateway.backends.reward.local import LocalReward
 from bon_gateway.backends.settings import RewardSettings
-from bon_gateway.types import Caller, Message, Scores
+from bon_gateway.types import Message, RewardRequest, Scores
 
 
 class BrevitySettings(RewardSettings):
@@ -26,13 +26,6 @@ class Brevity(LocalReward):
         super().__init__("brevity", non_text_parts="leave_out")
         self._words = words
 
-    async def score(
-        self,
-        messages: Sequence[Message],
-        completions: Sequence[Message],
-        *,
-        tools: Sequence[Any] | None = None,
-        caller: Caller | None = None,
-    ) -> Scores:
+    async def score(self, request: RewardRequest, completions: Sequence[Message]) -> Scores:
         counts = [len(str(answer.get("content") or "").split()) for answer in completions]
         return Scores(tuple(float(-max(0, count - self._words)) for count in counts), 0)

@@ -143,7 +143,9 @@ async def draw(
         assert sample.index not in outcomes, "a candidate was reported twice"
         outcomes[sample.index] = sample.outcome
 
-    await backend.sample(request, indices, trace or Trace(), report, count_tokens=count_tokens)
+    trace = trace or Trace()
+    trace.count_tokens = count_tokens
+    await backend.sample(request, indices, trace, report)
     assert set(outcomes) == set(indices), "a candidate was not reported"
     return outcomes
 
@@ -159,11 +161,9 @@ async def drawing(
 ) -> AsyncIterator[asyncio.Queue[Sample]]:
     """Draws while the body runs, and is cancelled with its end; what is reported is queued."""
     arrived: asyncio.Queue[Sample] = asyncio.Queue()
-    task = asyncio.create_task(
-        backend.sample(
-            request, indices, trace or Trace(), arrived.put_nowait, count_tokens=count_tokens
-        )
-    )
+    trace = trace or Trace()
+    trace.count_tokens = count_tokens
+    task = asyncio.create_task(backend.sample(request, indices, trace, arrived.put_nowait))
     try:
         yield arrived
     finally:

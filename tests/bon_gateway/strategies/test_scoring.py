@@ -19,7 +19,7 @@ from bon_gateway.strategies.first_k import FirstK, FirstKSettings
 from bon_gateway.testing.fakes import Act, FakePolicy, FakeReward, completion, reward_of_digits
 from bon_gateway.testing.script import Call, Step
 from bon_gateway.testing.upstream import FakeUpstream
-from bon_gateway.types import ChatRequest, Message, Selection
+from bon_gateway.types import ChatRequest, Message, RewardRequest, Selection
 from tests.bon_gateway.backends.support import after_warm_up, reward_server, started, vllm_classify
 from tests.waiting import until
 
@@ -181,7 +181,7 @@ async def test_none_up_is_asked_once_and_told_why() -> None:
             await until(lambda: not backend.ready())
             upstream.requests = 0
             with pytest.raises(NoRewardError, match=r"No upstream is up. Its health is 503."):
-                await backend.score([], [{"role": "assistant", "content": "x"}])
+                await backend.score(RewardRequest([]), [{"role": "assistant", "content": "x"}])
             counted: Any = Counted(backend)
             selection = await run(counted, retries=5)
             assert counted.asked == 1

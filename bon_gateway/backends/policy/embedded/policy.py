@@ -21,7 +21,7 @@ from bon_gateway.backends.policy.embedded.prompt import prompt_ids
 from bon_gateway.backends.policy.embedded.settings import TransformersPolicySettings
 from bon_gateway.errors import PolicyError
 from bon_gateway.protocols import Trace
-from bon_gateway.types import ChatRequest, Delta, Sample
+from bon_gateway.types import ChatRequest, Delta, ReportSample, Sample
 
 if TYPE_CHECKING:
     from bon_gateway.backends.policy.embedded.generation import Event, Generation
@@ -85,19 +85,12 @@ class TransformersPolicy:
             logger.warning("policy model %s is abandoned while it is being loaded", self._name)
 
     async def sample(
-        self,
-        request: ChatRequest,
-        indices: Sequence[int],
-        trace: Trace,
-        report: Callable[[Sample], None],
-        *,
-        count_tokens: bool,
+        self, request: ChatRequest, indices: Sequence[int], trace: Trace, report: ReportSample
     ) -> None:
         """Draw one candidate for each of ``indices``, all in one batch; reports each as it ends.
 
         Tokens are always counted. What fails the batch fails every candidate that has not ended.
         """
-        del count_tokens  # counting costs nothing here
         missing = set(indices)
         events: asyncio.Queue[Event] = asyncio.Queue()
         generation: Generation | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +14,7 @@ from bon_gateway.backends.policy.vllm import check, wire
 from bon_gateway.backends.policy.vllm.ways import UpstreamWays
 from bon_gateway.backends.pool.replica import Lease
 from bon_gateway.protocols import Trace
-from bon_gateway.types import Completion, Delta, Sample
+from bon_gateway.types import Completion, Delta, ReportSample, Sample
 from bon_gateway.unexpected import log_unexpected
 
 logger = logging.getLogger("bon_gateway.backends.policy.vllm_draw")
@@ -33,7 +33,7 @@ class Draw:
     ways: UpstreamWays
     lease: Lease
     trace: Trace
-    report: Callable[[Sample], None]
+    report: ReportSample
     _pending: set[int] = field(init=False)
     """Choices that have not ended."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any, Literal
 
@@ -27,7 +27,7 @@ from bon_gateway.backends.pool.replica import Lease, Replica
 from bon_gateway.backends.settings import PolicySettings, ThinkingSettings
 from bon_gateway.protocols import Trace
 from bon_gateway.sections.base import HeaderName
-from bon_gateway.types import ChatRequest, Delta, Sample
+from bon_gateway.types import ChatRequest, Delta, ReportSample, Sample
 from bon_gateway.unexpected import log_unexpected
 
 logger = logging.getLogger("bon_gateway.backends.policy.vllm_http")
@@ -90,20 +90,14 @@ class VllmPolicy(Pooled):
         )
 
     async def sample(
-        self,
-        request: ChatRequest,
-        indices: Sequence[int],
-        trace: Trace,
-        report: Callable[[Sample], None],
-        *,
-        count_tokens: bool,
+        self, request: ChatRequest, indices: Sequence[int], trace: Trace, report: ReportSample
     ) -> None:
         if not indices:
             return
         try:
             with self._pool.lease(len(indices), request.request_id) as lease:
                 trace.replicas.append(lease.replica.name)
-                first, *others = self._draws(request, indices, trace, count_tokens, lease, report)
+                first, *others = self._draws(request, indices, trace, lease, report)
                 if not others:
                     await first.run()
                     return
@@ -184,15 +178,16 @@ class VllmPolicy(Pooled):
         request: ChatRequest,
         indices: Sequence[int],
         trace: Trace,
-        count_tokens: bool,
         lease: Lease,
-        report: Callable[[Sample], None],
+        report: ReportSample,
     ) -> list[Draw]:
         """Raises UpstreamError if the request has no JSON."""
-        streamed = count_tokens and not self._ways.parses_reasoning and wire.streamable(request)
+        streamed = (
+            trace.count_tokens and not self._ways.parses_reasoning and wire.streamable(request)
+        )
         groups: list[tuple[int, ...]] = [(index,) for index in indices]
         # Whole answers of one request come together, so that none could be stopped alone.
-        apart = self._ways.ignores_n or (count_tokens and not streamed)
+        apart = self._ways.ignores_n or (trace.count_tokens and not streamed)
         # vLLM draws choice k of one request with its seed + k.
         if self._together and not apart and request.seeds_run_on(indices):
             groups = [tuple(indices)]

@@ -15,7 +15,7 @@ from bon_gateway.backends.reward.reward_server import RewardServerBackend, Rewar
 from bon_gateway.errors import PolicyOverloadedError, PolicyUnreachableError
 from bon_gateway.testing.script import Step
 from bon_gateway.testing.upstream import FakeUpstream
-from bon_gateway.types import Completion
+from bon_gateway.types import Completion, RewardRequest
 from tests.bon_gateway.backends.support import (
     Names,
     after_warm_up,
@@ -312,5 +312,7 @@ async def test_reward_servers_are_followed_too() -> None:
             names.say(TWO)
             await until(lambda: backend.health() == up(fakes[1]))
             fakes[0].requests = 0
-            await backend.score([{"role": "user", "content": "x"}], [{"content": "y"}])
+            await backend.score(
+                RewardRequest([{"role": "user", "content": "x"}]), [{"content": "y"}]
+            )
             assert fakes[0].requests == 0

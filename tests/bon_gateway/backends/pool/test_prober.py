@@ -11,7 +11,7 @@ from aiohttp import web
 
 from bon_gateway.testing.script import Step
 from bon_gateway.testing.upstream import FakeUpstream
-from bon_gateway.types import Completion
+from bon_gateway.types import Completion, RewardRequest
 from tests.bon_gateway.backends.support import (
     MESSAGES,
     after_warm_up,
@@ -73,7 +73,9 @@ async def test_a_reward_model_that_drains_is_not_asked(backend_of: object) -> No
             await until(lambda: backend.health()[name(drains)] == "unready")
             drains.requests = stays.requests = 0
             for _ in range(3):
-                await backend.score(MESSAGES, [{"role": "assistant", "content": "x"}])
+                await backend.score(
+                    RewardRequest(MESSAGES), [{"role": "assistant", "content": "x"}]
+                )
             assert (drains.requests, stays.requests) == (0, 3)
 
 

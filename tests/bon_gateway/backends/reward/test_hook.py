@@ -10,7 +10,7 @@ import pytest
 
 from bon_gateway.backends.reward.hook import HookReward, HookRewardSettings
 from bon_gateway.errors import RewardError
-from bon_gateway.types import Caller, Message
+from bon_gateway.types import Caller, Message, RewardRequest
 
 ANSWERS = [{"role": "assistant", "content": text} for text in ("one", "three")]
 QUESTION = [{"role": "user", "content": "?"}]
@@ -53,9 +53,11 @@ async def test_every_answer_gets_its_reward(function: str) -> None:
     await reward.start()
     assert reward.ready()
     assert reward.health() == {f"{__name__}:{function}": "up"}
-    several = await asyncio.gather(*(reward.score(QUESTION, ANSWERS) for _ in range(4)))
+    several = await asyncio.gather(
+        *(reward.score(RewardRequest(QUESTION), ANSWERS) for _ in range(4))
+    )
     assert {scores.rewards for scores in several} == {(3.0, 5.0)}
-    assert (await reward.score(QUESTION, [])).rewards == ()
+    assert (await reward.score(RewardRequest(QUESTION), [])).rewards == ()
     await reward.close()
 
 
@@ -64,7 +66,7 @@ async def test_a_failure_is_the_fallback_s_business_and_in_the_log(
     function: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(RewardError, match="could not be scored"):
-        await made(function).score(QUESTION, ANSWERS, caller=Caller("request-7"))
+        await made(function).score(RewardRequest(QUESTION, caller=Caller("request-7")), ANSWERS)
     [record] = caplog.records
     fields = vars(record)["fields"]
     assert (fields["function"], fields["request_id"]) == (f"{__name__}:{function}", "request-7")

@@ -24,7 +24,7 @@ from bon_gateway.errors import RewardError, RewardRefusedError
 from bon_gateway.protocols import RewardBackend, Trace
 from bon_gateway.strategies.best_of_n import BestOfN, BestOfNSettings
 from bon_gateway.testing.fakes import Act, FakePolicy, completion
-from bon_gateway.types import ChatRequest
+from bon_gateway.types import ChatRequest, RewardRequest
 from reward_server.errors import ModelFailureError, QueueFullError
 from tests.bon_gateway.backends.policy.embedded.kit import EOS, PAD, save_tokenizer
 from tests.waiting import until
@@ -95,7 +95,7 @@ async def test_rewards_are_the_models_raw_outputs_in_order(folder: Path) -> None
     await reward.start()
     await until(reward.ready)
     texts = ["yes", "no, and a longer one", "", "yes"]
-    scores = await reward.score(PROMPT, answers(*texts))
+    scores = await reward.score(RewardRequest(PROMPT), answers(*texts))
     model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     expected, tokens = [], 0
@@ -111,7 +111,7 @@ async def test_rewards_are_the_models_raw_outputs_in_order(folder: Path) -> None
 
 
 async def test_no_completions_need_no_model(folder: Path) -> None:
-    scores = await backend(folder).score(PROMPT, [])
+    scores = await backend(folder).score(RewardRequest(PROMPT), [])
     assert (scores.rewards, scores.tokens) == ((), 0)
 
 
@@ -127,9 +127,9 @@ async def test_what_cannot_be_scored_is_a_reward_error(folder: Path) -> None:
         ([], answers("x")),
     ):
         with pytest.raises(RewardRefusedError) as caught:
-            await reward.score(messages, completions)
+            await reward.score(RewardRequest(messages), completions)
         assert (caught.value.status, caught.value.code) == (422, "reward_refused")
-    await reward.score(PROMPT, answers("still there"))
+    await reward.score(RewardRequest(PROMPT), answers("still there"))
     await reward.close()
 
 
@@ -158,7 +158,9 @@ async def test_what_a_template_refuses_of_one_answer_is_about_that_answer(folder
     await reward.start()
     await until(reward.ready)
     with pytest.raises(RewardRefusedError) as caught:
-        await reward.score(PROMPT, [*answers("fine"), {"role": "assistant", "tool_calls": "f"}])
+        await reward.score(
+            RewardRequest(PROMPT), [*answers("fine"), {"role": "assistant", "tool_calls": "f"}]
+        )
     assert caught.value.answer == 1
     await reward.close()
 
@@ -178,7 +180,7 @@ async def test_the_scorers_failures_are_reward_errors(
     await reward.start()
     await until(reward.ready)
     with pytest.raises(RewardError) as caught:
-        await reward.score(PROMPT, answers("x"))
+        await reward.score(RewardRequest(PROMPT), answers("x"))
     assert (caught.value.code, caught.value.retry_after) == (code, retry_after)
     await reward.close()
     assert scorer.closed
@@ -196,14 +198,14 @@ async def test_until_it_is_loaded_it_says_so(folder: Path) -> None:
     await reward.start()
     assert (reward.ready(), reward.health()) == (False, {folder.name: "warming"})
     with pytest.raises(RewardError, match="is being loaded"):
-        await reward.score(PROMPT, answers("x"))
+        await reward.score(RewardRequest(PROMPT), answers("x"))
     gate.set()
     await until(reward.ready)
     assert reward.health() == {folder.name: "up"}
     await reward.close()
     assert reward.health() == {folder.name: "ejected"}
     with pytest.raises(RewardError, match="not available"):
-        await reward.score(PROMPT, answers("x"))
+        await reward.score(RewardRequest(PROMPT), answers("x"))
 
 
 async def test_closing_does_not_wait_for_a_load(folder: Path) -> None:
@@ -244,7 +246,7 @@ async def test_closing_leaves_nothing_behind(folder: Path) -> None:
     reward = backend(folder)
     await reward.start()
     await until(reward.ready)
-    await reward.score(PROMPT, answers("x"))
+    await reward.score(RewardRequest(PROMPT), answers("x"))
     await reward.close()
     assert asyncio.all_tasks() == {asyncio.current_task()}
     await until(lambda: not set(threading.enumerate()) - before)
@@ -254,7 +256,7 @@ async def test_the_demo_reward_model_scores() -> None:
     reward = backend(demo_models.reward_path())
     await reward.start()
     await until(reward.ready)
-    scores = await reward.score(PROMPT, answers("Hello!", "Go away."))
+    scores = await reward.score(RewardRequest(PROMPT), answers("Hello!", "Go away."))
     assert len(set(scores.rewards)) == 2
     await reward.close()
 

@@ -11,7 +11,7 @@ import pytest
 from bon_gateway.errors import RewardError
 from bon_gateway.testing.script import Step
 from bon_gateway.testing.upstream import FakeUpstream
-from bon_gateway.types import Caller
+from bon_gateway.types import Caller, RewardRequest
 from reward_server.schema import PrefixRequest, ScoreRequest, ScoreResponse
 from tests.bon_gateway.backends.support import MESSAGES, after_warm_up, reward_server, started
 
@@ -29,7 +29,7 @@ async def test_one_request_in_the_reward_servers_own_schema(
     backend = reward_server(upstream, model=model)
     async with started(backend):
         upstream.requests = 0
-        await backend.score(MESSAGES, COMPLETIONS, tools=TOOLS)
+        await backend.score(RewardRequest(MESSAGES, tools=TOOLS), COMPLETIONS)
     assert upstream.requests == 1
     sent = msgspec.convert(upstream.calls[-1].body, ScoreRequest)
     assert sent.model == model
@@ -68,7 +68,7 @@ async def test_an_answer_of_the_wrong_shape_is_a_failure(
     async with started(backend):
         after_warm_up(upstream, Step(raw=orjson.dumps({"results": [result]})))
         with pytest.raises(RewardError):
-            await backend.score(MESSAGES, COMPLETIONS)
+            await backend.score(RewardRequest(MESSAGES), COMPLETIONS)
 
 
 async def test_a_conversation_is_announced_in_the_reward_servers_own_schema(
@@ -78,7 +78,7 @@ async def test_a_conversation_is_announced_in_the_reward_servers_own_schema(
     assert backend.announces
     async with started(backend):
         upstream.requests = 0
-        await backend.announce(MESSAGES, tools=TOOLS)
+        await backend.announce(RewardRequest(MESSAGES, tools=TOOLS))
     call = upstream.calls[-1]
     assert call.path == "/v1/prefix"
     sent = msgspec.convert(call.body, PrefixRequest)
@@ -91,17 +91,17 @@ async def test_candidates_go_where_their_conversation_was_announced() -> None:
         async with started(backend):
             for number in range(6):
                 messages = [{"role": "user", "content": f"question {number}"}]
-                await backend.announce(messages)
+                await backend.announce(RewardRequest(messages))
                 home = next(u for u in (one, two) if u.calls[-1].body == {"messages": messages})
                 for _ in range(3):
-                    await backend.score(messages, COMPLETIONS)
+                    await backend.score(RewardRequest(messages), COMPLETIONS)
                     assert home.calls[-1].body["items"][0]["messages"] == messages
             await home.stop()
             other = two if home is one else one
             # It fails, unless a probe has seen first that its home is gone.
             with contextlib.suppress(RewardError):
-                await backend.score(messages, COMPLETIONS)
-            await backend.score(messages, COMPLETIONS)
+                await backend.score(RewardRequest(messages), COMPLETIONS)
+            await backend.score(RewardRequest(messages), COMPLETIONS)
             assert other.calls[-1].body["items"][0]["messages"] == messages
 
 
@@ -112,9 +112,9 @@ async def test_what_cannot_be_announced_is_scored_all_the_same(
     backend = reward_server(upstream, announce=True)
     async with started(backend):
         after_warm_up(upstream, lambda call: Step(status=status if "prefix" in call.path else 200))
-        await backend.announce(MESSAGES)
-        await backend.announce(MESSAGES)
-        assert len((await backend.score(MESSAGES, COMPLETIONS)).rewards) == 2
+        await backend.announce(RewardRequest(MESSAGES))
+        await backend.announce(RewardRequest(MESSAGES))
+        assert len((await backend.score(RewardRequest(MESSAGES), COMPLETIONS)).rewards) == 2
     assert caplog.text.count("cannot be announced") == (status == 404)
 
 
@@ -122,7 +122,7 @@ async def test_an_announcement_carries_the_request_too(upstream: FakeUpstream) -
     backend = reward_server(upstream, announce=True)
     async with started(backend):
         after_warm_up(upstream, Step())
-        await backend.announce(MESSAGES, caller=Caller("req", {"baggage": "b=1"}))
+        await backend.announce(RewardRequest(MESSAGES, caller=Caller("req", {"baggage": "b=1"})))
     (call,) = upstream.calls
     assert call.path == "/v1/prefix"
     assert (call.headers["x-request-id"], call.headers["baggage"]) == ("req", "b=1")

@@ -14,7 +14,7 @@ from bon_gateway.backends.reward.vllm_classify import VllmClassifyBackend
 from bon_gateway.errors import RewardError, RewardRefusedError
 from bon_gateway.testing.script import Step, fake_reward
 from bon_gateway.testing.upstream import FakeUpstream
-from bon_gateway.types import Caller
+from bon_gateway.types import Caller, RewardRequest
 from tests.bon_gateway.backends.support import (
     MESSAGES,
     PROMPT,
@@ -41,8 +41,8 @@ def build(request: pytest.FixtureRequest) -> Build:
 async def test_raw_rewards_in_the_order_given(upstream: FakeUpstream, build: Build) -> None:
     backend = build(upstream)
     async with started(backend):
-        scores = await backend.score(MESSAGES, COMPLETIONS)
-        mirrored = await backend.score(MESSAGES, COMPLETIONS[::-1])
+        scores = await backend.score(RewardRequest(MESSAGES), COMPLETIONS)
+        mirrored = await backend.score(RewardRequest(MESSAGES), COMPLETIONS[::-1])
     assert scores.rewards == tuple(fake_reward(answer) for answer in ANSWERS)
     assert mirrored.rewards == scores.rewards[::-1]
     # Each conversation: a prompt of one word and an answer of two, and a token for each turn.
@@ -53,7 +53,7 @@ async def test_nothing_to_score_asks_nothing(upstream: FakeUpstream, build: Buil
     backend = build(upstream)
     async with started(backend):
         upstream.requests = 0
-        assert (await backend.score(MESSAGES, [])).rewards == ()
+        assert (await backend.score(RewardRequest(MESSAGES), [])).rewards == ()
     assert upstream.requests == 0
 
 
@@ -83,7 +83,7 @@ async def test_every_failure_is_a_reward_error(
     async with started(backend):
         after_warm_up(upstream, step)
         with pytest.raises(RewardError) as raised:
-            await backend.score(MESSAGES, COMPLETIONS)
+            await backend.score(RewardRequest(MESSAGES), COMPLETIONS)
     error = raised.value
     assert (error.status, error.code) == (503, code)
     assert error.retry_after is not None
@@ -103,7 +103,7 @@ async def test_a_refusal_is_told_in_other_words(
         error = {"message": PROMPT, "param": param, "code": "unrenderable_conversation"}
         after_warm_up(upstream, Step(status=400, error=error))
         try:
-            refusal = (await backend.score(MESSAGES, COMPLETIONS)).refusal
+            refusal = (await backend.score(RewardRequest(MESSAGES), COMPLETIONS)).refusal
         except RewardRefusedError as refused:
             refusal = refused
         assert backend.ready()
@@ -121,7 +121,7 @@ async def test_a_failure_is_not_tried_again_here(upstream: FakeUpstream, build: 
             for fake in (upstream, other):
                 after_warm_up(fake, Step(status=500, error="boom"))
             with pytest.raises(RewardError):
-                await backend.score(MESSAGES, COMPLETIONS[:1])
+                await backend.score(RewardRequest(MESSAGES), COMPLETIONS[:1])
             assert upstream.requests + other.requests == 1
 
 
@@ -130,7 +130,7 @@ async def test_retry_after_is_passed_on(upstream: FakeUpstream, build: Build) ->
     async with started(backend):
         after_warm_up(upstream, Step(status=503, error="full", headers={"retry-after": "9"}))
         with pytest.raises(RewardError) as raised:
-            await backend.score(MESSAGES, COMPLETIONS)
+            await backend.score(RewardRequest(MESSAGES), COMPLETIONS)
     assert raised.value.retry_after == 9.0
 
 
@@ -141,7 +141,7 @@ async def test_none_up_fails_without_waiting(upstream: FakeUpstream, build: Buil
     try:
         async with asyncio.timeout(0.2):
             with pytest.raises(RewardError) as raised:
-                await backend.score(MESSAGES, COMPLETIONS)
+                await backend.score(RewardRequest(MESSAGES), COMPLETIONS)
     finally:
         await backend.close()
     assert raised.value.retry_after == 6.0
@@ -153,7 +153,7 @@ async def test_a_hanging_score_times_out(upstream: FakeUpstream, build: Build) -
     async with started(backend):
         after_warm_up(upstream, Step(hold=asyncio.Event()))
         with pytest.raises(RewardError):
-            await backend.score(MESSAGES, COMPLETIONS)
+            await backend.score(RewardRequest(MESSAGES), COMPLETIONS)
         await until(lambda: upstream.running == 0)
 
 
@@ -161,7 +161,7 @@ async def test_cancelling_drops_the_work_upstream(upstream: FakeUpstream, build:
     backend = build(upstream)
     async with started(backend):
         after_warm_up(upstream, Step(hold=asyncio.Event()))
-        task = asyncio.create_task(backend.score(MESSAGES, COMPLETIONS))
+        task = asyncio.create_task(backend.score(RewardRequest(MESSAGES), COMPLETIONS))
         await until(lambda: upstream.running > 0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -199,11 +199,11 @@ async def test_a_stopped_server_is_ejected_and_comes_back(
         # The first may still go to a connection that was closed under it.
         for _ in range(2):
             with pytest.raises(RewardError):
-                await backend.score(MESSAGES, COMPLETIONS)
+                await backend.score(RewardRequest(MESSAGES), COMPLETIONS)
         assert not backend.ready()
         await upstream.start()
         await until(backend.ready)
-        assert len((await backend.score(MESSAGES, COMPLETIONS)).rewards) == 4
+        assert len((await backend.score(RewardRequest(MESSAGES), COMPLETIONS)).rewards) == 4
 
 
 async def test_the_less_loaded_server_is_asked(upstream: FakeUpstream, build: Build) -> None:
@@ -214,7 +214,8 @@ async def test_the_less_loaded_server_is_asked(upstream: FakeUpstream, build: Bu
             for fake in (upstream, other):
                 after_warm_up(fake, Step(hold=gate))
             tasks = [
-                asyncio.create_task(backend.score(MESSAGES, COMPLETIONS[:1])) for _ in range(6)
+                asyncio.create_task(backend.score(RewardRequest(MESSAGES), COMPLETIONS[:1]))
+                for _ in range(6)
             ]
             await until(lambda: upstream.running + other.running == 6)
             assert upstream.running == other.running == 3
@@ -225,7 +226,7 @@ async def test_the_less_loaded_server_is_asked(upstream: FakeUpstream, build: Bu
 async def test_the_key_is_sent(upstream: FakeUpstream, build: Build) -> None:
     backend = build(upstream, key=SECRET)
     async with started(backend):
-        await backend.score(MESSAGES, COMPLETIONS)
+        await backend.score(RewardRequest(MESSAGES), COMPLETIONS)
     assert {call.headers["authorization"] for call in upstream.calls} == {f"Bearer {SECRET}"}
 
 
@@ -237,7 +238,7 @@ async def test_a_reward_that_is_no_number_is_a_failure(
     async with started(backend):
         after_warm_up(upstream, Step(reward=reward))
         with pytest.raises(RewardError):
-            await backend.score(MESSAGES, COMPLETIONS)
+            await backend.score(RewardRequest(MESSAGES), COMPLETIONS)
 
 
 async def test_calls_carry_the_request_and_its_trace(upstream: FakeUpstream, build: Build) -> None:
@@ -245,7 +246,7 @@ async def test_calls_carry_the_request_and_its_trace(upstream: FakeUpstream, bui
     backend = build(upstream)
     async with started(backend):
         after_warm_up(upstream, Step())
-        await backend.score(MESSAGES, COMPLETIONS, caller=Caller("req#1", trace))
+        await backend.score(RewardRequest(MESSAGES, caller=Caller("req#1", trace)), COMPLETIONS)
     assert upstream.calls
     for call in upstream.calls:
         assert {name: call.headers.get(name) for name in ("x-request-id", *trace)} == {
@@ -262,5 +263,7 @@ async def test_one_request_is_blamed_once_however_often_it_is_scored(
         after_warm_up(upstream, Step(cut_after=5))
         for request_id, ready in (("a", True), ("a", True), ("a", True), ("b", False)):
             with pytest.raises(RewardError):
-                await backend.score(MESSAGES, COMPLETIONS[:1], caller=Caller(request_id))
+                await backend.score(
+                    RewardRequest(MESSAGES, caller=Caller(request_id)), COMPLETIONS[:1]
+                )
             assert backend.ready() is ready

@@ -9,6 +9,7 @@ import pytest
 from bon_gateway.errors import RewardError
 from bon_gateway.testing.script import Call, Step
 from bon_gateway.testing.upstream import FakeUpstream
+from bon_gateway.types import RewardRequest
 from tests.bon_gateway.backends.support import MESSAGES, after_warm_up, started, vllm_classify
 from tests.waiting import until
 
@@ -23,7 +24,7 @@ async def test_one_conversation_a_request(upstream: FakeUpstream) -> None:
     backend = vllm_classify(upstream)
     async with started(backend):
         after_warm_up(upstream, Step())
-        await backend.score(MESSAGES, COMPLETIONS)
+        await backend.score(RewardRequest(MESSAGES), COMPLETIONS)
     bodies = [call.body for call in upstream.calls]
     # They are sent side by side, so they arrive in any order.
     bodies.sort(key=lambda body: body["messages"][-1]["content"] is None)
@@ -39,7 +40,7 @@ async def test_one_conversation_a_request(upstream: FakeUpstream) -> None:
 async def test_tools_reach_the_chat_template(upstream: FakeUpstream) -> None:
     backend = vllm_classify(upstream)
     async with started(backend):
-        await backend.score(MESSAGES, COMPLETIONS[:1], tools=TOOLS)
+        await backend.score(RewardRequest(MESSAGES, tools=TOOLS), COMPLETIONS[:1])
     assert upstream.calls[-1].body["chat_template_kwargs"] == {"tools": TOOLS}
 
 
@@ -48,7 +49,7 @@ async def test_conversations_are_scored_side_by_side(upstream: FakeUpstream) -> 
     backend = vllm_classify(upstream)
     async with started(backend):
         after_warm_up(upstream, Step(hold=gate))
-        task = asyncio.create_task(backend.score(MESSAGES, COMPLETIONS * 4))
+        task = asyncio.create_task(backend.score(RewardRequest(MESSAGES), COMPLETIONS * 4))
         await until(lambda: upstream.running == 8)
         gate.set()
         assert len((await task).rewards) == 8
@@ -65,7 +66,7 @@ async def test_the_first_failure_stops_the_others(upstream: FakeUpstream) -> Non
     async with started(backend):
         after_warm_up(upstream, script)
         with pytest.raises(RewardError):
-            await backend.score(MESSAGES, COMPLETIONS * 2)
+            await backend.score(RewardRequest(MESSAGES), COMPLETIONS * 2)
         await until(lambda: upstream.running == 0)
         assert upstream.aborted == 3
 
@@ -92,7 +93,7 @@ async def test_an_answer_of_the_wrong_shape_is_a_failure(
             upstream, Step(raw=orjson.dumps({"data": [{"probs": probs}], "usage": usage}))
         )
         with pytest.raises(RewardError):
-            await backend.score(MESSAGES, COMPLETIONS[:1])
+            await backend.score(RewardRequest(MESSAGES), COMPLETIONS[:1])
 
 
 async def test_a_classifier_of_several_labels_never_comes_up(upstream: FakeUpstream) -> None:

@@ -184,7 +184,7 @@ async def draw(
 ) -> dict[int, Completion | GatewayError]:
     """Outcomes by index."""
     samples: list[Sample] = []
-    await policy.sample(asked, range(n), trace or Trace(), samples.append, count_tokens=True)
+    await policy.sample(asked, range(n), trace or Trace(), samples.append)
     return {sample.index: sample.outcome for sample in samples}
 
 

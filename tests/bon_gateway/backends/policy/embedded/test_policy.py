@@ -111,7 +111,7 @@ async def test_closing_stops_the_work_within_a_step(
     if stream:
         work = _exhaust(policy.stream(asked, trace))
     else:
-        work = policy.sample(asked, range(3), trace, lambda sample: None, count_tokens=True)
+        work = policy.sample(asked, range(3), trace, lambda sample: None)
     reader = asyncio.create_task(work)
     await until(lambda: trace.tokens.get(0) == 6)
     reader.cancel()
