@@ -35,7 +35,7 @@ from bon_gateway.errors import BadRequestError, MethodNotAllowedError, NotFoundE
 from bon_gateway.factory import build_gateway
 from bon_gateway.gateway import Gateway, same_backends
 from bon_gateway.metrics import Metrics
-from bon_gateway.recording.recorder import Recorder, build_recorder
+from bon_gateway.recording.recorder import build_recorder
 from bon_gateway.reload.generations import Generation, Generations
 from bon_gateway.reload.reloader import Reloader
 from bon_gateway.reload.source import SettingsSource
@@ -104,15 +104,25 @@ def create_app(
     lifecycle = lifecycle or Lifecycle()
 
     def make(settings: Settings, keys: KeyRing, before: Generation | None) -> Generation:
-        return _assemble(
-            settings,
-            keys,
-            metrics,
-            lifecycle,
-            gateway=_gateway(build(settings, metrics), settings, before),
-            recorder=_recorder(settings, metrics, before),
-            admission=_admission(settings, metrics, before),
-        )
+        gateway, limits = build(settings, metrics), settings.limits
+        if before is None:
+            recorder = build_recorder(settings.recording, metrics)
+            admission = Admission(
+                limits.max_candidates,
+                limits.max_candidates_per_key,
+                on_change=metrics.set_candidates_in_flight,
+            )
+        else:
+            kept = same_backends(before.settings, settings)
+            gateway = gateway.with_backends_of(before.gateway, kept)
+            recorder = before.recorder
+            if before.settings.recording != settings.recording:
+                recorder = build_recorder(settings.recording, metrics)
+            admission = before.admission.resized(
+                limits.max_candidates, limits.max_candidates_per_key
+            )
+        services = Services(settings, gateway, recorder, admission, metrics)
+        return _assemble(services, keys, lifecycle)
 
     def changed(generation: Generation) -> None:
         models = generation.settings.models
@@ -132,39 +142,7 @@ def create_app(
     return app
 
 
-def _gateway(fresh: Gateway, settings: Settings, before: Generation | None) -> Gateway:
-    if before is None:
-        return fresh
-    return fresh.with_backends_of(before.gateway, same_backends(before.settings, settings))
-
-
-def _recorder(settings: Settings, metrics: Metrics, before: Generation | None) -> Recorder:
-    if before is not None and before.settings.recording == settings.recording:
-        return before.recorder
-    return build_recorder(settings.recording, metrics)
-
-
-def _admission(settings: Settings, metrics: Metrics, before: Generation | None) -> Admission:
-    limits = settings.limits
-    if before is not None:
-        return before.admission.resized(limits.max_candidates, limits.max_candidates_per_key)
-    return Admission(
-        limits.max_candidates,
-        limits.max_candidates_per_key,
-        on_change=metrics.set_candidates_in_flight,
-    )
-
-
-def _assemble(
-    settings: Settings,
-    keys: KeyRing,
-    metrics: Metrics,
-    lifecycle: Lifecycle,
-    *,
-    gateway: Gateway,
-    recorder: Recorder,
-    admission: Admission,
-) -> Generation:
+def _assemble(services: Services, keys: KeyRing, lifecycle: Lifecycle) -> Generation:
     """One generation: nothing in it changes after this, and nothing of it is started here."""
     app = GatewayApp(
         title="bon-gateway",
@@ -174,14 +152,15 @@ def _assemble(
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.metrics = metrics
+    settings = services.settings
+    app.state.metrics = services.metrics
     app.state.lifecycle = lifecycle
-    app.state.gateway = gateway
-    chat = ChatCompletions(Services(settings, gateway, recorder, admission, metrics))
+    app.state.gateway = services.gateway
+    chat = ChatCompletions(services)
     edge = partial(
         Edge,
         keys=keys,
-        metrics=metrics,
+        metrics=services.metrics,
         lifecycle=lifecycle,
         max_body_bytes=settings.limits.max_body_bytes,
         access_log=settings.server.access_log,
@@ -193,7 +172,7 @@ def _assemble(
     app.router.routes.extend(routes())
     app.add_exception_handler(HTTPException, _http_error)
     app.add_middleware(edge)
-    return Generation(settings, keys, gateway, recorder, admission, app)
+    return Generation(settings, keys, services.gateway, services.recorder, services.admission, app)
 
 
 @asynccontextmanager

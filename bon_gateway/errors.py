@@ -25,7 +25,7 @@ GatewayError                    500  internal_error
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 
 class GatewayError(Exception):
@@ -67,6 +67,11 @@ class BadRequestError(GatewayError):
     status = 400
     kind = "invalid_request_error"
     default_code = "invalid_value"
+
+    @classmethod
+    def at(cls, param: str, reason: str) -> Self:
+        """The error whose message begins with the parameter that it names."""
+        return cls(f"{param}: {reason}", param=param)
 
 
 class AuthenticationError(GatewayError):

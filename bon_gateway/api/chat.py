@@ -26,7 +26,7 @@ from bon_gateway.edge.exchange import RequestRecord, record_of
 from bon_gateway.errors import GatewayError
 from bon_gateway.gateway import ServedModel
 from bon_gateway.protocols import Strategy, Trace
-from bon_gateway.recording.entry import Entry, Source
+from bon_gateway.recording.entry import LogEntry
 from bon_gateway.schemas.bounds import check_schemas
 from bon_gateway.types import ChatRequest, Selection
 
@@ -98,16 +98,13 @@ class ChatCall(msgspec.Struct, frozen=True):
         if not recorder.wants(self.request.request_id):
             return
         made_of = self.served.settings
-        source = Source(
-            model=self.served.name,
-            policy=made_of.policy,
-            policy_revision=self.services.settings.policies[made_of.policy].revision,
-            reward=made_of.reward,
-        )
         recorder.record(
-            Entry(
+            LogEntry(
                 at=time.time(),
-                source=source,
+                model=self.served.name,
+                policy=made_of.policy,
+                policy_revision=self.services.settings.policies[made_of.policy].revision,
+                reward=made_of.reward,
                 strategy=self.strategy.name,
                 n=self.drawn,
                 request=self.request,

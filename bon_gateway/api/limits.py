@@ -16,13 +16,11 @@ def check_limits(wire: ChatWire, limits: LimitsSettings) -> None:
     for name in ("top_logprobs", "prompt_logprobs"):
         _within(name, getattr(wire, name), limits.max_top_logprobs)
     if wire.logprob_token_ids and not limits.logprob_token_ids:
-        raise BadRequestError(
-            "logprob_token_ids: is not allowed by this gateway's limits", param="logprob_token_ids"
-        )
+        raise BadRequestError.at("logprob_token_ids", "is not allowed by this gateway's limits")
     for name in ("max_tokens", "max_completion_tokens"):
         _within(name, getattr(wire, name), limits.max_tokens)
 
 
 def _within(name: str, value: int | None, limit: int | None) -> None:
     if value is not None and limit is not None and value > limit:
-        raise BadRequestError(f"{name}: {value} is above the limit of {limit}", param=name)
+        raise BadRequestError.at(name, f"{value} is above the limit of {limit}")

@@ -31,11 +31,9 @@ def check_messages(body: Any, limit: int) -> None:
     if not isinstance(messages, list):
         raise _wrong("messages", "a list", messages)
     if not messages:
-        raise BadRequestError("messages: must hold at least one message", param="messages")
+        raise BadRequestError.at("messages", "must hold at least one message")
     if len(messages) > limit:
-        raise BadRequestError(
-            f"messages: {len(messages)} are above the limit of {limit}", param="messages"
-        )
+        raise BadRequestError.at("messages", f"{len(messages)} are above the limit of {limit}")
     for position, message in enumerate(messages):
         _check(message, f"messages[{position}]")
 
@@ -60,10 +58,8 @@ def _check(message: Any, where: str) -> None:
     if calls is not None and not (
         isinstance(calls, list) and all(isinstance(call, dict) for call in calls)
     ):
-        raise BadRequestError(
-            f"{where}.tool_calls: must be a list of objects", param=f"{where}.tool_calls"
-        )
+        raise BadRequestError.at(f"{where}.tool_calls", "must be a list of objects")
 
 
 def _wrong(param: str, wanted: str, got: Any) -> BadRequestError:
-    return BadRequestError(f"{param}: must be {wanted}, not {_KINDS[type(got)]}", param=param)
+    return BadRequestError.at(param, f"must be {wanted}, not {_KINDS[type(got)]}")

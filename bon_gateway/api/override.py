@@ -22,9 +22,9 @@ def resolve_strategy(
 ) -> StrategySettings:
     """The strategy that this request runs.
 
-    What the request does not name stays as the served model has it, also where it names another
-    strategy that has the same parameter. Raises BadRequestError if
-    the model allows no override, the strategy does not have the parameter, or a limit refuses it.
+    What the request does not name stays as the served model has it, even if the request chooses
+    another strategy that has the same parameter. Raises BadRequestError if the model allows no
+    override, the strategy does not have the parameter, or a limit refuses it.
     """
     own = served.strategy
     if bon is None:
@@ -33,17 +33,16 @@ def resolve_strategy(
     if bon.strategy is None and not asked:
         return own
     if not served.allow_override:
-        raise BadRequestError("bon: this model's strategy may not be changed", param="bon")
+        raise BadRequestError.at("bon", "this model's strategy may not be changed")
     kind = type(own) if bon.strategy in (None, own.type) else BY_REQUEST[bon.strategy]
     for key in asked:
         if key not in kind.asked:
-            message = f"bon.{key}: strategy {type_name(kind)} has no such parameter"
-            raise BadRequestError(message, param=f"bon.{key}")
+            reason = f"strategy {type_name(kind)} has no such parameter"
+            raise BadRequestError.at(f"bon.{key}", reason)
     strategy = _validate(kind, _merged(kind, own, asked))
     if strategy.needs_reward and served.reward is None:
-        raise BadRequestError(
-            f"bon.strategy: {strategy.type} needs a reward model, and this model has none",
-            param="bon.strategy",
+        raise BadRequestError.at(
+            "bon.strategy", f"{strategy.type} needs a reward model, and this model has none"
         )
     return _within_limits(strategy, asked, limits)
 
@@ -67,7 +66,7 @@ def _validate(kind: type[StrategySettings], values: dict[str, Any]) -> StrategyS
         key = ".".join(str(part) for part in first["loc"])
         param = f"bon.{key}" if key else "bon.min_candidates"
         reason = first["msg"].removeprefix("Value error, ")
-        raise BadRequestError(f"{param}: {reason}", param=param) from None
+        raise BadRequestError.at(param, reason) from None
 
 
 def _within_limits(
@@ -83,9 +82,8 @@ def _within_limits(
         if beyond and strategy.pool < limits.max_n:
             # n alone would fit.
             param = f"bon.{beyond[0]}"
-        raise BadRequestError(
-            f"{param}: {strategy.drawn} candidates are above the limit of {limits.max_n}",
-            param=param,
+        raise BadRequestError.at(
+            param, f"{strategy.drawn} candidates are above the limit of {limits.max_n}"
         )
     values = strategy.model_dump()
     if "min_candidates" in values:

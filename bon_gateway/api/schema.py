@@ -150,9 +150,7 @@ def parse_chat(body: Any) -> ChatWire:
     if body.get("stream_options") and not wire.stream:
         raise BadRequestError("stream_options needs stream: true", param="stream_options")
     if wire.use_beam_search:
-        raise BadRequestError(
-            "use_beam_search: must be false, candidates are samples", param="use_beam_search"
-        )
+        raise BadRequestError.at("use_beam_search", "must be false, candidates are samples")
     return wire
 
 
@@ -165,7 +163,8 @@ def _refusal(error: ValidationError) -> BadRequestError:
         )
     if first["type"] == "extra_forbidden":
         return BadRequestError(f"unknown parameter: {param}", param=param, code="unknown_parameter")
-    return BadRequestError(f"{param}: {_lower(first['msg'])}", param=param)
+    message = first["msg"]
+    return BadRequestError.at(param, message[:1].lower() + message[1:])
 
 
 def param_name(loc: tuple[int | str, ...]) -> str:
@@ -177,7 +176,3 @@ def param_name(loc: tuple[int | str, ...]) -> str:
         else:
             name += f".{part}" if name else part
     return name
-
-
-def _lower(message: str) -> str:
-    return message[:1].lower() + message[1:]

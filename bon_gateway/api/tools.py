@@ -16,19 +16,19 @@ def check_tools(tools: Any) -> None:
     if tools is None:
         return
     if not isinstance(tools, list):
-        raise BadRequestError("tools: must be a list", param="tools")
+        raise BadRequestError.at("tools", "must be a list")
     for position, tool in enumerate(tools):
         if not isinstance(tool, Mapping):
-            raise _wrong(f"tools[{position}]", "must be an object")
+            raise BadRequestError.at(f"tools[{position}]", "must be an object")
         function = tool.get("function")
         if not isinstance(function, Mapping):
-            raise _wrong(f"tools[{position}].function", "must be an object with a name")
+            raise BadRequestError.at(f"tools[{position}].function", "must be an object with a name")
         if not isinstance(function.get("name"), str):
-            raise _wrong(f"tools[{position}].function.name", "must be text")
+            raise BadRequestError.at(f"tools[{position}].function.name", "must be text")
         if not isinstance(function.get("parameters"), Mapping | None):
-            raise _wrong(f"tools[{position}].function.parameters", "must be an object")
+            raise BadRequestError.at(f"tools[{position}].function.parameters", "must be an object")
         if not isinstance(tool.get("type", "function"), str):
-            raise _wrong(f"tools[{position}].type", "must be text")
+            raise BadRequestError.at(f"tools[{position}].type", "must be text")
 
 
 def check_tool_choice(choice: Any) -> None:
@@ -37,28 +37,19 @@ def check_tool_choice(choice: Any) -> None:
     if choice is None or choice in ("none", "auto", "required"):
         return
     if not isinstance(choice, Mapping):
-        raise BadRequestError(
-            "tool_choice: must be none, auto, required, or an object that names a function",
-            param="tool_choice",
+        raise BadRequestError.at(
+            "tool_choice", "must be none, auto, required, or an object that names a function"
         )
     kind = choice.get("type", "function")
     if kind != "function":
-        raise BadRequestError(
-            f"tool_choice: the type {str(kind)[:100]!r} is not supported; none, auto, required or"
-            " one named function is",
-            param="tool_choice",
+        raise BadRequestError.at(
+            "tool_choice",
+            f"the type {str(kind)[:100]!r} is not supported; none, auto, required or one named"
+            " function is",
         )
     function = choice.get("function")
     if not isinstance(function, Mapping):
-        raise BadRequestError(
-            "tool_choice.function: must be an object with a name", param="tool_choice.function"
-        )
+        raise BadRequestError.at("tool_choice.function", "must be an object with a name")
     name = function.get("name")
     if not isinstance(name, str) or not name:
-        raise BadRequestError(
-            "tool_choice.function.name: must name a function", param="tool_choice.function.name"
-        )
-
-
-def _wrong(param: str, why: str) -> BadRequestError:
-    return BadRequestError(f"{param}: {why}", param=param)
+        raise BadRequestError.at("tool_choice.function.name", "must name a function")

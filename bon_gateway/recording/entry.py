@@ -16,23 +16,16 @@ VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """Where candidates come from, in the words of the settings."""
-
-    model: str
-    """The served model's name."""
-    policy: str
-    policy_revision: str | None
-    reward: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A request that has ended: references to what is known of it, nothing computed yet."""
+class LogEntry:
+    """A request that has ended: references to what is known of it, nothing computed yet. ``model``
+    to ``reward`` are names in the settings."""
 
     at: float
     """Unix time of its end."""
-    source: Source
+    model: str
+    policy: str
+    policy_revision: str | None
+    reward: str | None
     strategy: str
     n: int
     """Candidates that were to be drawn."""
@@ -53,22 +46,22 @@ def is_sampled(request_id: str, rate: float) -> bool:
     return int.from_bytes(digest, "big") < rate * 2**64
 
 
-def to_line(entry: Entry, redaction: Redaction, *, with_sampling: bool) -> bytes:
+def to_line(entry: LogEntry, redaction: Redaction, *, with_sampling: bool) -> bytes:
     """The entry as a line of JSON, its end included.
 
     Whatever a client or a model decides is redacted; the rest are words of the settings. Raises
     TypeError for what JSON cannot hold, RecursionError for what is nested too deeply and
     RedactionTimeoutError.
     """
-    request, selection, source = entry.request, entry.selection, entry.source
+    request, selection = entry.request, entry.selection
     record = {
         "v": VERSION,
         "ts": timestamp(entry.at),
         "request_id": redaction.scalar(request.request_id),
-        "model": source.model,
-        "policy": source.policy,
-        "policy_revision": source.policy_revision,
-        "reward": source.reward,
+        "model": entry.model,
+        "policy": entry.policy,
+        "policy_revision": entry.policy_revision,
+        "reward": entry.reward,
         "strategy": entry.strategy,
         "n": entry.n if selection is None else selection.n,
         "messages": [redaction.apply(message) for message in request.messages],

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Protocol
 
 from bon_gateway.metrics import Metrics
-from bon_gateway.recording.entry import Entry, is_sampled, to_line
+from bon_gateway.recording.entry import LogEntry, is_sampled, to_line
 from bon_gateway.recording.files import LogFiles
 from bon_gateway.recording.redaction import Redaction
 from bon_gateway.sections.recording import RecordingSettings
@@ -29,45 +28,25 @@ class Lines(Protocol):
     def close(self) -> None: ...
 
 
-class Recorder(Protocol):
+class Recorder:
+    """One worker's candidate log. This one records nothing."""
+
     def wants(self, request_id: str) -> bool:
         """Whether a request of this id is to be recorded."""
-        ...
+        return False
 
-    def record(self, entry: Entry) -> None:
+    def record(self, entry: LogEntry) -> None:
         """Take an entry over. It neither waits nor raises."""
-        ...
 
-    def start(self) -> None: ...
+    def start(self) -> None:
+        """Begin to write."""
 
     def close(self) -> None:
         """Write what has been taken over, and end. It may take ``CLOSE_S`` seconds."""
-        ...
 
 
-class NoRecorder:
-    """Recording is off."""
-
-    def wants(self, request_id: str) -> bool:
-        return False
-
-    def record(self, entry: Entry) -> None:
-        return None
-
-    def start(self) -> None:
-        return None
-
-    def close(self) -> None:
-        return None
-
-
-@dataclass(frozen=True, slots=True)
-class _Stop:
-    """The queue's last word."""
-
-
-class FileRecorder:
-    """One worker's candidate log. ``record`` is called by one thread, the event loop's.
+class FileRecorder(Recorder):
+    """Writes to files. ``record`` is called by one thread, the event loop's.
 
     An entry holds references to what the request held; the writer makes the line of it, so that
     the loop does no more than put it into a queue. If the queue is full the entry is dropped; if
@@ -81,14 +60,15 @@ class FileRecorder:
         self._lines = lines
         self._metrics = metrics
         self._redaction = Redaction(settings.redact, settings.redact_fields)
-        self._queue: SimpleQueue[Entry | _Stop] = SimpleQueue()
+        self._queue: SimpleQueue[LogEntry | None] = SimpleQueue()
+        """None comes last and ends the writer."""
         self._thread: threading.Thread | None = None
         self._failing = False
 
     def wants(self, request_id: str) -> bool:
         return is_sampled(request_id, self._settings.sample_rate)
 
-    def record(self, entry: Entry) -> None:
+    def record(self, entry: LogEntry) -> None:
         self._revive()
         if self._queue.qsize() >= self._settings.queue:
             self._metrics.observe_recorded("dropped", 1)
@@ -101,7 +81,7 @@ class FileRecorder:
 
     def close(self) -> None:
         self._revive()
-        self._queue.put(_Stop())
+        self._queue.put(None)
         if self._thread is None:
             return
         self._thread.join(CLOSE_S)
@@ -120,7 +100,7 @@ class FileRecorder:
         self.start()
 
     def _write(self) -> None:
-        while isinstance(entry := self._queue.get(), Entry):
+        while (entry := self._queue.get()) is not None:
             try:
                 line = to_line(entry, self._redaction, with_sampling=self._settings.sampling)
                 self._lines.append(line)
@@ -152,7 +132,7 @@ class FileRecorder:
 def build_recorder(settings: RecordingSettings, metrics: Metrics) -> Recorder:
     """The recorder that the settings ask for. It touches no file before it is started."""
     if settings.folder is None:
-        return NoRecorder()
+        return Recorder()
     files = LogFiles(
         Path(settings.folder),
         max_bytes=settings.max_bytes,

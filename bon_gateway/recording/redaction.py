@@ -104,6 +104,6 @@ class Redaction:
                     if start == end:
                         continue
                     for step in steps:
-                        start, end = step.start(start), step.end(end)
+                        start, end = step.back(start), step.back(end)
                     spans.append((start, end))
         return spans

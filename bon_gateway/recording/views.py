@@ -32,14 +32,10 @@ class View:
     shift: array[int]
     """How much longer the text before the end of each of them is where it came from."""
 
-    def start(self, position: int) -> int:
-        """Where the character at ``position`` begins in the text before it."""
+    def back(self, position: int) -> int:
+        """Where the gap before the character at ``position`` is in the text that was read."""
         before = bisect_right(self.read, position - 1)
         return position + (self.shift[before - 1] if before else 0)
-
-    def end(self, position: int) -> int:
-        """Where the character before ``position`` ends in the text before it."""
-        return self.start(position)
 
 
 def views(text: str) -> Iterator[tuple[str, tuple[View, ...]]]:

@@ -30,9 +30,7 @@ def check_schemas(body: Any, limits: LimitsSettings) -> None:
         return
     tools = body.get("tools")
     if isinstance(tools, list) and len(tools) > limits.max_tools:
-        raise BadRequestError(
-            f"tools: {len(tools)} are above the limit of {limits.max_tools}", param="tools"
-        )
+        raise BadRequestError.at("tools", f"{len(tools)} are above the limit of {limits.max_tools}")
     sent = [*_formats(body, limits), *_parameters(tools)]
     if not sent or _surely_small(sent, limits):
         return
@@ -117,6 +115,4 @@ def _values(one: _Sent, left: int, limits: LimitsSettings) -> int:
 
 
 def _above(one: _Sent, what: str, limit: int) -> BadRequestError:
-    return BadRequestError(
-        f"{one.param}: the schemas of a request may have {limit} {what}", param=one.param
-    )
+    return BadRequestError.at(one.param, f"the schemas of a request may have {limit} {what}")

@@ -37,14 +37,12 @@ class GaveUpError(Exception):
         self.own_fault = own_fault
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    code: bytes
-    reason: str
+Reply = tuple[bytes, str]
+"""One of the worker's codes, and the reason of a refusal."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
+class _Asked:
     data: tuple[bytes, ...]
     reply: asyncio.Future[Reply]
 
@@ -55,7 +53,7 @@ class Checker:
     def __init__(self, limit_s: float) -> None:
         self._limit_s = limit_s
         self._process: asyncio.subprocess.Process | None = None
-        self._waiting: deque[_Job] = deque()
+        self._waiting: deque[_Asked] = deque()
         self._pump: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -65,7 +63,7 @@ class Checker:
         if self._closed or len(self._waiting) >= MOST_WAITING:
             raise GaveUpError("busy", own_fault=False)
         head = JOB.pack(answer is not None, len(schema), len(answer or b""))
-        job = _Job((head, schema, answer or b""), asyncio.get_running_loop().create_future())
+        job = _Asked((head, schema, answer or b""), asyncio.get_running_loop().create_future())
         self._waiting.append(job)
         if self._pump is None:
             self._pump = asyncio.create_task(self._work())
@@ -103,7 +101,7 @@ class Checker:
         finally:
             self._pump = None
 
-    async def _do(self, job: _Job) -> Reply:
+    async def _do(self, job: _Asked) -> Reply:
         process = await self._started()
         assert process.stdin is not None
         assert process.stdout is not None
@@ -117,7 +115,7 @@ class Checker:
             raise GaveUpError("timeout", own_fault=True) from None
         except (OSError, asyncio.IncompleteReadError):
             raise GaveUpError("limit", own_fault=True) from None
-        return Reply(code, reason.decode(errors="replace"))
+        return code, reason.decode(errors="replace")
 
     async def _started(self) -> asyncio.subprocess.Process:
         if self._process is not None and self._process.returncode is None:

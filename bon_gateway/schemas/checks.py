@@ -140,7 +140,7 @@ class Schema:
             return worker.UNKNOWN
         assert self._data is not None, "it was looked at"
         try:
-            reply = await self._checker.ask(self._data, answer)
+            code, reason = await self._checker.ask(self._data, answer)
         except GaveUpError as error:
             if error.own_fault:
                 known.given_up_until = time.monotonic() + GIVEN_UP_S
@@ -149,11 +149,11 @@ class Schema:
                 extra={"fields": {"reason": error.reason, "schema_bytes": len(self._data)}},
             )
             return worker.UNKNOWN
-        if reply.code == worker.NO_SCHEMA:
-            known.refusal = reply.reason
-        elif reply.code == worker.UNREADABLE:
+        if code == worker.NO_SCHEMA:
+            known.refusal = reason
+        elif code == worker.UNREADABLE:
             known.given_up_until = float("inf")
-        return reply.code
+        return code
 
     def _look(self) -> Known:
         if self._known is None:

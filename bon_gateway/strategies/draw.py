@@ -10,8 +10,7 @@ import logging
 import random
 import time
 from collections import defaultdict
-from collections.abc import Coroutine, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import msgspec
 
@@ -48,7 +47,7 @@ class Plan(msgspec.Struct, frozen=True):
 
     drawn: int
     keep: int
-    """The draw ends when so many usable candidates have arrived; the rest is stopped."""
+    """The draw ends when this many usable candidates have arrived; the rest is stopped."""
     deadline: float | None
     """Seconds from the start."""
     min_candidates: int
@@ -65,29 +64,17 @@ class Drawn(msgspec.Struct, frozen=True):
     candidates: tuple[Candidate, ...]
     reward_tokens: int
     reward_errors: tuple[RewardError, ...]
-    """Why rewards are missing, if the reward model cost any: first what may pass by itself."""
+    """Why rewards are missing, if any are; those that may pass by themselves come first."""
     timings: Timings
     deadline_passed: bool
 
 
-def draw(
-    request: ChatRequest,
-    policy: PolicyBackend,
-    reward: RewardBackend | None,
-    plan: Plan,
-    check: AnswerCheck,
-    trace: Trace,
-) -> Coroutine[Any, Any, Drawn]:
-    """Draw ``plan.drawn`` candidates of ``request``.
+class Draw:
+    """Draws ``plan.drawn`` candidates of ``request``; used once.
 
-    Raises BadRequestError, before anything is drawn, for a conversation that ``reward`` cannot
-    read, and DeadlineError if fewer than ``plan.min_candidates`` usable ones had arrived when the
-    deadline passed. Cancelling it aborts everything that runs, at the engines too.
+    Making it raises BadRequestError for a conversation that ``reward`` cannot read.
     """
-    return _Draw(request, policy, reward, plan, check, trace).run()
 
-
-class _Draw:
     def __init__(
         self,
         request: ChatRequest,
@@ -109,6 +96,7 @@ class _Draw:
             view = RewardView.of(request, check.thinking, check.prefill, reward.non_text_parts)
             self._scoring = Scoring(view, reward, tasks, plan.retries)
         self._pumps: list[asyncio.Task[None]] = []
+        """Tasks that bring candidates; they are stopped when there are enough."""
         self._enough = asyncio.Event()
         self._attempts: defaultdict[int, int] = defaultdict(int)
         self._again: list[int] = []
@@ -119,12 +107,17 @@ class _Draw:
         self._usable = 0
 
     async def run(self) -> Drawn:
+        """Raises DeadlineError if fewer than ``plan.min_candidates`` usable candidates had arrived
+        when the deadline passed. Cancelling it aborts everything that runs, at the engines too."""
         plan, scoring = self._plan, self._scoring
+        # The group outlives the drawing by what still scores: leaving it waits for all its tasks,
+        # and a client that leaves cancels them with it.
         async with self._tasks:
             try:
                 timings, deadline_passed = await self._draw_and_score()
             finally:
-                # What arrives from now on is too late, and the group takes no task any more.
+                # What arrives from now on is too late: a group that is being left takes no new
+                # task, so nothing may be drawn again or sent to be scored.
                 self._enough.set()
                 if scoring is not None:
                     scoring.close()
@@ -156,13 +149,16 @@ class _Draw:
             if self._plan.may_stop_early:
                 self._pumps.append(self._tasks.create_task(first))
             else:
-                # Nothing is to stop it before its own end, so that it needs no task.
+                # Nothing stops it before its own end, so it runs here and needs no task.
                 await first
+            # Not set yet if something is being drawn again, or a schema is still checked.
             if not self._enough.is_set():
                 await self._enough.wait()
         finally:
             if timer is not None:
                 timer.cancel()
+        # The event only says that drawing is over. Both the timer and the last candidate set it;
+        # which of them came first shows in what has arrived.
         deadline_passed = not self._complete()
         for pump in self._pumps:
             pump.cancel()
@@ -185,45 +181,42 @@ class _Draw:
             missing.discard(sample.index)
             try:
                 self._arrived(sample)
-            except Exception as error:  # noqa: BLE001 - an answer that a check chokes on is one lost
-                self._choked(sample.index, error)
+            except Exception as error:  # noqa: BLE001 - one answer breaks a check: one is lost
+                fields = {"request_id": self._request.request_id, "candidate": sample.index}
+                log_unexpected(_log, "a candidate could not be judged", error, fields)
+                lost = PolicyFailedError("the candidate could not be judged")
+                self._fail(sample.index, lost)
 
         await self._policy.sample(self._request, indices, self._trace, report)
         for index in sorted(missing):
             report(Sample(index, PolicyFailedError("the policy backend gave no candidate")))
 
     def _arrived(self, sample: Sample) -> None:
+        # Policies may report after they were cancelled. A candidate that comes too late must not
+        # change what is being answered.
         if self._enough.is_set():
             return
         index, outcome = sample.index, sample.outcome
         if isinstance(outcome, Completion):
             self._take(index, outcome)
+            return
+        again = outcome.retryable and self._attempts[index] < self._plan.retries
+        self._failures.add(outcome, again=again)
+        if again:
+            self._attempts[index] += 1
+            self._draw_again(index, outcome)
         else:
-            again = outcome.retryable and self._attempts[index] < self._plan.retries
-            self._failures.add(outcome, again=again)
-            if again:
-                self._attempts[index] += 1
-                self._draw_again(index, outcome)
-                return
             self._fail(index, outcome)
-        if self._complete():
-            self._enough.set()
-
-    def _choked(self, index: int, error: Exception) -> None:
-        fields = {"request_id": self._request.request_id, "candidate": index}
-        log_unexpected(_log, "a candidate could not be judged", error, fields)
-        self._fail(index, PolicyFailedError("the candidate could not be judged"))
-        if self._complete():
-            self._enough.set()
 
     def _complete(self) -> bool:
         return self._usable >= self._plan.keep or len(self._ended) >= self._plan.drawn
 
     def _draw_again(self, index: int, error: GatewayError) -> None:
-        """Together with all that fail in this turn of the loop, as one call's candidates do.
+        """All that fail in one turn of the event loop are drawn again in one call, because one
+        failed call fails all its candidates in the same turn.
 
-        But where a candidate may have spoilt the answer that held them all, each is drawn apart:
-        the same seed would spoil it again.
+        If one candidate may have spoilt the answer that held them all, each is drawn alone: the
+        same seed would spoil it again.
         """
         if not self._again:
             delay = random.uniform(0.05, 0.2) if isinstance(error, PolicyOverloadedError) else 0.0
@@ -246,7 +239,8 @@ class _Draw:
         if isinstance(verdict, Verdict):
             self._end(index, completion, verdict)
             return
-        # Only where a schema is too costly for this loop. Like a pump it may be stopped.
+        # The schema is too costly for this loop, so the checking process is asked. The task may be
+        # stopped as a pump may: a candidate whose check has not ended is one that is not there.
         asking = self._tasks.create_task(self._take_later(index, completion, verdict))
         self._pumps.append(asking)
 
@@ -257,8 +251,6 @@ class _Draw:
         if self._enough.is_set():
             return
         self._end(index, completion, verdict)
-        if self._complete():
-            self._enough.set()
 
     def _end(self, index: int, completion: Completion, verdict: Verdict) -> None:
         self._ended[index] = Candidate(
@@ -273,6 +265,7 @@ class _Draw:
             self._usable += 1
             if self._scoring is not None:
                 self._scoring.submit(index, completion)
+        self._end_if_complete()
 
     def _fail(self, index: int, error: GatewayError) -> None:
         self._ended[index] = Candidate(
@@ -282,6 +275,11 @@ class _Draw:
             error=error,
             reason=error.code,
         )
+        self._end_if_complete()
+
+    def _end_if_complete(self) -> None:
+        if self._complete():
+            self._enough.set()
 
     def _candidates(self, stopped_by: str) -> tuple[Candidate, ...]:
         scoring = self._scoring

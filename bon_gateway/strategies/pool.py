@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from bon_gateway.errors import NoRewardError
 from bon_gateway.protocols import PolicyBackend, RewardBackend, Trace
 from bon_gateway.strategies.decide import rank
-from bon_gateway.strategies.draw import Plan, draw
+from bon_gateway.strategies.draw import Draw, Plan
 from bon_gateway.strategies.judge import Judge
 from bon_gateway.strategies.select import check_top, select
 from bon_gateway.strategies.settings import DrawSettings
@@ -62,7 +62,7 @@ class PoolStrategy:
             retries=settings.retries,
         )
         check = await self.judge.check_for(request, policy)
-        outcome = await draw(request, policy, reward, plan, check, trace)
+        outcome = await Draw(request, policy, reward, plan, check, trace).run()
         if MISPLACED in [candidate.reason for candidate in outcome.candidates]:
             self.judge.answer_in_reasoning(policy, request.request_id)
         order = await self.order(request, outcome.candidates)

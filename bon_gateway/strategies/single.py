@@ -22,7 +22,7 @@ from bon_gateway.errors import DeadlineError, PolicyError
 from bon_gateway.protocols import DeltaSink, PolicyBackend, RewardBackend, Trace
 from bon_gateway.sections.base import Milliseconds
 from bon_gateway.strategies.decide import rank
-from bon_gateway.strategies.draw import Drawn, Plan, draw
+from bon_gateway.strategies.draw import Draw, Drawn, Plan
 from bon_gateway.strategies.judge import Judge
 from bon_gateway.strategies.select import check_top, select
 from bon_gateway.strategies.settings import StrategySettings
@@ -69,7 +69,8 @@ class Single:
             drawn = await self._streamed(request, policy, trace, trace.sink, deadline)
         else:
             plan = Plan(1, 1, deadline, min_candidates=1, retries=settings.retries)
-            drawn = await draw(request, policy, None, plan, AnswerCheck.anything(), trace)
+            check = AnswerCheck.anything()
+            drawn = await Draw(request, policy, None, plan, check, trace).run()
         return select(drawn, request, rank(drawn.candidates), self.name, "first")
 
     async def _streamed(

@@ -56,14 +56,15 @@ class UnusableAnswerError(TransportError):
 class Connection(asyncio.Protocol):
     """Made by the event loop. ``on_lost`` is called once, when it is closed for whatever reason.
 
-    A call is ``send`` and then either ``whole`` or ``status`` and ``block``. They raise
+    A call is ``send`` and then either ``ended`` and
+    ``answer``, or ``status`` and ``block``. They raise
     TransportError or TimeoutError. A caller that stops on the way must ``abort``.
     """
 
     def __init__(
         self, on_lost: Callable[[Connection], None], max_body_bytes: int = MAX_BODY_BYTES
     ) -> None:
-        """``max_body_bytes`` bounds the body of a ``whole`` answer, which is kept in memory."""
+        """``max_body_bytes`` bounds the body of an answer that is kept until it has ended."""
         self._loop = asyncio.get_running_loop()
         self._on_lost = on_lost
         self._max_body_bytes = max_body_bytes
@@ -148,11 +149,6 @@ class Connection(asyncio.Protocol):
     def answer(self) -> tuple[int, bytes]:
         """The status and the whole body of an answer that has ``ended``."""
         return self._status, b"".join(self._blocks)
-
-    async def whole(self) -> tuple[int, bytes]:
-        """Waits for ``ended``, then returns ``answer``."""
-        await self.ended()
-        return self.answer
 
     async def status(self) -> int:
         """The status, as soon as the answer begins."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import KW_ONLY, dataclass
 from enum import Enum, auto
 
 import orjson
@@ -56,39 +57,27 @@ class Fault(Enum):
     TIMEOUT = auto()
 
 
+@dataclass(eq=False)
 class UpstreamError(Exception):
-    """What went wrong at an upstream; backends turn it into a PolicyError or a RewardError.
+    """What went wrong at an upstream; backends turn it into a PolicyError or a RewardError."""
 
-    ``status`` is that of its answer, if it answered other than 200.
-    ``dead`` says that the replica itself is gone, so that it need not be tried again until a
-    probe has found it alive.
-    ``ours`` says that the call failed for want of something in this process, which is no replica's
-    fault. ``none_up`` says that there was no replica to make it to.
-    """
+    kind: Fault
+    message: str
+    _: KW_ONLY
+    status: int | None = None
+    """Of its answer, if it answered other than 200."""
+    param: str | None = None
+    code: str | None = None
+    retry_after: float | None = None
+    dead: bool = False
+    """The replica itself is gone: it need not be tried again until a probe has found it alive."""
+    ours: bool = False
+    """The call failed for want of something in this process, which is no replica's fault."""
+    none_up: bool = False
+    """There was no replica to call."""
 
-    def __init__(
-        self,
-        kind: Fault,
-        message: str,
-        *,
-        status: int | None = None,
-        param: str | None = None,
-        code: str | None = None,
-        retry_after: float | None = None,
-        dead: bool = False,
-        ours: bool = False,
-        none_up: bool = False,
-    ) -> None:
-        super().__init__(message)
-        self.kind = kind
-        self.ours = ours
-        self.none_up = none_up
-        self.message = message
-        self.status = status
-        self.param = param
-        self.code = code
-        self.retry_after = retry_after
-        self.dead = dead
+    def __str__(self) -> str:
+        return self.message
 
 
 def policy_error(error: UpstreamError) -> PolicyError:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ssl
 from abc import abstractmethod
 from typing import Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
 from bon_common.http.settings import Seconds
-from bon_gateway.backends.http.tls import client_context
+from bon_common.settings.errors import SettingsError
 from bon_gateway.backends.settings import BackendSettings
 from bon_gateway.protocols import Upstream
 from bon_gateway.sections.base import Url
@@ -73,3 +74,29 @@ class UpstreamSettings(BackendSettings):
     @abstractmethod
     def build(self, key: str | None) -> Upstream:
         """The backend. ``key`` goes to the replicas and nowhere else."""
+
+
+def client_context(settings: UpstreamSettings) -> ssl.SSLContext | None:
+    """None if no url is https. Raises SettingsError for a file that is of no use."""
+    if not any(url.startswith("https:") for url in settings.urls):
+        return None
+    try:
+        context = ssl.create_default_context(cafile=settings.ca_file)
+    except OSError as error:
+        raise _of_no_use(settings.ca_file, "ca_file", error) from error
+    if settings.client_cert is not None:
+        try:
+            # Without a password of its own OpenSSL would ask for one at the terminal.
+            context.load_cert_chain(settings.client_cert, settings.client_key, password=lambda: "")
+        except OSError as error:
+            raise _of_no_use(settings.client_cert, "client_cert", error) from error
+    return context
+
+
+def _of_no_use(path: str | None, setting: str, error: OSError) -> SettingsError:
+    # What is wrong with the content of a PEM file is an SSLError, which is an OSError too.
+    if isinstance(error, ssl.SSLError):
+        reason = f"is no PEM file that can be used here: {error.reason or 'not understood'}"
+    else:
+        reason = f"cannot be read: {error.strerror}"
+    return SettingsError(path or "the system's authorities", setting, reason)

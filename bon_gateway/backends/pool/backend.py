@@ -6,12 +6,11 @@ from abc import ABC, abstractmethod
 
 from bon_gateway.backends.http.client import HttpClient
 from bon_gateway.backends.http.names import Address, LookUp, only
-from bon_gateway.backends.http.settings import UpstreamSettings
-from bon_gateway.backends.http.tls import client_context
+from bon_gateway.backends.http.settings import UpstreamSettings, client_context
 from bon_gateway.backends.pool.pool import ReplicaPool
 from bon_gateway.backends.pool.prober import Prober
 from bon_gateway.backends.pool.replica import Replica
-from bon_gateway.backends.pool.trial import Trial
+from bon_gateway.backends.pool.trial import UpstreamTrial
 
 
 class Pooled(ABC):
@@ -49,7 +48,7 @@ class Pooled(ABC):
             )
 
         followed = look_up if settings.resolve == "addresses" else None
-        self._trial = Trial(settings.urls, build, self._warm_up, followed)
+        self._trial = UpstreamTrial(settings.urls, build, self._warm_up, followed)
         self._pool = ReplicaPool(
             settings.urls,
             build,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
 import orjson
 from yarl import URL
@@ -22,39 +23,33 @@ _KEY_REFUSED = (401, 403)
 _NO_LIST = (404, 405)
 
 
-class Trial:
+@dataclass(frozen=True, slots=True)
+class UpstreamTrial:
     """``build`` and ``look_up`` are those of the pool, ``warm_up`` is its first real call."""
 
-    def __init__(
-        self,
-        urls: Sequence[str],
-        build: Callable[[str, Address | None], Replica],
-        warm_up: Callable[[Replica], Awaitable[None]],
-        look_up: LookUp | None,
-    ) -> None:
-        self._urls = urls
-        self._build = build
-        self._warm_up = warm_up
-        self._look_up = look_up
+    urls: Sequence[str]
+    build: Callable[[str, Address | None], Replica]
+    warm_up: Callable[[Replica], Awaitable[None]]
+    look_up: LookUp | None
 
     async def run(self, model: str | None) -> dict[str, str | None]:
         """What is wrong with each replica, by its name; None if nothing is."""
-        found = await asyncio.gather(*(self._url(url, model) for url in self._urls))
+        found = await asyncio.gather(*(self._url(url, model) for url in self.urls))
         return {name: wrong for answers in found for name, wrong in answers.items()}
 
     async def _url(self, url: str, model: str | None) -> dict[str, str | None]:
-        if self._look_up is None:
-            return dict([await self._replica(self._build(url, None), model)])
+        if self.look_up is None:
+            return dict([await self._replica(self.build(url, None), model)])
         place = URL(url)
         host, port = place.raw_host, place.port
         assert host is not None and port is not None, "the settings want a host"  # noqa: PT018
         try:
-            addresses = await self._look_up(host, port)
+            addresses = await self.look_up(host, port)
         except OSError as error:
             return {place.host_port_subcomponent or host: f"its name cannot be looked up: {error}"}
         if not addresses:
             return {place.host_port_subcomponent or host: "its name has no address"}
-        replicas = [self._build(url, address) for address in sorted(set(addresses))]
+        replicas = [self.build(url, address) for address in sorted(set(addresses))]
         return dict(await asyncio.gather(*(self._replica(r, model) for r in replicas)))
 
     async def _replica(self, replica: Replica, model: str | None) -> tuple[str, str | None]:
@@ -82,7 +77,7 @@ class Trial:
         if model is not None and models and model not in models:
             return f"it does not serve {model!r}, but: {', '.join(models)}"
         try:
-            await self._warm_up(replica)
+            await self.warm_up(replica)
         except UpstreamError as error:
             return f"first call ({replica.call.path}): {_words(error)}"
         return None

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bon_gateway.errors import PolicyFailedError
-from bon_gateway.recording.entry import Entry, Source
+from bon_gateway.recording.entry import LogEntry
 from bon_gateway.testing.fakes import completion
 from bon_gateway.types import (
     Candidate,
@@ -19,7 +19,7 @@ from bon_gateway.types import (
 )
 
 AT = 1769860800.123  # 2026-01-31T12:00:00.123Z
-SOURCE = Source("assistant", "base", "v7", "helpful")
+SOURCE = ("assistant", "base", "v7", "helpful")
 
 
 def request(**changes: Any) -> ChatRequest:
@@ -53,8 +53,8 @@ def entry(
     asked: ChatRequest | None = None,
     chosen: Selection | None = None,
     error: str | None = None,
-) -> Entry:
-    return Entry(AT, SOURCE, "best_of_n", 8, asked or request(), chosen, error)
+) -> LogEntry:
+    return LogEntry(AT, *SOURCE, "best_of_n", 8, asked or request(), chosen, error)
 
 
 def records(folder: Path) -> list[Any]:

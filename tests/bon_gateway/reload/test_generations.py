@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 from bon_common.keys import KeyRing
 from bon_gateway.edge.admission import Admission
 from bon_gateway.gateway import Gateway, ServedModel, same_backends
-from bon_gateway.recording.recorder import NoRecorder
+from bon_gateway.recording.recorder import Recorder as NoRecorder
 from bon_gateway.reload.generations import Generation, Generations
 from bon_gateway.settings.tree import Settings
 from bon_gateway.strategies.judge import Judge

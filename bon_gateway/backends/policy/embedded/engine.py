@@ -23,7 +23,6 @@ logger = logging.getLogger(__name__)
 
 Loaded = TypeVar("Loaded")
 State = Literal["warming", "up", "ejected"]
-RETRY_AFTER_S = 1.0
 
 
 class Job(Protocol):
@@ -78,9 +77,7 @@ class Engine(Generic[Loaded]):
         loaded = self._loaded
         if loaded is None or self._state != "up":
             what = "is being loaded" if self._state == "warming" else "is not available"
-            raise PolicyUnreachableError(
-                f"the model {self._name} {what}", retry_after=RETRY_AFTER_S
-            )
+            raise PolicyUnreachableError(f"the model {self._name} {what}")
         return loaded
 
     def start(self) -> None:
@@ -97,8 +94,7 @@ class Engine(Generic[Loaded]):
             busy = len(self._waiting) + sum(not _done(job) for job in self._active)
             if busy >= self._max_active + self._max_queue:
                 raise PolicyOverloadedError(
-                    f"{self._max_queue} requests wait for the model already",
-                    retry_after=RETRY_AFTER_S,
+                    f"{self._max_queue} requests wait for the model already"
                 )
             self._waiting.append(job)
             self._changed.notify()
@@ -168,9 +164,7 @@ class Engine(Generic[Loaded]):
         return [job for job in left if not _done(job)]
 
     def _gone(self) -> PolicyUnreachableError:
-        return PolicyUnreachableError(
-            f"the model {self._name} is shutting down", retry_after=RETRY_AFTER_S
-        )
+        return PolicyUnreachableError(f"the model {self._name} is shutting down")
 
     def _guarded(self, action: Callable[[], None]) -> Exception | None:
         """The worker's one capture point: a model, its code and its kernels may raise anything,

@@ -55,7 +55,8 @@ def answers(*answers: bytes | Sequence[bytes], close: bool = False) -> Handler:
 
 async def whole(connection: Connection, within: float = 5.0) -> tuple[int, bytes]:
     connection.send(HEAD, b"", within)
-    return await connection.whole()
+    await connection.ended()
+    return connection.answer
 
 
 @pytest.mark.parametrize(
@@ -275,7 +276,8 @@ async def test_bytes_behind_an_answer_are_no_part_of_it(second: bytes, pieces: i
 async def test_our_own_close_holds_even_if_the_answer_does_not_repeat_it() -> None:
     async with connected(answers(PLAIN, PLAIN)) as connection:
         connection.send(HEAD, b"", 5.0, last=True)
-        assert await connection.whole() == (200, b"ok")
+        await connection.ended()
+        assert connection.answer == (200, b"ok")
         assert not connection.reusable
 
 

@@ -35,7 +35,8 @@ async def call(origin: Origin) -> Connection:
     connection = await origin.take()
     try:
         connection.send(HEAD, b"", 5.0)
-        assert await connection.whole() == (200, b"ok")
+        await connection.ended()
+        assert connection.answer == (200, b"ok")
     finally:
         origin.give_back(connection)
     return connection
@@ -79,7 +80,7 @@ async def test_idle_connections_are_let_go_without_another_call() -> None:
         first, second = await origin.take(), await origin.take()
         for connection in (first, second):
             connection.send(HEAD, b"", 5.0)
-            await connection.whole()
+            await connection.ended()
         origin.give_back(first)
         await asyncio.sleep(0.06)
         origin.give_back(second)

@@ -13,7 +13,7 @@ import pytest
 from bon_common.settings.errors import SettingsError
 from bon_gateway.backends.http.client import HttpClient
 from bon_gateway.backends.http.faults import UpstreamError
-from bon_gateway.backends.http.tls import client_context
+from bon_gateway.backends.http.settings import client_context
 from bon_gateway.backends.reward.reward_server import RewardServerSettings
 from tests.bon_gateway.backends.servers import raw_server, read_request
 

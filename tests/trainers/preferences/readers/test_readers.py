@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bon_gateway.recording.entry import Entry, Source, to_line
+from bon_gateway.recording.entry import LogEntry, to_line
 from bon_gateway.recording.redaction import Redaction
 from bon_gateway.testing.fakes import completion
 from bon_gateway.types import Candidate as LoggedCandidate
@@ -385,7 +385,7 @@ def test_what_the_gateway_writes_is_read(tmp_path: Path) -> None:
         top=1,
         request_id="req-1",
     )
-    entry = Entry(0.0, Source("bear", "base", "v7", "helpful"), "best_of_n", 4, asked, chosen, None)
+    entry = LogEntry(0.0, "bear", "base", "v7", "helpful", "best_of_n", 4, asked, chosen, None)
     path = tmp_path / "d.jsonl"
     path.write_bytes(to_line(entry, Redaction([], []), with_sampling=True))
     found, tally = read(path)

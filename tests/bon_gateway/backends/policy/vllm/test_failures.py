@@ -18,8 +18,7 @@ from bon_gateway.errors import (
     PolicyUnreachableError,
 )
 from bon_gateway.protocols import Trace
-from bon_gateway.strategies.draw import Plan
-from bon_gateway.strategies.draw import draw as run_draw
+from bon_gateway.strategies.draw import Draw, Plan
 from bon_gateway.strategies.validity import AnswerCheck
 from bon_gateway.testing.script import Call, Step, by_candidate
 from bon_gateway.testing.upstream import FakeUpstream
@@ -332,7 +331,7 @@ async def test_one_that_spoils_the_answer_of_all_costs_only_itself(
     plan = Plan(4, 4, None, min_candidates=1, retries=1)
     async with started(backend):
         after_warm_up(upstream, script)
-        drawn = await run_draw(chat(), backend, None, plan, AnswerCheck.anything(), Trace())
+        drawn = await Draw(chat(), backend, None, plan, AnswerCheck.anything(), Trace()).run()
     assert [candidate.status.value for candidate in drawn.candidates] == [
         "finished", "finished", "failed", "finished",
     ]  # fmt: skip
@@ -352,7 +351,7 @@ async def test_an_upstream_that_ignores_n_is_told_of(
     plan = Plan(4, 4, None, min_candidates=1, retries=1)
     async with started(backend):
         after_warm_up(upstream, Step(raw=orjson.dumps(answer)))
-        drawn = await run_draw(chat(), backend, None, plan, AnswerCheck.anything(), Trace())
+        drawn = await Draw(chat(), backend, None, plan, AnswerCheck.anything(), Trace()).run()
     assert [candidate.status.value for candidate in drawn.candidates] == ["finished"] * 4
     (line,) = (r.fields for r in caplog.records if r.getMessage() == "candidates failed")  # type: ignore[attr-defined]
     assert "1 of 4 choices" in line["reasons"][0]["reason"]
