@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from bon_gateway.protocols import PolicyBackend, RewardBackend
-from bon_gateway.sections.base import Component, Section
+from bon_gateway.sections.base import Component, Device, Section
 
 
 class BackendSettings(Component):
@@ -19,6 +19,26 @@ class BackendSettings(Component):
     def key_variable(self) -> str | None:
         """The environment variable with the key to send to upstreams, where there are any."""
         return None
+
+
+class InProcessSettings(BackendSettings):
+    """A model that runs in the gateway's own process."""
+
+    model: str
+    """A folder, or the id of a model on the hub."""
+    revision: str | None = None
+    """Branch, tag or commit of a model on the hub."""
+    device: Device = "auto"
+    """``auto`` takes a GPU if there is one."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """``auto`` is float32 on a CPU, otherwise what the checkpoint holds."""
+    trust_remote_code: bool = False
+    """Whether code that comes with the model may run. Only for models that you trust."""
+    threads: PositiveInt | None = None
+    """CPU threads of torch for the whole process; None leaves it to torch. Set it to 1 for a small
+    model beside an engine on the same CPU, where more threads would wait for each other."""
+
+    libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers")
 
 
 class PolicySettings(BackendSettings):

@@ -86,7 +86,7 @@ class GatewayServer(DrainingServer):
         return found
 
 
-class Worker(GatewayServer):
+class WorkerServer(GatewayServer):
     """One of several. A terminal or a service manager signals the whole process group, and the
     supervisor then signals once more: that is no second wish. It kills who is to end at once."""
 
@@ -117,7 +117,7 @@ def work_until_told(
         settings = newest
     logs.configure(settings.server.log_level)
     config = _config(app_factory, settings)
-    Worker(config, settings.server, report).run(sockets=[listener])
+    WorkerServer(config, settings.server, report).run(sockets=[listener])
 
 
 def _serve(

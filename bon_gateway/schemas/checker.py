@@ -42,7 +42,7 @@ Reply = tuple[bytes, str]
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _Queued:
     data: tuple[bytes, ...]
     reply: asyncio.Future[Reply]
 
@@ -53,7 +53,7 @@ class Checker:
     def __init__(self, limit_s: float) -> None:
         self._limit_s = limit_s
         self._process: asyncio.subprocess.Process | None = None
-        self._waiting: deque[_Asked] = deque()
+        self._waiting: deque[_Queued] = deque()
         self._pump: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -63,7 +63,7 @@ class Checker:
         if self._closed or len(self._waiting) >= MOST_WAITING:
             raise GaveUpError("busy", own_fault=False)
         head = JOB.pack(answer is not None, len(schema), len(answer or b""))
-        job = _Asked((head, schema, answer or b""), asyncio.get_running_loop().create_future())
+        job = _Queued((head, schema, answer or b""), asyncio.get_running_loop().create_future())
         self._waiting.append(job)
         if self._pump is None:
             self._pump = asyncio.create_task(self._work())
@@ -101,7 +101,7 @@ class Checker:
         finally:
             self._pump = None
 
-    async def _do(self, job: _Asked) -> Reply:
+    async def _do(self, job: _Queued) -> Reply:
         process = await self._started()
         assert process.stdin is not None
         assert process.stdout is not None

@@ -29,7 +29,7 @@ CODE = "function"
 
 
 @dataclass(frozen=True, slots=True)
-class _Group:
+class _PluginGroup:
     """The entry points for one kind of component."""
 
     name: str
@@ -41,8 +41,8 @@ class _Group:
         return frozenset(type_name(kind) for kind in self.kinds)
 
 
-STRATEGIES = _Group("bon_gateway.strategies", STRATEGY_KINDS, StrategySettings)
-REWARDS = _Group("bon_gateway.rewards", REWARD_KINDS, RewardSettings)
+STRATEGIES = _PluginGroup("bon_gateway.strategies", STRATEGY_KINDS, StrategySettings)
+REWARDS = _PluginGroup("bon_gateway.rewards", REWARD_KINDS, RewardSettings)
 
 
 def load_plugins(tree: SettingsTree, config: str | None) -> None:
@@ -64,7 +64,7 @@ def load_plugins(tree: SettingsTree, config: str | None) -> None:
             holder[path[-1]] = _settings(tree, path, section, kind)
 
 
-def _places(root: dict[str, Any]) -> Iterator[tuple[_Group, KeyPath, dict[Any, Any]]]:
+def _places(root: dict[str, Any]) -> Iterator[tuple[_PluginGroup, KeyPath, dict[Any, Any]]]:
     """Where a plugin's section may stand: its path, and the map that holds it. What is no map
     there is for the tree to refuse."""
     rewards = _map(root.get("rewards"))
@@ -87,7 +87,7 @@ def _is_of_file(tree: SettingsTree, path: KeyPath, config: str | None) -> None:
 
 
 def _loaded(
-    tree: SettingsTree, path: KeyPath, group: _Group, found: list[EntryPoint]
+    tree: SettingsTree, path: KeyPath, group: _PluginGroup, found: list[EntryPoint]
 ) -> type[Component]:
     """The plugin's settings class."""
     key, source = dotted((*path, "type")), tree.source_of((*path, "type"))

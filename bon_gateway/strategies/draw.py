@@ -24,9 +24,9 @@ from bon_gateway.errors import (
 from bon_gateway.protocols import PolicyBackend, RewardBackend, Trace
 from bon_gateway.strategies.conversation import RewardView
 from bon_gateway.strategies.decide import USABLE
-from bon_gateway.strategies.failures import Failures
+from bon_gateway.strategies.failures import CandidateFailures
 from bon_gateway.strategies.scoring import Scoring
-from bon_gateway.strategies.validity import AnswerCheck, Question, Verdict
+from bon_gateway.strategies.validity import AnswerCheck, SchemaQuestion, Validity
 from bon_gateway.types import (
     Candidate,
     CandidateStatus,
@@ -101,7 +101,7 @@ class Draw:
         self._attempts: defaultdict[int, int] = defaultdict(int)
         self._again: list[int] = []
         """Failed candidates that are about to be drawn again."""
-        self._failures = Failures(request.request_id)
+        self._failures = CandidateFailures(request.request_id)
         self._ended: dict[int, Candidate] = {}
         """Without their rewards."""
         self._usable = 0
@@ -236,7 +236,7 @@ class Draw:
 
     def _take(self, index: int, completion: Completion) -> None:
         verdict = self._check.judge(completion)
-        if isinstance(verdict, Verdict):
+        if isinstance(verdict, Validity):
             self._end(index, completion, verdict)
             return
         # The schema is too costly for this loop, so the checking process is asked. The task may be
@@ -245,14 +245,14 @@ class Draw:
         self._pumps.append(asking)
 
     async def _take_later(
-        self, index: int, completion: Completion, questions: Sequence[Question]
+        self, index: int, completion: Completion, questions: Sequence[SchemaQuestion]
     ) -> None:
         verdict = await self._check.answer(questions)
         if self._enough.is_set():
             return
         self._end(index, completion, verdict)
 
-    def _end(self, index: int, completion: Completion, verdict: Verdict) -> None:
+    def _end(self, index: int, completion: Completion, verdict: Validity) -> None:
         self._ended[index] = Candidate(
             index,
             verdict.status,

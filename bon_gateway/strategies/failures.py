@@ -16,7 +16,7 @@ MAX_REASONS = 5
 _log = logging.getLogger(__name__)
 
 
-class Failures:
+class CandidateFailures:
     """Of one request. A candidate that is drawn again leaves no other trace."""
 
     def __init__(self, request_id: str) -> None:

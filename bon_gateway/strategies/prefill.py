@@ -33,11 +33,11 @@ class Prefill:
             return None
         if not (echo or request.sampling.get("continue_final_message")):
             return None
-        return cls(last, text_of(last.get("content")), echo)
+        return cls(last, content_text(last.get("content")), echo)
 
     def reworded(self, opening: Message) -> Prefill:
         """With ``opening`` in the words that a reward model reads."""
-        return replace(self, opening=opening, text=text_of(opening.get("content")))
+        return replace(self, opening=opening, text=content_text(opening.get("content")))
 
     def whole(self, content: str) -> str:
         """The whole turn's text, out of a candidate's content."""
@@ -48,7 +48,7 @@ class Prefill:
         return content.removeprefix(self.text) if self.echoed else content
 
 
-def text_of(content: object) -> str:
+def content_text(content: object) -> str:
     """The text in a message's content."""
     if isinstance(content, str):
         return content

@@ -28,13 +28,13 @@ BLANK, MISPLACED, UNCHECKED = "blank", "reasoning_only", "unchecked"
 the reasoning; a schema that took too long to check."""
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class Validity(msgspec.Struct, frozen=True):
     status: CandidateStatus
     reason: str | None = None
     tier: Tier = Tier.ANSWER
 
 
-class Question(msgspec.Struct, frozen=True):
+class SchemaQuestion(msgspec.Struct, frozen=True):
     """Whether ``text`` fits ``schema``, where only the checking process may tell."""
 
     schema: Schema
@@ -43,13 +43,11 @@ class Question(msgspec.Struct, frozen=True):
     """The reason if it does not."""
 
 
-FINISHED = Verdict(CandidateStatus.FINISHED)
+FINISHED = Validity(CandidateStatus.FINISHED)
 
 
-class _Fault(Exception):
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+class _InvalidError(Exception):
+    """The answer is invalid, for the reason that is its only argument."""
 
 
 class AnswerCheck(msgspec.Struct, frozen=True):
@@ -74,25 +72,25 @@ class AnswerCheck(msgspec.Struct, frozen=True):
         """Takes every completion as it is."""
         return cls(passthrough=True)
 
-    def judge(self, completion: Completion) -> Verdict | Sequence[Question]:
+    def judge(self, completion: Completion) -> Validity | Sequence[SchemaQuestion]:
         """The verdict, or the questions that ``answer`` must settle first."""
         if self.passthrough or (self._takes_any_text and _is_text(completion)):
             return FINISHED
         try:
             return self._judge(completion.message, completion.finish_reason)
-        except _Fault as fault:
-            return Verdict(CandidateStatus.INVALID, fault.reason)
+        except _InvalidError as error:
+            return Validity(CandidateStatus.INVALID, str(error))
 
-    async def answer(self, questions: Sequence[Question]) -> Verdict:
+    async def answer(self, questions: Sequence[SchemaQuestion]) -> Validity:
         """The verdict where ``judge`` could not give it."""
         reason = None
         for question in questions:
             fit = await question.schema.ask(question.text)
             if fit is Fit.NO:
-                return Verdict(CandidateStatus.INVALID, question.fault)
+                return Validity(CandidateStatus.INVALID, question.fault)
             if fit is Fit.UNKNOWN:
                 reason = UNCHECKED
-        return Verdict(CandidateStatus.FINISHED, reason)
+        return Validity(CandidateStatus.FINISHED, reason)
 
     @property
     def _takes_any_text(self) -> bool:
@@ -101,7 +99,7 @@ class AnswerCheck(msgspec.Struct, frozen=True):
             return False
         return self.thinking is None and self.prefill is None
 
-    def _judge(self, message: Message, finish_reason: str) -> Verdict | Sequence[Question]:
+    def _judge(self, message: Message, finish_reason: str) -> Validity | Sequence[SchemaQuestion]:
         content = _text(message, "content")
         refusal = _text(message, "refusal") or said(message)
         calls = _calls(message)
@@ -113,13 +111,13 @@ class AnswerCheck(msgspec.Struct, frozen=True):
         if finish_reason == "length" or (answer is None and not visible):
             # Whatever the limit left: also nothing, where it cut before the first word.
             tier = Tier.ANSWER if visible else Tier.NO_ANSWER
-            return Verdict(CandidateStatus.TRUNCATED, None, tier)
+            return Validity(CandidateStatus.TRUNCATED, None, tier)
         if not visible and not content and _has_reasoning(message):
-            return Verdict(CandidateStatus.FINISHED, MISPLACED, Tier.MISPLACED)
+            return Validity(CandidateStatus.FINISHED, MISPLACED, Tier.MISPLACED)
         if calls:
             return self._calls_questions(calls) or FINISHED
         if self.tool_wanted:
-            raise _Fault("no_tool_call")
+            raise _InvalidError("no_tool_call")
         if refusal:
             return FINISHED
         if self.json_wanted:
@@ -127,8 +125,8 @@ class AnswerCheck(msgspec.Struct, frozen=True):
         if visible:
             return FINISHED
         if not answer:
-            raise _Fault(EMPTY)
-        return Verdict(CandidateStatus.FINISHED, BLANK, Tier.NO_ANSWER)
+            raise _InvalidError(EMPTY)
+        return Validity(CandidateStatus.FINISHED, BLANK, Tier.NO_ANSWER)
 
     def _answer(self, content: str) -> str | None:
         """What follows the thinking, which the client may have begun; None if that has not
@@ -140,20 +138,20 @@ class AnswerCheck(msgspec.Struct, frozen=True):
             content = self.thinking.start + content
         return after_thinking(content, self.thinking)
 
-    def _calls_questions(self, calls: Sequence[Mapping[str, Any]]) -> list[Question]:
+    def _calls_questions(self, calls: Sequence[Mapping[str, Any]]) -> list[SchemaQuestion]:
         questions = []
         for call in calls:
             function = call["function"]
             name, arguments = function["name"], function["arguments"]
             if self.tools and name not in self.tools:
-                raise _Fault("unknown_tool")
+                raise _InvalidError("unknown_tool")
             if self.named_tool is not None and name != self.named_tool:
-                raise _Fault("other_tool")
+                raise _InvalidError("other_tool")
             value = _parsed(arguments or NO_ARGUMENTS, "tool_arguments_not_json")
             fault = "tool_arguments_violate_schema"
             if not arguments and _requires(self.tools.get(name)):
                 # Some parsers lose the arguments, and then these are not the model's words.
-                raise _Fault(fault)
+                raise _InvalidError(fault)
             schema = self._tool_schema(name)
             if schema is not None:
                 questions += _asked(schema, arguments or NO_ARGUMENTS, value, fault)
@@ -167,10 +165,10 @@ class AnswerCheck(msgspec.Struct, frozen=True):
             self._tool_schemas[name] = self.checks.schema(raw)
         return self._tool_schemas[name]
 
-    def _json_questions(self, answer: str) -> list[Question]:
+    def _json_questions(self, answer: str) -> list[SchemaQuestion]:
         value = _parsed(answer, "not_json")
         if self.object_wanted and not isinstance(value, dict):
-            raise _Fault("not_json_object")
+            raise _InvalidError("not_json_object")
         if self.schema is None:
             return []
         return _asked(self.schema, answer, value, "violates_schema")
@@ -191,12 +189,12 @@ def _is_text(completion: Completion) -> bool:
     )
 
 
-def _asked(schema: Schema, text: str, value: Any, fault: str) -> list[Question]:
+def _asked(schema: Schema, text: str, value: Any, fault: str) -> list[SchemaQuestion]:
     fits = schema.fits(text, value)
     if fits is None:
-        return [Question(schema, text, fault)]
+        return [SchemaQuestion(schema, text, fault)]
     if not fits:
-        raise _Fault(fault)
+        raise _InvalidError(fault)
     return []
 
 
@@ -204,21 +202,21 @@ def _parsed(text: str, fault: str) -> Any:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
-        raise _Fault(fault) from None
+        raise _InvalidError(fault) from None
 
 
 def _text(message: Message, name: str) -> str:
     text = message.get(name)
     if text is None or isinstance(text, str):
         return text or ""
-    raise _Fault(MALFORMED)
+    raise _InvalidError(MALFORMED)
 
 
 def _calls(message: Message) -> Sequence[Mapping[str, Any]]:
     """The tool calls, each with a function whose name and arguments are text."""
     calls = message.get("tool_calls") or ()
     if not isinstance(calls, list | tuple):
-        raise _Fault(MALFORMED)
+        raise _InvalidError(MALFORMED)
     for call in calls:
         function = call.get("function") if isinstance(call, Mapping) else None
         if not (
@@ -226,7 +224,7 @@ def _calls(message: Message) -> Sequence[Mapping[str, Any]]:
             and isinstance(function.get("name"), str)
             and isinstance(function.get("arguments"), str)
         ):
-            raise _Fault(MALFORMED)
+            raise _InvalidError(MALFORMED)
     return calls
 
 

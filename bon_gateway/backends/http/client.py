@@ -57,13 +57,13 @@ FEW_LEVELS = 200
 levels."""
 
 
-class Answer(NamedTuple):
+class JsonAnswer(NamedTuple):
     body: dict[str, Any]
     writable: bool
     """Whether all of it is sure to be writable as JSON. If not, callers check each part."""
 
 
-def read_answer(payload: bytes) -> Answer:
+def read_answer(payload: bytes) -> JsonAnswer:
     """The JSON object in ``payload``; values in it that JSON does not have cannot be written
     again. Raises UpstreamError if there is none."""
     try:
@@ -78,7 +78,7 @@ def read_answer(payload: bytes) -> Answer:
         writable = False
     if not isinstance(body, dict):
         raise malformed("its answer is no JSON object")
-    return Answer(body, writable)
+    return JsonAnswer(body, writable)
 
 
 def decode(payload: bytes) -> dict[str, Any]:
@@ -152,7 +152,7 @@ class HttpClient:
         """The JSON object of a 200. Raises UpstreamError."""
         return (await self.ask(url, body, headers)).body
 
-    async def ask(self, url: URL, body: bytes, headers: Mapping[str, str]) -> Answer:
+    async def ask(self, url: URL, body: bytes, headers: Mapping[str, str]) -> JsonAnswer:
         """Like ``post``, for callers that pass parts of the answer on. Raises UpstreamError."""
         target = self._target(url)
         payload = await self._whole(target, _post(target, body, headers), body, self._timeout_s)

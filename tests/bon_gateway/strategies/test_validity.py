@@ -12,24 +12,24 @@ from hypothesis import strategies as some
 from bon_gateway.backends.settings import ThinkingSettings
 from bon_gateway.errors import BadRequestError
 from bon_gateway.strategies.judge import Judge
-from bon_gateway.strategies.validity import AnswerCheck, Verdict
+from bon_gateway.strategies.validity import AnswerCheck, Validity
 from bon_gateway.testing.fakes import FakePolicy, completion
 from bon_gateway.types import CandidateStatus, ChatRequest, Completion, Tier
 
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
 TOOL = {"type": "function", "function": {"name": "count", "parameters": SCHEMA}}
 
-Judged = Callable[..., Awaitable[Verdict]]
+Judged = Callable[..., Awaitable[Validity]]
 
 
 @pytest.fixture
 async def judged(judge: Judge) -> Judged:
-    async def verdict(completion: Completion, **sampling: Any) -> Verdict:
+    async def verdict(completion: Completion, **sampling: Any) -> Validity:
         policy = FakePolicy(thinking=sampling.pop("thinking", None))
         request = ChatRequest([{"role": "user", "content": "?"}], sampling, None, 1, "id")
         check = await judge.check_for(request, policy)
         outcome = check.judge(completion)
-        return outcome if isinstance(outcome, Verdict) else await check.answer(outcome)
+        return outcome if isinstance(outcome, Validity) else await check.answer(outcome)
 
     return verdict
 
@@ -68,7 +68,7 @@ def test_the_quick_look_at_a_text_finds_what_the_slow_one_does(
 
 @pytest.mark.parametrize("text", ["", None])
 async def test_an_empty_answer_is_invalid(judged: Judged, text: str | None) -> None:
-    assert await judged(completion(text)) == Verdict(CandidateStatus.INVALID, "empty")
+    assert await judged(completion(text)) == Validity(CandidateStatus.INVALID, "empty")
 
 
 @pytest.mark.parametrize(
@@ -86,11 +86,11 @@ async def test_an_empty_answer_is_invalid(judged: Judged, text: str | None) -> N
 async def test_what_the_token_limit_ended_is_truncated_whatever_it_left(
     judged: Judged, drawn: Completion, tier: Tier, demand: dict[str, Any]
 ) -> None:
-    assert await judged(drawn, **demand) == Verdict(CandidateStatus.TRUNCATED, None, tier)
+    assert await judged(drawn, **demand) == Validity(CandidateStatus.TRUNCATED, None, tier)
 
 
 async def test_white_space_alone_is_no_answer(judged: Judged) -> None:
-    expected = Verdict(CandidateStatus.FINISHED, "blank", Tier.NO_ANSWER)
+    expected = Validity(CandidateStatus.FINISHED, "blank", Tier.NO_ANSWER)
     assert await judged(completion(" \n\t")) == expected
 
 
@@ -98,7 +98,7 @@ async def test_white_space_alone_is_no_answer(judged: Judged) -> None:
     "demand", [{}, {"response_format": json_schema(SCHEMA)}, {"tools": [TOOL]}]
 )
 async def test_an_answer_in_the_reasoning_is_usable(judged: Judged, demand: dict[str, Any]) -> None:
-    expected = Verdict(CandidateStatus.FINISHED, "reasoning_only", Tier.MISPLACED)
+    expected = Validity(CandidateStatus.FINISHED, "reasoning_only", Tier.MISPLACED)
     assert await judged(completion(None, reasoning='{"n": 1}'), **demand) == expected
     assert await judged(completion("", reasoning_content="42"), **demand) == expected
 
@@ -131,7 +131,7 @@ async def test_json_where_json_was_asked_for(
 ) -> None:
     expected = CandidateStatus.FINISHED if reason is None else CandidateStatus.INVALID
     verdict = await judged(completion(text), response_format=response_format)
-    assert verdict == Verdict(expected, reason)
+    assert verdict == Validity(expected, reason)
 
 
 @pytest.mark.parametrize("schema", [SCHEMA, '{"type": "object", "required": ["n"]}'])
@@ -223,7 +223,7 @@ BROKEN: list[Any] = [
 
 @pytest.mark.parametrize("calls", BROKEN, ids=str)
 async def test_a_broken_tool_call_is_one_invalid_candidate(judged: Judged, calls: Any) -> None:
-    invalid = Verdict(CandidateStatus.INVALID, "malformed")
+    invalid = Validity(CandidateStatus.INVALID, "malformed")
     assert await judged(called(calls), tools=[TOOL]) == invalid
     assert await judged(called(calls)) == invalid
 
@@ -236,7 +236,7 @@ async def test_text_of_another_type_is_one_invalid_candidate(
     drawn = completion("x", **({name: value} if name == "refusal" else {}))
     if name == "content":
         drawn = completion(value)
-    assert await judged(drawn) == Verdict(CandidateStatus.INVALID, "malformed")
+    assert await judged(drawn) == Validity(CandidateStatus.INVALID, "malformed")
 
 
 JSON = some.recursive(
@@ -309,15 +309,15 @@ async def test_a_schema_that_is_none_is_the_clients_mistake(judged: Judged, sche
 @pytest.mark.parametrize(
     ("content", "verdict"),
     [
-        ('<think>{"a": 1}?</think>\n{"n": 1}', Verdict(CandidateStatus.FINISHED)),
-        ('so\n</think>{"n": 1}', Verdict(CandidateStatus.FINISHED)),
-        ('{"n": 1}', Verdict(CandidateStatus.FINISHED)),
-        ('<think>{"n": 1}</think>no', Verdict(CandidateStatus.INVALID, "not_json")),
-        (' <think>{"n": 1}', Verdict(CandidateStatus.TRUNCATED, None, Tier.NO_ANSWER)),
+        ('<think>{"a": 1}?</think>\n{"n": 1}', Validity(CandidateStatus.FINISHED)),
+        ('so\n</think>{"n": 1}', Validity(CandidateStatus.FINISHED)),
+        ('{"n": 1}', Validity(CandidateStatus.FINISHED)),
+        ('<think>{"n": 1}</think>no', Validity(CandidateStatus.INVALID, "not_json")),
+        (' <think>{"n": 1}', Validity(CandidateStatus.TRUNCATED, None, Tier.NO_ANSWER)),
     ],
 )
 async def test_json_is_looked_for_behind_the_thinking(
-    judged: Judged, content: str, verdict: Verdict
+    judged: Judged, content: str, verdict: Validity
 ) -> None:
     wanted = json_schema(SCHEMA)
     given = await judged(completion(content), response_format=wanted, thinking=ThinkingSettings())
@@ -326,8 +326,8 @@ async def test_json_is_looked_for_behind_the_thinking(
 
 async def test_thinking_that_says_nothing_in_the_end_is_empty(judged: Judged) -> None:
     verdict = await judged(completion("<think>so</think>"), thinking=ThinkingSettings())
-    assert verdict == Verdict(CandidateStatus.INVALID, "empty")
+    assert verdict == Validity(CandidateStatus.INVALID, "empty")
 
 
 def test_passthrough_takes_everything() -> None:
-    assert AnswerCheck.anything().judge(completion("")) == Verdict(CandidateStatus.FINISHED)
+    assert AnswerCheck.anything().judge(completion("")) == Validity(CandidateStatus.FINISHED)

@@ -25,7 +25,7 @@ Loaded = TypeVar("Loaded")
 State = Literal["warming", "up", "ejected"]
 
 
-class Job(Protocol):
+class EngineJob(Protocol):
     """Work that is done step by step."""
 
     cancelled: bool
@@ -54,8 +54,8 @@ class Engine(Generic[Loaded]):
         self._max_active = max_active
         self._max_queue = max_queue
         self._changed = threading.Condition()
-        self._waiting: deque[Job] = deque()
-        self._active: list[Job] = []
+        self._waiting: deque[EngineJob] = deque()
+        self._active: list[EngineJob] = []
         self._closing = False
         self._state: State = "warming"
         self._loaded: Loaded | None = None
@@ -86,7 +86,7 @@ class Engine(Generic[Loaded]):
         self._thread = threading.Thread(target=self._run, name="embedded-policy", daemon=True)
         self._thread.start()
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: EngineJob) -> None:
         """Queue ``job``. Raises PolicyOverloadedError if the queue is full."""
         with self._changed:
             if self._closing:
@@ -99,7 +99,7 @@ class Engine(Generic[Loaded]):
             self._waiting.append(job)
             self._changed.notify()
 
-    def cancel(self, job: Job) -> None:
+    def cancel(self, job: EngineJob) -> None:
         """Drop ``job``: at once if it has not begun, else before its next step."""
         with self._changed:
             job.cancelled = True
@@ -145,7 +145,7 @@ class Engine(Generic[Loaded]):
                 self._active.append(self._waiting.popleft())
             return not self._closing
 
-    def _give_turn(self, job: Job) -> None:
+    def _give_turn(self, job: EngineJob) -> None:
         if job.cancelled:
             return
         error = self._guarded(job.step)
@@ -156,7 +156,7 @@ class Engine(Generic[Loaded]):
             self._active.remove(job)
         job.fail(PolicyFailedError(f"the model failed while generating: {type(error).__name__}"))
 
-    def _drain(self) -> list[Job]:
+    def _drain(self) -> list[EngineJob]:
         with self._changed:
             left = [*self._active, *self._waiting]
             self._active = []
@@ -177,7 +177,7 @@ class Engine(Generic[Loaded]):
         return None
 
 
-def _done(job: Job) -> bool:
+def _done(job: EngineJob) -> bool:
     return job.cancelled or job.over
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from bon_gateway.backends.policy.embedded.loading import LoadedModel
 from bon_gateway.backends.policy.embedded.logprobs import entries
 from bon_gateway.backends.policy.embedded.params import SamplingParams
-from bon_gateway.backends.policy.embedded.sampler import Sampler
+from bon_gateway.backends.policy.embedded.sampler import TokenSampler
 from bon_gateway.backends.policy.embedded.text import TextStream
 from bon_gateway.errors import PolicyError
 from bon_gateway.types import Completion, Delta, Sample
@@ -26,7 +26,7 @@ Event = Sample | Delta | PolicyError
 
 
 @dataclass(slots=True)
-class Row:
+class CandidateRow:
     """One candidate while it grows."""
 
     index: int
@@ -40,7 +40,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class GenerationTask:
     """What to generate and whom to tell."""
 
     prompt: Sequence[int]
@@ -57,10 +57,10 @@ class Task:
     """Called in the worker thread."""
 
 
-class Generation:
-    """One request in the engine's turns; see ``engine.Job``."""
+class GenerationJob:
+    """One request in the engine's turns; see ``engine.EngineJob``."""
 
-    def __init__(self, loaded: LoadedModel, task: Task) -> None:
+    def __init__(self, loaded: LoadedModel, task: GenerationTask) -> None:
         params = task.params
         self.cancelled = False
         self._loaded = loaded
@@ -68,8 +68,8 @@ class Generation:
         self._stop_ids = params.stop_token_ids | (
             frozenset() if params.ignore_eos else loaded.eos_ids
         )
-        self._rows = [Row(index, self._text_stream()) for index in task.indices]
-        self._sampler: Sampler | None = None
+        self._rows = [CandidateRow(index, self._text_stream()) for index in task.indices]
+        self._sampler: TokenSampler | None = None
         self._cache: Any = None
         self._read = 0
         """Prompt tokens that the model has read."""
@@ -121,9 +121,9 @@ class Generation:
             network.take(self._cache, rows)
         return logits.expand(len(self._rows), -1)
 
-    def _new_sampler(self, logits: Tensor) -> Sampler:
+    def _new_sampler(self, logits: Tensor) -> TokenSampler:
         task = self._task
-        self._sampler = Sampler(
+        self._sampler = TokenSampler(
             task.params,
             task.prompt,
             task.seeds,
@@ -133,7 +133,7 @@ class Generation:
         )
         return self._sampler
 
-    def _append(self, row: Row, token: int) -> None:
+    def _append(self, row: CandidateRow, token: int) -> None:
         """Take a row's new token, and see whether it is its last."""
         row.ids.append(token)
         if not self.cancelled:
@@ -158,7 +158,7 @@ class Generation:
         elif row.finish_reason is not None:
             self._task.emit(Sample(row.index, self._completion(row)))
 
-    def _keep_unfinished(self, sampler: Sampler, tokens: Tensor) -> None:
+    def _keep_unfinished(self, sampler: TokenSampler, tokens: Tensor) -> None:
         keep = [place for place, row in enumerate(self._rows) if row.finish_reason is None]
         if len(keep) < len(self._rows):
             self._rows = [self._rows[place] for place in keep]
@@ -171,7 +171,7 @@ class Generation:
             self._loaded.network.take(self._cache, positions)
         self._last = tokens[:, None]
 
-    def _hides_last(self, row: Row) -> bool:
+    def _hides_last(self, row: CandidateRow) -> bool:
         """Whether the row's last token is a stop token, which is no part of the text."""
         return row.ends_with_stop_token and not self._task.params.include_stop_str_in_output
 
@@ -189,7 +189,7 @@ class Generation:
     def _decode(self, ids: Sequence[int]) -> str:
         return self._loaded.decode(ids, skip_special_tokens=self._task.params.skip_special_tokens)
 
-    def _completion(self, row: Row) -> Completion:
+    def _completion(self, row: CandidateRow) -> Completion:
         if row.text is not None:
             content = row.text.text
         else:
@@ -210,7 +210,7 @@ class Generation:
             response_extra=response_extra,
         )
 
-    def _tell_step(self, row: Row, fresh: str) -> None:
+    def _tell_step(self, row: CandidateRow, fresh: str) -> None:
         """Tell a stream's step: the role first, then text, then why it ended."""
         if len(row.ids) == 1:
             self._tell(row, {"delta": {"role": "assistant", "content": ""}})
@@ -225,6 +225,6 @@ class Generation:
             stop = {} if row.stop_reason is None else {"stop_reason": row.stop_reason}
             self._tell(row, {"delta": {}, "finish_reason": row.finish_reason, **stop})
 
-    def _tell(self, row: Row, choice: dict[str, Any]) -> None:
+    def _tell(self, row: CandidateRow, choice: dict[str, Any]) -> None:
         choice.setdefault("finish_reason", None)
         self._task.emit(Delta(choice, tokens=len(row.ids), prompt_tokens=len(self._task.prompt)))

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from bon_gateway.backends.policy.embedded.logprobs import TokenTable
-from bon_gateway.backends.policy.embedded.network import Network, TransformersNetwork
+from bon_gateway.backends.policy.embedded.network import CausalNetwork, TransformersNetwork
 from bon_gateway.backends.policy.embedded.params import GENERATION_DEFAULTS
 from bon_gateway.backends.policy.embedded.settings import TransformersPolicySettings
 
@@ -30,7 +30,7 @@ NO_LIMIT = 10**9
 class LoadedModel:
     """All that a request needs of the model."""
 
-    network: Network
+    network: CausalNetwork
     tokenizer: PreTrainedTokenizerBase
     token_table: TokenTable
     device: torch.device
@@ -50,7 +50,7 @@ class LoadedModel:
         return str(text)
 
 
-def load(settings: TransformersPolicySettings) -> LoadedModel:
+def load_checkpoint(settings: TransformersPolicySettings) -> LoadedModel:
     """Load model and tokenizer and generate a first token; blocks for seconds to minutes.
 
     Raises what transformers raises, and ValueError for a model that cannot chat.
@@ -85,7 +85,7 @@ def load(settings: TransformersPolicySettings) -> LoadedModel:
 
 
 def assemble(
-    model: Any, network: Network, tokenizer: PreTrainedTokenizerBase, device: torch.device
+    model: Any, network: CausalNetwork, tokenizer: PreTrainedTokenizerBase, device: torch.device
 ) -> LoadedModel:
     """Read off ``model`` and ``tokenizer`` what requests are checked against."""
     text_config = model.config.get_text_config()

@@ -13,7 +13,7 @@ PREFILL_CHUNK = 512
 """Prompt tokens in one step: other requests get their turn between two of them."""
 
 
-class Network(Protocol):
+class CausalNetwork(Protocol):
     """Token ids in, logits of the next token out."""
 
     def __call__(self, tokens: Tensor, cache: Any | None) -> tuple[Tensor, Any]:
@@ -35,7 +35,7 @@ class Network(Protocol):
 
 
 class TransformersNetwork:
-    """A transformers model as a Network."""
+    """A transformers model as a CausalNetwork."""
 
     def __init__(self, model: Any) -> None:
         """``model`` is any ``*ForCausalLM`` whose cache is a transformers ``Cache``."""

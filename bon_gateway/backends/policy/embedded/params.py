@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from bon_gateway.errors import PolicyRefusedError
@@ -17,16 +17,10 @@ UNSUPPORTED = "unsupported_parameter"
 CONTEXT_EXCEEDED = "context_length_exceeded"
 
 WITHOUT_EFFECT = frozenset(
-    {
-        "metadata",
-        "parallel_tool_calls",
-        "prompt_cache_key",
-        "prompt_cache_retention",
-        "safety_identifier",
-        "service_tier",
-        "store",
-        "user",
-    }
+    (
+        *("metadata", "parallel_tool_calls", "prompt_cache_key", "prompt_cache_retention"),
+        *("safety_identifier", "service_tier", "store", "user"),
+    )
 )
 """OpenAI's book-keeping fields: they change no answer."""
 
@@ -79,7 +73,7 @@ class SamplingParams:
     logprobs: bool = False
     top_logprobs: int = 0
     return_token_ids: bool = False
-    chat_template_kwargs: Mapping[str, Any] | None = None
+    chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
 
 
 def refusal(message: str, param: str | None, code: str = "invalid_value") -> PolicyRefusedError:
@@ -97,7 +91,7 @@ def parse(
     """
     given = {name: value for name, value in sampling.items() if value is not None}
     _refuse_unsupported(given)
-    read = _Reader({**defaults, **given}, vocabulary)
+    read = _SamplingReader({**defaults, **given}, vocabulary)
     temperature = read.number("temperature", 1.0, 0.0, 2.0)
     read.optional_integer("max_tokens", 1)  # checked even where the newer name takes precedence
     max_name = "max_completion_tokens" if "max_completion_tokens" in given else "max_tokens"
@@ -169,7 +163,7 @@ def _refuse_unsupported(given: Mapping[str, Any]) -> None:
             raise refusal(f"the embedded model does not support {name}", name, UNSUPPORTED)
 
 
-class _Reader:
+class _SamplingReader:
     """Takes one value after the other out of a request, each checked."""
 
     def __init__(self, given: Mapping[str, Any], vocabulary: int) -> None:
@@ -179,9 +173,7 @@ class _Reader:
     def number(
         self, name: str, default: float, low: float, high: float, *, low_open: bool = False
     ) -> float:
-        value = self._given.get(name, default)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise refusal(f"{name} must be a number", name)
+        value = self._of_type(name, default, int | float, "a number")
         # A comparison with NaN is false, and an int may be too large for a float.
         inside = low < value <= high if low_open else low <= value <= high
         if not inside or value == math.inf:
@@ -191,9 +183,7 @@ class _Reader:
         return float(value)
 
     def integer(self, name: str, default: int, low: int, high: float = math.inf) -> int:
-        value = self._given.get(name, default)
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise refusal(f"{name} must be an integer", name)
+        value: int = self._of_type(name, default, int, "an integer")
         if not low <= value <= high:
             bounds = f"at least {low}" + ("" if high == math.inf else f" and at most {high}")
             raise refusal(f"{name} must be {bounds}", name)
@@ -203,15 +193,17 @@ class _Reader:
         return self.integer(name, low, low) if name in self._given else None
 
     def boolean(self, name: str, default: bool) -> bool:
-        value = self._given.get(name, default)
-        if not isinstance(value, bool):
-            raise refusal(f"{name} must be true or false", name)
-        return value
+        return bool(self._of_type(name, default, bool, "true or false"))
 
-    def mapping(self, name: str) -> Mapping[str, Any] | None:
-        value = self._given.get(name)
-        if value is not None and not isinstance(value, Mapping):
-            raise refusal(f"{name} must be an object", name)
+    def mapping(self, name: str) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self._of_type(name, {}, Mapping, "an object")
+        return found
+
+    def _of_type(self, name: str, default: Any, kind: Any, words: str) -> Any:
+        value = self._given.get(name, default)
+        # To Python true and false are integers.
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise refusal(f"{name} must be {words}", name)
         return value
 
     def stop(self) -> tuple[str, ...]:
@@ -236,7 +228,7 @@ class _Reader:
     def logit_bias(self) -> Mapping[int, float] | None:
         name = "logit_bias"
         biases: dict[int, float] = {}
-        for key, bias in (self.mapping(name) or {}).items():
+        for key, bias in self.mapping(name).items():
             try:
                 token = int(key)
             except ValueError:

@@ -24,7 +24,7 @@ from bon_gateway.protocols import Trace
 from bon_gateway.types import ChatRequest, Delta, ReportSample, Sample
 
 if TYPE_CHECKING:
-    from bon_gateway.backends.policy.embedded.generation import Event, Generation
+    from bon_gateway.backends.policy.embedded.generation import Event, GenerationJob
     from bon_gateway.backends.policy.embedded.loading import LoadedModel
 
 logger = logging.getLogger("bon_gateway.backends.policy.transformers")
@@ -37,12 +37,12 @@ CLOSE_TIMEOUT_S = 10.0
 Load = Callable[[TransformersPolicySettings], "LoadedModel"]
 
 
-def load_model(settings: TransformersPolicySettings) -> LoadedModel:
+def _load_alone(settings: TransformersPolicySettings) -> LoadedModel:
     """Load what the settings name; torch is imported here, in the engine's thread."""
     with LOADING:
-        from bon_gateway.backends.policy.embedded.loading import load
+        from bon_gateway.backends.policy.embedded.loading import load_checkpoint
 
-        return load(settings)
+        return load_checkpoint(settings)
 
 
 class TransformersPolicy:
@@ -52,7 +52,7 @@ class TransformersPolicy:
         self,
         settings: TransformersPolicySettings,
         *,
-        load: Load = load_model,
+        load: Load = _load_alone,
         max_active: int = MAX_ACTIVE,
     ) -> None:
         """``load`` is called in the worker thread; tests give models of their own by it."""
@@ -93,7 +93,7 @@ class TransformersPolicy:
         """
         missing = set(indices)
         events: asyncio.Queue[Event] = asyncio.Queue()
-        generation: Generation | None = None
+        generation: GenerationJob | None = None
         try:
             try:
                 generation = await self._begin(request, indices, trace, events, stream=False)
@@ -136,10 +136,10 @@ class TransformersPolicy:
         events: asyncio.Queue[Event],
         *,
         stream: bool,
-    ) -> Generation:
+    ) -> GenerationJob:
         """Check the request and queue it. Raises PolicyError."""
         loaded = self._engine.loaded()
-        from bon_gateway.backends.policy.embedded.generation import Generation, Task
+        from bon_gateway.backends.policy.embedded.generation import GenerationJob, GenerationTask
 
         params = parameters.parse(request.sampling, loaded.defaults, loaded.vocabulary)
         prompt = await asyncio.to_thread(
@@ -150,9 +150,9 @@ class TransformersPolicy:
         )
         # The worker only overwrites values, so that the dict may be read while it runs.
         trace.tokens.update(dict.fromkeys(indices, 0))
-        generation = Generation(
+        generation = GenerationJob(
             loaded,
-            Task(
+            GenerationTask(
                 prompt=prompt,
                 params=params,
                 max_tokens=max_tokens,

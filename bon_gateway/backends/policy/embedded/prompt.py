@@ -17,22 +17,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 OWN_ARGUMENTS = frozenset(
-    {
-        "add_generation_prompt",
-        "chat_template",
-        "continue_final_message",
-        "conversation",
-        "documents",
-        "max_length",
-        "padding",
-        "return_assistant_tokens_mask",
-        "return_dict",
-        "return_tensors",
-        "tokenize",
-        "tokenizer_kwargs",
-        "tools",
-        "truncation",
-    }
+    (
+        *("add_generation_prompt", "chat_template", "continue_final_message", "conversation"),
+        *("documents", "max_length", "padding", "return_assistant_tokens_mask", "return_dict"),
+        *("return_tensors", "tokenize", "tokenizer_kwargs", "tools", "truncation"),
+    )
 )
 """Arguments of ``apply_chat_template`` that are no variables of the template."""
 
@@ -40,15 +29,14 @@ OWN_ARGUMENTS = frozenset(
 def prompt_ids(
     tokenizer: PreTrainedTokenizerBase,
     messages: Sequence[Message],
-    template_kwargs: Mapping[str, Any] | None,
+    template_kwargs: Mapping[str, Any],
 ) -> list[int]:
     """Token ids of ``messages`` up to where the assistant's answer begins; at least one.
 
     Raises PolicyRefusedError for content that is not text and for what the template refuses.
     """
     turns = [_plain(message, f"messages[{i}]") for i, message in enumerate(messages)]
-    extra = dict(template_kwargs or {})
-    if taken := sorted(OWN_ARGUMENTS & extra.keys()):
+    if taken := sorted(OWN_ARGUMENTS & template_kwargs.keys()):
         raise refusal(
             f"chat_template_kwargs must not set {', '.join(taken)}", "chat_template_kwargs"
         )
@@ -57,7 +45,7 @@ def prompt_ids(
             without_developer(turns, tokenizer.chat_template),
             tokenize=False,
             add_generation_prompt=True,
-            **extra,
+            **template_kwargs,
         )
     except TEMPLATE_ERRORS as error:
         reason = str(error) or type(error).__name__

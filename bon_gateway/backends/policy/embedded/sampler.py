@@ -21,7 +21,7 @@ TOP_P_PREFIX = 1024
 SEED_MASK = 2**64 - 1
 
 
-class Sampler:
+class TokenSampler:
     """The sampling state of one request's rows."""
 
     def __init__(
@@ -78,7 +78,7 @@ class Sampler:
         if params.temperature == 0:
             return logits.argmax(dim=-1)
         kept = filter_logits(logits / params.temperature, params.min_p, params.top_k, params.top_p)
-        return draw(kept.softmax(dim=-1), self._next_uniforms().to(logits.device))
+        return draw_tokens(kept.softmax(dim=-1), self._next_uniforms().to(logits.device))
 
     def _next_uniforms(self) -> Tensor:
         """One number in [0, 1) for each row, [M]."""
@@ -142,7 +142,7 @@ def _mass_before(descending: Tensor, total: Tensor) -> Tensor:
     return probabilities.cumsum(dim=-1) - probabilities
 
 
-def draw(probabilities: Tensor, uniforms: Tensor) -> Tensor:
+def draw_tokens(probabilities: Tensor, uniforms: Tensor) -> Tensor:
     """Invert the cumulative distribution: probabilities [M, V], uniforms [M] in [0, 1), to [M].
 
     A token of probability 0 is never drawn.

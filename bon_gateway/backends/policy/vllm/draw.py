@@ -21,7 +21,7 @@ logger = logging.getLogger("bon_gateway.backends.policy.vllm_draw")
 
 
 @dataclass(slots=True)
-class Draw:
+class VllmDraw:
     indices: tuple[int, ...]
     """Candidate of each choice that is asked for."""
     body: bytes

@@ -20,7 +20,7 @@ from bon_gateway.backends.http.faults import UpstreamError, malformed, policy_er
 from bon_gateway.backends.http.names import LookUp, look_up
 from bon_gateway.backends.http.settings import OWN_HEADERS, UpstreamSettings
 from bon_gateway.backends.policy.vllm import check, wire
-from bon_gateway.backends.policy.vllm.draw import Draw
+from bon_gateway.backends.policy.vllm.draw import VllmDraw
 from bon_gateway.backends.policy.vllm.ways import UpstreamWays
 from bon_gateway.backends.pool.backend import Pooled
 from bon_gateway.backends.pool.replica import Lease, Replica
@@ -146,7 +146,7 @@ class VllmPolicy(Pooled):
         except UpstreamError:
             raise
         except Exception as error:
-            # The one capture point of a stream, as Draw has its own: an error event must end it.
+            # The one capture point of a stream, as VllmDraw has its own: it must end with an error.
             log_unexpected(logger, "an upstream's stream could not be read", error, {})
             raise malformed("its answer could not be read") from error
 
@@ -180,7 +180,7 @@ class VllmPolicy(Pooled):
         trace: Trace,
         lease: Lease,
         report: ReportSample,
-    ) -> list[Draw]:
+    ) -> list[VllmDraw]:
         """Raises UpstreamError if the request has no JSON."""
         streamed = (
             trace.count_tokens and not self._ways.parses_reasoning and wire.streamable(request)
@@ -201,7 +201,7 @@ class VllmPolicy(Pooled):
         )
         hide_token_ids = n > 1 and not request.sampling.get("return_token_ids")
         return [
-            Draw(
+            VllmDraw(
                 indices=group,
                 body=wire.with_seed(body, request.seed_of(group[0])),
                 headers=self._headers(request, group[0]),

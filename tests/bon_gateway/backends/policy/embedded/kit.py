@@ -13,9 +13,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from bon_gateway.backends.policy.embedded.generation import Event, Generation, Task
+from bon_gateway.backends.policy.embedded.generation import Event, GenerationJob, GenerationTask
 from bon_gateway.backends.policy.embedded.loading import LoadedModel
-from bon_gateway.backends.policy.embedded.network import Network
+from bon_gateway.backends.policy.embedded.network import CausalNetwork
 from bon_gateway.backends.policy.embedded.params import SamplingParams
 from bon_gateway.backends.policy.embedded.policy import TransformersPolicy
 from bon_gateway.errors import GatewayError
@@ -97,7 +97,7 @@ class Script:
 class Watched:
     """A network with a turnstile in front: each call needs a permit, and is written down."""
 
-    def __init__(self, network: Network, *, permits: int | None = None) -> None:
+    def __init__(self, network: CausalNetwork, *, permits: int | None = None) -> None:
         """Without ``permits`` every call passes."""
         self._network = network
         self._permits = None if permits is None else threading.Semaphore(permits)
@@ -145,7 +145,7 @@ def generate(
 ) -> list[Event]:
     """Run a generation to its end in this thread; its events in order."""
     events: list[Event] = []
-    task = Task(
+    task = GenerationTask(
         prompt=prompt,
         params=SamplingParams(**params),
         max_tokens=max_tokens,
@@ -155,7 +155,7 @@ def generate(
         tokens={},
         emit=events.append,
     )
-    generation = Generation(loaded, task)
+    generation = GenerationJob(loaded, task)
     while not generation.over:
         generation.step()
     return events

@@ -17,7 +17,7 @@ def test_messages_become_the_templates_tokens(loaded: LoadedModel) -> None:
         {"role": "user", "content": [{"type": "text", "text": "c"}, {"type": "text", "text": "d"}]},
     ]
     a, b, cd = (ids_of(loaded, text) for text in ("a", "b", "c\nd"))
-    assert prompt_ids(loaded.tokenizer, messages, None) == [
+    assert prompt_ids(loaded.tokenizer, messages, {}) == [
         USER, *a, EOS, ASSISTANT, *b, EOS, USER, *cd, EOS, ASSISTANT,
     ]  # fmt: skip
 
@@ -31,12 +31,12 @@ def test_template_kwargs_reach_the_template(loaded: LoadedModel) -> None:
 def test_the_developers_words_are_the_systems(loaded: LoadedModel) -> None:
     """The template of this model has no system message; others drop what they do not know."""
     with pytest.raises(PolicyRefusedError, match="unknown role system"):
-        prompt_ids(loaded.tokenizer, [{"role": "developer", "content": "x"}], None)
+        prompt_ids(loaded.tokenizer, [{"role": "developer", "content": "x"}], {})
 
 
 def test_absent_content_is_empty(loaded: LoadedModel) -> None:
     messages = [{"role": "assistant", "content": None}]
-    assert prompt_ids(loaded.tokenizer, messages, None) == [ASSISTANT, EOS, ASSISTANT]
+    assert prompt_ids(loaded.tokenizer, messages, {}) == [ASSISTANT, EOS, ASSISTANT]
 
 
 @pytest.mark.parametrize(
@@ -56,13 +56,13 @@ def test_what_cannot_be_rendered_is_refused_where_it_stands(
 ) -> None:
     messages = [{"role": "user", "content": "fine"}, message]
     with pytest.raises(PolicyRefusedError) as caught:
-        prompt_ids(loaded.tokenizer, messages, None)
+        prompt_ids(loaded.tokenizer, messages, {})
     assert (caught.value.param, caught.value.status) == (f"messages{param}", 400)
 
 
 def test_the_templates_own_words_reach_the_client(loaded: LoadedModel) -> None:
     with pytest.raises(PolicyRefusedError, match="unknown role system"):
-        prompt_ids(loaded.tokenizer, [{"role": "system", "content": "x"}], None)
+        prompt_ids(loaded.tokenizer, [{"role": "system", "content": "x"}], {})
 
 
 @pytest.mark.parametrize("name", ["tokenize", "chat_template", "tools", "return_dict"])
@@ -84,4 +84,4 @@ def test_tool_arguments_are_decoded_for_the_template(loaded: LoadedModel) -> Non
 
     call = {"id": "1", "function": {"name": "f", "arguments": '{"a": 1}'}}
     message = {"role": "assistant", "content": None, "tool_calls": [call]}
-    assert prompt_ids(Spy(), [message], None) == ["{'a': 1}"]  # type: ignore[arg-type,comparison-overlap]
+    assert prompt_ids(Spy(), [message], {}) == ["{'a': 1}"]  # type: ignore[arg-type,comparison-overlap]

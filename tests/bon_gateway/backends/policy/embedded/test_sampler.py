@@ -11,8 +11,8 @@ from bon_gateway.backends.policy.embedded.params import SamplingParams
 from bon_gateway.backends.policy.embedded.sampler import (
     BLOCK,
     TOP_P_PREFIX,
-    Sampler,
-    draw,
+    TokenSampler,
+    draw_tokens,
     filter_logits,
     penalise,
 )
@@ -46,8 +46,8 @@ def reference_filter(logits: list[float], min_p: float, top_k: int, top_p: float
 
 def sampler(
     params: SamplingParams, seeds: list[int], vocabulary: int, banned: Sequence[int] = ()
-) -> Sampler:
-    return Sampler(params, [0], seeds, banned=banned, vocabulary=vocabulary, device=CPU)
+) -> TokenSampler:
+    return TokenSampler(params, [0], seeds, banned=banned, vocabulary=vocabulary, device=CPU)
 
 
 def chi_square_limit(freedom: int) -> float:
@@ -107,13 +107,13 @@ def test_penalties_are_vllms() -> None:
 def test_the_uniform_number_picks_its_part_of_the_line() -> None:
     probabilities = torch.tensor([[0.0, 0.25, 0.0, 0.75, 0.0]]).repeat(5, 1)
     uniforms = torch.tensor([0.0, 0.2499, 0.25, 0.9, 1 - 2**-53], dtype=torch.float64)
-    assert draw(probabilities, uniforms).tolist() == [1, 1, 3, 3, 3]
+    assert draw_tokens(probabilities, uniforms).tolist() == [1, 1, 3, 3, 3]
 
 
 def test_rounding_never_leads_behind_the_last_token() -> None:
     """In float32 the product of this number and the total is the total."""
     probabilities = torch.tensor([[0.1, 0.2, 0.3, 0.0]])
-    assert draw(probabilities, torch.ones(1, dtype=torch.float64)).tolist() == [2]
+    assert draw_tokens(probabilities, torch.ones(1, dtype=torch.float64)).tolist() == [2]
 
 
 @pytest.mark.parametrize(
