@@ -43,9 +43,12 @@ class GatewayError(Exception):
         *,
         param: str | None = None,
         code: str | None = None,
+        status: int | None = None,
         retry_after: float | None = None,
     ) -> None:
         super().__init__(message)
+        if status is not None:
+            self.status = status
         self.message = message
         self.param = param
         self.code = code or self.default_code
@@ -139,21 +142,11 @@ class PolicyError(GatewayError):
 
 
 class PolicyRefusedError(PolicyError):
-    """The upstream refused the request with a 4xx, which passes through to the client."""
+    """The upstream refused the request with a 4xx. That is its ``status``, too."""
 
+    status = 400
     kind = "invalid_request_error"
     default_code = "upstream_refused"
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        upstream_status: int,
-        param: str | None = None,
-        code: str | None = None,
-    ) -> None:
-        super().__init__(message, param=param, code=code)
-        self.status = upstream_status
 
 
 class PolicyFailedError(PolicyError):

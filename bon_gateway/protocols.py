@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from bon_gateway.thinking import Thinking
+from bon_gateway.thinking import ThinkingSettings
 from bon_gateway.types import (
     ChatRequest,
     Delta,
@@ -65,7 +65,7 @@ class PolicyBackend(Backend, Protocol):
     """A model that generates."""
 
     @property
-    def thinking(self) -> Thinking | None:
+    def thinking(self) -> ThinkingSettings | None:
         """How it marks thinking inside a message's content, if it does."""
         ...
 

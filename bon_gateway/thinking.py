@@ -6,23 +6,27 @@ as it is; what checks and scores an answer looks at what follows.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Annotated
+
+from pydantic import Field
+
+from bon_gateway.sections.base import Section
 
 
-class Thinking(Protocol):
-    """The words with which a policy begins and ends its thinking."""
+class ThinkingSettings(Section):
+    """How thinking is marked inside the content of a message."""
 
-    @property
-    def start(self) -> str: ...
+    start: Annotated[str, Field(min_length=1)] = "<think>"
+    """Where thinking begins."""
+    end: Annotated[str, Field(min_length=1)] = "</think>"
+    """Where thinking ends. It counts without ``start`` too, because some chat templates write
+    ``start`` into the prompt."""
 
-    @property
-    def end(self) -> str: ...
 
-
-def after_thinking(content: str, thinking: Thinking | None) -> str | None:
+def after_thinking(content: str, thinking: ThinkingSettings | None) -> str | None:
     """The answer in ``content``; None if the thinking in it has not ended.
 
-    Some chat templates open the thinking themselves, so ``end`` counts without ``start`` too.
+    ``end`` counts without ``start``, see ``ThinkingSettings``.
     """
     if thinking is None:
         return content

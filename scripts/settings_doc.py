@@ -17,12 +17,12 @@ from pydantic.fields import FieldInfo
 
 from bon_gateway.backends.policy.registry import KINDS as POLICIES
 from bon_gateway.backends.reward.registry import KINDS as REWARDS
-from bon_gateway.backends.settings import ThinkingSettings
 from bon_gateway.sections.base import Component, Section, type_name
 from bon_gateway.sections.recording import RecordingSettings
 from bon_gateway.sections.server import AuthSettings, LimitsSettings, ServerSettings
 from bon_gateway.settings.tree import ServedModelSettings
 from bon_gateway.strategies.registry import KINDS as STRATEGIES
+from bon_gateway.thinking import ThinkingSettings
 from reward_server.model_settings import EnsembleSettings
 from reward_server.settings import Settings as RewardServerSettings
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import PositiveInt
 
 from bon_gateway.protocols import PolicyBackend, RewardBackend
-from bon_gateway.sections.base import Component, Device, Section
+from bon_gateway.sections.base import Component, Device
 
 
 class BackendSettings(Component):
@@ -58,13 +58,3 @@ class RewardSettings(BackendSettings):
     @abstractmethod
     def build(self, key: str | None) -> RewardBackend:
         """As for a policy."""
-
-
-class ThinkingSettings(Section):
-    """How thinking is marked inside the content of a message."""
-
-    start: Annotated[str, Field(min_length=1)] = "<think>"
-    """Where thinking begins."""
-    end: Annotated[str, Field(min_length=1)] = "</think>"
-    """What stands before it is thinking also where ``start`` is missing, because some chat
-    templates write that into the prompt."""

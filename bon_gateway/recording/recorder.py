@@ -6,7 +6,6 @@ import logging
 import threading
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Protocol
 
 from bon_gateway.metrics import Metrics
 from bon_gateway.recording.entry import LogEntry, is_sampled, to_line
@@ -18,14 +17,6 @@ CLOSE_S = 10.0
 """Longest that the end of the process waits for what is still to be written."""
 
 _log = logging.getLogger("bon_gateway.recording")
-
-
-class Lines(Protocol):
-    """Where lines go; ``LogFiles`` is one. Both methods may raise OSError."""
-
-    def append(self, line: bytes) -> None: ...
-
-    def close(self) -> None: ...
 
 
 class Recorder:
@@ -55,9 +46,9 @@ class FileRecorder(Recorder):
     writer that has died in spite of that is replaced when the next entry comes.
     """
 
-    def __init__(self, settings: RecordingSettings, lines: Lines, metrics: Metrics) -> None:
+    def __init__(self, settings: RecordingSettings, files: LogFiles, metrics: Metrics) -> None:
         self._settings = settings
-        self._lines = lines
+        self._files = files
         self._metrics = metrics
         self._redaction = Redaction(settings.redact, settings.redact_fields)
         self._queue: SimpleQueue[LogEntry | None] = SimpleQueue()
@@ -103,13 +94,13 @@ class FileRecorder(Recorder):
         while (entry := self._queue.get()) is not None:
             try:
                 line = to_line(entry, self._redaction, with_sampling=self._settings.sampling)
-                self._lines.append(line)
+                self._files.append(line)
             except Exception as error:  # noqa: BLE001 - the one capture point: the writer lives on
                 self._failed(error)
             else:
                 self._written()
         try:
-            self._lines.close()
+            self._files.close()
         except OSError as error:
             self._failed(error)
 

@@ -13,7 +13,7 @@ import msgspec
 
 from bon_gateway.strategies.parts import readable, said
 from bon_gateway.strategies.prefill import Prefill
-from bon_gateway.thinking import Thinking, after_thinking
+from bon_gateway.thinking import ThinkingSettings, after_thinking
 from bon_gateway.types import ChatRequest, Message, NonTextParts, RewardRequest
 
 _REASONING = frozenset({"reasoning", "reasoning_content"})
@@ -22,14 +22,14 @@ _REASONING = frozenset({"reasoning", "reasoning_content"})
 class RewardView(msgspec.Struct, frozen=True):
     request: RewardRequest
     """The conversation up to where the answer begins."""
-    thinking: Thinking | None
+    thinking: ThinkingSettings | None
     prefill: Prefill | None
 
     @classmethod
     def of(
         cls,
         request: ChatRequest,
-        thinking: Thinking | None,
+        thinking: ThinkingSettings | None,
         prefill: Prefill | None,
         non_text_parts: NonTextParts,
     ) -> RewardView:

@@ -17,7 +17,7 @@ import orjson
 from bon_gateway.schemas.checks import Fit, Schema, SchemaChecks
 from bon_gateway.strategies.parts import said
 from bon_gateway.strategies.prefill import Prefill
-from bon_gateway.thinking import Thinking, after_thinking
+from bon_gateway.thinking import ThinkingSettings, after_thinking
 from bon_gateway.types import EMPTY, CandidateStatus, Completion, Message, Tier
 
 NO_ARGUMENTS = "{}"
@@ -54,7 +54,7 @@ class AnswerCheck(msgspec.Struct, frozen=True):
     """What a request demands of an answer's form."""
 
     passthrough: bool = False
-    thinking: Thinking | None = None
+    thinking: ThinkingSettings | None = None
     prefill: Prefill | None = None
     json_wanted: bool = False
     object_wanted: bool = False

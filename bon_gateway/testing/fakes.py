@@ -10,7 +10,7 @@ from typing import Any
 
 from bon_gateway.errors import GatewayError, RewardError
 from bon_gateway.protocols import Trace
-from bon_gateway.thinking import Thinking
+from bon_gateway.thinking import ThinkingSettings
 from bon_gateway.types import (
     Caller,
     ChatRequest,
@@ -85,7 +85,7 @@ class FakePolicy(_FakeBackend):
     acts: Mapping[int, Act] = field(default_factory=dict)
     attempts: Counter[int] = field(default_factory=Counter)
     requests: list[ChatRequest] = field(default_factory=list)
-    thinking: Thinking | None = None
+    thinking: ThinkingSettings | None = None
     aborted: set[int] = field(default_factory=set)
     running: int = 0
 

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from bon_gateway.backends.settings import ThinkingSettings
-from bon_gateway.thinking import after_thinking
+from bon_gateway.thinking import ThinkingSettings, after_thinking
 
 TAGS = ThinkingSettings()
 

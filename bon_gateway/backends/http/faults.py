@@ -85,7 +85,7 @@ def policy_error(error: UpstreamError) -> PolicyError:
     match error.kind:
         case Fault.REFUSED:
             return PolicyRefusedError(
-                message, upstream_status=error.status or 400, param=error.param, code=error.code
+                message, status=error.status, param=error.param, code=error.code
             )
         case Fault.OVERLOADED:
             return PolicyOverloadedError(message, retry_after=error.retry_after)

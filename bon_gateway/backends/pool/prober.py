@@ -11,6 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from bon_gateway.backends.guard import guarded
 from bon_gateway.backends.http.faults import Fault, UpstreamError
@@ -26,12 +27,11 @@ WARM_UP_TIMEOUT_S = 120.0
 TRIAL_TIMEOUT_S = 10.0
 
 
+@dataclass(frozen=True, slots=True)
 class Prober:
-    """``warm_up`` makes a first real call; it raises UpstreamError if the replica is not ready."""
-
-    def __init__(self, warm_up: Callable[[Replica], Awaitable[None]], interval_s: float) -> None:
-        self._warm_up = warm_up
-        self._interval_s = interval_s
+    warm_up: Callable[[Replica], Awaitable[None]]
+    """Makes a first real call; raises UpstreamError if the replica is not ready."""
+    interval_s: float
 
     async def tend(self, replica: Replica, spared: Callable[[Replica], bool]) -> None:
         """For ever. One that was ejected rests for an interval. ``spared`` says whether enough
@@ -39,10 +39,10 @@ class Prober:
         pause_s = 0.0
         while True:
             await asyncio.sleep(pause_s)
-            pause_s = replica.ejected_at + self._interval_s - time.monotonic()
+            pause_s = replica.ejected_at + self.interval_s - time.monotonic()
             if pause_s > 0:
                 continue
-            pause_s = self._interval_s
+            pause_s = self.interval_s
             up = replica.state is UpstreamState.UP
             step = self._check(replica, spared) if up else self._revive(replica)
             await guarded(step, f"Probing upstream {replica.name}")
@@ -70,7 +70,7 @@ class Prober:
         """Whether the errors that it answers with are its own, by a call that is known to work."""
         try:
             async with asyncio.timeout(TRIAL_TIMEOUT_S):
-                await self._warm_up(replica)
+                await self.warm_up(replica)
         except UpstreamError as error:
             if error.dead or (error.kind in (Fault.FAILED, Fault.CUT) and spared(replica)):
                 replica.eject(error.message)
@@ -84,7 +84,7 @@ class Prober:
             async with asyncio.timeout(WARM_UP_TIMEOUT_S):
                 if not await self._is_well(replica):
                     return
-                await self._warm_up(replica)
+                await self.warm_up(replica)
         except UpstreamError as error:
             replica.stays_down(error.message)
         except TimeoutError:

@@ -226,7 +226,7 @@ async def test_a_single_pass_streams_token_by_token(serve: Serve) -> None:
 @pytest.mark.parametrize("stream", [False, True])
 async def test_errors_arrive_as_openais_typed_exceptions(serve: Serve, stream: bool) -> None:
     refused = PolicyRefusedError(
-        "too long", upstream_status=400, param="messages", code="context_length_exceeded"
+        "too long", status=400, param="messages", code="context_length_exceeded"
     )
     served = await serve(policy=FakePolicy({i: Act((refused,)) for i in range(4)}))
     create = served.openai.chat.completions.create

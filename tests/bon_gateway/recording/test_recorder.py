@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bon_gateway.metrics import MULTIPROCESS_VARIABLE, Metrics
+from bon_gateway.recording.files import LogFiles
 from bon_gateway.recording.recorder import FileRecorder, Recorder, build_recorder
 from bon_gateway.sections.recording import RecordingSettings
 from tests.bon_gateway.recording.kit import entry, records, request, selection
@@ -36,7 +37,7 @@ def counts(metrics: Metrics) -> dict[str, float]:
 
 
 @dataclass
-class Disk:
+class Disk(LogFiles):
     """Lines in memory, on a disk that may be full or stuck."""
 
     errors: list[BaseException | None] = field(default_factory=list)

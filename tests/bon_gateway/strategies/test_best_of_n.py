@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from bon_gateway.backends.settings import ThinkingSettings
 from bon_gateway.errors import (
     BadRequestError,
     DeadlineError,
@@ -22,11 +21,12 @@ from bon_gateway.protocols import Trace
 from bon_gateway.strategies.best_of_n import BestOfN, BestOfNSettings
 from bon_gateway.strategies.judge import Judge
 from bon_gateway.testing.fakes import Act, FakePolicy, FakeReward, completion, reward_of_digits
+from bon_gateway.thinking import ThinkingSettings
 from bon_gateway.types import CandidateStatus, ChatRequest, Completion, Message, Selection
 
 Ask = Callable[..., ChatRequest]
 BROKEN = PolicyFailedError("broken")
-REFUSED = PolicyRefusedError("no such thing", upstream_status=400, param="top_k")
+REFUSED = PolicyRefusedError("no such thing", status=400, param="top_k")
 
 
 async def run(

@@ -73,7 +73,7 @@ async def test_a_refusal_is_told_at_debug_level_without_its_words(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     with pytest.raises(PolicyRefusedError):
-        await run(ask, all_fail(PolicyRefusedError("the prompt says x", upstream_status=400)))
+        await run(ask, all_fail(PolicyRefusedError("the prompt says x", status=400)))
     (line,) = lines(caplog)
     assert line["reasons"] == [{"code": "upstream_refused", "reason": None, "candidates": 8}]
     assert {r.levelno for r in caplog.records if r.getMessage() == "candidates failed"} == {10}

@@ -10,11 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from bon_gateway.backends.settings import ThinkingSettings
 from bon_gateway.protocols import RewardBackend, Trace
 from bon_gateway.strategies.best_of_n import BestOfN, BestOfNSettings
 from bon_gateway.testing.fakes import Act, FakePolicy, FakeReward, completion
-from bon_gateway.thinking import after_thinking
+from bon_gateway.thinking import ThinkingSettings, after_thinking
 from bon_gateway.types import CandidateStatus, ChatRequest, Message, Selection
 from tests.bon_gateway.strategies.readers import READERS
 

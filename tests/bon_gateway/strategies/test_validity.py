@@ -9,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
-from bon_gateway.backends.settings import ThinkingSettings
 from bon_gateway.errors import BadRequestError
 from bon_gateway.strategies.judge import Judge
 from bon_gateway.strategies.validity import AnswerCheck, Validity
 from bon_gateway.testing.fakes import FakePolicy, completion
+from bon_gateway.thinking import ThinkingSettings
 from bon_gateway.types import CandidateStatus, ChatRequest, Completion, Tier
 
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from bon_gateway.backends.policy.embedded.logprobs import TokenTable
-from bon_gateway.backends.policy.embedded.network import CausalNetwork, TransformersNetwork
+from bon_gateway.backends.policy.embedded.network import CausalNetwork
 from bon_gateway.backends.policy.embedded.params import GENERATION_DEFAULTS
 from bon_gateway.backends.policy.embedded.settings import TransformersPolicySettings
 
@@ -71,7 +71,7 @@ def load_checkpoint(settings: TransformersPolicySettings) -> LoadedModel:
         settings.model, dtype=_dtype(settings.dtype, device), **source
     )
     model.to(device).eval()
-    network = TransformersNetwork(model)
+    network = CausalNetwork(model)
     network.probe(device)
     loaded = assemble(model, network, tokenizer, device)
     logger.info(

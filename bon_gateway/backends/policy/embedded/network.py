@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,45 +13,31 @@ PREFILL_CHUNK = 512
 """Prompt tokens in one step: other requests get their turn between two of them."""
 
 
-class CausalNetwork(Protocol):
-    """Token ids in, logits of the next token out."""
+class CausalNetwork:
+    """A transformers model: token ids in, logits of the next token out."""
+
+    def __init__(self, model: Any) -> None:
+        """``model`` is any ``*ForCausalLM`` whose cache is a transformers ``Cache``."""
+        self._model = model
+        self.prefill_chunk: int | None = None
+        """Most prompt tokens to give in one call; None wants the prompt whole."""
+        accepted = inspect.signature(model.forward).parameters
+        # Without it a long prompt makes logits for each of its tokens.
+        self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
 
     def __call__(self, tokens: Tensor, cache: Any | None) -> tuple[Tensor, Any]:
         """Continue ``cache`` (None: the beginning) by ``tokens`` [B, T].
 
         Returns the logits [B, V] after the last token, and the cache, which holds B rows.
         """
-        ...
-
-    def take(self, cache: Any, rows: Tensor) -> None:
-        """Let the cache hold its rows at the positions ``rows`` [M], in that order; a position
-        may come many times, or never."""
-        ...
-
-    @property
-    def prefill_chunk(self) -> int | None:
-        """Most prompt tokens to give in one call; None wants the prompt whole."""
-        ...
-
-
-class TransformersNetwork:
-    """A transformers model as a CausalNetwork."""
-
-    def __init__(self, model: Any) -> None:
-        """``model`` is any ``*ForCausalLM`` whose cache is a transformers ``Cache``."""
-        self._model = model
-        self.prefill_chunk: int | None = None
-        accepted = inspect.signature(model.forward).parameters
-        # Without it a long prompt makes logits for each of its tokens.
-        self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
-
-    def __call__(self, tokens: Tensor, cache: Any | None) -> tuple[Tensor, Any]:
         output = self._model(
             input_ids=tokens, past_key_values=cache, use_cache=True, **self._last_only
         )
         return output.logits[:, -1], output.get("past_key_values")
 
     def take(self, cache: Any, rows: Tensor) -> None:
+        """Let the cache hold its rows at the positions ``rows`` [M], in that order; a position
+        may come many times, or never."""
         # Beam search's method: recurrent layers have this one and not the batch_* ones.
         cache.reorder_cache(rows)
 

@@ -78,7 +78,7 @@ class SamplingParams:
 
 def refusal(message: str, param: str | None, code: str = "invalid_value") -> PolicyRefusedError:
     """The 400 for a request that this model cannot answer as it stands."""
-    return PolicyRefusedError(message, upstream_status=400, param=param, code=code)
+    return PolicyRefusedError(message, param=param, code=code)
 
 
 def parse(

@@ -7,8 +7,9 @@ from typing import Literal
 
 from pydantic import PositiveInt
 
-from bon_gateway.backends.settings import InProcessSettings, PolicySettings, ThinkingSettings
+from bon_gateway.backends.settings import InProcessSettings, PolicySettings
 from bon_gateway.protocols import PolicyBackend
+from bon_gateway.thinking import ThinkingSettings
 
 
 class TransformersPolicySettings(InProcessSettings, PolicySettings):

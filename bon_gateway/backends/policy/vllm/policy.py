@@ -24,9 +24,10 @@ from bon_gateway.backends.policy.vllm.draw import VllmDraw
 from bon_gateway.backends.policy.vllm.ways import UpstreamWays
 from bon_gateway.backends.pool.backend import Pooled
 from bon_gateway.backends.pool.replica import Lease, Replica
-from bon_gateway.backends.settings import PolicySettings, ThinkingSettings
+from bon_gateway.backends.settings import PolicySettings
 from bon_gateway.protocols import Trace
 from bon_gateway.sections.base import HeaderName
+from bon_gateway.thinking import ThinkingSettings
 from bon_gateway.types import ChatRequest, Delta, ReportSample, Sample
 from bon_gateway.unexpected import log_unexpected
 

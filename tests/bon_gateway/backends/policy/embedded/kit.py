@@ -75,12 +75,11 @@ def save_model(folder: Path) -> Path:
     return folder
 
 
-class Script:
+class Script(CausalNetwork):
     """A network that says the given tokens after any prompt, whatever was sampled."""
 
-    prefill_chunk: int | None = None
-
     def __init__(self, tokens: Sequence[int], vocabulary: int) -> None:
+        self.prefill_chunk = None
         self._tokens = list(tokens)
         self._vocabulary = vocabulary
 
@@ -94,20 +93,17 @@ class Script:
         pass
 
 
-class Watched:
+class Watched(CausalNetwork):
     """A network with a turnstile in front: each call needs a permit, and is written down."""
 
     def __init__(self, network: CausalNetwork, *, permits: int | None = None) -> None:
         """Without ``permits`` every call passes."""
         self._network = network
+        self.prefill_chunk = network.prefill_chunk
         self._permits = None if permits is None else threading.Semaphore(permits)
         self.calls: list[tuple[int, int]] = []
         """Rows and tokens of each call that passed."""
         self.fails: Callable[[Tensor], bool] = lambda tokens: False
-
-    @property
-    def prefill_chunk(self) -> int | None:
-        return self._network.prefill_chunk
 
     def __call__(self, tokens: Tensor, cache: Any | None) -> tuple[Tensor, Any]:
         if self._permits is not None and not self._permits.acquire(timeout=20):

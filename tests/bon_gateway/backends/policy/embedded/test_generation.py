@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bon_gateway.backends.policy.embedded.loading import LoadedModel
-from bon_gateway.backends.policy.embedded.network import TransformersNetwork
+from bon_gateway.backends.policy.embedded.network import CausalNetwork
 from bon_gateway.types import Delta
 from tests.bon_gateway.backends.policy.embedded.kit import (
     ASSISTANT,
@@ -25,7 +25,7 @@ PROMPT = [USER, 10, 20, 30, EOS, ASSISTANT]
 
 
 def model_of(loaded: LoadedModel) -> Any:
-    assert isinstance(loaded.network, TransformersNetwork)
+    assert isinstance(loaded.network, CausalNetwork)
     return loaded.network._model
 
 
@@ -53,7 +53,7 @@ def test_greedy_is_transformers_own(loaded: LoadedModel, start: int) -> None:
 
 def test_a_prompt_read_in_pieces_is_the_same_prompt(loaded: LoadedModel) -> None:
     prompt = [USER, *range(10, 60), EOS, ASSISTANT]
-    network = TransformersNetwork(model_of(loaded))
+    network = CausalNetwork(model_of(loaded))
     network.prefill_chunk = 7
     pieces = dataclasses.replace(loaded, network=network)
     for seed in range(10):

@@ -11,7 +11,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from bon_gateway.backends.policy.embedded.loading import LoadedModel
-from bon_gateway.backends.policy.embedded.network import PREFILL_CHUNK, TransformersNetwork
+from bon_gateway.backends.policy.embedded.network import PREFILL_CHUNK, CausalNetwork
 from tests.bon_gateway.backends.policy.embedded.kit import EOS, PAD, complete
 
 PROMPT = list(range(10, 60))
@@ -44,7 +44,7 @@ def test_every_kind_of_cache(loaded: LoadedModel, kind: str) -> None:
     torch.manual_seed(1)
     config = AutoConfig.for_model(kind, **KINDS[kind])
     model: Any = AutoModelForCausalLM.from_config(config).eval()
-    network = TransformersNetwork(model)
+    network = CausalNetwork(model)
     network.probe(torch.device("cpu"))
     assert network.prefill_chunk == (PREFILL_CHUNK if kind in CHUNKED else None)
     if kind in CHUNKED:
@@ -72,6 +72,6 @@ def test_every_kind_of_cache(loaded: LoadedModel, kind: str) -> None:
 def test_a_model_without_such_a_cache_is_refused() -> None:
     config = AutoConfig.for_model("mamba", vocab_size=264, hidden_size=16, num_hidden_layers=1)
     model = AutoModelForCausalLM.from_config(config)
-    network = TransformersNetwork(model)
+    network = CausalNetwork(model)
     with pytest.raises(ValueError, match="no cache"):
         network.probe(torch.device("cpu"))
