@@ -1,8 +1,8 @@
 """Puts the gateway together: settings in, an ASGI application out.
 
-What depends on the settings is one ``Generation``, an application of its own; what a process has
-once (metrics, lifecycle) is shared by all of them. ``ServingApp`` gives each request to the
-generation in force."""
+Everything that depends on the settings is one ``Generation`` with an application of its own. All
+generations share what a process has once: metrics and lifecycle. ``ServingApp`` gives each request
+to the generation in force."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ LONGEST_WORKER_WAIT_S = 10.0
 
 
 class GatewayApp(FastAPI):
-    """The framework's app, and beside it the chat route, which is plain ASGI: the framework's
-    layers would cost a tenth of its time, and it needs none of them."""
+    """The framework's app, with the chat route beside it as plain ASGI. The framework's layers
+    would cost that route a tenth of its time, and it needs none of them."""
 
     chat: ASGIApp
 
@@ -76,8 +76,8 @@ class GatewayApp(FastAPI):
 class ServingApp(Starlette):
     """What the server runs. Each request goes to the generation that is in force when it begins.
 
-    ``state`` has what the process owns: ``lifecycle``, ``metrics`` and ``reloader`` (None without a
-    source of settings), and of the generation in force its ``gateway``."""
+    ``state`` holds what the process owns: ``lifecycle``, ``metrics`` and ``reloader`` (None without
+    a source of settings). ``state.gateway`` is that of the generation in force."""
 
     generations: Generations
 
@@ -96,9 +96,9 @@ def create_app(
     build: Callable[[Settings, Metrics], Gateway] = build_gateway,
     source: SettingsSource | None = None,
 ) -> ServingApp:
-    """The application. ``build`` makes the backends; tests and embedders may give their own.
+    """The application. ``build`` makes the backends; tests and embedders may pass their own.
 
-    With ``source`` the settings are read again from there when they change. Raises SettingsError.
+    With ``source`` the settings are read again when they change there. Raises SettingsError.
     """
     metrics = Metrics(settings.models, BY_REQUEST)
     lifecycle = lifecycle or Lifecycle()
@@ -200,9 +200,9 @@ async def _lifespan(app: ServingApp) -> AsyncIterator[None]:
 
 
 async def _wait_ready(gateway: Gateway) -> None:
-    """Before this worker takes its share of the connections: which worker answers ``/readyz``
-    is chance, so each one should be as ready as the others. An upstream that is not there keeps
-    it only for a while."""
+    """Wait before this worker takes its share of the connections. Chance decides which worker
+    answers ``/readyz``, so each should be as ready as the others. It waits only for a while: an
+    upstream may be down."""
     now = asyncio.get_running_loop().time
     give_up = now() + LONGEST_WORKER_WAIT_S
     while not gateway.ready() and now() < give_up:  # noqa: ASYNC110 - backends have no event
@@ -220,7 +220,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     where = f"{request.method} {request.scope['path']}"
     if error.status_code == 405:
-        # The framework has them in a set, so in no order.
+        # The framework keeps them in a set, in no order.
         allow = ", ".join(sorted((error.headers or {}).get("Allow", "").split(", ")))
         raise MethodNotAllowedError(
             f"{where}: this path takes {allow or 'no method'}", allow=allow

@@ -24,7 +24,7 @@ class Assembly:
         self._others: dict[str, Any] = {}
         self._calls: list[tuple[int, dict[str, Any]]] = []
         self._open_calls: dict[int, dict[str, Any]] = {}
-        """The call that the next piece of an index belongs to."""
+        """For each index, the call that its next piece belongs to."""
         self._logprobs: list[Any] = []
         self._extra: dict[str, Any] = {}
         self._response_extra: dict[str, Any] = {}
@@ -65,8 +65,8 @@ class Assembly:
                 self._extra[key] = value
 
     def _add_call(self, part: Mapping[str, Any]) -> None:
-        """Names and ids come once; arguments come in pieces. Some parsers give every call the
-        same index, and then a new id is what tells that another call begins."""
+        """Names and ids come once, arguments in pieces. Some parsers give every call the same
+        index; then a new id shows that another call begins."""
         index, name = part.get("index") or 0, part.get("id")
         call = self._open_calls.get(index)
         if call is None or (name and call.get("id") not in (None, name)):

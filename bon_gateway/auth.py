@@ -11,8 +11,8 @@ from bon_gateway.settings.tree import Settings
 
 
 def load_keyring(auth: AuthSettings, environ: Mapping[str, str]) -> keys.KeyRing:
-    """Raises SettingsError for a source of keys that is of no use; a variable that the settings
-    name must be set."""
+    """Raises SettingsError for keys that cannot be read. A variable that the settings name must be
+    set."""
     if "keys_env" in auth.model_fields_set and auth.keys_env not in environ:
         reason = f"the environment variable {auth.keys_env} is not set"
         raise SettingsError("settings", "auth.keys_env", reason)
@@ -20,13 +20,13 @@ def load_keyring(auth: AuthSettings, environ: Mapping[str, str]) -> keys.KeyRing
 
 
 def check_upstream_keys(settings: Settings, environ: Mapping[str, str]) -> None:
-    """Raises SettingsError for an ``api_key_env`` that leads to no key."""
+    """Raises SettingsError for an ``api_key_env`` without a usable key."""
     for path, backend in settings.backends.items():
         upstream_key(backend.key_variable, environ, f"{path}.api_key_env")
 
 
 def upstream_key(variable: str | None, environ: Mapping[str, str], setting: str) -> str | None:
-    """The key in a variable, without the line break that a file of one line ends with.
+    """The key in a variable, without a line break at its end.
 
     None if no variable is named. Raises SettingsError if it is not set or holds no key.
     """

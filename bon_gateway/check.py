@@ -1,7 +1,7 @@
-"""``bon-gateway check``: would a gateway of these settings find everything that it needs?
+"""``bon-gateway check``: would a gateway with these settings find everything that it needs?
 
-It asks every upstream what the gateway would ask before it gives it requests, and says of each in
-one line that it is well or what is wrong. Settings that cannot be used are an error before that.
+It asks every upstream what the running gateway asks before it sends requests, and prints one line
+for each: ok, or what is wrong. Settings that cannot be used are an error before that.
 """
 
 from __future__ import annotations

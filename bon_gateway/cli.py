@@ -1,6 +1,6 @@
 """The command line: ``serve``, ``check``, ``compare``, ``hash-key``, ``demo-models``.
 
-What is wrong with the settings is said in one line on stderr, with exit code 2.
+A problem with the settings is one line on stderr, with exit code 2.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ FLAGS = {
     "workers": "server.workers",
     "log_level": "server.log_level",
 }
-"""Flags of their own for the settings that are changed most."""
+"""The settings that are changed most have flags of their own."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -132,7 +132,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         sys.stdout.write(as_yaml(settings))
         return 0
     keyring = check(settings, os.environ)
-    # They take half a second to import, which no other command has to wait for.
+    # These take half a second to import. No other command has to wait for them.
     from bon_gateway.app import create_app
     from bon_gateway.process.server import run
 
@@ -141,7 +141,7 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 def _overrides(arguments: argparse.Namespace) -> list[Override]:
-    """``--set`` first, so that a flag of its own wins over it."""
+    """``--set`` comes first, so that a setting's own flag wins over it."""
     overrides = parse_pairs(arguments.settings)
     for flag, key in FLAGS.items():
         value = getattr(arguments, flag, None)

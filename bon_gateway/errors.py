@@ -55,7 +55,7 @@ class GatewayError(Exception):
         if retry_after is None and self.status in (429, 503):
             retry_after = 1.0
         self.retry_after = retry_after
-        """Seconds after which asking again may succeed; always set for 429 and 503."""
+        """Seconds after which asking again may succeed. Always set for 429 and 503."""
 
     def body(self) -> dict[str, Any]:
         """OpenAI's error object; absent fields are left out."""
@@ -90,7 +90,7 @@ class NotFoundError(GatewayError):
 
 
 class MethodNotAllowedError(GatewayError):
-    """``allow`` names the methods that the path takes, as the header of that name has them."""
+    """``allow`` lists the methods that the path takes: the value of the ``allow`` header."""
 
     status = 405
     kind = "invalid_request_error"
@@ -150,8 +150,8 @@ class PolicyRefusedError(PolicyError):
 
 
 class PolicyFailedError(PolicyError):
-    """``spoilt`` says that an answer came which cannot be used. Where it held several candidates,
-    one of them may have spoilt it for all."""
+    """``spoilt``: an answer came, but it cannot be used. If it held several candidates, one of them
+    may have spoilt it for all."""
 
     retryable = True
 
@@ -182,31 +182,31 @@ class PolicyTimeoutError(PolicyError):
 
 
 class RewardError(GatewayError):
-    """The reward backend could not score; the served model's fallback decides what follows."""
+    """The reward backend could not score. The served model's fallback decides what happens."""
 
     status = 503
     default_code = "reward_unavailable"
     retryable = True
     loss: ClassVar[str] = "reward_unavailable"
-    """What an answer is marked with that went without rewards for this reason."""
+    """The mark of an answer that lost its rewards to this error."""
 
     @property
     def divisible(self) -> bool:
-        """Whether some of the answers may be read without the others."""
+        """Whether some of the answers might be scored if they were sent without the others."""
         return False
 
 
 class NoRewardError(RewardError):
-    """No replica is up, or they take no call of this gateway's: asking again at once is useless."""
+    """No replica is up, or none takes this gateway's calls: asking again at once is useless."""
 
     retryable = False
 
 
 class RewardRefusedError(RewardError):
-    """The reward model cannot read what it was given, and never will.
+    """The reward model cannot read its input, and never will.
 
-    ``answer`` is the place of the one that it names, if it is about a single answer.
-    ``too_many`` says that it would read fewer answers at once.
+    ``answer`` is the index of the answer at fault, if it is a single one. ``too_many`` says that
+    fewer answers at once might be read.
     """
 
     status = 422

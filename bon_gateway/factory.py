@@ -18,7 +18,7 @@ from bon_gateway.strategies.judge import Judge
 def build_gateway(
     settings: Settings, metrics: Metrics, environ: Mapping[str, str] = os.environ
 ) -> Gateway:
-    """Raises SettingsError for an ``api_key_env`` that leads to no key."""
+    """Raises SettingsError for an ``api_key_env`` without a usable key."""
     check_upstream_keys(settings, environ)
     policies = {name: p.build(key_of(p, environ)) for name, p in settings.policies.items()}
     rewards: dict[str, RewardBackend] = {

@@ -37,7 +37,7 @@ class Gateway:
     rewards: Mapping[str, RewardBackend]
     models: Mapping[str, ServedModel]
     judge: Judge
-    """What the strategies judge candidates with."""
+    """Judges the candidates of all strategies."""
     created: int = field(default_factory=lambda: int(time.time()))
     """Unix time of the start, which ``/v1/models`` shows."""
 
@@ -56,8 +56,8 @@ class Gateway:
     def ready(self) -> bool:
         """Whether some served model can be answered as it is meant to be.
 
-        A reward model that goes down later degrades answers and leaves the gateway ready; one
-        that has not come up yet does not.
+        A reward model that has not come up yet keeps the gateway from being ready. One that goes
+        down later only degrades answers.
         """
         return any(policy.ready() for policy in self.policies.values()) and all(
             not reward.warming() for reward in self.rewards.values()
@@ -99,9 +99,9 @@ class Gateway:
                 tasks.create_task(part.close())
 
     def with_backends_of(self, running: Gateway, kept: Collection[str]) -> Gateway:
-        """This gateway, which is not started, with some backends of one that runs: those that
-        ``kept`` names, as ``policies.<name>`` or ``rewards.<name>``. They keep their connections
-        and what is known of their replicas."""
+        """This gateway, which has not started, with the backends in ``kept`` (``policies.<name>``
+        or ``rewards.<name>``) taken over from one that runs. They keep their connections and what
+        they know of their replicas."""
         policies = {
             name: running.policies[name] if f"policies.{name}" in kept else policy
             for name, policy in self.policies.items()
@@ -132,8 +132,8 @@ def _flat(by_backend: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
 
 
 def same_backends(before: Settings, after: Settings) -> set[str]:
-    """The backends that both settings have alike, as ``policies.<name>`` or ``rewards.<name>``.
+    """The backends with equal settings before and after: ``policies.<name>``, ``rewards.<name>``.
 
-    Their keys come from the environment, which does not change while a process runs.
+    Their API keys cannot differ: the environment does not change while a process runs.
     """
     return {path for path, s in after.backends.items() if before.backends.get(path) == s}

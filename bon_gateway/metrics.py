@@ -27,12 +27,12 @@ from bon_gateway.types import Selection, UpstreamState
 MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 PREFIX = "bon_"
 LIVE_GAUGES = "gauge_live*_"
-"""How files of gauges that only count while their process lives begin; its id follows."""
+"""Prefix of the files of gauges that count only while their process lives; its id follows."""
 UNKNOWN = "unknown"
 Child = TypeVar("Child", Counter, Histogram)
 Mode = Literal["livesum", "livemin", "livemostrecent"]
 GONE = nan
-"""The gauge of what is no longer there; it is not shown."""
+"""Value of a gauge whose subject is gone. Such a gauge is not shown."""
 
 DURATION_S = (0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 8, 13, 21, 30, 60, 120, 300, 600)
 OVERHEAD_S = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1)
@@ -142,13 +142,13 @@ class Metrics:
         self.reloaded(successful=True)
         self._upstreams: frozenset[str] = frozenset()
         self._backends: frozenset[str] = frozenset()
-        # A process that gets the id of a dead one would go on from the dead one's gauges.
+        # Without this a process that gets the id of a dead one would continue its gauges.
         self.set_requests_in_flight(0)
         self.set_candidates_in_flight(0)
 
     def know(self, models: Iterable[str], strategies: Iterable[str] = ()) -> None:
-        """These models are served from now on, by these strategies. Requests for those before may
-        still be running."""
+        """Serve these models and strategies from now on. The earlier ones stay known, because
+        requests for them may still be running."""
         if self._strategies is not None:
             self._strategies |= frozenset(strategies)
         if self._models is not None:
@@ -163,7 +163,7 @@ class Metrics:
     def observe_request(
         self, model: str | None, strategy: str | None, status: int, seconds: float
     ) -> None:
-        """One chat completion has ended, well or not."""
+        """One chat completion has ended, successfully or not."""
         model = self._model(model)
         known = self._strategy(strategy)
         self._requests.of(model, known, str(status)).inc()
@@ -199,7 +199,7 @@ class Metrics:
 
     def _add_reward(self, value: float, model: str, of: Literal["winner", "gain"]) -> None:
         sign, other = ("positive", "negative") if value >= 0 else ("negative", "positive")
-        # Both signs exist from the first reward on: a mean of one that is missing has no data.
+        # Make both signs exist from the first reward on: a mean over a missing series has no data.
         self._rewards.of(model, of, other)
         self._rewards.of(model, of, sign).inc(abs(value))
 
@@ -208,7 +208,7 @@ class Metrics:
         self._tokens.of(self._model(model), "discarded").inc(tokens)
 
     def observe_score(self, reward: str, seconds: float, error: str | None) -> None:
-        """One call of a reward backend has ended, well or with an error of this code."""
+        """One call of a reward backend has ended; ``error`` is the code of its error, if any."""
         self._score.of(reward).observe(seconds)
         if error is not None:
             self._score_errors.of(reward, error).inc()
@@ -216,7 +216,7 @@ class Metrics:
     def observe_recorded(
         self, outcome: Literal["written", "dropped", "failed"], count: int
     ) -> None:
-        """What became of records of the candidate log. Any thread may call it."""
+        """Count records of the candidate log by what became of them. Any thread may call it."""
         self._recorded.of(outcome).inc(count)
 
     def observe_recorder_restart(self) -> None:
@@ -240,7 +240,7 @@ class Metrics:
                 name = f"{backend}.{upstream}"
                 known.add(name)
                 self._upstream_up.labels(name).set(told == UpstreamState.UP)
-        # Several processes' gauges have no way to be removed.
+        # With several processes a gauge cannot be removed.
         for name in self._upstreams - known:
             self._upstream_up.labels(name).set(GONE)
         self._upstreams = frozenset(known)
@@ -250,7 +250,7 @@ class Metrics:
         self._backends = frozenset(states)
 
     def render(self) -> tuple[bytes, str]:
-        """Prometheus' text format and its content type; of all workers together."""
+        """The metrics of all workers in Prometheus' text format, and its content type."""
         if self._directory is None:
             return generate_latest(_Own(self.registry)), CONTENT_TYPE_PLAIN_0_0_4
         _drop_gauges_of_the_dead(Path(self._directory))
@@ -258,7 +258,7 @@ class Metrics:
         return generate_latest(_Own(collector)), CONTENT_TYPE_PLAIN_0_0_4
 
     def close(self) -> None:
-        """This process has nothing in flight any more, and its view of upstreams is over."""
+        """End this process's gauges: nothing is in flight, and it sees no upstreams any more."""
         self.set_requests_in_flight(0)
         self.set_candidates_in_flight(0)
         if self._directory is not None:
@@ -294,8 +294,8 @@ class _Family(Generic[Child]):
 
 
 class _Workers(Collector):
-    """What all workers have written. The library's own collector stumbles over the file of a worker
-    that has just made it and not yet written to it."""
+    """The values of all workers. The library's own collector fails on the file of a worker that has
+    created it but not written to it yet."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -315,9 +315,8 @@ def _size(path: Path) -> int:
 
 
 class _Own(Collector):
-    """Leaves out the ``*_created`` series, which double the size and which nobody asks for, gauges
-    of what is gone, and what a model in this process measures of itself, which comes into the same
-    files."""
+    """Leaves out the ``*_created`` series, which double the size and are of no use; gauges whose
+    subject is gone; and the metrics of a model in this process, which share the files."""
 
     def __init__(self, collector: Collector) -> None:
         self._collector = collector
@@ -334,7 +333,7 @@ class _Own(Collector):
 
 
 def _drop_gauges_of_the_dead(directory: Path) -> None:
-    """What a dead worker had in flight is in flight no more; its counters stay."""
+    """Remove the gauges of dead workers. Their counters stay."""
     for path in directory.glob(f"{LIVE_GAUGES}*.db"):
         pid = int(path.stem.rpartition("_")[2])
         try:

@@ -1,4 +1,4 @@
-"""What the gateway's parts ask of each other."""
+"""The interfaces between the gateway's parts."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from bon_gateway.types import (
 
 
 class DeltaSink(Protocol):
-    """Where a strategy that answers in one pass sends its deltas as they come."""
+    """Takes the deltas of a strategy that answers in one pass, as they come."""
 
     async def send(self, index: int, delta: Delta) -> None: ...
 
 
 @dataclass(slots=True)
 class Trace:
-    """What is known of a run while it runs, and stays known if it is cancelled."""
+    """What is known of a run while it runs, and still known if it is cancelled."""
 
     tokens: dict[int, int] = field(default_factory=dict)
     """Tokens generated so far by candidate index. Backends write it, as far as they know it."""
     count_tokens: bool = False
     """Set if candidates may be aborted. Policies then keep ``tokens`` up to date while they run."""
     replicas: list[str] = field(default_factory=list)
-    """Names of the replicas that were asked, in order; one may stand there again."""
+    """Names of the replicas that were asked, in order; a name may occur several times."""
     sink: DeltaSink | None = None
     """Set when the client streams."""
 
@@ -119,7 +119,7 @@ class RewardBackend(Backend, Protocol):
 
 
 class Upstream(Protocol):
-    """A backend whose model is elsewhere, as ``bon-gateway check`` sees it."""
+    """A backend with its model on other servers, as ``bon-gateway check`` sees it."""
 
     async def trial(self, model: str | None) -> dict[str, str | None]:
         """What is wrong with each replica, by its name; None if nothing is."""
@@ -135,7 +135,7 @@ class Strategy(Protocol):
         ...
 
     def drawn(self, request: ChatRequest) -> int:
-        """How many candidates the request draws. Raises BadRequestError if it asks for more
+        """Number of candidates that the request draws. Raises BadRequestError if it asks for more
         answers than that."""
         ...
 

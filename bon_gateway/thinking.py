@@ -1,7 +1,7 @@
-"""Where thinking stands inside a message's content, and what follows it.
+"""Thinking inside a message's content, and the answer after it.
 
-A policy whose engine runs no reasoning parser leaves the thinking in the content. Clients get that
-as it is; what checks and scores an answer looks at what follows.
+If a policy's engine runs no reasoning parser, the thinking stays in the content. Clients get the
+content as it is; checks and the reward model look only at the answer after the thinking.
 """
 
 from __future__ import annotations

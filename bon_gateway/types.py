@@ -19,24 +19,24 @@ Message = Mapping[str, Any]
 """One OpenAI chat message, as it stands on the wire."""
 ForTextAlone = Literal["refuse", "leave_out", "placeholder"]
 NonTextParts = Literal["refuse", "leave_out", "placeholder", "send"]
-"""What becomes of the parts of a conversation that are not text before a reward model reads it."""
+"""What happens to parts that are not text before a reward model reads a conversation."""
 
 GREEDY_BELOW = 1e-5
 RANDOM_SEED = -1
 """vLLM takes this seed for none."""
 INSTEAD_OF_RANDOM = -(2**62)
-"""What a candidate is drawn with whose own seed would be ``RANDOM_SEED``."""
+"""Replaces a candidate's seed that would be ``RANDOM_SEED``."""
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """For whose request an upstream is called: what ties the log lines of all servers together."""
+    """The request for which an upstream is called: it ties the logs of all servers together."""
 
     request_id: str
     trace: Mapping[str, str] = msgspec.field(default_factory=dict)
-    """The client's ``traceparent``, ``tracestate`` and ``baggage``, where it sent them."""
+    """The client's ``traceparent``, ``tracestate`` and ``baggage``, if it sent them."""
 
     def headers(self) -> dict[str, str]:
-        """What every call to an upstream carries."""
+        """Headers of every call to an upstream."""
         return {"x-request-id": self.request_id, **self.trace}
 
 
@@ -45,8 +45,8 @@ class ChatRequest(msgspec.Struct, frozen=True):
 
     messages: Sequence[Message]
     sampling: Mapping[str, Any]
-    """Every other parameter as the client sent it (temperature, max_tokens, tools, vLLM's own),
-    but ``model``, ``messages``, ``n``, ``seed``, ``stream``, ``stream_options`` and ``bon``."""
+    """Every parameter as the client sent it (temperature, max_tokens, tools, vLLM's own), except
+    ``model``, ``messages``, ``n``, ``seed``, ``stream``, ``stream_options`` and ``bon``."""
     seed: int | None
     """A 64-bit integer: candidate i is drawn with ``seed_of(i)``; None leaves it to the backend."""
     top: int
@@ -60,16 +60,16 @@ class ChatRequest(msgspec.Struct, frozen=True):
         return Caller(self.request_id, self.trace)
 
     def seed_of(self, index: int) -> int | None:
-        """``seed + index`` within 64 bits. vLLM refuses more, and past the largest number comes
-        the smallest, which is the same seed to torch."""
+        """``seed + index`` within 64 bits, because vLLM refuses more. It wraps around at the
+        largest number; to torch both are the same seed."""
         if self.seed is None:
             return None
         seed = (self.seed + index + 2**63) % 2**64 - 2**63
         return INSTEAD_OF_RANDOM if seed == RANDOM_SEED else seed
 
     def seeds_run_on(self, indices: Sequence[int]) -> bool:
-        """Whether each candidate's seed is the one before it plus 1, as the seeds of one request
-        with ``n`` are at vLLM."""
+        """Whether the seeds rise by 1 from candidate to candidate: vLLM seeds the choices of one
+        request with ``n`` in this way."""
         first, last = self.seed_of(indices[0]), self.seed_of(indices[-1])
         if first is None or last is None:
             return True
@@ -91,9 +91,9 @@ class Completion(msgspec.Struct, frozen=True):
     """What the policy produced for one candidate."""
 
     message: Message
-    """As OpenAI's schema has it: null only where that has null, no empty list of tool calls."""
+    """In OpenAI's form: null only where its schema allows null, no empty list of tool calls."""
     finish_reason: str
-    """``stop``, ``length``, ``tool_calls``, ...: the policy's own word."""
+    """``stop``, ``length``, ``tool_calls``, ...: as the policy says it."""
     tokens: int
     prompt_tokens: int
     logprobs: Mapping[str, Any] | None = None
@@ -103,10 +103,10 @@ class Completion(msgspec.Struct, frozen=True):
     response_extra: Mapping[str, Any] = msgspec.field(default_factory=dict)
     """Further fields beside the choices (``prompt_logprobs``, ...)."""
     prompt_details: Mapping[str, Any] | None = None
-    """The upstream's ``usage.prompt_tokens_details``: counts by name, where it tells."""
+    """The upstream's ``usage.prompt_tokens_details``: counts by name, if it sends them."""
     completion_details: Mapping[str, Any] | None = None
-    """Its ``usage.completion_tokens_details``. Where one answer holds several candidates the first
-    one has those of all, so that their sum is what was paid."""
+    """Its ``usage.completion_tokens_details``. If one answer holds several candidates, the first of
+    them has the counts of all, so that the sum over candidates is what was paid."""
 
     @property
     def logprob(self) -> float | None:
@@ -129,9 +129,9 @@ ReportSample = Callable[[Sample], None]
 
 
 class Delta(msgspec.Struct, frozen=True):
-    """One step of a streamed completion. ``choice`` is the upstream's chunk choice: ``delta``,
-    ``finish_reason``, ``logprobs``; a last Delta may carry only the token counts. ``extra`` is what
-    the chunk has beside its choices, and the details are those of its usage."""
+    """One step of a streamed completion. ``choice`` is the choice in the upstream's chunk:
+    ``delta``, ``finish_reason``, ``logprobs``. The last Delta may have only token counts. ``extra``
+    holds the chunk's fields beside its choices; the details come from its usage."""
 
     choice: Mapping[str, Any] | None
     tokens: int | None = None
@@ -148,7 +148,7 @@ class RewardRequest(msgspec.Struct, frozen=True):
     tools: Sequence[Any] | None = None
     """The request's tools, which some chat templates show."""
     caller: Caller | None = None
-    """For whose request it is; the reward model's log shows it. None for the gateway's own."""
+    """Shown in the reward model's log; None for the gateway's own calls."""
 
     @property
     def request_id(self) -> str | None:
@@ -172,27 +172,27 @@ class Scores(msgspec.Struct, frozen=True):
 class CandidateStatus(StrEnum):
     FINISHED = "finished"
     TRUNCATED = "truncated"
-    """Ended by the token limit; wins only while no candidate has finished."""
+    """Ended by the token limit; wins only if no candidate has finished."""
     REJECTED = "rejected"
     """Stopped by the gateway before its end: a straggler, or the deadline came."""
     FAILED = "failed"
     """The policy backend did not produce it."""
     INVALID = "invalid"
-    """Produced, but it may not win: empty, or not the JSON or the tool call that was asked for."""
+    """Produced, but may not win: empty, or not the JSON or tool call that the client asked for."""
 
 
 EMPTY = "empty"
-"""The reason of an invalid candidate that ended by itself without a word."""
+"""Reason of an invalid candidate that ended by itself without a word."""
 
 
 class Tier(IntEnum):
-    """What a usable candidate has to show. One of a lower number beats all of a higher one."""
+    """How much of an answer a usable candidate has. A lower tier beats every higher one."""
 
     ANSWER = 0
     NO_ANSWER = 1
-    """White space alone, or it was cut before its first word."""
+    """Only white space, or cut before its first word."""
     MISPLACED = 2
-    """All of it came as reasoning, where the engine's parser most likely put the answer too."""
+    """All of it came as reasoning; the engine's parser most likely put the answer there too."""
 
 
 class Candidate(msgspec.Struct, frozen=True):
@@ -201,26 +201,26 @@ class Candidate(msgspec.Struct, frozen=True):
     completion: Completion | None = None
     reward: float | None = None
     tokens: int = 0
-    """Generated tokens; for a rejected candidate those up to its end."""
+    """Generated tokens; for a rejected candidate those until it was stopped."""
     error: GatewayError | None = None
     reason: str | None = None
-    """Why it is rejected, failed or invalid, or what else there is to say, in a few words."""
+    """Why it is rejected, failed or invalid, or a remark about a usable one, in a few words."""
     tier: Tier = Tier.ANSWER
 
 
 class UpstreamState(StrEnum):
-    """How an upstream does, as the ``health`` of its backend tells."""
+    """The state of an upstream, as the ``health`` of its backend says it."""
 
     WARMING = "warming"
     """It has not been up yet."""
     UP = "up"
-    """It is given requests; no other state is."""
+    """It gets requests. In every other state it gets none."""
     UNREADY = "unready"
-    """Its health is other than 200: it drains, say."""
+    """Its health is not 200, for example because it drains."""
     EJECTED = "ejected"
     """It failed, or it cannot be reached."""
     LEAVING = "leaving"
-    """Its address is gone from its host's; what it works on may still end."""
+    """Its host name no longer leads to it. What it works on may still end."""
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -231,9 +231,9 @@ class Usage(msgspec.Struct, frozen=True):
     discarded_tokens: int
     reward_tokens: int
     prompt_details: Mapping[str, Any] | None = None
-    """Of the prompt, which counts once (``cached_tokens``), where the upstream tells."""
+    """Counts for the prompt, once (``cached_tokens``), if the upstream sends them."""
     completion_details: Mapping[str, Any] | None = None
-    """Sums over all candidates (``reasoning_tokens``), where the upstream tells."""
+    """Sums over all candidates (``reasoning_tokens``), if the upstream sends them."""
 
     @property
     def completion_tokens(self) -> int:
@@ -260,7 +260,7 @@ class Selection(msgspec.Struct, frozen=True):
     usage: Usage
     timings: Timings
     degraded: tuple[str, ...] = ()
-    """What was lost on the way, as short codes; empty when all went as asked."""
+    """What was lost, as short codes; empty if all went as asked."""
     details: Mapping[str, Any] | None = None
 
     @property

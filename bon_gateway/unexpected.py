@@ -1,6 +1,6 @@
-"""How an exception that nobody expected is logged: by its type and its place.
+"""Logs an unexpected exception by its type and its place.
 
-Its message is left out, because it may quote a prompt, an answer or a key.
+The message is left out, because it may quote a prompt, an answer or a key.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import traceback
 from typing import Any
 
 FRAMES = 4
-"""Innermost places that a line names."""
+"""Number of innermost places that a line names."""
 
 
 def log_unexpected(

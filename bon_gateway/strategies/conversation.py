@@ -1,8 +1,8 @@
-"""What a reward model reads: the conversation that is answered, and each answer as one turn of it.
+"""What a reward model reads: the conversation, and each answer as one turn of it.
 
-The client's request is for the policy. A reward model must see what the policy was asked and what
-came of it, in the form in which it was trained: text, no reasoning before the answer, and what the
-client began of the answer in the same turn as the rest.
+The client's request is made for the policy. A reward model must see the question and the answer in
+the form in which it was trained: text, no reasoning before the answer, and the beginning of the
+answer that the client wrote (the prefill) in the same turn as the rest.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class RewardView(msgspec.Struct, frozen=True):
         prefill: Prefill | None,
         non_text_parts: NonTextParts,
     ) -> RewardView:
-        """Raises BadRequestError for a part that the reward model cannot read, where
-        ``non_text_parts`` is to refuse it."""
+        """Raises BadRequestError for a part that the reward model cannot read, if
+        ``non_text_parts`` is ``refuse``."""
         messages = readable(request.messages, non_text_parts)
         if prefill is not None:
             prefill = prefill.reworded(messages[-1])
@@ -43,7 +43,7 @@ class RewardView(msgspec.Struct, frozen=True):
         return cls(RewardRequest(messages, tools, request.caller), thinking, prefill)
 
     def answer(self, message: Message) -> dict[str, Any]:
-        """A candidate's message as the turn that is judged."""
+        """The turn to score: a candidate's message with the prefill, without reasoning."""
         content = message.get("content") or said(message)
         answer: dict[str, Any] = {}
         calls = list(message.get("tool_calls") or ())

@@ -1,4 +1,4 @@
-"""Which candidate wins: pure functions of what was drawn."""
+"""Which candidate wins: pure functions of the candidates."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ USABLE = (CandidateStatus.FINISHED, CandidateStatus.TRUNCATED)
 def rank(candidates: Sequence[Candidate]) -> tuple[int, ...]:
     """Positions of the usable candidates, best first.
 
-    A candidate with an answer beats one without, a finished one a truncated one, a scored one an
-    unscored one, then the higher raw reward wins and ties go to the lower index. Without any
-    rewards this is the order of index.
+    A candidate with an answer beats one without, then a finished one beats a truncated one, a
+    scored one an unscored one, and the higher raw reward the lower. Ties go to the lower index.
+    Without any rewards this is the order of index.
     """
-
     order = [
         (
             candidate.tier,
@@ -35,21 +34,21 @@ def rank(candidates: Sequence[Candidate]) -> tuple[int, ...]:
 
 
 def contenders(candidates: Sequence[Candidate]) -> tuple[int, ...]:
-    """Positions of the candidates among which a strategy with its own rule chooses, in the order of
-    ``rank``: the finished ones with an answer, or the next best kind if there are none."""
+    """Positions, in the order of ``rank``, from which a strategy with its own rule chooses: the
+    finished candidates with an answer, or the next best kind if there are none."""
     order = rank(candidates)
     kinds = [(candidates[p].tier, candidates[p].status) for p in order]
     return tuple([p for p, kind in zip(order, kinds, strict=True) if kind == kinds[0]])
 
 
 def led_by(best: Sequence[int], candidates: Sequence[Candidate]) -> tuple[int, ...]:
-    """``best`` first, then the others that may win in the order of ``rank``."""
+    """``best`` first, then the other usable candidates in the order of ``rank``."""
     return (*best, *[position for position in rank(candidates) if position not in best])
 
 
 def all_empty(candidates: Sequence[Candidate]) -> tuple[int, ...]:
-    """Positions of the candidates that ended at once without a word, if every one did: that is
-    then the model's answer. A stop string that matches at once is the usual cause."""
+    """All positions, if every candidate ended at once without a word: then that is the model's
+    answer. The usual cause is a stop string that matches at once. Otherwise none."""
     if all(c.status is CandidateStatus.INVALID and c.reason == EMPTY for c in candidates):
         return tuple(range(len(candidates)))
     return ()

@@ -49,7 +49,7 @@ class Plan(msgspec.Struct, frozen=True):
     keep: int
     """The draw ends when this many usable candidates have arrived; the rest is stopped."""
     deadline: float | None
-    """Seconds from the start."""
+    """Seconds from the start; None waits for all."""
     min_candidates: int
     retries: int
 
@@ -103,7 +103,7 @@ class Draw:
         """Failed candidates that are about to be drawn again."""
         self._failures = CandidateFailures(request.request_id)
         self._ended: dict[int, Candidate] = {}
-        """Without their rewards."""
+        """Candidates that have ended, without their rewards."""
         self._usable = 0
 
     async def run(self) -> Drawn:
@@ -136,7 +136,7 @@ class Draw:
         )
 
     async def _draw_and_score(self) -> tuple[Timings, bool]:
-        """The times that it took, and whether the deadline ended the drawing."""
+        """Timings, and whether the deadline ended the drawing."""
         started = time.monotonic()
         timer: asyncio.TimerHandle | None = None
         if self._plan.deadline is not None:
@@ -169,7 +169,7 @@ class Draw:
         return Timings(generate=generated - started, score=scored - generated), deadline_passed
 
     def _scoring_grace(self, deadline_passed: bool) -> float | None:
-        """Seconds left to score what arrived before the deadline."""
+        """Seconds for scoring what arrived before the deadline; None waits."""
         if not deadline_passed or self._plan.deadline is None:
             return None
         return max(0.1 * self._plan.deadline, LEAST_SCORING_GRACE_S)

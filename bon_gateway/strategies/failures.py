@@ -1,7 +1,7 @@
-"""What the log says of a request's failed candidates: one line, however many failed and how often.
+"""Logs a request's failed candidates in one line, however many failed and however often.
 
-In an outage every request fails N times over, and twice with its second draw; N lines that say the
-same hide the one that says something else.
+In an outage every candidate of every request fails, and fails again when it is drawn again. Many
+lines that say the same would hide the one that says something else.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 
 class CandidateFailures:
-    """Of one request. A candidate that is drawn again leaves no other trace."""
+    """The failures of one request. For a candidate that is drawn again they are the only trace."""
 
     def __init__(self, request_id: str) -> None:
         self._request_id = request_id
@@ -25,17 +25,17 @@ class CandidateFailures:
         self._again = 0
 
     def add(self, error: GatewayError, *, again: bool) -> None:
-        """One candidate has failed, and is drawn ``again`` or not."""
-        # A refusal's words are the upstream's and may quote the prompt.
+        """Count a failed candidate. ``again`` says that it is drawn again."""
+        # The words of a refusal come from the upstream and may quote the prompt.
         reason = None if isinstance(error, PolicyRefusedError) else error.message
         self._reasons[error.code, reason] += 1
         self._again += again
 
     def log(self) -> None:
-        """To be called once, when nothing is added any more."""
+        """Write the line. Call it once, after the last ``add``."""
         if not self._reasons:
             return
-        # Only the client's own request was refused, which the access log shows.
+        # If only refusals occurred, the client's request was wrong; the access log shows that.
         refused = all(reason is None for _, reason in self._reasons)
         reasons = [
             {"code": code, "reason": reason, "candidates": count}

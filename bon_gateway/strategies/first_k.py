@@ -19,7 +19,7 @@ from bon_gateway.strategies.settings import DrawSettings
 class FirstKSettings(DrawSettings):
     type: Literal["first_k"]
     spare: PositiveInt = 2
-    """Candidates drawn beyond n; the first n to finish are kept and the rest are stopped."""
+    """Candidates drawn beyond n. The first n to finish are kept, the rest is stopped."""
 
     asked: ClassVar[tuple[str, ...]] = (*DrawSettings.asked, "spare")
     counts: ClassVar[tuple[str, ...]] = (*DrawSettings.counts, "spare")

@@ -1,14 +1,14 @@
 """Draw N candidates and let a function of the operator's choose among them.
 
-It helps where the right answer can be told without a reward model, or not by its number alone: a
+It helps where the right answer can be found without a reward model, or not by the reward alone: a
 vote among final answers, tests that code has to pass, a limit on length. It harms where the
-function is slow: it runs in the gateway's event loop, and every other request waits meanwhile. One
-that has to wait for something should be ``async``.
+function is slow: it runs in the gateway's event loop, and every other request waits meanwhile. A
+function that waits for something should be ``async``.
 
 The function is called with the request and the candidates that may win, ``ChatRequest`` and
 ``Candidate`` of ``bon_gateway.types``, scored if the served model has a reward model. It returns
-the place of the winner in that list, or several places, best first. Others follow in the order of
-``best_of_n``.
+the place of the winner in that list, or several places, best first. The other candidates follow in
+the order of ``best_of_n``.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class HookStrategy(PoolStrategy):
 
 
 def _places(chosen: Any, count: int) -> list[int]:
-    """Raises ValueError for what is no place in a list of ``count``, or none at all."""
+    """Raises ValueError unless ``chosen`` is one or more different places in ``count``."""
     places = [chosen] if isinstance(chosen, int) else list(chosen)
     if not places or len(set(places)) < len(places):
         raise ValueError(f"it returned {chosen!r}: each place once, and at least one")

@@ -1,5 +1,5 @@
-"""What a gateway judges its candidates with: one for all strategies, so that schemas are known
-across requests and one process at the most checks the costly ones."""
+"""Judges candidates. All strategies share one judge, so that schemas stay known across requests and
+at most one process checks the costly ones."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _log = logging.getLogger(__name__)
 
 
 class Judge:
-    """``schema_limit_s`` is the CPU time that checking one answer may take; ``close`` ends what
-    runs."""
+    """``schema_limit_s`` is the CPU time that checking one answer may take. ``close`` ends the
+    checking process."""
 
     def __init__(self, schema_limit_s: float = 0.25) -> None:
         self._schemas = SchemaChecks(schema_limit_s)
         self._hinted: set[int] = set()
 
     async def check_for(self, request: ChatRequest, policy: PolicyBackend) -> AnswerCheck:
-        """Raises BadRequestError for a ``response_format`` whose schema is none."""
+        """Raises BadRequestError for a ``response_format`` whose schema is not a JSON schema."""
         sampling = request.sampling
         kind, schema = await self._json_demand(sampling)
         choice = sampling.get("tool_choice")
@@ -46,7 +46,7 @@ class Judge:
         )
 
     def answer_in_reasoning(self, policy: PolicyBackend, request_id: str) -> None:
-        """Say so once for each policy: it is the engine's configuration, and holds for all."""
+        """Log it once for each policy: the cause is the engine's configuration."""
         if id(policy) in self._hinted:
             return
         self._hinted.add(id(policy))
@@ -61,7 +61,7 @@ class Judge:
         await self._schemas.close()
 
     async def _json_demand(self, sampling: Mapping[str, Any]) -> tuple[str | None, Schema | None]:
-        """The kind of JSON that is asked for, and its schema: OpenAI's field, or vLLM's own."""
+        """The kind of JSON that the client wants and its schema, by OpenAI's field or vLLM's."""
         response_format = sampling.get("response_format")
         if isinstance(response_format, dict):
             kind = response_format.get("type")
@@ -86,7 +86,7 @@ class Judge:
 
 
 def _unwrapped(schema: Any, param: str) -> Any:
-    """vLLM takes a schema as JSON and as the text of it."""
+    """vLLM takes a schema as JSON or as a text that holds the JSON."""
     if not isinstance(schema, str):
         return schema
     try:
@@ -104,7 +104,7 @@ def _named_tool(choice: Any) -> str | None:
 
 
 def _parameters(tools: Any) -> dict[str, Any]:
-    """Each tool's parameters by its name; None where it says nothing of them."""
+    """Each tool's parameters by its name; None for a tool without them."""
     parameters = {}
     for tool in tools if isinstance(tools, list) else ():
         function = tool.get("function") if isinstance(tool, Mapping) else None

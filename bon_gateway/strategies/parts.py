@@ -1,9 +1,9 @@
-"""Messages in words that a reward model can read.
+"""Messages as text that a reward model can read.
 
-OpenAI's content parts and vLLM's are images, audio, files and several kinds of text; a reward model
-reads text. What is text in another form (a refusal, the transcript of an answer that was spoken)
-becomes text here. What becomes of the rest is a setting of the reward; where that is to refuse,
-the request is refused before anything is drawn, because no answer to it could be scored.
+OpenAI's and vLLM's content parts are images, audio, files and several kinds of text; a reward model
+reads only text. Text in another form (a refusal, the transcript of a spoken answer) becomes plain
+text here. A setting of the reward model decides about all other parts. If it says ``refuse``, the
+request is refused before anything is drawn, because no answer to it could be scored.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LONGEST_TYPE = 40
 
 def readable(messages: Sequence[Message], setting: NonTextParts) -> Sequence[Message]:
     """``messages`` as the reward model gets them, in the same number and order. Raises
-    BadRequestError where ``setting`` is to refuse a part of them."""
+    BadRequestError for a part that is not text if ``setting`` is ``refuse``."""
     if setting == "send" or all(map(_is_text, messages)):
         return messages
     read = [_message(message, f"messages[{i}]", setting) for i, message in enumerate(messages)]
@@ -36,7 +36,7 @@ def readable(messages: Sequence[Message], setting: NonTextParts) -> Sequence[Mes
 
 
 def said(message: Message) -> str:
-    """What an assistant's message says, if it says it by another field than its content."""
+    """What an assistant's message says in another field than its content."""
     for words in (message.get("refusal"), _transcript(message)):
         if isinstance(words, str) and words:
             return words
@@ -44,7 +44,7 @@ def said(message: Message) -> str:
 
 
 def _is_text(message: Message) -> bool:
-    """Whether it is what most messages are."""
+    """Whether it is plain text, as most messages are."""
     content = message.get("content")
     return isinstance(content, str) and content != ""
 
@@ -58,7 +58,7 @@ def _message(message: Message, where: str, setting: NonTextParts) -> Message:
         return message
     words = said(message)
     if not words and message.get("audio"):
-        # A reference to what was spoken earlier.
+        # A reference to an answer that was spoken earlier.
         words = _in_place_of("audio", f"{where}.audio", setting) or ""
     return {**message, "content": words} if words else message
 
@@ -100,7 +100,7 @@ def _is_plain(part: Any) -> bool:
 
 
 def _kind(part: Any) -> str:
-    """The part's type. vLLM takes some parts without one, which a field then tells."""
+    """The part's type. vLLM takes some parts without a type; then one of their fields names it."""
     kind = part.get("type") if isinstance(part, Mapping) else None
     if isinstance(kind, str):
         return kind

@@ -1,4 +1,4 @@
-"""What the strategies that draw a pool of candidates share: draw it, then take the best."""
+"""Shared by the strategies that draw several candidates: draw them, then take the best."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ REASONS_TOLD = 3
 
 @dataclass(frozen=True, slots=True)
 class PoolStrategy:
-    """Draws as many candidates as its settings say, keeps the first ``n`` usable ones, and answers
-    with the best. A subclass may have its own ``order``."""
+    """Draws the number of candidates in its settings, keeps the first ``n`` usable ones and answers
+    with the best. A subclass may override ``order``."""
 
     settings: DrawSettings
     judge: Judge = field(default_factory=Judge)
@@ -35,7 +35,7 @@ class PoolStrategy:
         return rank(candidates)
 
     def drawn(self, request: ChatRequest) -> int:
-        # Candidates beyond n are there to be cut, not for the client to ask for.
+        # Candidates beyond n are drawn only to be cut; the client cannot ask for them.
         check_top(request, self._kept(request))
         return 1 if request.greedy else self.settings.drawn
 
@@ -49,8 +49,8 @@ class PoolStrategy:
         reward: RewardBackend | None,
         trace: Trace,
     ) -> Selection:
-        """Raises NoRewardError before anything is drawn if the reward model is down and the answer
-        would be that error in any case."""
+        """Raises NoRewardError before anything is drawn if the reward model is down and
+        ``fallback`` would make that the answer anyway."""
         settings, keep = self.settings, self._kept(request)
         if reward is not None and settings.fallback == "error" and not reward.ready():
             raise _none_up(reward)
@@ -70,6 +70,6 @@ class PoolStrategy:
 
 
 def _none_up(reward: RewardBackend) -> NoRewardError:
-    """For clients, so that it names no replica."""
+    """Clients see this error, so it names no replica."""
     reasons = sorted(set(reward.troubles().values()))[:REASONS_TOLD]
     return NoRewardError(" ".join(["The reward model cannot score: none is up.", *reasons]))

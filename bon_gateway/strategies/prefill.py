@@ -1,8 +1,8 @@
 """The beginning of an answer that the client wrote itself, as the last message of its request.
 
-With ``continue_final_message`` the policy goes on where that message ends, and its content is the
-rest alone; with ``echo`` vLLM repeats the message in front of what it generates. Either way both
-are one turn of the assistant.
+With ``continue_final_message`` the policy continues that message, and its content is only the rest.
+With ``echo`` vLLM repeats the message before what it generates. In both cases the message and the
+rest are one turn of the assistant.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from bon_common.messages import part_text
 from bon_gateway.types import ChatRequest, Message
 
 LINE = "\n"
-"""Between the text parts of one message: where vLLM repeats them, it joins them with this."""
+"""Joins the text parts of one message, as vLLM does when it repeats them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prefill:
     opening: Message
     text: str
-    """What ``opening`` says."""
+    """The text in ``opening``."""
     echoed: bool
-    """Whether the content of a candidate begins with it already."""
+    """Whether a candidate's content already begins with it."""
 
     @classmethod
     def of(cls, request: ChatRequest) -> Prefill | None:
-        """None where the candidates begin a turn of their own."""
+        """None if the candidates begin a turn of their own."""
         echo = bool(request.sampling.get("echo"))
         last = request.messages[-1]
         if last.get("role") != "assistant":
@@ -36,15 +36,15 @@ class Prefill:
         return cls(last, content_text(last.get("content")), echo)
 
     def reworded(self, opening: Message) -> Prefill:
-        """With ``opening`` in the words that a reward model reads."""
+        """The same with another ``opening``: the one that the reward model reads."""
         return replace(self, opening=opening, text=content_text(opening.get("content")))
 
     def whole(self, content: str) -> str:
-        """The whole turn's text, out of a candidate's content."""
+        """The text of the whole turn, given a candidate's content."""
         return content if self.echoed else self.text + content
 
     def added(self, content: str) -> str:
-        """What the policy generated, out of a candidate's content."""
+        """The text that the policy generated, given a candidate's content."""
         return content.removeprefix(self.text) if self.echoed else content
 
 

@@ -29,7 +29,7 @@ BY_REQUEST = {type_name(kind): kind for kind in KINDS if kind.by_request}
 
 
 def request_fields() -> dict[str, Any]:
-    """What a request's ``bon`` object may say of its strategy, as pydantic's field definitions."""
+    """The fields of a request's ``bon`` object that choose or change a strategy, for pydantic."""
     fields: dict[str, Any] = {"strategy": (Literal[tuple(BY_REQUEST)] | None, None)}
     for kind in BY_REQUEST.values():
         for key in kind.asked:
@@ -38,7 +38,7 @@ def request_fields() -> dict[str, Any]:
 
 
 def _optional(field: FieldInfo) -> tuple[Any, Any]:
-    """The same field where nothing needs to be said."""
+    """The same field, but optional."""
     kind: Any = field.annotation
     if field.metadata:
         kind = Annotated[(kind, *field.metadata)]

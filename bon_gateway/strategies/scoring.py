@@ -1,8 +1,8 @@
 """Scores candidates while others still generate.
 
-One call to the reward model runs at a time for one request; candidates that finish meanwhile wait
-and go together in the next. So a burst is scored as a batch, and the reward model's work hides
-behind generation. Nothing that the reward model refused is asked for again.
+For one request one call to the reward model runs at a time. Candidates that finish meanwhile go
+together in the next call. So a burst is scored as a batch, and the reward model's work hides behind
+generation. What the reward model refused is not asked for again.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from bon_gateway.strategies.conversation import RewardView
 from bon_gateway.types import Completion, Message
 
 LINGER_S = 0.02
-"""How long, in seconds, the first candidate waits for others to be scored with. Nobody waits for
-it while another still generates, and one call for several is cheaper than a call for each: on a
-machine that generates and scores with the same cores, generating gets the difference."""
+"""Seconds that the first candidate waits for others, to be scored in one call with them. The wait
+costs no time while others generate, and one call for several is cheaper than a call for each. If
+generating and scoring share cores, generating gets the difference."""
 
 _log = logging.getLogger(__name__)
 
 
 class Scoring:
-    """Rewards by candidate index. Its task belongs to the caller's TaskGroup, and the caller must
-    ``close`` it before that group is gone."""
+    """Rewards by candidate index. Its task belongs to the caller's TaskGroup. The caller must call
+    ``close`` before it leaves that group, which takes no new tasks then."""
 
     def __init__(
         self,
@@ -44,22 +44,22 @@ class Scoring:
         self._tasks = tasks
         self._retries = retries
         self._keys: dict[int, bytes] = {}
-        """Each candidate's answer; identical ones share a key."""
+        """Each candidate's answer as JSON. Identical answers share a key, and so one reward."""
         self._messages: dict[bytes, Message] = {}
         self._waiting: list[bytes] = []
         self._known: dict[bytes, float] = {}
         self._errors: dict[bytes, RewardError] = {}
-        """The last failure of each answer."""
+        """The last error of each answer."""
         self._given_up: set[bytes] = set()
         self._unreadable: RewardRefusedError | None = None
-        """The conversation itself was refused, so that no answer to it can be scored."""
+        """Set if the conversation itself was refused: then no answer to it can be scored."""
         self._linger: asyncio.TimerHandle | None = None
         self._running: asyncio.Task[None] | None = None
         self._announcing: asyncio.Task[None] | None = None
         self.tokens = 0
 
     def announce(self) -> None:
-        """Tell the reward model what is coming, where that makes a difference."""
+        """Tell the reward model which conversation is coming, if it makes use of that."""
         if self._reward.announces:
             announced = self._reward.announce(self._view.request)
             self._announcing = self._tasks.create_task(announced)
@@ -77,11 +77,11 @@ class Scoring:
             self._linger = loop.call_later(LINGER_S, self._begin)
 
     async def settle(self, within: float | None) -> None:
-        """No candidate comes any more. Wait until all is scored, or for ``within`` seconds; what
+        """Wait until all is scored, at most for ``within`` seconds. No more candidates come. What
         is not scored then is given up."""
         self.close()
         if self._running is None:
-            # Nothing runs that this would have to wait for, so that it needs no task.
+            # No call runs that this would have to wait for, so it needs no task.
             if within is None:
                 await self._work()
                 return
@@ -94,12 +94,12 @@ class Scoring:
             self._running.cancel()
 
     def close(self) -> None:
-        """Begin nothing more by itself."""
+        """Begin no further call by itself."""
         if self._linger is not None:
             self._linger.cancel()
             self._linger = None
         if self._announcing is not None:
-            # What has not begun by now the candidates' own calls do better.
+            # If it has not arrived by now, the candidates' own calls do the work better.
             self._announcing.cancel()
             self._announcing = None
 
@@ -107,8 +107,8 @@ class Scoring:
         return self._known.get(self._keys[index]) if index in self._keys else None
 
     def losses(self, indices: Iterable[int]) -> tuple[RewardError, ...]:
-        """What cost rewards of these candidates: an error of each kind, and first the one that
-        may pass. To be called once, when all has settled: it is logged."""
+        """Why these candidates lack rewards: one error of each kind, first those that may pass.
+        Call it once, after ``settle``: it logs them."""
         missing = [
             self._errors.get(self._keys[index])
             or RewardError("the reward model did not answer by the deadline")
@@ -122,7 +122,7 @@ class Scoring:
         return tuple(sorted(kinds.values(), key=lambda error: error.loss == "reward_refused"))
 
     def _log_missing(self, missing: Sequence[RewardError]) -> None:
-        """One line for a request, however many of its answers went without."""
+        """One line for a request, however many of its answers lack rewards."""
         reasons = Counter((error.code, error.message) for error in missing)
         fields = {
             "request_id": self._view.request.request_id,
@@ -145,15 +145,16 @@ class Scoring:
         self._running = None
 
     async def _score(self, batch: Sequence[bytes]) -> None:
-        """Score ``batch`` in one call; if that fails, each answer alone, so that one which the
-        reward model cannot read (too long for it, say) costs no reward but its own."""
+        """Score ``batch`` in one call. If that fails, score each answer alone: one that the reward
+        model cannot read, because it is too long for example, then costs only its own reward."""
         if self._unreadable is not None:
             self._errors.update(dict.fromkeys(batch, self._unreadable))
             return
         error = await self._try(batch)
         if error is None:
             return
-        # What a refusal leaves to ask for is another question, and no second try.
+        # After a refusal of one answer, asking for the others is a new question and not a retry,
+        # so it is allowed even without retries.
         for _ in range(self._retries + error.divisible):
             alone = [k for k in batch if k not in self._known and k not in self._given_up]
             await asyncio.gather(*(self._try([key]) for key in alone))

@@ -1,4 +1,4 @@
-"""From what was drawn to the Selection: the winner, or the true error if there is none."""
+"""From the candidates to the Selection: the winner, or the true error if there is none."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def select(
     strategy: str,
     fallback: Literal["first", "error"],
 ) -> Selection:
-    """Choose among ``drawn`` as many as the client asked for. ``order`` has the indices of those
-    that may win, best first.
+    """Choose as many of ``drawn`` as the client asked for. ``order`` has the indices of the
+    candidates that may win, best first.
 
-    Where the reward model failed, scored candidates go before unscored ones; with none scored,
+    If the reward model failed, scored candidates go before unscored ones; if none is scored,
     ``fallback`` decides. Raises the candidates' own error if none is usable, NoValidCandidateError
-    if they were produced but may not win, RewardError if the fallback is ``error``: one that may
-    pass rather than a refusal.
+    if they were produced but may not win, and RewardError if the fallback is ``error``. A reward
+    error that may pass goes before a refusal.
     """
     order = order or all_empty(drawn.candidates)
     if not order:
@@ -77,7 +77,7 @@ def select(
 
 
 def _summed(details: Sequence[Mapping[str, Any] | None]) -> dict[str, Any] | None:
-    """The counts of all by their names; None where nobody has any."""
+    """The sum of each count over all candidates; None if no candidate has counts."""
     total: defaultdict[str, int] = defaultdict(int)
     for counts in details:
         if counts is None:

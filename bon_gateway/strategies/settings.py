@@ -1,4 +1,4 @@
-"""What the settings of every strategy say, and what those that draw several candidates share."""
+"""Settings of every strategy, and of those that draw several candidates."""
 
 from __future__ import annotations
 
@@ -30,29 +30,30 @@ class StrategySettings(Component):
 
     @property
     def pool(self) -> int:
-        """Candidates that the winner is chosen among."""
+        """Number of candidates from which the winner is chosen."""
         return 1
 
     @abstractmethod
     def build(self, judge: Judge) -> Strategy:
-        """The strategy. ``judge`` tells which candidates may win; all strategies share it."""
+        """The strategy. ``judge`` decides which candidates may win; all strategies share it."""
 
 
 class DrawSettings(StrategySettings):
-    """What every strategy that draws several candidates has."""
+    """Settings of every strategy that draws several candidates."""
 
     n: PositiveInt = 8
-    """Candidates to select among."""
+    """Candidates from which the winner is chosen."""
     deadline_ms: Milliseconds | None = None
-    """At the deadline the best of what has arrived wins, if ``min_candidates`` arrived."""
+    """Milliseconds after which the best candidate so far wins, if ``min_candidates`` have arrived.
+    None waits for all."""
     min_candidates: PositiveInt = 1
-    """Fewer than this at the deadline are an error (504)."""
+    """If fewer than this have arrived at the deadline, the answer is an error (504)."""
     retries: Annotated[int, Field(ge=0, le=5)] = 1
-    """Times that a failed candidate is drawn again."""
+    """How often a failed candidate is drawn again."""
     fallback: Literal["first", "error"] = "first"
-    """When no candidate has a reward, because the reward model is down or refuses the conversation:
-    the finished candidate of lowest index, or an error. With ``error`` nothing is drawn while the
-    reward model is down."""
+    """What to answer if no candidate has a reward, because the reward model is down or refuses the
+    conversation: ``first`` takes the finished candidate with the lowest index, ``error`` is an
+    error. With ``error`` nothing is drawn while the reward model is down."""
 
     asked: ClassVar[tuple[str, ...]] = ("n", "deadline_ms", "min_candidates")
     counts: ClassVar[tuple[str, ...]] = ("n",)

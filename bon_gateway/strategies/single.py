@@ -33,11 +33,11 @@ from bon_gateway.types import Candidate, CandidateStatus, ChatRequest, Selection
 class SingleSettings(StrategySettings):
     type: Literal["single"]
     deadline_ms: Milliseconds | None = None
-    """A candidate that is not finished by then is an error (504)."""
+    """Milliseconds after which an unfinished answer is an error (504). None waits."""
     min_candidates: Annotated[int, Field(ge=1, le=1)] = 1
-    """There is one."""
+    """Always 1: there is one candidate."""
     retries: Annotated[int, Field(ge=0, le=5)] = 1
-    """Times that a failed candidate is drawn again."""
+    """How often a failed candidate is drawn again."""
 
     needs_reward: ClassVar[bool] = False
     asked: ClassVar[tuple[str, ...]] = ("deadline_ms", "min_candidates")
@@ -90,7 +90,7 @@ class Single:
                         await self._forward(request, policy, trace, sink, assembly)
                         break
                     except PolicyError as error:
-                        # What the client has seen cannot be taken back.
+                        # What the client has already seen cannot be taken back.
                         if assembly.begun or not error.retryable or not attempts_left:
                             raise
         except TimeoutError:

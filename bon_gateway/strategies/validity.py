@@ -1,9 +1,9 @@
 """Whether a completion is what the client asked for.
 
 A policy under a token limit, or with a tool parser that guesses, returns answers that no reward
-model should get to choose: nothing at all, JSON that does not parse, tool arguments that violate
-their schema. Whatever an upstream put into a message, the judgement is about that candidate alone.
-How long a schema may take is the business of ``schemas``.
+model should choose: nothing at all, JSON that does not parse, tool arguments that violate their
+schema. Whatever an upstream put into one message, it cannot spoil the judgement of another. The
+``schemas`` package bounds how long a schema may take.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ NO_ARGUMENTS = "{}"
 MALFORMED = "malformed"
 
 BLANK, MISPLACED, UNCHECKED = "blank", "reasoning_only", "unchecked"
-"""What is told of candidates that may win all the same: white space alone; all of the answer in
-the reasoning; a schema that took too long to check."""
+"""Remarks about candidates that may still win: only white space; the whole answer in the reasoning;
+a schema that took too long to check."""
 
 
 class Validity(msgspec.Struct, frozen=True):
@@ -35,12 +35,12 @@ class Validity(msgspec.Struct, frozen=True):
 
 
 class SchemaQuestion(msgspec.Struct, frozen=True):
-    """Whether ``text`` fits ``schema``, where only the checking process may tell."""
+    """Whether ``text`` fits ``schema``: a question that only the checking process may answer."""
 
     schema: Schema
     text: str
     fault: str
-    """The reason if it does not."""
+    """The candidate's reason if it does not fit."""
 
 
 FINISHED = Validity(CandidateStatus.FINISHED)
@@ -65,15 +65,15 @@ class AnswerCheck(msgspec.Struct, frozen=True):
     tool_wanted: bool = False
     named_tool: str | None = None
     _tool_schemas: dict[str, Schema] = msgspec.field(default_factory=dict)
-    """Of the tools that were called."""
+    """Schemas of the tools that were called, compiled at the first call."""
 
     @classmethod
     def anything(cls) -> AnswerCheck:
-        """Takes every completion as it is."""
+        """A check that takes every completion as it is."""
         return cls(passthrough=True)
 
     def judge(self, completion: Completion) -> Validity | Sequence[SchemaQuestion]:
-        """The verdict, or the questions that ``answer`` must settle first."""
+        """The verdict, or the questions that ``answer`` must ask first."""
         if self.passthrough or (self._takes_any_text and _is_text(completion)):
             return FINISHED
         try:
@@ -82,7 +82,7 @@ class AnswerCheck(msgspec.Struct, frozen=True):
             return Validity(CandidateStatus.INVALID, str(error))
 
     async def answer(self, questions: Sequence[SchemaQuestion]) -> Validity:
-        """The verdict where ``judge`` could not give it."""
+        """The verdict if ``judge`` returned questions."""
         reason = None
         for question in questions:
             fit = await question.schema.ask(question.text)
@@ -94,7 +94,7 @@ class AnswerCheck(msgspec.Struct, frozen=True):
 
     @property
     def _takes_any_text(self) -> bool:
-        """Whether nothing is demanded but an answer."""
+        """Whether any text is a valid answer."""
         if self.json_wanted or self.tool_wanted:
             return False
         return self.thinking is None and self.prefill is None
@@ -104,12 +104,12 @@ class AnswerCheck(msgspec.Struct, frozen=True):
         refusal = _text(message, "refusal") or said(message)
         calls = _calls(message)
         if self.prefill is not None:
-            # What the client wrote itself is no merit of the candidate.
+            # The client wrote the beginning itself: only the rest is the candidate's answer.
             content = self.prefill.added(content)
         answer = self._answer(content)
         visible = bool(calls or refusal or (answer or "").strip())
         if finish_reason == "length" or (answer is None and not visible):
-            # Whatever the limit left: also nothing, where it cut before the first word.
+            # A cut answer is usable whatever is left of it, even if it was cut before a word.
             tier = Tier.ANSWER if visible else Tier.NO_ANSWER
             return Validity(CandidateStatus.TRUNCATED, None, tier)
         if not visible and not content and _has_reasoning(message):
@@ -129,8 +129,8 @@ class AnswerCheck(msgspec.Struct, frozen=True):
         return Validity(CandidateStatus.FINISHED, BLANK, Tier.NO_ANSWER)
 
     def _answer(self, content: str) -> str | None:
-        """What follows the thinking, which the client may have begun; None if that has not
-        ended."""
+        """The part of ``content`` after the thinking; None if the thinking has not ended. The
+        client may have begun the thinking in its prefill."""
         if self.thinking is None:
             return content
         begun = "" if self.prefill is None else self.prefill.text
@@ -150,7 +150,7 @@ class AnswerCheck(msgspec.Struct, frozen=True):
             value = _parsed(arguments or NO_ARGUMENTS, "tool_arguments_not_json")
             fault = "tool_arguments_violate_schema"
             if not arguments and _requires(self.tools.get(name)):
-                # Some parsers lose the arguments, and then these are not the model's words.
+                # Some parsers lose the arguments. Empty ones are then not what the model said.
                 raise _InvalidError(fault)
             schema = self._tool_schema(name)
             if schema is not None:
@@ -175,8 +175,8 @@ class AnswerCheck(msgspec.Struct, frozen=True):
 
 
 def _is_text(completion: Completion) -> bool:
-    """Whether it is what most are: a text that has ended, and nothing beside it. ``judge`` finds
-    the same, with much more to look at."""
+    """Whether it is like most completions: a text that has ended, and nothing else. A short cut:
+    ``_judge`` comes to the same verdict, at several times the cost."""
     message = completion.message
     content = message.get("content")
     return (
@@ -233,6 +233,6 @@ def _has_reasoning(message: Message) -> bool:
 
 
 def _requires(parameters: Any) -> bool:
-    """Whether a tool cannot be called without arguments, for all that its schema says."""
+    """Whether the tool's schema requires arguments."""
     required = parameters.get("required") if isinstance(parameters, Mapping) else None
     return isinstance(required, list) and bool(required)
