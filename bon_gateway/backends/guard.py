@@ -1,4 +1,4 @@
-"""Keeps a task that must go on for ever going on."""
+"""Keeps a task alive that must never end."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ logger = logging.getLogger(__name__)
 
 
 async def guarded(step: Awaitable[None], what: str) -> None:
-    """Await one step of the task.
+    """Await one step of the task, and log whatever it raises.
 
-    The one place of the backends where anything is caught: a task that dies would leave its
-    replica out, or its name unfollowed, for ever, whatever it stumbled over.
+    This is the one place in the backends that catches everything: if such a task died, its replica
+    would stay out, or its host name would not be followed, until a restart.
     """
     try:
         await step

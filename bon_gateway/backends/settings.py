@@ -1,4 +1,4 @@
-"""What the settings of every policy and every reward model say."""
+"""Settings of every policy and every reward model."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from bon_gateway.sections.base import Component, Device
 
 class BackendSettings(Component):
     libraries: ClassVar[tuple[str, ...]] = ()
-    """What has to be installed beside the gateway itself."""
+    """Python packages that must be installed beside the gateway."""
 
     @property
     def key_variable(self) -> str | None:
-        """The environment variable with the key to send to upstreams, where there are any."""
+        """Environment variable with the key for the upstreams; None if there are none."""
         return None
 
 
@@ -45,7 +45,8 @@ class PolicySettings(BackendSettings):
     """The settings of one policy, which build it."""
 
     revision: str | None = None
-    """Which weights these are. It is only recorded (``recording``)."""
+    """Which weights these are, in your words. The candidate log records it; nothing else uses
+    it."""
 
     @abstractmethod
     def build(self, key: str | None) -> PolicyBackend:
@@ -57,4 +58,4 @@ class RewardSettings(BackendSettings):
 
     @abstractmethod
     def build(self, key: str | None) -> RewardBackend:
-        """As for a policy."""
+        """The reward model, not started. ``key`` is what ``key_variable`` holds."""

@@ -1,7 +1,7 @@
 """HTTP to one upstream pool: the client, and JSON in and out.
 
-Nothing here retries a call that an upstream may have begun to work on. A connection that was closed
-while it was idle is another matter: the call has not been heard, and goes out once more.
+Nothing here retries a call that an upstream may have begun to work on. The one exception is a kept
+connection that was closed while it was idle: nobody has heard the call, so it goes out once more.
 """
 
 from __future__ import annotations
@@ -53,22 +53,22 @@ def encode(body: Mapping[str, Any]) -> bytes:
 
 
 FEW_LEVELS = 200
-"""An answer nested this deeply can still be written inside the gateway's own: orjson writes 254
-levels."""
+"""An answer with this many levels can still be written inside the gateway's own answer: orjson
+writes 254 levels."""
 
 
 class JsonAnswer(NamedTuple):
     body: dict[str, Any]
     writable: bool
-    """Whether all of it is sure to be writable as JSON. If not, callers check each part."""
+    """Whether all of it can surely be written as JSON. If not, callers check each part."""
 
 
 def read_answer(payload: bytes) -> JsonAnswer:
-    """The JSON object in ``payload``; values in it that JSON does not have cannot be written
-    again. Raises UpstreamError if there is none."""
+    """The JSON object in ``payload``. Values that JSON does not have are read, but cannot be
+    written again. Raises UpstreamError if there is no object."""
     try:
         body = orjson.loads(payload)
-        # What JSON has can be written, but for its depth, and it is no deeper than it has openings.
+        # Only its depth could keep it from being written, and that is at most its opening brackets.
         writable = payload.count(b"[") + payload.count(b"{") <= FEW_LEVELS
     except orjson.JSONDecodeError:
         try:
@@ -116,8 +116,8 @@ class HttpClient:
         look_up: LookUp = look_up,
         max_answer_bytes: int = MAX_BODY_BYTES,
     ) -> None:
-        """``tls`` is for https; None trusts whom the system trusts. ``look_up`` says where the
-        hosts are. ``max_answer_bytes`` bounds a whole answer, and one event of a stream."""
+        """``tls`` is for https; None trusts the system's authorities. ``look_up`` finds the hosts'
+        addresses. ``max_answer_bytes`` bounds a whole answer, and one event of a stream."""
         self._api_key = api_key
         self._connect_timeout_s = connect_timeout_s
         self._timeout_s = timeout_s
@@ -142,7 +142,7 @@ class HttpClient:
     async def get(self, url: URL) -> bytes:
         """The body of a 200, within the connect timeout. Raises UpstreamError.
 
-        The connection is not kept: what asks now and again would keep one open for ever.
+        The connection is not kept: regular probes would keep one open for ever.
         """
         target = self._target(url)
         head = b"GET %bconnection: close\r\n\r\n" % target.head
@@ -205,9 +205,9 @@ class HttpClient:
     ) -> Connection:
         """A connection, to be given back, whose answer has begun, or has ended if ``whole``.
 
-        A kept connection may have been closed while it was idle. Where it hangs up on the call
-        before a byte of an answer, soon enough not to have worked on it, the call goes out once
-        more over a new one. Raises TransportError and TimeoutError.
+        A kept connection may have been closed while it was idle. If it hangs up before a byte of
+        an answer, and too soon for the upstream to have worked on the call, the call goes out once
+        more over a new connection. Raises TransportError and TimeoutError.
         """
         origin = target.origin
         connection = await origin.take()
@@ -299,7 +299,7 @@ class _Target:
 
     origin: Origin
     head: bytes
-    """Of every request there, after the method."""
+    """Head of every request there, after the method."""
 
 
 def _post(target: _Target, body: bytes, headers: Mapping[str, str]) -> bytes:

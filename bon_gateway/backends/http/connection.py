@@ -1,9 +1,9 @@
 """One HTTP/1.1 connection to an upstream, which carries one exchange after another.
 
 Fanning out is most of what a gateway does, so a call to an upstream has to cost little: httptools
-parses, and what is left is here. A general client spends four times the CPU time on redirects,
-cookies, tracing and objects that nothing here would use. Which connection serves which call, and
-what its failures mean to the caller, is not decided here.
+parses, and the rest is here. A general client spends four times the CPU time on redirects, cookies,
+tracing and objects that nothing here would use. Other modules decide which connection serves which
+call (``origin``) and what a failure means (``faults``).
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from typing import cast
 import httptools
 
 HIGH_WATER_BYTES = 1 << 18
-"""What a stream may hold that nobody has taken yet; beyond it the upstream has to wait."""
+"""Bytes of a stream that may wait to be taken; beyond that the upstream has to wait."""
 MAX_HEAD_BYTES = 1 << 16
-"""What an answer may hold in headers, and in whatever else is not its body."""
+"""Bytes that an answer may hold in headers and everything else that is not its body."""
 MAX_BODY_BYTES = 1 << 26
 _NO_BODY = frozenset({204, 304})
 
 
 class TransportError(Exception):
-    """An exchange that came to no end. A timeout is a TimeoutError instead."""
+    """An exchange that did not end as it should. A timeout is a TimeoutError instead."""
 
 
 class ConnectError(TransportError):
-    """No connection could be made. ``refused`` says that nobody listens there, ``ours`` that this
-    process lacks what it takes, such as a file descriptor."""
+    """No connection could be made. ``refused``: nobody listens there. ``ours``: this process lacks
+    something, such as a file descriptor."""
 
     def __init__(self, reason: str, *, refused: bool = False, ours: bool = False) -> None:
         super().__init__(reason)
@@ -37,8 +37,8 @@ class ConnectError(TransportError):
 
 
 class HungUpError(TransportError):
-    """The upstream closed the connection without an answer. ``stale`` says that the connection had
-    served before and not one byte came back: it was probably closed while it was idle."""
+    """The upstream closed the connection without an answer. ``stale``: the connection had served
+    before and not one byte came back, so it was probably closed while it was idle."""
 
     def __init__(self, reason: str, *, stale: bool = False) -> None:
         super().__init__(reason)
@@ -72,14 +72,14 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        """Runs on from one exchange to the next. If it fires early, it looks at the clock and is
-        set again, which costs less than a new timer for each exchange."""
+        """Runs on from one exchange to the next. If it fires too early, it is set again. That costs
+        less than a new timer for each exchange."""
         self._due = 0.0
         """The exchange's deadline, by the loop's clock."""
         self._busy = False
-        """Whether a request was sent whose answer has not ended."""
+        """Whether a request is out whose answer has not ended."""
         self._whole = False
-        """Whether the caller wants nothing before the end of the answer."""
+        """Whether the caller waits for the end of the answer."""
         self._keep = False
         """Whether the upstream would take another request."""
         self._last = False
@@ -87,9 +87,9 @@ class Connection(asyncio.Protocol):
         self._aborted = False
         self._exchanges = 0
         self._silent = True
-        """Whether not one byte of the answer has come."""
+        """Whether no byte of the answer has come."""
         self._unclaimed = 0
-        """Bytes received since the last piece of a body: the parser keeps them."""
+        """Bytes received since the last piece of a body. The parser keeps them in memory."""
         self._error: Exception | None = None
         self._status = 0
         self._headers: list[tuple[bytes, bytes]] = []
@@ -102,15 +102,15 @@ class Connection(asyncio.Protocol):
     def reusable(self) -> bool:
         """Whether the last answer has ended and another request may be sent.
 
-        While nobody takes what has arrived, nothing more would be read.
+        A paused connection cannot be used again: nothing more would be read from it.
         """
         return self._keep and not (self._busy or self.lost or self._paused)
 
     def send(self, head: bytes, body: bytes, timeout: float, *, last: bool = False) -> float:
         """Begin an exchange, which fails if it has not ended after ``timeout`` seconds.
 
-        ``last`` says that ``head`` asks for the connection to be closed. It is then not used again
-        even if the answer says nothing of it (RFC 9112, 9.6).
+        ``last``: ``head`` asks the upstream to close the connection. It is then not used again even
+        if the answer does not repeat that (RFC 9112, 9.6).
         """
         assert self._transport is not None, "the event loop has connected it"
         self._busy = True
@@ -138,7 +138,7 @@ class Connection(asyncio.Protocol):
         return self._loop.time() - since
 
     async def ended(self) -> None:
-        """Returns when the answer has arrived whole. ``answer`` then has it."""
+        """Wait until the whole answer has arrived; ``answer`` then returns it."""
         self._whole = True
         if self._busy:
             await self._wait()
@@ -160,7 +160,7 @@ class Connection(asyncio.Protocol):
         return self._status
 
     async def block(self) -> bytes:
-        """What has arrived of the body and was not yet taken; empty at its end."""
+        """The part of the body that has arrived since the last call; empty at its end."""
         while not self._blocks:
             if self._error is not None:
                 raise self._error
@@ -185,7 +185,7 @@ class Connection(asyncio.Protocol):
         return None
 
     def abort(self) -> None:
-        """Close at once. The upstream learns that nobody waits for its answer."""
+        """Close at once, which tells the upstream that nobody waits for its answer."""
         self._aborted = True
         self._stop_timer()
         if self._transport is not None:
@@ -208,7 +208,7 @@ class Connection(asyncio.Protocol):
         self._wake()
 
     def _fail(self, error: Exception) -> None:
-        """After this nobody knows where in the answer the connection is."""
+        """End the exchange and the connection, whose place in the answer is not known now."""
         if self._busy:
             self._end(error)
         self.abort()
@@ -234,7 +234,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if not self._busy:
-            # Nothing was asked: a farewell such as 408, or the rest of a broken answer.
+            # Data without a request: a farewell such as 408, or the rest of a broken answer.
             self.abort()
             return
         self._silent = False
@@ -245,8 +245,8 @@ class Connection(asyncio.Protocol):
             self._fail(BrokenAnswerError(type(error).__name__))
             return
         if self._unclaimed > MAX_HEAD_BYTES:
-            # A header, a trailer or a chunk's extension that has no end. One event loop's read
-            # may hold more than that of a body, but then the parser has passed it on.
+            # A header, a trailer or a chunk's extension that does not end. A single read may hold
+            # more bytes of a body, but those the parser has passed on already.
             self._fail(_too_large("head", MAX_HEAD_BYTES))
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -266,7 +266,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         if not self._busy:
-            # A second answer behind the first. It would be taken for the next request's.
+            # A second answer after the first. It would be taken for the next request's answer.
             self._keep = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -314,7 +314,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         if self._busy and self._status:
-            # After a 5xx nobody knows in which state the upstream has left the connection.
+            # After a 5xx the upstream may have left the connection in any state.
             self._keep = self._parser.should_keep_alive() and not self._last and self._status < 500
             self._end()
 

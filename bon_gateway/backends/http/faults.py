@@ -1,7 +1,7 @@
 """What an upstream's failures mean, whatever it serves.
 
-No text of a prompt or an answer enters an error, except that a policy's refusal carries the
-upstream's own words back to the client whose request caused it.
+No text of a prompt or an answer enters an error. The exception is a policy's refusal: it carries
+the upstream's own words back to the client that sent the request.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from bon_gateway.errors import (
 MAX_MESSAGE_CHARS = 2000
 MAX_RETRY_AFTER_S = 3600.0
 
-# About the way to the upstream, not about the client's request: proxy authentication, a wrong
-# host, another protocol, and nginx's own (its client left, the wrong port for TLS).
+# These are about the way to the upstream and not about the client's request: proxy authentication,
+# a wrong host, another protocol, and nginx's own (its client left, the wrong port for TLS).
 _OURS = frozenset({407, 421, 426, 494, 495, 496, 497, 498, 499})
 
 
@@ -50,9 +50,9 @@ class Fault(Enum):
     REFUSED = auto()
     OVERLOADED = auto()
     FAILED = auto()
-    """It answered, but not with what was asked for."""
+    """It answered, but the answer is an error or cannot be used."""
     CUT = auto()
-    """Its answer ended too soon, or is no HTTP."""
+    """Its answer ended too soon, or is not HTTP."""
     UNREACHABLE = auto()
     TIMEOUT = auto()
 
@@ -95,12 +95,12 @@ def policy_error(error: UpstreamError) -> PolicyError:
         case Fault.TIMEOUT:
             return PolicyTimeoutError(message)
         case Fault.FAILED | Fault.CUT:
-            # With a status it is about the whole request.
+            # An error status is about the whole request, not about one candidate's text.
             return PolicyFailedError(message, spoilt=error.status is None)
 
 
 def reward_error(error: UpstreamError) -> RewardError:
-    """What is retryable may be asked for again, elsewhere too."""
+    """The RewardError to raise. If it is retryable, another replica may be asked too."""
     if error.kind is Fault.REFUSED:
         return reward_refusal(error.status or 400, error.param, error.code)
     message = f"The reward model cannot score: {error.message}"
@@ -113,10 +113,10 @@ def reward_error(error: UpstreamError) -> RewardError:
 
 
 def reward_refusal(status: int, param: str | None, code: str | None) -> RewardRefusedError:
-    """In words of the gateway's own: those of a reward model may quote the conversation, and its
-    ``param`` may be a name that a client made up.
+    """A refusal in the gateway's own words: a reward model's words may quote the conversation, and
+    its ``param`` may be a name that a client made up.
 
-    The reward server calls what it cannot read by its place in ``items[0]``.
+    The reward server names what it cannot read by its place in ``items[0]``.
     """
     place = (param or "").removeprefix("items[0].")
     named = _ANSWER.match(place)
@@ -139,8 +139,8 @@ def cut_off(what: str) -> UpstreamError:
 
 
 def transport_error(error: TransportError | TimeoutError) -> UpstreamError:
-    """What a failed exchange means. Only a refused connection shows that the replica is dead: one
-    that is not answered in time, or that this process has no file descriptor for, does not."""
+    """What a failed exchange means. Only a refused connection shows that the replica is dead. A
+    timeout, or a missing file descriptor in this process, does not."""
     match error:
         case TimeoutError():
             return UpstreamError(Fault.TIMEOUT, "The upstream took too long.")
@@ -161,8 +161,8 @@ def transport_error(error: TransportError | TimeoutError) -> UpstreamError:
 def status_error(status: int, payload: bytes, retry_after: str | None) -> UpstreamError:
     """What an answer other than 200 means.
 
-    401, 403, 404, 405 and a few others are about the gateway's own key, address or model name, so
-    they are failures of this side and not refusals of the client's request.
+    401, 403, 404, 405 and a few others are about the gateway's own key, address or model name.
+    They are failures of the gateway's side and not refusals of the client's request.
     """
     if status in (408, 429, 503):
         return UpstreamError(
@@ -172,8 +172,8 @@ def status_error(status: int, payload: bytes, retry_after: str | None) -> Upstre
             retry_after=_seconds(retry_after),
         )
     if status == 504:
-        # Said by a proxy on the way, whose patience is shorter than the gateway's own. Asking again
-        # would wait as long, and have the engine do the same work twice.
+        # A proxy on the way says it, with less patience than the gateway. Asking again would take
+        # as long, and the engine would do the same work twice.
         return UpstreamError(Fault.TIMEOUT, "The upstream took too long (504).", status=status)
     if status in (401, 403):
         return malformed(f"it refused the gateway's key ({status})", status)
@@ -200,7 +200,7 @@ def status_error(status: int, payload: bytes, retry_after: str | None) -> Upstre
 
 
 def _error_fields(payload: bytes) -> tuple[str | None, str | None, str | None]:
-    """Message, param and code of OpenAI's error object, or of what resembles it."""
+    """Message, param and code of OpenAI's error object, or of a similar one."""
     try:
         error = orjson.loads(payload)
     except orjson.JSONDecodeError:
@@ -222,7 +222,7 @@ def _error_fields(payload: bytes) -> tuple[str | None, str | None, str | None]:
 
 
 def _detail(detail: object) -> tuple[str | None, str | None, str | None]:
-    """FastAPI's own form: a text, or a list of what is wrong and where in the body."""
+    """The same from FastAPI's own form: a text, or a list of errors with their places."""
     if isinstance(detail, str):
         return detail[:MAX_MESSAGE_CHARS] or None, None, None
     if not isinstance(detail, list):
@@ -243,7 +243,7 @@ def _place(loc: object) -> str | None:
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    """Retry-After in seconds, finite and at most an hour; its date form is not read."""
+    """Retry-After in seconds, at most an hour. Its date form is not read."""
     try:
         seconds = float(retry_after) if retry_after else math.nan
     except ValueError:

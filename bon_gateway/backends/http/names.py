@@ -1,4 +1,4 @@
-"""Where a host name leads. Everything here that connects, and what follows a name, asks it so."""
+"""Looks host names up. All connections are made through it, and discovery follows names with it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
-# To the resolver these are answers: the name is not known, or has no address.
+# The resolver has answered: the name is not known, or has no address.
 _NONE = (socket.EAI_NONAME, socket.EAI_NODATA)
 
 
@@ -18,8 +18,8 @@ class Address(NamedTuple):
 
 
 LookUp = Callable[[str, int], Awaitable[Sequence[Address]]]
-"""The addresses of a host, for a port, in the order in which to try them: none if there are none.
-Raises OSError if that cannot be told now."""
+"""The addresses of a host for a port, in the order in which to try them; empty if it has none.
+Raises OSError if the look-up itself fails."""
 
 
 async def look_up(host: str, port: int) -> list[Address]:
@@ -27,8 +27,8 @@ async def look_up(host: str, port: int) -> list[Address]:
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError as error:
-        # Without a descriptor the resolver cannot ask anybody. It then says that there is no such
-        # name, or gives the error number of something else. This raises the true reason.
+        # Without a file descriptor the resolver cannot ask anybody. It then says that there is no
+        # such name, or something else that is wrong. Opening a socket raises the true reason.
         socket.socket().close()
         if isinstance(error, socket.gaierror) and error.errno in _NONE:
             return []
@@ -39,7 +39,7 @@ async def look_up(host: str, port: int) -> list[Address]:
 
 
 def only(address: Address) -> LookUp:
-    """Leads there whatever the name: the name is only what the connection is asked for by."""
+    """A look-up that always returns ``address``. The host name still goes into the request."""
 
     async def look_up_nothing(_host: str, _port: int) -> list[Address]:
         return [address]

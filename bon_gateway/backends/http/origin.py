@@ -33,8 +33,8 @@ class Origin:
         look_up: LookUp = look_up,
         max_body_bytes: int = MAX_BODY_BYTES,
     ) -> None:
-        """``tls`` is for https alone. ``look_up`` says where the host is; what the connection is
-        asked for by, to TLS too, stays the host's name."""
+        """``tls`` is for https only. ``look_up`` finds the host's addresses; the request and TLS
+        still name the host itself."""
         assert url.raw_host is not None, "the settings want a host"
         assert url.port is not None, "http and https have a port of their own"
         self._host = url.raw_host
@@ -45,31 +45,31 @@ class Origin:
         self._look_up = look_up
         self._max_body_bytes = max_body_bytes
         self._idle: dict[Connection, float] = {}
-        """Since when each is idle, the longest first."""
+        """Idle connections and since when, the longest idle first."""
         self._open: set[Connection] = set()
         self._empty = asyncio.Event()
         self._sweep: asyncio.TimerHandle | None = None
-        """Lets go of what no call comes back for."""
+        """Closes connections that no call has used for too long."""
 
     async def take(self) -> Connection:
         """A connection for one call, to be given back. Raises ConnectError."""
         self._let_go(time.monotonic())
         if self._idle:
-            # The one used last is the likeliest to be alive.
+            # The one used last is the most likely to be alive.
             connection, _ = self._idle.popitem()
             return connection
         return await self._connect()
 
     async def take_new(self) -> Connection:
-        """One that has served no call, because one that was kept has turned out to be dead. The
-        other idle ones are older, so that they go too. Raises ConnectError."""
+        """A new connection, after a kept one turned out to be dead. The other idle ones are older,
+        so they are closed too. Raises ConnectError."""
         for connection in tuple(self._idle):
             del self._idle[connection]
             connection.abort()
         return await self._connect()
 
     def give_back(self, connection: Connection) -> None:
-        """Keep it for the next call, or close it in the midst of an answer."""
+        """Keep it for the next call, or close it if its answer has not ended."""
         if not connection.reusable:
             connection.abort()
             return
@@ -132,7 +132,7 @@ class Origin:
         raise _failure(refusals) from refusals[-1]
 
     async def _connect_to(self, address: Address) -> Connection:
-        """Raises OSError; what is wrong with a certificate is one too."""
+        """Raises OSError, also for a certificate that is not accepted."""
         _, connection = await asyncio.get_running_loop().create_connection(
             partial(Connection, self._lost, self._max_body_bytes),
             address.host,

@@ -1,4 +1,4 @@
-"""What the settings of every backend say that is asked over HTTP."""
+"""Settings of every backend that is asked over HTTP."""
 
 from __future__ import annotations
 
@@ -19,44 +19,45 @@ OWN_HEADERS = (
     *("content-type", "expect", "host", "keep-alive", "te", "trailer", "transfer-encoding"),
     *("upgrade", "user-agent", "x-request-id", "traceparent", "tracestate", "baggage"),
 )
-"""Headers of a call to an upstream that mean something else already."""
+"""Headers that already have a meaning in a call to an upstream."""
 
 
 class UpstreamSettings(BackendSettings):
-    """What policies and reward models that are asked over HTTP have in common."""
+    """Settings of policies and reward models that are asked over HTTP."""
 
     urls: tuple[Url, ...] = Field(min_length=1)
     """Base addresses of the replicas, with or without ``/v1``."""
     model: str | None = None
-    """The name to ask the replicas for; None takes what they serve."""
+    """The model's name on the replicas; None takes the first that they list."""
     resolve: Literal["host", "addresses"] = "host"
-    """``host`` takes each url for one replica. ``addresses`` looks its host name up again and
-    again and takes each address behind it for a replica: for a headless Service."""
+    """``host`` treats each url as one replica. ``addresses`` looks its host name up again and again
+    and treats each address behind it as a replica: for a headless Service."""
     resolve_interval_s: Seconds = 5.0
-    """How often names are looked up where ``resolve`` is ``addresses``."""
+    """Seconds between look-ups of the host names if ``resolve`` is ``addresses``."""
     api_key_env: str | None = None
-    """Name of the environment variable with the key to send to the replicas. It must be set."""
+    """Environment variable with the key to send to the replicas. It must be set."""
     connect_timeout_s: Seconds = 5.0
-    """It holds for health checks too."""
+    """Seconds that connecting may take, and a whole health check."""
     timeout_s: Seconds = 60.0
-    """Longest that one call may take."""
+    """Seconds that one call may take."""
     max_answer_bytes: PositiveInt = 64 * 1024 * 1024
-    """Largest answer to one call, or event of a streamed one; a larger one fails. Raise it where
-    clients ask for the logprobs of many long candidates."""
+    """Largest answer to one call, or largest event of a streamed answer, in bytes; a larger one
+    fails. Raise it if clients ask for the logprobs of many long candidates."""
     ca_file: str | None = None
-    """PEM file of the authorities to trust for https, in place of the system's."""
+    """PEM file of the authorities to trust for https instead of the system's."""
     client_cert: str | None = None
-    """PEM file of a certificate to show to replicas that ask for one, with its chain."""
+    """PEM file of the certificate, with its chain, for replicas that ask for one."""
     client_key: str | None = None
-    """PEM file of its key, without a passphrase; None if ``client_cert`` holds it."""
+    """PEM file of that certificate's key, without a passphrase. None if ``client_cert`` holds
+    it."""
     probe_interval_s: Seconds = 2.0
-    """How often each replica's health is asked for: one that answers other than 200 gets no new
-    request."""
+    """Seconds between health checks of each replica. A replica whose health is not 200 gets no new
+    requests."""
     failures_to_eject: PositiveInt = 3
-    """Calls in a row that got no answer, or health checks without one, that eject a replica. A
-    refused connection or a dead engine ejects it at once. So many answers in a row that are errors
-    (5xx, say) have it tried with a call of the gateway's own, and it is ejected if that fails too
-    and at least half of the replicas stay."""
+    """A replica is ejected after this many calls, or health checks, in a row without an answer; a
+    refused connection or a dead engine ejects it at once. After this many error answers in a row
+    (such as 5xx) the gateway tries it with a call of its own, and ejects it if that fails too and
+    at least half of the replicas stay."""
 
     @model_validator(mode="after")
     def _key_has_its_certificate(self) -> Self:
@@ -77,7 +78,8 @@ class UpstreamSettings(BackendSettings):
 
 
 def client_context(settings: UpstreamSettings) -> ssl.SSLContext | None:
-    """None if no url is https. Raises SettingsError for a file that is of no use."""
+    """The TLS context for these upstreams; None if no url is https. Raises SettingsError for a file
+    that cannot be used."""
     if not any(url.startswith("https:") for url in settings.urls):
         return None
     try:
@@ -86,7 +88,7 @@ def client_context(settings: UpstreamSettings) -> ssl.SSLContext | None:
         raise _of_no_use(settings.ca_file, "ca_file", error) from error
     if settings.client_cert is not None:
         try:
-            # Without a password of its own OpenSSL would ask for one at the terminal.
+            # Without a password function OpenSSL would ask for one at the terminal.
             context.load_cert_chain(settings.client_cert, settings.client_key, password=lambda: "")
         except OSError as error:
             raise _of_no_use(settings.client_cert, "client_cert", error) from error
@@ -94,7 +96,7 @@ def client_context(settings: UpstreamSettings) -> ssl.SSLContext | None:
 
 
 def _of_no_use(path: str | None, setting: str, error: OSError) -> SettingsError:
-    # What is wrong with the content of a PEM file is an SSLError, which is an OSError too.
+    # A PEM file with wrong content raises SSLError, which is an OSError too.
     if isinstance(error, ssl.SSLError):
         reason = f"is no PEM file that can be used here: {error.reason or 'not understood'}"
     else:

@@ -1,7 +1,7 @@
-"""Server-sent events: bytes as they arrive, to the data of each event.
+"""Server-sent events: from bytes as they arrive to the data of each event.
 
-It reads what the specification allows: a byte order mark, lines that end with LF, CR or CRLF,
-comments, several ``data`` lines of one event. What the data means is not decided here.
+It reads all that the specification allows: a byte order mark, lines that end with LF, CR or CRLF,
+comments, several ``data`` lines in one event. It does not look into the data.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ class EventParser:
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._rest: list[bytes] = []
-        """Pieces of a line that has not ended. They are joined once, however many there are."""
+        """Pieces of a line that has not ended. They are joined only once, at its end."""
         self._data: list[bytes] = []
         """Data lines of the event that has not ended."""
         self._held = 0
         self._after_cr = False
-        """Whether a line feed that comes next belongs to the line end before it."""
+        """Whether a line feed that comes next belongs to the CR before it."""
         self._first = True
 
     def feed(self, block: bytes) -> list[bytes]:
-        """The data of each event that ``block`` ends. Raises UnusableAnswerError."""
+        """The data of each event that ``block`` completes. Raises UnusableAnswerError."""
         if self._after_cr and block:
             block = block.removeprefix(b"\n")
             self._after_cr = False
         if not block:
             return []
-        # Of bytes these are the lines that end with LF, CR or CRLF, and nothing else.
+        # For bytes, splitlines splits at LF, CR and CRLF only.
         lines = block.splitlines()
         if self._rest:
             self._rest.append(lines[0])
@@ -50,7 +50,7 @@ class EventParser:
         return self._take(lines)
 
     def end(self) -> list[bytes]:
-        """The data of an event that the end of the stream ends."""
+        """The data of an event that the end of the stream completes."""
         return self._take([b"".join(self._rest), b""])
 
     def _hold(self, size: int) -> None:

@@ -1,4 +1,4 @@
-"""What every backend over a pool of replicas does alike: it lives and dies with its pool."""
+"""The common part of all backends over a pool of replicas."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bon_gateway.backends.pool.trial import UpstreamTrial
 
 
 class Pooled(ABC):
-    """The part of a backend's protocol that is its pool's."""
+    """The methods of a backend that its pool answers."""
 
     def __init__(
         self,
@@ -26,7 +26,7 @@ class Pooled(ABC):
         health_path: str,
     ) -> None:
         """``api_key`` goes to the replicas and nowhere else; ``look_up`` finds them."""
-        # One for all: it holds every certificate that the system trusts.
+        # One for all replicas, because it holds every certificate that the system trusts.
         tls = client_context(settings)
 
         def build(url: str, address: Address | None) -> Replica:
@@ -63,7 +63,7 @@ class Pooled(ABC):
         """Make a first real call. Raises UpstreamError if the replica is not ready."""
 
     async def trial(self, model: str | None) -> dict[str, str | None]:
-        """What is wrong with each replica, asked once, by its name. Not for a pool that runs."""
+        """What is wrong with each replica, by its name. Not for a pool that runs."""
         return await self._trial.run(model)
 
     async def start(self) -> None:

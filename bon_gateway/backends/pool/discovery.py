@@ -1,4 +1,4 @@
-"""Follows a host name to whatever addresses it has at the time."""
+"""Follows a host name whose addresses change."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ logger = logging.getLogger("bon_gateway.backends.discovery")
 
 
 class Discovery:
-    """Looks the host of one url up again and again, and tells ``found`` each time that it could
-    be told, also when nothing has changed or there is no address. What changes is logged once."""
+    """Looks the host of one url up again and again. It calls ``found`` after each look-up that
+    worked, even if nothing has changed or there is no address. Each change is logged once."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class Discovery:
         self._trouble: str | None = None
 
     async def follow(self) -> None:
-        """For ever."""
+        """Runs until it is cancelled."""
         while True:
             await guarded(self._ask(), f"Looking up {self.name}")
             await asyncio.sleep(self._interval_s)

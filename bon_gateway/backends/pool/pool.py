@@ -1,7 +1,7 @@
-"""The replicas of one upstream pool: which there are, and which is least loaded.
+"""The replicas of one upstream: which exist, and which is least loaded.
 
-Each url is a replica, or a name behind whose every address there is one. Which request is drawn
-again elsewhere is not decided here.
+Each url is one replica, or a host name with a replica behind each of its addresses. This module
+does not retry anything.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ MAX_REASON_CHARS = 400
 
 
 class ReplicaPool:
-    """Owns its replicas, with their connections, and the tasks that tend them.
+    """Owns its replicas, their connections, and the tasks that probe them.
 
-    ``build`` makes the replica of a url at an address, or wherever the url's host name leads.
-    With ``look_up`` the addresses are followed, every ``resolve_interval_s``.
+    ``build`` makes the replica of a url at an address; with address None the host name is used.
+    With ``look_up`` the addresses are looked up every ``resolve_interval_s``.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class ReplicaPool:
         look_up: LookUp | None = None,
         resolve_interval_s: float = 5.0,
     ) -> None:
-        """One that has just failed comes last for ``rest_s``."""
+        """A replica that has failed comes last for ``rest_s`` seconds."""
         self._build = build
         self._prober = prober
         self._rest_s = rest_s
@@ -85,7 +85,7 @@ class ReplicaPool:
 
     def states(self) -> dict[str, str]:
         """Each replica's state by its host, port and path."""
-        # One whose address came back while it left is there twice, and the new one counts.
+        # A replica whose address came back while it was leaving is there twice; the new one counts.
         replicas = (*self._leaving, *self._replicas)
         return {replica.name: replica.state.value for replica in replicas}
 
@@ -98,13 +98,13 @@ class ReplicaPool:
         }
 
     def _why_none(self) -> str:
-        """For clients, so that it names no replica."""
+        """The message for clients, so it names no replica."""
         reasons = sorted(set(self.troubles().values()))
         told = " ".join(reasons[:3])[:MAX_REASON_CHARS]
         return f"No upstream is up. {told}" if told else "No upstream is up."
 
     def _may_do_without(self, replica: Replica) -> bool:
-        """Whether ``replica`` may be ejected for its answers: at least half stay, and one."""
+        """Whether ``replica`` may be ejected for its answers: one, and at least half, must stay."""
         up = sum(
             other.state is UpstreamState.UP for other in self._replicas if other is not replica
         )
@@ -115,9 +115,9 @@ class ReplicaPool:
     ) -> Lease:
         """The least loaded replica that is up; equals take turns. Raises UpstreamError.
 
-        ``prefer`` is taken instead while it is up and nothing speaks against it.
-        One that has just failed or does not say how it is comes last: it has nothing in flight,
-        but for a bad reason, and a candidate that it lost would be drawn again where it cannot be.
+        ``prefer`` is taken instead if it is up and in no doubt. A replica that has just failed, or
+        whose health check had no answer, comes last. It has nothing in flight, but for a bad
+        reason, and a candidate that it lost must not be drawn again there.
         """
         if prefer is not None and self._is_well(prefer):
             return Lease(prefer, candidates, request_id)
@@ -144,7 +144,7 @@ class ReplicaPool:
         return replica.state is UpstreamState.UP and not failed
 
     def _found(self, url: str, addresses: Collection[Address]) -> None:
-        """The name in ``url`` now leads to ``addresses``."""
+        """The host name in ``url`` now leads to ``addresses``."""
         known = {replica.address: replica for replica in self._replicas if replica.url == url}
         for address, replica in known.items():
             replica.named = address in addresses
@@ -152,8 +152,8 @@ class ReplicaPool:
             replica = self._build(url, address)
             self._replicas.append(replica)
             self._tend(replica)
-        # The last that are well stay until another is: those that take their place may still be
-        # warming up, and a name that leads nowhere may be the fault of something else.
+        # Replicas that are up but no longer named stay until a named one is up: the new ones may
+        # still be warming up, and a name that leads nowhere may be a fault of the resolver.
         replaced = any(
             replica.named and replica.state is UpstreamState.UP for replica in self._replicas
         )
@@ -171,7 +171,7 @@ class ReplicaPool:
         self._spawn(self._see_off(replica, prober), f"leaving {replica.name}")
 
     async def _see_off(self, replica: Replica, prober: asyncio.Task[None]) -> None:
-        """Close it when what it works on has ended."""
+        """Close the replica when what it works on has ended."""
         await asyncio.wait([prober])
         await replica.idle.wait()
         await replica.client.close()

@@ -1,9 +1,8 @@
-"""Asks replicas how they are: those that are down whether they are back, those that are up whether
-they still want requests.
+"""Probes replicas: whether one that is down is back, whether one that is up still wants requests.
 
-A replica that answers calls with nothing but errors is tried with a call that is known to be good.
-If that works, the errors are about the requests. If it fails, the replica is ejected, unless too
-few would stay: errors from the last ones say more than no answer from any."""
+A replica that answers calls only with errors is tried with a call that is known to be good. If that
+works, the errors are about the requests. If it fails, the replica is ejected, unless too few would
+stay: to a client, errors from the last replicas say more than no answer at all."""
 
 from __future__ import annotations
 
@@ -23,7 +22,7 @@ logger = logging.getLogger("bon_gateway.backends.prober")
 # A vLLM that has just started can take tens of seconds over its first sampled token.
 WARM_UP_TIMEOUT_S = 120.0
 
-# One that has been up may only be busy, which shows nothing.
+# A replica that is up may only be busy. Then the trial shows nothing.
 TRIAL_TIMEOUT_S = 10.0
 
 
@@ -34,8 +33,8 @@ class Prober:
     interval_s: float
 
     async def tend(self, replica: Replica, spared: Callable[[Replica], bool]) -> None:
-        """For ever. One that was ejected rests for an interval. ``spared`` says whether enough
-        others would be left if this one were ejected for its answers."""
+        """Probe ``replica`` until cancelled. After an ejection it rests for an interval. ``spared``
+        says whether enough others would stay if this one were ejected for its answers."""
         pause_s = 0.0
         while True:
             await asyncio.sleep(pause_s)
@@ -48,12 +47,13 @@ class Prober:
             await guarded(step, f"Probing upstream {replica.name}")
 
     async def _check(self, replica: Replica, spared: Callable[[Replica], bool]) -> None:
-        """Only a clear answer takes it out at once: a busy engine may be slow to say how it is."""
+        """Probe a replica that is up. Only a clear answer takes it out at once, because a busy
+        engine may be slow to answer."""
         try:
             await replica.client.get(replica.health)
         except UpstreamError as error:
             if error.ours:
-                # This process lacks a descriptor, say, which tells nothing of the replica.
+                # This process lacks something, such as a file descriptor. The replica may be well.
                 logger.warning("Upstream %s cannot be asked: %s", replica.name, error.message)
             elif error.dead:
                 replica.eject(error.message)
@@ -67,7 +67,7 @@ class Prober:
                 await self._try(replica, spared)
 
     async def _try(self, replica: Replica, spared: Callable[[Replica], bool]) -> None:
-        """Whether the errors that it answers with are its own, by a call that is known to work."""
+        """Find out with a good call whether its error answers are its own fault."""
         try:
             async with asyncio.timeout(TRIAL_TIMEOUT_S):
                 await self.warm_up(replica)
@@ -93,7 +93,8 @@ class Prober:
             replica.come_up()
 
     async def _is_well(self, replica: Replica) -> bool:
-        """Nobody there and any other answer than 200 is how an upstream begins."""
+        """Whether its health is 200. A starting upstream refuses connections or answers otherwise,
+        so both are expected."""
         try:
             await replica.client.get(replica.health)
         except UpstreamError as error:

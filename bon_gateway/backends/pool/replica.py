@@ -1,14 +1,13 @@
-"""One replica of an upstream pool: where it is, how it does, and who works with it.
+"""One replica of an upstream pool: its address, its state, and the calls that it works on.
 
     warming --> up --> unready or ejected --> up --> ...
     any     --> leaving
 
 It is up once its health address answers 200 and the backend's warm-up call has succeeded. It is
-unready when its health answers anything else, and ejected when its connection is refused, its
-engine is dead or several calls or health checks in a row had no answer; it comes back in the way
-that it first came up. Answers that are errors come from a live server and may be about the requests
-alone, so several of them in a row only make it suspect: see the prober. What it works on goes on in
-any state.
+unready if its health answers anything else. It is ejected if its connection is refused, its engine
+is dead, or several calls or health checks in a row had no answer. It comes back in the way that it
+first came up. Error answers come from a live server and may be about the requests, so several in a
+row only make it suspect: see the prober. What it works on goes on in any state.
 """
 
 from __future__ import annotations
@@ -29,11 +28,11 @@ from bon_gateway.types import UpstreamState
 logger = logging.getLogger("bon_gateway.backends.replica")
 
 TROUBLES_TOLD = 20
-"""Distinct reasons for not coming up that are logged."""
+"""Number of different reasons for not coming up that are logged."""
 
 
 class Replica:
-    """One upstream, with its addresses built once and connections of its own."""
+    """One upstream with its own connections."""
 
     def __init__(
         self,
@@ -45,7 +44,7 @@ class Replica:
         failures_to_eject: int,
         address: Address | None = None,
     ) -> None:
-        """``address`` is where ``client`` goes, if that is not left to the url's host name."""
+        """``address`` is the fixed address of ``client``; None follows the url's host name."""
         base = base_url(url)
         self.client = client
         self.url = url
@@ -57,34 +56,34 @@ class Replica:
         # Not the url itself, which may hold a password.
         self.name = f"{place.host_port_subcomponent}{URL(base).path.rstrip('/')}"
         self.model: str | None = None
-        """The name to ask it for, once known."""
+        """The model's name there, once known."""
         self.state = UpstreamState.WARMING
         self.named = True
-        """Whether its address is one of its host's, as far as is known."""
+        """Whether its host name still leads to its address, as far as is known."""
         self.was_up = False
         self.in_flight = 0
         """Candidates that it works on for this pool."""
         self.idle = asyncio.Event()
         """Set when it is leaving and has nothing in flight."""
         self.failed_at = -math.inf
-        """When a call last failed or was turned away (``time.monotonic``)."""
+        """When a call last failed or was turned away, by ``time.monotonic``."""
         self.silences = 0
-        """Health checks in a row that had no answer, with no call in between that had one."""
+        """Health checks in a row without an answer. A call with an answer resets it."""
         self.ejected_at = -math.inf
         self._failures_to_eject = failures_to_eject
         self._failures = 0
-        """Calls in a row that had no answer."""
+        """Calls in a row without an answer."""
         self._errors = 0
-        """Calls in a row whose answer was an error."""
+        """Calls in a row with an error answer."""
         self._blamed_for: str | None = None
-        """The request that the last failed call belonged to."""
+        """Request id of the last failed call."""
         self.trouble: str | None = None
-        """Why it is not up, as far as is known."""
+        """Why it is not up, if known."""
         self._told: set[str] = set()
 
     @property
     def suspect(self) -> bool:
-        """Whether it has answered with nothing but errors for a while."""
+        """Whether its last several answers were all errors."""
         return self._errors >= self._failures_to_eject
 
     def come_up(self) -> None:
@@ -96,8 +95,8 @@ class Replica:
         logger.info("Upstream %s is up", self.name)
 
     def stays_down(self, reason: str, *, expected: bool = False) -> None:
-        """It was to come up and did not. Each reason is logged once until it does; what is
-        ``expected`` of one that still starts is no warning."""
+        """It was probed and is not up. Each reason is logged once until it comes up. A reason that
+        is ``expected`` while it starts is no warning."""
         self.trouble = reason
         if reason not in self._told and len(self._told) < TROUBLES_TOLD:
             self._told.add(reason)
@@ -111,18 +110,18 @@ class Replica:
         self.silences = 0
 
     def healthy(self) -> None:
-        """Its health was asked for, and it is well."""
+        """A health check answered 200."""
         self.silences = 0
 
     def silent(self, reason: str) -> None:
-        """Its health was asked for and it said nothing, which a busy one may do too."""
+        """A health check had no answer. A busy replica may be silent too, so it counts first."""
         self.silences += 1
         if self.silences >= self._failures_to_eject:
             self.eject(f"its health check fails: {reason}")
 
     def blame(self, reason: str, request_id: str | None, *, answered: bool) -> None:
-        """A call has failed, with an answer or without. Calls of one request that follow each other
-        count once, so that one which always fails cannot eject a replica by itself."""
+        """A call has failed, with an answer or without. Consecutive failures of one request count
+        once, so that a request which always fails cannot eject a replica by itself."""
         self.failed_at = time.monotonic()
         if request_id is not None and request_id == self._blamed_for:
             return
@@ -142,7 +141,7 @@ class Replica:
             self.ejected_at = time.monotonic()
 
     def set_aside(self, status: int) -> None:
-        """Its health says that it wants no new requests."""
+        """Its health is ``status``, so it wants no new requests."""
         if self.state is UpstreamState.UP:
             logger.warning("Upstream %s is unready: its health is %d", self.name, status)
             self.state = UpstreamState.UNREADY
@@ -154,7 +153,7 @@ class Replica:
         self._is_idle()
 
     def release(self, candidates: int) -> None:
-        """So many are no longer its work."""
+        """It no longer works on this many candidates."""
         self.in_flight -= candidates
         if self.state is UpstreamState.LEAVING:
             self._is_idle()
@@ -165,7 +164,7 @@ class Replica:
 
 
 class Lease:
-    """One call's hold on one replica; leaving it gives back the candidates that never ended."""
+    """One call's share of one replica. Leaving it gives back the candidates that have not ended."""
 
     def __init__(self, replica: Replica, candidates: int, request_id: str | None) -> None:
         self.replica = replica
@@ -186,7 +185,7 @@ class Lease:
         elif error.dead:
             self.replica.eject(error.message)
         elif error.kind is Fault.OVERLOADED:
-            # It is well, but what it turned away should be drawn again elsewhere.
+            # It is well, but the candidate should be drawn again elsewhere.
             self.replica.failed_at = time.monotonic()
         elif not self._blamed:
             self._blamed = True

@@ -1,8 +1,8 @@
 """Asks each replica of a pool once whether it could serve: for ``bon-gateway check``.
 
-The questions are those that let a replica come up, and their order is that in which things go
-wrong: is it there, is it well, does it take the key, does it have the model, does it answer. Here
-the first that fails is told; the running gateway asks again and again.
+A replica comes up by the same questions. Their order is that in which things go wrong: is it there,
+is it well, does it take the key, does it have the model, does it answer. The first failure is
+reported. The running gateway asks again and again.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def _words(error: UpstreamError) -> str:
 
 
 def _ids(payload: bytes) -> list[str]:
-    """What a list of models names; nothing if it is no list."""
+    """The names in a list of models; empty if it is no such list."""
     try:
         listed = orjson.loads(payload)
     except orjson.JSONDecodeError:

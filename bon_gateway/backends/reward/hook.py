@@ -1,7 +1,7 @@
-"""Rewards from a function of the operator's, in the gateway's own process.
+"""Rewards from the operator's own function, in the gateway's process.
 
-A plain function is called in a thread, one call at a time, because nothing says that several may
-run at once. An ``async`` one runs in the event loop and sees to that itself.
+A plain function is called in a thread, one call at a time, because it may not be safe to run
+several at once. An ``async`` function runs in the event loop, several calls at once.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _log = logging.getLogger(__name__)
 class HookRewardSettings(RewardSettings):
     type: Literal["hook"]
     function: HookName
-    """``package.module:function``, plain or ``async``. It is called with the messages of the
-    conversation and the messages that answer it, and returns one number for each answer. Only the
-    settings file may name it."""
+    """``package.module:function``, plain or ``async``. It gets the conversation's messages and the
+    messages that answer it, and returns one number for each answer. Only the settings file may name
+    it."""
     non_text_parts: NonTextParts = "refuse"
     """As for ``vllm_classify``."""
 
@@ -66,7 +66,7 @@ class HookReward(LocalReward):
 
 
 def _rewards(given: Any, count: int) -> tuple[float, ...]:
-    """Raises ValueError for what is not one finite number for each answer."""
+    """Raises ValueError unless ``given`` is one finite number for each answer."""
     rewards = tuple(float(reward) for reward in given)
     if len(rewards) != count or not all(map(math.isfinite, rewards)):
         raise ValueError(f"it returned {given!r}: one finite number for each of {count} answers")

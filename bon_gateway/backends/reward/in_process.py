@@ -1,7 +1,7 @@
 """The reward model in the gateway's own process, scored by the reward server's own code.
 
-The scorer owns rendering, batching and its threads; this module loads it without blocking and
-says in the gateway's words what went wrong. Importing it loads no torch, ``start`` does.
+The scorer owns rendering, batching and its threads. This module loads it without blocking and turns
+its errors into the gateway's. Only ``start`` imports torch.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class InProcessReward(Unannounced):
     """A RewardBackend over a ``Scorer``."""
 
     def __init__(self, settings: InProcessRewardSettings, *, load: Load = Scorer.load) -> None:
-        """``load`` is called in a thread of its own; tests give scorers of their own by it."""
+        """``load`` is called in a thread of its own. Tests pass their own scorers with it."""
         self._settings = ModelSettings(
             model=settings.model,
             revision=settings.revision,
@@ -50,7 +50,7 @@ class InProcessReward(Unannounced):
         self._opening: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Begin to load the model and to score a first conversation; returns at once."""
+        """Begin to load the model and to score a first conversation. Returns at once."""
         self._opening = asyncio.create_task(self._open(), name="in-process-reward")
         self._opening.add_done_callback(self._opened)
 
@@ -67,7 +67,7 @@ class InProcessReward(Unannounced):
         return {}
 
     async def close(self) -> None:
-        """Finish what is queued, refuse what comes and release the scorer's threads."""
+        """Finish what is queued, refuse new calls and end the scorer's threads."""
         self._state = "ejected"
         if self._opening is not None:
             self._opening.cancel()

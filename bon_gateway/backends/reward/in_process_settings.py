@@ -15,11 +15,11 @@ from bon_gateway.types import ForTextAlone
 class InProcessRewardSettings(InProcessSettings, RewardSettings):
     type: Literal["in_process"]
     model: str
-    """A folder or a hub id of a sequence-classification reward model."""
+    """A folder, or the hub id, of a sequence-classification reward model."""
     non_text_parts: ForTextAlone = "refuse"
     """As for ``reward_server``."""
     max_batch_tokens: PositiveInt = 16384
-    """Tokens, padding included, that one forward pass may hold."""
+    """Tokens, padding included, in one forward pass."""
 
     def build(self, key: str | None) -> RewardBackend:
         # By name: what runs a model imports much, and most gateways run none.

@@ -15,8 +15,7 @@ WARM_UP = (
 
 
 class Unannounced:
-    """The part of a RewardBackend's protocol that announces conversations, for one that gains
-    nothing by it."""
+    """The announcing part of a RewardBackend, for one that does not use announcements."""
 
     announces = False
 
@@ -25,9 +24,9 @@ class Unannounced:
 
 
 class LocalReward(Unannounced, ABC):
-    """A RewardBackend that computes rewards by itself: it has nothing to open or to wait for.
+    """A RewardBackend that computes rewards by itself and has nothing to open or to wait for.
 
-    A subclass scores. ``name`` is what health and metrics call it.
+    A subclass implements ``score``. ``name`` is its name in health and metrics.
     """
 
     def __init__(self, name: str, non_text_parts: NonTextParts) -> None:

@@ -1,4 +1,4 @@
-"""Measures any reward backend: the time of each call, and how many failed."""
+"""Measures any reward backend: the duration of each call, and how many fail."""
 
 from __future__ import annotations
 

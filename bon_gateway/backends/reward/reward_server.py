@@ -21,20 +21,20 @@ from bon_gateway.types import ForTextAlone, Message, NonTextParts, RewardRequest
 logger = logging.getLogger(__name__)
 
 REMEMBERED = 4096
-"""Conversations whose replica is remembered while their candidates are drawn."""
+"""Number of announced conversations whose replica is remembered."""
 
 
 class RewardServerSettings(UpstreamSettings, RewardSettings):
     type: Literal["reward_server"]
     non_text_parts: ForTextAlone = "refuse"
-    """What becomes of images, audio, files and other parts of a conversation that are not text,
+    """What to do with images, audio, files and other parts of a conversation that are not text,
     which the reward model cannot read. ``refuse`` answers 400 before anything is drawn.
-    ``leave_out`` has the answers scored without them, ``placeholder`` with words such as
-    ``[image]`` in their place."""
+    ``leave_out`` scores the answers without these parts, ``placeholder`` with words such as
+    ``[image]`` instead."""
     announce: bool = False
-    """Whether the replica that will score a conversation is told of it when its candidates begin to
-    be drawn, so that it computes the prompt meanwhile. For long prompts and a reward server that is
-    idle while engines generate."""
+    """Whether to tell the reward server of a conversation when its candidates begin to be drawn, so
+    that it computes the prompt meanwhile. For long prompts and a reward server that is idle while
+    engines generate."""
 
     def build(self, key: str | None) -> RewardServerBackend:
         return RewardServerBackend(self, key)
@@ -43,7 +43,7 @@ class RewardServerSettings(UpstreamSettings, RewardSettings):
 class RewardServerBackend(Pooled):
     """RewardBackend over ``POST /v1/score``. A score that fails is not asked for again here.
 
-    A conversation that was announced is scored where that was done, while that replica is up.
+    An announced conversation is scored by the replica to which it was announced, if that is up.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class RewardServerBackend(Pooled):
         if self._model is not None:
             body["model"] = self._model
         try:
-            # It is nobody's candidate, so that it neither counts as load nor blames a replica.
+            # It is no candidate, so it does not count as load and no replica is blamed for it.
             with self._pool.lease(0) as lease:
                 replica = lease.replica
                 self._remember(_key(request), replica)

@@ -1,7 +1,7 @@
 """The reward model behind a vLLM pooling server (``--runner pooling``).
 
-``/classify`` takes one conversation a call, rendered by the model's own chat template without a
-generation prompt and without further special tokens, so completions are asked for side by side.
+``/classify`` takes one conversation a call, so the completions are sent side by side. It renders
+them with the model's own chat template, without a generation prompt or further special tokens.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from bon_gateway.types import Message, NonTextParts, RewardRequest, Scores
 class VllmClassifySettings(UpstreamSettings, RewardSettings):
     type: Literal["vllm_classify"]
     non_text_parts: NonTextParts = "refuse"
-    """As for ``reward_server``. ``send`` is for a model that can read them: it gets messages as
-    the client sent them."""
+    """As for ``reward_server``. ``send`` passes messages on as the client sent them, for a model
+    that can read such parts."""
 
     def build(self, key: str | None) -> VllmClassifyBackend:
         return VllmClassifyBackend(self, key)
@@ -40,8 +40,8 @@ class VllmClassifySettings(UpstreamSettings, RewardSettings):
 class VllmClassifyBackend(Unannounced, Pooled):
     """RewardBackend over ``POST /classify``. A score that fails is not asked for again here.
 
-    All completions of one call go to one replica, whose prefix cache then holds their prompt;
-    the first failure among them stops the rest. One that vLLM refuses to read is no failure.
+    All completions of one call go to one replica, whose prefix cache then holds their prompt. The
+    first failure stops the rest. A completion that vLLM refuses to read is no failure.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class VllmClassifyBackend(Unannounced, Pooled):
             except UpstreamError as error:
                 lease.done(error)
                 if error.kind is Fault.REFUSED:
-                    # It may be about this answer alone, which is too long, say.
+                    # It may be about this answer alone, because it is too long for example.
                     return error
                 raise
             lease.done()
