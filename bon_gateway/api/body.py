@@ -1,8 +1,8 @@
 """A whole body in, a whole body out, on plain ASGI.
 
-``read_json`` bounds what a body may cost before it is parsed: its bytes are capped by the edge, its
-values and its depth here. A few megabytes of ``[],[],[]`` would otherwise hold the event loop, and
-with it every other client, for as long as it takes to make millions of objects.
+``read_json`` bounds a body's cost before it parses: the edge caps its bytes, this module its values
+and its depth. Otherwise a few megabytes of ``[],[],[]`` would block the event loop, and with it
+every other client, while millions of objects are made.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ from bon_common.json_values import SLICE, exceeds
 from bon_gateway.errors import BadRequestError, UnsupportedMediaTypeError
 
 DEPTH = 200
-"""Levels of a body. What is read must be written again, around it what the gateway adds."""
+"""Levels that a body may have. It must be written again, inside the levels that the gateway
+adds."""
 _WRITABLE = 254
 """Levels that orjson writes; it reads more."""
 _LONG = b"0" * 19
-"""Digits of the shortest integer that may not fit 64 bits."""
+"""Pattern of the shortest integer that may not fit 64 bits, after ``_DIGITS``."""
+# Maps every digit to 0, so that a long integer is found by one search for zeros.
 _DIGITS = bytes(ord("0") if chr(byte).isdigit() else byte for byte in range(128)) + bytes(
     range(128, 256)
 )
@@ -32,8 +34,8 @@ _DIGITS = bytes(ord("0") if chr(byte).isdigit() else byte for byte in range(128)
 
 async def read_json(scope: Scope, receive: Receive, max_values: int) -> Any:
     """The JSON in the request's body. Raises UnsupportedMediaTypeError if it is not declared as
-    JSON, BadRequestError if it is none or is beyond a limit, ClientDisconnect if the client leaves
-    before its end."""
+    JSON, BadRequestError if it is not JSON or exceeds a limit, and ClientDisconnect if the client
+    leaves before its end."""
     _check_media_type(scope)
     data = await read_body(receive)
     if await exceeds(data, max_values):
@@ -73,7 +75,7 @@ async def send_json(send: Send, body: bytes, headers: Mapping[str, str]) -> None
 
 
 def _check_media_type(scope: Scope) -> None:
-    """A browser sends any page's POST without asking, as long as it is not declared as JSON."""
+    """Only a body that is declared as JSON makes a browser ask before it sends a page's POST."""
     for name, value in scope["headers"]:
         if name == b"content-type":
             media_type = value.partition(b";")[0].strip().lower()
@@ -91,8 +93,8 @@ def _parse(data: bytes) -> Any:
 
 
 def _check_depth(value: Any) -> None:
-    """By writing it, inside of as many lists as leave ``DEPTH`` levels: C finds out faster than a
-    walk through it would."""
+    """Write ``value`` inside so many lists that ``DEPTH`` levels are left: orjson, in C, finds the
+    depth faster than a walk in Python."""
     for _ in range(_WRITABLE - DEPTH):
         value = [value]
     try:
@@ -102,13 +104,13 @@ def _check_depth(value: Any) -> None:
 
 
 def _check_integers(data: bytes) -> None:
-    """The fast parser takes an integer that does not fit 64 bits for a float, which would change
-    it on its way to the policy."""
+    """orjson reads an integer that does not fit 64 bits as a float, so the policy would get another
+    number. Refuse it."""
     json.loads(data, parse_int=_fitting)
 
 
 def _fitting(digits: str) -> int:
-    # A longer one takes Python very long to convert, if it converts it at all.
+    # Converting a longer one takes Python very long, or fails.
     number = int(digits) if len(digits) <= 20 else 1 << 64
     if not -(1 << 63) <= number < 1 << 64:
         raise BadRequestError("the body holds an integer that does not fit 64 bits")

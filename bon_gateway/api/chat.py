@@ -32,7 +32,7 @@ from bon_gateway.types import ChatRequest, Selection
 
 
 class ChatCall(msgspec.Struct, frozen=True):
-    """One admitted chat request on its way through the gateway."""
+    """One valid chat request on its way through the gateway."""
 
     services: Services
     record: RequestRecord
@@ -50,10 +50,10 @@ class ChatCall(msgspec.Struct, frozen=True):
         )
 
     def finish(self, selection: Selection) -> tuple[dict[str, Any], dict[str, str]]:
-        """Count the outcome; the ``bon`` object and the headers for it."""
+        """Count the outcome. Returns the ``bon`` object and the answer's headers."""
         record = self.record
         total_s = time.perf_counter() - record.started
-        # What neither the policy nor the reward model was waited for.
+        # The time in which the request waited neither for the policy nor for the reward model.
         overhead_s = max(0.0, total_s - selection.timings.generate - selection.timings.score)
         record.prompt_tokens = selection.usage.prompt_tokens
         record.winner_tokens = selection.usage.winner_tokens
@@ -73,7 +73,7 @@ class ChatCall(msgspec.Struct, frozen=True):
         return bon, render.headers(selection, overhead_s)
 
     def abandoned(self) -> None:
-        """The client left: what was generated for it is lost."""
+        """The client left; what was generated for it is lost."""
         self.record.client_left = True
         self.lost()
 
@@ -83,7 +83,7 @@ class ChatCall(msgspec.Struct, frozen=True):
         self._keep(None, error.code)
 
     def lost(self) -> None:
-        """Count what was generated and reaches nobody, because the request did not end well."""
+        """Count the tokens that were generated for nobody, because the request did not succeed."""
         tokens = sum(self.trace.tokens.values())
         self.record.discarded_tokens = tokens
         self._note_replicas()
@@ -93,7 +93,7 @@ class ChatCall(msgspec.Struct, frozen=True):
         self.record.replica = ", ".join(dict.fromkeys(self.trace.replicas)) or None
 
     def _keep(self, selection: Selection | None, error: str | None) -> None:
-        """Hand the outcome to the candidate log, if it is wanted there."""
+        """Hand the outcome to the candidate log, if that wants the request."""
         recorder = self.services.recorder
         if not recorder.wants(self.request.request_id):
             return
@@ -117,8 +117,8 @@ class ChatCall(msgspec.Struct, frozen=True):
 class ChatCompletions:
     """Draw, score and answer with the best. See docs/api.md for the whole contract.
 
-    An ASGI endpoint: what the framework does for a function that it calls (dependencies, models,
-    conversions) would cost a tenth of the gateway's time and would serve nothing here.
+    It is a plain ASGI endpoint. The framework's work for a route function (dependencies, models,
+    conversions) would cost a tenth of the gateway's time and is not needed here.
     """
 
     def __init__(self, services: Services) -> None:
@@ -152,7 +152,7 @@ async def _answer(call: ChatCall, scope: Scope, receive: Receive, send: Send) ->
 def prepare(
     services: Services, record: RequestRecord, body: Any, trace: Mapping[str, str]
 ) -> ChatCall:
-    """Validate ``body`` and find what serves it. Raises BadRequestError and NotFoundError."""
+    """Validate ``body`` and find its served model. Raises BadRequestError and NotFoundError."""
     limits, gateway = services.settings.limits, services.gateway
     check_messages(body, limits.max_messages)
     check_schemas(body, limits)
@@ -183,8 +183,8 @@ def prepare(
 
 
 async def _stream(call: ChatCall, scope: Scope, receive: Receive, send: Send) -> None:
-    """The answer as server-sent events. An error before the first byte is raised, so that it
-    becomes an ordinary error response."""
+    """Answer with server-sent events. An error before the first byte is raised, so that it becomes
+    an ordinary error response."""
     options = call.wire.stream_options
     stream = EventStream(
         send,

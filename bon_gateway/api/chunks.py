@@ -1,11 +1,10 @@
-"""A whole candidate as the choices of a stream's chunks.
+"""Cuts a whole candidate into the choices of a stream's chunks.
 
-The winner is complete before its first chunk goes out, but a chunk with all of it would be a line
-of any length, and readers have limits (aiohttp's is 128 KiB a line). So texts, logprobs and token
-ids come in pieces. Each piece is a delta of its own, reasoning first, then content, then tool
-calls, because some clients take one field of a delta and drop the rest. What a client puts together
-is the candidate as it was. What cannot be cut (a part of an answer that is no text, say) is as long
-as it is.
+The winner is complete before its first chunk goes out. One chunk with all of it could be a line of
+any length, and readers have limits (aiohttp's is 128 KiB a line). So texts, logprobs and token ids
+come in pieces. Each piece is a delta of its own, reasoning first, then content, then tool calls,
+because some clients read one field of a delta and drop the rest. Put together, the pieces are the
+candidate again. What cannot be cut, such as a part that is not text, stays in one piece.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from bon_gateway.api.tokens import PIECE_CHARS, TokenFeed
 from bon_gateway.types import Completion, Message
 
 TEXTS = ("reasoning", "reasoning_content", "content", "refusal")
-"""Texts of a message, in the order in which they are streamed."""
+"""Texts of a message in the order in which they are streamed."""
 
 Choice = dict[str, Any]
 
@@ -38,7 +37,7 @@ def winner_choices(completion: Completion, index: int) -> Iterator[Choice]:
         yield _choice(index, delta, feed.take(feed.some()))
     while feed.left:
         yield _choice(index, {}, feed.take(feed.some()))
-    # Of what a whole answer has as null, a stream has the stop reason alone.
+    # A whole answer has several fields that are null. Of these a stream has only the stop reason.
     told = {k: v for k, v in extra.items() if v is not None or k == "stop_reason"}
     yield _choice(index, {}, {"finish_reason": completion.finish_reason, **told})
 
@@ -49,14 +48,14 @@ def _choice(index: int, delta: Mapping[str, Any], more: Mapping[str, Any] | None
 
 
 def _opening(message: Message) -> dict[str, Any]:
-    """The role, and the texts that are empty: no later piece would tell of them."""
+    """The role and the empty texts, which no later piece would mention."""
     opening: dict[str, Any] = {name: "" for name in TEXTS if message.get(name) == ""}
     content = None if message.get("content") is None else ""
     return {"role": message.get("role") or "assistant", "content": content, **opening}
 
 
 def _rest(message: Message) -> Iterator[dict[str, Any]]:
-    """What is no text, and then the tool calls."""
+    """The fields that are not text, then the tool calls."""
     for name, value in message.items():
         if value is None or name in ("role", "tool_calls"):
             continue

@@ -1,7 +1,7 @@
 """The server's caps on one request, checked before anything reaches a policy.
 
-Some values that a client may send kill an engine rather than fail a request: a top_logprobs
-beyond the vocabulary does. Others spoil the answers of all others: logprob_token_ids does.
+Some values kill an engine instead of failing one request: top_logprobs beyond the vocabulary.
+Others spoil the answers to other clients: logprob_token_ids.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The messages of a chat request, checked by hand.
 
-pydantic would take many times as long over a long conversation, on the event loop. What a message
-says beside its role, its content and its tool calls is the chat template's business. Where vLLM
-would answer 500 for a shape (tool calls that are no list), it is refused here.
+For a long conversation pydantic would block the event loop many times as long. The chat template
+judges all fields but the role, the content and the tool calls. Shapes for which vLLM would answer
+500, such as tool calls that are not a list, are refused here.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _KINDS = {
 def check_messages(body: Any, limit: int) -> None:
     """Raises BadRequestError if ``body`` has no messages, more than ``limit``, or broken ones."""
     if not isinstance(body, dict) or "messages" not in body:
-        # What lacks is named where the other parameters are.
+        # ``parse_chat`` names what is missing.
         return
     messages = body["messages"]
     if not isinstance(messages, list):

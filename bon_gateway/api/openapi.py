@@ -1,7 +1,7 @@
 """``/openapi.json``: every path with the statuses that it may answer.
 
-It is written by hand, because the routes are plain functions of a request: nothing could derive
-what they take and answer.
+It is written by hand, because nothing could be derived from the routes: they are plain functions of
+a request.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _EVENT = {
     "required": ["data"],
     "properties": {"data": _TEXT | {"examples": ["[DONE]"]}},
 }
-"""Before OpenAPI 3.2 the schema of a stream is that of each of its events."""
+"""Before OpenAPI 3.2 the schema of a stream is the schema of each event."""
 
 _WITH_KEY = {"401": "No valid API key"}
 _OF_CHAT = {
@@ -74,7 +74,7 @@ _OF_CHAT = {
 
 
 def describe(document: dict[str, Any]) -> dict[str, Any]:
-    """``document``, the framework's frame of title and version, with the gateway's paths."""
+    """``document``, the framework's frame of title and version, filled with the gateway's paths."""
     document["components"] = {
         "schemas": {
             "ChatCompletionRequest": chat_request_schema(),
@@ -101,8 +101,8 @@ def describe(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def chat_request_schema() -> dict[str, Any]:
-    """The JSON schema of ``ChatWire`` without references, which would point outside of the place
-    that it is put in."""
+    """The JSON schema of ``ChatWire`` with its references inlined: in another document they would
+    lead nowhere."""
     schema = ChatWire.model_json_schema()
     definitions = schema.pop("$defs")
     inlined: dict[str, Any] = _inline(schema, definitions)
@@ -141,7 +141,7 @@ def _one_model() -> dict[str, Any]:
 
 def _ready(operation_id: str) -> dict[str, Any]:
     operation = _get("Whether requests should be sent here", operation_id, _STATUS)
-    # The second where there was no room for the connection.
+    # The error is the answer if there was no room for the connection.
     operation["responses"]["503"] = _json("Not now", {"anyOf": [_STATUS, _schema("Error")]})
     return operation
 

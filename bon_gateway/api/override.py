@@ -1,4 +1,5 @@
-"""A request's ``bon`` object against the served model's own strategy and the server's limits."""
+"""Lets a request's ``bon`` object change the served model's strategy, within the server's
+limits."""
 
 from __future__ import annotations
 
@@ -53,7 +54,7 @@ def _merged(
     kept = {name: value for name, value in own.model_dump().items() if name in kind.model_fields}
     merged = {**kept, **asked, "type": type_name(kind)}
     if "min_candidates" in kept and "min_candidates" not in asked:
-        # The operator's floor was set for the operator's n; a single pass has none.
+        # The operator chose this minimum for the operator's n.
         merged["min_candidates"] = min(kept["min_candidates"], merged.get("n", 1))
     return merged
 
@@ -80,7 +81,7 @@ def _within_limits(
         param = "bon.n"
         beyond = [key for key in strategy.counts if key != "n" and key in asked]
         if beyond and strategy.pool < limits.max_n:
-            # n alone would fit.
+            # n alone would fit, so the other key is at fault.
             param = f"bon.{beyond[0]}"
         raise BadRequestError.at(
             param, f"{strategy.drawn} candidates are above the limit of {limits.max_n}"

@@ -22,9 +22,9 @@ class AnswerHead(msgspec.Struct, frozen=True):
 def to_request(
     wire: ChatWire, body: Mapping[str, Any], request_id: str, trace: Mapping[str, str]
 ) -> ChatRequest:
-    """``body`` is the JSON that ``wire`` was validated from; its parameters pass on untouched,
-    but that an explicit null means the same as an absent one, and that the gateway and the policy
-    must read the same out of ``"0.5"``."""
+    """``wire`` is ``body``, validated. The body's parameters pass on untouched, with two
+    exceptions: null means absent, and text such as ``"0.5"`` is replaced by the number, so that
+    gateway and policy read the same."""
     sampling = {k: v for k, v in body.items() if k not in NOT_SAMPLING and v is not None}
     for name in READ_BY_GATEWAY & sampling.keys():
         if isinstance(sampling[name], str | float):

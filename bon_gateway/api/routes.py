@@ -1,5 +1,5 @@
-"""The gateway's routes but for the chat completion. Each answers HEAD where it answers GET;
-``openapi`` describes them."""
+"""The gateway's routes except the chat completion. Each answers HEAD too; ``openapi`` describes
+them."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def routes() -> list[BaseRoute]:
         Route("/v1/models/{name:path}", model),
         Route("/livez", livez),
         Route("/readyz", readyz),
-        # What probes that were written for vLLM ask; there too it is 200 while requests are wanted.
+        # For probes that were written for vLLM, whose /health too is 200 while it wants requests.
         Route("/health", readyz),
         Route("/version", version),
         Route("/metrics", metrics),

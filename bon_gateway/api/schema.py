@@ -1,10 +1,9 @@
 """The wire models of a chat request: what the gateway must understand, and nothing more.
 
-Everything else in the body is the policy's business and reaches it as it is. Wrong input raises
-BadRequestError that names the parameter. Numbers and flags are read as vLLM reads them (``4.0`` for
-an integer, ``"0.5"`` and ``"true"`` in text), because a gateway that refuses what the engine takes
-breaks clients that work. Messages and tools are checked by hand, in ``messages`` and ``tools``:
-there may be many.
+Everything else in the body reaches the policy as it is. Wrong input raises a BadRequestError that
+names the parameter. Numbers and flags are read as vLLM reads them (``4.0`` as an integer, ``"0.5"``
+and ``"true"`` as text): a gateway that refused what the engine takes would break working clients.
+Messages and tools may be many, so they are checked by hand, in ``messages`` and ``tools``.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ class Wire(BaseModel):
 
 
 class MessageWire(Wire):
-    """What ``messages.check_messages`` lets through."""
+    """A message that ``messages.check_messages`` accepts."""
 
     role: str
     content: str | list[dict[str, Any] | str] | None = None
@@ -77,12 +76,12 @@ class ResponseFormatWire(Wire):
 
 
 class BonFields(BaseModel):
-    """The gateway's own object in a request; a key that it does not know is refused."""
+    """The gateway's own object in a request. Unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
 
     strategy: str | None = None
-    """None keeps the served model's own."""
+    """None keeps the served model's own strategy."""
     return_candidates: bool = False
     """Whether the answer carries every candidate's message, not the winner's alone."""
 
@@ -90,7 +89,7 @@ class BonFields(BaseModel):
 if TYPE_CHECKING:
     BonWire = BonFields
 else:
-    # With the names of the strategies, and the keys that a request may set of theirs.
+    # With the names of the strategies and their keys that a request may set.
     BonWire = create_model("BonWire", __base__=BonFields, **request_fields())
 
 
@@ -133,12 +132,13 @@ READ_BY_GATEWAY = frozenset(
         *("continue_final_message", "echo", "include_reasoning"),
     }
 )
-"""Numbers and flags among the sampling parameters: where one came as text, or as a float for an
-integer, the policy gets the value that it would have read there itself."""
+"""Numbers and flags among the sampling parameters. If one came as text, or as a float for an
+integer, the policy gets the value that was read from it."""
 
 
 def parse_chat(body: Any) -> ChatWire:
-    """``body`` but for its messages. Raises BadRequestError naming the first parameter at fault."""
+    """Validate all of ``body`` but its messages. Raises BadRequestError for the first wrong
+    parameter."""
     if not isinstance(body, dict):
         raise BadRequestError("the body must be a JSON object")
     check_tools(body.get("tools"))

@@ -1,8 +1,8 @@
 """Answers as server-sent events.
 
-A strategy that answers in one pass sends deltas while it runs; any other has its winner sent as
-chunks at the end, with comment lines before it so that proxies do not close a silent connection.
-The headers wait for the first of these, so that an early error keeps its own HTTP status.
+A strategy that answers in one pass sends deltas while it runs. Any other strategy's winner is sent
+as chunks at the end; until then comment lines keep proxies from closing a silent connection. The
+headers go out with the first of these, so that an early error keeps its own HTTP status.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from bon_gateway.types import Candidate, Delta, Selection
 
 _OF_PROMPT = frozenset({"prompt_token_ids", "prompt_text"})
 _NULL_TOO = frozenset({"logprobs", "finish_reason", "stop_reason", "token_ids"})
-"""Fields of a chunk's choice that are passed on though they are null."""
+"""Fields of a chunk's choice that are passed on even if they are null."""
 _DONE = b"data: [DONE]\n\n"
 _COMMENT = b": waiting for the candidates\n\n"
 
@@ -48,22 +48,22 @@ class EventStream:
         }
         self._headers = headers
         self._include_usage = include_usage
-        # As vLLM has it, the one means nothing without the other.
+        # As in vLLM, the one has no meaning without the other.
         self._continuous_usage = continuous_usage and include_usage
         self._lock = asyncio.Lock()
         self._written = asyncio.Event()
         self._held: dict[str, Any] | None = None
         self._streamed = False
         self._tail: dict[str, Any] = {}
-        """What the upstream's last chunk has beside its choices and its usage."""
+        """Fields for the last chunk, beside its choices and its usage."""
         self.started = False
         """Whether the response's status has gone out."""
         self.first_token_at: float | None = None
-        """``time.perf_counter()`` when the first of the answer went out."""
+        """``time.perf_counter()`` when the answer's first part went out."""
 
     async def send(self, index: int, delta: Delta) -> None:
-        """Pass one delta on. The chunk with the finish reason is held until ``finish``, which
-        may have to make it the last one."""
+        """Pass one delta on. The chunk with the finish reason is held until ``finish``, because it
+        may be the last one, which carries more fields."""
         self._streamed = True
         if delta.choice is None:
             self._tail.update(delta.extra)
@@ -85,12 +85,11 @@ class EventStream:
             await self._write(_event(chunk))
 
     async def keep_alive(self, interval_s: float) -> None:
-        """Write a comment each time that ``interval_s`` has passed in silence."""
+        """Write a comment after every ``interval_s`` seconds of silence."""
         while True:
             self._written.clear()
             try:
-                # Not wait_for, which on Python 3.11 loses a cancellation that comes together
-                # with the event.
+                # Not wait_for: on Python 3.11 it loses a cancellation that comes with the event.
                 async with asyncio.timeout(interval_s):
                     await self._written.wait()
             except TimeoutError:
@@ -99,7 +98,7 @@ class EventStream:
     async def finish(
         self, selection: Selection, bon: Mapping[str, Any], headers: Mapping[str, str]
     ) -> None:
-        """Send what of the answer is not sent yet, its end included."""
+        """Send the rest of the answer, including its end."""
         self._headers = {**self._headers, **headers}
         chunks = [self._held] if self._held is not None else []
         if not self._streamed:
@@ -120,8 +119,8 @@ class EventStream:
         await self._write(_event(error.body()), last=True)
 
     def _add_extra(self, winner: Candidate, first: dict[str, Any]) -> None:
-        """What an answer has beside its choices stands where vLLM streams it: what is known of the
-        prompt in the first chunk, all else in the last."""
+        """Put the fields beside the choices where vLLM streams them: those about the prompt into
+        the first chunk, all others into the last."""
         completion = winner.completion
         for name, value in ({} if completion is None else completion.response_extra).items():
             if value is not None:
@@ -134,7 +133,7 @@ class EventStream:
             assert completion is not None, "a winner has a completion"
             chunks += [self._chunk([choice]) for choice in winner_choices(completion, position)]
         if self._continuous_usage:
-            # All is drawn, and so paid, before the first chunk.
+            # Everything was generated, and so paid, before the first chunk.
             paid = usage(selection)
             for chunk in chunks:
                 chunk["usage"] = paid
@@ -154,7 +153,7 @@ class EventStream:
                 fixed = [
                     (b"content-type", b"text/event-stream; charset=utf-8"),
                     (b"cache-control", b"no-cache"),
-                    # Reverse proxies of the nginx kind buffer a response without this.
+                    # Without this nginx, and proxies like it, buffer the response.
                     (b"x-accel-buffering", b"no"),
                 ]
                 await self._send(
@@ -165,7 +164,7 @@ class EventStream:
 
 
 def _says_something(choice: Mapping[str, Any]) -> bool:
-    """Whether a chunk tells more than whose turn it is."""
+    """Whether a chunk holds more than the role."""
     delta = choice.get("delta") or {}
     return any(value for name, value in delta.items() if name != "role")
 
@@ -178,7 +177,7 @@ def _clean_choice(choice: dict[str, Any]) -> dict[str, Any]:
 
 
 def _clean_delta(delta: Mapping[str, Any]) -> dict[str, Any]:
-    """Without what says nothing: nulls, and the empty list of tool calls."""
+    """The delta without nulls and without an empty list of tool calls."""
     return {k: v for k, v in delta.items() if v is not None and not (k == "tool_calls" and not v)}
 
 

@@ -1,9 +1,10 @@
-"""A candidate's tokens, logprobs and ids, handed out beside its text piece by piece.
+"""Hands out a candidate's tokens, logprobs and ids with its text, piece by piece.
 
-Where the tokens spell the text, each piece comes with the tokens that spell it, as vLLM streams it.
-A parser may have taken some out (``<think>``, the markup of a tool call, the end token): these come
-with the next piece, or after all text. Where the tokens do not spell the text, both are handed out
-side by side. Either way a client that joins the pieces has every token once, and in order.
+If the tokens spell the text, each piece comes with the tokens that spell it, as vLLM streams it. A
+parser may have removed some tokens from the text (``<think>``, the markup of a tool call, the end
+token): they come with the next piece, or after all text. If the tokens do not spell the text, both
+are handed out side by side. In both cases a client that joins the pieces has every token once and
+in order.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from typing import Any
 
 import orjson
 
-# The three of one piece together stay below 16 KiB.
+# Together the three parts of one piece stay below 16 KiB.
 PIECE_CHARS = 1024
 """Characters of a text in one piece: at most six bytes each in JSON."""
 PIECE_BYTES = 6 * 1024
-"""Of the logprobs in one piece, where a single token's are not longer."""
+"""Bytes of logprobs in one piece, unless those of a single token are longer."""
 PIECE_IDS = 256
 
 
@@ -28,18 +29,18 @@ class TokenFeed:
         content = (logprobs or {}).get("content")
         entries = content if isinstance(content, list) else []
         self._beside = dict(logprobs or {})
-        """What else the logprobs hold, or all that they hold where that has no tokens."""
+        """The other fields of the logprobs; all of them if there are no tokens."""
         if entries:
             del self._beside["content"]
         self._entries = [orjson.dumps(entry) for entry in entries]
         self._spelt = b"".join(map(_bytes_of, entries))
         self._ends = list(accumulate(len(_bytes_of(entry)) for entry in entries))
-        """Where each token ends in what all of them spell."""
+        """Where each token ends in ``_spelt``."""
         self._ids = ids
         self._told = 0
         self._told_ids = 0
         self._found = 0
-        """Where the last text that they spell ends in it."""
+        """Where the last text that was found ends in ``_spelt``."""
 
     @property
     def left(self) -> bool:
@@ -59,7 +60,7 @@ class TokenFeed:
         begin, stop = 0, len(data)
         last = bisect_left(self._ends, start + stop)
         while begin < stop:
-            # What follows the text's last token belongs to what follows the text.
+            # Tokens after the text's last token belong to what follows the text.
             tokens = min(self.some(), last + 1 - self._told)
             spelt = self._reach(tokens) - start
             # A token may end inside a character. The next piece then gets the whole character. If
@@ -73,11 +74,11 @@ class TokenFeed:
         self._found = start + stop
 
     def _reach(self, tokens: int) -> int:
-        """Where the next ``tokens`` end in what all of them spell."""
+        """Where the next ``tokens`` end in ``_spelt``."""
         return self._ends[self._told + tokens - 1]
 
     def some(self) -> int:
-        """How many of the next tokens make up one piece; 0 where there are no logprobs."""
+        """Number of next tokens that make up one piece; 0 if there are no logprobs."""
         size, end = 0, self._told
         while end < len(self._entries):
             size += len(self._entries[end])
@@ -87,8 +88,8 @@ class TokenFeed:
         return end - self._told
 
     def take(self, tokens: int) -> dict[str, Any]:
-        """Fields of a chunk's choice with the next ``tokens``, and with ids if they were asked
-        for: those of the same tokens where each token has both."""
+        """Fields of a chunk's choice for the next ``tokens``, with their ids if ids were asked for.
+        If not every token has both, ids are handed out on their own."""
         fields: dict[str, Any] = {}
         if tokens or self._beside:
             entries = b",".join(self._entries[self._told : self._told + tokens])
@@ -105,7 +106,7 @@ class TokenFeed:
 
 
 def _whole(data: bytes, end: int) -> int:
-    """The last place up to ``end`` at which no character is cut."""
+    """The last place up to ``end`` that cuts no UTF-8 character."""
     end = min(end, len(data))
     while 0 < end < len(data) and data[end] & 0xC0 == 0x80:
         end -= 1
@@ -113,7 +114,7 @@ def _whole(data: bytes, end: int) -> int:
 
 
 def _bytes_of(entry: Any) -> bytes:
-    """What one token spells; nothing where that is not told as it should be."""
+    """The bytes of one token; empty if the entry does not say them."""
     if not isinstance(entry, dict):
         return b""
     spelt, token = entry.get("bytes"), entry.get("token")

@@ -1,6 +1,6 @@
 """The tools of a chat request and the choice among them, checked by hand.
 
-Tools may be many, as messages may. What their schemas may hold is not looked at here.
+There may be many. ``schemas.bounds`` looks at what their schemas hold.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from bon_gateway.errors import BadRequestError
 
 
 def check_tools(tools: Any) -> None:
-    """Raises BadRequestError naming the first part that is not as vLLM wants it."""
+    """Raises BadRequestError for the first part that is not as vLLM wants it."""
     if tools is None:
         return
     if not isinstance(tools, list):
@@ -32,8 +32,8 @@ def check_tools(tools: Any) -> None:
 
 
 def check_tool_choice(choice: Any) -> None:
-    """Kinds that OpenAI has and vLLM has not are named, where the words of pydantic's unions would
-    mislead."""
+    """Raises BadRequestError. It names the kinds that OpenAI has and vLLM has not; pydantic's words
+    about a union would mislead."""
     if choice is None or choice in ("none", "auto", "required"):
         return
     if not isinstance(choice, Mapping):

@@ -1,7 +1,7 @@
-"""How many candidates may be in flight at once, in all and for one API key.
+"""Limits the candidates in flight at once, in all and for one API key.
 
-Candidates are counted rather than requests, because one request is as dear as its N. Limits hold
-in one worker process. Nothing waits here: a request is admitted or refused at once.
+It counts candidates and not requests, because a request costs as much as its N. The limits hold for
+one worker process. Nothing waits here: a request is admitted or refused at once.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ LONGEST_RETRY_S = 60
 class Admission:
     """Counts candidates in flight.
 
-    ``max_per_key`` None sets no limit for one key. ``on_change`` is told the new total after
-    each change, for a gauge.
+    ``max_per_key`` None sets no limit for one key. ``on_change`` gets the new total after each
+    change, for a gauge.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Admission:
         self._count = _Count()
 
     def resized(self, max_candidates: int, max_per_key: int | None) -> Admission:
-        """Other limits on the same candidates: what this one admitted counts there too."""
+        """Other limits on the same candidates: those that this one admitted count there too."""
         other = Admission(max_candidates, max_per_key, on_change=self._on_change, clock=self._clock)
         other._count = self._count
         return other
@@ -52,22 +52,22 @@ class Admission:
 
     @property
     def retry_after_s(self) -> float:
-        """Whole seconds after which a refused request may find room: about the time that a
-        request has lately taken, from 1 to ``LONGEST_RETRY_S``."""
+        """Whole seconds after which a refused request may find room: about the recent duration of a
+        request, from 1 to ``LONGEST_RETRY_S``."""
         return float(min(LONGEST_RETRY_S, max(1, math.ceil(self._count.average_s or 0.0))))
 
     def hold(self, candidates: int, key_name: str | None) -> _Hold:
-        """Hold room for that many candidates while the body of a ``with`` runs.
+        """Hold room for this many candidates while the body of a ``with`` runs.
 
-        Entering raises OverloadedError when the worker is full, and RateLimitedError when the
-        key has its share already; both carry ``retry_after``. A request for more than a key's
-        whole share is a BadRequestError, because coming back would not help. A caller without a
-        key (``key_name`` None) is held by the worker's limit only.
+        Entering raises OverloadedError if the worker is full, and RateLimitedError if the key has
+        its share already; both have ``retry_after``. A request for more than a key's whole share
+        raises BadRequestError, because coming back would not help. Without a key (``key_name``
+        None) only the worker's limit holds.
         """
         return _Hold(self, candidates, key_name)
 
     def take(self, candidates: int, key_name: str | None) -> float:
-        """What ``hold`` does on entering; the time, to be given to ``release``."""
+        """What ``hold`` does on entering. Returns the time, for ``release``."""
         held = 0
         if key_name is not None:
             held = self._count.by_key.get(key_name, 0)
@@ -120,12 +120,12 @@ class Admission:
 
 @dataclass(slots=True)
 class _Count:
-    """What limits that follow each other have in common."""
+    """The counts that an Admission and those ``resized`` from it share."""
 
     in_flight: int = 0
     by_key: dict[str, int] = field(default_factory=dict)
     average_s: float | None = None
-    """Of the durations of requests."""
+    """Moving average of the durations of requests."""
 
 
 class _Hold:

@@ -1,8 +1,8 @@
 """Which web pages may call the gateway from a browser.
 
-A browser asks before it lets a page of another origin send JSON or a key (the preflight), and it
-shows the page only the answers that name its origin. Without configured origins nothing here says
-yes, and a browser keeps every page out.
+Before a page of another origin may send JSON or a key, its browser asks (the preflight). The
+browser shows the page only answers that name its origin. Without configured origins every page is
+kept out.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ EXPOSED = (
     b"x-request-id, x-bon-strategy, x-bon-n, x-bon-reward, x-bon-overhead-ms, x-bon-degraded,"
     b" retry-after"
 )
-"""Headers that a page may read. They are listed, because ``*`` does not count with credentials."""
+"""Headers that a page may read. They are listed because ``*`` has no effect with credentials."""
 MAX_AGE_S = 600
 
 _HEADER_NAMES = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~, -]{1,2000}")
@@ -35,7 +35,7 @@ class Cors:
         return bool(self._origins)
 
     def headers(self, origin: bytes | None) -> Headers:
-        """What a response to a request of ``origin`` carries."""
+        """Headers of a response to a request from ``origin``."""
         # A cache must not show one origin the answer that was made for another.
         headers = [] if self._all else [(b"vary", b"Origin")]
         if origin is None or not self._allows(origin):
@@ -47,9 +47,8 @@ class Cors:
         ]
 
     def preflight(self, origin: bytes | None, asked_headers: bytes) -> Headers | None:
-        """The headers of the answer to a preflight; None if that origin is not let in. The
-        headers that the page wants to send are allowed as they are: the gateway reads few and
-        trusts none."""
+        """Headers of the answer to a preflight; None if the origin is not allowed. The page may
+        send any headers that it asks for: the gateway reads few and trusts none."""
         if origin is None or not self._allows(origin):
             return None
         headers = [

@@ -1,8 +1,8 @@
 """One request and its response, as the edge sees them.
 
-``Exchange`` stands between the server and the app: it caps what comes in, puts the gateway's own
-headers on what goes out, and knows how far the response has got. What it decides nothing about,
-keys and limits for example, is the edge's (``middleware``).
+``Exchange`` stands between the server and the app. It caps what comes in, adds the gateway's
+headers to what goes out, and knows how far the response has got. Decisions, about keys and limits
+for example, are made in ``middleware``.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ from bon_gateway.errors import (
 
 @dataclass(slots=True)
 class RequestRecord:
-    """What is known of one request, for its log line; at ``scope["bon_record"]``.
+    """Facts about one request for its log line; at ``scope["bon_record"]``.
 
-    The route fills what the edge cannot know. It holds nothing that a client or a model wrote.
+    The route fills in what the edge cannot know. It holds no text of a client or a model.
     """
 
     request_id: str
     started: float
     """``time.perf_counter()`` when the request's head had arrived."""
     client: str | None = None
-    """Address of whatever holds the connection: a proxy's, where there is one."""
+    """Address of the other end of the connection, which may be a proxy."""
     key_name: str | None = None
     model: str | None = None
-    """A served model's name; to be set only when it is one."""
+    """A served model's name. Never a name that a client made up."""
     strategy: str | None = None
     n: int | None = None
     replica: str | None = None
-    """What generated: the replicas by name, separated by commas."""
+    """Names of the replicas that generated, separated by commas."""
     prompt_tokens: int | None = None
     winner_tokens: int | None = None
     discarded_tokens: int | None = None
@@ -54,10 +54,10 @@ class RequestRecord:
     degraded: str | None = None
     """What was lost, as short codes."""
     error: str | None = None
-    """The code of the error that was answered."""
+    """Code of the error that was the answer."""
     client_left: bool = False
     first_token_s: float | None = None
-    """Seconds until a streaming client was sent the first of its answer."""
+    """Seconds until the first part of a streamed answer went out."""
 
 
 class Exchange:
@@ -101,7 +101,7 @@ class Exchange:
         self.cors: Headers = []
         self.overflow: BodyTooLargeError | None = None
         self.status: int | None = None
-        """Of the response, once it has started."""
+        """The response's status, once it has started."""
         self.complete = False
         request_id: str | None = None
         for name, value in scope["headers"]:
@@ -133,7 +133,7 @@ class Exchange:
 
     async def send(self, message: Message) -> None:
         if self.overflow is not None and self.status is None:
-            # A framework may make what it likes of the exception in receive(); the answer is 413.
+            # Whatever the framework makes of the exception in receive(), the answer is 413.
             return
         if message["type"] == "http.response.start":
             self.status = message["status"]
@@ -143,8 +143,8 @@ class Exchange:
         await self._send(message)
 
     async def fail(self, error: GatewayError) -> None:
-        """Answer with an error object; or, too late for that, leave the response broken off,
-        upon which the server closes the connection."""
+        """Answer with an error object. If the response has already begun, leave it broken off; the
+        server then closes the connection."""
         if self.record.client_left or self.complete:
             return
         self.record.error = error.code
@@ -160,7 +160,7 @@ class Exchange:
         await self.answer(error.status, headers, body)
 
     async def answer(self, status: int, headers: Headers, body: bytes) -> None:
-        """A whole response of the edge's own."""
+        """Send a whole response."""
         self.status = status
         headers = self._headers(headers)
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
@@ -170,13 +170,13 @@ class Exchange:
     def _headers(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         result = [*headers, (b"x-request-id", self.record.request_id.encode("ascii")), *self.cors]
         if self._lifecycle.draining:
-            # So that clients with open connections go elsewhere before this process ends.
+            # Clients with open connections should go elsewhere before this process ends.
             result.append((b"connection", b"close"))
         return result
 
 
 def error_headers(error: GatewayError) -> list[tuple[bytes, bytes]]:
-    """The headers that an error's response bears beside those of its body."""
+    """Headers of an error's response, without those of its body."""
     headers: list[tuple[bytes, bytes]] = []
     if error.retry_after is not None:
         headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after))))

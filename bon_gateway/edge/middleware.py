@@ -1,9 +1,9 @@
-"""The edge of the app: what every request passes, whatever route answers it.
+"""The edge of the app, which every request passes, whatever route answers it.
 
 ``Edge`` gives the request its id, answers a browser's preflight, checks the API key, caps the body,
 counts and logs, and is the one place where an unexpected exception is caught. It is plain ASGI,
-because anything that buffers would hide a client's leaving and hold streams back. It belongs inside
-the framework's own error handler (``app.add_middleware``), so that no exception gets there.
+because a layer that buffers would hold streams back and hide that a client has left. It stands
+inside the framework's own error handler (``app.add_middleware``), so that no exception gets there.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from bon_gateway.errors import (
 from bon_gateway.metrics import Metrics
 
 CLIENT_LEFT = 499
-"""Status in log and metrics when the client left before its answer was complete."""
+"""Status in the log and in metrics if the client left before its answer was complete."""
 COMPLETIONS_PATH = "/v1/chat/completions"
 LONGEST_LENGTH = 18
 """Digits of a content-length that are worth converting."""
@@ -91,8 +91,8 @@ class Edge:
             self._account(exchange, counted)
 
     def _preflight(self, exchange: Exchange) -> Headers | None:
-        """What answers a browser that asks what a page may do, if it may do anything. It asks
-        without the key, which only the request itself has."""
+        """Headers of the answer to a browser's preflight; None if this is no preflight or its
+        origin is not allowed. A preflight has no API key; only the request itself has."""
         if exchange.scope["method"] != "OPTIONS" or not self._cors.enabled:
             return None
         asked = dict(exchange.scope["headers"])
@@ -102,7 +102,7 @@ class Edge:
         return self._cors.preflight(exchange.origin, headers)
 
     def _refusal(self, exchange: Exchange) -> GatewayError | None:
-        """Why the request goes no further, by its head alone."""
+        """The error for a request that its head already rules out."""
         path: str = exchange.scope["path"]
         if path.startswith("/v1/") and not self._keys.open:
             owner = self._keys.owner(exchange.authorization)
@@ -119,7 +119,7 @@ class Edge:
         return None
 
     async def _run(self, exchange: Exchange) -> GatewayError | None:
-        """Let the app answer; the error that is still to be answered, if there is one."""
+        """Let the app answer. Returns the error that must still be sent, if there is one."""
         try:
             await self._app(exchange.scope, exchange.receive, exchange.send)
         except GatewayError as error:
@@ -128,8 +128,8 @@ class Edge:
             exchange.record.client_left = True
             failure = None
         except asyncio.CancelledError:
-            # The server cancels what outlives its grace time. Nobody waits for this task, and a
-            # proper answer is worth more to the client than a cut connection.
+            # The server cancels requests that outlive the grace time. Nobody waits for this task,
+            # so it may go on and send a proper answer, which serves the client better than a cut.
             failure = OverloadedError("the gateway is stopping", code="draining", retry_after=1)
         except Exception as error:  # noqa: BLE001 - the one capture point
             fields = {
