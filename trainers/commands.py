@@ -17,7 +17,7 @@ from trainers.grpo.settings import GrpoSettings
 from trainers.iterate.settings import IterateSettings
 from trainers.ppo.settings import PpoSettings
 from trainers.preferences.settings import CollectSettings, LabelSettings, PrepareSettings
-from trainers.reward.settings import RewardSettings
+from trainers.reward.settings import RewardTrainSettings
 from trainers.sft.settings import SftSettings
 
 Run = Callable[[Any, RunContext], Mapping[str, float]]
@@ -50,7 +50,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "reward": Command(
         "train a reward model on preference pairs",
-        RewardSettings,
+        RewardTrainSettings,
         "trainers.reward.run:run",
         dry_run=True,
         resume=True,

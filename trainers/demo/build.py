@@ -18,7 +18,7 @@ from trainers.evaluation.figures import Figures
 from trainers.evaluation.run import evaluate
 from trainers.evaluation.settings import EvaluateSettings
 from trainers.reward.run import train_reward
-from trainers.reward.settings import RewardSettings
+from trainers.reward.settings import RewardTrainSettings
 from trainers.sft.run import train_sft
 from trainers.sft.settings import SftSettings
 
@@ -47,7 +47,7 @@ def build_demo(output: Path, overrides: Sequence[str], command: str) -> Figures:
     sft = load(
         SftSettings, "sft", model=output / "untrained", train=data / "sft.jsonl", output=policy
     )
-    pairs = load(RewardSettings, "reward", model=policy, train=data / "pairs.jsonl", output=reward)
+    pairs = load(RewardTrainSettings, "reward", model=policy, train=data / "pairs.jsonl", output=reward)
     measured = load(
         EvaluateSettings,
         "evaluate",

@@ -15,7 +15,7 @@ from trainers.demo.settings import MeasureSettings, StepChanges, WorldSettings
 from trainers.demo.workers import Step
 from trainers.dpo.settings import DpoSettings
 from trainers.ppo.settings import PpoSettings
-from trainers.reward.settings import RewardSettings
+from trainers.reward.settings import RewardTrainSettings
 from trainers.sft.settings import SftSettings
 
 
@@ -88,7 +88,7 @@ def plan(seed: Seed) -> list[Step]:
     world = seed.load(WorldSettings, "world")
     weak = [
         # A reward model of few pairs, its best-of-n curve, and PPO that nothing holds back.
-        seed.train("weak-reward", RewardSettings, "sft", train=data / "weak-pairs.jsonl"),
+        seed.train("weak-reward", RewardTrainSettings, "sft", train=data / "weak-pairs.jsonl"),
         seed.ppo("hacked-ppo", "weak-reward"),
         seed.step(
             "weak-reward-quality", "quality", "weak-reward", "answers",
@@ -102,7 +102,7 @@ def plan(seed: Seed) -> list[Step]:
             "sft", SftSettings, "world",
             model=folder / "untrained", train=data / "sft.jsonl", output=seed.policy,
         ),
-        seed.train("reward", RewardSettings, "sft", train=data / "pairs.jsonl"),
+        seed.train("reward", RewardTrainSettings, "sft", train=data / "pairs.jsonl"),
         seed.step("pairs", "draw_pairs", "sft", seed=seed),
         seed.train(
             "dpo", DpoSettings, "pairs",

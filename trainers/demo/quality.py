@@ -4,12 +4,12 @@ import math
 from collections.abc import Sequence
 from statistics import fmean
 
-from trainers.evaluation.accuracy import Scored
+from trainers.evaluation.accuracy import ScoredPair
 
 BINS = 10
 
 
-def calibration(pairs: Sequence[Scored]) -> list[dict[str, float]]:
+def calibration(pairs: Sequence[ScoredPair]) -> list[dict[str, float]]:
     """What the model thinks of a preference against what it truly is, in bins of the former.
 
     The model's probability is sigmoid(reward difference); the true one, sigmoid(gold difference),

@@ -40,7 +40,7 @@ from trainers.policy.drawing import Answer, PolicySampler
 from trainers.ppo.settings import PpoSettings
 from trainers.ppo.train import run as train_ppo
 from trainers.reward.run import train_reward
-from trainers.reward.settings import RewardSettings
+from trainers.reward.settings import RewardTrainSettings
 from trainers.rewards.one import score
 from trainers.sft.run import train_sft
 from trainers.sft.settings import SftSettings
@@ -49,7 +49,7 @@ GAPS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
 """Where the ranges of the gold gap begin; the last one is open."""
 TRAINERS: dict[type[TrainSettings | PpoSettings], Callable[..., Any]] = {
     SftSettings: train_sft,
-    RewardSettings: train_reward,
+    RewardTrainSettings: train_reward,
     DpoSettings: train_dpo,
     PpoSettings: train_ppo,
 }

@@ -1,2 +1,1 @@
-"""Servers that are asked over HTTP: how patiently (`http`), for chat answers (`chat`), many at once
-(`work`)."""
+"""Asking servers over HTTP: `http` retries, `chat` gets chat answers, `work` does many at once."""

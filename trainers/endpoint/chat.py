@@ -1,4 +1,4 @@
-"""One answer from a server of OpenAI's chat completions."""
+"""Asks a server of OpenAI's chat completions for one answer."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Asking a server over HTTP with patience. This is the one place that retries.
+"""Asks a server over HTTP and retries; nothing else in the trainers retries.
 
-A request that cannot succeed by waiting fails at once; a wrong key or address ends the run.
+A request that waiting cannot help fails at once; a wrong key or address ends the run.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from trainers.base.errors import RunError, SettingsError
 from trainers.endpoint.settings import HttpSettings
 
 PASSING = frozenset({408, 409, 425, 429})
-"""Refusals that waiting may mend, beside all 5xx."""
+"""Refusals after which a retry may succeed, as after all 5xx."""
 HOPELESS = frozenset({401, 403, 404, 405})
-"""Refusals that every other request would meet too."""
+"""Refusals that every other request would get too."""
 LONGEST_PAUSE_S = 30.0
 
 
 class RequestFailedError(Exception):
-    """One request got no answer; the message is the reason, without what differs by request."""
+    """One request got no answer. The message is a reason by which failures are counted."""
 
 
 class HopelessError(RunError):
-    """A refusal that every other request would meet too."""
+    """A refusal that every other request would get too."""
 
     def __init__(self, message: str, status: int = 0) -> None:
         super().__init__(message)  # alone: an exception is unpickled from these arguments
@@ -89,7 +89,7 @@ class JsonClient:
         raise RequestFailedError(reason)
 
     async def _once(self, path: str, body: Mapping[str, Any] | None) -> tuple[int, Any, str | None]:
-        """Status, content and Retry-After; status 0 where none came, with the reason."""
+        """Status, content and Retry-After; without an answer status 0 and the reason."""
         assert self._session is not None, "used outside of its block"
         try:
             async with self._session.post(f"{self.settings.url}{path}", json=body) as response:
@@ -112,14 +112,14 @@ class JsonClient:
 
 
 def _reason(content: Any) -> str:
-    """The message in an error of OpenAI's or vLLM's shape."""
+    """The message in an error as OpenAI or vLLM write it."""
     error = content.get("error") if isinstance(content, dict) else None
     message = error.get("message") if isinstance(error, dict) else error
     return " ".join(message.split())[:200] if isinstance(message, str) else "no reason given"
 
 
 class FailureLimit:
-    """Requests that failed, by reason; too many in a row end the run."""
+    """Counts failed requests by reason; too many in a row end the run."""
 
     def __init__(self, url: str, give_up_after: int) -> None:
         self.reasons = Counter[str]()
@@ -134,7 +134,7 @@ class FailureLimit:
         self._in_a_row = 0
 
     def failed(self, reason: str) -> None:
-        """Count a failure. Raises RunError if there were too many without a success."""
+        """Count a failure. Raises RunError if there were too many since the last success."""
         self.reasons[reason] += 1
         self._in_a_row += 1
         if self._in_a_row >= self._give_up_after:

@@ -1,4 +1,4 @@
-"""Settings of the servers that are asked over HTTP."""
+"""Settings of servers that are asked over HTTP."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ HttpUrl = Annotated[str, AfterValidator(_base_address)]
 
 
 class HttpSettings(Settings):
-    """A server, and how patiently it is asked."""
+    """A server, and how it is asked: how much at once, how long, how often."""
 
     url: HttpUrl
     """Base address, such as http://127.0.0.1:8000/v1 for an OpenAI API."""
     model: str | None = None
-    """The served name; may be left out where a server has one model only."""
+    """The served name; may be left out for a server with a single model."""
     api_key_env: str | None = None
     """Name of the environment variable that holds the key; the key itself stays out of files."""
     concurrency: Positive = 16
-    """Requests at the same time."""
+    """Largest number of requests at the same time."""
     timeout_s: Annotated[float, Field(gt=0)] = 120.0
-    """For a whole request."""
+    """Longest time of a whole request, in seconds."""
     retries: Annotated[int, Field(ge=0)] = 5
-    """After a refused connection, a timeout, status 408, 409, 425, 429 or a 5xx."""
+    """Attempts after a refused connection, a timeout, status 408, 409, 425, 429 or a 5xx."""
     backoff_s: Annotated[float, Field(ge=0)] = 0.5
-    """Pause before the first retry; each further one is twice as long, up to 30 s. A server that
-    says how long to wait is obeyed."""
+    """Pause before the first retry, in seconds; each further one is twice as long, up to 30 s. If
+    the server says how long to wait, that is obeyed."""
     give_up_after: Positive = 8
     """This many failures in a row end the run; finished work is kept."""
 
@@ -44,7 +44,7 @@ class ChatSettings(HttpSettings):
     """A server of OpenAI's chat completions."""
 
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
-    """What the server calls the length limit."""
+    """The server's name for the length limit."""
     send_seed: bool = True
     """Turn off for a server that refuses seeds."""
     extra: dict[str, Any] = Field(default_factory=dict)

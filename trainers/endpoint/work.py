@@ -1,4 +1,4 @@
-"""Many jobs at the same time in one process, and one error out of them."""
+"""Many jobs at the same time in one process; one error is raised for all of them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def for_each(
 
 
 async def together(awaitables: Iterable[Awaitable[T]]) -> list[T]:
-    """All results, in order; the first failure is raised, and cancels the others."""
+    """All results, in order; the first failure cancels the others and is raised."""
     tasks = [asyncio.ensure_future(awaitable) for awaitable in awaitables]
     try:
         return list(await asyncio.gather(*tasks))

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Scored:
-    """The rewards of one pair, and what is known of it."""
+class ScoredPair:
+    """The rewards of one pair."""
 
     chosen: float
     rejected: float
@@ -29,16 +29,16 @@ class GapShare:
 
     low: float
     high: float | None
-    """None: without end."""
+    """None: no upper end."""
     accuracy: float
     pairs: int
 
 
-def accuracy(pairs: Sequence[Scored], min_margin: float | None = None) -> float:
+def accuracy(pairs: Sequence[ScoredPair], min_margin: float | None = None) -> float:
     """Share of the pairs whose chosen answer scores higher; equal rewards are half right.
 
-    With `min_margin`, only pairs whose margin is known and at least so large. Raises ValueError
-    if no pair is left.
+    With `min_margin`, only pairs whose margin is known and at least that large count. Raises
+    ValueError if no pair is left.
     """
     counted = [pair for pair in pairs if min_margin is None or _gap(pair) >= min_margin]
     if not counted:
@@ -50,7 +50,7 @@ def accuracy(pairs: Sequence[Scored], min_margin: float | None = None) -> float:
     return right / len(counted)
 
 
-def by_gap(pairs: Sequence[Scored], edges: Sequence[float]) -> list[GapShare]:
+def by_gap(pairs: Sequence[ScoredPair], edges: Sequence[float]) -> list[GapShare]:
     """The accuracy between each two of the rising `edges` and above the last.
 
     Bins without pairs are left out, and pairs whose margin is unknown or below the first edge.
@@ -63,12 +63,12 @@ def by_gap(pairs: Sequence[Scored], edges: Sequence[float]) -> list[GapShare]:
     return shares
 
 
-def by_section(pairs: Sequence[Scored]) -> dict[str, Share]:
+def by_section(pairs: Sequence[ScoredPair]) -> dict[str, Share]:
     """The accuracy of each section, in the order of their names."""
     names = sorted({pair.section for pair in pairs if pair.section is not None})
     parts = {name: [pair for pair in pairs if pair.section == name] for name in names}
     return {name: Share(accuracy(part), len(part)) for name, part in parts.items()}
 
 
-def _gap(pair: Scored) -> float:
+def _gap(pair: ScoredPair) -> float:
     return float("-inf") if pair.margin is None else pair.margin

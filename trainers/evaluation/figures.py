@@ -13,12 +13,12 @@ from trainers.evaluation.reward_bench import RewardBench
 from trainers.evaluation.reward_bench_2 import RewardBench2
 
 WIDE_GAP = 1.0
-"""Pairs at least so far apart are also reported on their own: there, right answers matter."""
+"""Pairs at least this far apart are also reported on their own: there, a mistake matters most."""
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What was not asked for is None or empty."""
+    """Figures that were not asked for are None or empty."""
 
     accuracy: float | None = None
     accuracy_wide_gap: float | None = None
@@ -35,7 +35,7 @@ class Figures:
     best_of_n: Mapping[int, float] = field(default_factory=dict)
     """Mean gold reward of the chosen answer, for each n."""
     best_of_n_own: Mapping[int, float] = field(default_factory=dict)
-    """What the reward model itself gives the answer it chose. Where it rises while gold falls,
+    """Mean reward of the chosen answer by the reward model itself. If it rises while gold falls,
     the model is being over-optimised."""
     best_of_n_oracle: Mapping[int, float] = field(default_factory=dict)
     """Mean gold reward if gold itself chose."""
@@ -57,16 +57,12 @@ class Figures:
         if self.calibration is not None:
             found["expected calibration error"] = self.calibration.ece
         if self.reward_bench is not None:
-            found["RewardBench"] = self.reward_bench.overall
-            for name, value in self.reward_bench.sections.items():
-                found[f"RewardBench, {name}"] = value
-            found["RewardBench, Prior Sets (half weight)"] = self.reward_bench.prior_sets
-            found["RewardBench, subsets missing"] = len(self.reward_bench.missing) or None
+            prior = {"Prior Sets (half weight)": self.reward_bench.prior_sets}
+            parts = {**self.reward_bench.sections, **prior}
+            found |= _bench_table("RewardBench", self.reward_bench, parts)
         if self.reward_bench_2 is not None:
-            found["RewardBench 2"] = self.reward_bench_2.overall
-            for name, value in self.reward_bench_2.subsets.items():
-                found[f"RewardBench 2, {name}"] = value
-            found["RewardBench 2, subsets missing"] = len(self.reward_bench_2.missing) or None
+            parts = {**self.reward_bench_2.subsets}
+            found |= _bench_table("RewardBench 2", self.reward_bench_2, parts)
         found |= {f"gold reward, best of {n}": value for n, value in self.best_of_n.items()}
         found["held-out prompts"] = self.prompts or None
         found["answers drawn per prompt"] = self.samples or None
@@ -109,6 +105,16 @@ class Figures:
                 lines += _section(f"{title} by subset", ["subset", "score"], rows)
                 lines += [f"Missing: {', '.join(bench.missing)}", ""] if bench.missing else []
         return "\n".join(lines) + "\n"
+
+
+def _bench_table(
+    title: str, bench: RewardBench | RewardBench2, parts: Mapping[str, float | None]
+) -> dict[str, float | None]:
+    return {
+        title: bench.overall,
+        **{f"{title}, {name}": value for name, value in parts.items()},
+        f"{title}, subsets missing": len(bench.missing) or None,
+    }
 
 
 def _interval(low: float, high: float | None) -> str:

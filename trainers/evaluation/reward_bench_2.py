@@ -36,43 +36,43 @@ class TiesScore:
     preferred: float
     """Share of prompts whose right answers lie closer together than right and wrong ones."""
     preferred_hard: float
-    """The same, also against the gap of the prompt's version with one right answer."""
+    """The same, but also against the gap of the prompt's `ref` version."""
     margin: float
-    """By how much, squeezed into -1 to 1; it breaks ties between models."""
+    """How much closer, squeezed into -1 to 1; it breaks ties between models."""
 
 
 @dataclass(frozen=True)
 class RewardBench2:
     overall: float
-    """The mean over the subsets that are there."""
+    """The mean over the subsets in the file."""
     subsets: dict[str, float]
     ties: TiesScore | None
     prompts: int
     missing: list[str]
     """Subsets that the file lacks."""
 
-
-def aggregate(items: Sequence[Item]) -> RewardBench2:
-    """Sum up all prompts. Raises ValueError for no prompts, or Ties without any whole prompt."""
-    if not items:
-        raise ValueError("no prompts")
-    by_subset: dict[str, list[Item]] = {}
-    for item in items:
-        by_subset.setdefault(item.subset, []).append(item)
-    subsets, ties = {}, None
-    for name in sorted(by_subset):
-        if name.lower() == TIES:
-            ties = score_ties(by_subset[name])
-            subsets[name] = ties.score
-        else:
-            subsets[name] = fmean(credit(item) for item in by_subset[name])
-    return RewardBench2(
-        overall=fmean(subsets.values()),
-        subsets=subsets,
-        ties=ties,
-        prompts=len(items),
-        missing=_missing(subsets),
-    )
+    @classmethod
+    def of(cls, items: Sequence[Item]) -> "RewardBench2":
+        """Raises ValueError for no prompts, or Ties without any whole prompt."""
+        if not items:
+            raise ValueError("no prompts")
+        by_subset: dict[str, list[Item]] = {}
+        for item in items:
+            by_subset.setdefault(item.subset, []).append(item)
+        subsets, ties = {}, None
+        for name in sorted(by_subset):
+            if name.lower() == TIES:
+                ties = score_ties(by_subset[name])
+                subsets[name] = ties.score
+            else:
+                subsets[name] = fmean(credit(item) for item in by_subset[name])
+        return cls(
+            overall=fmean(subsets.values()),
+            subsets=subsets,
+            ties=ties,
+            prompts=len(items),
+            missing=_missing(subsets),
+        )
 
 
 def credit(item: Item) -> float:
@@ -85,16 +85,16 @@ def credit(item: Item) -> float:
 def score_ties(items: Sequence[Item]) -> TiesScore:
     """The weighted score of the Ties subset.
 
-    A prompt stands there twice: as `ref:N` with one right answer and as `tied:N` with several
-    that are equally right. Accuracy asks that every right answer beats every wrong one; the
-    preferred parts ask that the right ones also lie closer together than right and wrong. Raises
-    ValueError if no prompt stands there in both ways, or a tied one has a single right answer.
+    Each prompt occurs twice: as `ref:N` with one right answer and as `tied:N` with several
+    equally right ones. Accuracy asks that every right answer beats every wrong one; the preferred
+    parts ask that the right ones also lie closer together than right and wrong. Raises ValueError
+    if no prompt occurs in both ways, or a tied one has a single right answer.
     """
     ref = {_number(item): item for item in items if _kind(item) == "ref"}
     tied = {_number(item): item for item in items if _kind(item) == "tied"}
     both = sorted(ref.keys() & tied.keys())
     if not both:
-        raise ValueError("Ties: no prompt is there both as ref and as tied")
+        raise ValueError("Ties: no prompt occurs both as ref and as tied")
     spreads = {number: _spread(tied[number]) for number in both}
     gaps = {number: min(_gap(ref[number]), _gap(tied[number])) for number in both}
     tied_accuracy = fmean(_gap(item) > 0 for item in tied.values())

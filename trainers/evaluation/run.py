@@ -1,4 +1,4 @@
-"""`bon-train evaluate`: how often a reward model is right, and what choosing by it is worth."""
+"""`bon-train evaluate`: how often a reward model is right, and what best-of-n by it is worth."""
 
 from collections.abc import Sequence
 from statistics import fmean, pstdev
@@ -7,15 +7,15 @@ from typing import Any
 from bon_common.best_of_n import best_of_n
 from trainers.base.context import RunContext
 from trainers.base.data import Message
-from trainers.evaluation.accuracy import Scored, accuracy, by_gap, by_section
+from trainers.evaluation.accuracy import ScoredPair, accuracy, by_gap, by_section
 from trainers.evaluation.bench_files import run_reward_bench, run_reward_bench_2, scored_pairs
-from trainers.evaluation.calibration import calibration
+from trainers.evaluation.calibration import Calibration
 from trainers.evaluation.figures import WIDE_GAP, Figures
 from trainers.evaluation.settings import EvaluateSettings
 from trainers.policy.divergence import read_prompts
 from trainers.policy.drawing import PolicySampler
 from trainers.rewards.gold import Gold, load_gold
-from trainers.rewards.scorer import Placed, Scorer
+from trainers.rewards.scorer import Placed, RewardScorer
 
 HINT = "cut_prompts cuts the start of the prompt"
 
@@ -29,10 +29,10 @@ def run(settings: EvaluateSettings, context: RunContext) -> dict[str, float]:
 def evaluate(settings: EvaluateSettings) -> Figures:
     """Measure all that the settings name, write `settings.output`, and return the figures.
 
-    Raises DataError naming a bad line, ModelError for a model that cannot be had, SettingsError for
-    a `gold` that is not there.
+    Raises DataError naming a bad line, ModelError for a model that cannot be loaded, SettingsError
+    for a `gold` that does not exist.
     """
-    # A function that is not there is named before anything is scored.
+    # A missing function is an error before anything is scored.
     gold = None if settings.gold is None else load_gold(settings.gold)
     scorer = _scorer(settings)
     found: dict[str, Any] = {}
@@ -50,14 +50,14 @@ def evaluate(settings: EvaluateSettings) -> Figures:
     return figures
 
 
-def score_pairs(settings: EvaluateSettings) -> list[Scored]:
+def score_pairs(settings: EvaluateSettings) -> list[ScoredPair]:
     """Both rewards of every pair, in the order of the file."""
     assert settings.pairs is not None
     return scored_pairs(_scorer(settings), settings.pairs)
 
 
-def _scorer(settings: EvaluateSettings) -> Scorer:
-    return Scorer.load(
+def _scorer(settings: EvaluateSettings) -> RewardScorer:
+    return RewardScorer.load(
         settings.reward,
         device=settings.device,
         batch_size=settings.batch_size,
@@ -68,7 +68,7 @@ def _scorer(settings: EvaluateSettings) -> Scorer:
     )
 
 
-def _of_pairs(scored: Sequence[Scored], settings: EvaluateSettings) -> dict[str, Any]:
+def _of_pairs(scored: Sequence[ScoredPair], settings: EvaluateSettings) -> dict[str, Any]:
     rewards = [value for pair in scored for value in (pair.chosen, pair.rejected)]
     wide = [pair for pair in scored if pair.margin is not None and pair.margin >= WIDE_GAP]
     differences = [pair.chosen - pair.rejected for pair in scored]
@@ -80,7 +80,7 @@ def _of_pairs(scored: Sequence[Scored], settings: EvaluateSettings) -> dict[str,
         "reward_std": pstdev(rewards),
         "by_gap": by_gap(scored, settings.gap_edges),
         "by_section": by_section(scored),
-        "calibration": calibration(differences, settings.calibration_bins),
+        "calibration": Calibration.of(differences, settings.calibration_bins),
     }
 
 
@@ -105,7 +105,7 @@ def _answered(settings: EvaluateSettings) -> list[Placed]:
 
 
 def _of_answers(
-    placed: list[Placed], scorer: Scorer, gold: Gold | None, settings: EvaluateSettings
+    placed: list[Placed], scorer: RewardScorer, gold: Gold | None, settings: EvaluateSettings
 ) -> dict[str, Any]:
     own = _by_prompt(scorer.rewards(placed), settings.samples)
     true = _by_prompt(_golds(placed, gold, settings), settings.samples)
@@ -119,11 +119,11 @@ def _of_answers(
 
 
 def _golds(placed: list[Placed], gold: Gold | None, settings: EvaluateSettings) -> list[float]:
-    """What each answer is truly worth, by a function or by another reward model."""
+    """The true reward of each answer, by a function or by another reward model."""
     if gold is not None:
         return [gold(turns[:-1], turns[-1]["content"]) for _, turns in placed]
     assert settings.gold_reward is not None, "the settings name one of the two"
-    other = Scorer.load(
+    other = RewardScorer.load(
         settings.gold_reward,
         device=settings.device,
         batch_size=settings.batch_size,

@@ -13,7 +13,7 @@ Gap = Annotated[float, Field(ge=0)]
 
 
 class EvaluateSettings(Settings):
-    """Measures a reward model by whatever files are named; at least one must be."""
+    """Measures a reward model on the files that are named; at least one is needed."""
 
     reward: Path
     """Folder of a reward model, or of an ensemble."""
@@ -30,21 +30,21 @@ class EvaluateSettings(Settings):
     prompts: Path | None = None
     """`{prompt}` records to sample for; needed with `policy`."""
     gold: GoldSettings | None = None
-    """The function that judges the answers chosen, where one knows their true reward."""
+    """The function that gives the true reward of the chosen answers."""
     gold_reward: Path | None = None
-    """A reward model that judges the answers chosen, where no function does."""
+    """A reward model that judges the chosen answers, in place of `gold`."""
     output: Path
     """JSON file for the figures; a table in Markdown is written beside it."""
     label_weights: dict[str, float] | None = None
-    """How the outputs of a model with several make its reward; by default as in `rm_meta.json`."""
+    """Weighs the outputs of a model with several; by default as in `rm_meta.json`."""
     ensemble: Combine = "mean"
-    """What the members of an ensemble say together."""
+    """How the rewards of an ensemble's members become one."""
     device: str = "cpu"
     """A name of torch's; auto takes a GPU if there is one. The policy runs there too."""
     cut_prompts: bool = False
     """Cut the start of prompts that are too long for the model, instead of stopping."""
     gap_edges: tuple[Gap, ...] = (0.0, 0.5, 1.0, 2.0, 3.0)
-    """Accuracy is reported between each two of these true gaps, and above the last."""
+    """Accuracy is reported for true gaps between each two of these, and above the last."""
     calibration_bins: Positive = 10
     """Bins of predicted probability in the calibration error."""
     samples: Positive = 32

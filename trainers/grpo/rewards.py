@@ -3,7 +3,7 @@
 from typing import Any
 
 from trainers.base.data import Message
-from trainers.rewards.scorer import Scorer
+from trainers.rewards.scorer import RewardScorer
 
 
 class RewardFunction:
@@ -13,7 +13,7 @@ class RewardFunction:
     """How TRL names the function in its logs."""
 
     def __init__(
-        self, scorer: Scorer, *, ends: frozenset[int], no_eos_reward: float | None
+        self, scorer: RewardScorer, *, ends: frozenset[int], no_eos_reward: float | None
     ) -> None:
         """`ends` end an answer; one that was cut gets `no_eos_reward`, if that is given."""
         self._scorer = scorer

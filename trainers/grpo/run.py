@@ -16,7 +16,7 @@ from trainers.grpo.trainer import GroupTrainer, make_config
 from trainers.policy.divergence import measure, read_prompts
 from trainers.policy.ends import end_tokens
 from trainers.policy.rendering import prompt_ids
-from trainers.rewards.scorer import Scorer
+from trainers.rewards.scorer import RewardScorer
 from trainers.runtime.arguments import common_arguments, is_main_process
 from trainers.runtime.lora import lora_config
 from trainers.runtime.run import run_trainer
@@ -38,7 +38,7 @@ def run(settings: GrpoSettings, context: RunContext) -> dict[str, float]:
     prompts = keep_short(settings, tokenizer)
     held_out = read_prompts(settings.eval_prompts, tokenizer)
     context.show(f"prompts: {len(prompts.rows)}, dropped as too long: {prompts.too_long}")
-    scorer = Scorer.load(settings.reward, batch_size=settings.score_batch_size)
+    scorer = RewardScorer.load(settings.reward, batch_size=settings.score_batch_size)
     if context.dry_run:
         context.show(show_example(tokenizer, scorer, prompts.rows[0]))
         return {}
@@ -61,7 +61,9 @@ def keep_short(settings: GrpoSettings, tokenizer: PreTrainedTokenizerBase) -> Pr
     return Prompts(rows, len(records) - len(rows))
 
 
-def show_example(tokenizer: PreTrainedTokenizerBase, scorer: Scorer, prompt: list[Message]) -> str:
+def show_example(
+    tokenizer: PreTrainedTokenizerBase, scorer: RewardScorer, prompt: list[Message]
+) -> str:
     """The prompt as the policy reads it, and what the reward model thinks of saying nothing."""
     nothing = scorer.score_answers([prompt], [""])[0]
     return (
@@ -75,7 +77,7 @@ def train_grpo(
     tokenizer: PreTrainedTokenizerBase,
     prompts: Prompts,
     held_out: list[list[Message]],
-    scorer: Scorer,
+    scorer: RewardScorer,
     context: RunContext,
 ) -> dict[str, float]:
     """Train, write `settings.output`, and return the figures that its model card shows."""
@@ -124,7 +126,7 @@ def _rewards(history: list[dict[str, float]]) -> dict[str, float]:
 
 
 def _measured(
-    settings: GrpoSettings, prompts: list[list[Message]], scorer: Scorer
+    settings: GrpoSettings, prompts: list[list[Message]], scorer: RewardScorer
 ) -> dict[str, float]:
     """Reward, KL, length and end-of-turn rate on `prompts`; nothing without them."""
     if not prompts:

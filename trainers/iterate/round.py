@@ -16,7 +16,7 @@ from trainers.iterate.files import RoundFolder
 from trainers.iterate.labelling import Labelled, always, drawn_labels, label
 from trainers.iterate.samplers import Answer, InProcessSampler, Sampler
 from trainers.iterate.settings import IterateSettings
-from trainers.rewards.scorer import Scorer
+from trainers.rewards.scorer import RewardScorer
 from trainers.runtime.arguments import CHECKPOINTS
 
 BLOCK = 256
@@ -70,7 +70,7 @@ def sample_and_score(
             chat = settings.endpoint.for_round(number)
             context.show(f"round {number}: waiting for {chat.model} at {chat.url}")
         sampler = make_sampler(settings, number, policy, revision)
-        scorer = Scorer.load(settings.reward, batch_size=settings.sample_batch_size)
+        scorer = RewardScorer.load(settings.reward, batch_size=settings.sample_batch_size)
         for index in missing:
             context.show(f"round {number}: sampling block {index + 1} of {len(blocks)}")
             rows = sampler.sample(blocks[index], mixed_seed(settings.seed, number, index))
@@ -86,7 +86,7 @@ def sample_and_score(
 
 
 def _scored_block(
-    scorer: Scorer,
+    scorer: RewardScorer,
     prompts: Sequence[list[Message]],
     answers: Sequence[Sequence[Answer]],
 ) -> list[dict[str, Any]]:

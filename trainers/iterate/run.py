@@ -18,7 +18,7 @@ from trainers.iterate.round import (
 )
 from trainers.iterate.settings import IterateSettings
 from trainers.policy.divergence import measure, read_prompts
-from trainers.rewards.scorer import Scorer
+from trainers.rewards.scorer import RewardScorer
 from trainers.runtime.checkpoints import require_equal
 
 FREE = {"output", "rounds", "prompts", "endpoint"}
@@ -109,8 +109,8 @@ def _measured(settings: IterateSettings, files: RoundFolder) -> dict[str, float]
     return {**divergence.table(), "reward": sum(rewards) / len(rewards)}
 
 
-def _scorer(settings: IterateSettings) -> Scorer:
-    return Scorer.load(settings.reward, batch_size=settings.sample_batch_size)
+def _scorer(settings: IterateSettings) -> RewardScorer:
+    return RewardScorer.load(settings.reward, batch_size=settings.sample_batch_size)
 
 
 def _dry_run(

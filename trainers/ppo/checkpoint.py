@@ -1,7 +1,7 @@
 """What a run needs to go on where it was: weights, optimiser, beta, the number of iterations.
 
-Random numbers and the order of the prompts follow from seed and iteration (`seeds`), so nothing is
-kept of them. Which checkpoint is whole, and which settings it fits, is `trainers.runtime`'s part.
+Random numbers and the order of the prompts follow from seed and iteration (`seeds`), so they are
+not stored. `trainers.runtime` knows which checkpoint is whole and which settings it fits.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ from torch import Tensor
 
 from trainers.base.data import data_hash
 from trainers.base.errors import RunError
+from trainers.ppo.models import PpoParts
 from trainers.ppo.settings import PpoSettings
-from trainers.ppo.update import Updater
-from trainers.ppo.value import ValueModel
 from trainers.runtime.checkpoints import NAME, Checkpoints
 
 STATE = "state.pt"
@@ -25,28 +24,22 @@ FREE = {
     *("prompts", "eval_prompts", "eval_samples", "output", "alarms"),
     *("checkpoint_every", "keep_checkpoints", "device"),
 }
-"""Settings that a resumed run may change: they decide no figure. Prompts go by their hash."""
+"""Settings that a resumed run may change: they decide no figure. A hash stands for the prompts."""
 FREE_OF_GENERATION = {"url", "weights", "concurrency", "timeout_s"}
 
 
-def resumable(settings: PpoSettings) -> dict[str, Any]:
+def deciding_settings(settings: PpoSettings) -> dict[str, Any]:
     """What decides the course of a run, as JSON: settings and data."""
     values = settings.model_dump(mode="json", exclude=FREE)
     for name in FREE_OF_GENERATION & values["generation"].keys():
         del values["generation"][name]
     if settings.update.decay == "constant":
-        del values["iterations"]  # decides nothing but the end
+        del values["iterations"]  # decides only where the run ends
     return {**values, "data": data_hash(settings.prompts)}
 
 
 def save_checkpoint(
-    checkpoints: Checkpoints,
-    settings: PpoSettings,
-    done: int,
-    beta: float,
-    policy: Any,
-    value: ValueModel,
-    updater: Updater,
+    checkpoints: Checkpoints, settings: PpoSettings, parts: PpoParts, done: int, beta: float
 ) -> None:
     """Write the state after `done` iterations; RunError if the disk takes no more."""
     folder = checkpoints.begin() / f"{NAME}{done}"
@@ -55,25 +48,25 @@ def save_checkpoint(
         folder.mkdir(parents=True)
         state = {
             "beta": beta,
-            "policy": _trained(policy),
-            "value": _trained(value),
-            "optimizer": updater.optimizer.state_dict(),
+            "policy": _trained(parts.policy),
+            "value": _trained(parts.value),
+            "optimizer": parts.updater.optimizer.state_dict(),
         }
         torch.save(state, folder / STATE)
-    checkpoints.finish(done, resumable(settings))
+    checkpoints.finish(done, deciding_settings(settings))
 
 
-def load_checkpoint(folder: Path, policy: Any, value: ValueModel, updater: Updater) -> float:
+def load_checkpoint(folder: Path, parts: PpoParts) -> float:
     """Put the state back in place; returns beta."""
     try:
-        state = torch.load(folder / STATE, map_location=policy.device, weights_only=True)
+        state = torch.load(folder / STATE, map_location=parts.policy.device, weights_only=True)
     except (OSError, RuntimeError) as error:
         raise RunError(f"{folder}: no checkpoint of bon-train ppo can be read") from error
-    for model, saved in ((policy, state["policy"]), (value, state["value"])):
+    for model, saved in ((parts.policy, state["policy"]), (parts.value, state["value"])):
         with torch.no_grad():
             for name, parameter in _trained(model).items():
                 parameter.copy_(saved[name])
-    updater.optimizer.load_state_dict(state["optimizer"])
+    parts.updater.optimizer.load_state_dict(state["optimizer"])
     return float(state["beta"])
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from trainers.base.context import RunContext
 from trainers.base.seeds import mixed_seed
-from trainers.ppo.models import Parts
+from trainers.ppo.models import PpoParts
 from trainers.ppo.settings import PpoSettings
 
 
-def show_rollout(parts: Parts, settings: PpoSettings, context: RunContext) -> None:
+def show_rollout(parts: PpoParts, settings: PpoSettings, context: RunContext) -> None:
     """Sample one answer and show prompt, answer, score, and a line for each trained token.
 
     Only the answer's tokens are trained; a prompt's have no line.

@@ -8,7 +8,9 @@ from trainers.ppo.prompts import PromptSet
 from trainers.ppo.rollout import Collector
 
 
-def evaluate(collector: Collector, prompts: PromptSet, samples: int, seed: int) -> dict[str, float]:
+def evaluate_policy(
+    collector: Collector, prompts: PromptSet, samples: int, seed: int
+) -> dict[str, float]:
     """Means over `samples` answers to each prompt, drawn as in training."""
     repeated = [prompt for prompt in prompts.prompts for _ in range(samples)]
     answers = collector.answer(repeated, mixed_seed(seed, "evaluation"))

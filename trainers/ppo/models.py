@@ -1,4 +1,4 @@
-"""Puts a run's parts together from its settings: the only place that knows all of them."""
+"""Builds the parts of a run from its settings: the only place that knows all of them."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from trainers.policy.ends import end_tokens, pad_token
 from trainers.policy.generation import Generator
 from trainers.policy.in_process import InProcessGenerator
 from trainers.ppo.policy import load_policy
-from trainers.ppo.prompts import PromptSet, read_prompts
-from trainers.ppo.reference import AdapterFreeReference, CopiedReference, Reference
+from trainers.ppo.prompts import PromptSet, read_prompt_set
+from trainers.ppo.reference import Reference
 from trainers.ppo.rollout import Collector
 from trainers.ppo.settings import InProcessSettings, PpoSettings
 from trainers.ppo.update import Updater
 from trainers.ppo.value import ValueModel, value_from_policy, value_from_reward
 from trainers.rewards.gold import load_gold
-from trainers.rewards.scorer import Scorer
+from trainers.rewards.scorer import RewardScorer
 
 
 @dataclass(frozen=True)
-class Parts:
-    """All that the loop of `train` works with."""
+class PpoParts:
+    """Everything that the loop of `train` works with."""
 
     tokenizer: PreTrainedTokenizerBase
     prompts: PromptSet
@@ -36,17 +36,17 @@ class Parts:
     updater: Updater
 
 
-def build(settings: PpoSettings) -> Parts:
+def build(settings: PpoSettings) -> PpoParts:
     """Read the prompts and load every model. Raises DataError, ModelError."""
     device = find_device(settings.device)
     tokenizer = load_tokenizer(settings.model, settings.revision)
-    prompts = read_prompts(settings.prompts, tokenizer, settings.max_prompt_tokens)
+    prompts = read_prompt_set(settings.prompts, tokenizer, settings.max_prompt_tokens)
     eval_prompts = None
     if settings.eval_prompts is not None:
-        eval_prompts = read_prompts(settings.eval_prompts, tokenizer, settings.max_prompt_tokens)
+        eval_prompts = read_prompt_set(settings.eval_prompts, tokenizer, settings.max_prompt_tokens)
     policy = load_policy(settings, device)
     dtype = getattr(torch, settings.dtype)
-    scorer = Scorer.load(
+    scorer = RewardScorer.load(
         settings.reward,
         batch_size=settings.update.micro_batch_size,
         device=str(device),
@@ -56,29 +56,22 @@ def build(settings: PpoSettings) -> Parts:
         value = value_from_reward(settings.reward, device, tokenizer, settings.shape)
     else:
         value = value_from_policy(settings.model, settings.revision, device)
-    reference: Reference = (
-        CopiedReference(policy) if settings.lora is None else AdapterFreeReference(policy)
-    )
     ends = end_tokens(policy, tokenizer)
     pad = pad_token(tokenizer, ends)
-
-    def decode(answers: list[list[int]]) -> list[str]:
-        return tokenizer.batch_decode(answers, skip_special_tokens=True)
-
     collector = Collector(
-        settings,
+        settings=settings,
+        tokenizer=tokenizer,
         policy=policy,
-        reference=reference,
+        reference=Reference(policy),
         value=value,
         scorer=scorer,
         generator=_generator(settings, policy, pad, ends),
-        decode=decode,
         ends=ends,
         pad=pad,
         gold=None if settings.gold is None else load_gold(settings.gold),
     )
     updater = Updater(settings, policy, value)
-    return Parts(tokenizer, prompts, eval_prompts, policy, value, collector, updater)
+    return PpoParts(tokenizer, prompts, eval_prompts, policy, value, collector, updater)
 
 
 def _generator(settings: PpoSettings, policy: Any, pad: int, ends: frozenset[int]) -> Generator:

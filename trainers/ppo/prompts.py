@@ -15,8 +15,8 @@ from trainers.policy.rendering import prompt_ids
 
 
 @dataclass(frozen=True)
-class PromptToAnswer:
-    """One prompt as people and as the policy read it."""
+class TokenisedPrompt:
+    """One prompt, as messages and as the policy reads it."""
 
     messages: list[Message]
     ids: list[int]
@@ -27,21 +27,22 @@ class PromptToAnswer:
 class PromptSet:
     """Distinct prompts that are short enough, in the order of the file."""
 
-    prompts: list[PromptToAnswer]
+    prompts: list[TokenisedPrompt]
     repeated: int
     """Dropped because an earlier line has the same prompt."""
     too_long: int
     """Dropped because of their length."""
 
 
-def read_prompts(path: Path, tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> PromptSet:
+def read_prompt_set(path: Path, tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> PromptSet:
     """Read, tokenise and filter. Raises DataError for a bad line, and if nothing is left."""
     records = read_placed(Prompt, path)
     distinct: dict[str, tuple[str, list[Message]]] = {}
     for where, record in records:
-        distinct.setdefault(_key(record.prompt), (where, record.prompt))
+        key = repr([sorted(message.items()) for message in record.prompt])
+        distinct.setdefault(key, (where, record.prompt))
     prompts = [
-        PromptToAnswer(messages, prompt_ids(tokenizer, messages, where))
+        TokenisedPrompt(messages, prompt_ids(tokenizer, messages, where))
         for where, messages in distinct.values()
     ]
     short = [prompt for prompt in prompts if len(prompt.ids) <= max_tokens]
@@ -50,15 +51,11 @@ def read_prompts(path: Path, tokenizer: PreTrainedTokenizerBase, max_tokens: int
     return PromptSet(short, len(records) - len(distinct), len(prompts) - len(short))
 
 
-def _key(messages: list[Message]) -> str:
-    return repr([sorted(message.items()) for message in messages])
-
-
 def prompts_of(iteration: int, per_iteration: int, count: int, seed: int) -> list[int]:
     """Indices of the prompts of an iteration, counted from 0.
 
-    The prompts are shuffled anew for each pass over them. Computed from the arguments alone, so
-    that a resumed run goes on in the same order.
+    Each pass over the prompts shuffles them anew. The order follows from the arguments alone, so
+    that a resumed run goes on in it.
     """
     first = iteration * per_iteration
     order: dict[int, list[int]] = {}

@@ -1,7 +1,7 @@
-"""Rollouts: answers of the current policy with everything the update needs to know of them.
+"""Rollouts: answers of the current policy with everything that the update needs to know.
 
-What is measured here stays fixed through the iteration's passes; the policy that is measured is
-the *old* policy of the loss.
+The measurements stay fixed through the iteration's passes; the policy measured here is the *old*
+policy of the loss.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
 from trainers.policy.generation import Generator
 from trainers.policy.logits import answer_logps, answer_stats
@@ -19,18 +20,18 @@ from trainers.policy.sequences import Sequences, by_length
 from trainers.ppo.advantages import gae
 from trainers.ppo.kl import ESTIMATORS
 from trainers.ppo.masked import whiten
-from trainers.ppo.prompts import PromptToAnswer
+from trainers.ppo.prompts import TokenisedPrompt
 from trainers.ppo.reference import Reference
 from trainers.ppo.rewards import answer_scores, shaped_rewards
 from trainers.ppo.settings import PpoSettings
 from trainers.ppo.value import ValueModel
 from trainers.rewards.gold import Gold
-from trainers.rewards.scorer import Scorer
+from trainers.rewards.scorer import RewardScorer
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What was drawn and how it was judged, in the order of the prompts."""
+    """The answers and their scores, in the order of the prompts."""
 
     sequences: Sequences
     texts: list[str]
@@ -41,7 +42,7 @@ class Answers:
     golds: Tensor | None
     """(rows,)"""
     generation: Mapping[str, float]
-    """What the generator showed of itself, for the log."""
+    """The generator's own figures, for the log."""
 
 
 @dataclass(frozen=True)
@@ -63,82 +64,69 @@ class Rollouts:
         return self.answers.sequences
 
 
+@dataclass(eq=False)
 class Collector:
-    """Makes rollouts; holds the models, generator and reward function that it takes."""
+    """Makes rollouts, with the models, generator and reward function that this takes."""
 
-    def __init__(
-        self,
-        settings: PpoSettings,
-        *,
-        policy: Any,
-        reference: Reference,
-        value: ValueModel,
-        scorer: Scorer,
-        generator: Generator,
-        decode: Callable[[list[list[int]]], list[str]],
-        ends: frozenset[int],
-        pad: int,
-        gold: Gold | None,
-    ) -> None:
-        self._settings = settings
-        self._policy = policy
-        self._reference = reference
-        self._value = value
-        self._scorer = scorer
-        self._generator = generator
-        self._decode = decode
-        self._ends = ends
-        self._pad = pad
-        self._gold = gold
+    settings: PpoSettings
+    tokenizer: PreTrainedTokenizerBase
+    policy: Any
+    reference: Reference
+    value: ValueModel
+    scorer: RewardScorer
+    generator: Generator
+    ends: frozenset[int]
+    pad: int
+    gold: Gold | None
 
-    def answer(self, prompts: Sequence[PromptToAnswer], seed: int) -> Answers:
+    def answer(self, prompts: Sequence[TokenisedPrompt], seed: int) -> Answers:
         """Draw one answer to each prompt with the policy as it is now, and judge it."""
-        self._generator.refresh()
+        self.generator.refresh()
         ids = [prompt.ids for prompt in prompts]
-        drawn = self._generator.generate(ids, seed)
-        texts = self._decode(drawn)
+        drawn = self.generator.generate(ids, seed)
+        texts = self.tokenizer.batch_decode(drawn, skip_special_tokens=True)
         messages = [prompt.messages for prompt in prompts]
-        sequences = Sequences.build(ids, drawn, self._pad, self._policy.device)
+        sequences = Sequences.build(ids, drawn, self.pad, self.policy.device)
         device = sequences.ids.device
         golds = None
-        if self._gold is not None:
+        if self.gold is not None:
             both = zip(messages, texts, strict=True)
-            golds = torch.tensor([self._gold(prompt, text) for prompt, text in both])
+            golds = torch.tensor([self.gold(prompt, text) for prompt, text in both])
         return Answers(
             sequences,
             texts,
-            torch.tensor([answer[-1] not in self._ends for answer in drawn], device=device),
-            torch.tensor(self._scorer.score_answers(messages, texts), device=device),
+            torch.tensor([answer[-1] not in self.ends for answer in drawn], device=device),
+            torch.tensor(self.scorer.score_answers(messages, texts), device=device),
             golds,
-            self._generator.figures,
+            self.generator.figures,
         )
 
     def logps(self, sequences: Sequences) -> tuple[Tensor, Tensor, Tensor]:
         """Policy's and reference's log-probs and the policy's entropy, each (rows, width)."""
-        temperature = self._settings.sampling.temperature
+        temperature = self.settings.sampling.temperature
 
         def measure(part: Sequences) -> tuple[Tensor, ...]:
-            stats = answer_stats(self._policy, part, temperature)
-            return stats.logps, self._reference.logps(part, temperature), stats.entropy
+            stats = answer_stats(self.policy, part, temperature)
+            return stats.logps, self.reference.logps(part, temperature), stats.entropy
 
         logps, reference, entropy = self._by_parts(sequences, measure)
         return logps, reference, entropy
 
     def policy_logps(self, sequences: Sequences) -> Tensor:
         """The policy's log-probs as it is now, (rows, width)."""
-        temperature = self._settings.sampling.temperature
+        temperature = self.settings.sampling.temperature
         (logps,) = self._by_parts(
-            sequences, lambda part: (answer_logps(self._policy, part, temperature),)
+            sequences, lambda part: (answer_logps(self.policy, part, temperature),)
         )
         return logps
 
-    def collect(self, prompts: Sequence[PromptToAnswer], seed: int, beta: float) -> Rollouts:
+    def collect(self, prompts: Sequence[TokenisedPrompt], seed: int, beta: float) -> Rollouts:
         """Answers to the prompts, measured, with advantages and returns at this beta."""
         answers = self.answer(prompts, seed)
         sequences, mask = answers.sequences, answers.sequences.answer_mask
         logps, reference, entropy = self.logps(sequences)
-        (values,) = self._by_parts(sequences, lambda part: (self._value(part),))
-        settings = self._settings
+        (values,) = self._by_parts(sequences, lambda part: (self.value(part),))
+        settings = self.settings
         kl = ESTIMATORS[settings.kl.estimator](logps, reference)
         scores = answer_scores(answers.scores, answers.truncated, settings.shape)
         rewards = shaped_rewards(kl, beta, scores, mask)
@@ -157,7 +145,7 @@ class Collector:
         shape = sequences.answers.shape
         results: list[Tensor] = []
         rows = torch.arange(len(sequences), device=sequences.ids.device)
-        for part in by_length(sequences, rows, self._settings.update.micro_batch_size):
+        for part in by_length(sequences, rows, self.settings.update.micro_batch_size):
             selected = sequences.select(part)
             for index, values in enumerate(measure(selected)):
                 if index == len(results):

@@ -13,14 +13,14 @@ from trainers.base.context import RunContext
 from trainers.base.data import data_hash
 from trainers.base.progress import Advance, progress
 from trainers.base.seeds import mixed_seed
-from trainers.ppo.alarms import Alarm, alarms
+from trainers.ppo.alarms import alarms
 from trainers.ppo.beta import adapted_beta
-from trainers.ppo.checkpoint import load_checkpoint, resumable, save_checkpoint
+from trainers.ppo.checkpoint import deciding_settings, load_checkpoint, save_checkpoint
 from trainers.ppo.dry_run import show_rollout
-from trainers.ppo.evaluate import evaluate
+from trainers.ppo.evaluate import evaluate_policy
 from trainers.ppo.log import RunLog
 from trainers.ppo.metrics import drift_metrics, rollout_metrics
-from trainers.ppo.models import Parts, build
+from trainers.ppo.models import PpoParts, build
 from trainers.ppo.prompts import prompts_of
 from trainers.ppo.settings import PpoSettings
 from trainers.runtime.checkpoints import Checkpoints
@@ -42,14 +42,14 @@ def run(settings: PpoSettings, context: RunContext) -> Mapping[str, float]:
         show_rollout(parts, settings, context)
         return {}
     checkpoints = Checkpoints(settings.output / "checkpoints", settings.keep_checkpoints)
-    start = checkpoints.start(resume=context.resume, settings=resumable(settings))
+    start = checkpoints.start(resume=context.resume, settings=deciding_settings(settings))
     done, beta = 0, settings.kl.beta
     before = _evaluation(parts, settings, "before")
     if context.resume:
         context.show(f"no checkpoint in {checkpoints.folder}" if start is None else f"from {start}")
     if start is not None:
         done = checkpoints.steps()[-1]
-        beta = load_checkpoint(start, parts.policy, parts.value, parts.updater)
+        beta = load_checkpoint(start, parts)
     log = RunLog(settings.output, done)
     with closing(log), progress("iterations", settings.iterations, done) as advance:
         _loop(settings, context, parts, checkpoints, log, done, beta, advance)
@@ -69,7 +69,7 @@ def run(settings: PpoSettings, context: RunContext) -> Mapping[str, float]:
 def _loop(
     settings: PpoSettings,
     context: RunContext,
-    parts: Parts,
+    parts: PpoParts,
     checkpoints: Checkpoints,
     log: RunLog,
     done: int,
@@ -83,26 +83,23 @@ def _loop(
         figures, beta = iterate(parts, settings, iteration, beta)
         advance()
         found = alarms([*log.history, figures], settings.alarms)
-        log.write(iteration + 1, figures, [alarm.name for alarm in found])
-        left = (
-            (time.monotonic() - began)
-            / (iteration + 1 - done)
-            * (settings.iterations - iteration - 1)
-        )
+        log.write(iteration + 1, figures, list(found))
+        each = (time.monotonic() - began) / (iteration + 1 - done)
+        left = each * (settings.iterations - iteration - 1)
         context.show(_line(iteration + 1, settings.iterations, figures, left))
-        known = _announce(found, known, context)
+        for name, text in found.items():
+            if name not in known:
+                context.show(f"alarm, {name}: {text}")
+        known = set(found)
         last = iteration + 1 == settings.iterations or (bool(found) and settings.alarms.stop)
         if last or (iteration + 1) % settings.checkpoint_every == 0:
-            save_checkpoint(
-                checkpoints, settings, iteration + 1, beta,
-                parts.policy, parts.value, parts.updater,
-            )  # fmt: skip
+            save_checkpoint(checkpoints, settings, parts, iteration + 1, beta)
         if last:
             break
 
 
 def iterate(
-    parts: Parts, settings: PpoSettings, iteration: int, beta: float
+    parts: PpoParts, settings: PpoSettings, iteration: int, beta: float
 ) -> tuple[dict[str, float], float]:
     """One iteration, counted from 0: rollouts, update, the next beta. Returns figures and beta."""
     began = time.monotonic()
@@ -128,18 +125,11 @@ def iterate(
     return figures, adapted_beta(beta, kl, len(prompts), settings.kl.adaptive)
 
 
-def _announce(found: list[Alarm], known: set[str], context: RunContext) -> set[str]:
-    """Print the alarms that the iteration before did not have; returns the names of all."""
-    for alarm in found:
-        if alarm.name not in known:
-            context.show(f"alarm, {alarm.name}: {alarm.text}")
-    return {alarm.name for alarm in found}
-
-
-def _evaluation(parts: Parts, settings: PpoSettings, when: str) -> dict[str, float]:
+def _evaluation(parts: PpoParts, settings: PpoSettings, when: str) -> dict[str, float]:
     if parts.eval_prompts is None:
         return {}
-    figures = evaluate(parts.collector, parts.eval_prompts, settings.eval_samples, settings.seed)
+    samples = settings.eval_samples
+    figures = evaluate_policy(parts.collector, parts.eval_prompts, samples, settings.seed)
     return {f"{name}, {when}": value for name, value in figures.items()}
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,16 +20,6 @@ from trainers.ppo.masked import masked_sum
 from trainers.ppo.rollout import Rollouts
 from trainers.ppo.settings import PpoSettings
 from trainers.ppo.value import ValueModel
-
-
-@dataclass(frozen=True)
-class TokenSums:
-    """Sums over the answer tokens of some rows; divided by a number of tokens they are means."""
-
-    loss: Tensor
-    """What is differentiated: all terms with their weights."""
-    parts: Mapping[str, Tensor]
-    """Detached sums under the names of the metrics."""
 
 
 class Updater:
@@ -68,7 +57,8 @@ class Updater:
             for rows in torch.split(order, settings.minibatch_size):
                 figures = self._gradient(rollouts, rows.to(rollouts.logps.device))
                 self._require_finite(figures, iteration)
-                stopped = _exceeds(figures["kl to old policy, per token"], settings.stop_kl)
+                kl = figures["kl to old policy, per token"]
+                stopped = settings.stop_kl is not None and kl > settings.stop_kl
                 if stopped:
                     break
                 self.optimizer.step()
@@ -97,9 +87,9 @@ class Updater:
         totals: dict[str, float] = defaultdict(float)
         size = self._settings.update.micro_batch_size
         for part in by_length(rollouts.sequences, rows, size):
-            sums = self.token_sums(rollouts, part)
-            (sums.loss / tokens).backward()  # type: ignore[no-untyped-call]
-            for name, value in sums.parts.items():
+            loss, sums = self.token_sums(rollouts, part)
+            (loss / tokens).backward()  # type: ignore[no-untyped-call]
+            for name, value in sums.items():
                 totals[name] += float(value / tokens)
         most = self._settings.update.max_grad_norm
         for name, parameters in zip(("policy", "value"), self._parameters, strict=True):
@@ -107,8 +97,11 @@ class Updater:
             totals[f"{name} gradient norm"] = float(norm)
         return dict(totals)
 
-    def token_sums(self, rollouts: Rollouts, rows: Tensor) -> TokenSums:
-        """The loss of these rows and its parts, summed over their answer tokens."""
+    def token_sums(self, rollouts: Rollouts, rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of these rows to differentiate, and detached figures for the log.
+
+        All are sums over the answer tokens; divided by a number of tokens they are means.
+        """
         settings = self._settings
         part = rollouts.sequences.select(rows)
         mask = part.answer_mask
@@ -153,7 +146,7 @@ class Updater:
                 "clip fraction": masked_sum(clip_fraction(logps, old, advantages, clip), mask),
                 "ratio": masked_sum(ratio, mask),
             }
-        return TokenSums(loss, {name: value.detach() for name, value in parts.items()})
+        return loss, {name: value.detach() for name, value in parts.items()}
 
     @staticmethod
     def _require_finite(figures: Mapping[str, float], iteration: int) -> None:
@@ -172,7 +165,3 @@ def rate_factor(settings: PpoSettings, iteration: int) -> float:
     if update.decay == "constant":
         return warm
     return warm * (1 - iteration / settings.iterations)
-
-
-def _exceeds(value: float, limit: float | None) -> bool:
-    return limit is not None and value > limit

@@ -1,17 +1,16 @@
 """Generation by a running vLLM, over HTTP with token ids in and out.
 
 Before each iteration the policy is written to a folder that the engine sees, and the engine reloads
-its weights in place through `/collective_rpc` of its development mode: seconds, where a restart
-takes a minute. The log-probs that training uses are never the engine's: the rollout measures them
-with the model that is trained. Those of a few answers are asked of the engine all the same, to see
-at every draw that it has the policy's weights.
+its weights in place through `/collective_rpc` of its development mode. That takes seconds, where a
+restart takes a minute. Training never uses the engine's log-probs: the rollout measures them with
+the model that is trained. The engine gives those of a few answers all the same, to check at every
+draw that it has the policy's weights.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from trainers.endpoint.http import HopelessError, JsonClient, RequestFailedError
 from trainers.endpoint.settings import HttpSettings
 from trainers.endpoint.work import together
 from trainers.ppo.engine_weights import write_weights
-from trainers.ppo.mismatch import Judged, mean_difference, spread
+from trainers.ppo.mismatch import EngineAnswer, evenly_spread, mean_difference
 from trainers.ppo.settings import SamplingSettings, VllmSettings
 
 SEEDS = 2**31
@@ -29,15 +28,6 @@ SEEDS = 2**31
 
 MISMATCH = "engine mismatch"
 """Name of its curve."""
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """An answer as the engine gave it."""
-
-    ids: list[int]
-    logps: list[float] | None
-    """Of each token at temperature 1; None if they were not asked for."""
 
 
 class VllmGenerator:
@@ -58,12 +48,8 @@ class VllmGenerator:
             timeout_s=settings.timeout_s,
             retries=0,
         )
-        self._figures: dict[str, float] = {}
-
-    @property
-    def figures(self) -> Mapping[str, float]:
+        self.figures: Mapping[str, float] = {}
         """How far the engine's log-probs were from the policy's in the last draw."""
-        return self._figures
 
     def refresh(self) -> None:
         """Write the weights, have them loaded, and drop the cache that the old ones filled.
@@ -76,22 +62,17 @@ class VllmGenerator:
     def generate(self, prompts: Sequence[Sequence[int]], seed: int) -> list[list[int]]:
         """See `Generator`. Raises RunError if the engine refuses or is not there, or if it samples
         from other weights than the policy has."""
-        checked = spread(len(prompts), self._settings.check_answers)
+        checked = evenly_spread(len(prompts), self._settings.check_answers)
         bodies = [
             self._body(prompt, mixed_seed(seed, place) % SEEDS, check=place in checked)
             for place, prompt in enumerate(prompts)
         ]
         drawn = asyncio.run(self._draw(bodies))
-        self._check(prompts, drawn)
+        self._check(drawn)
         return [answer.ids for answer in drawn]
 
-    def _check(self, prompts: Sequence[Sequence[int]], drawn: Sequence[Drawn]) -> None:
-        judged = [
-            Judged(prompt, answer.ids, answer.logps)
-            for prompt, answer in zip(prompts, drawn, strict=True)
-            if answer.logps is not None
-        ]
-        found, tolerance = mean_difference(self._policy, judged), self._settings.tolerance
+    def _check(self, drawn: Sequence[EngineAnswer]) -> None:
+        found, tolerance = mean_difference(self._policy, drawn), self._settings.tolerance
         if not found <= tolerance:  # also if it is not a number
             raise RunError(
                 f"{self._http.url}: the engine's log-probs are {found:.3g} nats a token from the "
@@ -99,10 +80,10 @@ class VllmGenerator:
                 "policy's weights. Start it on the same model, as docs/training.md says (PPO, a "
                 "vLLM beside it); raise the tolerance only if it is the engine's coarser rounding"
             )
-        self._figures = {MISMATCH: found}
+        self.figures = {MISMATCH: found}
 
     async def _reload(self) -> None:
-        """From files, whatever format the engine started with; then without the cache of before."""
+        """Load from files, whatever format the engine started with, and drop the prefix cache."""
         files = {"method": "update_config", "args": [{"load_config": {"load_format": "auto"}}]}
         reload = {"method": "reload_weights", "kwargs": {"weights_path": str(self._weights)}}
         async with JsonClient(self._http) as client:
@@ -110,13 +91,15 @@ class VllmGenerator:
             await self._post(client, "/collective_rpc", reload)
             reset = await self._post(client, "/reset_prefix_cache")
         if not reset["success"]:
-            raise RunError(f"{self._http.url}: its prefix cache is in use; nobody else may ask it")
+            raise RunError(
+                f"{self._http.url}: its prefix cache is in use; nothing else may send it requests"
+            )
 
-    async def _draw(self, bodies: Sequence[Mapping[str, Any]]) -> list[Drawn]:
+    async def _draw(self, bodies: Sequence[Mapping[str, Any]]) -> list[EngineAnswer]:
         async with JsonClient(self._http) as client:
             return await together(self._answer(client, body) for body in bodies)
 
-    async def _answer(self, client: JsonClient, body: Mapping[str, Any]) -> Drawn:
+    async def _answer(self, client: JsonClient, body: Mapping[str, Any]) -> EngineAnswer:
         answer = await self._post(client, "/v1/completions", body)
         choice = answer["choices"][0]
         ids: list[int] | None = choice.get("token_ids")
@@ -124,15 +107,15 @@ class VllmGenerator:
             reason = choice["finish_reason"]
             raise RunError(f"{self._http.url}: no token ids in an answer that ended as {reason}")
         if "logprobs" not in body:
-            return Drawn(ids, None)
+            return EngineAnswer(body["prompt"], ids)
         logps = (choice.get("logprobs") or {}).get("token_logprobs") or []
         if len(logps) != len(ids):
             raise RunError(f"{self._http.url}: {len(logps)} log-probs for {len(ids)} tokens")
-        return Drawn(ids, logps)
+        return EngineAnswer(body["prompt"], ids, logps)
 
     def _body(self, prompt: Sequence[int], seed: int, *, check: bool) -> dict[str, Any]:
-        """Sampling from the policy's own distribution: what the checkpoint's generation settings
-        would add (top-k, top-p, penalties) is switched off."""
+        """Samples from the policy's own distribution: top-k, top-p and penalties, which the
+        checkpoint's generation settings might add, are switched off."""
         logprobs = {"logprobs": 0} if check else {}  # of the drawn token, no others
         return {
             "model": self._settings.served_model,

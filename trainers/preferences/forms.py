@@ -1,4 +1,4 @@
-"""From one form of preference to another: lists to pairs, scores to lists, all to scores."""
+"""Turns one form of preference into another: lists to pairs, scores to lists, all to scores."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def in_form(
     pairs: PairChoice = "best_worst",
     min_margin: float = 0.0,
 ) -> Iterator[Preference]:
-    """Every preference in the form asked for; what has none is counted.
+    """Every preference in the form asked for; those that cannot take it are counted.
 
-    Pointwise records are held in memory until the end, since those of one prompt may stand
-    anywhere in the file.
+    Pointwise records are held in memory until the end, since those of one prompt may be anywhere in
+    the file.
     """
     if form == "pointwise":
         for preference in preferences:
@@ -53,9 +53,9 @@ def pairs_of(
 ) -> Iterator[Pairwise]:
     """Best against worst, or every two answers, the better one first.
 
-    The margin is the difference of the scores, or none where they are only an order. Answers
-    without a score and pairs of equal score are counted, and so are pairs whose margin is below
-    `min_margin`. Of several best (or worst) answers the first is taken.
+    The margin is the difference of the scores, or none if they are only an order. Answers without a
+    score, pairs of equal score and pairs whose margin is below `min_margin` are counted. The first
+    of several best (or worst) answers is taken.
     """
     scored = _scored(preference, tally)
     if len(scored) < 2:
@@ -78,7 +78,7 @@ def pairs_of(
 
 
 def _by_dimension(chosen: Candidate, rejected: Candidate) -> dict[str, int]:
-    """Which of two answers is better in each dimension that both have a score in."""
+    """Which of two answers is better, for each dimension that both have a score in."""
     other = rejected.dimensions
     return {
         name: (score > other[name]) - (score < other[name])
@@ -87,16 +87,18 @@ def _by_dimension(chosen: Candidate, rejected: Candidate) -> dict[str, int]:
     }
 
 
-Scored = tuple[float, Candidate]
+WithScore = tuple[float, Candidate]
 
 
-def _scored(preference: Listwise, tally: Tally) -> list[Scored]:
+def _scored(preference: Listwise, tally: Tally) -> list[WithScore]:
     found = [(c.score, c) for c in preference.candidates if c.score is not None]
     tally.drop(NO_SCORE, len(preference.candidates) - len(found))
     return found
 
 
-def _choose(scored: Sequence[Scored], pairs: PairChoice) -> Iterator[tuple[Scored, Scored]]:
+def _choose(
+    scored: Sequence[WithScore], pairs: PairChoice
+) -> Iterator[tuple[WithScore, WithScore]]:
     if pairs == "best_worst":
         best = max(scored, key=lambda both: both[0])
         yield best, min(scored, key=lambda both: both[0])
@@ -144,7 +146,7 @@ def _lists(preference: Pairwise | Listwise, tally: Tally) -> Iterator[Listwise]:
 
 
 def as_list(pair: Pairwise) -> Listwise:
-    """A list of two. With a margin its scores are margin and 0, else they are an order."""
+    """A list of two. Its scores are the margin and 0, or 1 and 0 as an order without a margin."""
     score = 1.0 if pair.margin is None else pair.margin
     return Listwise(
         pair.prompt,

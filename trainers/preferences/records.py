@@ -1,8 +1,8 @@
-"""What every reader makes and every writer takes: preferences in three forms, all frozen.
+"""Preferences in three forms, as readers make them and writers take them.
 
 pairwise   one answer is better than another
 pointwise  one answer has a score
-listwise   several answers of one prompt, with scores as far as they are known
+listwise   several answers to one prompt, with scores as far as they are known
 
 `as_json` of each is the canonical line that the trainers and the readers take.
 """
@@ -24,7 +24,7 @@ class Pairwise:
     chosen: list[Message]
     rejected: list[Message]
     margin: float | None = None
-    """By how much chosen is better, where that is known."""
+    """How much better chosen is, if that is known."""
     subset: str | None = None
     """The section of a benchmark that the pair belongs to."""
     dimensions: Mapping[str, int] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class Pointwise:
     answer: list[Message]
     score: float
     dimensions: Mapping[str, float] = field(default_factory=dict)
-    """A score for each dimension, where they are known; `score` is then their mean."""
+    """A score for each dimension, if they are known; `score` is then their mean."""
 
     def as_json(self) -> dict[str, Any]:
         line = {"prompt": self.prompt, "answer": self.answer, "score": self.score}
@@ -72,11 +72,11 @@ class Candidate:
 
     answer: list[Message]
     score: float | None = None
-    """Higher is better; only the order counts where the scores came from ranks."""
+    """Higher is better. Scores that came from ranks only give an order."""
     source: Mapping[str, Any] = field(default_factory=dict)
-    """Where it came from: policy, revision, temperature, seed, finish_reason, as far as known."""
+    """Its origin: policy, revision, temperature, seed, finish_reason, as far as known."""
     dimensions: Mapping[str, float] = field(default_factory=dict)
-    """A score for each dimension, where they are known."""
+    """A score for each dimension, if they are known."""
 
     def as_json(self) -> dict[str, Any]:
         scores = dict(self.dimensions) or None
@@ -90,7 +90,7 @@ class Listwise:
     prompt: list[Message]
     candidates: tuple[Candidate, ...]
     ordinal: bool = False
-    """The scores are ranks turned round, so their differences are no margins."""
+    """The scores are negated ranks, so their differences are no margins."""
     references: tuple[str, ...] = ()
     """Model answers that a rule can compare with."""
     subset: str | None = None

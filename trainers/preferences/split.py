@@ -1,8 +1,8 @@
-"""Trained on or held out, decided by the prompt alone.
+"""Train or held out, decided by the prompt alone.
 
-A prompt that occurs in both files would be measured on what was learnt by heart. The side is a
-hash of the prompt, so it depends neither on the other records nor on their order: records that
-are appended later move nothing.
+A prompt in both files would measure what was learnt by heart. A hash of the prompt decides its
+side, which depends neither on the other records nor on their order: records that are appended later
+move nothing.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def side_of(
     """The side of all records with this prompt; `held_out_share` is the expected share of prompts.
 
     Prompts that differ only in capitals, spaces and punctuation are one prompt. By "first_turn",
-    all conversations that open with the same system and user messages are one prompt too, as
-    they are where a dialogue was logged turn by turn.
+    so are all conversations that open with the same system and user messages, such as the turns of
+    a dialogue that were logged one by one.
     """
     digest = hashlib.sha256(f"{seed}\n{normalised(prompt, by)}".encode()).digest()
     position = int.from_bytes(digest[:8], "big") / 2**64
@@ -35,7 +35,7 @@ def side_of(
 
 
 def normalised(prompt: Sequence[Message], by: SplitBy = "prompt") -> str:
-    """What makes two prompts the same prompt."""
+    """A text that is equal for prompts that count as the same."""
     messages = _opening(prompt) if by == "first_turn" else prompt
     # Tool calls count as they stand: a prompt with other calls is another prompt.
     return json.dumps(

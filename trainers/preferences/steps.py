@@ -1,4 +1,4 @@
-"""The six-step scale on which people compare two answers, and what a step is worth."""
+"""The six-step scale on which people compare two answers, and the margin of each step."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from trainers.base.lines import BadLineError
 
 TIES = frozenset({"tie", "equal", "same", "about the same", "unsure", "negligibly better"})
-"""No preference; not a step of the scale, but people need a way to say it."""
+"""Words for no preference, which is not a step of the scale."""
 BETTER = ("significantly better", "better", "slightly better")
 
 
 def margin_of_step(step: str, margins: Mapping[str, float]) -> float:
-    """By how much the first answer is better: positive, negative, or 0 for a tie.
+    """How much better the first answer is: positive, negative, or 0 for a tie.
 
     `step` is one of "significantly better", "better", "slightly better", the same with "worse",
     or a word for a tie; capitals, spaces and underscores do not matter. `margins` holds the

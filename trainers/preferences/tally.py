@@ -1,7 +1,7 @@
-"""Counts of what was dropped and why, so that nothing disappears in silence.
+"""Counts of what was dropped and why, so that nothing disappears silently.
 
-A *drop* is a sound record that cannot be used (a tie, an empty answer). A *bad line* is one that
-cannot be read: it stops the run with its file, line and reason unless the settings say to skip.
+A *drop* is a sound record that cannot be used (a tie, an empty answer). A *bad line* cannot be
+read: it stops the run with its file, line and reason unless the settings say to skip it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from trainers.base.errors import DataError
 
 MAX_EXAMPLES = 20
-"""Bad lines that the report spells out; the rest is counted."""
+"""Bad lines that the report shows; the others are only counted."""
 
 
 class Tally:
@@ -23,10 +23,10 @@ class Tally:
         self.lines = 0
         """Lines read, blank ones not counted."""
         self.records = 0
-        """Lines that made sense."""
+        """Lines that could be read."""
         self.dropped: Counter[str] = Counter()
         self.noted: Counter[str] = Counter()
-        """What is worth knowing without being a drop."""
+        """Worth knowing, but not dropped."""
         self.bad = 0
         self.bad_lines: list[str] = []
         """The first bad lines, as `file:line: reason`."""
@@ -46,7 +46,7 @@ class Tally:
             self.bad_lines.append(message)
 
     def as_json(self) -> dict[str, Any]:
-        """The part of a report that says what became of the input."""
+        """The part of a report that says how the input was used."""
         return {
             "lines": self.lines,
             "records": self.records,
@@ -57,7 +57,7 @@ class Tally:
         }
 
     def figures(self) -> dict[str, int]:
-        """The same for the terminal, one figure a reason."""
+        """The same for the terminal, one figure for each reason."""
         dropped = {f"dropped: {reason}": n for reason, n in sorted(self.dropped.items())}
         bad = {"bad lines skipped": self.bad} if self.bad else {}
         noted = dict(sorted(self.noted.items()))

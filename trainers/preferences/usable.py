@@ -1,4 +1,4 @@
-"""What can be learnt from: answers that say something, differ, and are not over the limit."""
+"""Keeps what can be learnt from: answers that say something, differ, and are within the limit."""
 
 from __future__ import annotations
 

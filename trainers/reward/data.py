@@ -9,8 +9,8 @@ from transformers import PreTrainedTokenizerBase
 from reward_server.scoring.render import Renderer
 from trainers.base.data import Message, read_placed
 from trainers.base.errors import DataError
-from trainers.reward.settings import RewardSettings
-from trainers.reward.tasks import Task
+from trainers.reward.settings import RewardTrainSettings
+from trainers.reward.tasks import RewardTask
 from trainers.rewards.one import render
 
 Row = dict[str, Any]
@@ -22,11 +22,11 @@ Row = dict[str, Any]
 class TrainingData:
     rows: list[Row]
     dropped: int
-    """Records with an answer that is longer than the limit."""
+    """Records with an answer over the length limit."""
     without_margin: int
-    """Pairs for which no margin is known, where margins are learnt from."""
+    """Pairs of unknown margin, if the objective uses margins."""
     names: list[str]
-    """What the first row's answers are called."""
+    """Names of the first row's answers."""
 
     @property
     def most_answers(self) -> int:
@@ -34,7 +34,7 @@ class TrainingData:
 
 
 def prepare(
-    settings: RewardSettings, task: Task, tokenizer: PreTrainedTokenizerBase
+    settings: RewardTrainSettings, task: RewardTask, tokenizer: PreTrainedTokenizerBase
 ) -> TrainingData:
     """Read and tokenise the training file.
 

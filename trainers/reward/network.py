@@ -1,7 +1,6 @@
 """The network to train: a sequence classifier with one output for each dimension."""
 
 import logging
-from collections.abc import Sequence
 from typing import Any
 
 from transformers import AutoModelForSequenceClassification
@@ -9,10 +8,10 @@ from transformers.utils import logging as transformers_logging
 
 from trainers.base.errors import ModelError
 from trainers.base.loading import load_model
-from trainers.reward.settings import RewardSettings
+from trainers.reward.settings import RewardTrainSettings
 
 
-def load_network(settings: RewardSettings) -> Any:
+def load_network(settings: RewardTrainSettings) -> Any:
     """The model to start from, with a head drawn by the seed if the checkpoint has none.
 
     Raises ModelError if it cannot be loaded, has a head of another size, or lacks more than
@@ -23,8 +22,8 @@ def load_network(settings: RewardSettings) -> Any:
     if names:
         options["id2label"] = dict(enumerate(names))
         options["label2id"] = {name: index for index, name in enumerate(names)}
-    # A missing head and an unused language model head are as they should be; what else is
-    # missing is an error below.
+    # A missing head and an unused language model head are expected; anything else that is missing
+    # is an error below.
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity(logging.ERROR)
     try:
@@ -47,8 +46,3 @@ def load_network(settings: RewardSettings) -> Any:
 def _is_head(net: Any, key: str) -> bool:
     """Whether a weight belongs to what is trained anew: the head, or an encoder's pooler."""
     return not key.startswith(f"{net.base_model_prefix}.") or ".pooler." in key
-
-
-def output_weights(settings: RewardSettings) -> Sequence[float]:
-    """What combines the outputs to the reward."""
-    return list(settings.dimensions.values()) if settings.dimensions else [1.0]

@@ -1,7 +1,7 @@
 """The lines that a reward model can learn from, checked as they are read.
 
-They are what `bon-train prepare` and `label` write; a line with several dimensions has its shape
-from their names, so that a misspelt one is an error that names it.
+They are what `bon-train prepare` and `label` write. A line with several dimensions is checked
+against their names, so that a misspelt one is an error that names it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +13,7 @@ from trainers.base.data import Messages, Pair, Record
 from trainers.base.lines import printable
 
 
-class Candidate(Record):
+class RankedAnswer(Record):
     """One of a prompt's answers."""
 
     answer: Messages
@@ -25,7 +25,7 @@ class Ranking(Record):
     """Several answers to one prompt."""
 
     prompt: Messages
-    candidates: list[Candidate]
+    candidates: list[RankedAnswer]
 
     @model_validator(mode="after")
     def _answers_differ(self) -> "Ranking":
@@ -35,7 +35,7 @@ class Ranking(Record):
         return self
 
     @property
-    def best_first(self) -> list[Candidate]:
+    def best_first(self) -> list[RankedAnswer]:
         return sorted(self.candidates, key=lambda candidate: -candidate.score)
 
 
@@ -64,7 +64,7 @@ class ScoredAnswer(Record):
 
 
 class DimensionPair(Pair):
-    """A pair with a verdict in each dimension; see `dimension_pair`."""
+    """A pair with a verdict in each dimension; see `with_dimensions`."""
 
     dimensions: ClassVar[tuple[str, ...]] = ()
     preferences: dict[str, Literal[-1, 0, 1]]
@@ -79,7 +79,7 @@ class DimensionPair(Pair):
 
 
 class DimensionScores(Record):
-    """An answer with a score in each dimension; see `dimension_scores`."""
+    """An answer with a score in each dimension; see `with_dimensions`."""
 
     dimensions: ClassVar[tuple[str, ...]] = ()
     prompt: Messages
@@ -92,7 +92,7 @@ class DimensionScores(Record):
         return self
 
 
-class ScoresCandidate(Record):
+class DimensionAnswer(Record):
     """One of a prompt's answers, with a score in each dimension."""
 
     answer: Messages
@@ -100,13 +100,13 @@ class ScoresCandidate(Record):
 
 
 class DimensionRanking(Record):
-    """Several answers to one prompt, ordered anew in each dimension; see `dimension_ranking`."""
+    """Several answers to one prompt, ordered anew in each dimension; see `with_dimensions`."""
 
     dimensions: ClassVar[tuple[str, ...]] = ()
     strict: ClassVar[bool] = False
     """Ties are refused, as the Plackett-Luce loss needs it."""
     prompt: Messages
-    candidates: list[ScoresCandidate]
+    candidates: list[DimensionAnswer]
 
     @model_validator(mode="after")
     def _scores_order_the_answers(self) -> "DimensionRanking":
@@ -124,31 +124,17 @@ class DimensionRanking(Record):
         return self
 
 
-def dimension_pair(names: Sequence[str]) -> type[DimensionPair]:
-    """The pairs of a model with these dimensions."""
+class StrictDimensionRanking(DimensionRanking):
+    """Without ties in any dimension."""
 
-    class Named(DimensionPair):
+    strict = True
+
+
+def with_dimensions(kind: type[Record], names: Sequence[str]) -> type[Record]:
+    """The records of a model with these dimensions; `kind` is a class with `dimensions`."""
+
+    class Named(kind):  # type: ignore[misc, valid-type]
         dimensions = tuple(names)
-
-    return Named
-
-
-def dimension_scores(names: Sequence[str]) -> type[DimensionScores]:
-    """The scored answers of a model with these dimensions."""
-
-    class Named(DimensionScores):
-        dimensions = tuple(names)
-
-    return Named
-
-
-def dimension_ranking(names: Sequence[str], *, strict: bool) -> type[DimensionRanking]:
-    """The lists of a model with these dimensions."""
-    ties_are_refused = strict
-
-    class Named(DimensionRanking):
-        dimensions = tuple(names)
-        strict = ties_are_refused
 
     return Named
 

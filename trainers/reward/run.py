@@ -14,11 +14,11 @@ from trainers.base.card import append_figures, write_card
 from trainers.base.context import RunContext
 from trainers.base.data import data_hash
 from trainers.reward.data import TrainingData, prepare, show_example
-from trainers.reward.network import load_network, output_weights
-from trainers.reward.settings import RewardSettings
-from trainers.reward.tasks import Task, task_of
+from trainers.reward.network import load_network
+from trainers.reward.settings import RewardTrainSettings
+from trainers.reward.tasks import RewardTask, task_of
 from trainers.reward.trainer import Collator, PreferenceTrainer
-from trainers.rewards.ensemble import Ensemble, write_ensemble
+from trainers.rewards.ensemble import write_ensemble
 from trainers.rewards.meta import Dimension, RewardMeta, Spread, template_hash, write_meta
 from trainers.rewards.one import OneModel, load_reward_tokenizer
 from trainers.runtime.arguments import common_arguments, is_main_process
@@ -37,11 +37,11 @@ class Prepared:
     """What all members of an ensemble share."""
 
     tokenizer: Any
-    task: Task
+    task: RewardTask
     data: TrainingData
 
 
-def run(settings: RewardSettings, context: RunContext) -> dict[str, float]:
+def run(settings: RewardTrainSettings, context: RunContext) -> dict[str, float]:
     """`bon-train reward`."""
     if not context.dry_run:
         return train_reward(settings, context)
@@ -52,7 +52,7 @@ def run(settings: RewardSettings, context: RunContext) -> dict[str, float]:
     return {}
 
 
-def train_reward(settings: RewardSettings, context: RunContext) -> dict[str, float]:
+def train_reward(settings: RewardTrainSettings, context: RunContext) -> dict[str, float]:
     """Train, write `settings.output`, and return the figures that its model card shows."""
     prepared = _prepare(settings)
     if not settings.seeds:
@@ -64,24 +64,24 @@ def train_reward(settings: RewardSettings, context: RunContext) -> dict[str, flo
         found = _train_one(member, prepared, context)
         figures |= {f"seed {member.seed}: {name}": value for name, value in found.items()}
     if is_main_process():
-        write_ensemble(settings.output, Ensemble(tuple(one.output.name for one in members)))
+        write_ensemble(settings.output, [one.output.name for one in members])
     return figures
 
 
-def _member(settings: RewardSettings, seed: int) -> RewardSettings:
+def _member(settings: RewardTrainSettings, seed: int) -> RewardTrainSettings:
     """The settings of one member: its own seed and folder, otherwise those of the ensemble."""
     output = settings.output / f"seed-{seed}"
     return settings.model_copy(update={"seed": seed, "seeds": (), "output": output})
 
 
-def _prepare(settings: RewardSettings) -> Prepared:
+def _prepare(settings: RewardTrainSettings) -> Prepared:
     tokenizer = load_reward_tokenizer(settings.model, settings.revision)
     task = task_of(settings)
     return Prepared(tokenizer, task, prepare(settings, task, tokenizer))
 
 
 def _train_one(
-    settings: RewardSettings, prepared: Prepared, context: RunContext
+    settings: RewardTrainSettings, prepared: Prepared, context: RunContext
 ) -> dict[str, float]:
     data, tokenizer = prepared.data, prepared.tokenizer
     trainer = make_trainer(settings, prepared)
@@ -100,18 +100,19 @@ def _train_one(
         hashes = {settings.train.name: data_hash(settings.train)}
         title = "Reward model"
         write_card(settings.output, title, context.command, hashes, settings, figures)
-        meta = measure(settings, prepared, hashes)
+        meta = measured_meta(settings, prepared, hashes)
         write_meta(settings.output, meta)
         append_figures(settings.output, "Raw rewards of training answers", _spread(meta))
     return figures
 
 
-def make_trainer(settings: RewardSettings, prepared: Prepared) -> _Trainer:
+def make_trainer(settings: RewardTrainSettings, prepared: Prepared) -> _Trainer:
     """The trainer that `bon-train reward` runs."""
     return _Trainer(
         model=load_network(settings),
         objective=prepared.task.objective,
-        weights=output_weights(settings),
+        weights=list(settings.dimensions.values()) if settings.dimensions else [1.0],
+        center=settings.center_rewards or 0.0,
         args=RewardConfig(
             # The sampler groups by the `length` column, which the model itself never sees.
             remove_unused_columns=False,
@@ -124,8 +125,13 @@ def make_trainer(settings: RewardSettings, prepared: Prepared) -> _Trainer:
     )
 
 
-def measure(settings: RewardSettings, prepared: Prepared, data: Mapping[str, str]) -> RewardMeta:
-    """Score training answers with the model as it was written, and sum up what it is."""
+def measured_meta(
+    settings: RewardTrainSettings, prepared: Prepared, data: Mapping[str, str]
+) -> RewardMeta:
+    """The model's description, with the spread of its rewards over training answers.
+
+    The answers are scored with the model as it was written.
+    """
     names = list(settings.dimensions or ())
     scorer = OneModel.load(settings.output, device="auto", label_weights=settings.dimensions)
     answers = _some_answers(prepared.data, settings.statistics_over)

@@ -9,7 +9,7 @@ from trainers.base.settings import Positive, TrainSettings
 Objective = Literal["pairwise", "listwise", "all_pairs", "regression"]
 
 
-class RewardSettings(TrainSettings):
+class RewardTrainSettings(TrainSettings):
     """A reward model from pairs, rankings or scores; `batch_size` counts prompts."""
 
     objective: Objective = "pairwise"
@@ -44,7 +44,7 @@ class RewardSettings(TrainSettings):
         return value
 
     @model_validator(mode="after")
-    def _options_fit_the_objective(self) -> "RewardSettings":
+    def _options_fit_the_objective(self) -> "RewardTrainSettings":
         if self.margin_weight is not None and (self.objective != "pairwise" or self.dimensions):
             raise ValueError("margin_weight: only for pairs with one score")
         if self.center_rewards is not None and self.objective == "regression":

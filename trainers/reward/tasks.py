@@ -2,34 +2,30 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from trainers.base.data import Message, Pair, Record
-from trainers.reward.objectives import (
-    AllPairs,
-    DimensionPairs,
-    DimensionRankings,
-    Listwise,
-    Objective,
-    Pairwise,
-    Regression,
-)
+from trainers.reward import objectives
+from trainers.reward.objectives import Objective
 from trainers.reward.records import (
+    DimensionPair,
+    DimensionRanking,
+    DimensionScores,
     Ranking,
     ScoredAnswer,
+    StrictDimensionRanking,
     StrictRanking,
-    dimension_pair,
-    dimension_ranking,
-    dimension_scores,
+    with_dimensions,
 )
-from trainers.reward.settings import RewardSettings
+from trainers.reward.settings import RewardTrainSettings
 
 Answers = list[tuple[str, list[Message]]]
 """Names and messages of a record's answers."""
 
 
 @dataclass(frozen=True)
-class Task:
+class RewardTask:
     """One way to learn rewards."""
 
     noun: str
@@ -41,29 +37,31 @@ class Task:
     objective: Objective
 
 
-def task_of(settings: RewardSettings) -> Task:
+def task_of(settings: RewardTrainSettings) -> RewardTask:
     """The task that the settings ask for."""
-    center = settings.center_rewards or 0.0
     names = list(settings.dimensions or ())
-    if names and settings.objective in ("listwise", "all_pairs"):
-        strict = settings.objective == "listwise"
-        ranking = dimension_ranking(names, strict=strict)
-        objective = DimensionRankings(strict, center)
-        return Task("rankings", ranking, _listed, _score_table(names), objective)
-    if settings.objective == "listwise":
-        return Task("rankings", StrictRanking, _ranked, _nothing, Listwise(center))
-    if settings.objective == "all_pairs":
-        return Task("rankings", Ranking, _ranked, _values, AllPairs(center))
+    if settings.objective in ("listwise", "all_pairs"):
+        return _list_task(names, strict=settings.objective == "listwise")
     if settings.objective == "regression":
-        if names:
-            record = dimension_scores(names)
-            return Task("answers", record, _one, _numbers("scores", names), Regression())
-        return Task("answers", ScoredAnswer, _one, _score, Regression())
+        record = with_dimensions(DimensionScores, names) if names else ScoredAnswer
+        targets = _numbers("scores", names) if names else _score
+        return RewardTask("answers", record, _one, targets, objectives.scores)
     if names:
-        targets = _numbers("preferences", names)
-        return Task("pairs", dimension_pair(names), _pair, targets, DimensionPairs(center))
+        record, targets = with_dimensions(DimensionPair, names), _numbers("preferences", names)
+        return RewardTask("pairs", record, _pair, targets, objectives.dimension_pairs)
     margin = _nothing if settings.margin_weight is None else _margin(settings.margin_weight)
-    return Task("pairs", Pair, _pair, margin, Pairwise(center))
+    return RewardTask("pairs", Pair, _pair, margin, objectives.pairs)
+
+
+def _list_task(names: list[str], *, strict: bool) -> RewardTask:
+    if names:
+        kind = StrictDimensionRanking if strict else DimensionRanking
+        objective = partial(objectives.dimension_rankings, strict=strict)
+        record = with_dimensions(kind, names)
+        return RewardTask("rankings", record, _listed, _score_table(names), objective)
+    if strict:
+        return RewardTask("rankings", StrictRanking, _ranked, _nothing, objectives.rankings)
+    return RewardTask("rankings", Ranking, _ranked, _values, objectives.rankings_with_ties)
 
 
 def _pair(record: Any) -> Answers:

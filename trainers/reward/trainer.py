@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from trl.trainer.reward_trainer import RewardTrainer
 
-from trainers.reward.objectives import Objective, Outputs
+from trainers.reward.objectives import Objective, Outputs, batch_loss
 
 MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
@@ -18,8 +18,8 @@ MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 class Collator:
     """Lays all answers of all records of a batch into one right-padded tensor.
 
-    A prompt's answers so share a batch. `places` of shape (records, answers) holds each answer's
-    row, -1 where a record has fewer answers than the longest.
+    So the answers of a prompt share a batch. `places` of shape (records, answers) holds the row of
+    each answer, -1 where a record has fewer answers than the longest.
     """
 
     pad: int
@@ -54,18 +54,26 @@ class PreferenceTrainer(RewardTrainer):
     """Trains on rows of `sequences`, `length`, `targets` and, for some encoders, `token_types`."""
 
     def __init__(
-        self, *, model: Any, objective: Objective, weights: Sequence[float], **options: Any
+        self,
+        *,
+        model: Any,
+        objective: Objective,
+        weights: Sequence[float],
+        center: float = 0.0,
+        **options: Any,
     ) -> None:
-        """`weights` combine the model's outputs to the reward; all else is RewardTrainer's."""
+        """`weights` combine the model's outputs to the reward, `center` weighs the pull to a zero
+        mean; all else is RewardTrainer's."""
         names = dict(model.config.id2label)
-        # TRL refuses a model with several outputs, though nothing but its loss, which is
-        # replaced here, asks for one alone.
+        # TRL refuses a model with several outputs, though only its loss needs a single one, and
+        # that is replaced here.
         model.config.num_labels = 1
         model.config.use_cache = False  # nothing is generated
         super().__init__(model=model, **options)
         model.config.id2label = names
         model.config.label2id = {name: index for index, name in names.items()}
         self._objective = objective
+        self._center = center
         self._label_weights = torch.tensor(weights, dtype=torch.float32)
 
     def _prepare_dataset(self, dataset: Any, *args: Any, **options: Any) -> Any:
@@ -79,29 +87,24 @@ class PreferenceTrainer(RewardTrainer):
         num_items_in_batch: Any = None,
     ) -> Any:
         """The objective's mean over the records of the batch."""
-        # Through the model itself, so that adapters and data parallelism have their part in it.
+        # Called as a whole, so that adapters and data parallelism take part.
         given = {name: inputs[name] for name in MODEL_INPUTS if name in inputs}
         found = model(**given)
         outputs = by_record(found.logits, inputs["places"], self._label_weights)
-        loss = self._objective(outputs, inputs)
-        self._note(inputs["attention_mask"], outputs, loss.metrics)
-        return (loss.value, found) if return_outputs else loss.value
+        loss, metrics = batch_loss(self._objective, outputs, inputs, self._center)
+        self._note(inputs["attention_mask"], outputs, metrics)
+        return (loss, found) if return_outputs else loss
 
     def _note(self, mask: Tensor, outputs: Outputs, metrics: Mapping[str, Tensor]) -> None:
         """Keep what `log` of RewardTrainer averages, gathered over all processes."""
         assert self.model is not None
-        mode = "train" if self.model.training else "eval"
+        gather, mode = self.accelerator.gather, "train" if self.model.training else "eval"
         rewards = outputs.rewards.detach()[outputs.present]
         if mode == "train":
-            self._total_train_tokens += int(self.accelerator.gather(mask.sum()).sum())
+            self._total_train_tokens += int(gather(mask.sum()).sum())
         self._metrics[mode]["num_tokens"] = [self._total_train_tokens]
         means = {"mean_reward": rewards.mean(), **metrics}
         for name, value in means.items():
-            gathered = self.accelerator.gather(value.detach().float())
-            self._metrics[mode][name].append(gathered.mean().item())
-        self._metrics[mode]["min_reward"].append(
-            self.accelerator.gather(rewards.min()).min().item()
-        )
-        self._metrics[mode]["max_reward"].append(
-            self.accelerator.gather(rewards.max()).max().item()
-        )
+            self._metrics[mode][name].append(gather(value.detach().float()).mean().item())
+        self._metrics[mode]["min_reward"].append(gather(rewards.min()).min().item())
+        self._metrics[mode]["max_reward"].append(gather(rewards.max()).max().item())

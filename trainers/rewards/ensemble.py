@@ -1,28 +1,28 @@
-"""The file that names several reward models of one recipe, which differ in their seed."""
+"""`ensemble.json`: names reward models that were trained alike but for their seed."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 from trainers.base.errors import ModelError
-from trainers.base.files import write_text
+from trainers.base.files import write_json
 
 NAME = "ensemble.json"
 
 
-@dataclass(frozen=True)
-class Ensemble:
-    members: tuple[str, ...]
-    """Folders beside `ensemble.json`, each a whole reward model with its `rm_meta.json`."""
+def write_ensemble(folder: Path, members: Sequence[str]) -> None:
+    """Name the members: folders beside the file, each a whole reward model with `rm_meta.json`.
+
+    Raises RunError if the disk is full.
+    """
+    write_json(folder / NAME, {"members": list(members)})
 
 
-def write_ensemble(folder: Path, ensemble: Ensemble) -> None:
-    """Raises RunError if the disk is full."""
-    write_text(folder / NAME, json.dumps({"members": list(ensemble.members)}, indent=2) + "\n")
+def read_ensemble(folder: Path) -> tuple[str, ...] | None:
+    """The members of the ensemble in a folder, or None if there is none.
 
-
-def read_ensemble(folder: Path) -> Ensemble | None:
-    """The ensemble in a folder, or None if there is none; ModelError for a broken file."""
+    Raises ModelError for a broken file.
+    """
     path = folder / NAME
     if not path.is_file():
         return None
@@ -32,14 +32,14 @@ def read_ensemble(folder: Path) -> Ensemble | None:
         raise ModelError(f"{path}: not what bon-train reward writes: {error}") from error
     if not members:
         raise ModelError(f"{path}: no members")
-    return Ensemble(members)
+    return members
 
 
 def refuse_ensemble(folder: str | Path, what: str) -> None:
     """Raise ModelError if the folder holds several models where `what` is one."""
-    ensemble = read_ensemble(Path(folder))
-    if ensemble is not None:
+    members = read_ensemble(Path(folder))
+    if members is not None:
         raise ModelError(
             f"{folder}: an ensemble, and {what} is one model; name a member, such as "
-            f"{Path(folder) / ensemble.members[0]}"
+            f"{Path(folder) / members[0]}"
         )

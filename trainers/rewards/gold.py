@@ -1,4 +1,4 @@
-"""The true reward of an answer, where a function knows it. It is measured, never trained on."""
+"""The true reward of an answer, if a function knows it. It is measured, never trained on."""
 
 from collections.abc import Callable, Sequence
 
@@ -19,7 +19,7 @@ class GoldSettings(Settings):
     """``package.module:function``, called with the conversation's messages and the answer's text;
     the demo world's is ``trainers.demo.gold:gold``."""
     field: str | None = None
-    """The attribute of what it returns that is the reward; None where it returns a number."""
+    """The attribute of the returned object that is the reward; None if a number is returned."""
 
 
 def load_gold(settings: GoldSettings) -> Gold:

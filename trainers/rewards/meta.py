@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from trainers.base.errors import ModelError
-from trainers.base.files import write_text
+from trainers.base.files import write_json
 
 NAME = "rm_meta.json"
 
@@ -40,12 +40,12 @@ class Dimension:
 @dataclass(frozen=True)
 class RewardMeta:
     normalisation: Spread
-    """Of the reward, that is of all outputs by their weights."""
+    """Of the reward: all outputs combined by their weights."""
     dimensions: Sequence[Dimension]
     """In the order of the outputs."""
     objective: str
     answers_per_prompt: int
-    """K, the most answers that a training record had."""
+    """The largest number of answers in a training record."""
     max_length: int
     """Tokens; longer training records were left out."""
     chat_template_sha256: str | None
@@ -55,7 +55,7 @@ class RewardMeta:
     data: Mapping[str, str]
     """SHA-256 of each training file, by its name."""
     output: str = "raw logits"
-    """Nothing is applied to what the head gives."""
+    """The head's numbers are served as they are, without a sigmoid."""
 
     @property
     def weights(self) -> dict[str, float]:
@@ -67,8 +67,8 @@ def template_hash(template: str | None) -> str | None:
 
 
 def write_meta(folder: Path, meta: RewardMeta) -> None:
-    """Write the file so that it is there whole or not at all; RunError if the disk is full."""
-    write_text(folder / NAME, json.dumps(asdict(meta), indent=2) + "\n")
+    """Raises RunError if the disk is full."""
+    write_json(folder / NAME, asdict(meta))
 
 
 def read_meta(folder: Path) -> RewardMeta | None:

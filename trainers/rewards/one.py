@@ -21,11 +21,6 @@ from trainers.base.template import refusals
 from trainers.rewards.ensemble import refuse_ensemble
 
 
-def token_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[int]:
-    """A conversation that ends with an answer, as the reward model reads it."""
-    return list(Renderer(tokenizer).render(messages[:-1], messages[-1]).ids)
-
-
 def render(renderer: Renderer, messages: Sequence[Message], where: str) -> Rendered:
     """A conversation that ends with an answer; DataError, naming `where`, if it is refused."""
     with refusals(where):
@@ -98,12 +93,6 @@ class OneModel:
             raise ModelError(f"{reward}: label_weights must weigh its outputs, {', '.join(names)}")
         return cls(net.eval(), tokenizer, label_weights)
 
-    def score(self, conversations: Sequence[list[Message]], batch_size: int) -> list[float]:
-        """The raw reward of each conversation, in the order given."""
-        rendered = [self.renderer.render(turns[:-1], turns[-1]) for turns in conversations]
-        rewards = self.outputs(rendered, batch_size) @ torch.tensor(self.weights)
-        return [float(reward) for reward in rewards]
-
     def outputs(self, rendered: Sequence[Rendered], batch_size: int) -> torch.Tensor:
         """Every output for every sequence, (sequences, labels), float32 on the CPU."""
         found = torch.zeros(len(rendered), len(self.model.labels))
@@ -125,7 +114,10 @@ def score(reward: Path, conversations: Sequence[list[Message]], batch_size: int)
 
     Raises ModelError if the folder holds no reward model with one output.
     """
-    return OneModel.load(reward).score(conversations, batch_size)
+    model = OneModel.load(reward)
+    rendered = [model.renderer.render(turns[:-1], turns[-1]) for turns in conversations]
+    rewards = model.outputs(rendered, batch_size) @ torch.tensor(model.weights)
+    return [float(reward) for reward in rewards]
 
 
 def load_net(folder: Path) -> Any:

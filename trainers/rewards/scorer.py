@@ -1,12 +1,13 @@
-"""The rewards of answers: one model's, or what the members of an ensemble say together.
+"""The rewards of answers, by one model or by an ensemble.
 
-Every trainer that asks a reward model in this process asks here, so an ensemble can stand wherever
-a reward model can. Answers come as text and are rendered in the reward model's own chat template:
-a score here is the score that is served, whatever tokens the policy used.
+Every trainer asks its reward model through this module, so an ensemble can take the place of a
+reward model anywhere. Answers come as text and are rendered in the reward model's own chat
+template: a score here is the score that is served, whatever tokens the policy used.
 """
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -20,31 +21,22 @@ from trainers.rewards.meta import read_meta
 from trainers.rewards.one import OneModel, render
 
 Placed = tuple[str, list[Message]]
-"""A conversation that ends with an answer, and where it stands."""
+"""A place for error messages, such as `file:line`, and a conversation that ends with an answer."""
 
 
-class Scorer:
+@dataclass(eq=False)
+class RewardScorer:
     """Scores conversations; counts those whose prompt it had to cut."""
 
-    def __init__(
-        self,
-        members: Sequence[tuple[OneModel, float, float]],
-        how: Combine = "mean",
-        *,
-        batch_size: int,
-        cut_prompts: bool = False,
-        hint: str = "",
-    ) -> None:
-        """`members` are models with the mean to subtract and the deviation to divide by.
-
-        `hint` says what the user can do about a conversation that is too long.
-        """
-        self._members = members
-        self._how = how
-        self._batch_size = batch_size
-        self._cut_prompts = cut_prompts
-        self._hint = hint
-        self.cut = 0
+    members: Sequence[tuple[OneModel, float, float]]
+    """Models with the mean to subtract and the deviation to divide by."""
+    how: Combine
+    batch_size: int
+    cut_prompts: bool = False
+    hint: str = ""
+    """What the user can do about a conversation that is too long."""
+    cut: int = field(default=0, init=False)
+    """Conversations whose prompt was cut so far."""
 
     @classmethod
     def load(
@@ -58,7 +50,7 @@ class Scorer:
         how: Combine = "mean",
         cut_prompts: bool = False,
         hint: str = "",
-    ) -> "Scorer":
+    ) -> "RewardScorer":
         """Load a reward model, or all members of an ensemble; ModelError if that fails.
 
         Without `label_weights`, a model with several outputs is read by those of its
@@ -69,17 +61,17 @@ class Scorer:
             weights = label_weights or _own_weights(place)
             return OneModel.load(place, device=device, dtype=dtype, label_weights=weights)
 
-        ensemble = read_ensemble(folder)
-        if ensemble is None:
+        names = read_ensemble(folder)
+        if names is None:
             members = [(member(folder), 0.0, 1.0)]
         else:
-            places = [folder / name for name in ensemble.members]
+            places = [folder / name for name in names]
             members = [(member(place), *_spread(place)) for place in places]
-        return cls(members, how, batch_size=batch_size, cut_prompts=cut_prompts, hint=hint)
+        return cls(members, how, batch_size, cut_prompts, hint)
 
     def require_readable(self, placed: Sequence[Placed]) -> None:
         """Raise DataError as `rewards` would, without asking any model."""
-        for model, _, _ in self._members:
+        for model, _, _ in self.members:
             for index, one in enumerate(placed):
                 self._render(model, one, index, set())
 
@@ -104,9 +96,9 @@ class Scorer:
         """
         found = []
         cut: set[int] = set()
-        for model, mean, std in self._members:
+        for model, mean, std in self.members:
             rendered = [self._render(model, one, i, cut) for i, one in enumerate(placed)]
-            outputs = model.outputs(rendered, self._batch_size) @ torch.tensor(model.weights)
+            outputs = model.outputs(rendered, self.batch_size) @ torch.tensor(model.weights)
             found.append((outputs - mean) / std)
         self.cut += len(cut)
         rows: list[list[float]] = torch.stack(found, 1).tolist()
@@ -114,7 +106,7 @@ class Scorer:
             for reward in row:
                 if not math.isfinite(reward):
                     raise RunError(f"{where}: the reward model answered {reward}")
-        return [combine(row, self._how) for row in rows]
+        return [combine(row, self.how) for row in rows]
 
     def _render(self, model: OneModel, placed: Placed, index: int, cut: set[int]) -> Rendered:
         where, turns = placed
@@ -122,9 +114,9 @@ class Scorer:
         limit = model.model.context_limit
         if limit is None or len(rendered.ids) <= limit:
             return rendered
-        if not self._cut_prompts:
+        if not self.cut_prompts:
             reason = f"{len(rendered.ids)} tokens, the reward model reads {limit}"
-            raise DataError(f"{where}: {'; '.join(filter(None, (reason, self._hint)))}")
+            raise DataError(f"{where}: {'; '.join(filter(None, (reason, self.hint)))}")
         cut.add(index)
         shorter = rendered.within(limit)
         if shorter is None:

@@ -10,7 +10,7 @@ from trainers.base.errors import RunError
 from trainers.base.files import PARTIAL, remove_partial, replaced, write_text
 from trainers.base.settings import Settings
 from trainers.evaluation.figures import Figures
-from trainers.rewards.ensemble import Ensemble, read_ensemble, write_ensemble
+from trainers.rewards.ensemble import read_ensemble, write_ensemble
 
 
 def test_a_file_is_there_whole_or_as_it_was(tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_cards_figures_and_ensembles_are_written_so(tmp_path: Path) -> None:
         with pytest.raises(RunError, match=r"figures\.json could not be written"):
             Figures(pairs=3).write(tmp_path / "figures.json")
         with pytest.raises(RunError, match=r"ensemble\.json could not be written"):
-            write_ensemble(tmp_path, Ensemble(("seed-0",)))
+            write_ensemble(tmp_path, ["seed-0"])
     assert (tmp_path / "README.md").read_text() == before
     assert read_ensemble(tmp_path) is None
     append_figures(tmp_path, "More", {"gold": 2.0})

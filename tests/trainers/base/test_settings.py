@@ -12,7 +12,7 @@ from trainers.cli import main
 from trainers.demo.settings import WorldSettings
 from trainers.evaluation.settings import EvaluateSettings
 from trainers.export.settings import ExportSettings
-from trainers.reward.settings import RewardSettings
+from trainers.reward.settings import RewardTrainSettings
 from trainers.sft.settings import SftSettings
 
 
@@ -22,8 +22,8 @@ from trainers.sft.settings import SftSettings
         (SftSettings, "demo-sft.yaml"),
         (SftSettings, "qwen-sft.yaml"),
         (ExportSettings, "demo-export.yaml"),
-        (RewardSettings, "demo-reward.yaml"),
-        (RewardSettings, "qwen-reward.yaml"),
+        (RewardTrainSettings, "demo-reward.yaml"),
+        (RewardTrainSettings, "qwen-reward.yaml"),
         (EvaluateSettings, "demo-evaluate.yaml"),
         (WorldSettings, "demo-world.yaml"),
     ],

@@ -4,7 +4,7 @@ import pytest
 
 from trainers.evaluation.accuracy import (
     GapShare,
-    Scored,
+    ScoredPair,
     Share,
     accuracy,
     by_gap,
@@ -12,10 +12,10 @@ from trainers.evaluation.accuracy import (
 )
 
 PAIRS = [
-    Scored(chosen=2.0, rejected=1.0, margin=0.5),
-    Scored(chosen=1.0, rejected=1.0, margin=1.0),
-    Scored(chosen=0.0, rejected=1.0, margin=2.0),
-    Scored(chosen=0.5, rejected=-1.0, margin=3.0),
+    ScoredPair(chosen=2.0, rejected=1.0, margin=0.5),
+    ScoredPair(chosen=1.0, rejected=1.0, margin=1.0),
+    ScoredPair(chosen=0.0, rejected=1.0, margin=2.0),
+    ScoredPair(chosen=0.5, rejected=-1.0, margin=3.0),
 ]
 
 
@@ -30,7 +30,12 @@ def test_no_pair_left() -> None:
 
 
 def test_each_gap_and_section_has_its_own_share() -> None:
-    pairs = [*PAIRS, Scored(5.0, 1.0), Scored(1.0, 2.0, 1.5, "hard"), Scored(2.0, 1.0, 9.0, "hard")]
+    pairs = [
+        *PAIRS,
+        ScoredPair(5.0, 1.0),
+        ScoredPair(1.0, 2.0, 1.5, "hard"),
+        ScoredPair(2.0, 1.0, 9.0, "hard"),
+    ]
     assert by_gap(pairs, (0.0, 1.0, 3.0)) == [
         GapShare(0.0, 1.0, 1.0, 1),
         GapShare(1.0, 3.0, 0.5 / 3, 3),

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from trainers.evaluation.reward_bench_2 import Item, aggregate, credit, score_ties
+from trainers.evaluation.reward_bench_2 import Item, RewardBench2, credit, score_ties
 
 REF = Item("ref:1", "Ties", right=[2.0], wrong=[1.0, 0.5])
 """Gap 1."""
@@ -65,13 +65,13 @@ def test_right_answers_of_one_reward(wrong: float, margin: float) -> None:
 
 def test_subsets_count_alike() -> None:
     items = [item("Math", 1, 0, 0, 0), item("Focus", 0, 1, 0, 0), item("Focus", 2, 1, 1, 1)]
-    found = aggregate([*items, REF, TIED])
+    found = RewardBench2.of([*items, REF, TIED])
     assert found.subsets["Math"] == 1
     assert found.subsets["Focus"] == 0.5
     assert found.ties is not None
     assert found.overall == pytest.approx((1 + 0.5 + found.ties.score) / 3)
     assert found.missing == ["Factuality", "Precise IF", "Safety"]
-    assert aggregate(items).ties is None
+    assert RewardBench2.of(items).ties is None
 
 
 @pytest.mark.parametrize(
@@ -84,4 +84,4 @@ def test_subsets_count_alike() -> None:
 )
 def test_what_cannot_be_scored(items: list[Item], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        aggregate(items)
+        RewardBench2.of(items)

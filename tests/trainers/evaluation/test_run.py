@@ -117,7 +117,11 @@ def test_reward_bench_2_from_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "line", "message"),
     [
-        ("reward_bench", {"prompt": "x", "chosen": GOOD}, "1: rejected: Field required"),
+        (
+            "reward_bench",
+            {"prompt": "x", "chosen": GOOD, "subset": "s"},
+            "1: rejected: Field required",
+        ),
         ("reward_bench", bench_line("mine", GOOD, BAD), "no subset of RewardBench among mine"),
         (
             "reward_bench_2",

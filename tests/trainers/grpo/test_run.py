@@ -27,7 +27,7 @@ from trainers.grpo.run import run
 from trainers.grpo.settings import GrpoSettings
 from trainers.grpo.trainer import GroupOrder
 from trainers.rewards.one import score
-from trainers.rewards.scorer import Scorer
+from trainers.rewards.scorer import RewardScorer
 
 MakeSettings = Callable[..., GrpoSettings]
 PROMPT = [Message(role="user", content="name two toys for a bear")]
@@ -66,7 +66,9 @@ def settings(prompts: Path, tmp_path: Path) -> MakeSettings:
 
 def reward_function(no_eos_reward: float | None = None) -> RewardFunction:
     return RewardFunction(
-        Scorer.load(reward_path(), batch_size=2), ends=frozenset({1}), no_eos_reward=no_eos_reward
+        RewardScorer.load(reward_path(), batch_size=2),
+        ends=frozenset({1}),
+        no_eos_reward=no_eos_reward,
     )
 
 
@@ -156,7 +158,7 @@ def test_long_prompts_are_counted_or_refused(settings: MakeSettings) -> None:
 
 def test_a_reward_that_is_no_number_ends_the_run() -> None:
     subject = reward_function()
-    [(scorer, _, _)] = subject._scorer._members
+    [(scorer, _, _)] = subject._scorer.members
     head = scorer.model.net.get_parameter("score.weight")
     head.requires_grad_(False).fill_(math.nan)
     with pytest.raises(RunError, match="the reward model answered nan"):

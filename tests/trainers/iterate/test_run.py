@@ -15,7 +15,7 @@ from trainers.iterate.round import choose_prompts
 from trainers.iterate.run import run
 from trainers.iterate.settings import IterateSettings
 from trainers.policy.frozen import load_frozen, weights_hash
-from trainers.rewards.one import OneModel
+from trainers.rewards.scorer import RewardScorer
 
 SAVING = {"batch_size": 2, "max_steps": 4, "learning_rate": 1e-3, "log_every": 1, "save_every": 2}
 
@@ -49,9 +49,9 @@ def test_the_pairs_are_what_the_reward_model_says(settings: MakeSettings) -> Non
     one = settings(rounds=1)
     run(one, START)
     pairs = read_records(Pair, one.output / "rounds" / "0" / "pairs.jsonl")
-    scorer = OneModel.load(one.reward)
+    scorer = RewardScorer.load(one.reward, device="cpu", batch_size=2)
     for pair in pairs:
-        chosen, rejected = scorer.score([pair.prompt + pair.chosen, pair.prompt + pair.rejected], 2)
+        chosen, rejected = scorer.score([pair.prompt + pair.chosen, pair.prompt + pair.rejected])
         assert chosen - rejected == pytest.approx(pair.margin, abs=1e-4)
         assert chosen > rejected
 

@@ -9,7 +9,7 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from trainers.base.errors import DataError
-from trainers.ppo.prompts import prompts_of, read_prompts
+from trainers.ppo.prompts import prompts_of, read_prompt_set
 
 
 def write(path: Path, *texts: str) -> Path:
@@ -23,7 +23,7 @@ def test_repeated_and_long_prompts_are_dropped_and_counted(
 ) -> None:
     long = "bear " * 30
     path = write(tmp_path / "p.jsonl", "one bear", "two", "one bear", long, "one bear")
-    found = read_prompts(path, tokenizer, max_tokens=20)
+    found = read_prompt_set(path, tokenizer, max_tokens=20)
     assert [p.messages[0]["content"] for p in found.prompts] == ["one bear", "two"]
     assert (found.repeated, found.too_long) == (2, 1)
 
@@ -31,14 +31,14 @@ def test_repeated_and_long_prompts_are_dropped_and_counted(
 def test_prompts_end_with_the_opening_of_the_answer(
     tmp_path: Path, tokenizer: PreTrainedTokenizerFast
 ) -> None:
-    found = read_prompts(write(tmp_path / "p.jsonl", "two snacks"), tokenizer, 20)
+    found = read_prompt_set(write(tmp_path / "p.jsonl", "two snacks"), tokenizer, 20)
     assert tokenizer.decode(found.prompts[0].ids) == "<|user|>two snacks<eos><|assistant|>"
 
 
 def test_nothing_left_is_an_error(tmp_path: Path, tokenizer: PreTrainedTokenizerFast) -> None:
     path = write(tmp_path / "p.jsonl", "two snacks for my bear")
     with pytest.raises(DataError, match=r"p\.jsonl: every prompt exceeds max_prompt_tokens 3"):
-        read_prompts(path, tokenizer, 3)
+        read_prompt_set(path, tokenizer, 3)
 
 
 def test_a_line_without_a_prompt_is_named(
@@ -47,7 +47,7 @@ def test_a_line_without_a_prompt_is_named(
     path = tmp_path / "p.jsonl"
     path.write_text('{"prompt": [{"role": "user", "content": "a"}]}\n{"text": "b"}\n')
     with pytest.raises(DataError, match=r"p\.jsonl:2: prompt: Field required"):
-        read_prompts(path, tokenizer, 20)
+        read_prompt_set(path, tokenizer, 20)
 
 
 def test_each_pass_takes_every_prompt_once_in_an_order_of_its_own() -> None:

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 from trainers.policy.logits import answer_logps
 from trainers.policy.sequences import Sequences
 from trainers.ppo.models import build
-from trainers.ppo.reference import AdapterFreeReference, CopiedReference, Reference
+from trainers.ppo.reference import Reference
 from trainers.ppo.settings import PpoSettings
 from trainers.ppo.train import iterate
 
@@ -25,9 +25,7 @@ def test_training_does_not_move_it(values: dict[str, Any], lora: dict[str, Any] 
     frozen = AutoModelForCausalLM.from_pretrained(settings.model).eval()
     with torch.no_grad():
         expected = answer_logps(frozen, BATCH, 0.9)
-    reference: Reference = (
-        CopiedReference(parts.policy) if lora is None else AdapterFreeReference(parts.policy)
-    )
+    reference = Reference(parts.policy)
     for iteration in range(2):
         iterate(parts, settings, iteration, beta=0.1)
     assert torch.equal(reference.logps(BATCH, 0.9), expected)
@@ -42,7 +40,7 @@ def test_the_adapters_are_on_again_afterwards(values: dict[str, Any]) -> None:
     iterate(parts, settings, 0, beta=0.1)
     with torch.no_grad():
         before = answer_logps(parts.policy, BATCH, 1.0)
-        AdapterFreeReference(parts.policy).logps(BATCH, 1.0)
+        Reference(parts.policy).logps(BATCH, 1.0)
         assert torch.equal(answer_logps(parts.policy, BATCH, 1.0), before)
 
 

@@ -188,7 +188,7 @@ def learning(values: dict[str, Any]) -> PpoSettings:
 def curves(settings: PpoSettings, beta: float) -> list[dict[str, float]]:
     """Train towards a sixth of the vocabulary."""
     parts = build(settings)
-    parts.collector._scorer = SharesWords(parts.tokenizer, range(300, 400))  # type: ignore[assignment]
+    parts.collector.scorer = SharesWords(parts.tokenizer, range(300, 400))  # type: ignore[assignment]
     return [iterate(parts, settings, i, beta)[0] for i in range(settings.iterations)]
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from trainers.base.errors import RunError
-from trainers.ppo.models import Parts, build
+from trainers.ppo.models import PpoParts, build
 from trainers.ppo.rollout import Rollouts
 from trainers.ppo.settings import PpoSettings
 from trainers.ppo.train import iterate
@@ -21,7 +21,7 @@ TEMPERATURE = 0.7
 
 def parts_and_rollouts(
     values: dict[str, Any], **changes: Any
-) -> tuple[PpoSettings, Parts, Rollouts]:
+) -> tuple[PpoSettings, PpoParts, Rollouts]:
     sampling = {"max_new_tokens": 6, "temperature": TEMPERATURE}
     settings = PpoSettings.model_validate(values | {"sampling": sampling} | changes)
     parts = build(settings)
@@ -29,7 +29,7 @@ def parts_and_rollouts(
     return settings, parts, parts.collector.collect(prompts, seed=5, beta=0.1)
 
 
-def gradient(parts: Parts, rollouts: Rollouts, rows: Tensor) -> tuple[Tensor, dict[str, float]]:
+def gradient(parts: PpoParts, rollouts: Rollouts, rows: Tensor) -> tuple[Tensor, dict[str, float]]:
     figures = parts.updater._gradient(rollouts, rows)
     models = (parts.policy, parts.value)
     grads = [p.grad.flatten() for m in models for p in m.parameters() if p.grad is not None]
@@ -89,7 +89,7 @@ def test_the_terms_of_the_loss_add_up_with_their_weights(values: dict[str, Any])
         moved = parts.policy.get_input_embeddings().weight
         with torch.no_grad():  # away from the old policy, so that each term is there
             moved += 0.1 * torch.randn(moved.shape, generator=torch.Generator().manual_seed(1))
-        return float(parts.updater.token_sums(rollouts, rows).loss.detach())
+        return float(parts.updater.token_sums(rollouts, rows)[0].detach())
 
     plain = loss(kl={"beta": 0.1})
     assert loss(kl={"beta": 0.1, "loss_weight": 1.0}) > plain + 1e-3

@@ -26,7 +26,7 @@ from trainers.base.errors import RunError
 from trainers.cli import main
 from trainers.policy.logits import answer_logits, answer_logps
 from trainers.policy.sequences import Sequences
-from trainers.ppo.models import Parts, build
+from trainers.ppo.models import PpoParts, build
 from trainers.ppo.policy import load_policy
 from trainers.ppo.settings import PpoSettings, SamplingSettings, VllmSettings
 from trainers.ppo.vllm import VllmGenerator
@@ -279,7 +279,7 @@ def live(ppo_engine: str, tmp_path: Path, one_thread: None) -> dict[str, Any]:
     }
 
 
-def parts_of(live: dict[str, Any]) -> Parts:
+def parts_of(live: dict[str, Any]) -> PpoParts:
     return build(PpoSettings.model_validate(live))
 
 

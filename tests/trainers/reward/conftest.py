@@ -16,9 +16,9 @@ from transformers import BertConfig, BertForSequenceClassification, PreTrainedTo
 from tests.trainers.small import policy_path
 from trainers.base.context import RunContext
 from trainers.base.data import write_records
-from trainers.reward.settings import RewardSettings
+from trainers.reward.settings import RewardTrainSettings
 
-MakeSettings = Callable[..., RewardSettings]
+MakeSettings = Callable[..., RewardTrainSettings]
 START = RunContext("bon-train reward", show=lambda text: None)
 PROMPT = [{"role": "user", "content": "name two toys for a bear"}]
 TEXTS = (
@@ -82,7 +82,7 @@ def files(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def settings(files: Path, tmp_path: Path) -> MakeSettings:
     """Settings of a run of 8 updates, 3 to an epoch; `train` and `output` are names."""
 
-    def make(output: str = "out", train: str = "pairs", **changes: object) -> RewardSettings:
+    def make(output: str = "out", train: str = "pairs", **changes: object) -> RewardTrainSettings:
         values: dict[str, object] = {
             "model": policy_path(),
             "train": files / f"{train}.jsonl",
@@ -92,7 +92,7 @@ def settings(files: Path, tmp_path: Path) -> MakeSettings:
             "learning_rate": 1e-3,
             "log_every": 1,
         }
-        return RewardSettings.model_validate(values | changes)
+        return RewardTrainSettings.model_validate(values | changes)
 
     return make
 

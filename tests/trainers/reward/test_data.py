@@ -17,9 +17,9 @@ from tests.trainers.reward.conftest import (
 )
 from trainers.base.data import write_records
 from trainers.base.errors import DataError
-from trainers.reward.records import dimension_ranking
+from trainers.reward.records import DimensionRanking, StrictDimensionRanking, with_dimensions
 from trainers.reward.run import train_reward
-from trainers.reward.settings import RewardSettings
+from trainers.reward.settings import RewardTrainSettings
 
 PAIR = {"prompt": PROMPT, "chosen": answer("Try ball."), "rejected": answer("Ugh.")}
 LISTWISE = {"objective": "listwise"}
@@ -109,12 +109,12 @@ def test_settings_that_do_not_fit(
 ) -> None:
     values = settings().model_dump() | changes
     with pytest.raises(ValidationError, match=message):
-        RewardSettings.model_validate(values)
+        RewardTrainSettings.model_validate(values)
 
 
 def test_ties_in_a_dimension_are_for_all_pairs() -> None:
     line = dimension_list((1, 2), (1, 3))
     names = ("helpful", "short")
-    assert dimension_ranking(names, strict=False).model_validate(line).candidates
+    with_dimensions(DimensionRanking, names).model_validate(line)
     with pytest.raises(ValidationError, match="equal scores in helpful"):
-        dimension_ranking(names, strict=True).model_validate(line)
+        with_dimensions(StrictDimensionRanking, names).model_validate(line)

@@ -22,7 +22,7 @@ from trainers.reward.run import run, train_reward
 from trainers.rewards.ensemble import read_ensemble
 from trainers.rewards.meta import read_meta, template_hash
 from trainers.rewards.one import OneModel, score
-from trainers.rewards.scorer import Scorer
+from trainers.rewards.scorer import RewardScorer
 
 WEIGHTS = {"helpful": 1.0, "short": 0.5}
 CONVERSATIONS: Any = [[*PROMPT, *answer(text)] for text in TEXTS]
@@ -88,8 +88,8 @@ def test_several_dimensions_are_served_by_their_weights(settings: MakeSettings) 
     served = RewardModel.load(str(run.output), device="cpu", label_weights=WEIGHTS)
     renderer = Renderer(AutoTokenizer.from_pretrained(run.output))
     ids = [renderer.render(turns[:-1], turns[-1]).ids for turns in CONVERSATIONS]
-    scorer = OneModel.load(run.output, label_weights=WEIGHTS)
-    assert scorer.score(CONVERSATIONS, 3) == pytest.approx(served.score(ids), abs=1e-5)
+    scorer = RewardScorer.load(run.output, device="cpu", batch_size=3, label_weights=WEIGHTS)
+    assert scorer.score(CONVERSATIONS) == pytest.approx(served.score(ids), abs=1e-5)
     with torch.inference_mode():
         labels = served.logits(ids)
     assert served.labels == ["helpful", "short"]
@@ -170,11 +170,11 @@ def test_a_resumed_run_equals_one_that_was_never_cut(settings: MakeSettings) -> 
 def test_an_ensemble_has_a_member_for_each_seed(settings: MakeSettings) -> None:
     run = settings(seeds=[0, 1], max_steps=3)
     figures = train_reward(run, START)
-    ensemble = read_ensemble(run.output)
-    assert ensemble is not None
-    assert ensemble.members == ("seed-0", "seed-1")
+    members = read_ensemble(run.output)
+    assert members == ("seed-0", "seed-1")
+    assert members is not None
     assert "seed 1: updates" in figures
-    folders = [run.output / name for name in ensemble.members]
+    folders = [run.output / name for name in members]
     raw = [torch.tensor(score(folder, CONVERSATIONS, 4)) for folder in folders]
     assert not torch.equal(raw[0], raw[1])
     standard = []
@@ -183,11 +183,11 @@ def test_an_ensemble_has_a_member_for_each_seed(settings: MakeSettings) -> None:
         assert meta is not None
         standard.append((rewards - meta.normalisation.mean) / meta.normalisation.std)
     placed = [("somewhere", turns) for turns in CONVERSATIONS]
-    members = torch.stack(standard, 1).tolist()
+    rewards_of = torch.stack(standard, 1).tolist()
     for how in get_args(Combine):
-        scorer = Scorer.load(run.output, device="cpu", batch_size=2, how=how)
+        scorer = RewardScorer.load(run.output, device="cpu", batch_size=2, how=how)
         assert scorer.rewards(placed) == pytest.approx(
-            [combine(own, how) for own in members], abs=1e-4
+            [combine(own, how) for own in rewards_of], abs=1e-4
         )
 
 

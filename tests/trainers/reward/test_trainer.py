@@ -66,6 +66,7 @@ def test_parity_with_trls_own_loss(
     losses = []
     options: dict[str, Any] = {
         "objective": task_of(ours).objective,
+        "center": ours.center_rewards or 0.0,
         "weights": [1.0],
         "data_collator": Collator(0),
     }

@@ -7,11 +7,12 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
+from reward_server.scoring.render import Renderer
 from trainers.base.data import Message
 from trainers.base.errors import ModelError
 from trainers.demo.model import save_untrained_policy
 from trainers.demo.tokenizer import build_tokenizer
-from trainers.rewards.one import score, token_ids
+from trainers.rewards.one import render, score
 
 CONVERSATIONS: list[list[Message]] = [
     [
@@ -41,7 +42,7 @@ def test_batches_equal_transformers_one_at_a_time(reward: Path) -> None:
     for conversation in CONVERSATIONS:
         text = tokenizer.apply_chat_template(conversation, tokenize=False)
         ids = tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
-        assert ids[0].tolist() == token_ids(tokenizer, conversation)
+        assert ids[0].tolist() == list(render(Renderer(tokenizer), conversation, "here").ids)
         assert ids[0, -1] == tokenizer.eos_token_id
         with torch.inference_mode():
             expected.append(model(input_ids=ids).logits.item())

@@ -23,9 +23,9 @@ from trainers.base.loading import load_tokenizer
 from trainers.cli import main
 from trainers.ppo.value import value_from_reward
 from trainers.reward.run import train_reward
-from trainers.reward.settings import RewardSettings
+from trainers.reward.settings import RewardTrainSettings
 from trainers.rewards.one import OneModel, score
-from trainers.rewards.scorer import Scorer
+from trainers.rewards.scorer import RewardScorer
 
 PROMPTS: list[list[Message]] = [
     [{"role": "user", "content": "Name two snacks for my bear"}],
@@ -42,7 +42,7 @@ def ensemble(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("ensemble")
     values = {"model": policy_path(), "train": world / "pairs.jsonl", "output": folder}
     train = {"batch_size": 8, "max_steps": 2, "learning_rate": 1e-3, "seeds": [0, 1]}
-    train_reward(RewardSettings.model_validate(values | train), START)
+    train_reward(RewardTrainSettings.model_validate(values | train), START)
     return folder
 
 
@@ -54,9 +54,9 @@ def test_scores_are_those_that_are_served_in_any_batch() -> None:
         for prompt, answer in zip(PROMPTS, ANSWERS, strict=True)
     ]
     for size in (1, 2, 8):
-        found = Scorer.load(demo_models.reward_path(), device="cpu", batch_size=size).score_answers(
-            PROMPTS, ANSWERS
-        )
+        found = RewardScorer.load(
+            demo_models.reward_path(), device="cpu", batch_size=size
+        ).score_answers(PROMPTS, ANSWERS)
         assert found == pytest.approx(served, abs=1e-5)
     assert max(served) - min(served) > 0.5
 
@@ -66,7 +66,7 @@ def test_scores_are_those_of_one_model() -> None:
         [*prompt, {"role": "assistant", "content": answer}]
         for prompt, answer in zip(PROMPTS, ANSWERS, strict=True)
     ]
-    found = Scorer.load(demo_models.reward_path(), device="cpu", batch_size=2).score_answers(
+    found = RewardScorer.load(demo_models.reward_path(), device="cpu", batch_size=2).score_answers(
         PROMPTS, ANSWERS
     )
     assert found == pytest.approx(score(demo_models.reward_path(), conversations, 3), abs=1e-5)
@@ -75,17 +75,17 @@ def test_scores_are_those_of_one_model() -> None:
 @pytest.mark.parametrize("folder", [demo_models.policy_path(), Path("nowhere")])
 def test_what_is_no_reward_model_is_refused(folder: Path) -> None:
     with pytest.raises(ModelError, match=str(folder.name)):
-        Scorer.load(folder, device="cpu", batch_size=2)
+        RewardScorer.load(folder, device="cpu", batch_size=2)
 
 
 def test_one_model_is_asked_as_it_is() -> None:
-    scorer = Scorer.load(reward_path(), batch_size=2)
+    scorer = RewardScorer.load(reward_path(), batch_size=2)
     assert scorer.score(CONVERSATIONS) == pytest.approx(score(reward_path(), CONVERSATIONS, 1))
 
 
 def test_ppo_and_label_take_the_mean_of_an_ensemble(ensemble: Path, tmp_path: Path) -> None:
-    expected = Scorer.load(ensemble, batch_size=4).score(CONVERSATIONS)
-    drawn = Scorer.load(ensemble, batch_size=3).score_answers([PROMPT] * 4, TEXTS)  # type: ignore[list-item]
+    expected = RewardScorer.load(ensemble, batch_size=4).score(CONVERSATIONS)
+    drawn = RewardScorer.load(ensemble, batch_size=3).score_answers([PROMPT] * 4, TEXTS)  # type: ignore[list-item]
     assert drawn == pytest.approx(expected, abs=1e-5)
 
     candidates = [{"answer": answer(text)} for text in TEXTS]
@@ -102,7 +102,7 @@ def test_ppo_and_label_take_the_mean_of_an_ensemble(ensemble: Path, tmp_path: Pa
         assert main(["label", "--config", str(tmp_path / "label.yaml")]) == 0
         [line] = map(json.loads, (tmp_path / f"{how}.jsonl").read_text().splitlines())
         found = [candidate["score"] for candidate in line["candidates"]]
-        scorer = Scorer.load(ensemble, batch_size=4, how="min" if how == "min" else "mean")
+        scorer = RewardScorer.load(ensemble, batch_size=4, how="min" if how == "min" else "mean")
         assert found == pytest.approx(scorer.score(CONVERSATIONS), abs=1e-5)
 
 
@@ -121,23 +121,23 @@ def test_a_member_without_its_spread_is_refused(ensemble: Path, tmp_path: Path) 
     folder = shutil.copytree(ensemble, tmp_path / "copy")
     (folder / "seed-1" / "rm_meta.json").unlink()
     with pytest.raises(ModelError, match=r"seed-1: a member of an ensemble needs the spread"):
-        Scorer.load(folder, batch_size=2)
+        RewardScorer.load(folder, batch_size=2)
     (folder / "ensemble.json").write_text('{"members": []}')
     with pytest.raises(ModelError, match=r"ensemble\.json: no members"):
-        Scorer.load(folder, batch_size=2)
+        RewardScorer.load(folder, batch_size=2)
 
 
 def test_a_reward_that_is_no_number_ends_the_run() -> None:
-    scorer = Scorer.load(reward_path(), batch_size=2)
-    [(member, _, _)] = scorer._members
+    scorer = RewardScorer.load(reward_path(), batch_size=2)
+    [(member, _, _)] = scorer.members
     member.model.net.get_parameter("score.weight").requires_grad_(False).fill_(math.nan)
     with pytest.raises(RunError, match=r"^a drawn answer: the reward model answered nan$"):
         scorer.score(CONVERSATIONS)
 
 
 def test_what_is_too_long_is_named(tmp_path: Path) -> None:
-    scorer = Scorer.load(reward_path(), batch_size=2)
-    [(member, _, _)] = scorer._members
+    scorer = RewardScorer.load(reward_path(), batch_size=2)
+    [(member, _, _)] = scorer.members
     member.model.context_limit = 12
     with pytest.raises(DataError, match=r"^a drawn answer: \d+ tokens, the reward model reads 12$"):
         scorer.score(CONVERSATIONS)

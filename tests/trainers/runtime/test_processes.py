@@ -21,7 +21,7 @@ from trainers.base.settings import TrainSettings
 from trainers.dpo.run import train_dpo
 from trainers.dpo.settings import DpoSettings
 from trainers.reward.run import train_reward
-from trainers.reward.settings import RewardSettings
+from trainers.reward.settings import RewardTrainSettings
 from trainers.sft.run import train_sft
 from trainers.sft.settings import SftSettings
 
@@ -72,7 +72,7 @@ def test_two_processes_do_what_one_does_and_resume(make: Make, tmp_path: Path) -
     reward = {"max_steps": 4, "seeds": [3]}
     dpo = {"max_steps": 4, "sft_first": {"learning_rate": 1e-3}}
     two = make(SftSettings, "sft", "two", **sft)
-    two_reward = make(RewardSettings, "pairs", "two-reward", **reward)
+    two_reward = make(RewardTrainSettings, "pairs", "two-reward", **reward)
     two_dpo = make(DpoSettings, "pairs", "two-dpo", **dpo)
     cut = make(SftSettings, "sft", "cut", **sft)
     printed = start(
@@ -88,7 +88,7 @@ def test_two_processes_do_what_one_does_and_resume(make: Make, tmp_path: Path) -
     assert re.findall(r"updates: (\d+)", printed) == ["8", "4", "4", "8"]
 
     one = make(SftSettings, "sft", "one", **sft)
-    one_reward = make(RewardSettings, "pairs", "one-reward", **reward)
+    one_reward = make(RewardTrainSettings, "pairs", "one-reward", **reward)
     one_dpo = make(DpoSettings, "pairs", "one-dpo", **dpo)
     train_sft(one, START)
     train_reward(one_reward, START)

@@ -18,7 +18,7 @@ from trainers.preferences.labels import Label
 from trainers.preferences.records import Listwise
 
 if TYPE_CHECKING:
-    from trainers.rewards.scorer import Placed, Scorer
+    from trainers.rewards.scorer import Placed, RewardScorer
 
 UNREADABLE = "too long for the reward model, or refused by its chat template"
 
@@ -48,9 +48,9 @@ class RewardModelLabeller(Labeller):
     async def opened(
         self, margins: Mapping[str, float], show: Callable[[str], None]
     ) -> AsyncIterator[LabelBlock]:
-        from trainers.rewards.scorer import Scorer
+        from trainers.rewards.scorer import RewardScorer
 
-        scorer = Scorer.load(
+        scorer = RewardScorer.load(
             self.model,
             device=self.device,
             batch_size=self.batch_size,
@@ -64,7 +64,7 @@ class RewardModelLabeller(Labeller):
         yield label
 
 
-def _labels(scorer: Scorer, tasks: Block) -> list[Label]:
+def _labels(scorer: RewardScorer, tasks: Block) -> list[Label]:
     """Records that the model cannot read are dropped and counted."""
     placed = [_placed(task) for task in tasks]
     readable = [_is_readable(scorer, conversations) for conversations in placed]
@@ -83,7 +83,7 @@ def _placed(task: Listwise) -> list[Placed]:
     return [(where, [*task.prompt, *candidate.answer]) for candidate in task.candidates]
 
 
-def _is_readable(scorer: Scorer, conversations: list[Placed]) -> bool:
+def _is_readable(scorer: RewardScorer, conversations: list[Placed]) -> bool:
     try:
         scorer.require_readable(conversations)
     except DataError:

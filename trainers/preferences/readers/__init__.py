@@ -1,7 +1,7 @@
 """Readers of preference data: every known format gives the same records, one at a time.
 
-A format is a `Reader`; the table's order is the order in which `detect` asks, so a format that is
-a special case of another stands before it.
+A format is a `FormatReader`. `detect` asks them in the order of the table, so a format that is a
+special case of another comes first.
 """
 
 from __future__ import annotations
@@ -12,37 +12,43 @@ from types import MappingProxyType
 
 from trainers.base.errors import DataError
 from trainers.base.lines import MAX_LINE_BYTES, BadLineError, Row, printable, read_rows
-from trainers.preferences.readers.candidate_log import CandidateLog
+from trainers.preferences.readers.candidate_log import CandidateLogReader
 from trainers.preferences.readers.fields import Values
-from trainers.preferences.readers.hh import HhTranscript
-from trainers.preferences.readers.lists import Candidates, Logged, Ranking, RewardBench2
-from trainers.preferences.readers.options import Reader, ReadOptions
-from trainers.preferences.readers.pairs import (
-    Canonical,
-    ImplicitPrompt,
-    RewardBench,
-    Rewrite,
-    SixSteps,
+from trainers.preferences.readers.hh import HhReader
+from trainers.preferences.readers.lists import (
+    CandidatesReader,
+    LoggedReader,
+    PointwiseReader,
+    RankingReader,
+    RewardBench2Reader,
+    UltraFeedbackReader,
 )
-from trainers.preferences.readers.scored import PointwiseScore, UltraFeedback
+from trainers.preferences.readers.options import FormatReader, ReadOptions
+from trainers.preferences.readers.pairs import (
+    CanonicalReader,
+    ImplicitPromptReader,
+    RewardBenchReader,
+    RewriteReader,
+    SixStepsReader,
+)
 from trainers.preferences.records import Preference
 from trainers.preferences.tally import Tally
 
-FORMATS: Mapping[str, Reader] = MappingProxyType(
+FORMATS: Mapping[str, FormatReader] = MappingProxyType(
     {
-        "candidate_log": CandidateLog(),
-        "listwise": Candidates(),
-        "ultrafeedback": UltraFeedback(),
-        "rewardbench2": RewardBench2(),
-        "hh": HhTranscript(),
-        "implicit": ImplicitPrompt(),
-        "rewardbench": RewardBench(),
-        "canonical": Canonical(),
-        "rewrite": Rewrite(),
-        "steps": SixSteps(),
-        "pointwise": PointwiseScore(),
-        "ranking": Ranking(),
-        "logged": Logged(),
+        "candidate_log": CandidateLogReader(),
+        "listwise": CandidatesReader(),
+        "ultrafeedback": UltraFeedbackReader(),
+        "rewardbench2": RewardBench2Reader(),
+        "hh": HhReader(),
+        "implicit": ImplicitPromptReader(),
+        "rewardbench": RewardBenchReader(),
+        "canonical": CanonicalReader(),
+        "rewrite": RewriteReader(),
+        "steps": SixStepsReader(),
+        "pointwise": PointwiseReader(),
+        "ranking": RankingReader(),
+        "logged": LoggedReader(),
     }
 )
 AUTO = "auto"
@@ -89,7 +95,7 @@ def read_preferences(
         raise DataError(f"{path}: the file has no records")
 
 
-def _detected(row: Row, values: Values) -> Reader:
+def _detected(row: Row, values: Values) -> FormatReader:
     name = detect(values)
     if name is None:
         keys = ", ".join(sorted(printable(str(key)) for key in values)) or "none"

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from trainers.base.lines import BadLineError, NotTextError
-from trainers.base.messages import answer_messages, prompt_messages
-from trainers.preferences.readers.fields import Values, items, number, required
-from trainers.preferences.readers.options import Reader, ReadOptions
+from trainers.base.messages import answer_messages
+from trainers.preferences.readers import fields
+from trainers.preferences.readers.fields import Values
+from trainers.preferences.readers.options import FormatReader, ReadOptions
 from trainers.preferences.records import Candidate, Listwise
 from trainers.preferences.tally import Tally
 
@@ -20,11 +21,9 @@ VERSION = 1
 FINISHED, CUT = "finished", "truncated"
 
 
-class CandidateLog(Reader):
+class CandidateLogReader(FormatReader):
     summary = "the gateway's candidate log: messages and candidates with status, reward and message"
-
-    def matches(self, values: Values) -> bool:
-        return "messages" in values and "candidates" in values and "v" in values
+    keys = ("messages", "candidates", "v")
 
     def read(self, values: Values, tally: Tally, options: ReadOptions) -> Iterator[Listwise]:
         if values.get("v") != VERSION:
@@ -34,10 +33,10 @@ class CandidateLog(Reader):
             tally.drop(reason)
             return
         try:
-            prompt = prompt_messages(required(values, "messages"), "messages")
+            prompt = fields.prompt(values, "messages")
             candidates = _candidates(values, tally, options)
         except NotTextError:
-            # A gateway serves such requests all day; they are no fault of the log.
+            # Images and the like: normal requests for a gateway, so not a bad line.
             tally.drop("request that is not only text")
             return
         if candidates:
@@ -54,14 +53,14 @@ def _unusable_request(values: Values, options: ReadOptions) -> str | None:
         return "request without candidates"
     messages = values.get("messages")
     if isinstance(messages, list) and messages and _is_prefill(messages[-1]):
-        return "request that asks to go on with an answer"
+        return "request to continue an answer"
     return None
 
 
 def _candidates(values: Values, tally: Tally, options: ReadOptions) -> tuple[Candidate, ...]:
     source = _source(values)
     found = []
-    for index, entry in enumerate(items(values, "candidates")):
+    for index, entry in enumerate(fields.items(values, "candidates")):
         name = f"candidates.{index}"
         if not isinstance(entry, dict):
             raise BadLineError(f"{name}: an object is expected")
@@ -73,7 +72,7 @@ def _candidates(values: Values, tally: Tally, options: ReadOptions) -> tuple[Can
         found.append(
             Candidate(
                 answer_messages(entry["message"], f"{name}.message"),
-                None if reward is None else number(reward, f"{name}.reward"),
+                None if reward is None else fields.number(reward, f"{name}.reward"),
                 source | {"finish_reason": entry.get("finish_reason")},
             )
         )

@@ -6,7 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from trainers.base.data import Message
 from trainers.base.lines import BadLineError, printable
+from trainers.base.messages import answer_messages, prompt_messages
 
 Values = Mapping[str, Any]
 
@@ -37,7 +39,7 @@ def items(values: Values, key: str) -> list[Any]:
 
 
 def number(value: Any, name: str) -> float:
-    """A finite number; a bool is none."""
+    """A finite number; a bool does not count as one."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise BadLineError(f"{name}: a number is expected")
     try:
@@ -57,6 +59,16 @@ def optional_number(values: Values, key: str) -> float | None:
 def optional_text(values: Values, key: str) -> str | None:
     value = values.get(key)
     return value if isinstance(value, str) else None
+
+
+def prompt(values: Values, key: str = "prompt") -> list[Message]:
+    """The prompt; BadLineError names the place of what is wrong with it."""
+    return prompt_messages(required(values, key), key)
+
+
+def answer(values: Values, key: str = "answer") -> list[Message]:
+    """The answer; BadLineError names the place of what is wrong with it."""
+    return answer_messages(required(values, key), key)
 
 
 def references(values: Values) -> tuple[str, ...]:

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 from trainers.base.data import Message
 from trainers.base.lines import BadLineError
-from trainers.preferences.readers.fields import Values, text
-from trainers.preferences.readers.options import Reader, ReadOptions
+from trainers.preferences.readers import fields
+from trainers.preferences.readers.fields import Values
+from trainers.preferences.readers.options import FormatReader, ReadOptions
 from trainers.preferences.readers.pairs import split_prompt
 from trainers.preferences.records import Pairwise
 from trainers.preferences.tally import Tally
@@ -18,9 +19,9 @@ ROLES = {"Human": "user", "Assistant": "assistant"}
 
 
 def parse_transcript(transcript: str, name: str) -> list[Message]:
-    """The turns, without the spaces around each; turns of one speaker in a row are joined.
+    """The turns, stripped; consecutive turns of one speaker are joined.
 
-    Raises BadLineError if the text does not begin with a turn of the human's.
+    Raises BadLineError if the text does not begin with the human's turn.
     """
     before, *parts = TURN.split(transcript)
     if before.strip() or not parts or parts[0] != "Human":
@@ -35,7 +36,7 @@ def parse_transcript(transcript: str, name: str) -> list[Message]:
     return messages
 
 
-class HhTranscript(Reader):
+class HhReader(FormatReader):
     summary = "chosen and rejected are transcripts of Human: and Assistant: turns"
 
     def matches(self, values: Values) -> bool:
@@ -46,7 +47,7 @@ class HhTranscript(Reader):
 
     def read(self, values: Values, tally: Tally, options: ReadOptions) -> Iterator[Pairwise]:
         yield from split_prompt(
-            parse_transcript(text(values, "chosen"), "chosen"),
-            parse_transcript(text(values, "rejected"), "rejected"),
+            parse_transcript(fields.text(values, "chosen"), "chosen"),
+            parse_transcript(fields.text(values, "rejected"), "rejected"),
             tally,
         )

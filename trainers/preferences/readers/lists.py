@@ -1,4 +1,4 @@
-"""Formats in which each record holds several answers to one prompt."""
+"""Formats of single answers, or of several answers to one prompt, with and without scores."""
 
 from __future__ import annotations
 
@@ -8,20 +8,10 @@ from typing import Any
 
 from trainers.base.lines import BadLineError
 from trainers.base.messages import answer_messages, chat_messages, prompt_messages
-from trainers.preferences.readers.fields import (
-    Values,
-    by_dimension,
-    items,
-    number,
-    of_equal_length,
-    optional_number,
-    optional_text,
-    references,
-    required,
-    text,
-)
-from trainers.preferences.readers.options import Reader, ReadOptions
-from trainers.preferences.records import Candidate, Listwise
+from trainers.preferences.readers import fields
+from trainers.preferences.readers.fields import Values
+from trainers.preferences.readers.options import FormatReader, ReadOptions
+from trainers.preferences.records import Candidate, Listwise, Pointwise
 from trainers.preferences.tally import Tally
 
 LABEL_KEYS = frozenset({"answer", "score", "scores", "rank"})
@@ -36,92 +26,136 @@ def _candidate(entry: Any, name: str, ranked: bool) -> Candidate:
     if ranked and entry.get("rank") is None:
         raise BadLineError(f"{name}.rank: missing, though other candidates have one")
     value = entry.get(key)
-    score = None if value is None else number(value, f"{name}.{key}")
+    score = None if value is None else fields.number(value, f"{name}.{key}")
     if ranked and score is not None:
         score = -score  # rank 1 is the best
-    dimensions = by_dimension(entry, "scores", f"{name}.")
+    dimensions = fields.by_dimension(entry, "scores", f"{name}.")
     if dimensions and score is None and not ranked:
         score = fmean(dimensions.values())
     source = {key: value for key, value in entry.items() if key not in LABEL_KEYS}
-    answer = answer_messages(entry["answer"], f"{name}.answer")
-    return Candidate(answer, score, source, dimensions)
+    messages = answer_messages(entry["answer"], f"{name}.answer")
+    return Candidate(messages, score, source, dimensions)
 
 
-class Candidates(Reader):
+class CandidatesReader(FormatReader):
     summary = (
         "prompt, candidates of answer, score? (or rank?), scores? by dimension and where each came "
         "from; reference?"
     )
-
-    def matches(self, values: Values) -> bool:
-        return "prompt" in values and "candidates" in values
+    keys = ("prompt", "candidates")
 
     def read(self, values: Values, tally: Tally, options: ReadOptions) -> Iterator[Listwise]:
-        prompt = prompt_messages(required(values, "prompt"), "prompt")
-        entries = items(values, "candidates")
+        prompt = fields.prompt(values)
+        entries = fields.items(values, "candidates")
         ranked = any(isinstance(entry, dict) and "rank" in entry for entry in entries)
         yield Listwise(
             prompt,
             tuple(_candidate(entry, f"candidates.{i}", ranked) for i, entry in enumerate(entries)),
             ordinal=ranked or values.get("ordinal") is True,
-            references=references(values),
-            subset=optional_text(values, "subset"),
+            references=fields.references(values),
+            subset=fields.optional_text(values, "subset"),
         )
 
 
-class Ranking(Reader):
+class RankingReader(FormatReader):
     summary = "prompt, answers, and their ranks (1 is best, equal ranks tie) or scores"
 
     def matches(self, values: Values) -> bool:
         return "answers" in values and ("ranks" in values or "scores" in values)
 
     def read(self, values: Values, tally: Tally, options: ReadOptions) -> Iterator[Listwise]:
-        """`ranks` holds a rank an answer, 1 the best; `scores` a score an answer."""
-        prompt = prompt_messages(required(values, "prompt"), "prompt")
+        """`ranks` holds a rank for each answer, 1 the best; `scores` a score for each."""
+        prompt = fields.prompt(values)
         answers = [
-            answer_messages(answer, f"answers.{i}")
-            for i, answer in enumerate(items(values, "answers"))
+            answer_messages(value, f"answers.{i}")
+            for i, value in enumerate(fields.items(values, "answers"))
         ]
         ordinal = "scores" not in values
         key = "ranks" if ordinal else "scores"
         numbers = [
-            number(value, f"{key}.{i}")
-            for i, value in enumerate(of_equal_length(values, key, len(answers), "answers"))
+            fields.number(value, f"{key}.{i}")
+            for i, value in enumerate(fields.of_equal_length(values, key, len(answers), "answers"))
         ]
         candidates = tuple(
-            Candidate(answer, -value if ordinal else value)
-            for answer, value in zip(answers, numbers, strict=True)
+            Candidate(one, -value if ordinal else value)
+            for one, value in zip(answers, numbers, strict=True)
         )
-        yield Listwise(prompt, candidates, ordinal=ordinal, references=references(values))
+        yield Listwise(prompt, candidates, ordinal=ordinal, references=fields.references(values))
 
 
-class RewardBench2(Reader):
+class RewardBench2Reader(FormatReader):
     summary = "RewardBench 2: prompt, lists of chosen and of rejected texts, subset"
 
     def matches(self, values: Values) -> bool:
         return all(
             isinstance(values.get(key), list)
             and len(values[key]) > 0
-            and all(isinstance(answer, str) for answer in values[key])
+            and all(isinstance(value, str) for value in values[key])
             for key in ("chosen", "rejected")
         )
 
     def read(self, values: Values, tally: Tally, options: ReadOptions) -> Iterator[Listwise]:
         """Right answers get score 1, wrong ones 0; the subset Ties has several right ones."""
-        prompt = prompt_messages(text(values, "prompt"), "prompt")
+        prompt = prompt_messages(fields.text(values, "prompt"), "prompt")
         candidates = [
-            Candidate(answer_messages(answer, f"{key}.{index}"), score)
+            Candidate(answer_messages(value, f"{key}.{index}"), score)
             for key, score in (("chosen", 1.0), ("rejected", 0.0))
-            for index, answer in enumerate(items(values, key))
+            for index, value in enumerate(fields.items(values, key))
         ]
-        expected = optional_number(values, "total_completions")
+        expected = fields.optional_number(values, "total_completions")
         if expected is not None and expected != len(candidates):
             raise BadLineError(f"total_completions: {expected:g}, but there are {len(candidates)}")
-        subset = optional_text(values, "subset")
+        subset = fields.optional_text(values, "subset")
         yield Listwise(prompt, tuple(candidates), ordinal=True, subset=subset)
 
 
-class Logged(Reader):
+class PointwiseReader(FormatReader):
+    summary = "prompt, answer (or completion), score (or scores by dimension); grouped by prompt"
+
+    def matches(self, values: Values) -> bool:
+        scored = "score" in values or isinstance(values.get("scores"), dict)
+        return scored and ("answer" in values or "completion" in values)
+
+    def read(self, values: Values, tally: Tally, options: ReadOptions) -> Iterator[Pointwise]:
+        dimensions = fields.by_dimension(values, "scores")
+        yield Pointwise(
+            fields.prompt(values),
+            fields.answer(values, "answer" if "answer" in values else "completion"),
+            fmean(dimensions.values())
+            if dimensions
+            else fields.number(fields.required(values, "score"), "score"),
+            dimensions,
+        )
+
+
+class UltraFeedbackReader(FormatReader):
+    summary = "UltraFeedback: instruction, completions of response and overall_score"
+
+    def matches(self, values: Values) -> bool:
+        return "instruction" in values and isinstance(values.get("completions"), list)
+
+    def read(self, values: Values, tally: Tally, options: ReadOptions) -> Iterator[Listwise]:
+        prompt = prompt_messages(fields.text(values, "instruction"), "instruction")
+        candidates = []
+        for index, completion in enumerate(fields.items(values, "completions")):
+            name = f"completions.{index}"
+            if not isinstance(completion, dict):
+                raise BadLineError(f"{name}: an object is expected")
+            if not isinstance(completion.get("response"), str):
+                raise BadLineError(f"{name}.response: missing")
+            score = completion.get("overall_score")
+            model = completion.get("model")
+            candidates.append(
+                Candidate(
+                    answer_messages(completion["response"], f"{name}.response"),
+                    None if score is None else fields.number(score, f"{name}.overall_score"),
+                    {"policy": model} if isinstance(model, str) else {},
+                )
+            )
+        yield Listwise(prompt, tuple(candidates))
+
+
+class LoggedReader(FormatReader):
     summary = "answers without any label: prompt and answer, or messages that end with the answer"
 
     def matches(self, values: Values) -> bool:
@@ -137,13 +171,12 @@ class Logged(Reader):
 
     def read(self, values: Values, tally: Tally, options: ReadOptions) -> Iterator[Listwise]:
         if "prompt" in values:
-            key = "answer" if "answer" in values else "completion"
             prompt = prompt_messages(values["prompt"], "prompt")
-            answer = answer_messages(required(values, key), key)
+            found = fields.answer(values, "answer" if "answer" in values else "completion")
         else:
-            messages = chat_messages(required(values, "messages"), "messages")
+            messages = chat_messages(fields.required(values, "messages"), "messages")
             if messages[-1]["role"] != "assistant":
                 raise BadLineError("messages: the last message must be the assistant's")
             prompt = prompt_messages(messages[:-1], "messages")
-            answer = messages[-1:]
-        yield Listwise(prompt, (Candidate(answer),), references=references(values))
+            found = messages[-1:]
+        yield Listwise(prompt, (Candidate(found),), references=fields.references(values))

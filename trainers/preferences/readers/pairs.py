@@ -6,16 +6,10 @@ from collections.abc import Iterator
 
 from trainers.base.data import Message
 from trainers.base.lines import BadLineError, printable
-from trainers.base.messages import answer_messages, chat_messages, prompt_messages
-from trainers.preferences.readers.fields import (
-    Values,
-    by_dimension,
-    optional_number,
-    optional_text,
-    required,
-    text,
-)
-from trainers.preferences.readers.options import Reader, ReadOptions
+from trainers.base.messages import chat_messages
+from trainers.preferences.readers import fields
+from trainers.preferences.readers.fields import Values
+from trainers.preferences.readers.options import FormatReader, ReadOptions
 from trainers.preferences.records import Pairwise
 from trainers.preferences.steps import margin_of_step
 from trainers.preferences.tally import Tally
@@ -32,9 +26,9 @@ def split_prompt(
 ) -> Iterator[Pairwise]:
     """The pair in two whole conversations: the prompt is what both begin with.
 
-    Conversations that part before their last answer are dropped and counted: their later
-    answers belong to different prompts. Raises BadLineError if either does not end with an
-    answer, or if they have nothing in common.
+    Conversations that part before their last answer are dropped and counted: their later answers
+    belong to different prompts. Raises BadLineError if one of them does not end with an answer, or
+    if they have nothing in common.
     """
     for name, messages in (("chosen", chosen), ("rejected", rejected)):
         if messages[-1]["role"] != "assistant":
@@ -59,54 +53,46 @@ def split_prompt(
     yield Pairwise(chosen[:shared], rest[0], rest[1], margin)
 
 
-def _is_pair(values: Values) -> bool:
-    return "chosen" in values and "rejected" in values
-
-
-def _verdicts(values: Values) -> dict[str, int]:
-    verdicts = by_dimension(values, "preferences")
-    for name, verdict in verdicts.items():
-        if verdict not in (-1, 0, 1):
+def _preferences(values: Values) -> dict[str, int]:
+    found = fields.by_dimension(values, "preferences")
+    for name, preference in found.items():
+        if preference not in (-1, 0, 1):
             raise BadLineError(f"preferences.{printable(name)}: -1, 0 or 1 is expected")
-    return {name: int(verdict) for name, verdict in verdicts.items()}
+    return {name: int(preference) for name, preference in found.items()}
 
 
-class Canonical(Reader):
+class CanonicalReader(FormatReader):
     summary = "prompt, chosen, rejected (texts or messages), margin?, subset?, preferences?"
-
-    def matches(self, values: Values) -> bool:
-        return _is_pair(values) and "prompt" in values
+    keys = ("prompt", "chosen", "rejected")
 
     def read(self, values: Values, tally: Tally, options: ReadOptions) -> Iterator[Pairwise]:
         yield Pairwise(
-            prompt_messages(required(values, "prompt"), "prompt"),
-            answer_messages(required(values, "chosen"), "chosen"),
-            answer_messages(required(values, "rejected"), "rejected"),
-            optional_number(values, "margin"),
-            optional_text(values, "subset"),
-            _verdicts(values),
+            fields.prompt(values),
+            fields.answer(values, "chosen"),
+            fields.answer(values, "rejected"),
+            fields.optional_number(values, "margin"),
+            fields.optional_text(values, "subset"),
+            _preferences(values),
         )
 
 
-class RewardBench(Canonical):
+class RewardBenchReader(CanonicalReader):
     summary = "RewardBench 1: prompt, chosen, rejected, subset"
 
     def matches(self, values: Values) -> bool:
         return super().matches(values) and isinstance(values.get("subset"), str)
 
 
-class ImplicitPrompt(Reader):
+class ImplicitPromptReader(FormatReader):
     summary = "chosen and rejected are whole conversations, score_chosen?, score_rejected?"
 
     def matches(self, values: Values) -> bool:
-        return _is_pair(values) and all(
-            _starts_with_prompt(values[key]) for key in ("chosen", "rejected")
-        )
+        return all(_starts_with_prompt(values.get(key)) for key in ("chosen", "rejected"))
 
     def read(self, values: Values, tally: Tally, options: ReadOptions) -> Iterator[Pairwise]:
-        chosen = chat_messages(required(values, "chosen"), "chosen")
-        rejected = chat_messages(required(values, "rejected"), "rejected")
-        margin = optional_number(values, "margin")
+        chosen = chat_messages(fields.required(values, "chosen"), "chosen")
+        rejected = chat_messages(fields.required(values, "rejected"), "rejected")
+        margin = fields.optional_number(values, "margin")
         gap = _score_gap(values)
         if gap == 0:
             tally.drop("ties")
@@ -117,40 +103,34 @@ class ImplicitPrompt(Reader):
 
 def _score_gap(values: Values) -> float | None:
     """What UltraFeedback's binarised form says of both answers, if it does."""
-    chosen = optional_number(values, "score_chosen")
-    rejected = optional_number(values, "score_rejected")
+    chosen = fields.optional_number(values, "score_chosen")
+    rejected = fields.optional_number(values, "score_rejected")
     return None if chosen is None or rejected is None else chosen - rejected
 
 
-class Rewrite(Reader):
+class RewriteReader(FormatReader):
     summary = "prompt (or messages), answer, rewrite; the rewrite is preferred"
-
-    def matches(self, values: Values) -> bool:
-        return "rewrite" in values
+    keys = ("rewrite",)
 
     def read(self, values: Values, tally: Tally, options: ReadOptions) -> Iterator[Pairwise]:
-        key = "messages" if "prompt" not in values else "prompt"
         yield Pairwise(
-            prompt_messages(required(values, key), key),
-            answer_messages(required(values, "rewrite"), "rewrite"),
-            answer_messages(required(values, "answer"), "answer"),
-            optional_number(values, "margin"),
+            fields.prompt(values, "prompt" if "prompt" in values else "messages"),
+            fields.answer(values, "rewrite"),
+            fields.answer(values),
+            fields.optional_number(values, "margin"),
         )
 
 
-class SixSteps(Reader):
+class SixStepsReader(FormatReader):
     summary = (
         "prompt, first, second, preference: a step of the six-step scale, first against second"
     )
-
-    def matches(self, values: Values) -> bool:
-        return "preference" in values and "first" in values and "second" in values
+    keys = ("preference", "first", "second")
 
     def read(self, values: Values, tally: Tally, options: ReadOptions) -> Iterator[Pairwise]:
-        prompt = prompt_messages(required(values, "prompt"), "prompt")
-        first = answer_messages(required(values, "first"), "first")
-        second = answer_messages(required(values, "second"), "second")
-        margin = margin_of_step(text(values, "preference"), options.step_margins)
+        prompt = fields.prompt(values)
+        first, second = fields.answer(values, "first"), fields.answer(values, "second")
+        margin = margin_of_step(fields.text(values, "preference"), options.step_margins)
         if margin == 0:
             tally.drop("ties")
         elif margin > 0:

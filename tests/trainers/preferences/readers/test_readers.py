@@ -352,7 +352,7 @@ def test_unusable_requests_and_candidates_of_the_log_are_counted(tmp_path: Path)
         "request with error: upstream_failed": 1,
         "request with degraded: deadline": 1,
         "request without candidates": 1,
-        "request that asks to go on with an answer": 1,
+        "request to continue an answer": 1,
         "request that is not only text": 1,
         "request without a usable candidate": 1,
         "candidate of status rejected": 1,
