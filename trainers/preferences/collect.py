@@ -28,7 +28,7 @@ from trainers.preferences.files import (
     write_report,
 )
 from trainers.preferences.prompts import PromptToSample, distinct_prompts, prompt_key
-from trainers.preferences.records import Candidate, Listwise
+from trainers.preferences.records import ListedAnswer, Listwise
 from trainers.preferences.settings import CollectSettings
 from trainers.preferences.tally import Tally
 
@@ -48,7 +48,7 @@ class Collection:
         self._advance = advance
         self.figures = dict.fromkeys((PROMPTS, ANSWERS, CUT, EMPTY, EQUAL), 0)
 
-    def candidate(self, message: Message, finish_reason: str | None, seed: int) -> Candidate:
+    def candidate(self, message: Message, finish_reason: str | None, seed: int) -> ListedAnswer:
         """An answer with where it came from."""
         source = {
             "policy": self._settings.source_name,
@@ -57,9 +57,9 @@ class Collection:
             "seed": seed,
             "finish_reason": finish_reason,
         }
-        return Candidate([message], source={k: v for k, v in source.items() if v is not None})
+        return ListedAnswer([message], source={k: v for k, v in source.items() if v is not None})
 
-    def add(self, prompt: PromptToSample, candidates: Sequence[Candidate]) -> None:
+    def add(self, prompt: PromptToSample, candidates: Sequence[ListedAnswer]) -> None:
         """Write a prompt with all its answers."""
         line = Listwise(prompt.messages, tuple(candidates), references=prompt.references)
         self._append(line.as_json())
@@ -128,7 +128,7 @@ async def _ask_all(
 ) -> None:
     async with JsonClient(endpoint) as client:
 
-        async def answer(one: PromptToSample, index: int) -> Candidate:
+        async def answer(one: PromptToSample, index: int) -> ListedAnswer:
             seed = seed_of(settings.seed, one.key, index)
             reply = await ask(
                 client,

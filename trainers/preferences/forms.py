@@ -8,7 +8,7 @@ from itertools import combinations
 from typing import Literal
 
 from trainers.base.data import Message
-from trainers.preferences.records import Candidate, Listwise, Pairwise, Pointwise, Preference
+from trainers.preferences.records import ListedAnswer, Listwise, Pairwise, Pointwise, Preference
 from trainers.preferences.tally import Tally
 
 Form = Literal["pairwise", "pointwise", "listwise"]
@@ -77,7 +77,7 @@ def pairs_of(
         yield from _checked(pair, tally, min_margin)
 
 
-def _by_dimension(chosen: Candidate, rejected: Candidate) -> dict[str, int]:
+def _by_dimension(chosen: ListedAnswer, rejected: ListedAnswer) -> dict[str, int]:
     """Which of two answers is better, for each dimension that both have a score in."""
     other = rejected.dimensions
     return {
@@ -87,7 +87,7 @@ def _by_dimension(chosen: Candidate, rejected: Candidate) -> dict[str, int]:
     }
 
 
-WithScore = tuple[float, Candidate]
+WithScore = tuple[float, ListedAnswer]
 
 
 def _scored(preference: Listwise, tally: Tally) -> list[WithScore]:
@@ -150,7 +150,7 @@ def as_list(pair: Pairwise) -> Listwise:
     score = 1.0 if pair.margin is None else pair.margin
     return Listwise(
         pair.prompt,
-        (Candidate(pair.chosen, score), Candidate(pair.rejected, 0.0)),
+        (ListedAnswer(pair.chosen, score), ListedAnswer(pair.rejected, 0.0)),
         ordinal=pair.margin is None,
         subset=pair.subset,
     )
@@ -158,7 +158,7 @@ def as_list(pair: Pairwise) -> Listwise:
 
 def grouped(preferences: Iterable[Preference], tally: Tally) -> Iterator[Pairwise | Listwise]:
     """Pointwise records of one prompt become a list, in the order of their first appearance."""
-    groups: dict[str, tuple[list[Message], list[Candidate]]] = {}
+    groups: dict[str, tuple[list[Message], list[ListedAnswer]]] = {}
     for preference in preferences:
         if not isinstance(preference, Pointwise):
             yield preference
@@ -169,7 +169,7 @@ def grouped(preferences: Iterable[Preference], tally: Tally) -> Iterator[Pairwis
             tally.drop("the same answer scored again")
         else:
             candidates.append(
-                Candidate(preference.answer, preference.score, dimensions=preference.dimensions)
+                ListedAnswer(preference.answer, preference.score, dimensions=preference.dimensions)
             )
     for prompt, candidates in groups.values():
         yield Listwise(prompt, tuple(candidates))

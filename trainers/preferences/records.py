@@ -67,7 +67,7 @@ class Pointwise:
 
 
 @dataclass(frozen=True)
-class Candidate:
+class ListedAnswer:
     """One of several answers to a prompt."""
 
     answer: list[Message]
@@ -88,7 +88,7 @@ class Listwise:
     """Several answers to one prompt. Equal scores are ties."""
 
     prompt: list[Message]
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[ListedAnswer, ...]
     ordinal: bool = False
     """The scores are negated ranks, so their differences are no margins."""
     references: tuple[str, ...] = ()

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from trainers.base.data import Message
 from trainers.base.messages import is_empty, text_length
-from trainers.preferences.records import Candidate, Listwise, Pointwise, Preference
+from trainers.preferences.records import ListedAnswer, Listwise, Pointwise, Preference
 from trainers.preferences.tally import Tally
 
 EMPTY_PROMPT = "empty prompt"
@@ -56,7 +56,7 @@ def _fault(prompt: list[Message], answer: list[Message], max_chars: int | None) 
 def _usable_list(
     preference: Listwise, tally: Tally, max_chars: int | None, least: int
 ) -> Listwise | None:
-    kept: list[Candidate] = []
+    kept: list[ListedAnswer] = []
     for candidate in preference.candidates:
         fault = _fault(preference.prompt, candidate.answer, max_chars)
         if fault is None and any(candidate.answer == other.answer for other in kept):

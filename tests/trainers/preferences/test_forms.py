@@ -6,7 +6,7 @@ import pytest
 
 from tests.trainers.preferences.helpers import bot, user
 from trainers.preferences.forms import Form, PairChoice, in_form
-from trainers.preferences.records import Candidate, Listwise, Pairwise, Pointwise, Preference
+from trainers.preferences.records import ListedAnswer, Listwise, Pairwise, Pointwise, Preference
 from trainers.preferences.tally import Tally
 from trainers.preferences.usable import usable
 
@@ -17,7 +17,7 @@ def scored(*scores: float | None, **fields: Any) -> Listwise:
     """Answers a, b, c and so on with these scores."""
     letters = "abcdefgh"
     return Listwise(
-        ASK, tuple(Candidate([bot(letters[i])], s) for i, s in enumerate(scores)), **fields
+        ASK, tuple(ListedAnswer([bot(letters[i])], s) for i, s in enumerate(scores)), **fields
     )
 
 
@@ -149,7 +149,7 @@ def test_a_tool_call_is_an_answer_without_text() -> None:
 
 def test_a_list_loses_single_answers() -> None:
     texts = ["a", "", "a", "b" * 9, "c"]
-    preference = Listwise(ASK, tuple(Candidate([bot(text)], i) for i, text in enumerate(texts)))
+    preference = Listwise(ASK, tuple(ListedAnswer([bot(text)], i) for i, text in enumerate(texts)))
     tally = Tally()
     kept = usable(preference, tally, 10)
     assert isinstance(kept, Listwise)

@@ -14,7 +14,7 @@ from trainers.base.messages import answer_messages
 from trainers.preferences.readers import fields
 from trainers.preferences.readers.fields import Values
 from trainers.preferences.readers.options import FormatReader, ReadOptions
-from trainers.preferences.records import Candidate, Listwise
+from trainers.preferences.records import ListedAnswer, Listwise
 from trainers.preferences.tally import Tally
 
 VERSION = 1
@@ -57,7 +57,7 @@ def _unusable_request(values: Values, options: ReadOptions) -> str | None:
     return None
 
 
-def _candidates(values: Values, tally: Tally, options: ReadOptions) -> tuple[Candidate, ...]:
+def _candidates(values: Values, tally: Tally, options: ReadOptions) -> tuple[ListedAnswer, ...]:
     source = _source(values)
     found = []
     for index, entry in enumerate(fields.items(values, "candidates")):
@@ -70,7 +70,7 @@ def _candidates(values: Values, tally: Tally, options: ReadOptions) -> tuple[Can
             continue
         reward = entry.get("reward")
         found.append(
-            Candidate(
+            ListedAnswer(
                 answer_messages(entry["message"], f"{name}.message"),
                 None if reward is None else fields.number(reward, f"{name}.reward"),
                 source | {"finish_reason": entry.get("finish_reason")},

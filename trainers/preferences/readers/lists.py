@@ -11,13 +11,13 @@ from trainers.base.messages import answer_messages, chat_messages, prompt_messag
 from trainers.preferences.readers import fields
 from trainers.preferences.readers.fields import Values
 from trainers.preferences.readers.options import FormatReader, ReadOptions
-from trainers.preferences.records import Candidate, Listwise, Pointwise
+from trainers.preferences.records import ListedAnswer, Listwise, Pointwise
 from trainers.preferences.tally import Tally
 
 LABEL_KEYS = frozenset({"answer", "score", "scores", "rank"})
 
 
-def _candidate(entry: Any, name: str, ranked: bool) -> Candidate:
+def _candidate(entry: Any, name: str, ranked: bool) -> ListedAnswer:
     if not isinstance(entry, dict):
         raise BadLineError(f"{name}: an object is expected")
     if entry.get("answer") is None:
@@ -34,7 +34,7 @@ def _candidate(entry: Any, name: str, ranked: bool) -> Candidate:
         score = fmean(dimensions.values())
     source = {key: value for key, value in entry.items() if key not in LABEL_KEYS}
     messages = answer_messages(entry["answer"], f"{name}.answer")
-    return Candidate(messages, score, source, dimensions)
+    return ListedAnswer(messages, score, source, dimensions)
 
 
 class CandidatesReader(FormatReader):
@@ -77,7 +77,7 @@ class RankingReader(FormatReader):
             for i, value in enumerate(fields.of_equal_length(values, key, len(answers), "answers"))
         ]
         candidates = tuple(
-            Candidate(one, -value if ordinal else value)
+            ListedAnswer(one, -value if ordinal else value)
             for one, value in zip(answers, numbers, strict=True)
         )
         yield Listwise(prompt, candidates, ordinal=ordinal, references=fields.references(values))
@@ -98,7 +98,7 @@ class RewardBench2Reader(FormatReader):
         """Right answers get score 1, wrong ones 0; the subset Ties has several right ones."""
         prompt = prompt_messages(fields.text(values, "prompt"), "prompt")
         candidates = [
-            Candidate(answer_messages(value, f"{key}.{index}"), score)
+            ListedAnswer(answer_messages(value, f"{key}.{index}"), score)
             for key, score in (("chosen", 1.0), ("rejected", 0.0))
             for index, value in enumerate(fields.items(values, key))
         ]
@@ -146,7 +146,7 @@ class UltraFeedbackReader(FormatReader):
             score = completion.get("overall_score")
             model = completion.get("model")
             candidates.append(
-                Candidate(
+                ListedAnswer(
                     answer_messages(completion["response"], f"{name}.response"),
                     None if score is None else fields.number(score, f"{name}.overall_score"),
                     {"policy": model} if isinstance(model, str) else {},
@@ -179,4 +179,4 @@ class LoggedReader(FormatReader):
                 raise BadLineError("messages: the last message must be the assistant's")
             prompt = prompt_messages(messages[:-1], "messages")
             found = messages[-1:]
-        yield Listwise(prompt, (Candidate(found),), references=fields.references(values))
+        yield Listwise(prompt, (ListedAnswer(found),), references=fields.references(values))

@@ -10,9 +10,9 @@ from tests.trainers.preferences.helpers import bot, user
 from trainers.preferences.labellers.hand import HandLabeller, Terminal
 from trainers.preferences.labels import Comparison
 from trainers.preferences.readers.options import STEP_MARGINS
-from trainers.preferences.records import Candidate, Listwise
+from trainers.preferences.records import ListedAnswer, Listwise
 
-TASK = Listwise([user("hi")], (Candidate([bot("one")]), Candidate([bot("two")])))
+TASK = Listwise([user("hi")], (ListedAnswer([bot("one")]), ListedAnswer([bot("two")])))
 
 
 def labeller(*typed: str) -> tuple[Terminal, list[str]]:

@@ -23,7 +23,7 @@ from tests.trainers.preferences.helpers import (
 from trainers.base.errors import DataError
 from trainers.preferences.readers import FORMATS, detect
 from trainers.preferences.readers.options import ReadOptions
-from trainers.preferences.records import Candidate, Listwise, Pairwise, Pointwise, Preference
+from trainers.preferences.records import ListedAnswer, Listwise, Pairwise, Pointwise, Preference
 
 ASK = [user("hi")]
 PAIR = Pairwise(ASK, [bot("good")], [bot("bad")])
@@ -102,9 +102,9 @@ MEANINGS: list[tuple[str, dict[str, Any], list[Preference]]] = [
             Listwise(
                 ASK,
                 (
-                    Candidate([bot("bad")], 3.0, {"policy": "m1"}),
-                    Candidate([bot("good")], 7.5, {"policy": "m2"}),
-                    Candidate([bot("unknown")]),
+                    ListedAnswer([bot("bad")], 3.0, {"policy": "m1"}),
+                    ListedAnswer([bot("good")], 7.5, {"policy": "m2"}),
+                    ListedAnswer([bot("unknown")]),
                 ),
             )
         ],
@@ -129,7 +129,7 @@ MEANINGS: list[tuple[str, dict[str, Any], list[Preference]]] = [
         [
             Listwise(
                 ASK,
-                (Candidate([bot("good")], 2.0, {"policy": "p"}), Candidate([bot("bad")])),
+                (ListedAnswer([bot("good")], 2.0, {"policy": "p"}), ListedAnswer([bot("bad")])),
                 references=("best",),
             )
         ],
@@ -142,7 +142,9 @@ MEANINGS: list[tuple[str, dict[str, Any], list[Preference]]] = [
         },
         [
             Listwise(
-                ASK, (Candidate([bot("bad")], -2.0), Candidate([bot("good")], -1.0)), ordinal=True
+                ASK,
+                (ListedAnswer([bot("bad")], -2.0), ListedAnswer([bot("good")], -1.0)),
+                ordinal=True,
             )
         ],
     ),
@@ -151,14 +153,16 @@ MEANINGS: list[tuple[str, dict[str, Any], list[Preference]]] = [
         {"prompt": "hi", "answers": ["bad", "good"], "ranks": [2, 1]},
         [
             Listwise(
-                ASK, (Candidate([bot("bad")], -2.0), Candidate([bot("good")], -1.0)), ordinal=True
+                ASK,
+                (ListedAnswer([bot("bad")], -2.0), ListedAnswer([bot("good")], -1.0)),
+                ordinal=True,
             )
         ],
     ),
     (
         "ranking",
         {"prompt": "hi", "answers": ["bad", "good"], "scores": [0.5, 1]},
-        [Listwise(ASK, (Candidate([bot("bad")], 0.5), Candidate([bot("good")], 1.0)))],
+        [Listwise(ASK, (ListedAnswer([bot("bad")], 0.5), ListedAnswer([bot("good")], 1.0)))],
     ),
     ("rewrite", {"messages": ASK, "answer": "bad", "rewrite": "good"}, [PAIR]),
     (
@@ -185,20 +189,20 @@ MEANINGS: list[tuple[str, dict[str, Any], list[Preference]]] = [
             Listwise(
                 ASK,
                 (
-                    Candidate([bot("good")], 1.0),
-                    Candidate([bot("bad")], 0.0),
-                    Candidate([bot("worse")], 0.0),
+                    ListedAnswer([bot("good")], 1.0),
+                    ListedAnswer([bot("bad")], 0.0),
+                    ListedAnswer([bot("worse")], 0.0),
                 ),
                 ordinal=True,
                 subset="Math",
             )
         ],
     ),
-    ("logged", {"prompt": "hi", "answer": "x"}, [Listwise(ASK, (Candidate([bot("x")]),))]),
+    ("logged", {"prompt": "hi", "answer": "x"}, [Listwise(ASK, (ListedAnswer([bot("x")]),))]),
     (
         "logged",
         {"messages": [*ASK, bot("x")], "reference": ["y"]},
-        [Listwise(ASK, (Candidate([bot("x")]),), references=("y",))],
+        [Listwise(ASK, (ListedAnswer([bot("x")]),), references=("y",))],
     ),
     (
         "candidate_log",
@@ -207,7 +211,7 @@ MEANINGS: list[tuple[str, dict[str, Any], list[Preference]]] = [
             Listwise(
                 ASK,
                 tuple(
-                    Candidate(
+                    ListedAnswer(
                         [bot(text)],
                         reward,
                         {
@@ -395,8 +399,8 @@ def test_what_the_gateway_writes_is_read(tmp_path: Path) -> None:
         Listwise(
             [user("name a toy")],
             (
-                Candidate([bot("Try kite.")], 1.5, source),
-                Candidate([bot("No.")], -1.0, source),
+                ListedAnswer([bot("Try kite.")], 1.5, source),
+                ListedAnswer([bot("No.")], -1.0, source),
             ),
         )
     ]
