@@ -9,7 +9,7 @@ from bon_gateway.metrics import Metrics
 from bon_gateway.recording.recorder import build_recorder
 from bon_gateway.sections.recording import RecordingSettings
 from tests.bon_gateway.recording.kit import entry, request, selection
-from trainers.preferences.readers.candidate_log import CandidateLog
+from trainers.preferences.readers.candidate_log import CandidateLogReader
 from trainers.preferences.readers.options import ReadOptions
 from trainers.preferences.tally import Tally
 
@@ -22,7 +22,7 @@ def test_a_recorded_request_is_read_back(tmp_path: Path) -> None:
     recorder.close()
     (path,) = tmp_path.iterdir()
     answered, failed = (json.loads(line) for line in path.read_text().splitlines())
-    reader, options = CandidateLog(), ReadOptions(keep_degraded=True)
+    reader, options = CandidateLogReader(), ReadOptions(keep_degraded=True)
     assert reader.matches(answered)
     (ranked,) = reader.read(answered, Tally(), options)
     assert ranked.prompt == [{"role": "user", "content": "name three toys"}]

@@ -19,7 +19,6 @@ SHARED = {
     "Candidate": "to be renamed: compare and common, gateway, trainers",
     "Conversation": "to be renamed: gateway, trainers",
     "DeadlineError": "to be renamed: gateway, reward server",
-    "DemoSettings": "to be renamed: trainers",
     "Draw": "to be renamed: gateway",
     "Drawn": "to be renamed: compare and common, gateway, trainers",
     "Fault": "to be renamed: gateway",

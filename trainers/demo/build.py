@@ -47,7 +47,9 @@ def build_demo(output: Path, overrides: Sequence[str], command: str) -> Figures:
     sft = load(
         SftSettings, "sft", model=output / "untrained", train=data / "sft.jsonl", output=policy
     )
-    pairs = load(RewardTrainSettings, "reward", model=policy, train=data / "pairs.jsonl", output=reward)
+    pairs = load(
+        RewardTrainSettings, "reward", model=policy, train=data / "pairs.jsonl", output=reward
+    )
     measured = load(
         EvaluateSettings,
         "evaluate",
