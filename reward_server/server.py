@@ -9,10 +9,9 @@ from collections.abc import Mapping
 
 import uvicorn
 
-from bon_common.collector import spare_the_collector
-from bon_common.descriptors import raise_descriptor_limit
 from bon_common.draining import BACKLOG, DrainingServer, server_config
 from bon_common.listening import bind, listening_host
+from bon_common.process import raise_descriptor_limit, spare_the_collector
 from reward_server.http.app import create_app
 from reward_server.http.auth import Keys
 from reward_server.http.service import Service

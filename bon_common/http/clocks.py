@@ -1,4 +1,4 @@
-"""Whether bytes move fast enough: of a body that comes in, of an answer that goes out."""
+"""Whether bytes move fast enough: those of a request's body, and those of an answer."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from bon_common.http.limits import LEAST_BYTES_PER_S
 
 
 class BodyClock:
-    """Looked at from time to time, so that a request pays nothing for it."""
+    """Asked from time to time, so that a request pays nothing for it."""
 
     __slots__ = ("_began", "_progress", "_seen", "_stall_s", "_start", "_subject")
 
@@ -17,11 +17,12 @@ class BodyClock:
         self._start = self._seen = 0
 
     def restart(self) -> None:
-        """What has passed until now is not the client's fault."""
+        """Start anew: the time until now was not the client's fault."""
         self._subject = None
 
     def expired(self, subject: object, count: int, now: float) -> bool:
-        """``subject`` is the message whose bytes ``count`` counts; each has its own time."""
+        """Whether the sender is too slow. ``count`` are the bytes of the message ``subject`` so
+        far; each message has its own time."""
         if subject is not self._subject:
             self._subject = subject
             self._began = self._progress = now
@@ -33,7 +34,7 @@ class BodyClock:
 
 
 class WriteClock:
-    """Runs while the socket takes no more of an answer."""
+    """Runs while the socket accepts no more of an answer."""
 
     __slots__ = ("_began", "_first", "_left", "_progress", "_stall_s")
 
@@ -47,7 +48,7 @@ class WriteClock:
         self._began = None
 
     def expired(self, left: int, now: float) -> bool:
-        """``left`` is what has still to be written."""
+        """Whether the reader is too slow; ``left`` bytes are not written yet."""
         if self._began is None:
             self._began = self._progress = now
             self._first = self._left = left

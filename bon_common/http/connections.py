@@ -1,8 +1,8 @@
-"""All connections of one server: how many there may be, and a clock that looks at each.
+"""All connections of one server: a limit on their number, and a clock that checks each.
 
-``Connections`` is what uvicorn is given as its ``http`` protocol: calling it makes the protocol of
-one new connection. One timer serves them all, because a timer for each request would cost more
-than all other limits together.
+uvicorn takes a ``Connections`` as its ``http`` protocol: calling it makes the protocol of one new
+connection. One timer serves all, because a timer for each request would cost more than all other
+limits together.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Any, cast
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from bon_common.descriptors import connections_allowed
 from bon_common.http.protocol import BoundedHttpProtocol
 from bon_common.http.refusal import Refusal
 from bon_common.http.settings import HttpServerSettings
+from bon_common.process import connections_allowed
 
 
 def bounded_http(limits: HttpServerSettings) -> type[asyncio.Protocol]:
-    """For ``uvicorn.Config(http=...)``, which says that it wants a class and only calls it."""
+    """For ``uvicorn.Config(http=...)``, which is typed as a class but only called."""
     return cast("type[asyncio.Protocol]", Connections(limits))
 
 
@@ -57,8 +57,8 @@ class Connections:
         return BoundedHttpProtocol(config, server_state, app_state, _loop, self._limits, self)
 
     def joined(self, connection: BoundedHttpProtocol) -> bool:
-        """Take a new connection in; whether it may ask for something. Raises nothing: one that
-        is beyond even what may linger is aborted here."""
+        """Add a new connection. Returns whether it may send requests. It is aborted here if there
+        are too many even to be refused with an answer."""
         self._open.add(connection)
         if not self._ticking:
             self._ticking = True
@@ -77,8 +77,8 @@ class Connections:
         self._refused[refusal.code] += 1
 
     def _close_idle(self, new: BoundedHttpProtocol) -> int:
-        """Close those that have been idle longest, several at once so that a flood of new
-        connections does not look through all of them each time; how many."""
+        """Close the connections that have been idle longest, and return how many: several at once,
+        so that a flood of new connections does not search all of them each time."""
         idle = [one for one in self._open if one.idle and one is not new]
         longest = heapq.nsmallest(max(1, self._most // 32), idle, key=lambda one: one.idle_since)
         for connection in longest:

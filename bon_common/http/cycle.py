@@ -1,4 +1,4 @@
-"""uvicorn's run of one request, with our end of the connection."""
+"""uvicorn's cycle of one request and response, adapted to how ``protocol`` ends connections."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 
 class CycleTransport:
-    """What a cycle uses of its transport; closing is the protocol's decision.
+    """The part of a transport that a cycle uses; the protocol decides when to close.
 
-    A head waits for the body that is written in the same turn of the event loop, so that both
-    leave in one packet and wake the client once.
+    A head waits for a body written in the same turn of the event loop, so that both leave in one
+    packet and wake the client once.
     """
 
     __slots__ = ("_head", "_head_next", "_loop", "_transport", "close", "is_closing")
@@ -32,7 +32,7 @@ class CycleTransport:
         self.close = close
 
     def begin(self) -> None:
-        """An answer is due: what is written next is its head."""
+        """A new answer: the next write is its head."""
         self.flush()
         self._head_next = True
 
@@ -48,7 +48,7 @@ class CycleTransport:
             self._transport.write(data)
 
     def flush(self) -> None:
-        """To be called before anybody else writes to the connection or closes it."""
+        """Write a head that still waits. Call it before writing past this object, or closing."""
         head, self._head = self._head, b""
         if head and not self._transport.is_closing():
             self._transport.write(head)
@@ -72,11 +72,11 @@ class Cycle(RequestResponseCycle):
 
 
 class ChunklessCycle(Cycle):
-    """For HTTP/1.0, which has no chunks: such a client, or a proxy that speaks it to what is behind
-    it as nginx does by default, would take their sizes for part of the answer."""
+    """For HTTP/1.0, which has no chunks: such a client would take their sizes for part of the
+    answer. nginx speaks it to its upstreams by default."""
 
     _until_close = False
-    """Whether the answer has no length, and ends with its connection."""
+    """Whether the answer has no length and ends with the connection."""
 
     async def send(self, message: ASGISendEvent) -> None:
         if message["type"] == "http.response.start":
@@ -85,6 +85,6 @@ class ChunklessCycle(Cycle):
             if self._until_close:
                 self.chunked_encoding = False
         elif message["type"] == "http.response.body" and self._until_close:
-            # uvicorn compares what is written with what was promised: nothing was.
+            # uvicorn compares the bytes written with the length promised, and none was.
             self.expected_content_length = len(message.get("body", b""))
         await super().send(message)

@@ -1,9 +1,9 @@
 """HTTP/1.1 for one connection, within limits of size and time.
 
-uvicorn's protocol trusts its clients: it takes headers of any length, waits for ever, and closes
-so that a client which still writes never sees its answer. This subclass replaces its parsing and
-closing, and leaves running the application, and the response, to uvicorn. ``connections``
-holds all connections and calls ``check`` from time to time.
+uvicorn's protocol trusts its clients: it takes headers of any length, waits for ever, and closes in
+a way that a client which still writes never sees its answer. This subclass replaces the parsing and
+the closing; uvicorn still runs the application and writes the response. ``connections`` holds all
+connections and calls ``check`` from time to time.
 """
 
 from __future__ import annotations
@@ -37,32 +37,32 @@ from bon_common.http.refusal import Refusal
 from bon_common.http.settings import HttpServerSettings
 
 ON_LEAVING = "bon.call_on_leaving"
-"""Of an ASGI scope: ``BoundedHttpProtocol.call_on_leaving``."""
+"""Key of an ASGI scope, where ``BoundedHttpProtocol.call_on_leaving`` stands."""
 _WATCHED = frozenset({b"host", b"expect", b"x-request-id"})
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 
 
 class Crowd(Protocol):
-    """All connections of the server, as one of them sees them."""
+    """All connections of the server, as each of them sees the others."""
 
     def joined(self, connection: BoundedHttpProtocol) -> bool: ...
     def left(self, connection: BoundedHttpProtocol) -> None: ...
     def refused(self, refusal: Refusal) -> None: ...
 
 
-class _Phase(Enum):
-    """What the next byte belongs to."""
+class _Next(Enum):
+    """What the next byte from the client belongs to."""
 
     BETWEEN = auto()
-    """The next request, which has not begun; requests before it may still be answered."""
+    """A new request; earlier ones may not be answered yet."""
     HEAD = auto()
     BODY = auto()
     NOTHING = auto()
-    """A refusal ended the conversation: what comes is read and thrown away."""
+    """No request: after a refusal all bytes are read and discarded."""
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """One connection. ``idle`` and ``idle_since`` let the crowd choose whom to close."""
+    """One connection. By ``idle`` and ``idle_since`` the crowd chooses connections to close."""
 
     def __init__(
         self,
@@ -76,23 +76,23 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, loop)
         self._limits = limits
         self._crowd = crowd
-        self._phase = _Phase.BETWEEN
+        self._next = _Next.BETWEEN
         self._deadline = 0.0
-        """Of the phases BETWEEN, HEAD and NOTHING, where no response is under way."""
+        """When BETWEEN, HEAD or NOTHING must end, unless a response is under way."""
         self._allowance = limits.max_head_bytes
-        """Bytes that may still come without completing a head or bringing a byte of a body."""
+        """Bytes that may still come before a head is complete or a byte of a body has come."""
         self._body_bytes = 0
-        """Of all bodies of this connection; or of what is thrown away."""
+        """Bytes of all bodies on this connection; after a refusal, the bytes discarded since."""
         self._hosts = 0
         self._ignoring_upgrade = False
         self._replaying = False
         self.cycle: Cycle = None  # type: ignore[assignment] # as uvicorn has it
         self._active: Cycle | None = None
-        """Whose response is under way; ``cycle`` is the last one parsed."""
+        """The request whose response is under way; ``cycle`` is the last one parsed."""
         self._fault: Refusal | None = None
         """Why a callback stopped the parser."""
         self._last_word: Refusal | None = None
-        """To be said when the requests before it have been answered."""
+        """The refusal to send once the requests before it are answered."""
         self._complete_at = 0.0
         self._half_closed = False
         self._gone_at = math.inf
@@ -114,7 +114,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._crowd.left(self)
-        # uvicorn tells only the last request parsed; with pipelining others run or wait.
+        # uvicorn informs only the last request parsed; with pipelining others run or wait.
         for cycle in (self._active, *(waiting for waiting, _ in self.pipeline)):
             if cycle is not None and not cycle.response_complete:
                 cycle.disconnected = True
@@ -124,26 +124,26 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
-        """Whether the connection stays open for what is still to be answered."""
+        """The client ended its side. Returns whether the connection stays open for the answers."""
         if self._half_closed:
             return True
         soon = self.loop.time() - self._complete_at <= HALF_CLOSE_S
-        if self._phase is not _Phase.BETWEEN or self._active is None or not soon:
+        if self._next is not _Next.BETWEEN or self._active is None or not soon:
             return False
         self._half_closed = True
-        # A client that is gone looks the same until something is written to it. So this one is
-        # waited for briefly, and then what runs for it is stopped.
+        # A client that is gone looks the same until something is written to it. So its request may
+        # run on for a moment, and is then stopped.
         self._gone_at = self.loop.time() + HALF_CLOSE_GRACE_S
         self.cycle.keep_alive = False
         return True
 
     def call_on_leaving(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Have ``callback`` called when the current request's client leaves, or at once if it has
-        left. Returns a function that takes the callback back.
+        """Call ``callback`` when the current request's client leaves, or now if it has left.
+        Returns a function that withdraws the callback.
 
-        ASGI's ``receive`` reports the same, but only to a task that waits for it. Such a task costs
-        every request, and few clients leave. Applications find this method in their scope, at
-        ``ON_LEAVING``.
+        ASGI's ``receive`` reports the same, but only to a task that waits for it. Every request
+        would pay for such a task, and few clients leave. Applications find this method in their
+        scope, at ``ON_LEAVING``.
         """
         self._on_leaving = callback
         if self._active is None or self._active.disconnected:
@@ -153,7 +153,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self.flow.resume_reading()
 
         def take_back() -> None:
-            # The next request of this connection may have begun, with its own.
+            # The next request of this connection may have set its own callback.
             if self._on_leaving is callback:
                 self._on_leaving = None
 
@@ -174,19 +174,19 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     @property
     def idle(self) -> bool:
-        """No request is known that closing would lose."""
-        return self._active is None and self._phase in (_Phase.BETWEEN, _Phase.HEAD)
+        """Whether closing would lose no request."""
+        return self._active is None and self._next in (_Next.BETWEEN, _Next.HEAD)
 
     # ------------------------------------------------------------------ bytes
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser in pieces that cannot exceed what a head may have by more than one.
+        """Feed the parser pieces no larger than what a head may still have.
 
-        The parser keeps an unfinished header line and copies it with each piece, so what it is
-        given must be bounded before it sees it.
+        The parser keeps an unfinished header line and copies it with each piece, so its input must
+        be bounded beforehand.
         """
         start, size = 0, len(data)
-        while start < size and self._phase is not _Phase.NOTHING:
+        while start < size and self._next is not _Next.NOTHING:
             piece = data[start : start + self._allowance]
             before = self._body_bytes
             try:
@@ -202,24 +202,24 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             if self._body_bytes != before:
                 self._allowance = self._limits.max_head_bytes
                 continue
-            if self._phase is _Phase.BETWEEN and self._active is not None:
+            if self._next is _Next.BETWEEN and self._active is not None:
                 self._allowance = self._limits.max_head_bytes
                 continue
-            # A head, trailers or chunk extensions: bytes that bring a request no further.
+            # A head, trailers or chunk extensions: bytes that complete nothing.
             self._allowance -= len(piece)
             if self._allowance <= 0:
                 self._refuse(refusals.HEAD_TOO_LARGE)
                 return
-        if self._phase is _Phase.NOTHING:
+        if self._next is _Next.NOTHING:
             self._body_bytes += size - start
             if self._body_bytes > LINGER_BYTES:
                 self.transport.abort()
 
     def _ignore_upgrade(self) -> None:
-        """Go on in HTTP/1.1, with a parser that knows how long this request's body is.
+        """Go on in HTTP/1.1, with a new parser that knows how long this request's body is.
 
-        The old one takes what follows an ``Upgrade`` for another protocol, and would read the
-        body as the next request.
+        The old one takes what follows an ``Upgrade`` for another protocol. Used again, it would
+        read the body as the next request.
         """
         lines = [b"POST / HTTP/1.1"]
         lines += [b"%b: %b" % field for field in self.headers if field[0] in _FRAMING]
@@ -235,7 +235,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._replaying:
             return
         super().on_message_begin()
-        self._phase = _Phase.HEAD
+        self._next = _Next.HEAD
         self._hosts = 0
         self._deadline = self.loop.time() + self._limits.head_timeout_s
 
@@ -244,8 +244,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._replaying or self._phase is not _Phase.HEAD:
-            return  # a trailer: no application here reads one, and it is no header of this request
+        if self._replaying or self._next is not _Next.HEAD:
+            return  # a trailer: no application here reads one, and it must not become a header
         name = name.lower()
         if name in _WATCHED:
             self._watch(name, value)
@@ -263,7 +263,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         scope["http_version"] = version
         self._set_target()
         self._ignoring_upgrade = parser.should_upgrade()
-        self._phase = _Phase.BODY
+        self._next = _Next.BODY
         self._allowance = self._limits.max_head_bytes
         kind = Cycle if version != "1.0" else ChunklessCycle
         self.cycle = cycle = kind(
@@ -301,7 +301,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         if self._ignoring_upgrade:
             return
-        self._phase = _Phase.BETWEEN
+        self._next = _Next.BETWEEN
         self._complete_at = self.loop.time()
         cycle = self.cycle
         if not cycle.response_complete:
@@ -346,7 +346,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         self.server_state.total_requests += 1
         self._active = None
-        if self.transport.is_closing() or (self._phase is _Phase.NOTHING and not self._last_word):
+        if self.transport.is_closing() or (self._next is _Next.NOTHING and not self._last_word):
             return
         self.flow.resume_reading()
         if self.pipeline:
@@ -355,21 +355,21 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._start_asgi_task(self._active, app)  # type: ignore[arg-type]
         elif self._last_word is not None:
             self._say(self._last_word)
-        elif self._phase is _Phase.BETWEEN:
+        elif self._next is _Next.BETWEEN:
             self.idle_since = self.loop.time()
             self._deadline = self.idle_since + self._limits.idle_timeout_s
 
     def _close_after_response(self) -> None:
-        """What a cycle does after its last byte, or when its application broke off."""
+        """Called by a cycle after its last byte, or when its application broke off."""
         self._last_word = None
         self._cycle_transport.flush()
-        if self._half_closed or (self._phase is _Phase.BETWEEN and not self.flow.read_paused):
+        if self._half_closed or (self._next is _Next.BETWEEN and not self.flow.read_paused):
             self.transport.close()
         else:
             self._linger()
 
     def _linger(self) -> None:
-        self._phase = _Phase.NOTHING
+        self._next = _Next.NOTHING
         self._body_bytes = 0
         self._deadline = self.loop.time() + LINGER_S
         if self.transport.can_write_eof():
@@ -379,10 +379,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     # ------------------------------------------------------------------ refusing
 
     def _refuse(self, refusal: Refusal) -> None:
-        """End the conversation, with this for its last answer: after those that are due."""
+        """End the conversation: ``refusal`` is its last answer, after those that are due."""
         self._crowd.refused(refusal)
-        cycle = self.cycle if self._phase is _Phase.BODY else None
-        self._phase = _Phase.NOTHING
+        cycle = self.cycle if self._next is _Next.BODY else None
+        self._next = _Next.NOTHING
         self._deadline = math.inf
         if cycle is not None and not self._withdraw(cycle):
             self._cycle_transport.flush()
@@ -393,7 +393,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._last_word = refusal
 
     def _withdraw(self, cycle: Cycle) -> bool:
-        """Take back a request whose body will never be whole; False if its answer has begun."""
+        """Cancel a request whose body will never be whole; False if its answer has begun."""
         if cycle is not self._active:
             self.pipeline.popleft()
             return True
@@ -418,20 +418,20 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().resume_writing()
 
     def check(self, now: float) -> None:
-        """Called at each tick of the crowd's clock."""
+        """Enforce the time limits. The crowd calls it at each tick of its clock."""
         transport = self.transport
         if now >= self._gone_at and not transport.is_closing():
             transport.close()
         elif self.flow.write_paused or transport.is_closing():
             if self._write_clock.expired(transport.get_write_buffer_size(), now):
                 transport.abort()
-        elif self._phase is _Phase.BODY:
+        elif self._next is _Next.BODY:
             self._check_body(now)
-        elif self._phase is _Phase.NOTHING:
+        elif self._next is _Next.NOTHING:
             stalled = self._linger_clock.expired(self, self._body_bytes, now)
             if now >= self._deadline or (stalled and self._active is None):
                 transport.abort()
-        elif self._phase is _Phase.HEAD:
+        elif self._next is _Next.HEAD:
             if now >= self._deadline:
                 self._refuse(refusals.TOO_SLOW)
         elif self._active is None and now >= self._deadline:
@@ -439,11 +439,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _check_body(self, now: float) -> None:
         cycle = self.cycle
-        ours = self.flow.read_paused or cycle.waiting_for_100_continue or cycle is not self._active
-        if ours:
-            self._body_clock.restart()
+        if self.flow.read_paused or cycle.waiting_for_100_continue or cycle is not self._active:
+            self._body_clock.restart()  # the client waits for us
         elif self._body_clock.expired(cycle, self._body_bytes, now):
             self._refuse(refusals.TOO_SLOW)
 
     def _unset_keepalive_if_required(self) -> None:
-        """uvicorn's timer, which ``check`` replaces."""
+        """Does nothing: ``check`` replaces uvicorn's timer."""

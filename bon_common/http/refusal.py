@@ -1,4 +1,4 @@
-"""The answer to what never becomes a request: OpenAI's error object, as bytes for the socket."""
+"""The answer to bytes that never become a request: OpenAI's error object, ready for the socket."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from http import HTTPStatus
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why the server answers before, or instead of, its application."""
+    """An error that the server answers in place of its application."""
 
     status: int
     code: str
     message: str
-    """It quotes nothing of the client's."""
+    """Never quotes the client."""
     retry_after_s: int | None = None
 
     def encode(self, headers: Iterable[tuple[bytes, bytes]]) -> bytes:

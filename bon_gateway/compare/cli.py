@@ -72,7 +72,7 @@ def add_parser(commands: Any) -> None:
 
 
 def _add_endpoint(parser: argparse.ArgumentParser) -> None:
-    """The flags that do without a settings file."""
+    """The flags that replace a settings file."""
     parser.add_argument("--url", help="the gateway to ask, without a settings file")
     parser.add_argument("--model", help="--url: the served model")
     parser.add_argument("--n", default="1,2,4,8", help="--url: the N values (1,2,4,8)")
@@ -90,7 +90,7 @@ def compare(arguments: argparse.Namespace) -> int:
             raise SettingsError(f"--{flag}", "", "goes with --embedded")
     try:
         return _run(arguments)
-    except KeyboardInterrupt:  # before the first request, or a second time
+    except KeyboardInterrupt:  # before the first request, or the second interrupt
         return INTERRUPTED
 
 
@@ -171,7 +171,7 @@ async def _measure_and_report(
     def interrupt() -> None:
         interrupted.set()
         stop.set()
-        for number in signals:  # the next one ends it at once, whatever it is at
+        for number in signals:  # the next one ends the process at once
             loop.remove_signal_handler(number)
 
     for number in signals:

@@ -1,4 +1,4 @@
-"""The prompts of a comparison. What is wrong becomes a SettingsError."""
+"""Reads the prompts of a comparison. Mistakes become a SettingsError."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Messages = Sequence[Mapping[str, Any]]
 
 
 def read_prompts(settings: PromptsSettings, seed: int) -> list[Messages]:
-    """Raises SettingsError, with the line, for what is no prompt."""
+    """Raises SettingsError, with the number of the line, for a line that is no prompt."""
     prompts = []
     for number, line in enumerate(read_text(settings.file).splitlines(), 1):
         if line.strip():

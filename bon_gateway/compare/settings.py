@@ -1,4 +1,4 @@
-"""The settings of a comparison: one frozen, closed tree. It builds nothing and does no I/O."""
+"""The settings of a comparison: frozen, unknown keys refused. They build nothing and do no I/O."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bon_gateway.sections.base import Section, Url
 from bon_gateway.strategies.registry import request_fields
 
 SELECTION = "selection"
-"""The scorer that asks nobody: the reward that the gateway itself chose the winner by."""
+"""The scorer that calls nothing: the reward by which the gateway chose the winner."""
 
 
 if TYPE_CHECKING:
@@ -30,18 +30,18 @@ else:
 
 
 class PriceSettings(Section):
-    """What the tokens of one model cost: per million, or by the hour and the throughput."""
+    """The price of one model's tokens: per million, or by the hour and the throughput."""
 
     input_per_million: NonNegativeFloat | None = None
-    """Money for a million tokens read: a policy's prompt, all that a reward model reads."""
+    """Money for a million input tokens: a policy's prompt, or everything a reward model reads."""
     output_per_million: NonNegativeFloat | None = None
     """Money for a million generated tokens."""
     hour: NonNegativeFloat | None = None
-    """Money for one hour of the machine, at full use of the following throughputs."""
+    """Money for one hour of the machine, fully used at the throughputs below."""
     input_tokens_per_s: PositiveFloat | None = None
-    """Tokens that the machine reads in a second."""
+    """Input tokens that the machine reads in a second."""
     output_tokens_per_s: PositiveFloat | None = None
-    """Tokens that it generates in a second."""
+    """Output tokens that it generates in a second. None: as many as it reads."""
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
@@ -57,37 +57,37 @@ class PriceSettings(Section):
 
 class PricesSettings(Section):
     currency: str = "USD"
-    """Its name in the report."""
+    """The currency's name in the report."""
     policy: PriceSettings | None = None
     """None: costs are in tokens only, and there is no break-even."""
     reward: PriceSettings | None = None
-    """None: reading by the reward model costs nothing."""
+    """None: what the reward model reads costs nothing."""
     machine_hour: NonNegativeFloat | None = None
-    """Money for an hour of all that serves one arm. With ``target`` there is then a second cost, at
-    the highest rate that was measured."""
+    """Money for an hour of all machines that serve one arm. With ``target`` the report then has a
+    second cost, at the highest rate measured."""
 
 
 class TrainingSettings(Section):
-    """What it takes to make a tuned policy once. All that is given is added up."""
+    """The cost of making a tuned policy once: the sum of everything given here."""
 
     money: NonNegativeFloat = 0.0
-    """Typed in, in the currency of the prices."""
+    """A cost you know already, in the currency of the prices."""
     hours: NonNegativeFloat = 0.0
-    """Machine hours, typed in."""
+    """Machine hours that you know already."""
     records: tuple[Path, ...] = ()
-    """Output folders of ``bon-train``: the seconds in their ``metrics.jsonl`` are added."""
+    """Output folders of ``bon-train``; adds the seconds in their ``metrics.jsonl``."""
     figures: Path | None = None
-    """``figures.json`` of ``bon-train demo-train``, which has the seconds of each step."""
+    """``figures.json`` of ``bon-train demo-train``, with the seconds of each step."""
     steps: tuple[str, ...] = ()
     """The steps of ``figures`` to add, such as ``pairs`` and ``dpo``."""
     hour: NonNegativeFloat | None = None
     """Money for one machine hour of training."""
     pairs: Annotated[int, Field(ge=0)] = 0
-    """Preference pairs that had to be labelled."""
+    """Preference pairs that were labelled."""
     money_per_pair: NonNegativeFloat = 0.0
     """Price of labelling one pair."""
     retrains_per_month: NonNegativeFloat = 0.0
-    """How often it is made anew; 0 pays once."""
+    """How often the policy is trained again; 0 trains once."""
 
     @model_validator(mode="after")
     def _hours_have_a_price(self) -> Self:
@@ -104,46 +104,46 @@ class ArmSettings(Section):
     model: str
     """The model to ask for."""
     bon: BonOverride | None = None
-    """None sends no ``bon`` object, as any OpenAI endpoint wants it."""
+    """The request's ``bon`` object. None sends none, as other OpenAI endpoints require."""
     sampling: dict[str, Any] = Field(default_factory=dict)
-    """Over the common ``sampling``."""
+    """Sampling parameters of this arm, which override the common ``sampling``."""
     api_key_env: str | None = None
     """Environment variable with the key to send."""
     training: str | None = None
-    """A name in ``training``: this arm is a tuned policy. Arms without are the base policy."""
+    """A name in ``training``: this arm is a tuned policy. Arms without it are the base policy."""
     policy_price: PriceSettings | None = None
-    """In place of ``prices.policy``."""
+    """Replaces ``prices.policy`` for this arm."""
     reward_price: PriceSettings | None = None
-    """In place of ``prices.reward``."""
+    """Replaces ``prices.reward`` for this arm."""
 
 
 class PromptsSettings(Section):
     file: Path
     """JSON lines: ``{"prompt": text or messages}`` or ``{"messages": [...]}``."""
     limit: PositiveInt | None = None
-    """Only so many, drawn by the seed."""
+    """Use this number of prompts, drawn by the seed; None uses all."""
 
 
 class LoadSettings(Section):
     mode: Literal["closed", "open"] = "closed"
-    """``closed`` keeps a number of requests in flight; ``open`` sends them at a given rate,
+    """``closed`` keeps a number of requests in flight; ``open`` sends requests at a given rate,
     whether or not earlier ones are answered."""
     concurrency: PositiveInt = 4
-    """closed: requests in flight."""
+    """Requests in flight in the closed mode."""
     rates: tuple[PositiveFloat, ...] = ()
-    """open: requests a second over all arms, one phase each."""
+    """Requests a second over all arms in the open mode; one phase for each rate."""
     repeats: PositiveInt = 1
-    """Times that each arm is asked each prompt, in each phase."""
+    """How often each arm is asked each prompt, in each phase."""
     duration_s: PositiveFloat | None = None
-    """A phase starts no request later than this; None ends when all are asked."""
+    """No request of a phase starts later than this; None asks all."""
     warm_up: Annotated[int, Field(ge=0)] = 2
-    """Requests to each arm before the measurement, recorded but counted nowhere."""
+    """Requests to each arm before the measurement; they are recorded and in no figure."""
     timeout_s: PositiveFloat = 120.0
     """A request that takes longer counts as failed."""
     stream: bool = False
-    """Ask for a stream, which gives the time to the first token."""
+    """Ask for streams, to measure the time to the first token."""
     stop_after_s: PositiveFloat | None = None
-    """End as if interrupted once so long has been measured."""
+    """Stop after this time, as an interrupt would, and report what was measured."""
 
     @model_validator(mode="after")
     def _open_has_rates(self) -> Self:
@@ -156,15 +156,16 @@ class TargetSettings(Section):
     """The highest rate of requests that still meets a latency."""
 
     latency_ms: PositiveFloat
-    """The latency to stay below."""
+    """The latency that must not be exceeded."""
     quantile: Annotated[float, Field(gt=0, lt=1)] = 0.95
-    """The share of requests that must stay below it."""
+    """The share of requests that must meet it."""
     requests: PositiveInt = 40
-    """At each rate that is tried."""
+    """Requests at each rate that is tried."""
     start_rate: PositiveFloat = 1.0
-    """Requests a second, doubled while the target is met, then halved in."""
+    """The first rate, in requests a second. It doubles while the target is met; then the search
+    halves the gap to the last rate that met it."""
     refinements: Annotated[int, Field(ge=0)] = 3
-    """Halvings after the first rate that misses the target."""
+    """Number of halvings after the first rate that misses the target."""
     max_rate: PositiveFloat = 1000.0
     """No higher rate is tried."""
 
@@ -173,14 +174,14 @@ class HookSettings(Section):
     function: HookName
     """``package.module:function``, called with messages and the answer's text."""
     field: str | None = None
-    """The attribute of what it returns that is the score; None where it returns a number."""
+    """The attribute of the returned object that is the score; None if it returns a number."""
 
 
 class ScorerSettings(Section):
     """Exactly one of ``url`` and ``hook``."""
 
     url: Url | None = None
-    """A reward server."""
+    """Base address of a reward server."""
     model: str | None = None
     """The model to ask for; None takes the server's only one."""
     api_key_env: str | None = None
@@ -212,12 +213,12 @@ class PairwiseJudgeSettings(Section):
 
 class QualitySettings(Section):
     scorers: dict[str, ScorerSettings] = Field(default_factory=dict)
-    """Scorers by name; each scores every answer."""
+    """Scorers by name; each one scores every answer."""
     primary: str = SELECTION
     """The scorer that decides; ``selection`` is the gateway's own reward, which flatters the arms
     that choose by it."""
     against: str | None = None
-    """The arm that win rates are against; None is the first."""
+    """The arm that the others are compared with for win rates; None is the first."""
     judge: PairwiseJudgeSettings | None = None
 
 
@@ -229,7 +230,7 @@ class CompareSettings(Section):
     prompts: PromptsSettings
     """What every arm is asked."""
     sampling: dict[str, Any] = Field(default_factory=dict)
-    """Sent with each request: temperature, max_tokens and so on."""
+    """Sampling parameters of each request: temperature, max_tokens and so on."""
     load: LoadSettings = LoadSettings()
     """How the requests are sent."""
     target: TargetSettings | None = None
@@ -240,13 +241,13 @@ class CompareSettings(Section):
     training: dict[str, TrainingSettings] = Field(default_factory=dict)
     """What each tuned policy cost to make, by name."""
     requests_per_day: PositiveFloat = 20000.0
-    """The traffic that the verdict is about."""
+    """The traffic that the verdict assumes."""
     seed: int = 0
-    """For the order of requests, the choice of prompts and the bootstrap."""
+    """Seed of the order of requests, the choice of prompts and the bootstrap."""
     resamples: Annotated[int, Field(ge=100)] = 1000
-    """Of the bootstrap."""
+    """Number of resamples of the bootstrap."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
-    """Level of all intervals."""
+    """Confidence level of all intervals."""
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:

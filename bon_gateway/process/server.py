@@ -17,10 +17,9 @@ import uvicorn
 from starlette.applications import Starlette
 
 from bon_common import logs
-from bon_common.collector import spare_the_collector
-from bon_common.descriptors import raise_descriptor_limit
 from bon_common.draining import DrainingServer, server_config
 from bon_common.listening import bind, is_loopback, listening_host
+from bon_common.process import raise_descriptor_limit, spare_the_collector
 from bon_gateway.process.supervisor import Report, Supervisor
 from bon_gateway.reload.reloader import Reloader
 from bon_gateway.sections.server import ServerSettings

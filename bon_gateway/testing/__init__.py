@@ -1,1 +1,1 @@
-"""Fakes for tests of the gateway and of what is built on it."""
+"""Fakes for tests of the gateway, and for your own tests of plugins and clients."""

@@ -18,20 +18,11 @@ SHARED = {
     "BodyTooLargeError": "to be renamed: gateway, reward server",
     "Conversation": "to be renamed: gateway, trainers",
     "DeadlineError": "to be renamed: gateway, reward server",
-    "Draw": "to be renamed: gateway",
-    "Fault": "to be renamed: gateway",
-    "Generation": "to be renamed: gateway",
-    "Job": "to be renamed: gateway, reward server",
     "Metrics": "each server has its own",
-    "Phase": "to be renamed: compare and common",
     "Record": "to be renamed: compare and common, reward server, trainers",
-    "Row": "to be renamed: gateway, trainers",
-    "Sampler": "to be renamed: gateway, trainers",
     "Settings": "each package has its own root of settings",
     "SettingsError": "to be renamed: compare and common, trainers",
-    "Source": "to be renamed: gateway, trainers",
     "Step": "to be renamed: compare and common, trainers",
-    "Worker": "to be renamed: gateway",
 }
 """Names that two modules have, each with the reason."""
 

@@ -13,7 +13,7 @@ from yarl import URL
 
 from bon_gateway.backends.http.client import HttpClient, base_url, encode
 from bon_gateway.backends.http.faults import Fault, UpstreamError, malformed
-from bon_gateway.compare.settings import ArmSettings
+from bon_gateway.compare.settings import ArmSettings, LoadSettings
 from bon_gateway.compare.types import ArmRecord, Key, ListedCandidate
 
 CONNECT_TIMEOUT_S = 5.0
@@ -30,23 +30,18 @@ class ArmClient:
         settings: ArmSettings,
         url: str,
         sampling: Mapping[str, Any],
-        *,
-        api_key: str | None,
-        timeout_s: float,
-        stream: bool,
+        load: LoadSettings,
+        environ: Mapping[str, str],
     ) -> None:
         self._url = URL(f"{base_url(url)}/v1/chat/completions")
-        self._stream = stream
+        self._stream = load.stream
         self._body: dict[str, Any] = {"model": settings.model, **sampling, **settings.sampling}
         if settings.bon is not None:
             bon = settings.bon.model_dump(exclude_none=True)
             self._body["bon"] = {**bon, "return_candidates": True}
-        if stream:
+        if load.stream:
             self._body |= {"stream": True, "stream_options": {"include_usage": True}}
-        self._http = HttpClient(
-            api_key=api_key, connect_timeout_s=CONNECT_TIMEOUT_S, timeout_s=timeout_s
-        )
-        self._http.open()
+        self._http = open_client(settings.api_key_env, load.timeout_s, environ)
 
     async def close(self) -> None:
         await self._http.close()
@@ -97,6 +92,16 @@ class ArmClient:
                     reason = _mapping(choice).get("finish_reason") or reason
         message = {"role": "assistant", "content": "".join(text)}
         return {**answer, "choices": [{"message": message, "finish_reason": reason}]}, first_s
+
+
+def open_client(
+    api_key_env: str | None, timeout_s: float, environ: Mapping[str, str]
+) -> HttpClient:
+    """An open client, to be closed. It sends the key in the environment variable."""
+    key = None if api_key_env is None else environ.get(api_key_env)
+    client = HttpClient(api_key=key, connect_timeout_s=CONNECT_TIMEOUT_S, timeout_s=timeout_s)
+    client.open()
+    return client
 
 
 def request_seed(seed: int, key: Key, prompts: int) -> int:

@@ -1,4 +1,4 @@
-"""A progress line where somebody is watching: how far, how fast, how long still."""
+"""A progress line on a terminal: how far, how fast, and how much time is left."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ EVERY_S = 0.2
 
 
 class Progress:
-    """Draws on a terminal; anything else gets what is said alone, and None nothing."""
+    """Draws on a terminal. Another stream gets only the lines of ``say``, None gets nothing."""
 
     def __init__(self, stream: TextIO | None) -> None:
         self._notes = stream

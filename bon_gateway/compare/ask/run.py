@@ -108,7 +108,9 @@ class Run:
         async with AsyncExitStack() as closing:
             clients = {}
             for name, arm in settings.arms.items():
-                clients[name] = self._client(name, arm)
+                clients[name] = ArmClient(
+                    arm, self._urls[name], settings.sampling, settings.load, self._environ
+                )
                 closing.push_async_callback(clients[name].close)
             with JsonLines(settings.output / RECORDS) as file:
 
@@ -130,16 +132,6 @@ class Run:
                 for rate, keys in self._plan.items():
                     await self._phase(keys, rate, limited)
                 return await self._search(loop)
-
-    def _client(self, name: str, arm: ArmSettings) -> ArmClient:
-        return ArmClient(
-            arm,
-            self._urls[name],
-            self._settings.sampling,
-            api_key=None if arm.api_key_env is None else self._environ.get(arm.api_key_env),
-            timeout_s=self._settings.load.timeout_s,
-            stream=self._settings.load.stream,
-        )
 
     async def _warm_up(self, loop: Loop) -> None:
         """Again whenever a run continues: what was warm when it stopped is cold by then."""

@@ -20,7 +20,7 @@ from bon_common import judging
 from bon_common.hooks import load_number_hook
 from bon_gateway.backends.http.client import HttpClient, base_url, encode, finite
 from bon_gateway.backends.http.faults import UpstreamError, malformed
-from bon_gateway.compare.ask.client import CONNECT_TIMEOUT_S
+from bon_gateway.compare.ask.client import open_client
 from bon_gateway.compare.ask.records import JsonLines
 from bon_gateway.compare.prompts import Messages
 from bon_gateway.compare.settings import HookSettings, PairwiseJudgeSettings, ScorerSettings
@@ -147,11 +147,13 @@ class Scorers:
                 key = f"quality.scorers.{name}.hook.function"
                 self._scorers[name] = hook_scorer(settings.hook, key)
             else:
-                client = self._client(settings.api_key_env, settings.timeout_s, environ)
+                client = open_client(settings.api_key_env, settings.timeout_s, environ)
+                self._clients.append(client)
                 self._scorers[name] = server_scorer(settings, client)
         self._judge = None
         if judge is not None:
-            client = self._client(judge.api_key_env, judge.timeout_s, environ)
+            client = open_client(judge.api_key_env, judge.timeout_s, environ)
+            self._clients.append(client)
             self._judge = PairwiseJudge(judge, client)
 
     async def close(self) -> None:
@@ -190,12 +192,3 @@ class Scorers:
             assert self._judge is not None, "only a judge of the settings is wanted"
             return await self._judge.compare(messages, one.text, one.other)
         return await self._scorers[one.scorer](messages, one.text)
-
-    def _client(
-        self, api_key_env: str | None, timeout_s: float, environ: Mapping[str, str]
-    ) -> HttpClient:
-        key = None if api_key_env is None else environ.get(api_key_env)
-        client = HttpClient(api_key=key, connect_timeout_s=CONNECT_TIMEOUT_S, timeout_s=timeout_s)
-        client.open()
-        self._clients.append(client)
-        return client

@@ -1,4 +1,4 @@
-"""Two runs, old and new: what became worse. Pure but for reading the files.
+"""Compares an old and a new run: which figures became worse.
 
 A figure is worse if its new value is worse by more than the tolerance and the two intervals do not
 overlap: noise alone seldom does both. An arm that is gone, or that lost its score, is worse too.
@@ -17,7 +17,7 @@ from bon_common.settings.errors import SettingsError
 from bon_gateway.compare.figures.results import FORMAT, RESULTS
 
 FAILURES = 0.02
-"""By so much may the share of failed requests grow."""
+"""The share of failed requests may grow by this much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +44,9 @@ def read_results(path: Path) -> dict[str, Any]:
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any], tolerance: float) -> list[Change]:
-    """Of every arm of ``old``; ``tolerance`` is a share of the old value. Raises SettingsError if
-    the two cannot be compared."""
+    """The changes of every arm in ``old``; ``tolerance`` is a share of the old value.
+
+    Raises SettingsError if the two cannot be compared."""
     if old["primary"] != new["primary"]:
         reason = f"quality is by {old['primary']} in one and by {new['primary']} in the other"
         raise SettingsError("compare diff", "", reason)
@@ -95,7 +96,7 @@ def _figure(
 
 
 def _bounds(interval: Mapping[str, float | None], sign: int) -> tuple[float, float, float]:
-    """Value, lower and upper end where more is worse. null is an infinite end."""
+    """Value, lower and upper end, negated if need be so that more is worse. null is infinite."""
     value = sign * _number(interval["value"], math.inf)
     ends = (sign * _number(interval["low"], -math.inf), sign * _number(interval["high"], math.inf))
     return value, min(ends), max(ends)

@@ -1,5 +1,5 @@
-"""The pictures of a report. One function a picture; matplotlib is imported only when they are drawn
-(extra ``compare``)."""
+"""The pictures of a report, one function for each. matplotlib (extra ``compare``) is imported only
+to draw them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 BLUE, ORANGE, GREEN, GREY = "#1f6fb2", "#d97100", "#2a8f4f", "#777777"
 COLOURS = (BLUE, ORANGE, GREEN, "#8e44ad", "#c0392b", "#00838f", "#6d4c41", "#5a6b00")
 SIZE = (4.6, 3.4)
-"""Inches: on a telephone's screen the text is then still as large as the page's."""
+"""Inches. So small that on a phone's screen the text is still as large as the page's."""
 STYLE: dict[Any, Any] = {  # its type names every parameter that there is
     "svg.hashsalt": "bon-gateway",  # the same figures give the same file
     "svg.fonttype": "none",
@@ -38,7 +38,7 @@ CAPTIONS = {
     " beats in both. Bars are intervals.",
     "latency": "Share of requests answered within a time. Dashed: the slowest of N independent"
     " single answers.",
-    "break-even": "What has been paid after so many requests, training included. Where a tuned"
+    "break-even": "Money paid after a number of requests, training included. Where a tuned"
     " policy crosses best-of-N at its matched N, it has paid back.",
     "throughput": "Requests a second that still meet the latency target.",
 }
@@ -47,8 +47,8 @@ Picture = Callable[[Results, "Figure"], None]
 
 
 def draw_all(results: Results, folder: Path) -> dict[str, str]:
-    """Write each picture that the figures allow as PNG and SVG; the SVG texts by name, fit to
-    stand within a page."""
+    """Write each picture that the figures allow, as PNG and SVG. Returns the SVG texts by name, to
+    be put into a page."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -71,8 +71,8 @@ def _svg(figure: Figure, path: Path) -> str:
 
 
 def within_page(svg: str, name: str) -> str:
-    """Without what only a file of its own needs, and with identifiers that no other picture on the
-    page has."""
+    """The SVG without what only a file of its own needs, and with identifiers that no other picture
+    on the page has."""
     body = svg[svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
     body = re.sub(r' (width|height)="[\d.]+pt"', "", body, count=2)
@@ -136,7 +136,7 @@ def _latency(results: Results, figure: Figure) -> None:
 
 
 def _plain_ticks(axis: Axis) -> None:
-    """Of a logarithmic axis: 1, 2 and 5, in plain digits, however few decades it spans."""
+    """Ticks at 1, 2 and 5 on a logarithmic axis, in plain digits, even if it spans few decades."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
@@ -145,7 +145,7 @@ def _plain_ticks(axis: Axis) -> None:
 
 
 def _break_even(results: Results, figure: Figure) -> None:
-    """One below the other, each on a scale of its own: they may lie decades apart."""
+    """One plot below the other, each with its own scale: they may lie decades apart."""
     finite = [tuned for tuned in results.tuned if math.isfinite(tuned.break_even.value)]
     figure.set_size_inches(SIZE[0], 2.5 * len(finite) + 0.3)
     grid = figure.subplots(len(finite), 1, squeeze=False)

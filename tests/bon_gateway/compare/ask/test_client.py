@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bon_gateway.compare.ask.client import ArmClient, request_seed
-from bon_gateway.compare.settings import ArmSettings
+from bon_gateway.compare.settings import ArmSettings, LoadSettings
 from bon_gateway.compare.types import ArmRecord, Key
 from bon_gateway.testing.script import Step
 from bon_gateway.testing.upstream import FakeUpstream
@@ -29,9 +29,8 @@ async def ask(upstream: FakeUpstream, *, stream: bool = False, **arm: Any) -> Ar
         ArmSettings.model_validate({"model": "fake", **arm}),
         upstream.url,
         {"temperature": 0.5, "max_tokens": 64},
-        api_key=None,
-        timeout_s=0.5,
-        stream=stream,
+        LoadSettings(timeout_s=0.5, stream=stream),
+        {},
     )
     try:
         return await client.ask(KEY, MESSAGES, 7, start=time.perf_counter(), intended_s=0.0)

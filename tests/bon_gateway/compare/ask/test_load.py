@@ -8,7 +8,7 @@ import pytest
 
 from bon_gateway.compare.ask.client import ArmClient
 from bon_gateway.compare.ask.load import Loop
-from bon_gateway.compare.settings import ArmSettings
+from bon_gateway.compare.settings import ArmSettings, LoadSettings
 from bon_gateway.compare.types import ArmRecord, Key
 from bon_gateway.testing.script import Call, Step
 from bon_gateway.testing.upstream import FakeUpstream
@@ -36,7 +36,7 @@ async def slow_answers(*, open_rate: float | None) -> int:
     keys = [Key("p", "a", i, 0) for i in range(COUNT)]
     async with FakeUpstream(stalls(5)) as upstream:
         client = ArmClient(
-            ArmSettings(model="fake"), upstream.url, {}, api_key=None, timeout_s=30, stream=False
+            ArmSettings(model="fake"), upstream.url, {}, LoadSettings(timeout_s=30), {}
         )
 
         async def ask(key: Key, start: float, at_s: float) -> ArmRecord:
