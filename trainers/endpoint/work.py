@@ -32,7 +32,10 @@ async def for_each(
         known = errors.subgroup(TrainersError)
         if known is None:
             raise
-        raise _leaf(known) from errors
+        first: BaseException = known
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        raise first from errors
 
 
 async def together(awaitables: Iterable[Awaitable[T]]) -> list[T]:
@@ -43,8 +46,3 @@ async def together(awaitables: Iterable[Awaitable[T]]) -> list[T]:
     finally:
         for task in tasks:
             task.cancel()
-
-
-def _leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    first = group.exceptions[0]
-    return _leaf(first) if isinstance(first, BaseExceptionGroup) else first

@@ -1,4 +1,4 @@
-"""How often a reward model orders two answers as they truly are."""
+"""How often a reward model orders two answers correctly."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

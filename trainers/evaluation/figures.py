@@ -1,4 +1,4 @@
-"""What one evaluation measured: as JSON, as a flat table, and as a page in Markdown."""
+"""The figures of one evaluation: as JSON, as a flat table, and as a page in Markdown."""
 
 import json
 from collections.abc import Mapping, Sequence

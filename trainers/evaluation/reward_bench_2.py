@@ -19,10 +19,10 @@ class Item:
     """One prompt with the rewards of its answers."""
 
     id: str
-    """In Ties `ref:N` (one right answer) or `tied:N` (several)."""
+    """For the subset Ties `ref:N` (one right answer) or `tied:N` (several)."""
     subset: str
     right: list[float]
-    """Rewards of the right answers; one, but in Ties."""
+    """Rewards of the right answers. Only Ties has several."""
     wrong: list[float]
 
 
@@ -118,7 +118,7 @@ def _number(item: Item) -> str:
 
 
 def _gap(item: Item) -> float:
-    """From the worst right answer to the best wrong one; above 0 the prompt is solved."""
+    """The worst right answer's reward less the best wrong one's; above 0 the prompt is solved."""
     return min(item.right) - max(item.wrong)
 
 

@@ -1,6 +1,7 @@
 """`bon-train evaluate`: how often a reward model is right, and what best-of-n by it is worth."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from statistics import fmean, pstdev
 from typing import Any
 
@@ -17,8 +18,6 @@ from trainers.policy.drawing import PolicySampler
 from trainers.rewards.gold import Gold, load_gold
 from trainers.rewards.scorer import Placed, RewardScorer
 
-HINT = "cut_prompts cuts the start of the prompt"
-
 
 def run(settings: EvaluateSettings, context: RunContext) -> dict[str, float]:
     """`bon-train evaluate`."""
@@ -34,7 +33,7 @@ def evaluate(settings: EvaluateSettings) -> Figures:
     """
     # A missing function is an error before anything is scored.
     gold = None if settings.gold is None else load_gold(settings.gold)
-    scorer = _scorer(settings)
+    scorer = _own_scorer(settings)
     found: dict[str, Any] = {}
     if settings.pairs is not None:
         found |= _of_pairs(scored_pairs(scorer, settings.pairs), settings)
@@ -53,18 +52,22 @@ def evaluate(settings: EvaluateSettings) -> Figures:
 def score_pairs(settings: EvaluateSettings) -> list[ScoredPair]:
     """Both rewards of every pair, in the order of the file."""
     assert settings.pairs is not None
-    return scored_pairs(_scorer(settings), settings.pairs)
+    return scored_pairs(_own_scorer(settings), settings.pairs)
 
 
-def _scorer(settings: EvaluateSettings) -> RewardScorer:
+def _own_scorer(settings: EvaluateSettings) -> RewardScorer:
+    weights, how = settings.label_weights, settings.ensemble
+    return _scorer(settings, settings.reward, label_weights=weights, how=how)
+
+
+def _scorer(settings: EvaluateSettings, folder: Path, **choice: Any) -> RewardScorer:
     return RewardScorer.load(
-        settings.reward,
+        folder,
         device=settings.device,
         batch_size=settings.batch_size,
-        label_weights=settings.label_weights,
-        how=settings.ensemble,
         cut_prompts=settings.cut_prompts,
-        hint=HINT,
+        hint="cut_prompts cuts the start of the prompt",
+        **choice,
     )
 
 
@@ -123,14 +126,7 @@ def _golds(placed: list[Placed], gold: Gold | None, settings: EvaluateSettings) 
     if gold is not None:
         return [gold(turns[:-1], turns[-1]["content"]) for _, turns in placed]
     assert settings.gold_reward is not None, "the settings name one of the two"
-    other = RewardScorer.load(
-        settings.gold_reward,
-        device=settings.device,
-        batch_size=settings.batch_size,
-        cut_prompts=settings.cut_prompts,
-        hint=HINT,
-    )
-    return other.rewards(placed)
+    return _scorer(settings, settings.gold_reward).rewards(placed)
 
 
 def _by_prompt(values: Sequence[float], samples: int) -> list[Sequence[float]]:
@@ -140,7 +136,7 @@ def _by_prompt(values: Sequence[float], samples: int) -> list[Sequence[float]]:
 def _curve(
     choosing: Sequence[Sequence[float]], judging: Sequence[Sequence[float]], sizes: Sequence[int]
 ) -> dict[int, float]:
-    """For each n the mean over the prompts of best-of-n by one reward, judged by another."""
+    """Best-of-n for each n, choosing by one reward and judging by another; means over prompts."""
     return {
         n: fmean(best_of_n(one, other, n) for one, other in zip(choosing, judging, strict=True))
         for n in sizes

@@ -50,13 +50,13 @@ class EvaluateSettings(Settings):
     samples: Positive = 32
     """Answers drawn per prompt; best of n is estimated for each n up to this."""
     n_values: tuple[Positive, ...] | None = None
-    """By default the powers of two up to `samples`."""
+    """Each n of the best-of-n curve; by default the powers of two up to `samples`."""
     max_new_tokens: Positive = 64
     """Sampled answers are cut here."""
     batch_size: Positive = 256
     """Conversations scored, or answers drawn, at a time."""
     seed: int = 0
-    """For the samples."""
+    """Seed of the sampled answers."""
 
     @field_validator("gap_edges")
     @classmethod

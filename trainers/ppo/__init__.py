@@ -5,7 +5,7 @@ One iteration (`train`) reads top to bottom:
 1. `prompts` hands out the next prompts, a generator (`trainers.policy.generation`, `vllm`) samples
    an answer to each.
 2. `rollout` measures the answers: log-probs under the sampling policy (the *old* policy) and under
-   the frozen `reference`, `value` per token, score of the frozen reward model.
+   the frozen reference (`policy`), `value` per token, score of the frozen reward model.
 3. `rewards.shaped_rewards` makes one reward per token of the score and of `kl.beta` times the KL
    (`kl`); `advantages` turns rewards and values into advantages and returns, `masked` whitens them.
 4. `update` goes over the rollouts in minibatches and follows the gradient of `losses`. KL may be a

@@ -1,7 +1,7 @@
 """Generalised advantage estimation over answers of different lengths.
 
 Schulman et al. 2015, arXiv:1506.02438: with the errors d_t = r_t + gamma V_(t+1) - V_t of the
-value model, A_t = d_t + gamma lambda A_(t+1). After an answer's last token nothing is to come.
+value model, A_t = d_t + gamma lambda A_(t+1). Both are 0 after an answer's last token.
 """
 
 import torch
@@ -14,8 +14,8 @@ def gae(
     """Advantages and returns of each token.
 
     rewards, values: (rows, tokens), mask: (rows, tokens) bool, true on the left part of each row.
-    Returns two tensors of that shape, 0 in the padding, whatever stands in it; return = advantage
-    + value is what the value model should have said.
+    Returns two tensors of that shape, 0 in the padding whatever it held; return = advantage + value
+    is what the value model should have predicted.
     """
     rewards = rewards.masked_fill(~mask, 0.0)
     values = values.masked_fill(~mask, 0.0)

@@ -1,4 +1,4 @@
-"""What a run needs to go on where it was: weights, optimiser, beta, the number of iterations.
+"""Checkpoints, with all that a resumed run needs: weights, optimiser, beta, number of iterations.
 
 Random numbers and the order of the prompts follow from seed and iteration (`seeds`), so they are
 not stored. `trainers.runtime` knows which checkpoint is whole and which settings it fits.
@@ -29,7 +29,7 @@ FREE_OF_GENERATION = {"url", "weights", "concurrency", "timeout_s"}
 
 
 def deciding_settings(settings: PpoSettings) -> dict[str, Any]:
-    """What decides the course of a run, as JSON: settings and data."""
+    """The settings and data on which a run's figures depend, as JSON."""
     values = settings.model_dump(mode="json", exclude=FREE)
     for name in FREE_OF_GENERATION & values["generation"].keys():
         del values["generation"][name]

@@ -1,4 +1,4 @@
-"""--dry-run: one answer of the untrained policy, token by token with what PPO makes of it."""
+"""--dry-run: one answer of the untrained policy with its score and, token by token, its numbers."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""The policy as a folder of whole weights, with its LoRA adapters added in, untouched itself.
+"""Writes the policy as a folder of whole weights, with its LoRA adapters added in.
 
-Every weight of the model is in the file under its own name, an output layer that is tied to the
-embedding too. vLLM reloads layer by layer and rebuilds what it made from a layer's weights (its CPU
-engine packs them for its matrix kernels) only for layers that the file names: a tied output layer
-that is left out keeps the packed copy of the old weights, whatever the embedding has become.
+Every weight of the model is in the file under its own name, also an output layer that is tied to
+the embedding. vLLM reloads layer by layer and rebuilds what it made from a layer's weights (its CPU
+engine packs them for its matrix kernels) only for layers in the file: a tied output layer that is
+left out would keep the packed copy of the old weights.
 
-Merging in place and taking the adapters out again would leave rounding errors in the frozen base,
-more of them each iteration.
+The policy itself is not changed: merging in place and taking the adapters out again would leave
+rounding errors in the frozen base, more in each iteration.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def whole_weights(policy: Any) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def _with_delta(weight: Tensor, layer: Any, adapters: Sequence[str]) -> Tensor:
-    """The sum is taken in float32: a bfloat16 weight would swallow small steps one by one."""
+    """Sums in float32: a bfloat16 weight would lose small steps one by one."""
     total = weight.float()
     for adapter in adapters:
         total = total + layer.get_delta_weight(adapter).float()
@@ -51,7 +51,7 @@ def _with_delta(weight: Tensor, layer: Any, adapters: Sequence[str]) -> Tensor:
 
 
 def write_weights(policy: Any, folder: Path) -> None:
-    """Write weights and configuration to `folder`, in place of those before; RunError if full."""
+    """Replace `folder` by weights and configuration; RunError if the disk is full."""
     adapted = isinstance(policy, PeftModel)
     model = policy.get_base_model() if adapted else policy
     partial = folder.parent / f"{PARTIAL}{folder.name}"
@@ -61,8 +61,7 @@ def write_weights(policy: Any, folder: Path) -> None:
 
 
 def _untied(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Each tensor with memory of its own: of those that share it, `save_pretrained` drops all but
-    one."""
+    """Give each tensor its own memory: of those that share it, `save_pretrained` keeps one."""
     seen: set[int] = set()
     own: dict[str, Tensor] = {}
     for name, tensor in state.items():

@@ -15,7 +15,7 @@ from trainers.runtime.interrupts import held
 
 
 class RunLog:
-    """Appends to what a resumed run had logged up to its checkpoint; later lines are dropped."""
+    """Keeps what a resumed run logged up to its checkpoint, drops later lines, and appends."""
 
     def __init__(self, folder: Path, done: int) -> None:
         """`done` iterations are in the checkpoint, 0 for a new run."""
@@ -50,7 +50,7 @@ class RunLog:
 
 
 def _entries(path: Path, done: int) -> list[dict[str, Any]]:
-    """The lines of the first `done` iterations; one that was cut off by a kill is left out."""
+    """The lines of the first `done` iterations, without one that a kill cut off."""
     if not done or not path.exists():
         return []
     entries = []

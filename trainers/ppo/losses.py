@@ -23,8 +23,8 @@ def policy_loss(logps: Tensor, old: Tensor, advantages: Tensor, clip: float | No
 def value_loss(values: Tensor, old: Tensor, returns: Tensor, clip: float | None) -> Tensor:
     """Half the squared error, or the larger of that and the clipped value's.
 
-    A value that has moved more than `clip` away from `old`, its own at the time of sampling, gains
-    nothing by moving further.
+    A value that has moved more than `clip` from `old`, its value at sampling, gains nothing by
+    moving further.
     """
     error = (values - returns).square()
     if clip is not None:

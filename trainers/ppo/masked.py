@@ -1,4 +1,4 @@
-"""Mean, variance and whitening over the tokens of answers, ignoring what stands in the padding."""
+"""Mean, variance and whitening over the tokens of answers, ignoring the padding."""
 
 from torch import Tensor
 

@@ -23,7 +23,7 @@ class EngineAnswer:
     prompt: Sequence[int]
     ids: list[int]
     logps: Sequence[float] | None = None
-    """Of each token at temperature 1; None if they were not asked for."""
+    """The log-prob of each token at temperature 1; None if they were not requested."""
 
 
 @torch.no_grad()

@@ -12,11 +12,10 @@ from trainers.base.loading import find_device, load_tokenizer
 from trainers.policy.ends import end_tokens, pad_token
 from trainers.policy.generation import Generator
 from trainers.policy.in_process import InProcessGenerator
-from trainers.ppo.policy import load_policy
+from trainers.ppo.policy import Reference, load_policy
 from trainers.ppo.prompts import PromptSet, read_prompt_set
-from trainers.ppo.reference import Reference
 from trainers.ppo.rollout import Collector
-from trainers.ppo.settings import InProcessSettings, PpoSettings
+from trainers.ppo.settings import InProcessDrawSettings, PpoSettings
 from trainers.ppo.update import Updater
 from trainers.ppo.value import ValueModel, value_from_policy, value_from_reward
 from trainers.rewards.gold import load_gold
@@ -75,7 +74,7 @@ def build(settings: PpoSettings) -> PpoParts:
 
 
 def _generator(settings: PpoSettings, policy: Any, pad: int, ends: frozenset[int]) -> Generator:
-    if isinstance(settings.generation, InProcessSettings):
+    if isinstance(settings.generation, InProcessDrawSettings):
         return InProcessGenerator(
             policy,
             pad=pad,

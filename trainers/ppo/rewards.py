@@ -1,7 +1,7 @@
 """The reward of each token: the KL penalty everywhere, the answer's score on its last token.
 
-The last token of a finished answer is the end-of-turn token; of a cut one, the last that was
-drawn. The value model predicts what is still to come before each token, the last included.
+The last token of a finished answer is the end-of-turn token, that of a cut one the last that was
+drawn. The value model predicts, before each token including the last, the reward still to come.
 """
 
 import torch
@@ -11,7 +11,7 @@ from trainers.ppo.settings import RewardShapeSettings
 
 
 def answer_scores(scores: Tensor, truncated: Tensor, shape: RewardShapeSettings) -> Tensor:
-    """Shift, scale and limit the reward model's scores; take the penalty off cut answers.
+    """Shift, scale and limit the reward model's scores; subtract the penalty from cut answers.
 
     scores: (rows,), truncated: (rows,) bool; returns (rows,).
     """

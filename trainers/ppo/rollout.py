@@ -20,8 +20,8 @@ from trainers.policy.sequences import Sequences, by_length
 from trainers.ppo.advantages import gae
 from trainers.ppo.kl import ESTIMATORS
 from trainers.ppo.masked import whiten
+from trainers.ppo.policy import Reference
 from trainers.ppo.prompts import TokenisedPrompt
-from trainers.ppo.reference import Reference
 from trainers.ppo.rewards import answer_scores, shaped_rewards
 from trainers.ppo.settings import PpoSettings
 from trainers.ppo.value import ValueModel

@@ -17,48 +17,49 @@ KlEstimator = Literal["k1", "k2", "k3"]
 
 
 class SamplingSettings(Settings):
-    """How answers are drawn. No top-k or top-p: the log-probs would be those of another policy."""
+    """How answers are drawn. There is no top-k or top-p: they would sample from another policy than
+    the one whose log-probs are trained."""
 
     temperature: PositiveFloat = 1.0
-    """Part of the policy: the log-probs of old, new and reference policy are all taken at it."""
+    """Part of the policy: log-probs of old, new and reference policy are all taken at it."""
     max_new_tokens: Positive = 64
     """Answers are cut here; a cut answer has no end-of-turn token."""
 
 
-class InProcessSettings(Settings):
+class InProcessDrawSettings(Settings):
     """Sample with the model that is being trained, in this process."""
 
     type: Literal["in_process"] = "in_process"
     batch_size: Positive = 128
-    """Answers drawn side by side."""
+    """Answers drawn at the same time."""
 
 
 class VllmSettings(Settings):
     """Sample from a running vLLM, whose weights are refreshed before each iteration.
 
     The engine must run with VLLM_SERVER_DEV_MODE=1 (its weights are reloaded through
-    `/collective_rpc`), have the model that training starts from, without quantization, and see
-    `weights` on its disk. With `--load-format dummy` it starts without any weights, and the first
-    check shows that a refresh replaces all of them.
+    `/collective_rpc`), serve the model that training starts from without quantization, and see
+    the folder `weights` on its disk. With `--load-format dummy` it starts on random weights, so the
+    first check shows that a refresh replaces all of them.
     """
 
     type: Literal["vllm"]
     url: HttpUrl
-    """Such as http://127.0.0.1:8000"""
+    """Base address, such as http://127.0.0.1:8000"""
     served_model: str
     """The engine's `--served-model-name`."""
     weights: Path | None = None
     """Folder that the policy is written to for the engine; default: `engine-weights` in output."""
     concurrency: Positive = 64
-    """Requests under way at once."""
+    """Largest number of requests at the same time."""
     timeout_s: PositiveFloat = 600.0
-    """For one request, and for the reload of the weights."""
+    """Longest time, in seconds, of one request and of the reload of the weights."""
     check_answers: Positive = 8
-    """Answers of every draw whose tokens' log-probs by the engine are compared with the policy's
-    own; each costs a forward pass."""
+    """Number of answers of every draw for which the engine's log-probs are compared with the
+    policy's own; each costs a forward pass."""
     tolerance: PositiveFloat = 0.05
-    """Mean absolute difference of these log-probs, in nats per token at temperature 1, beyond
-    which the run ends: the engine then samples from other weights than the policy's."""
+    """The run ends if the mean absolute difference of these log-probs is larger, in nats per token
+    at temperature 1: the engine then samples from other weights than the policy's."""
 
 
 class AdaptiveSettings(Settings):
@@ -67,55 +68,55 @@ class AdaptiveSettings(Settings):
     target: PositiveFloat
     """Wanted KL to the reference, in nats per answer."""
     horizon: PositiveFloat = 10_000.0
-    """Answers over which beta adapts: the smaller, the quicker."""
+    """Number of answers over which beta adapts; a smaller one adapts faster."""
 
 
 class KlSettings(Settings):
-    """What holds the policy near the reference, and near the policy that sampled."""
+    """Keeps the policy near the reference, and near the policy that sampled."""
 
     beta: Weight = 0.05
-    """Weight of the KL to the reference that is taken off the reward of each token."""
+    """Weight of the KL to the reference, which is subtracted from the reward of each token."""
     estimator: KlEstimator = "k1"
-    """Of the KL in the reward. k1 is the log-ratio itself, unbiased there."""
+    """Estimator of the KL in the reward. k1 is the log-ratio itself, unbiased there."""
     adaptive: AdaptiveSettings | None = None
-    """Adapts beta to a target; without it beta stays as it is."""
+    """Adapts beta to a target; without it beta is fixed."""
     loss_weight: Weight = 0.0
-    """Weight of the KL to the reference as a term of the loss, beside or in place of beta."""
+    """Weight of the KL to the reference as a term of the loss, beside beta or instead of it."""
     loss_estimator: Literal["k2", "k3"] = "k2"
-    """k2 has the gradient of KL(policy, reference), k3 that of KL(reference, policy); k1 has
-    none."""
+    """Estimator of that term. k2 has the gradient of KL(policy, reference), k3 that of
+    KL(reference, policy); k1 has none."""
     old_weight: Weight = 0.0
     """Weight of the KL to the sampling policy as a term of the loss, beside the clip or, with
-    `update.clip` null, in its place."""
+    `update.clip` null, instead of it."""
 
     @model_validator(mode="after")
     def _adaptive_has_a_start(self) -> KlSettings:
         if self.adaptive is not None and self.beta == 0:
-            raise ValueError("adaptive: beta 0 stays 0 whatever it is multiplied by")
+            raise ValueError("adaptive: beta 0 would stay 0, since it is adapted by factors")
         return self
 
 
 class RewardShapeSettings(Settings):
-    """From the reward model's score to the reward of the last token."""
+    """How the reward model's score becomes the reward of the last token."""
 
     shift: float = 0.0
-    """Subtracted from the score; the reward model's mean centres it."""
+    """Subtracted from the score; use the reward model's mean to centre it."""
     scale: PositiveFloat = 1.0
-    """The shifted score is divided by it; the reward model's standard deviation normalises it."""
+    """Divides the shifted score; use the reward model's standard deviation to normalise it."""
     clip: PositiveFloat | None = None
-    """Limits the size of the result."""
+    """Limits the absolute value of the result."""
     missing_eos_penalty: Weight = 1.0
-    """Taken off the score of an answer that was cut: the reward model reads it as if it had
-    ended, and would otherwise pay for never ending."""
+    """Subtracted from the score of an answer that was cut: the reward model reads it as if it had
+    ended, and would otherwise reward answers that never end."""
 
 
 class AdvantageSettings(Settings):
     """Generalised advantage estimation (Schulman et al. 2015, arXiv:1506.02438)."""
 
     gamma: Share = 1.0
-    """Discount per token; an answer is short, so none is usual."""
+    """Discount per token; 1, no discount, is usual for answers."""
     lam: Share = 0.95
-    """0 trusts the value model, 1 the rewards that came."""
+    """0 trusts the value model, 1 the actual rewards."""
     whiten: bool = True
     """Advantages get mean 0 and variance 1 over the tokens of the iteration."""
 
@@ -124,73 +125,73 @@ class ValueSettings(Settings):
     """The value model, a network of its own."""
 
     start: Literal["reward", "policy"] = "reward"
-    """Whose weights it starts from. The reward model's already tell good from bad, but only a
-    reward model of the policy's vocabulary will do."""
+    """Whose weights it starts from. The reward model's already tell good from bad, but it must have
+    the policy's vocabulary."""
     learning_rate: PositiveFloat | None = None
     """Default: the policy's."""
     loss_weight: PositiveFloat = 1.0
     """Weight of the value model's loss."""
     clip: PositiveFloat | None = 0.2
-    """Largest change of a value within one iteration that still lowers the loss."""
+    """Within one iteration, changing a value by more than this does not lower the loss further."""
 
 
 class UpdateSettings(Settings):
     """How the policy follows the gradient on one iteration's rollouts."""
 
     epochs: Positive = 4
-    """Passes over the rollouts. The first step is on-policy; the clip guards the others."""
+    """Passes over the rollouts. Only the first step is on-policy; the clip guards the others."""
     minibatch_size: Positive = 64
     """Answers per optimiser step."""
     micro_batch_size: Positive = 64
-    """Answers per forward pass; gradients add up to the minibatch's, whatever this is."""
+    """Answers per forward pass. It changes memory and speed, not the gradient."""
     learning_rate: PositiveFloat = 1e-5
-    """The policy's highest rate."""
+    """Highest learning rate of the policy."""
     warmup_iterations: Annotated[int, Field(ge=0)] = 0
-    """Iterations over which the rate rises from 0."""
+    """Number of iterations over which the rate rises from 0."""
     decay: Literal["constant", "linear"] = "linear"
-    """Linear goes from the full rate in the first iteration towards 0 after the last."""
+    """Linear falls from the full rate in the first iteration to 0 after the last."""
     weight_decay: Weight = 0.0
-    """AdamW's."""
+    """Weight decay of AdamW."""
     clip: PositiveFloat | None = 0.2
     """Epsilon: beyond a ratio of 1 +- epsilon an advantage moves the policy no further."""
     entropy_bonus: Weight = 0.0
-    """Weight of the policy's entropy, which the update raises."""
+    """Weight of an entropy term that the update raises."""
     max_grad_norm: PositiveFloat = 1.0
-    """Of policy and value model, each on its own."""
+    """Largest gradient norm, of policy and value model each on its own."""
     stop_kl: PositiveFloat | None = None
-    """Ends the iteration's passes when the KL to the old policy exceeds it; nats per token."""
+    """Ends the iteration's passes if the KL to the old policy exceeds it, in nats per token."""
 
 
 class AlarmSettings(Settings):
-    """When to warn of reward hacking; each compares the last iterations with the first ones."""
+    """When to warn of reward hacking. Each alarm compares the last iterations with the first."""
 
     window: Positive = 2
     """Iterations that are averaged."""
     kl_acceleration: PositiveFloat = 3.0
     """Alarm when KL per unit of reward has grown by this factor."""
     kl_floor: Weight = 5.0
-    """KL below it raises no alarm, in nats per answer."""
+    """No alarm for a KL below this, in nats per answer."""
     entropy_rise: PositiveFloat = 0.1
-    """Entropy is higher by this share. Give more room where `update` has an entropy bonus."""
+    """Alarm when entropy has risen by this share. Allow more with an entropy bonus in `update`."""
     eos_drop: PositiveFloat = 0.1
-    """Share of answers that no longer end by themselves."""
+    """Alarm when the share of answers that end by themselves has fallen by this much."""
     length_growth: PositiveFloat = 1.5
     """Alarm when answers have grown longer by this factor."""
     distinct_drop: PositiveFloat = 0.5
-    """Share of the variety (distinct-2) that is lost."""
+    """Alarm when variety (distinct-2) has fallen by this share."""
     stop: bool = False
-    """End the run at the first alarm, with the weights of that iteration."""
+    """End the run at the first alarm and keep the weights of that iteration."""
 
 
 class PpoSettings(Settings):
     """Tunes a policy against a frozen reward model."""
 
     model: str
-    """Policy to start from, folder or hub name; as it is at the start it is the reference too."""
+    """Policy to start from, folder or hub name. Its initial weights are the reference too."""
     revision: str | None = None
     """Branch, tag or commit of a hub model."""
     reward: Path
-    """Reward model, read as the reward server reads it."""
+    """Folder of the reward model; it is read as the reward server reads it."""
     prompts: Path
     """JSONL with a `prompt` in each line, such as preference pairs; repeated ones are dropped."""
     output: Path
@@ -198,43 +199,43 @@ class PpoSettings(Settings):
     eval_prompts: Path | None = None
     """Prompts that are never trained on; the policy is measured on them before and after."""
     eval_samples: Positive = 1
-    """Answers to each of them."""
+    """Answers to each evaluation prompt."""
     gold: GoldSettings | None = None
-    """The true reward, where a function knows it; it is logged, never trained on."""
+    """A function that knows the true reward, which is logged and never trained on."""
     seed: int = 0
-    """For prompts, samples and minibatches."""
+    """Seed of prompts, samples and minibatches."""
     iterations: Positive = 100
-    """Times that answers are drawn and trained on."""
+    """Number of rounds of drawing answers and training on them."""
     prompts_per_iteration: Positive = 128
     """Prompts answered in each iteration."""
     samples_per_prompt: Positive = 1
-    """Answers to each of them."""
+    """Answers to each prompt."""
     max_prompt_tokens: Positive = 512
     """Longer prompts are dropped, counted and reported."""
     sampling: SamplingSettings = SamplingSettings()
-    generation: Annotated[InProcessSettings | VllmSettings, Field(discriminator="type")] = (
-        InProcessSettings()
+    generation: Annotated[InProcessDrawSettings | VllmSettings, Field(discriminator="type")] = (
+        InProcessDrawSettings()
     )
-    """Who draws the answers: this process, or a running vLLM."""
+    """What draws the answers: this process or a running vLLM."""
     kl: KlSettings = KlSettings()
     shape: RewardShapeSettings = RewardShapeSettings()
     advantages: AdvantageSettings = AdvantageSettings()
     value: ValueSettings = ValueSettings()
     update: UpdateSettings = UpdateSettings()
     lora: LoraSettings | None = None
-    """Train an adapter instead of all weights. Switched off, it leaves the reference: no copy is
-    needed. Its dropout must be 0."""
+    """Train an adapter instead of all weights. The reference is then the policy without adapter, so
+    no copy is needed. Its dropout must be 0."""
     alarms: AlarmSettings = AlarmSettings()
     checkpoint_every: Positive = 10
     """Iterations between checkpoints."""
     keep_checkpoints: Positive = 1
-    """Older ones are deleted."""
+    """Number of checkpoints to keep; older ones are deleted."""
     device: str = "auto"
-    """auto takes CUDA if there is one."""
+    """A name of torch's; auto takes CUDA if there is one."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of the frozen weights and the reward model. Adapters and value model stay float32."""
+    """Type of the frozen weights and the reward model. Adapters and value model stay float32."""
     threads: Positive | None = None
-    """Threads of torch on the CPU. One gives the same figures whatever the number of cores."""
+    """Threads of torch on the CPU. With one, figures do not depend on the number of cores."""
 
     @field_validator("model", mode="before")
     @classmethod
@@ -251,7 +252,7 @@ class PpoSettings(Settings):
     @model_validator(mode="after")
     def _trained_weights_are_float32(self) -> PpoSettings:
         if self.dtype != "float32" and self.lora is None:
-            raise ValueError("dtype: 16 bits swallow the small steps of whole weights; set lora")
+            raise ValueError("dtype: 16 bits lose the small steps of whole weights; set lora")
         return self
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""`bon-train ppo`: the loop over iterations, and what stands around it."""
+"""`bon-train ppo`: the loop over iterations, with what comes before and after it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ from trainers.ppo.alarms import alarms
 from trainers.ppo.beta import adapted_beta
 from trainers.ppo.checkpoint import deciding_settings, load_checkpoint, save_checkpoint
 from trainers.ppo.dry_run import show_rollout
-from trainers.ppo.evaluate import evaluate_policy
 from trainers.ppo.log import RunLog
-from trainers.ppo.metrics import drift_metrics, rollout_metrics
+from trainers.ppo.metrics import drift_metrics, evaluate_policy, rollout_metrics
 from trainers.ppo.models import PpoParts, build
 from trainers.ppo.prompts import prompts_of
 from trainers.ppo.settings import PpoSettings

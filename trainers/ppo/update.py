@@ -40,10 +40,10 @@ class Updater:
         )
 
     def update(self, rollouts: Rollouts, iteration: int) -> dict[str, float]:
-        """Follow the gradient for `epochs` passes; returns means over the steps that were made.
+        """Follow the gradient for `epochs` passes; returns means over the steps.
 
-        Raises RunError naming the iteration for a loss or gradient that is not finite, before the
-        step that would follow it is made.
+        Raises RunError naming the iteration for a loss or gradient that is not finite, before its
+        step is made.
         """
         settings = self._settings.update
         factor = rate_factor(self._settings, iteration)
@@ -77,7 +77,7 @@ class Updater:
         }
 
     def _gradient(self, rollouts: Rollouts, rows: Tensor) -> dict[str, float]:
-        """Leave the minibatch's gradient in the parameters; returns its figures.
+        """Compute the minibatch's gradient into the parameters; returns its figures.
 
         Each micro-batch's sum is divided by the tokens of the whole minibatch, so that the
         gradient is the same however the rows are cut.
@@ -159,7 +159,7 @@ class Updater:
 
 
 def rate_factor(settings: PpoSettings, iteration: int) -> float:
-    """What the learning rates are multiplied by in an iteration, counted from 0."""
+    """The factor of the learning rates in an iteration, counted from 0."""
     update = settings.update
     warm = min(1.0, (iteration + 1) / (update.warmup_iterations + 1))
     if update.decay == "constant":

@@ -1,6 +1,6 @@
 """The value model: a network of its own that predicts, before each token, the reward to come.
 
-Sharing the policy's network would save memory and let the value loss pull at the policy; apart,
+Sharing the policy's network would save memory, but let the value loss change the policy. Apart,
 each has its own learning rate and gradient norm.
 """
 
@@ -44,7 +44,7 @@ class ValueModel(nn.Module):
 
 
 def value_from_policy(model: str, revision: str | None, device: torch.device) -> ValueModel:
-    """The policy's decoder under a new head that says 0 everywhere, until it has learnt better."""
+    """The policy's decoder under a new head, which predicts 0 at first."""
     backbone = load_pretrained(AutoModel, model, revision)
     head = nn.Linear(backbone.config.get_text_config().hidden_size, 1)
     nn.init.zeros_(head.weight)
@@ -60,8 +60,8 @@ def value_from_reward(
 ) -> ValueModel:
     """The reward model's decoder under its own head (Stiennon et al. 2020, appendix G).
 
-    The head is shifted and scaled as `shape` does it with scores: those are the returns that the
-    values are to predict, and the value clip lets a wrong scale be left in small steps only.
+    The head is shifted and scaled as `shape` shifts and scales scores: values predict shaped
+    returns, and the value clip would allow only small steps away from a wrong scale.
 
     Raises ModelError unless it reads the policy's tokens and is a decoder with a linear head.
     """

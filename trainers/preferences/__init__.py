@@ -1,5 +1,5 @@
 """Preference data: read in every common form, drawn from a policy, labelled, split, written.
 
 `bon-train collect` draws answers, `label` says which are better, `prepare` turns any known
-format into the canonical files that the trainers read. Nothing is dropped without being counted.
+format into the canonical files that the trainers read. Whatever is dropped is counted.
 """

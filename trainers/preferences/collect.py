@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from trainers.base.context import RunContext
 from trainers.base.data import Message
+from trainers.base.errors import DataError
 from trainers.base.lines import read_rows
 from trainers.base.messages import is_empty
 from trainers.base.progress import Advance, progress
@@ -40,7 +41,7 @@ EQUAL = "answers equal to an earlier one of their prompt"
 
 
 class Collection:
-    """What a run draws: written prompt by prompt, and counted."""
+    """Writes what a run draws, prompt by prompt, and counts it."""
 
     def __init__(self, settings: CollectSettings, append: Append, advance: Advance) -> None:
         self._settings = settings
@@ -110,12 +111,12 @@ def run(settings: CollectSettings, context: RunContext) -> dict[str, float]:
 
 def _done(settings: CollectSettings) -> set[str]:
     """Keys of the prompts in the output; DataError for a line that is not one of ours."""
-    tally, keys = Tally(), set()
+    keys = set()
     for row in read_rows(settings.output):
         prompt = None if row.values is None else row.values.get("prompt")
         if not isinstance(prompt, list):
-            tally.bad_line(row.where, row.reason or "prompt: missing")
-        keys.add(prompt_key(prompt or []))
+            raise DataError(f"{row.where}: {row.reason or 'prompt: missing'}")
+        keys.add(prompt_key(prompt))
     return keys
 
 
@@ -166,7 +167,9 @@ def _in_process(
     sampler = PolicySampler(settings.policy, device=settings.device)
     for one in prompts:  # an error of the template comes before hours of drawing
         prompt_ids(sampler.tokenizer, one.messages, one.where)
-    for block in _blocks(prompts, max(1, settings.batch_size // settings.samples)):
+    size = max(1, settings.batch_size // settings.samples)
+    for start in range(0, len(prompts), size):
+        block = prompts[start : start + size]
         seed = seed_of(settings.seed, block[0].key, 0)
         drawn = sampler.draw(
             [one.messages for one in block],
@@ -187,10 +190,6 @@ def _in_process(
                 for answer in answers
             ]
             collection.add(one, candidates)
-
-
-def _blocks(prompts: Sequence[PromptToSample], size: int) -> Iterator[Sequence[PromptToSample]]:
-    return (prompts[start : start + size] for start in range(0, len(prompts), size))
 
 
 def seed_of(seed: int, key: str, index: int) -> int:

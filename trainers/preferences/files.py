@@ -1,4 +1,4 @@
-"""Files that are only ever appended to, and where reports go."""
+"""Journals, which are only appended to, and reports."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _cut_torn_line(path: Path) -> int:
 
 
 def refuse_overwriting(inputs: Iterable[Path], outputs: Iterable[Path]) -> None:
-    """Raise SettingsError if what is written would take the place of what is read."""
+    """Raise SettingsError if an output would overwrite an input."""
     read = {path.resolve() for path in inputs}
     for path in outputs:
         if path.resolve() in read:
@@ -79,7 +79,7 @@ def refuse_overwriting(inputs: Iterable[Path], outputs: Iterable[Path]) -> None:
 def write_report(
     path: Path, settings: Settings, tally: Tally, inputs: Mapping[str, Sequence[Path]], **rest: Any
 ) -> None:
-    """Write what went in, by which settings, what was dropped and why, and `rest`.
+    """Write inputs, settings, what was dropped and why, and `rest`.
 
     Each of `inputs` becomes the SHA-256 of its files by their names.
     """

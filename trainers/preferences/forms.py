@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import combinations
+from operator import itemgetter
 from typing import Literal
 
 from trainers.base.data import Message
@@ -61,18 +62,21 @@ def pairs_of(
     if len(scored) < 2:
         tally.drop(TOO_FEW_SCORES)
         return
-    for better, worse in _choose(scored, pairs):
-        gap = better[0] - worse[0]
-        if gap == 0:
+    if pairs == "best_worst":
+        chosen = [(max(scored, key=itemgetter(0)), min(scored, key=itemgetter(0)))]
+    else:
+        chosen = [(a, b) if a[0] >= b[0] else (b, a) for a, b in combinations(scored, 2)]
+    for (high, better), (low, worse) in chosen:
+        if high == low:
             tally.drop(TIES)
             continue
         pair = Pairwise(
             preference.prompt,
-            better[1].answer,
-            worse[1].answer,
-            None if preference.ordinal else gap,
+            better.answer,
+            worse.answer,
+            None if preference.ordinal else high - low,
             preference.subset,
-            _by_dimension(better[1], worse[1]),
+            _by_dimension(better, worse),
         )
         yield from _checked(pair, tally, min_margin)
 
@@ -87,24 +91,10 @@ def _by_dimension(chosen: ListedAnswer, rejected: ListedAnswer) -> dict[str, int
     }
 
 
-WithScore = tuple[float, ListedAnswer]
-
-
-def _scored(preference: Listwise, tally: Tally) -> list[WithScore]:
+def _scored(preference: Listwise, tally: Tally) -> list[tuple[float, ListedAnswer]]:
     found = [(c.score, c) for c in preference.candidates if c.score is not None]
     tally.drop(NO_SCORE, len(preference.candidates) - len(found))
     return found
-
-
-def _choose(
-    scored: Sequence[WithScore], pairs: PairChoice
-) -> Iterator[tuple[WithScore, WithScore]]:
-    if pairs == "best_worst":
-        best = max(scored, key=lambda both: both[0])
-        yield best, min(scored, key=lambda both: both[0])
-        return
-    for first, second in combinations(scored, 2):
-        yield (first, second) if first[0] >= second[0] else (second, first)
 
 
 def _checked(pair: Pairwise, tally: Tally, min_margin: float) -> Iterator[Pairwise]:

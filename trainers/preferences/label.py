@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ PASSING_KEYS = frozenset(
     {"url", "api_key_env", "concurrency", "timeout_s", "retries", "backoff_s", "give_up_after"}
     | {"batch_size", "device", "sheet"}
 )
-"""Settings of a labeller that may change while a run goes on: they decide no label."""
+"""Settings of a labeller that may change when a run goes on: no label depends on them."""
 
 
 def run(settings: LabelSettings, context: RunContext) -> dict[str, float]:
@@ -58,7 +58,20 @@ def run(settings: LabelSettings, context: RunContext) -> dict[str, float]:
         count = write_sheet(labeller.sheet, tasks, labeller)
         context.show(f"{labeller.sheet}: {HOW_TO}; then run the same command again")
         return {"comparisons to label": count}
-    preferences = list(_preferences(settings, tasks, labels, tally))
+    preferences: list[Preference] = []
+    for task in tasks:
+        label = labels.get(task_key(task))
+        if label is None:
+            tally.drop(NO_LABEL)
+            continue
+        preferences += preferences_of(
+            task,
+            label,
+            tally,
+            form=settings.form,
+            pairs=settings.pairs,
+            min_margin=settings.min_margin,
+        )
     write_lines(settings.output, (one.as_json() for one in preferences))
     figures = {
         "records": len(tasks),
@@ -72,9 +85,9 @@ def run(settings: LabelSettings, context: RunContext) -> dict[str, float]:
 
 
 def read_tasks(settings: LabelSettings, tally: Tally) -> list[Listwise]:
-    """The records to label, without the labels that they have.
+    """The records to label, without the labels that they already have.
 
-    The answers of a pair are put in an order that does not say which one was preferred.
+    The answers of a pair are put in an order that does not show which one was preferred.
     """
     found: dict[str, Listwise] = {}
     least = settings.labeller.least_answers
@@ -183,24 +196,3 @@ def _without_passing(values: Any) -> Any:
     if isinstance(values, dict):
         return {k: _without_passing(v) for k, v in values.items() if k not in PASSING_KEYS}
     return values
-
-
-def _preferences(
-    settings: LabelSettings,
-    tasks: Sequence[Listwise],
-    labels: Mapping[str, Label],
-    tally: Tally,
-) -> Iterator[Preference]:
-    for task in tasks:
-        label = labels.get(task_key(task))
-        if label is None:
-            tally.drop(NO_LABEL)
-            continue
-        yield from preferences_of(
-            task,
-            label,
-            tally,
-            form=settings.form,
-            pairs=settings.pairs,
-            min_margin=settings.min_margin,
-        )

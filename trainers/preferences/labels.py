@@ -27,7 +27,7 @@ class Comparison:
     second: int
     outcome: Outcome
     margin: float | None = None
-    """By how much the better one is better, if the labeller said so."""
+    """How much better the better one is, if the labeller said so."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,11 @@ class Label:
     rewrites: Mapping[int, str] = field(default_factory=dict)
     """A better text for the answer at each of these places."""
     dropped: Mapping[str, int] = field(default_factory=dict)
-    """What could not be labelled, by reason."""
+    """Numbers of what could not be labelled, by reason."""
     noted: Mapping[str, int] = field(default_factory=dict)
-    """What is worth knowing about how it was labelled."""
+    """Numbers of notes about how it was labelled, by note."""
     replies: tuple[str, ...] = ()
-    """What a judge wrote, kept for the curious."""
+    """A judge's whole replies, for inspection."""
 
     def as_json(self, key: str) -> dict[str, Any]:
         return {
@@ -89,10 +89,10 @@ def preferences_of(
     pairs: PairChoice,
     min_margin: float,
 ) -> Iterator[Preference]:
-    """The labelled record in the form asked for; what was dropped on the way is counted.
+    """The labelled record in the form asked for; drops are counted.
 
-    Comparisons of two answers, or of all under `pairs` all, are pairs themselves. Otherwise an
-    answer's score is its share of won comparisons, a tie being half of one (Copeland's method).
+    Comparisons become pairs if there are two answers, or if `pairs` is all. Otherwise an answer's
+    score is its share of won comparisons, ties as half (Copeland's method).
     """
     for reason, count in label.dropped.items():
         tally.drop(reason, count)

@@ -24,11 +24,11 @@ from trainers.preferences.usable import DUPLICATE, usable
 
 @dataclass
 class Written:
-    """What one side's file holds."""
+    """Contents of one side's file."""
 
     records: int = 0
     prompts: set[bytes] = field(default_factory=set)
-    """Digests of the different prompts, after normalising."""
+    """Digests of the different normalised prompts."""
 
 
 def run(settings: PrepareSettings, context: RunContext) -> dict[str, float]:
@@ -85,7 +85,7 @@ def _dry_run(settings: PrepareSettings, tally: Tally, context: RunContext) -> di
 
 
 def canonical(settings: PrepareSettings, tally: Tally) -> Iterator[Preference]:
-    """Every usable record of the input in the form asked for, equal ones once."""
+    """Every usable record of the input in the form asked for, without duplicates."""
     sound = (
         kept
         for preference in read_all(settings, tally)

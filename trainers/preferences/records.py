@@ -2,7 +2,7 @@
 
 pairwise   one answer is better than another
 pointwise  one answer has a score
-listwise   several answers to one prompt, with scores as far as they are known
+listwise   several answers to one prompt, scored or not
 
 `as_json` of each is the canonical line that the trainers and the readers take.
 """
@@ -28,23 +28,16 @@ class Pairwise:
     subset: str | None = None
     """The section of a benchmark that the pair belongs to."""
     dimensions: Mapping[str, int] = field(default_factory=dict)
-    """By dimension: 1 where chosen is better, -1 where rejected is, 0 for neither."""
+    """For each dimension 1 if chosen is better, -1 if rejected is, 0 for neither."""
 
     def as_json(self) -> dict[str, Any]:
-        line: dict[str, Any] = {
-            "prompt": self.prompt,
-            "chosen": self.chosen,
-            "rejected": self.rejected,
-        }
-        return line | self._rest()
+        answers = {"chosen": self.chosen, "rejected": self.rejected}
+        return {"prompt": self.prompt, **answers, **self._rest()}
 
     def as_conversations(self) -> dict[str, Any]:
         """Chosen and rejected as whole conversations, without a prompt beside them."""
-        line: dict[str, Any] = {
-            "chosen": self.prompt + self.chosen,
-            "rejected": self.prompt + self.rejected,
-        }
-        return line | self._rest()
+        chosen, rejected = self.prompt + self.chosen, self.prompt + self.rejected
+        return {"chosen": chosen, "rejected": rejected, **self._rest()}
 
     def _rest(self) -> dict[str, Any]:
         preferences = dict(self.dimensions) or None
@@ -74,7 +67,7 @@ class ListedAnswer:
     score: float | None = None
     """Higher is better. Scores that came from ranks only give an order."""
     source: Mapping[str, Any] = field(default_factory=dict)
-    """Its origin: policy, revision, temperature, seed, finish_reason, as far as known."""
+    """Its origin, as far as known: policy, revision, temperature, seed, finish_reason."""
     dimensions: Mapping[str, float] = field(default_factory=dict)
     """A score for each dimension, if they are known."""
 
@@ -95,20 +88,14 @@ class Listwise:
     """Model answers that a rule can compare with."""
     subset: str | None = None
 
-    @property
-    def scores(self) -> tuple[float | None, ...]:
-        return tuple(candidate.score for candidate in self.candidates)
-
     def as_json(self) -> dict[str, Any]:
-        line: dict[str, Any] = {
-            "prompt": self.prompt,
-            "candidates": [candidate.as_json() for candidate in self.candidates],
-        }
-        if self.ordinal:
-            line["ordinal"] = True
-        if self.references:
-            line["reference"] = list(self.references)
-        return line | _known(subset=self.subset)
+        known = _known(
+            ordinal=self.ordinal or None,
+            reference=list(self.references) or None,
+            subset=self.subset,
+        )
+        candidates = [candidate.as_json() for candidate in self.candidates]
+        return {"prompt": self.prompt, "candidates": candidates, **known}
 
 
 Preference = Pairwise | Pointwise | Listwise

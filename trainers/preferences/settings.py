@@ -13,9 +13,9 @@ from trainers.endpoint.settings import ChatSettings
 from trainers.preferences.forms import Form, PairChoice
 from trainers.preferences.labellers.registry import AnyLabeller
 from trainers.preferences.readers import AUTO, FORMATS
-from trainers.preferences.readers.options import STEP_MARGINS, ReadOptions
+from trainers.preferences.readers.options import ReadOptions
 from trainers.preferences.split import SplitBy
-from trainers.preferences.steps import BETTER
+from trainers.preferences.steps import BETTER, STEP_MARGINS
 
 if TYPE_CHECKING:
     FormatName = str
@@ -57,9 +57,9 @@ class CollectSettings(Settings):
     samples: Annotated[int, Field(ge=2)] = 2
     """Answers to each prompt."""
     temperature: Annotated[float, Field(gt=0)] = 1.0
-    """At 0 all answers would be equal, and there would be nothing to compare."""
+    """Sampling temperature. At 0 all answers would be equal, with nothing to compare."""
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """The nucleus that answers are drawn from; 1 is all tokens."""
+    """Share of the probability that tokens are drawn from; 1 is all tokens."""
     max_tokens: Positive = 512
     """Answers are cut here."""
     seed: int = 0
@@ -88,12 +88,12 @@ class CollectSettings(Settings):
 
 
 class InputSettings(Settings):
-    """Which preference data is read, how strictly, and what becomes of it."""
+    """Preference data: which files, how strictly they are read, and the form of the output."""
 
     input: Files
     """Files, in order: `.jsonl`, `.jsonl.gz` or `.parquet`. A single path will do."""
     format: FormatName = AUTO
-    """The format of all of them; "auto" goes by the first record of each."""
+    """The format of all files; "auto" decides by the first record of each."""
     skip_bad: bool = False
     """Count lines that cannot be read instead of stopping at the first."""
     max_line_bytes: Positive = MAX_LINE_BYTES
@@ -108,9 +108,9 @@ class InputSettings(Settings):
     """Keep finished candidates of requests that the candidate log calls degraded, such as those
     that lost other candidates."""
     form: Form = "pairwise"
-    """What a record of the output is. The reward and DPO trainers read pairwise records."""
+    """The form of the output's records. The reward and DPO trainers read pairwise records."""
     pairs: PairChoice = "best_worst"
-    """From more than two answers: the best against the worst, or every two."""
+    """Pairs from more than two answers: the best against the worst, or every two."""
     min_margin: Annotated[float, Field(ge=0)] = 0.0
     """Pairs that are known to be closer are dropped and counted."""
     max_chars: Positive | None = None
@@ -149,7 +149,7 @@ class PrepareSettings(InputSettings):
     held_out_share: Share = 0.05
     """Expected share of the prompts that is held out; 0 writes no such file."""
     split_by: SplitBy = "prompt"
-    """What must not be in both files: whole prompts, or the first turns of dialogues."""
+    """Unit that must not be in both files: the whole prompt, or a dialogue's first turns."""
     seed: int = 0
     """Decides which prompts are held out."""
     drop_duplicates: bool = True

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from trainers.base.lines import BadLineError
 
 TIES = frozenset({"tie", "equal", "same", "about the same", "unsure", "negligibly better"})
 """Words for no preference, which is not a step of the scale."""
-BETTER = ("significantly better", "better", "slightly better")
+STEP_MARGINS: Mapping[str, float] = MappingProxyType(
+    {"significantly better": 3.0, "better": 2.0, "slightly better": 1.0}
+)
+"""Llama 2 (Touvron et al. 2023, arXiv:2307.09288, appendix A.3.3) trained with such margins."""
+BETTER = tuple(STEP_MARGINS)
 
 
 def margin_of_step(step: str, margins: Mapping[str, float]) -> float:

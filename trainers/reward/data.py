@@ -1,4 +1,4 @@
-"""From the training file to rows of token ids, rendered exactly as the reward server does it."""
+"""Turns the training file into rows of token ids, rendered exactly as the reward server does it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,6 @@
-"""What reward models are trained to lower: pure functions of rewards, one value a record.
+"""The losses of reward models: pure functions of rewards, with one value for each record.
 
-Each returns the loss of every record by itself. Their mean over a batch is then the same however
-the batch is split into passes.
+So their mean over a batch is the same however the batch is split into passes.
 """
 
 import torch

@@ -12,7 +12,7 @@ from trainers.reward.settings import RewardTrainSettings
 
 
 def load_network(settings: RewardTrainSettings) -> Any:
-    """The model to start from, with a head drawn by the seed if the checkpoint has none.
+    """The model to start from, with a random head (by the seed) if the checkpoint has none.
 
     Raises ModelError if it cannot be loaded, has a head of another size, or lacks more than
     its head.
@@ -44,5 +44,5 @@ def load_network(settings: RewardTrainSettings) -> Any:
 
 
 def _is_head(net: Any, key: str) -> bool:
-    """Whether a weight belongs to what is trained anew: the head, or an encoder's pooler."""
+    """Whether a weight belongs to the head or to an encoder's pooler, which start at random."""
     return not key.startswith(f"{net.base_model_prefix}.") or ".pooler." in key

@@ -1,4 +1,4 @@
-"""What a batch of answers teaches, one function an objective: its losses and figures for the log.
+"""The objectives, one function each: from a batch of outputs to losses and figures for the log.
 
 All are called alike, so that the trainer never asks which one it has.
 """
@@ -21,7 +21,7 @@ from trainers.reward.losses import (
 
 @dataclass(frozen=True)
 class Outputs:
-    """What the network said of the answers of a batch."""
+    """The network's outputs for the answers of a batch."""
 
     labels: Tensor
     """(records, answers, dimensions), raw; 0 where there is no answer."""
@@ -32,7 +32,7 @@ class Outputs:
 
 
 Targets = Mapping[str, Tensor]
-"""What the records say beside their answers, a row for each record."""
+"""The records' labels beside their answers, one row for each record."""
 
 Metrics = dict[str, Tensor]
 """Scalars for the log."""

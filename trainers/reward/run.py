@@ -34,7 +34,7 @@ class _Trainer(RunTrainer, PreferenceTrainer):
 
 @dataclass(frozen=True)
 class Prepared:
-    """What all members of an ensemble share."""
+    """Shared by all members of an ensemble."""
 
     tokenizer: Any
     task: RewardTask
@@ -57,7 +57,12 @@ def train_reward(settings: RewardTrainSettings, context: RunContext) -> dict[str
     prepared = _prepare(settings)
     if not settings.seeds:
         return _train_one(settings, prepared, context)
-    members = [_member(settings, seed) for seed in settings.seeds]
+    members = [
+        settings.model_copy(
+            update={"seed": seed, "seeds": (), "output": settings.output / f"seed-{seed}"}
+        )
+        for seed in settings.seeds
+    ]
     figures: dict[str, float] = {}
     for member in members:
         context.show(f"seed {member.seed}")
@@ -66,12 +71,6 @@ def train_reward(settings: RewardTrainSettings, context: RunContext) -> dict[str
     if is_main_process():
         write_ensemble(settings.output, [one.output.name for one in members])
     return figures
-
-
-def _member(settings: RewardTrainSettings, seed: int) -> RewardTrainSettings:
-    """The settings of one member: its own seed and folder, otherwise those of the ensemble."""
-    output = settings.output / f"seed-{seed}"
-    return settings.model_copy(update={"seed": seed, "seeds": (), "output": output})
 
 
 def _prepare(settings: RewardTrainSettings) -> Prepared:

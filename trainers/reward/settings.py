@@ -17,17 +17,17 @@ class RewardTrainSettings(TrainSettings):
     `all_pairs` (every pair of a prompt's answers) from `{prompt, candidates}`, `regression` from
     `{prompt, answer, score}`."""
     dimensions: dict[str, float] | None = None
-    """One output for each name, combined by these weights; the lines then hold
-    `preferences: {name: 1, 0 or -1}` beside a pair, or `scores: {name: number}` beside each
-    answer; lists are learnt in each dimension by its own order."""
+    """One output for each name, combined by these weights. Lines then hold
+    `preferences: {name: 1, 0 or -1}` beside a pair, or `scores: {name: number}` beside each answer.
+    Each dimension of a list is learnt by its own order."""
     margin_weight: Annotated[float, Field(gt=0)] | None = None
-    """The chosen answer must win by this times the pair's margin."""
+    """The chosen answer must win by this factor times the pair's margin."""
     center_rewards: Annotated[float, Field(gt=0)] | None = None
     """Weight of the term that pulls rewards to a zero mean (Eisenstein et al. 2023)."""
     seeds: tuple[int, ...] = ()
     """Train an ensemble instead of one model: a member for each seed, in `output/seed-N`."""
     statistics_over: Positive = 4096
-    """Training answers, drawn at random, whose mean reward and spread go into `rm_meta.json`."""
+    """Number of training answers, drawn at random, that give `rm_meta.json` mean and spread."""
 
     @field_validator("dimensions")
     @classmethod

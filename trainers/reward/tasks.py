@@ -1,4 +1,4 @@
-"""What each objective means for data: which lines it reads, what it takes of them, which loss."""
+"""What each objective reads: the kind of line, its answers and targets, and the loss."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,11 +29,11 @@ class RewardTask:
     """One way to learn rewards."""
 
     noun: str
-    """What a line is called in reports."""
+    """The name of the records in reports."""
     record: type[Record]
     answers: Callable[[Any], Answers]
     targets: Callable[[Any], dict[str, Any]]
-    """What the objective needs of a record beside its answers."""
+    """The labels of a record that the objective needs beside its answers."""
     objective: Objective
 
 

@@ -1,4 +1,4 @@
-"""`rm_meta.json`, beside a reward model's weights: what its numbers are and how they spread.
+"""`rm_meta.json`, beside a reward model's weights: its outputs and how they spread.
 
 The reward server shows the part under `normalisation`; rewards themselves are served raw.
 """
@@ -23,7 +23,7 @@ class Spread:
     mean: float
     std: float
     answers: int
-    """How many answers they were taken over."""
+    """Number of answers that were measured."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def write_meta(folder: Path, meta: RewardMeta) -> None:
 
 
 def read_meta(folder: Path) -> RewardMeta | None:
-    """What `write_meta` wrote, or None if the folder has no such file.
+    """The file that `write_meta` wrote, or None if the folder has none.
 
     Raises ModelError for a file that is not of this form.
     """

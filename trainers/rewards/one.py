@@ -41,8 +41,8 @@ def require_own_pad(tokenizer: PreTrainedTokenizerBase, folder: str | Path) -> N
 def load_reward_tokenizer(model: str | Path, revision: str | None = None) -> Any:
     """The tokenizer to train or score with.
 
-    Raises ModelError if its padding would blur where rewards are read, or if a decoder has no
-    chat template; an encoder without one reads prompt and answer as a pair of texts.
+    Raises ModelError if its padding would make the place of the reward ambiguous, or if a decoder
+    has no chat template; an encoder without one reads prompt and answer as a pair of texts.
     """
     refuse_ensemble(model, "what is read here")
     tokenizer = load_tokenizer(model, revision, need_template=False)
@@ -53,7 +53,7 @@ def load_reward_tokenizer(model: str | Path, revision: str | None = None) -> Any
 
 
 def _is_decoder(model: str, revision: str | None) -> bool:
-    """Whether the reward is read at the last token, judged by a network without weights."""
+    """Whether the reward is read at the last token, by a network without weights."""
     config = AutoConfig.from_pretrained(model, revision=revision, num_labels=1)
     with torch.device("meta"):
         net: Any = AutoModelForSequenceClassification.from_config(config)  # type: ignore[no-untyped-call]

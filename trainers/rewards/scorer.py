@@ -2,7 +2,7 @@
 
 Every trainer asks its reward model through this module, so an ensemble can take the place of a
 reward model anywhere. Answers come as text and are rendered in the reward model's own chat
-template: a score here is the score that is served, whatever tokens the policy used.
+template, so a score here is the score that is served, whatever tokens the policy used.
 """
 
 import math
@@ -34,7 +34,7 @@ class RewardScorer:
     batch_size: int
     cut_prompts: bool = False
     hint: str = ""
-    """What the user can do about a conversation that is too long."""
+    """Advice to the user about a conversation that is too long."""
     cut: int = field(default=0, init=False)
     """Conversations whose prompt was cut so far."""
 
@@ -69,11 +69,15 @@ class RewardScorer:
             members = [(member(place), *_spread(place)) for place in places]
         return cls(members, how, batch_size, cut_prompts, hint)
 
-    def require_readable(self, placed: Sequence[Placed]) -> None:
-        """Raise DataError as `rewards` would, without asking any model."""
-        for model, _, _ in self.members:
-            for index, one in enumerate(placed):
-                self._render(model, one, index, set())
+    def can_read(self, placed: Sequence[Placed]) -> bool:
+        """Whether chat template and length limit allow these conversations; no model is run."""
+        try:
+            for model, _, _ in self.members:
+                for index, one in enumerate(placed):
+                    self._render(model, one, index, set())
+        except DataError:
+            return False
+        return True
 
     def score_answers(
         self, prompts: Sequence[list[Message]], answers: Sequence[str]

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 from trainers.policy.logits import answer_logps
 from trainers.policy.sequences import Sequences
 from trainers.ppo.models import build
-from trainers.ppo.reference import Reference
+from trainers.ppo.policy import Reference
 from trainers.ppo.settings import PpoSettings
 from trainers.ppo.train import iterate
 

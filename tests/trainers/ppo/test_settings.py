@@ -21,7 +21,7 @@ def test_shipped_settings_are_valid(name: str) -> None:
     [
         ({"kl": {"estimator": "k4"}}, ("kl", "estimator"), "Input should be"),
         ({"kl": {"loss_estimator": "k1"}}, ("kl", "loss_estimator"), "Input should be"),
-        ({"kl": {"beta": 0, "adaptive": {"target": 6}}}, ("kl",), "beta 0 stays 0"),
+        ({"kl": {"beta": 0, "adaptive": {"target": 6}}}, ("kl",), "beta 0 would stay 0"),
         ({"dtype": "bfloat16"}, (), "set lora"),
         ({"lora": {"dropout": 0.1}}, ("lora",), "dropout must be 0"),
         ({"update": {"minibatch_size": 99}}, (), "an iteration has only 8 answers"),

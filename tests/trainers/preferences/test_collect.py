@@ -108,7 +108,7 @@ def test_what_is_written_is_read_as_a_list_without_scores(tmp_path: Path, serve:
     assert collect(tmp_path, serve()) == 0
     [found], _ = read(tmp_path / "answers.jsonl")
     assert isinstance(found, Listwise)
-    assert found.scores == (None, None)
+    assert [one.score for one in found.candidates] == [None, None]
     assert found.references == ("r0",)
     assert found.candidates[0].source["policy"] == "fake"
 

@@ -1,4 +1,4 @@
-"""What all labellers share, and what those share that ask a server or a chat model."""
+"""Bases of the labellers: for all, for those that ask a server, for those that ask a chat model."""
 
 from __future__ import annotations
 

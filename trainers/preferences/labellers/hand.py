@@ -27,19 +27,12 @@ from trainers.base.messages import text_of
 from trainers.preferences.labellers.base import Block, LabelBlock, Labeller
 from trainers.preferences.labels import Compare, Comparison, Label, Outcome, places, task_key
 from trainers.preferences.records import Listwise
-from trainers.preferences.steps import margin_of_step
+from trainers.preferences.steps import BETTER, margin_of_step
 
 COLUMNS = ("id", "prompt", "answer_a", "answer_b", "preference", "rewrite")
 SKIPPED = "left out by the labeller"
 UNLABELLED = "not labelled yet"
-STEPS = (
-    "significantly better",
-    "better",
-    "slightly better",
-    "slightly worse",
-    "worse",
-    "significantly worse",
-)
+STEPS = (*BETTER, *(step.replace("better", "worse") for step in reversed(BETTER)))
 HOW_TO = (
     "fill in the column preference: how A compares with B, one of "
     f"{', '.join(STEPS)}; or a, b, tie, skip. A text under rewrite is preferred to both"
@@ -51,12 +44,12 @@ class HandLabeller(Labeller):
 
     type: Literal["hand"]
     sheet: Path | None = None
-    """A `.tsv` or `.jsonl` file: written by the first run, read back once it is filled in.
-    Without it, and with a terminal, the questions are asked there."""
+    """A `.tsv` or `.jsonl` file. The first run writes it; once it is filled in, the next run reads
+    it. Without it the questions are asked in the terminal."""
     compare: Compare = "all"
-    """Which answers of one prompt are shown against each other."""
+    """Which answers of one prompt are shown side by side: every two, or each with the next."""
     seed: int = 0
-    """Decides which answer is shown first."""
+    """Decides which answer is shown first, as A."""
 
     @field_validator("sheet")
     @classmethod
@@ -74,7 +67,7 @@ class HandLabeller(Labeller):
         yield Terminal(self, margins, show, sys.stdin.readline).label
 
     def pairs(self, task: Listwise) -> list[BlindPair]:
-        """What people are asked about a record, with A and B in a blind order."""
+        """The pairs of a record that people compare, with A and B in a blind order."""
         found = []
         for i, j in places(len(task.candidates), self.compare):
             digest = hashlib.sha256(f"{self.seed}\n{task_key(task)}\n{i}\n{j}".encode()).digest()
@@ -100,7 +93,7 @@ class BlindPair:
         return dict(zip(COLUMNS, (self.id, prompt, *texts, "", ""), strict=True))
 
     def label(self, preference: str, rewrite: str, margins: Mapping[str, float]) -> Label:
-        """What a person said. Raises BadLineError for a preference that means nothing."""
+        """The label from a person's words; BadLineError for a preference that means nothing."""
         word = preference.strip().lower()
         rewrites = dict.fromkeys((self.a, self.b), rewrite) if rewrite.strip() else {}
         if word == "skip":

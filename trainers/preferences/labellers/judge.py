@@ -1,7 +1,7 @@
 """A judge model compares every two answers in both orders.
 
-Judges prefer a place (Zheng et al. 2023, arXiv:2306.05685): a verdict counts only if it is the
-same when the answers change places.
+Judges tend to prefer one position (Zheng et al. 2023, arXiv:2306.05685): a verdict counts only if
+it is the same when the answers change places.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ class JudgeLabeller(ChatLabeller):
     max_tokens: Positive = MAX_TOKENS
     """Longest verdict, reasons included."""
     on_disagreement: Literal["drop", "tie"] = "drop"
-    """What it means when the verdict depends on the order; counted either way."""
+    """What to make of a verdict that depends on the order; it is counted either way."""
     compare: Compare = "all"
-    """Which answers of one prompt are compared."""
+    """Which answers of one prompt are compared: every two, or each with the next."""
 
     async def label(self, client: JsonClient, task: Listwise) -> Label:
         texts = [text_of(candidate.answer) for candidate in task.candidates]

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bon_common.ensemble import Combine
-from trainers.base.errors import DataError
 from trainers.base.settings import Positive
 from trainers.endpoint.http import JsonClient, RequestFailedError
 from trainers.endpoint.settings import HttpSettings
@@ -67,7 +66,7 @@ class RewardModelLabeller(Labeller):
 def _labels(scorer: RewardScorer, tasks: Block) -> list[Label]:
     """Records that the model cannot read are dropped and counted."""
     placed = [_placed(task) for task in tasks]
-    readable = [_is_readable(scorer, conversations) for conversations in placed]
+    readable = [scorer.can_read(conversations) for conversations in placed]
     to_score = [one for all_, reads in zip(placed, readable, strict=True) if reads for one in all_]
     rewards = iter(scorer.rewards(to_score) if to_score else ())
     return [
@@ -81,14 +80,6 @@ def _labels(scorer: RewardScorer, tasks: Block) -> list[Label]:
 def _placed(task: Listwise) -> list[Placed]:
     where = f"an answer to {task.prompt[-1]['content'][:60]!r}"
     return [(where, [*task.prompt, *candidate.answer]) for candidate in task.candidates]
-
-
-def _is_readable(scorer: RewardScorer, conversations: list[Placed]) -> bool:
-    try:
-        scorer.require_readable(conversations)
-    except DataError:
-        return False
-    return True
 
 
 class RewardServerLabeller(HttpSettings, AskingLabeller):

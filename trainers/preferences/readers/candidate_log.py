@@ -22,7 +22,8 @@ FINISHED, CUT = "finished", "truncated"
 
 
 class CandidateLogReader(FormatReader):
-    summary = "the gateway's candidate log: messages and candidates with status, reward and message"
+    """the gateway's candidate log: messages and candidates with status, reward and message."""
+
     keys = ("messages", "candidates", "v")
 
     def read(self, values: Values, tally: Tally, options: ReadOptions) -> Iterator[Listwise]:

@@ -37,7 +37,7 @@ def parse_transcript(transcript: str, name: str) -> list[Message]:
 
 
 class HhReader(FormatReader):
-    summary = "chosen and rejected are transcripts of Human: and Assistant: turns"
+    """chosen and rejected are transcripts of Human: and Assistant: turns."""
 
     def matches(self, values: Values) -> bool:
         return all(

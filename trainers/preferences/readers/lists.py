@@ -38,10 +38,9 @@ def _candidate(entry: Any, name: str, ranked: bool) -> ListedAnswer:
 
 
 class CandidatesReader(FormatReader):
-    summary = (
-        "prompt, candidates of answer, score? (or rank?), scores? by dimension and where each came "
-        "from; reference?"
-    )
+    """prompt, candidates of answer, score? (or rank?), scores? by dimension and the source of each;
+    reference?"""
+
     keys = ("prompt", "candidates")
 
     def read(self, values: Values, tally: Tally, options: ReadOptions) -> Iterator[Listwise]:
@@ -58,7 +57,7 @@ class CandidatesReader(FormatReader):
 
 
 class RankingReader(FormatReader):
-    summary = "prompt, answers, and their ranks (1 is best, equal ranks tie) or scores"
+    """prompt, answers, and their ranks (1 is best, equal ranks tie) or scores."""
 
     def matches(self, values: Values) -> bool:
         return "answers" in values and ("ranks" in values or "scores" in values)
@@ -84,7 +83,7 @@ class RankingReader(FormatReader):
 
 
 class RewardBench2Reader(FormatReader):
-    summary = "RewardBench 2: prompt, lists of chosen and of rejected texts, subset"
+    """RewardBench 2: prompt, lists of chosen and of rejected texts, subset."""
 
     def matches(self, values: Values) -> bool:
         return all(
@@ -110,7 +109,7 @@ class RewardBench2Reader(FormatReader):
 
 
 class PointwiseReader(FormatReader):
-    summary = "prompt, answer (or completion), score (or scores by dimension); grouped by prompt"
+    """prompt, answer (or completion), score (or scores by dimension); grouped by prompt."""
 
     def matches(self, values: Values) -> bool:
         scored = "score" in values or isinstance(values.get("scores"), dict)
@@ -129,7 +128,7 @@ class PointwiseReader(FormatReader):
 
 
 class UltraFeedbackReader(FormatReader):
-    summary = "UltraFeedback: instruction, completions of response and overall_score"
+    """UltraFeedback: instruction, completions of response and overall_score."""
 
     def matches(self, values: Values) -> bool:
         return "instruction" in values and isinstance(values.get("completions"), list)
@@ -156,7 +155,7 @@ class UltraFeedbackReader(FormatReader):
 
 
 class LoggedReader(FormatReader):
-    summary = "answers without any label: prompt and answer, or messages that end with the answer"
+    """answers without any label: prompt and answer, or messages that end with the answer."""
 
     def matches(self, values: Values) -> bool:
         if "prompt" in values:

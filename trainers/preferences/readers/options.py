@@ -1,26 +1,21 @@
-"""What a reader of a format is, and the options that it gets."""
+"""The base of all readers, and their options."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import ClassVar
 
 from trainers.preferences.readers.fields import Values
 from trainers.preferences.records import Preference
+from trainers.preferences.steps import STEP_MARGINS
 from trainers.preferences.tally import Tally
-
-STEP_MARGINS: Mapping[str, float] = MappingProxyType(
-    {"significantly better": 3.0, "better": 2.0, "slightly better": 1.0}
-)
-"""Llama 2 (Touvron et al. 2023, arXiv:2307.09288, appendix A.3.3) trained with such margins."""
 
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How all records of a run are read."""
+    """Options for all records of a run."""
 
     step_margins: Mapping[str, float] = field(default_factory=lambda: STEP_MARGINS)
     """Margins of the better half of the six-step scale; the worse half mirrors them."""
@@ -31,10 +26,8 @@ class ReadOptions:
 
 
 class FormatReader(ABC):
-    """One format."""
+    """One format; the docstring of a reader lists its keys."""
 
-    summary: ClassVar[str]
-    """Its keys, in a line."""
     keys: ClassVar[tuple[str, ...]] = ()
     """The keys that tell a record of this format."""
 

@@ -62,7 +62,8 @@ def _preferences(values: Values) -> dict[str, int]:
 
 
 class CanonicalReader(FormatReader):
-    summary = "prompt, chosen, rejected (texts or messages), margin?, subset?, preferences?"
+    """prompt, chosen, rejected (texts or messages), margin?, subset?, preferences?."""
+
     keys = ("prompt", "chosen", "rejected")
 
     def read(self, values: Values, tally: Tally, options: ReadOptions) -> Iterator[Pairwise]:
@@ -77,14 +78,14 @@ class CanonicalReader(FormatReader):
 
 
 class RewardBenchReader(CanonicalReader):
-    summary = "RewardBench 1: prompt, chosen, rejected, subset"
+    """RewardBench 1: prompt, chosen, rejected, subset."""
 
     def matches(self, values: Values) -> bool:
         return super().matches(values) and isinstance(values.get("subset"), str)
 
 
 class ImplicitPromptReader(FormatReader):
-    summary = "chosen and rejected are whole conversations, score_chosen?, score_rejected?"
+    """chosen and rejected are whole conversations, score_chosen?, score_rejected?."""
 
     def matches(self, values: Values) -> bool:
         return all(_starts_with_prompt(values.get(key)) for key in ("chosen", "rejected"))
@@ -102,14 +103,15 @@ class ImplicitPromptReader(FormatReader):
 
 
 def _score_gap(values: Values) -> float | None:
-    """What UltraFeedback's binarised form says of both answers, if it does."""
+    """Difference of the scores in UltraFeedback's binarised form, if there are any."""
     chosen = fields.optional_number(values, "score_chosen")
     rejected = fields.optional_number(values, "score_rejected")
     return None if chosen is None or rejected is None else chosen - rejected
 
 
 class RewriteReader(FormatReader):
-    summary = "prompt (or messages), answer, rewrite; the rewrite is preferred"
+    """prompt (or messages), answer, rewrite; the rewrite is preferred."""
+
     keys = ("rewrite",)
 
     def read(self, values: Values, tally: Tally, options: ReadOptions) -> Iterator[Pairwise]:
@@ -122,9 +124,8 @@ class RewriteReader(FormatReader):
 
 
 class SixStepsReader(FormatReader):
-    summary = (
-        "prompt, first, second, preference: a step of the six-step scale, first against second"
-    )
+    """prompt, first, second, preference: a step of the six-step scale, first against second."""
+
     keys = ("preference", "first", "second")
 
     def read(self, values: Values, tally: Tally, options: ReadOptions) -> Iterator[Pairwise]:

@@ -9,8 +9,8 @@ import pytest
 from tests.trainers.preferences.helpers import bot, user
 from trainers.preferences.labellers.hand import HandLabeller, Terminal
 from trainers.preferences.labels import Comparison
-from trainers.preferences.readers.options import STEP_MARGINS
 from trainers.preferences.records import ListedAnswer, Listwise
+from trainers.preferences.steps import STEP_MARGINS
 
 TASK = Listwise([user("hi")], (ListedAnswer([bot("one")]), ListedAnswer([bot("two")])))
 

@@ -242,9 +242,8 @@ def test_a_line_means(
         assert (tally.lines, tally.records, tally.bad) == (1, 1, 0)
 
 
-def test_every_format_is_tested_and_described() -> None:
+def test_every_format_is_tested() -> None:
     assert {name for name, _, _ in MEANINGS} == set(FORMATS)
-    assert all(reader.summary for reader in FORMATS.values())
 
 
 @pytest.mark.parametrize("name", ["canonical", "pointwise", "listwise"])
@@ -418,7 +417,7 @@ def test_lists_may_have_a_score_in_each_dimension(tmp_path: Path) -> None:
     }
     [found], _ = read(write_lines(tmp_path / "d.jsonl", line))
     assert isinstance(found, Listwise)
-    assert found.scores == (2.0, 1.5)
+    assert [one.score for one in found.candidates] == [2.0, 1.5]
     assert [dict(one.dimensions) for one in found.candidates] == list(scores)
     assert all(not one.source for one in found.candidates)
     line["candidates"][1]["scores"] = {"kind": "\x1bgood"}  # type: ignore[index]
