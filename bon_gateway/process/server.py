@@ -1,6 +1,6 @@
 """Runs the app: the socket, uvicorn, and the workers.
 
-One worker serves in this process; more are processes of their own that share one listening
+One worker serves in this process. Several are processes of their own that share one listening
 socket (``supervisor``). ``bon_common.draining`` ends them in an orderly way.
 """
 
@@ -26,8 +26,8 @@ from bon_gateway.sections.server import ServerSettings
 from bon_gateway.settings.tree import Settings
 
 AppFactory = Callable[[Settings], Starlette]
-"""Makes the app, with its ``Lifecycle`` at ``app.state.lifecycle``. A function of a module, so that
-worker processes can import it."""
+"""Makes the app, with its ``Lifecycle`` at ``app.state.lifecycle``. It must be a function of a
+module, so that worker processes can import it."""
 
 _log = logging.getLogger("bon_gateway.server")
 
@@ -35,13 +35,13 @@ _log = logging.getLogger("bon_gateway.server")
 def run(
     app_factory: AppFactory, settings: Settings, *, open_access: bool, hint: str | None = None
 ) -> int:
-    """Serve until a signal ends it; the exit code.
+    """Serve until a signal ends it. Returns the exit code.
 
-    ``open_access`` says that no API key is set. ``hint`` is printed after the address, with
-    ``{url}`` filled in. Raises SettingsError if the address cannot be listened on.
+    ``open_access``: no API key is set. ``hint`` is printed after the address, with ``{url}`` filled
+    in. Raises SettingsError if the address cannot be listened on.
     """
     server = settings.server
-    # Until there is something to reload.
+    # A SIGHUP must not end the process before there is something to reload.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     logs.configure(server.log_level)
     raise_descriptor_limit()
@@ -57,7 +57,7 @@ def run(
 
 
 class GatewayServer(DrainingServer):
-    """One that reads its settings again on SIGHUP."""
+    """A server that reads its settings again on SIGHUP."""
 
     def __init__(
         self, config: uvicorn.Config, settings: ServerSettings, announce: Callable[[], None]
@@ -80,14 +80,15 @@ class GatewayServer(DrainingServer):
             reloader.ask()
 
     def reloader(self) -> Reloader | None:
-        """The app's, if it can read its settings again."""
+        """The app's reloader, if it can read its settings again."""
         found: Reloader | None = getattr(self.config.loaded_app.state, "reloader", None)
         return found
 
 
 class WorkerServer(GatewayServer):
-    """One of several. A terminal or a service manager signals the whole process group, and the
-    supervisor then signals once more: that is no second wish. It kills who is to end at once."""
+    """The server of one of several workers. A terminal or a service manager signals the whole
+    process group, and the supervisor then signals again, which does not mean more haste: the
+    supervisor kills workers that must end at once."""
 
     def __init__(self, config: uvicorn.Config, settings: ServerSettings, report: Report) -> None:
         super().__init__(config, settings, report.serving)
@@ -110,8 +111,8 @@ def work_until_told(
     report: Report,
     newest: object | None,
 ) -> None:
-    """The main function of a worker process. ``newest`` are the settings that a worker before it
-    took over last."""
+    """The main function of a worker process. ``newest`` are the newest settings that another worker
+    took over, if any."""
     if isinstance(newest, Settings):
         settings = newest
     logs.configure(settings.server.log_level)

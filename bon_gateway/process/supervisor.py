@@ -1,7 +1,7 @@
 """Several worker processes that share one listening socket, and the process that minds them.
 
-uvicorn has a supervisor too. It kills workers that take long to import their libraries, waits out
-the grace time whatever signals come, and leaves its workers behind when it is killed itself.
+uvicorn has a supervisor too. But it kills workers that take long to import their libraries, waits
+out the grace time whatever signals come, and leaves its workers running when it is killed itself.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ class Report:
         self._send(None)
 
     def keep(self, newest: object) -> None:
-        """What a worker that takes another's place is to begin with. It is pickled."""
+        """Send what a worker that replaces another will begin with. It is pickled."""
         self._send(newest)
 
     def _send(self, word: object) -> None:
-        # A supervisor that is gone ends this process by another way.
+        # If the supervisor is gone, ``_end_with_supervisor`` ends this process.
         with suppress(OSError):
             self._pipe.send(word)
 
 
 Work = Callable[[Report, object | None], None]
-"""What a worker process does until a SIGTERM ends it, given what ``Report.keep`` was told last. It
-is pickled."""
+"""What a worker process does until a SIGTERM ends it. Its second argument is the last value that
+any worker gave to ``Report.keep``. It is pickled."""
 
 _log = logging.getLogger("bon_gateway.supervisor")
 
@@ -60,7 +60,7 @@ _log = logging.getLogger("bon_gateway.supervisor")
 class _Worker:
     process: SpawnProcess
     pipe: connection.Connection
-    """The worker writes to it once it serves; it ends when either side does."""
+    """The worker writes to it when it serves. It closes when either side ends."""
     started: float
     served: bool = False
 
@@ -74,9 +74,9 @@ class _Worker:
 class Supervisor:
     """Keeps ``count`` workers alive.
 
-    ``announce`` is called when the first of them serves. ``listener`` is what ``work`` listens on:
-    it is closed here when the workers are told to stop, or else it would go on to take
-    connections that nobody answers.
+    ``announce`` is called when the first of them serves. ``listener`` is the socket on which
+    ``work`` listens. It is closed here when the workers are told to stop; otherwise it would go on
+    to take connections that nobody answers.
     """
 
     def __init__(self, work: Work, count: int, announce: Announce, listener: socket.socket) -> None:
@@ -87,17 +87,17 @@ class Supervisor:
         self._announced = False
         self._workers: list[_Worker] = []
         self._restarts: list[float] = []
-        """When the workers that died are replaced."""
+        """Times at which dead workers are replaced."""
         self._signals: list[int] = []
         self._newest: object | None = None
         self._stopping = False
         self._exit_code = 0
 
     def run(self) -> int:
-        """Serve until every worker has ended; the exit code.
+        """Serve until every worker has ended. Returns the exit code.
 
-        SIGTERM and SIGINT let the workers drain, a second one kills them; SIGHUP is passed on. If
-        no worker gets as far as serving, the code is that of the first to fail.
+        SIGTERM and SIGINT let the workers drain, a second one kills them. SIGHUP is passed on. If
+        no worker ever serves, the code is that of the first worker to fail.
         """
         with _fresh_metrics_folder(), _signals_to(self._signals) as wakeup:
             self._workers = [self._start() for _ in range(self._count)]
@@ -185,10 +185,10 @@ class Supervisor:
         process = multiprocessing.get_context("spawn").Process(
             target=_be_worker, args=(self._work, theirs, self._newest)
         )
-        # A Ctrl+C reaches the whole process group; one that is still importing would show a
-        # traceback. It hears of the end from here.
-        # A SIGHUP would kill it before it has said that it does not want that.
-        # The first start would launch the resource tracker, and that unblocks SIGINT again.
+        # A Ctrl+C reaches the whole process group, and a worker that still imports would print a
+        # traceback. A SIGHUP would kill a worker that has not yet set its handler. So both are
+        # blocked while it starts; the supervisor tells it of the end. The first start would launch
+        # the resource tracker, which unblocks SIGINT again, so that is launched before.
         resource_tracker.ensure_running()
         signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
         try:
@@ -201,7 +201,7 @@ class Supervisor:
 
 def _be_worker(work: Work, pipe: connection.Connection, newest: object | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # One that is lost here is made up for: a worker that starts reads the settings once more.
+    # A SIGHUP that is lost here does no harm: a worker that starts reads the settings once more.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
     threading.Thread(target=_end_with_supervisor, args=(pipe,), daemon=True).start()
@@ -209,7 +209,7 @@ def _be_worker(work: Work, pipe: connection.Connection, newest: object | None) -
 
 
 def _end_with_supervisor(pipe: connection.Connection) -> None:
-    """A worker without its supervisor would hold the port for ever."""
+    """End this worker when its supervisor ends. Otherwise it would hold the port for ever."""
     try:
         pipe.recv_bytes()
     except (EOFError, OSError):
@@ -218,7 +218,7 @@ def _end_with_supervisor(pipe: connection.Connection) -> None:
 
 @contextmanager
 def _signals_to(received: list[int]) -> Iterator[socket.socket]:
-    """Put SIGTERM, SIGINT and SIGHUP into ``received``; the socket becomes readable with each."""
+    """Put SIGTERM, SIGINT and SIGHUP into ``received``. Each makes the socket readable."""
     reader, writer = socket.socketpair()
     with reader, writer:
         reader.setblocking(False)
@@ -238,7 +238,8 @@ def _signals_to(received: list[int]) -> Iterator[socket.socket]:
 
 @contextmanager
 def _fresh_metrics_folder() -> Iterator[None]:
-    """Where the workers' metrics meet. Nothing of an earlier run may be added to them."""
+    """A folder for the metrics of all workers, new for each run: it must not add up with an earlier
+    one."""
     before = os.environ.get(MULTIPROCESS_VARIABLE)
     with tempfile.TemporaryDirectory(prefix="bon-gateway-metrics-") as folder:
         os.environ[MULTIPROCESS_VARIABLE] = folder

@@ -17,8 +17,8 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """A request that has ended: references to what is known of it, nothing computed yet. ``model``
-    to ``reward`` are names in the settings."""
+    """A request that has ended. It only refers to what the request held; nothing is computed yet.
+    ``model``, ``policy`` and ``reward`` are names in the settings."""
 
     at: float
     """Unix time of its end."""
@@ -28,19 +28,19 @@ class LogEntry:
     reward: str | None
     strategy: str
     n: int
-    """Candidates that were to be drawn."""
+    """Number of candidates that the request should draw."""
     request: ChatRequest
     selection: Selection | None
-    """None if the request failed; its candidates are not known then."""
+    """None if the request failed. Its candidates are then not known."""
     error: str | None
-    """The code of the error that was answered."""
+    """Code of the error that was the answer."""
 
 
 def is_sampled(request_id: str, rate: float) -> bool:
     """Whether a request of this id belongs to the share ``rate`` of all ids.
 
-    The id alone decides, alike in every worker and at every retry. An id sampled at one rate is
-    sampled at every higher one.
+    Only the id decides, so every worker and every retry decide alike. An id that is sampled at one
+    rate is also sampled at every higher rate.
     """
     digest = hashlib.blake2b(request_id.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") < rate * 2**64
@@ -49,9 +49,9 @@ def is_sampled(request_id: str, rate: float) -> bool:
 def to_line(entry: LogEntry, redaction: Redaction, *, with_sampling: bool) -> bytes:
     """The entry as a line of JSON, its end included.
 
-    Whatever a client or a model decides is redacted; the rest are words of the settings. Raises
-    TypeError for what JSON cannot hold, RecursionError for what is nested too deeply and
-    RedactionTimeoutError.
+    Everything that a client or a model decides is redacted; the other values come from the
+    settings. Raises TypeError for values that JSON cannot hold, RecursionError for values that are
+    nested too deeply, and RedactionTimeoutError.
     """
     request, selection = entry.request, entry.selection
     record = {
@@ -91,5 +91,5 @@ def _candidate(candidate: Candidate, redaction: Redaction) -> dict[str, Any]:
 
 
 def _number(value: Any) -> int | None:
-    """A seed that was redacted is as good as none; readers expect a number."""
+    """A redacted seed becomes None, because readers expect a number."""
     return value if isinstance(value, int) else None

@@ -1,9 +1,9 @@
-"""The files of the candidate log: ``candidates-<time>-<process>-<number>.jsonl``, and ``.gz`` once
-closed for their size.
+"""The files of the candidate log: ``candidates-<time>-<process>-<number>.jsonl``, with ``.gz`` once
+they are closed for their size.
 
-Every worker writes files of its own, so no line is ever mixed with another. The open file is
-locked, by which a file that a dead worker has left behind can be told from one still written.
-All are for their owner's eyes only.
+Every worker writes its own files, so lines of two workers never mix. The open file is locked: the
+lock tells a file that is still written from one that a dead worker has left behind. Only their
+owner may read the files.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ OPEN_SUFFIX = ".jsonl"
 CLOSED_SUFFIX = ".jsonl.gz"
 PARTIAL_SUFFIX = ".jsonl.gz.part"
 COMPRESSION = 3
-"""gzip's level: two thirds of the best level's saving in a fraction of its time."""
+"""gzip level: it saves two thirds of what the best level saves, in a fraction of the time."""
 _OUT_OF_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def prepare_folder(folder: str) -> None:
     """Make the folder if need be and try to write to it. Raises SettingsError.
 
-    A disk that is full today may have room tomorrow, so that is no error.
+    A full disk is no error, because it may have room later.
     """
     probe = Path(folder) / f"{PREFIX}probe-{os.getpid()}"
     try:
@@ -54,7 +54,7 @@ class LogFiles:
         self._keep = keep
         self._compress = compress
         started = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-        # Containers share a volume and all run as process 1.
+        # The process id is not enough: containers may share a volume, and each runs as process 1.
         self._stem = f"{PREFIX}{started}-{os.getpid()}{os.urandom(3).hex()}"
         self._number = 0
         self._path: Path | None = None
@@ -62,9 +62,9 @@ class LogFiles:
         self._size = 0
 
     def append(self, line: bytes) -> None:
-        """Write ``line`` whole or, with an OSError, not at all.
+        """Write the whole ``line`` or, with an OSError, nothing of it.
 
-        It begins the next file first if this one is large enough, or is no longer in the folder.
+        The next file is begun first if this one is large enough or is no longer in the folder.
         """
         handle = self._ready()
         try:
@@ -75,13 +75,13 @@ class LogFiles:
         self._size += len(line)
 
     def close(self) -> None:
-        """Close the open file as it stands; no time is spent on compressing it."""
+        """Close the open file without compressing it, which would take time."""
         if self._handle is not None:
             handle, self._handle = self._handle, None
             os.close(handle)
 
     def _take_back(self, handle: int) -> None:
-        """Half a line would spoil the next one too."""
+        """Remove half a line, which would spoil the next line too."""
         try:
             os.ftruncate(handle, self._size)
         except OSError:
@@ -103,7 +103,7 @@ class LogFiles:
         self._path = self._folder / f"{self._stem}-{self._number:06d}{OPEN_SUFFIX}"
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
         handle = os.open(self._path, flags, 0o600)
-        # Where there are no locks, files of dead workers stay, and nothing else changes.
+        # On a file system without locks the files of dead workers stay. Nothing else changes.
         with contextlib.suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self._size = 0
@@ -112,7 +112,7 @@ class LogFiles:
         return handle
 
     def _rotate(self) -> None:
-        """Leave the file behind; one that cannot be compressed stays as it is."""
+        """Compress the file and leave it. If compressing fails, it stays as it is."""
         handle, path = self._handle, self._path
         assert handle is not None
         assert path is not None
@@ -151,9 +151,9 @@ def _compress(handle: int, path: Path) -> None:
 
 
 def _prune(folder: Path, keep: int) -> None:
-    """Remove the oldest closed files beyond ``keep``, and what was left half compressed.
+    """Remove the oldest closed files beyond ``keep``, and files that were left half compressed.
 
-    Other workers do the same at the same time.
+    Other workers may do the same at the same time.
     """
     for partial in folder.glob(f"{PREFIX}*{PARTIAL_SUFFIX}"):
         source = partial.with_name(partial.name.removesuffix(PARTIAL_SUFFIX) + OPEN_SUFFIX)
@@ -173,7 +173,7 @@ def _last_written(path: Path) -> int:
 
 
 def _is_written(path: Path) -> bool:
-    """Whether a process holds the file's lock, or might."""
+    """Whether a process holds, or may hold, the file's lock."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Takes records off the request path and writes them in a thread of their own."""
+"""Takes records off the request path and writes them in its own thread."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bon_gateway.recording.redaction import Redaction
 from bon_gateway.sections.recording import RecordingSettings
 
 CLOSE_S = 10.0
-"""Longest that the end of the process waits for what is still to be written."""
+"""Seconds that the process waits at its end for records that are not written yet."""
 
 _log = logging.getLogger("bon_gateway.recording")
 
@@ -27,23 +27,22 @@ class Recorder:
         return False
 
     def record(self, entry: LogEntry) -> None:
-        """Take an entry over. It neither waits nor raises."""
+        """Take an entry. It neither waits nor raises."""
 
     def start(self) -> None:
         """Begin to write."""
 
     def close(self) -> None:
-        """Write what has been taken over, and end. It may take ``CLOSE_S`` seconds."""
+        """Write all entries and end. It may take ``CLOSE_S`` seconds."""
 
 
 class FileRecorder(Recorder):
     """Writes to files. ``record`` is called by one thread, the event loop's.
 
-    An entry holds references to what the request held; the writer makes the line of it, so that
-    the loop does no more than put it into a queue. If the queue is full the entry is dropped; if
-    it cannot be written, whatever the reason, it is lost, and the next one is tried. The log says
-    once that writing fails and once that it works again, and never what was to be written. A
-    writer that has died in spite of that is replaced when the next entry comes.
+    The event loop only puts an entry into a queue, and the writer thread makes the line. If the
+    queue is full, the entry is dropped. If it cannot be written, for whatever reason, it is lost
+    and the next one is tried. The log says once that writing fails and once that it works again,
+    and never what the entry held. If the writer dies all the same, the next entry starts a new one.
     """
 
     def __init__(self, settings: RecordingSettings, files: LogFiles, metrics: Metrics) -> None:
@@ -83,7 +82,7 @@ class FileRecorder(Recorder):
     def _revive(self) -> None:
         if self._thread is None or self._thread.is_alive():
             return
-        # The record that it died of is lost.
+        # The record with which it died is lost.
         self._metrics.observe_recorded("failed", 1)
         self._metrics.observe_recorder_restart()
         fields = {"waiting": self._queue.qsize()}
@@ -108,7 +107,7 @@ class FileRecorder(Recorder):
         self._metrics.observe_recorded("failed", 1)
         if not self._failing:
             self._failing = True
-            # Any text but the system's own could quote the record.
+            # Only the system's own text surely does not quote the record.
             reason = error.strerror if isinstance(error, OSError) else "it cannot be made a line"
             fields = {"error": type(error).__name__, "reason": reason}
             _log.error("records cannot be written; they are lost", extra={"fields": fields})
@@ -121,7 +120,7 @@ class FileRecorder(Recorder):
 
 
 def build_recorder(settings: RecordingSettings, metrics: Metrics) -> Recorder:
-    """The recorder that the settings ask for. It touches no file before it is started."""
+    """The recorder for these settings. It touches no file before it is started."""
     if settings.folder is None:
         return Recorder()
     files = LogFiles(

@@ -1,4 +1,4 @@
-"""What must not get into the candidate log: patterns in whatever is written, and whole fields."""
+"""Keeps patterns and whole fields out of the candidate log."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from bon_gateway.recording.views import views
 
 REPLACEMENT = "[redacted]"
 LIMIT_S = 5.0
-"""Longest that one value may take. The engine's time is linear for one match, not for all of
-them: ``a[^b]*b|a`` looks to the end of a text of a's again for each."""
+"""Seconds that one value may take. The engine's time is linear for one match but not for all
+matches: ``a[^b]*b|a`` reads a text of a's to its end again for each of them."""
 
 
 class RedactionTimeoutError(Exception):
-    """A value has more matches than can be found in time; it must not be written."""
+    """Not all matches in a value could be found in time, so it must not be written."""
 
 
 class Redaction:
-    """Copies JSON values without what the settings name; what it is given stays as it is."""
+    """Copies JSON values without what the settings name. The originals stay as they are."""
 
     def __init__(
         self, patterns: Sequence[str], fields: Sequence[str], *, limit_s: float = LIMIT_S
@@ -34,11 +34,12 @@ class Redaction:
         self._until = 0.0
 
     def apply(self, value: Mapping[str, Any]) -> Mapping[str, Any]:
-        """``value`` without the fields, and with the patterns replaced in all that is left: in
-        texts, as they stand and with their JSON escapes read, in numbers and in keys.
+        """``value`` without the fields, and with the patterns replaced in the rest: in texts, both
+        as they are and with their JSON escapes read, in numbers and in keys.
 
-        A field is a path of keys from ``value`` on; the members of a list stand where the list
-        stands. Raises RedactionTimeoutError, and RecursionError for what is nested too deeply.
+        A field is a path of keys from ``value`` on; the members of a list have the path of the
+        list. Raises RedactionTimeoutError, and RecursionError for values that are nested too
+        deeply.
         """
         if not self._patterns and not self._fields:
             return value
@@ -73,7 +74,7 @@ class Redaction:
         if isinstance(value, str):
             return self._text(value)
         if isinstance(value, (int, float)):
-            # A card's number is one without quotes too.
+            # A card number may stand there without quotes.
             written = orjson.dumps(value).decode()
             clean = self._text(written)
             return value if clean == written else clean
@@ -86,7 +87,7 @@ class Redaction:
         parts: list[str] = []
         last = 0
         for start, end in sorted(spans):
-            if start < last:  # another pattern took the beginning of it already
+            if start < last:  # another pattern has already covered its beginning
                 last = max(last, end)
                 continue
             parts += (text[last:start], REPLACEMENT)

@@ -1,7 +1,7 @@
-"""What a text says besides itself: the same text with its JSON escapes read.
+"""Further readings of a text: the same text with its JSON escapes read.
 
-Tool arguments are JSON inside a string, often cut off and sometimes nested again, so that a name
-may stand there as ``\\u0061nn``. Whoever reads the record reads the name.
+Tool arguments are JSON inside a string, often cut off and sometimes nested again. So a name may
+stand there as ``\\u0061nn``, and a reader of the record would still read the name.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 LEVELS = 4
-"""Times that escapes are read in what reading them gave: JSON in JSON in JSON in JSON."""
+"""How often escapes are read again in the result: JSON in JSON in JSON in JSON."""
 
 _HEX = "[0-9a-fA-F]"
 _ESCAPE = re.compile(
@@ -24,13 +24,13 @@ _SHORT = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A reading of a text, and where each part of it stands there."""
+    """A reading of a text, and where each part of it stands in that text."""
 
     text: str
     read: array[int]
-    """Positions in ``text`` of the characters that escapes stand for, ascending."""
+    """Positions in ``text`` of characters that were escapes, ascending."""
     shift: array[int]
-    """How much longer the text before the end of each of them is where it came from."""
+    """For each of them, how many more characters the original text has up to its end."""
 
     def back(self, position: int) -> int:
         """Where the gap before the character at ``position`` is in the text that was read."""
@@ -39,7 +39,7 @@ class View:
 
 
 def views(text: str) -> Iterator[tuple[str, tuple[View, ...]]]:
-    """Each reading of ``text``, itself first, with the steps that lead back to it."""
+    """Each reading of ``text``, first the text itself, with the steps that lead back to it."""
     steps: tuple[View, ...] = ()
     yield text, steps
     for _ in range(LEVELS):
@@ -76,5 +76,5 @@ def _character(escape: str) -> str:
     code = int(escape[2:6], 16)
     if len(escape) > 6:
         return chr(0x10000 + ((code - 0xD800) << 10) + int(escape[8:12], 16) - 0xDC00)
-    # Half a pair is no character, and the engine of the patterns takes none.
+    # Half a surrogate pair is no character, and the pattern engine does not take it.
     return "\N{REPLACEMENT CHARACTER}" if 0xD800 <= code <= 0xDFFF else chr(code)

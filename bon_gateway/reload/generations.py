@@ -1,9 +1,9 @@
-"""Which settings a request is answered under: those that were in force when it began.
+"""Each request is answered under the settings that were in force when it began.
 
-A generation is everything that is made of one set of settings, the application included. It never
-changes. A reload makes the next one and puts it in place with one assignment; requests that began
-before end on what they began with, and what only they used is closed behind the last of them.
-How settings are read, and whether they are taken, is the business of ``reloader``.
+A generation is everything that is made from one set of settings, including the application. It
+never changes. A reload makes the next one and puts it in place with one assignment. Requests that
+began before stay with their generation; after the last of them, the parts that only it used are
+closed. ``reloader`` reads the settings and decides whether they are accepted.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from bon_gateway.settings.tree import Settings
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Generation:
-    """One set of settings and what is made of it. Parts that did not change are shared with the
-    generation before."""
+    """One set of settings and what is made from it. Unchanged parts are shared with the generation
+    before."""
 
     settings: Settings
     keys: KeyRing
@@ -35,19 +35,19 @@ class Generation:
 
 
 class Generations:
-    """Gives each request the generation in force. ``on_change`` is told of each new one."""
+    """Gives each request the generation in force. ``on_change`` is called with each new one."""
 
     def __init__(self, first: Generation, on_change: Callable[[Generation], None]) -> None:
         self.current = first
         self._on_change = on_change
         self._requests: dict[Generation, int] = {first: 0}
-        """Requests in flight by generation; one that has retired goes with its last request."""
+        """Requests in flight by generation. A replaced generation leaves with its last request."""
         self._closed = False
         self._closing: set[asyncio.Task[None]] = set()
         on_change(first)
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, whatever is put in place meanwhile."""
+        """Answer one request with the generation that is in force now."""
         generation = self.current
         self._requests[generation] += 1
         try:
@@ -58,14 +58,14 @@ class Generations:
                 self._see_off(generation)
 
     def replace(self, generation: Generation) -> None:
-        """Requests from now on are answered by ``generation``, whose new parts are started."""
+        """Answer requests with ``generation`` from now on. Its new parts must have been started."""
         before, self.current = self.current, generation
         self._requests[generation] = 0
         self._on_change(generation)
         self._see_off(before)
 
     async def close(self) -> None:
-        """Close everything, requests that still run or not."""
+        """Close everything, even if requests still run."""
         await asyncio.gather(*self._closing)
         self._closed = True
         living = list(self._requests)

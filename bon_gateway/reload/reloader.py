@@ -1,8 +1,8 @@
-"""Takes changed settings over while requests are answered.
+"""Puts changed settings into force while requests are answered.
 
-The settings file and the keys file are looked at again and again, and SIGHUP has them looked at at
-once. What cannot be served is refused with its reason, and what is in force stays. What is in force
-for which request is the business of ``generations``.
+It looks at the settings file and the keys file again and again, and at once after a SIGHUP.
+Settings that cannot be served are refused with the reason, and those in force stay. ``generations``
+decides which settings are in force for a request.
 """
 
 from __future__ import annotations
@@ -26,18 +26,19 @@ from bon_gateway.settings.tree import Settings
 AT_RUNTIME = frozenset(
     {"access_log", "cors_origins", "keepalive_s", "log_level", "reload_interval_s"}
 )
-"""Settings of the server that a running process can change; the rest is in sockets and uvicorn."""
+"""Settings of the server that a running process can change. The others are in sockets and
+uvicorn."""
 WARM_UP_S = 30.0
-"""How long new upstreams may take to come up before they are given requests all the same."""
+"""Seconds that new upstreams may take to come up before they get requests all the same."""
 
 _log = logging.getLogger("bon_gateway.reload")
 
 Make = Callable[[Settings, KeyRing, Generation], Generation]
-"""The generation after the given one. Raises SettingsError, and starts nothing."""
+"""Makes the generation after the given one. Raises SettingsError. Starts nothing."""
 
 
 class Reloader:
-    """Runs beside the requests. ``tell`` is given the settings that were taken over."""
+    """Runs beside the requests. It calls ``tell`` with the settings that came into force."""
 
     def __init__(
         self,
@@ -56,18 +57,19 @@ class Reloader:
         self.tell: Callable[[Settings], None] = _nobody
 
     def ask(self) -> None:
-        """Reload soon, changed or not. To be called in the event loop's thread."""
+        """Reload soon, even if nothing has changed. Call it in the event loop's thread."""
         self._asked.set()
 
     async def run(self) -> None:
-        """For ever. What changed between the reading of the settings and this is found too."""
+        """Runs until it is cancelled. It also finds what changed between the first reading of the
+        settings and its own start."""
         taken = await self._digest()
         await guarded(self._reload(asked=False), "Reloading the settings")
         before = taken
         while True:
             asked = await self._wait(self._generations.current.settings.server.reload_interval_s)
             now = await self._digest()
-            # A file that is still being written must not be read: it has to be the same twice.
+            # A file that is still being written must not be read, so it must be the same twice.
             if asked or (now != taken and now == before):
                 taken = now
                 await guarded(self._reload(asked=asked), "Reloading the settings")
@@ -77,7 +79,7 @@ class Reloader:
         return await asyncio.to_thread(self._source.digest, self._generations.current.settings)
 
     async def _wait(self, interval_s: float) -> bool:
-        """Whether a reload was asked for within the interval; 0 has no end."""
+        """Whether a reload was asked for within the interval; 0 waits without end."""
         try:
             async with asyncio.timeout(interval_s or None):
                 await self._asked.wait()
@@ -118,7 +120,7 @@ def _nobody(_: Settings) -> None:
 
 
 def fixed_changes(before: Settings, after: Settings) -> list[str]:
-    """Keys of the server that differ and that a running process cannot change."""
+    """Keys of the server section that differ and that a running process cannot change."""
     return [
         key
         for key in ServerSettings.model_fields
@@ -127,18 +129,18 @@ def fixed_changes(before: Settings, after: Settings) -> list[str]:
 
 
 def runtime_settings(before: Settings, after: Settings) -> Settings:
-    """``after``, but for what only a restart can change."""
+    """``after``, but with the old values where only a restart can change them."""
     kept = {key: getattr(before.server, key) for key in fixed_changes(before, after)}
     return after.model_copy(update={"server": after.server.model_copy(update=kept)})
 
 
 def check_change(before: Generation, settings: Settings, keys: KeyRing) -> None:
-    """Raises SettingsError for settings that a start would take and a reload does not."""
+    """Raises SettingsError for settings with which a start would work but a reload must not."""
     if keys.open and not before.keys.open:
         reason = "no API key is left; only a restart opens the gateway to everybody"
         raise SettingsError("settings", "auth", reason)
     if demo.in_use(settings) and not demo.in_use(before.settings):
-        # A file that was emptied by accident, or is not written yet.
+        # The file was probably emptied by accident, or is not written yet.
         reason = "no model is left; only a restart changes to the demo models"
         raise SettingsError("settings", "models", reason)
 
@@ -155,7 +157,7 @@ async def _start(before: Generation, after: Generation) -> None:
                 tasks.create_task(backend.start())
         await _warm_up(new)
     except BaseException:
-        # Nobody else knows of them.
+        # Nobody else would close them.
         for backend in new:
             await backend.close()
         raise
@@ -174,7 +176,7 @@ async def _warm_up(backends: list[Backend]) -> None:
 
 
 def _described(before: Generation, after: Generation) -> dict[str, object]:
-    """What changed, in names."""
+    """The names of what changed."""
     old, new = before.settings.models, after.settings.models
     kept = same_backends(before.settings, after.settings)
     return {

@@ -1,6 +1,6 @@
-"""Where a running gateway finds its settings again: the same file, environment and flags.
+"""Where a running gateway reads its settings again: the same file, environment and flags.
 
-Reading and checking them does I/O and may take a while, so it is done off the event loop.
+Reading and checking does I/O and may take a while, so callers do it off the event loop.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from bon_gateway.settings.tree import Settings
 
 @dataclass(frozen=True, slots=True)
 class SettingsSource:
-    """What was given on the command line. Workers are told it too, so it can be pickled."""
+    """What the command line gave. It goes to the workers too, so it can be pickled."""
 
     config: Path | None = None
     overrides: tuple[Override, ...] = ()
@@ -34,10 +34,10 @@ class SettingsSource:
         return settings, check(settings, environ)
 
     def digest(self, settings: Settings) -> bytes:
-        """Changes with the content of the settings file and of the keys file.
+        """A digest of the content of the settings file and of the keys file.
 
-        The content is looked at because a ConfigMap changes by a link to another folder, whose
-        files may be as old and as long as those before.
+        Time and size are not enough: a ConfigMap changes by a link to another folder, whose files
+        may be as old and as long as those before.
         """
         digest = hashlib.sha256()
         for path in (self.config, settings.auth.keys_file):
@@ -51,7 +51,7 @@ class SettingsSource:
 
 
 def check(settings: Settings, environ: Mapping[str, str]) -> KeyRing:
-    """What a gateway must find before it serves; the keys. Raises SettingsError."""
+    """Check what a gateway needs before it serves. Returns the keys. Raises SettingsError."""
     keys = load_keyring(settings.auth, environ)
     check_upstream_keys(settings, environ)
     check_libraries(settings)
@@ -70,7 +70,7 @@ def _installed(library: str) -> bool:
 
 
 def check_libraries(settings: Settings, installed: Callable[[str], bool] = _installed) -> None:
-    """Raises SettingsError if a model is to run in process and what it needs is not installed."""
+    """Raises SettingsError if a model in process needs packages that are not installed."""
     for path, backend in settings.backends.items():
         missing = [library for library in backend.libraries if not installed(library)]
         if missing:

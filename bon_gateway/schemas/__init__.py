@@ -1,1 +1,2 @@
-"""JSON schemas that clients send: bounded at the door, checked in bounded time, kept by hash."""
+"""JSON schemas that clients send: bounded when they arrive, checked in bounded time, kept by
+hash."""

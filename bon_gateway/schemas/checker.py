@@ -1,7 +1,7 @@
 """Asks the checking process, and ends it when it takes too long.
 
-There is one at the most, started when it is first needed, so that hostile schemas can take one
-core and no more. It works on one job at a time; those that wait too long are given up.
+There is at most one process, started when it is first needed, so hostile schemas can take one core
+and no more. It works on one job at a time. Jobs that wait too long are given up.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ from bon_gateway.schemas.worker import JOB, READY, REPLY
 
 ROOT = Path(bon_gateway.__file__).parents[1]
 START_S = 10.0
-"""Longest that the process may take to start."""
+"""Seconds that the process may take to start."""
 WALL_FACTOR = 8
-"""The process is limited in CPU time; on a busy machine a job takes this much longer."""
+"""Wall time per CPU time that a job may take. The process itself is limited in CPU time, and on a
+busy machine its jobs take longer."""
 WAIT_S = 4.0
-"""Longest that a job may take with its place in the queue."""
+"""Seconds that a job may take, including its time in the queue."""
 MOST_WAITING = 256
 
 
 class GaveUpError(Exception):
-    """The job was not done. ``own_fault`` says whether it was too much itself; it may also have
-    waited too long behind others, or there may be no process."""
+    """The job was not done. ``own_fault``: the job itself took too much. Otherwise it waited too
+    long behind others, or there is no process."""
 
     def __init__(self, reason: str, *, own_fault: bool) -> None:
         super().__init__(reason)
@@ -58,8 +59,8 @@ class Checker:
         self._closed = False
 
     async def ask(self, schema: bytes, answer: bytes | None) -> Reply:
-        """Whether ``answer`` fits ``schema``; with None, whether that is a schema at all. Raises
-        GaveUpError. Cancelling it disturbs no other job."""
+        """Ask whether ``answer`` fits ``schema``; with None, whether ``schema`` is a schema at all.
+        Raises GaveUpError. Cancelling it disturbs no other job."""
         if self._closed or len(self._waiting) >= MOST_WAITING:
             raise GaveUpError("busy", own_fault=False)
         head = JOB.pack(answer is not None, len(schema), len(answer or b""))
@@ -83,7 +84,7 @@ class Checker:
         await self._end()
 
     async def _work(self) -> None:
-        """Until nothing waits: between requests there is no task."""
+        """Work until no job waits. Between requests there is no task."""
         try:
             while self._waiting:
                 job = self._waiting.popleft()
@@ -128,7 +129,7 @@ class Checker:
                 # A traceback might quote an answer.
                 stderr=asyncio.subprocess.DEVNULL,
                 env=_environment(),
-                # A terminal's interrupt is for the gateway, which then ends this.
+                # A terminal's interrupt is meant for the gateway, which then ends this process.
                 start_new_session=True,
             )
             assert process.stdout is not None
@@ -151,7 +152,7 @@ class Checker:
 
 
 def _environment() -> dict[str, str]:
-    """Enough to find this package and its libraries. The gateway's own variables hold keys."""
+    """Only what is needed to find this package and its libraries: other variables may hold keys."""
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     libraries = os.environ.get("LD_LIBRARY_PATH")
     found = {} if libraries is None else {"LD_LIBRARY_PATH": libraries}

@@ -1,8 +1,8 @@
 """Whether answers fit the schemas of a request, in bounded time.
 
-A schema is looked at when the first answer needs it and is then known by its hash. If it is cheap
-(``cost``), it is checked where the question is asked, in microseconds. All others go to the
-checking process (``checker``). What cannot be told in time is told as unknown.
+A schema is examined when the first answer needs it, and is then known by its hash. A cheap one
+(``cost``) is checked in place, in microseconds. All others go to the checking process
+(``checker``). If the time is not enough, the result is unknown.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from bon_gateway.schemas.dialects import compile_small
 
 MOST_KNOWN = 1024
 MOST_KNOWN_BYTES = 4 * 1024 * 1024
-"""JSON of the schemas whose validators are kept; a validator takes a few times as much."""
+"""JSON bytes of all schemas whose validators are kept. A validator takes a few times as much."""
 LARGEST_INLINE = 64 * 1024
-"""Bytes of a schema that may be compiled on the event loop."""
+"""Bytes of the largest schema that is compiled on the event loop."""
 GIVEN_UP_S = 60.0
-"""How long a schema that took too long is not tried again."""
+"""Seconds for which a schema that took too long is not tried again."""
 
 _log = logging.getLogger(__name__)
 
@@ -39,17 +39,17 @@ class Fit(Enum):
     YES = "yes"
     NO = "no"
     UNKNOWN = "unknown"
-    """It could not be told within the limits."""
+    """The limits did not allow an answer."""
 
 
 @dataclass(slots=True)
 class Known:
-    """What was found out about a schema."""
+    """What is known about a schema."""
 
     size: int
-    """Bytes of JSON that are accounted for it."""
+    """Bytes of JSON that count for it towards ``MOST_KNOWN_BYTES``."""
     validator: Validator | None = None
-    """With a cost: for checking on the event loop."""
+    """Set, together with ``cost``, if it may be checked on the event loop."""
     cost: Cost | None = None
     refusal: str | None = None
     """Why it is no JSON schema."""
@@ -57,8 +57,8 @@ class Known:
 
 
 class SchemaChecks:
-    """Everything that one gateway knows of schemas. ``limit_s`` is the CPU time that checking one
-    answer may take; ``close`` ends the checking process."""
+    """Everything that one gateway knows about schemas. ``limit_s`` is the CPU time for checking one
+    answer. ``close`` ends the checking process."""
 
     def __init__(self, limit_s: float = 0.25) -> None:
         self._checker = Checker(limit_s)
@@ -105,9 +105,9 @@ class Schema:
         self._known: Known | None = None
 
     def fits(self, text: str, value: Any) -> bool | None:
-        """Whether ``value``, whose JSON is ``text``, fits; None if that must be asked of ``ask``.
+        """Whether ``value``, whose JSON is ``text``, fits. None means that only ``ask`` can tell.
 
-        Everything fits what is no JSON schema: there is nothing to judge by.
+        Everything fits something that is not a JSON schema.
         """
         known = self._look()
         if known.refusal is not None:
@@ -120,7 +120,7 @@ class Schema:
             return None
 
     async def ask(self, text: str) -> Fit:
-        """The same of any schema, in bounded time."""
+        """Whether ``text`` fits, for any schema and in bounded time."""
         known = self._look()
         reply = await self._reply(known, text.encode())
         if reply == worker.FITS or known.refusal is not None:

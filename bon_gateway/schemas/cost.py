@@ -1,9 +1,9 @@
 """How long checking an answer against a schema can take at the most, told before it is done.
 
-Most schemas are so cheap that checking costs a few microseconds. This tells them from those whose
-cost a client can drive up at will: references that double with each level, recursion, patterns of
-huge automata. It estimates too high and never too low, so a schema that it calls cheap may be
-checked on the event loop.
+Checking against most schemas costs a few microseconds. But a client can drive the cost up at will:
+with references that double at each level, recursion, or patterns with huge automata. The estimate
+may be too high and is never too low, so a schema that it calls cheap may be checked on the event
+loop.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 
 MOST_VALUES = 600
-"""Values in a schema that is weighed. Compiling costs some microseconds for each."""
+"""Most values in a schema that is weighed. Compiling costs some microseconds for each."""
 DEEPEST = 64
-"""Levels that are followed, references included."""
+"""Levels that are followed, including those through references."""
 MOST_STEPS = 10_000.0
-"""Steps, near 100 ns each, of a check that is cheap."""
+"""Most steps, about 100 ns each, of a cheap check."""
 PATTERN_STEP = 0.015
-"""Steps of one character of a pattern against one byte of text, in the engine's worst case."""
+"""Steps for one character of a pattern and one byte of text, in the engine's worst case."""
 
 SPREADING = frozenset(
     (
@@ -28,7 +28,7 @@ SPREADING = frozenset(
         *("patternProperties", "propertyNames", "uniqueItems"),
     )
 )
-"""Keywords that look at each part of a value."""
+"""Keywords that are applied to each part of a value."""
 
 UNWEIGHED = frozenset(
     (
@@ -36,17 +36,17 @@ UNWEIGHED = frozenset(
         *("$anchor", "$dynamicAnchor"),
     )
 )
-"""Keywords whose cost, or whose target, does not show in the schema's own text."""
+"""Keywords whose cost or target cannot be seen in the schema's own text."""
 
 _REPEATED = re.compile(r"([)}]?)\{(\d+)(?:,(\d*))?\}")
 _LARGE_CLASSES = re.compile(r"\\[pP]")
 LARGE_CLASS = 100
-"""A class of letters in any script stands for about this many states of an automaton."""
+"""Automaton states for a class of letters in any script, about."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Of one check, with references followed: an upper bound."""
+    """Upper bound of the cost of one check, with references followed."""
 
     once: float
     """Values in the schema that look at one part of the answer."""
@@ -95,12 +95,12 @@ def _is_small(schema: Any) -> bool:
 
 
 class _Scales:
-    """Adds up costs. Each reference's target is weighed once, however often it is referred to."""
+    """Adds up costs. Each reference's target is weighed once, however many references it has."""
 
     def __init__(self, root: Any) -> None:
         self._root = root
         self._targets: dict[tuple[str, bool], Cost | None] = {}
-        """None while the target is being weighed: what refers to it then is recursive."""
+        """None while the target is being weighed: a reference to it is then recursive."""
 
     def weigh(self, value: Any, depth: int, spread: bool) -> Cost:
         if depth > DEEPEST:
@@ -130,7 +130,7 @@ class _Scales:
         return Cost(total.once, total.spread, total.patterns + patterns)
 
     def _moves(self, value: Mapping[str, Any], part: Any) -> bool:
-        """Whether references below would be resolved against another base."""
+        """Whether references below have another base."""
         return isinstance(part, str) and value is not self._root
 
     def _target(self, reference: str, depth: int, spread: bool) -> Cost:
@@ -172,8 +172,8 @@ def _follow(root: Any, reference: str) -> Any:
 
 
 def pattern_weight(pattern: str) -> float:
-    """Characters of ``pattern`` with its counted repetitions written out: nested ones multiply,
-    and of those side by side the largest counts for all."""
+    """Characters of ``pattern`` with its counted repetitions written out. Nested repetitions
+    multiply; of repetitions side by side the largest counts for all."""
     largest, nested = 1.0, 1.0
     for repetition in _REPEATED.finditer(pattern):
         count = max(float(repetition[2]), float(repetition[3] or 0), 1.0)
@@ -186,5 +186,5 @@ def pattern_weight(pattern: str) -> float:
 
 
 def _most_bytes(text: str) -> int:
-    # Encoding it to count would copy it; almost all text that is checked is ASCII.
+    # Encoding the text to count its bytes would copy it, and almost all texts are ASCII.
     return len(text) if text.isascii() else 4 * len(text)

@@ -1,9 +1,9 @@
-"""Compiles a schema in the dialect that it is written in.
+"""Compiles a schema in its own dialect.
 
-Clients send every dialect since draft 4, most without saying which. An engine takes them all, so
-a schema is refused only if no dialect accepts it. Formats are not checked, because engines do not
-keep to them. This module runs in the gateway and in the process that checks for it
-(``worker``), so it imports nothing heavy. How long anything may take is the callers' business.
+Clients send all dialects since draft 4, mostly without saying which. Engines take them all, so a
+schema is refused only if no dialect accepts it. Formats are not checked, because engines do not
+keep to them. This module runs in the gateway and in its checking process (``worker``), so it
+imports nothing heavy. Callers limit the time.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from jsonschema_rs import (
 )
 
 LENIENT = (Draft202012Validator, Draft7Validator, Draft4Validator)
-"""Tried in this order where ``$schema`` names no dialect: draft 7 has lists of ``items`` and draft
-4 boolean ``exclusiveMinimum``, which newer ones refuse."""
+"""The order in which dialects are tried if ``$schema`` names none. Draft 7 has lists of ``items``
+and draft 4 a boolean ``exclusiveMinimum``, which newer ones refuse."""
 
 NAMED: Mapping[str, type[Validator]] = {
     "json-schema.org/draft-04/schema": Draft4Validator,
@@ -37,10 +37,10 @@ NAMED: Mapping[str, type[Validator]] = {
 }
 
 LONGEST_REASON = 300
-"""Characters of a reason that are told: the library's words quote the schema, whatever its size."""
+"""Most characters of a reason. The library's words quote the schema, however large it is."""
 
-# Patterns that fit into this compile within a few milliseconds, and their automata need no more
-# memory than this while they match.
+# Patterns within these limits compile in a few milliseconds, and their automata need no more memory
+# than this.
 SMALL_PATTERN = RegexOptions(size_limit=256 * 1024, dfa_size_limit=1024 * 1024)
 LARGE_PATTERN = RegexOptions(size_limit=10 * 1024 * 1024, dfa_size_limit=8 * 1024 * 1024)
 # Lookaround and backreferences need an engine that backtracks.
@@ -52,7 +52,7 @@ class NotASchemaError(ValueError):
 
 
 class UnreadablePatternError(NotASchemaError):
-    """It may be a schema, but a pattern in it is in no syntax that this library reads."""
+    """It may be a schema, but this library cannot read a pattern in it."""
 
 
 def compile_small(schema: Any) -> Validator | None:
@@ -83,8 +83,8 @@ def compile_any(schema: Any) -> tuple[Validator, bool]:
 
 
 def dialects(schema: Any) -> Iterable[type[Validator]]:
-    """The dialect that ``$schema`` names comes first; the others follow, because a wrong name is
-    more common than a wrong schema."""
+    """The dialects to try. The one that ``$schema`` names comes first; the others follow, because a
+    wrong name is more common than a wrong schema."""
     named = schema.get("$schema") if isinstance(schema, dict) else None
     first = NAMED.get(_bare(named)) if isinstance(named, str) else None
     if first is None:
@@ -116,7 +116,7 @@ def _ran_out(kind: ValidationErrorKind) -> bool:
 def _compile(
     dialect: type[Validator], schema: Any, patterns: RegexOptions | FancyRegexOptions
 ) -> Validator:
-    # Offline, because the library would fetch references to other documents.
+    # Offline, because otherwise the library would fetch the documents behind references.
     return dialect(schema, pattern_options=patterns, validate_formats=False, offline=True)
 
 

@@ -1,8 +1,8 @@
-"""The process that checks what may take long, so that the gateway can end it.
+"""The process for checks that may take long: the gateway can end it.
 
-It reads jobs from its input and writes a reply to each, in order, until its input ends. The system
-ends it when one job has used up its CPU time or its memory: nothing in Python can interrupt a
-match. ``checker`` is the other side.
+It reads jobs from its input and writes a reply to each, in order, until its input ends. The
+operating system ends it if one job uses up its CPU time or its memory, because nothing in Python
+can interrupt a match. ``checker`` is the other side.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ FITS, VIOLATES, UNKNOWN, NO_SCHEMA, UNREADABLE = b"f", b"v", b"u", b"n", b"p"
 
 MEMORY_BYTES = 1024**3
 KEPT = 16
-"""Validators that are kept for the next candidates of the same request."""
+"""Number of validators that are kept for the next candidates of the same requests."""
 NICE = 5
-"""The gateway's own loop goes first."""
+"""Niceness: the gateway's own loop goes first."""
 
 
 def main() -> None:
@@ -55,7 +55,7 @@ def serve(jobs: BinaryIO, replies: BinaryIO, limit_s: float) -> None:
     while head := jobs.read(JOB.size):
         has_answer, schema_size, answer_size = JOB.unpack(head)
         schema, answer = jobs.read(schema_size), jobs.read(answer_size)
-        # Of CPU time, so that a machine that is busy otherwise ends nothing.
+        # The timer counts CPU time, so that a job is not ended because the machine is busy.
         signal.setitimer(signal.ITIMER_PROF, limit_s)
         reply, reason = _do(kept, schema, answer if has_answer else None)
         signal.setitimer(signal.ITIMER_PROF, 0)

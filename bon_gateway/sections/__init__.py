@@ -1,1 +1,1 @@
-"""Sections of the settings that no single part of the gateway owns, and what every section is."""
+"""Settings that belong to no single part of the gateway, and the base class of all settings."""

@@ -1,6 +1,6 @@
-"""What every section of the settings is made of. A leaf: it knows nothing of the gateway.
+"""Base classes and types of all settings. It imports nothing else of the gateway.
 
-A section validates and describes. A part of the gateway keeps its own section beside its code;
+A section validates and describes. Each part of the gateway keeps its section beside its code;
 ``settings.tree`` puts them together.
 """
 
@@ -20,7 +20,7 @@ HEADER_PATTERN = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"
 
 
 def _is_address(url: str) -> str:
-    """What the pattern cannot say. The URL may hold a password, so that no message shows it."""
+    """Check what the pattern cannot. The URL may hold a password, so no message shows it."""
     if "?" in url or "#" in url:
         raise ValueError("should have no query and no fragment")
     if not url.isprintable() or " " in url or "\\" in url:
@@ -43,7 +43,7 @@ PATTERNS = {
     URL_PATTERN: "should be an address such as http://host:port",
     HEADER_PATTERN: "should be the name of an HTTP header",
 }
-"""What errors say of them."""
+"""What errors say instead of the pattern."""
 
 
 class Section(BaseModel):
@@ -57,18 +57,18 @@ class Section(BaseModel):
 
 
 class Component(Section):
-    """A section that becomes a part of the running gateway, the one that its ``type`` names."""
+    """A section from which a part of the running gateway is built. ``type`` names the part."""
 
     type: str
 
     def check(self) -> None:
-        """Find on this machine what the part needs: files, libraries, functions.
+        """Check that this machine has what the part needs: files, libraries, functions.
 
-        Raises SettingsError with a key of this section for what is not there.
+        Raises SettingsError with the key in this section if something is missing.
         """
 
 
 def type_name(kind: type[Component]) -> str:
-    """The word for a component in settings: its class says ``type: Literal[word]``."""
+    """A component's name in settings, from its ``type: Literal[name]``."""
     words = get_args(kind.model_fields["type"].annotation)
     return str(words[0]) if words else ""

@@ -1,4 +1,4 @@
-"""The candidate log: where it goes, and what of a request it may hold."""
+"""The candidate log: where it goes and what it may hold."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from bon_gateway.sections.base import Section
 
 class RecordingSettings(Section):
     folder: str | None = None
-    """Where the candidate log goes; None records nothing."""
+    """Folder of the candidate log. None records nothing."""
     sample_rate: Annotated[float, Field(ge=0, le=1)] = 1.0
-    """Share of requests that are recorded. The request id decides, so a request that is sent
-    again under its id is recorded again or left out again."""
+    """Share of requests that are recorded, from 0 to 1. The request id decides, so a request that
+    is sent again with its id is again recorded or again left out."""
     max_bytes: PositiveInt = 64 * 1024 * 1024
-    """A file that has grown to this is closed, and the next one begun."""
+    """Bytes at which a file is closed and the next one begun."""
     keep: PositiveInt = 20
-    """Closed files that stay in the folder, of all workers together; the oldest go."""
+    """Closed files that stay in the folder, for all workers together. The oldest are removed."""
     gzip: bool = True
-    """Whether a file is compressed when it is closed for its size."""
+    """Whether to compress a file when it is closed for its size."""
     redact: tuple[str, ...] = ()
     """Regular expressions in RE2's syntax (no look-around, no back-references; ``\\d``, ``\\w`` and
-    ``\\b`` are ASCII's). What they match is replaced by ``[redacted]``: in texts, in JSON inside
-    texts whatever its escapes, in numbers, keys and the request id."""
+    ``\\b`` match ASCII only). ``[redacted]`` replaces what they match: in texts, in JSON inside
+    texts whatever its escapes, in numbers, in keys and in the request id."""
     redact_fields: tuple[str, ...] = ()
-    """Dotted fields to leave out of messages and of the sampling parameters, such as ``name``,
-    ``content.image_url`` or ``tool_calls.function.arguments``; lists are looked into."""
+    """Dotted fields to leave out of messages and of sampling parameters, such as ``name``,
+    ``content.image_url`` or ``tool_calls.function.arguments``. They apply inside lists too."""
     sampling: bool = True
-    """Whether sampling parameters, tools among them, are recorded."""
+    """Whether to record sampling parameters, including tools."""
     queue: PositiveInt = 1000
-    """Records that may wait to be written in one worker; more are dropped and counted."""
+    """Records of one worker that may wait to be written. Further ones are dropped and counted."""
 
     @field_validator("redact")
     @classmethod

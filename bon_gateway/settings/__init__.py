@@ -1,1 +1,1 @@
-"""The settings tree, and the demo models that it stands for where nothing is set."""
+"""The settings tree, and its default: the demo models."""

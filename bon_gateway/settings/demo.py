@@ -1,6 +1,6 @@
-"""The embedded default: what the gateway runs on when it is told of no model at all.
+"""The embedded default: what the gateway serves if the settings name no model.
 
-The demo policy and reward model that ship with the package, in process, on the CPU.
+It is the demo policy and reward model that ship with the package, in process, on the CPU.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ SOURCE = "embedded default"
 def tree() -> dict[str, dict[str, Any]]:
     """The default's policies, rewards and models, as a settings file would have them."""
     draw = {"policy": "demo", "reward": "demo"}
-    # Models this small lose more to a second thread's waiting than it computes.
+    # For models this small a second thread waits longer than it computes.
     policy = {"type": "transformers", "model": str(demo_models.policy_path()), "threads": 1}
     return {
         "policies": {"demo": policy},
@@ -30,6 +30,6 @@ def tree() -> dict[str, dict[str, Any]]:
 
 
 def in_use(settings: Settings) -> bool:
-    """Whether these settings are the default's, whatever their server, auth and limits are."""
+    """Whether these settings serve the default's models. Other sections may differ."""
     default = Settings.model_validate(tree())
     return settings.models == default.models and settings.policies == default.policies

@@ -1,6 +1,6 @@
 """Where the gateway's settings come from: a YAML file, the environment, flags; later ones win.
 
-What they mean is the business of ``tree``.
+``tree`` says what they mean.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from bon_gateway.settings.tree import Settings
 
 ENV_PREFIX = "BON_GATEWAY__"
 NAMED = ("policies", "rewards", "models")
-"""The maps whose keys are names that the operator chose."""
+"""Sections whose keys are names that the operator chose."""
 
 
 def load(
     config: Path | None, environ: Mapping[str, str], overrides: Iterable[Override] = ()
 ) -> Settings:
-    """Without any policy, reward and model the embedded default's are taken. Raises SettingsError
-    for the first problem."""
+    """Load and check the settings. Without any policy, reward and model those of the embedded
+    default are taken. Raises SettingsError for the first problem."""
     tree = SettingsTree()
     if config is not None:
         tree.read(config)

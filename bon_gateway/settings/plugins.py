@@ -1,9 +1,9 @@
 """Strategies and reward models from other packages, and functions, that the settings file names.
 
 A package offers its settings classes as entry points (``bon_gateway.strategies`` and
-``bon_gateway.rewards``), under the word that a file then says as their ``type``. Nothing of a
-package is imported that the file does not name. The environment and flags may change what is
-named; they may not name code, and neither may a request.
+``bon_gateway.rewards``). The entry point's name is the ``type`` in the settings file. Only what the
+file names is imported. The environment and flags may change the settings of a plugin, but they may
+not name code, and neither may a request.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from bon_gateway.strategies.registry import KINDS as STRATEGY_KINDS
 from bon_gateway.strategies.settings import StrategySettings
 
 CODE = "function"
-"""The key that names code to run."""
+"""The key whose value names code to run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +46,11 @@ REWARDS = _PluginGroup("bon_gateway.rewards", REWARD_KINDS, RewardSettings)
 
 
 def load_plugins(tree: SettingsTree, config: str | None) -> None:
-    """Replace what ``config``, the settings file, says of plugins by their own settings.
+    """Replace the sections of plugins in ``config``, the settings file, by their own settings
+    objects.
 
-    Raises SettingsError for a plugin that cannot be used, and for code that is named elsewhere.
+    Raises SettingsError for a plugin that cannot be used, and for code that is not named in the
+    file.
     """
     for group, path, holder in list(_places(tree.root)):
         section = holder[path[-1]]
@@ -65,8 +67,8 @@ def load_plugins(tree: SettingsTree, config: str | None) -> None:
 
 
 def _places(root: dict[str, Any]) -> Iterator[tuple[_PluginGroup, KeyPath, dict[Any, Any]]]:
-    """Where a plugin's section may stand: its path, and the map that holds it. What is no map
-    there is for the tree to refuse."""
+    """Sections that may be a plugin's: path, and the map that holds the section. Values that are
+    not maps are refused by the tree later."""
     rewards = _map(root.get("rewards"))
     for name, reward in rewards.items():
         if isinstance(reward, dict):

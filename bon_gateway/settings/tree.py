@@ -1,7 +1,7 @@
 """The gateway's settings: one frozen, closed tree, put together from the sections of its parts.
 
-It validates and describes; it builds nothing and does no I/O. ``loader`` reads the file, the
-environment and the flags, and ``factory`` has the tree build the gateway.
+It validates and describes. It builds nothing and does no I/O: ``loader`` reads the file, the
+environment and the flags, and ``factory`` builds the gateway.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from bon_gateway.strategies.settings import StrategySettings
 
 
 def _made_or_described(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
-    """Settings of a plugin come as the object that ``plugins`` has made of them."""
+    """A plugin's settings are already an object, which ``plugins`` has made."""
     return value if isinstance(value, Component) else validate(value)
 
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     AnyReward = RewardSettings
     AnyStrategy = StrategySettings
 else:
-    # A plugin's settings are of a class that is not among the kinds, and are written out whole.
+    # The class of a plugin's settings is not in these unions; SerializeAsAny writes all its fields.
     _COMPONENT = (Discriminator("type"), WrapValidator(_made_or_described), SerializeAsAny())
     AnyPolicy = Annotated[(Union[policies.KINDS], *_COMPONENT)]  # noqa: UP007 - of a tuple
     AnyReward = Annotated[(Union[rewards.KINDS], *_COMPONENT)]  # noqa: UP007 - of a tuple
@@ -48,9 +48,9 @@ class ServedModelSettings(Section):
     policy: str
     """A name in ``policies``."""
     reward: str | None = None
-    """A name in ``rewards``; strategies that choose need one."""
+    """A name in ``rewards``. Strategies that choose by reward need it."""
     strategy: AnyStrategy
-    """What runs where a request does not ask for another."""
+    """The strategy of requests that do not ask for another."""
     allow_override: bool = True
     """Whether a request's ``bon`` object may change the strategy."""
 
@@ -61,13 +61,13 @@ class Settings(Section):
     rewards: dict[str, AnyReward] = Field(default_factory=dict)
     """The models that score, by name."""
     models: dict[str, ServedModelSettings] = Field(min_length=1)
-    """What clients may ask for, by the name they use."""
+    """The models that clients may ask for, by name."""
     server: ServerSettings = ServerSettings()
-    """Listening, connections and the end."""
+    """Listening, connections and shutdown."""
     auth: AuthSettings = AuthSettings()
     """Who may call."""
     limits: LimitsSettings = LimitsSettings()
-    """What one request, one key and one worker may take."""
+    """Limits for one request, one key and one worker."""
     recording: RecordingSettings = RecordingSettings()
     """The candidate log."""
 

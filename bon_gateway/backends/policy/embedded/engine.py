@@ -1,7 +1,7 @@
-"""One worker thread, and whose turn it is.
+"""One worker thread in which jobs take turns.
 
-Knows neither models nor text: it loads something, then gives every active job one step after
-the other, so that a long job cannot hold up a short one.
+It knows neither models nor text: it loads something, then lets each active job do one step in turn,
+so that a long job cannot hold up a short one.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class EngineJob(Protocol):
     def step(self) -> None: ...
 
     def fail(self, error: PolicyError) -> None:
-        """Told once, in the worker thread, if the job ends by anything but itself."""
+        """Called once, in the worker thread, if the job does not end by itself."""
         ...
 
 
@@ -47,8 +47,8 @@ class Engine(Generic[Loaded]):
     def __init__(
         self, load: Callable[[], Loaded], *, name: str, max_active: int, max_queue: int
     ) -> None:
-        """``load`` runs in the worker thread, before any job. ``max_active`` jobs take turns,
-        ``max_queue`` wait beside them."""
+        """``load`` runs in the worker thread before any job. ``max_active`` jobs take turns;
+        ``max_queue`` more may wait."""
         self._load = load
         self._name = name
         self._max_active = max_active
@@ -82,7 +82,7 @@ class Engine(Generic[Loaded]):
 
     def start(self) -> None:
         """Begin to load; returns at once."""
-        # A daemon, because a download from the hub cannot be interrupted.
+        # A daemon thread, because a download from the hub cannot be interrupted.
         self._thread = threading.Thread(target=self._run, name="embedded-policy", daemon=True)
         self._thread.start()
 
@@ -100,14 +100,15 @@ class Engine(Generic[Loaded]):
             self._changed.notify()
 
     def cancel(self, job: EngineJob) -> None:
-        """Drop ``job``: at once if it has not begun, else before its next step."""
+        """Drop ``job``: at once if it has not begun, otherwise before its next step."""
         with self._changed:
             job.cancelled = True
             if job in self._waiting:
                 self._waiting.remove(job)
 
     def close(self, timeout_s: float) -> bool:
-        """Fail what is left and stop the thread; False if it still runs after ``timeout_s``."""
+        """Fail the remaining jobs and stop the thread. False if it still runs after
+        ``timeout_s``."""
         with self._changed:
             self._closing = True
             self._state = "ejected"
@@ -136,7 +137,7 @@ class Engine(Generic[Loaded]):
                 self._state = "up"
 
     def _await_turn(self) -> bool:
-        """Wait for work and let waiting jobs in; False when it is time to end."""
+        """Wait for work and let waiting jobs in. False if the engine is closing."""
         with self._changed:
             self._active = [job for job in self._active if not _done(job)]
             while not (self._closing or self._active or self._waiting):
@@ -167,12 +168,12 @@ class Engine(Generic[Loaded]):
         return PolicyUnreachableError(f"the model {self._name} is shutting down")
 
     def _guarded(self, action: Callable[[], None]) -> Exception | None:
-        """The worker's one capture point: a model, its code and its kernels may raise anything,
-        and none of it may end the thread on which every other request depends."""
+        """The worker's one capture point. A model, its code and its kernels may raise anything, and
+        nothing may end the thread on which all requests depend."""
         try:
             action()
         except Exception as error:  # noqa: BLE001 - see above
-            # The traceback's frames would keep the failed step's tensors alive.
+            # The frames of the traceback would keep the failed step's tensors alive.
             return error.with_traceback(None)
         return None
 
@@ -182,5 +183,5 @@ def _done(job: EngineJob) -> bool:
 
 
 def one_line(error: Exception) -> str:
-    """Class and message, without the line breaks that library errors are fond of."""
+    """Class and message in one line; messages of libraries often have several."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"

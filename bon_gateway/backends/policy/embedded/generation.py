@@ -1,7 +1,7 @@
 """The candidates of one request, drawn together.
 
-The prompt is read once; its cache is then repeated for each candidate. All rows have the same
-length, so nothing is padded, and a row leaves the batch when its candidate ends.
+The prompt is read once, and its cache is then repeated for each candidate. All rows have the same
+length, so nothing is padded. A row leaves the batch when its candidate ends.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from bon_gateway.errors import PolicyError
 from bon_gateway.types import Completion, Delta, Sample
 
 Event = Sample | Delta | PolicyError
-"""What a generation tells: a candidate that ended, a step of a stream, or that all is lost."""
+"""What a generation reports: a candidate that ended, a step of a stream, or that all are lost."""
 
 
 @dataclass(slots=True)
@@ -31,7 +31,7 @@ class CandidateRow:
 
     index: int
     text: TextStream | None
-    """None where the text is decoded at the end: nobody reads it before."""
+    """None if nobody reads the text before the end; it is then decoded at the end."""
     ids: list[int] = field(default_factory=list)
     logprobs: list[dict[str, Any]] = field(default_factory=list)
     finish_reason: str | None = None
@@ -41,7 +41,7 @@ class CandidateRow:
 
 @dataclass(frozen=True, slots=True)
 class GenerationTask:
-    """What to generate and whom to tell."""
+    """What to generate, and where to report it."""
 
     prompt: Sequence[int]
     params: SamplingParams
@@ -50,9 +50,9 @@ class GenerationTask:
     seeds: Sequence[int]
     """One for each index."""
     stream: bool
-    """Whether each step of the (only) candidate is told."""
+    """Whether to report each step of the only candidate."""
     tokens: dict[int, int]
-    """Tokens generated so far by candidate index; written at each step."""
+    """Tokens generated so far by candidate index. Written at each step."""
     emit: Callable[[Event], None]
     """Called in the worker thread."""
 
@@ -104,7 +104,7 @@ class GenerationJob:
         self._keep_unfinished(sampler, tokens)
 
     def _next_logits(self) -> Tensor | None:
-        """Logits [M, V], or None while the prompt is not read to its end."""
+        """Logits [M, V]; None until the prompt has been read to its end."""
         network = self._loaded.network
         if self._last is not None:
             logits, self._cache = network(self._last, self._cache)
@@ -134,7 +134,7 @@ class GenerationJob:
         return self._sampler
 
     def _append(self, row: CandidateRow, token: int) -> None:
-        """Take a row's new token, and see whether it is its last."""
+        """Add a row's new token, and end the row if it is its last."""
         row.ids.append(token)
         if not self.cancelled:
             self._task.tokens[row.index] = len(row.ids)
@@ -172,7 +172,7 @@ class GenerationJob:
         self._last = tokens[:, None]
 
     def _hides_last(self, row: CandidateRow) -> bool:
-        """Whether the row's last token is a stop token, which is no part of the text."""
+        """Whether the row's last token is a stop token that does not belong to the text."""
         return row.ends_with_stop_token and not self._task.params.include_stop_str_in_output
 
     def _text_stream(self) -> TextStream | None:
@@ -211,7 +211,7 @@ class GenerationJob:
         )
 
     def _tell_step(self, row: CandidateRow, fresh: str) -> None:
-        """Tell a stream's step: the role first, then text, then why it ended."""
+        """Report a stream's step: first the role, then text, at the end the reason."""
         if len(row.ids) == 1:
             self._tell(row, {"delta": {"role": "assistant", "content": ""}})
         extra: dict[str, Any] = {}

@@ -23,27 +23,27 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 NO_LIMIT = 10**9
-"""Tokenizers without a limit of their own name a number far above this."""
+"""A tokenizer without a limit names a number far above this."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """All that a request needs of the model."""
+    """Everything that a request needs of the model."""
 
     network: CausalNetwork
     tokenizer: PreTrainedTokenizerBase
     token_table: TokenTable
     device: torch.device
     vocabulary: int
-    """Token ids that the logits have."""
+    """Number of token ids in the logits."""
     context: int | None
-    """Most tokens that prompt and answer may have together; None is without limit."""
+    """Most tokens that prompt and answer may have together; None is no limit."""
     eos_ids: frozenset[int]
     defaults: Mapping[str, Any]
-    """The checkpoint's own sampling parameters, among ``GENERATION_DEFAULTS``."""
+    """The checkpoint's own values for ``GENERATION_DEFAULTS``."""
 
     def decode(self, ids: Sequence[int], *, skip_special_tokens: bool) -> str:
-        """The text of ``ids``, without the tokenizer's cosmetics."""
+        """The text of ``ids``, without cleaning up spaces."""
         text = self.tokenizer.decode(
             list(ids), skip_special_tokens=skip_special_tokens, clean_up_tokenization_spaces=False
         )
@@ -51,7 +51,7 @@ class LoadedModel:
 
 
 def load_checkpoint(settings: TransformersPolicySettings) -> LoadedModel:
-    """Load model and tokenizer and generate a first token; blocks for seconds to minutes.
+    """Load model and tokenizer and try the model. Blocks for seconds to minutes.
 
     Raises what transformers raises, and ValueError for a model that cannot chat.
     """
@@ -87,7 +87,7 @@ def load_checkpoint(settings: TransformersPolicySettings) -> LoadedModel:
 def assemble(
     model: Any, network: CausalNetwork, tokenizer: PreTrainedTokenizerBase, device: torch.device
 ) -> LoadedModel:
-    """Read off ``model`` and ``tokenizer`` what requests are checked against."""
+    """Collect the limits and defaults of ``model`` and ``tokenizer``."""
     text_config = model.config.get_text_config()
     generation = model.generation_config.to_diff_dict()
     limits = (getattr(text_config, "max_position_embeddings", None), tokenizer.model_max_length)

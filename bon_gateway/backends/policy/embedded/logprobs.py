@@ -1,6 +1,6 @@
-"""OpenAI's logprobs entries, of the model's own distribution.
+"""OpenAI's logprobs entries for the model's own distribution.
 
-They are taken before bias, penalties, temperature and filters, as vLLM's default is.
+They are taken before bias, penalties, temperature and filters, as in vLLM by default.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 LEAST = -9999.0
-"""In place of minus infinity, which JSON does not have."""
+"""Stands for minus infinity, which JSON does not have."""
 
 
 class TokenTable:
-    """What single tokens are called, and which bytes they stand for."""
+    """The text and the bytes of single tokens."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer = tokenizer
@@ -35,7 +35,8 @@ class TokenTable:
         }
 
     def _bytes(self, token: int, text: str) -> bytes:
-        """The token's own bytes: of a character that is spread over tokens each has a part."""
+        """The token's own bytes. If a character spans several tokens, each has some of its
+        bytes."""
         if self._alphabet is not None and token not in self._special:
             name = self._tokenizer.convert_ids_to_tokens(token)
             if isinstance(name, str) and all(char in self._alphabet for char in name):
@@ -70,7 +71,7 @@ def _is_byte_level(tokenizer: PreTrainedTokenizerBase) -> bool:
 
 
 def _byte_alphabet() -> dict[str, int]:
-    """The characters by which byte-level tokenizers write the 256 bytes (GPT-2's table)."""
+    """The characters with which byte-level tokenizers write the 256 bytes (GPT-2's table)."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     alphabet = {chr(byte): byte for byte in printable}
     others = [byte for byte in range(256) if byte not in set(printable)]

@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 PREFILL_CHUNK = 512
-"""Prompt tokens in one step: other requests get their turn between two of them."""
+"""Prompt tokens in one step. Other requests get their turns between two steps."""
 
 
 class CausalNetwork:
@@ -36,13 +36,13 @@ class CausalNetwork:
         return output.logits[:, -1], output.get("past_key_values")
 
     def take(self, cache: Any, rows: Tensor) -> None:
-        """Let the cache hold its rows at the positions ``rows`` [M], in that order; a position
-        may come many times, or never."""
-        # Beam search's method: recurrent layers have this one and not the batch_* ones.
+        """Keep the cache's rows at the positions ``rows`` [M], in that order. A position may occur
+        many times, or not at all."""
+        # Beam search's method, because recurrent layers have it and not the batch_* ones.
         cache.reorder_cache(rows)
 
     def probe(self, device: torch.device) -> None:
-        """Walk every path once, which warms up kernels and shows early what the model lacks.
+        """Run every path once, to warm up kernels and to find early what the model lacks.
 
         Raises ValueError for a model without a cache that can be repeated.
         """
@@ -55,7 +55,7 @@ class CausalNetwork:
             self(zeros[:, None], cache)
             self.take(cache, zeros[:1])
             self(zeros[:1, None], cache)
-        # Recurrent layers take a prompt whole or a token at a time, nothing between.
+        # Recurrent layers take a prompt whole or token by token, but not in chunks.
         layers = getattr(cache, "layers", None) or [None]
         if all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers):
             self.prefill_chunk = PREFILL_CHUNK

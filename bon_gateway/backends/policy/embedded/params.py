@@ -1,7 +1,7 @@
-"""What a client may ask of the embedded model, checked and with names in place of a mapping.
+"""A client's sampling parameters for the embedded model, checked and named.
 
-Ranges and meanings are vLLM's. What cannot be honoured is refused, so that no answer silently
-differs from what was asked.
+Ranges and meanings are vLLM's. What the model cannot do is refused, so that no answer silently
+differs from the request.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ WITHOUT_EFFECT = frozenset(
         *("safety_identifier", "service_tier", "store", "user"),
     )
 )
-"""OpenAI's book-keeping fields: they change no answer."""
+"""OpenAI's book-keeping fields. They change no answer."""
 
 NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "add_generation_prompt": (True,),
@@ -40,18 +40,18 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "tools": ([],),
     "use_beam_search": (False,),
 }
-"""Parameters that are not implemented, with the values that ask for nothing."""
+"""Parameters that are not implemented, each with the values that have no effect."""
 
 GENERATION_DEFAULTS = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
-"""What a checkpoint's generation_config decides where the client says nothing."""
+"""Parameters that a checkpoint's generation_config sets if the client does not."""
 
 
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
-    """How to sample the candidates of one request. The same for all of them, but the seed."""
+    """How to sample the candidates of one request: all of them alike, except for the seed."""
 
     temperature: float = 1.0
-    """0 is greedy; ``parse`` makes everything below vLLM's threshold 0."""
+    """0 is greedy. ``parse`` sets everything below vLLM's threshold to 0."""
     top_p: float = 1.0
     top_k: int = 0
     """0 keeps the whole vocabulary."""
@@ -63,7 +63,7 @@ class SamplingParams:
     max_tokens: int | None = None
     """None until ``fit_to_context`` has seen the prompt."""
     max_tokens_param: str = "max_tokens"
-    """The name under which the client gave ``max_tokens``."""
+    """The client's name for ``max_tokens``: this or ``max_completion_tokens``."""
     min_tokens: int = 0
     stop: tuple[str, ...] = ()
     stop_token_ids: frozenset[int] = frozenset()
@@ -84,10 +84,10 @@ def refusal(message: str, param: str | None, code: str = "invalid_value") -> Pol
 def parse(
     sampling: Mapping[str, Any], defaults: Mapping[str, Any], vocabulary: int
 ) -> SamplingParams:
-    """Check ``sampling`` and name its values.
+    """Check ``sampling`` and name its values. Null counts as absent.
 
-    ``defaults`` are the checkpoint's own (``GENERATION_DEFAULTS``), ``vocabulary`` is the number
-    of token ids. Null counts as absent. Raises PolicyRefusedError with the parameter's name.
+    ``defaults`` are the checkpoint's own (``GENERATION_DEFAULTS``), ``vocabulary`` is the number of
+    token ids. Raises PolicyRefusedError with the parameter's name.
     """
     given = {name: value for name, value in sampling.items() if value is not None}
     _refuse_unsupported(given)
@@ -125,10 +125,10 @@ def parse(
 def fit_to_context(
     params: SamplingParams, prompt_tokens: int, context: int | None, default: int
 ) -> int:
-    """How many tokens may be generated after a prompt of ``prompt_tokens``.
+    """Number of tokens that may be generated after ``prompt_tokens``.
 
-    ``context`` is the most that prompt and answer may have together, None if the model has no
-    limit; ``default`` applies where the client gave none. Raises PolicyRefusedError.
+    ``context`` is the most that prompt and answer may have together; None is no limit. ``default``
+    applies if the client set no ``max_tokens``. Raises PolicyRefusedError.
     """
     left = math.inf if context is None else context - prompt_tokens
     if left < 1:
@@ -164,7 +164,7 @@ def _refuse_unsupported(given: Mapping[str, Any]) -> None:
 
 
 class _SamplingReader:
-    """Takes one value after the other out of a request, each checked."""
+    """Reads and checks the values of a request one by one."""
 
     def __init__(self, given: Mapping[str, Any], vocabulary: int) -> None:
         self._given = given

@@ -1,7 +1,7 @@
 """Any causal language model of the Hugging Face library, in the gateway's own process.
 
-Checks the request, renders its prompt and listens to the engine; generation itself happens in
-the engine's thread. Importing this module loads no torch, ``start`` does.
+It checks the request, renders its prompt and listens to the engine. Generation itself happens in
+the engine's thread. Only ``start`` imports torch.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("bon_gateway.backends.policy.transformers")
 
 MAX_ACTIVE = 8
-"""Requests that generate in turns, each with a cache of its own; the others wait."""
+"""Requests that generate in turns, each with its own cache. The others wait."""
 CLOSE_TIMEOUT_S = 10.0
 
 
@@ -38,7 +38,7 @@ Load = Callable[[TransformersPolicySettings], "LoadedModel"]
 
 
 def _load_alone(settings: TransformersPolicySettings) -> LoadedModel:
-    """Load what the settings name; torch is imported here, in the engine's thread."""
+    """Load the model in the engine's thread, which imports torch here."""
     with LOADING:
         from bon_gateway.backends.policy.embedded.loading import load_checkpoint
 
@@ -55,7 +55,7 @@ class TransformersPolicy:
         load: Load = _load_alone,
         max_active: int = MAX_ACTIVE,
     ) -> None:
-        """``load`` is called in the worker thread; tests give models of their own by it."""
+        """``load`` is called in the worker thread. Tests pass their own models with it."""
         self._settings = settings
         self.thinking = settings.thinking
         self._name = Path(settings.model).name
@@ -80,16 +80,17 @@ class TransformersPolicy:
         return {}
 
     async def close(self) -> None:
-        """Fail what is left and stop the worker thread after its step."""
+        """Fail the remaining requests and stop the worker thread after its current step."""
         if not await asyncio.to_thread(self._engine.close, CLOSE_TIMEOUT_S):
             logger.warning("policy model %s is abandoned while it is being loaded", self._name)
 
     async def sample(
         self, request: ChatRequest, indices: Sequence[int], trace: Trace, report: ReportSample
     ) -> None:
-        """Draw one candidate for each of ``indices``, all in one batch; reports each as it ends.
+        """Draw all of ``indices`` in one batch and report each candidate as it ends.
 
-        Tokens are always counted. What fails the batch fails every candidate that has not ended.
+        Tokens are always counted, which costs nothing here. An error of the batch fails every
+        candidate that has not ended.
         """
         missing = set(indices)
         events: asyncio.Queue[Event] = asyncio.Queue()
@@ -148,7 +149,7 @@ class TransformersPolicy:
         max_tokens = parameters.fit_to_context(
             params, len(prompt), loaded.context, self._settings.max_tokens
         )
-        # The worker only overwrites values, so that the dict may be read while it runs.
+        # With all keys in place the worker only overwrites values, so the dict can be read safely.
         trace.tokens.update(dict.fromkeys(indices, 0))
         generation = GenerationJob(
             loaded,
@@ -174,11 +175,11 @@ def _seeds(seed: int | None, indices: Sequence[int]) -> list[int]:
 
 
 def _mailbox(events: asyncio.Queue[Event]) -> Callable[[Event], None]:
-    """A function for the worker thread that puts events into this loop's queue."""
+    """A function with which the worker thread puts events into this loop's queue."""
     loop = asyncio.get_running_loop()
 
     def emit(event: Event) -> None:
-        # A loop that is closed has nobody who listens.
+        # On a closed loop nobody listens any more.
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(events.put_nowait, event)
 

@@ -1,6 +1,6 @@
 """From chat messages to the token ids that the model continues.
 
-The tokenizer is the caller's; this module needs no torch.
+The caller brings the tokenizer; this module needs no torch.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ OWN_ARGUMENTS = frozenset(
         *("return_tensors", "tokenize", "tokenizer_kwargs", "tools", "truncation"),
     )
 )
-"""Arguments of ``apply_chat_template`` that are no variables of the template."""
+"""Arguments of ``apply_chat_template`` that are not variables of the template."""
 
 
 def prompt_ids(

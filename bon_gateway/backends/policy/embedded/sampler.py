@@ -1,8 +1,8 @@
 """From logits to the next token of every row.
 
-Meanings and order of the steps are vLLM's: minimum length, logit bias, penalties, temperature,
-min_p, top_k, top_p. Each row draws from a generator of its own, so that a candidate does not
-depend on which others are drawn beside it.
+The steps, their meaning and their order are vLLM's: minimum length, logit bias, penalties,
+temperature, min_p, top_k, top_p. Each row has a random generator of its own, so that a candidate
+does not depend on the others that are drawn with it.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from torch import Tensor
 from bon_gateway.backends.policy.embedded.params import SamplingParams
 
 BLOCK = 64
-"""Uniform numbers that a row draws at a time."""
+"""Random numbers that a row draws at a time."""
 TOP_P_PREFIX = 1024
-"""Most likely tokens among which the border of top_p is looked for before all are sorted."""
+"""Number of likeliest tokens in which the border of top_p is searched before all are sorted."""
 SEED_MASK = 2**64 - 1
 
 
@@ -48,8 +48,8 @@ class TokenSampler:
         self._in_prompt[torch.tensor(prompt, dtype=torch.long, device=device)] = True
 
     def sample(self, logits: Tensor) -> Tensor:
-        """Draw a token for each row: logits [M, V] float32, of which nothing is changed, to
-        token ids [M]. Raises FloatingPointError if the logits hold NaN."""
+        """Draw a token for each row: logits [M, V] float32, which stay unchanged, to token ids [M].
+        Raises FloatingPointError if the logits hold NaN."""
         params = self._params
         if bool(logits.isnan().any()):
             raise FloatingPointError("the logits hold NaN")
@@ -106,10 +106,10 @@ def penalise(logits: Tensor, counts: Tensor, in_prompt: Tensor, params: Sampling
 
 
 def filter_logits(logits: Tensor, min_p: float, top_k: int, top_p: float) -> Tensor:
-    """Set to -inf what ``min_p``, then ``top_k`` (0: off), then ``top_p`` leave out; [M, V].
+    """Set to -inf the logits [M, V] that ``min_p``, ``top_k`` (0: off) and ``top_p`` exclude.
 
-    Tokens as likely as the last one that is kept are kept too, so that no border depends on the
-    order in which ties are sorted.
+    Tokens as likely as the last one that is kept are kept too, so that the result does not depend
+    on how a sort orders ties.
     """
     if min_p > 0:
         probabilities = logits.softmax(dim=-1)
@@ -137,7 +137,7 @@ def _nucleus_border(logits: Tensor, top_p: float) -> Tensor:
 
 
 def _mass_before(descending: Tensor, total: Tensor) -> Tensor:
-    """The probability of everything in front of each entry, [M, K]; the first entry has 0."""
+    """The probability of all entries before each one, [M, K]. It is 0 for the first."""
     probabilities = (descending - total).exp()
     return probabilities.cumsum(dim=-1) - probabilities
 
@@ -147,13 +147,13 @@ def draw_tokens(probabilities: Tensor, uniforms: Tensor) -> Tensor:
 
     A token of probability 0 is never drawn.
     """
-    # MPS has no float64; everywhere else the sum over a large vocabulary deserves it.
+    # The sum over a large vocabulary needs float64, which MPS does not have.
     exact = torch.float32 if probabilities.device.type == "mps" else torch.float64
     cumulative = probabilities.cumsum(dim=-1, dtype=exact)
     total = cumulative[:, -1:].contiguous()
     wanted = uniforms[:, None].to(exact) * total
     drawn = torch.searchsorted(cumulative, wanted, right=True)
-    # Rounding may carry the product up to the total, behind which there is nothing.
+    # Rounding may raise the product to the total, where searchsorted would pass the last token.
     return torch.minimum(drawn, torch.searchsorted(cumulative, total))[:, 0]
 
 

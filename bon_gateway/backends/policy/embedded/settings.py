@@ -15,13 +15,13 @@ from bon_gateway.thinking import ThinkingSettings
 class TransformersPolicySettings(InProcessSettings, PolicySettings):
     type: Literal["transformers"]
     model: str
-    """A folder or a hub id of a causal language model."""
+    """A folder, or the hub id, of a causal language model."""
     thinking: ThinkingSettings | None = None
     """As for ``vllm``: how the model marks its thinking, which checks and the reward model skip."""
     max_tokens: PositiveInt = 512
-    """Generated tokens where the client sets no limit."""
+    """Most tokens of an answer if the client sets no limit."""
     max_queue: PositiveInt = 64
-    """Requests that may wait for the model; more are refused with 503."""
+    """Requests that may wait for the model. Further ones are refused with 503."""
 
     def build(self, key: str | None) -> PolicyBackend:
         # By name: what runs a model imports much, and most gateways run none.

@@ -1,4 +1,4 @@
-"""From a growing list of token ids to text, and where a stop string cuts it."""
+"""From a growing list of token ids to text, cut at a stop string."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Callable, Sequence
 Decode = Callable[[Sequence[int]], str]
 
 REPLACEMENT = "\ufffd"
-"""What a decoder writes for bytes that are no complete character (yet)."""
+"""What a decoder writes for bytes that are not a complete character (yet)."""
 
 
 class Detokenizer:
-    """Decodes token by token; what it returns, joined, is the decoding of all tokens.
+    """Decodes token by token. The pieces that it returns, joined, are the decoding of all tokens.
 
-    A tokenizer decodes a token differently at the start of a text (leading spaces) and may spread
-    a character over several tokens. So each decoding starts at tokens whose text is already out,
-    and text is held while it ends in an incomplete character.
+    A tokenizer decodes a token differently at the start of a text (leading spaces), and a character
+    may span several tokens. So each decoding starts at tokens whose text has already been returned,
+    and text is held back while it ends in an incomplete character.
     """
 
     def __init__(self, decode: Decode) -> None:
@@ -29,7 +29,7 @@ class Detokenizer:
         """Text of the tokens from ``_context`` up to ``_out``."""
 
     def push(self, token: int) -> str:
-        """The text that ``token`` completes; empty while a character is incomplete."""
+        """The text that ``token`` completes; empty if its last character is incomplete."""
         self._ids.append(token)
         window = self._decode(self._ids[self._context :])
         if len(window) <= len(self._known) or window.endswith(REPLACEMENT):
@@ -40,7 +40,7 @@ class Detokenizer:
         return fresh
 
     def flush(self) -> str:
-        """The text held back, at the end of the tokens."""
+        """The text that was held back, after the last token."""
         if self._out == len(self._ids):
             return ""
         return self._decode(self._ids[self._context :])[len(self._known) :]
@@ -59,11 +59,11 @@ class TextStream:
         self._stops = stops
         self._include_stop = include_stop
         self._unchecked = min_tokens
-        """Tokens that may still come before stop strings count."""
+        """Number of next tokens in which stop strings do not count yet."""
         self._released = 0
 
     def push(self, token: int) -> str:
-        """Take one token and return the text that no stop string can cut away any more."""
+        """Add a token. Returns the text that no stop string can cut away any more."""
         searched = len(self.text)
         self.text += self._detokenizer.push(token)
         if self._unchecked > 0:
@@ -73,14 +73,14 @@ class TextStream:
         return self._release(0 if self.stopped_by else self._held())
 
     def finish(self) -> str:
-        """The rest of the text, once no token follows."""
+        """The rest of the text, after the last token."""
         if self.stopped_by is None:
             self.text += self._detokenizer.flush()
         return self._release(0)
 
     def _cut(self, searched: int) -> None:
-        """End the text at the stop string that is complete first, among those that end beyond
-        ``searched``; of two that end together the one given first counts."""
+        """End the text at the first stop string that ends after ``searched``. Of two that end at
+        the same place, the one that the client gave first counts."""
         best: tuple[int, int, str] | None = None
         for stop in self._stops:
             start = self.text.find(stop, max(0, searched - len(stop) + 1))
@@ -91,7 +91,7 @@ class TextStream:
             self.text = self.text[: end if self._include_stop else start]
 
     def _held(self) -> int:
-        """Length of the longest end of the text with which a stop string begins."""
+        """Length of the longest end of the text that may become a stop string."""
         if self._include_stop:
             return 0
         return max((_overlap(self.text, stop) for stop in self._stops), default=0)

@@ -1,9 +1,10 @@
 """Whether what vLLM sent can be used.
 
-Any field of an upstream may hold any JSON: another server answers at that address, a proxy, a
-release with a fault. All that the gateway reads later is checked here, so that a broken candidate
-is a failed candidate and never an exception on the way to the client. Fields that the gateway only
-passes on may hold anything that can be written again. Every check raises UpstreamError.
+Any field of an upstream's answer may hold any JSON: it may come from another server at that
+address, from a proxy or from a faulty release. Everything that the gateway reads later is checked
+here, so that a broken candidate fails alone and never becomes an exception on the way to the
+client. Fields that the gateway only passes on may hold anything that can be written as JSON. Checks
+raise UpstreamError.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ import orjson
 from bon_gateway.backends.http.faults import UpstreamError, malformed
 
 TOO_MANY = 1 << 53
-"""Counts of tokens stay below it, as every reader of JSON can hold them."""
+"""Limit of token counts: every reader of JSON can hold smaller ones exactly."""
 
 BROKEN_OFF = frozenset({"abort", "error"})
-"""Finish reasons of a candidate that the engine did not finish."""
+"""Finish reasons of a candidate that the engine broke off."""
 
 _NO_CALLS: tuple[Any, ...] = (None, [])
 _LIST_OR_NONE = (list, type(None))
@@ -56,7 +57,7 @@ def usage_of(answer: Mapping[str, Any]) -> Paid:
 
 
 def chunk_usage(event: Mapping[str, Any]) -> Paid | None:
-    """A chunk's usage, where it tells."""
+    """A chunk's usage, if it has one."""
     return usage_of(event) if event.get("usage") else None
 
 
@@ -65,7 +66,7 @@ def _is_count(value: object) -> TypeGuard[int]:
 
 
 def _details(value: object) -> dict[str, Any] | None:
-    """The counts among them: what else they may hold could neither be summed nor trusted."""
+    """Only the counts in it. Other values could be neither summed nor trusted."""
     if not isinstance(value, dict):
         return None
     counts: dict[str, Any] = {}
@@ -88,7 +89,7 @@ def choices_of(answer: Mapping[str, Any]) -> list[Any]:
 
 
 def chunk_choices(event: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Choices of a streamed chunk, each of which ``check_chunk`` has yet to look at."""
+    """Choices of a streamed chunk. Each must still pass ``check_chunk``."""
     choices = choices_of(event)
     if not all(isinstance(choice, dict) for choice in choices):
         raise malformed("a chunk of its answer is broken")
@@ -96,7 +97,7 @@ def chunk_choices(event: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def place_of(choice: Mapping[str, Any]) -> int:
-    """Which of the choices asked for it is."""
+    """The choice's index in the request."""
     place = choice.get("index", 0)
     if type(place) is not int:
         raise malformed("a choice has no index")
@@ -104,7 +105,7 @@ def place_of(choice: Mapping[str, Any]) -> int:
 
 
 def check_chunk(choice: Mapping[str, Any]) -> None:
-    """Whether a chunk's choice can be put together with others."""
+    """Raises unless a chunk's choice can be joined with others."""
     delta = choice.get("delta")
     if delta is not None:
         _check_message(delta)
@@ -114,9 +115,9 @@ def check_chunk(choice: Mapping[str, Any]) -> None:
 
 
 def all_plain(choices: Sequence[Mapping[str, Any]], *, writable: bool) -> bool:
-    """Whether every choice passes ``check_whole``, has a place, and holds no reasoning.
+    """Whether every choice passes ``check_whole``, has an index and holds no reasoning.
 
-    ``writable`` says that all of them are known to be writable as JSON. False only means that the
+    ``writable``: all of them are known to be writable as JSON. The result False only means that the
     caller must check each choice.
     """
     if not writable:
@@ -128,7 +129,7 @@ def all_plain(choices: Sequence[Mapping[str, Any]], *, writable: bool) -> bool:
 
 
 def _is_plain(choice: Mapping[str, Any]) -> bool:
-    """Whether it is what most choices are: an ended text."""
+    """Whether it is a text that has ended, as most choices are."""
     message, finish_reason = choice.get("message"), choice.get("finish_reason")
     return (
         isinstance(message, dict)
@@ -147,7 +148,7 @@ def _is_plain(choice: Mapping[str, Any]) -> bool:
 
 
 def check_whole(choice: Mapping[str, Any]) -> None:
-    """Whether a choice of a whole answer is a candidate."""
+    """Raises unless a choice of a whole answer is a usable candidate."""
     _check_message(choice.get("message"))
     _check_beside(choice)
     check_end(choice.get("finish_reason"))
@@ -164,8 +165,8 @@ def broken_off() -> UpstreamError:
 
 
 def check_writable(value: object) -> None:
-    """Whether ``value`` is JSON that can be written, also deep inside of what the gateway writes:
-    orjson reads 1024 levels and writes 254, and a loosely read answer may hold more."""
+    """Raises unless ``value`` can be written as JSON inside the gateway's own answer. orjson reads
+    1024 levels but writes 254, and a loosely read answer may hold even more."""
     try:
         orjson.dumps([[[[[[[[value]]]]]]]])
     except TypeError:
@@ -186,7 +187,7 @@ def _check_message(message: object) -> None:
 
 
 def _is_call(call: object) -> bool:
-    """A whole one or a piece."""
+    """Whether it is a tool call, or a piece of one."""
     if not isinstance(call, dict):
         return False
     function = call.get("function")

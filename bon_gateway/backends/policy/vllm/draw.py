@@ -1,4 +1,4 @@
-"""One HTTP request that draws one candidate, or several, and reports each as it ends."""
+"""One HTTP request that draws one or more candidates and reports each as it ends."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ logger = logging.getLogger("bon_gateway.backends.policy.vllm_draw")
 @dataclass(slots=True)
 class VllmDraw:
     indices: tuple[int, ...]
-    """Candidate of each choice that is asked for."""
+    """The candidate of each choice in the request."""
     body: bytes
     headers: Mapping[str, str]
     streamed: bool
-    """Streamed only to know how far the candidates are; they are reported whole."""
+    """Whether to stream, only to count tokens meanwhile. Candidates are reported whole."""
     hide_token_ids: bool
-    """Whether only the gateway asked for the token ids."""
+    """Whether the client did not ask for the token ids, so that they must be removed."""
     ways: UpstreamWays
     lease: Lease
     trace: Trace
@@ -41,7 +41,7 @@ class VllmDraw:
         self._pending = set(range(len(self.indices)))
 
     async def run(self) -> None:
-        """Every candidate is reported, unless this is cancelled."""
+        """Report every candidate, unless this is cancelled."""
         try:
             if self.streamed:
                 await self._run_streamed()
@@ -73,7 +73,7 @@ class VllmDraw:
             try:
                 place = check.place_of(choice)
             except UpstreamError:
-                # Nobody knows which it is, and so one is missing in the end.
+                # Without its index it belongs to no candidate. One will be missing in the end.
                 continue
             if place not in self._pending:
                 continue
@@ -96,9 +96,8 @@ class VllmDraw:
             )
 
     async def _run_streamed(self) -> None:
-        """The last candidate, or the only one, ends with its stream, whose last chunk may hold
-        more fields. Of several the others end with their own last chunks, so that none waits for
-        the slowest."""
+        """The last candidate, or the only one, ends with the stream, whose last chunk may hold more
+        fields. The others end with their own last chunks, so that none waits for the slowest."""
         assemblies = [Assembly() for _ in self.indices]
         extra = wire.nulls_of_answer()
         alone = len(assemblies) == 1
@@ -130,7 +129,7 @@ class VllmDraw:
         assemblies: list[Assembly],
         extra: Mapping[str, Any],
     ) -> None:
-        """Raises UpstreamError if nobody knows which candidate it is of."""
+        """Raises UpstreamError if the choice names no candidate."""
         place = check.place_of(choice)
         if place not in self._pending:
             return

@@ -1,7 +1,7 @@
 """The policy behind vLLM's OpenAI API.
 
-All candidates of one call go to one replica, whose prefix cache then holds their prompt; the
-next call, a retry too, may go to another. A failed candidate is reported, never drawn again here.
+All candidates of one call go to one replica, whose prefix cache then holds their prompt. The next
+call, also a retry, may go to another. A failed candidate is reported and never drawn again here.
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ WARM_UP = {
 class VllmPolicySettings(UpstreamSettings, PolicySettings):
     type: Literal["vllm"]
     fan_out: Literal["together", "separate"] = "together"
-    """``together`` sends one request with n: less HTTP work, and all arrive together where nothing
-    may stop them early. ``separate`` sends one request per candidate: each is scored as it finishes
-    and drawn again alone."""
+    """``together`` sends one request with n: less HTTP work, and all candidates arrive together
+    unless some may be stopped early. ``separate`` sends one request per candidate: each is scored
+    as it finishes and drawn again alone."""
     thinking: ThinkingSettings | None = None
-    """Set it to ``{}`` or to the words of your model where the engines run no reasoning parser, so
-    that thinking comes inside the content. JSON checks and the reward model then see only what
-    follows it; clients get the content as it is. None takes all content for the answer."""
+    """How the model marks thinking inside the content. Set it, to ``{}`` or to your model's marks,
+    if the engines run no reasoning parser. JSON checks and the reward model then see only the text
+    after the thinking; clients get the content as it is. None treats all content as the answer."""
     session_header: HeaderName | None = None
-    """Header in which every call for one request carries the request's id, so that a router
-    between the gateway and the engines can send all its candidates to one engine."""
+    """Header for the request's id in every call for one request. A router between the gateway and
+    the engines can then send all candidates of a request to one engine."""
     timeout_s: Seconds = 600.0
-    """Longest that one candidate may take."""
+    """Seconds that one candidate may take."""
 
     @field_validator("session_header")
     @classmethod
@@ -106,7 +106,7 @@ class VllmPolicy(Pooled):
                     for draw in (first, *others):
                         tasks.create_task(draw.run())
         except UpstreamError as error:
-            # Only before anything was sent: no replica is up, or the request has no JSON.
+            # Nothing has been sent: no replica is up, or the request cannot be written as JSON.
             for index in indices:
                 report(Sample(index, policy_error(error)))
 
@@ -133,7 +133,7 @@ class VllmPolicy(Pooled):
     async def _deltas(
         self, request: ChatRequest, trace: Trace, replica: Replica
     ) -> AsyncGenerator[Delta, None]:
-        """Raises UpstreamError, whatever it is that cannot be read."""
+        """Raises UpstreamError, also for anything that cannot be read."""
         body = wire.open_body(request, self._name(replica), n=1, streamed=True, interval=None)
         events = replica.client.events(
             replica.call,
@@ -182,12 +182,12 @@ class VllmPolicy(Pooled):
         lease: Lease,
         report: ReportSample,
     ) -> list[VllmDraw]:
-        """Raises UpstreamError if the request has no JSON."""
+        """Raises UpstreamError if the request cannot be written as JSON."""
         streamed = (
             trace.count_tokens and not self._ways.parses_reasoning and wire.streamable(request)
         )
         groups: list[tuple[int, ...]] = [(index,) for index in indices]
-        # Whole answers of one request come together, so that none could be stopped alone.
+        # Whole answers of one request arrive together, so none of them could be stopped alone.
         apart = self._ways.ignores_n or (trace.count_tokens and not streamed)
         # vLLM draws choice k of one request with its seed + k.
         if self._together and not apart and request.seeds_run_on(indices):
@@ -217,7 +217,8 @@ class VllmPolicy(Pooled):
         ]
 
     def _headers(self, request: ChatRequest, index: int) -> dict[str, str]:
-        """The first candidate tells the calls of one request apart; the session is theirs all."""
+        """The id with the first candidate's index tells the calls of one request apart. The session
+        header is the same in all of them."""
         headers = {**request.trace, "x-request-id": f"{request.request_id}-{index}"}
         if self._session_header is not None:
             headers[self._session_header] = request.request_id

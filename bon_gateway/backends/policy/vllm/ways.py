@@ -1,4 +1,4 @@
-"""What a policy's upstreams have shown of their ways, which no request can tell.
+"""What a policy's upstreams have shown about their configuration, which no request can ask for.
 
 All replicas of a policy serve one model with the same flags, so what one shows holds for all.
 """
@@ -17,16 +17,17 @@ logger = logging.getLogger("bon_gateway.backends.policy.vllm_ways")
 class UpstreamWays:
     def __init__(self) -> None:
         self.parses_reasoning = False
-        """It has a reasoning parser. vLLM parses a stream by other code than a whole answer: text
-        without any mark of thinking is reasoning in one and content in the other, and where
-        several tokens arrive at once the mark itself may stay in the text. So whole answers are
-        asked for."""
+        """It has a reasoning parser. vLLM parses a stream with other code than a whole answer: text
+        without any mark of thinking is reasoning in one and content in the other. If several tokens
+        arrive at once, the mark itself may stay in the text. So the gateway asks for whole
+        answers."""
         self.ignores_n = False
-        """It answers with one choice however many are asked for. So each is asked for alone."""
+        """It answers with one choice whatever n is. So the gateway asks for each candidate
+        alone."""
 
     def saw_answer(self, paid: Paid | None, choices: Sequence[Mapping[str, Any]]) -> None:
-        """Whole answers and chunks alike. vLLM counts reasoning tokens, be it none, where it has a
-        parser; an older one shows it by the first reasoning."""
+        """Look at a whole answer or a chunk. With a parser vLLM counts reasoning tokens, even if
+        there are none; an older vLLM shows it by the first reasoning."""
         if self.parses_reasoning:
             return
         if (paid is not None and paid.parses_reasoning) or any(map(_reasons, choices)):

@@ -10,16 +10,16 @@ from bon_gateway.backends.policy.vllm import check
 from bon_gateway.backends.policy.vllm.check import Paid
 from bon_gateway.types import ChatRequest, Completion
 
-# Tokens to a streamed chunk where candidates are streamed only to know how far they are. vLLM
-# builds and writes each chunk in the process that also feeds its engine, so a chunk for every
-# token of N candidates slows them all; 16 bounds what is missed of an aborted candidate.
+# Tokens in a streamed chunk if candidates are streamed only to count their tokens. vLLM builds and
+# writes each chunk in the process that also feeds its engine, so a chunk for every token of N
+# candidates would slow them all. At most 16 tokens of an aborted candidate are not counted.
 STREAM_INTERVAL = 16
 
 STREAM_OPTIONS = {"include_usage": True, "continuous_usage_stats": True}
 
-# vLLM answers these in another way where it streams. It refuses the first with stream, drops the
-# next two from the chunks without a word, and fails to echo content that is a list of parts. Who
-# says something about reasoning has a reasoning parser, see ``streamable``.
+# With these vLLM answers otherwise in a stream. It refuses the first with stream, drops the next
+# two from the chunks without a word, and fails to echo content that is a list of parts. A client
+# that says something about reasoning has a reasoning parser, see ``streamable``.
 NEEDS_WHOLE_ANSWER = (
     "prompt_logprobs",
     "kv_transfer_params",
@@ -38,7 +38,7 @@ _BARE_MESSAGE: dict[str, Any] = {
     "reasoning": None,
 }
 
-# vLLM has these in every whole answer, null or not, and clients read them bare.
+# vLLM has these in every whole answer, null or not, and some clients fail if they are missing.
 _NULLS_OF_CHOICE: dict[str, Any] = dict.fromkeys(("stop_reason", "token_ids", "routed_experts"))
 _NULLS_OF_ANSWER: dict[str, Any] = dict.fromkeys(
     (
@@ -51,9 +51,10 @@ _NULLS_OF_ANSWER: dict[str, Any] = dict.fromkeys(
 def streamable(request: ChatRequest) -> bool:
     """Whether the candidates of this request are the same, streamed or whole.
 
-    vLLM parses tool calls by one code in whole answers and by another in streams. Many of its
-    parsers lose or garble calls that arrive 16 tokens at a time, and some even token by token. Its
-    reasoning parsers differ too, but no request tells whether it has one: see ``UpstreamWays``.
+    vLLM parses tool calls in streams with other code than in whole answers. Many of its parsers
+    lose or garble calls that arrive 16 tokens at a time, and some even token by token. Its
+    reasoning parsers differ too, but the request does not show whether it has one: see
+    ``UpstreamWays``.
     """
     sampling = request.sampling
     if sampling.get("tools") and sampling.get("tool_choice") != "none":
@@ -64,8 +65,8 @@ def streamable(request: ChatRequest) -> bool:
 def open_body(
     request: ChatRequest, model: str | None, *, n: int, streamed: bool, interval: int | None
 ) -> bytes:
-    """The request without its seed, which ``with_seed`` adds: N candidates of one prompt share
-    the rest, so that it is encoded once. Raises UpstreamError."""
+    """The request without its seed, which ``with_seed`` adds. N candidates of one prompt share the
+    rest, so it is encoded once. Raises UpstreamError."""
     body: dict[str, Any] = dict(request.sampling)
     body["messages"] = request.messages
     body["n"] = n
@@ -77,7 +78,7 @@ def open_body(
         if interval is not None:
             body.setdefault("stream_interval", interval)
     elif n > 1:
-        # A whole answer has one usage for all its candidates; their ids are what counts each.
+        # A whole answer has one usage for all its candidates; token ids give the count of each.
         body["return_token_ids"] = True
     return encode(body)
 
@@ -87,12 +88,12 @@ def with_seed(body: bytes, seed: int | None) -> bytes:
 
 
 def nulls_of_answer() -> dict[str, Any]:
-    """What an answer has beside its choices, whatever was asked."""
+    """The fields beside the choices that every answer has."""
     return dict(_NULLS_OF_ANSWER)
 
 
 def answer_extra(answer: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields beside the choices that are not part of every answer."""
+    """The fields beside the choices that only some answers have."""
     return {
         name: value
         for name, value in answer.items()
@@ -108,7 +109,7 @@ def whole_completion(
     response_extra: Mapping[str, Any],
     completion_details: Mapping[str, Any] | None,
 ) -> Completion:
-    """One choice of a whole answer, which ``check_whole`` has passed."""
+    """A choice of a whole answer that has passed ``check_whole``, as a Completion."""
     extra = _NULLS_OF_CHOICE.copy()
     for name, value in choice.items():
         if value is not None and name not in _CHOICE_FIELDS:
@@ -131,7 +132,8 @@ def streamed_completion(
     response_extra: Mapping[str, Any],
     prompt_details: Mapping[str, Any] | None,
 ) -> Completion:
-    """What was assembled, as the gateway hands it on. Raises UpstreamError if it has no end."""
+    """The assembled Completion, as the gateway hands it on. Raises UpstreamError if it has no
+    end."""
     check.check_end(drawn.finish_reason)
     check.check_writable((drawn.message, drawn.logprobs, drawn.extra))
     return Completion(
@@ -148,8 +150,8 @@ def streamed_completion(
 
 
 def clean_message(message: Mapping[str, Any]) -> dict[str, Any]:
-    """The message as OpenAI's schema has it: null only where that has null, no empty list. And
-    ``reasoning``, which vLLM has in every message, null where nothing was thought."""
+    """The message in the form of OpenAI's schema: null only where it allows null, no empty list. It
+    keeps ``reasoning``, which vLLM has in every message, null or not."""
     cleaned = _BARE_MESSAGE.copy()
     for name, value in message.items():
         if value is not None:
@@ -158,21 +160,21 @@ def clean_message(message: Mapping[str, Any]) -> dict[str, Any]:
         del cleaned["tool_calls"]
     more = len(cleaned) > len(_BARE_MESSAGE) or cleaned["reasoning"] is not None
     if more and not cleaned["content"]:
-        # Beside a tool call or reasoning vLLM says "" in one place and null in another.
+        # Beside a tool call or reasoning vLLM says "" in some cases and null in others.
         cleaned["content"] = None
     return cleaned
 
 
 def strip_token_ids(answer: dict[str, Any], choices: Iterable[dict[str, Any]]) -> None:
-    """Takes out what only the gateway asked for."""
+    """Removes the token ids that only the gateway asked for."""
     answer["prompt_token_ids"] = None
     for choice in choices:
         choice["token_ids"] = None
 
 
 def token_counts(choices: Sequence[Mapping[str, Any]], total: int) -> list[int]:
-    """Tokens of each choice, which sum to ``total`` wherever vLLM keeps the ids to itself (it
-    does while it hides reasoning): then each is given an equal share."""
+    """Tokens of each choice by its token ids. While vLLM hides reasoning it does not send ids; then
+    each choice gets an equal share of ``total``."""
     ids = [choice.get("token_ids") for choice in choices]
     counts = [len(tokens) for tokens in ids if isinstance(tokens, list)]
     if len(counts) == len(ids):
