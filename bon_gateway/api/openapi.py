@@ -87,15 +87,20 @@ def describe(document: dict[str, Any]) -> dict[str, Any]:
         },
         "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
     }
+    model = _get("One served model", "model", "Model", key=True)
+    model["parameters"] = [{"name": "name", "in": "path", "required": True, "schema": _TEXT}]
+    model["responses"] |= _errors({"404": "No such served model"})
+    metrics = _get("Prometheus metrics", "metrics", _TEXT)
+    metrics["responses"]["200"]["content"] = {"text/plain": {"schema": _TEXT}}
     document["paths"] = {
         "/v1/chat/completions": {"post": _chat()},
         "/v1/models": {"get": _get("The served models", "models", "Models", key=True)},
-        "/v1/models/{name}": {"get": _one_model()},
+        "/v1/models/{name}": {"get": model},
         "/livez": {"get": _get("Whether the process answers at all", "livez", _STATUS)},
         "/readyz": {"get": _ready("readyz")},
         "/health": {"get": _ready("health")},
         "/version": {"get": _get("The gateway's version", "version", _VERSION)},
-        "/metrics": {"get": _metrics()},
+        "/metrics": {"get": metrics},
     }
     return document
 
@@ -132,23 +137,10 @@ def _chat() -> dict[str, Any]:
     }
 
 
-def _one_model() -> dict[str, Any]:
-    operation = _get("One served model", "model", "Model", key=True)
-    operation["parameters"] = [{"name": "name", "in": "path", "required": True, "schema": _TEXT}]
-    operation["responses"] |= _errors({"404": "No such served model"})
-    return operation
-
-
 def _ready(operation_id: str) -> dict[str, Any]:
     operation = _get("Whether requests should be sent here", operation_id, _STATUS)
     # The error is the answer if there was no room for the connection.
     operation["responses"]["503"] = _json("Not now", {"anyOf": [_STATUS, _schema("Error")]})
-    return operation
-
-
-def _metrics() -> dict[str, Any]:
-    operation = _get("Prometheus metrics", "metrics", _TEXT)
-    operation["responses"]["200"]["content"] = {"text/plain": {"schema": _TEXT}}
     return operation
 
 

@@ -63,23 +63,6 @@ class RequestRecord:
 class Exchange:
     """One request and its response, watched from both sides."""
 
-    __slots__ = (
-        "_left_bytes",
-        "_lifecycle",
-        "_max_body_bytes",
-        "_receive",
-        "_send",
-        "authorization",
-        "complete",
-        "content_length",
-        "cors",
-        "origin",
-        "overflow",
-        "record",
-        "scope",
-        "status",
-    )
-
     def __init__(
         self,
         scope: Scope,

@@ -51,7 +51,8 @@ def run(
             _log.warning("no API key is set: everybody who reaches %s may use this gateway", host)
         announce = partial(_announce, _url(listener), hint)
         if server.workers == 1:
-            return _serve(app_factory, settings, listener, announce)
+            GatewayServer(_config(app_factory, settings), server, announce).run(sockets=[listener])
+            return 0
         work = partial(work_until_told, app_factory, settings, listener)
         return Supervisor(work, server.workers, announce, listener).run()
 
@@ -118,17 +119,6 @@ def work_until_told(
     logs.configure(settings.server.log_level)
     config = _config(app_factory, settings)
     WorkerServer(config, settings.server, report).run(sockets=[listener])
-
-
-def _serve(
-    app_factory: AppFactory,
-    settings: Settings,
-    listener: socket.socket,
-    announce: Callable[[], None],
-) -> int:
-    server = GatewayServer(_config(app_factory, settings), settings.server, announce)
-    server.run(sockets=[listener])
-    return 0
 
 
 def _config(app_factory: AppFactory, settings: Settings) -> uvicorn.Config:

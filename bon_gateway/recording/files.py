@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 from bon_common.settings.errors import SettingsError
+from bon_gateway.sections.recording import RecordingSettings
 
 PREFIX = "candidates-"
 OPEN_SUFFIX = ".jsonl"
@@ -48,11 +49,9 @@ def prepare_folder(folder: str) -> None:
 class LogFiles:
     """Appends whole lines to one file at a time. Used by one thread; raises OSError."""
 
-    def __init__(self, folder: Path, *, max_bytes: int, keep: int, compress: bool) -> None:
-        self._folder = folder
-        self._max_bytes = max_bytes
-        self._keep = keep
-        self._compress = compress
+    def __init__(self, settings: RecordingSettings) -> None:
+        self._settings = settings
+        self._folder = Path(settings.folder or "")
         started = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         # The process id is not enough: containers may share a volume, and each runs as process 1.
         self._stem = f"{PREFIX}{started}-{os.getpid()}{os.urandom(3).hex()}"
@@ -91,7 +90,7 @@ class LogFiles:
         if self._handle is not None:
             if os.fstat(self._handle).st_nlink == 0:
                 self.close()
-            elif self._size >= self._max_bytes:
+            elif self._size >= self._settings.max_bytes:
                 self._rotate()
         if self._handle is None:
             self._handle = self._open()
@@ -108,7 +107,7 @@ class LogFiles:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self._size = 0
         with contextlib.suppress(OSError):
-            _prune(self._folder, self._keep)
+            _prune(self._folder, self._settings.keep)
         return handle
 
     def _rotate(self) -> None:
@@ -118,7 +117,7 @@ class LogFiles:
         assert path is not None
         self._handle = None
         try:
-            if self._compress:
+            if self._settings.gzip:
                 with contextlib.suppress(OSError):
                     _compress(handle, path)
         finally:

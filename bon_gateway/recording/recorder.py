@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from pathlib import Path
 from queue import SimpleQueue
 
 from bon_gateway.metrics import Metrics
@@ -123,10 +122,4 @@ def build_recorder(settings: RecordingSettings, metrics: Metrics) -> Recorder:
     """The recorder for these settings. It touches no file before it is started."""
     if settings.folder is None:
         return Recorder()
-    files = LogFiles(
-        Path(settings.folder),
-        max_bytes=settings.max_bytes,
-        keep=settings.keep,
-        compress=settings.gzip,
-    )
-    return FileRecorder(settings, files, metrics)
+    return FileRecorder(settings, LogFiles(settings), metrics)

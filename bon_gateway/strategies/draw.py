@@ -11,6 +11,7 @@ import random
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import msgspec
 
@@ -69,39 +70,35 @@ class Drawn(msgspec.Struct, frozen=True):
     deadline_passed: bool
 
 
+@dataclass(eq=False)
 class Draw:
     """Draws ``plan.drawn`` candidates of ``request``; used once.
 
     Making it raises BadRequestError for a conversation that ``reward`` cannot read.
     """
 
-    def __init__(
-        self,
-        request: ChatRequest,
-        policy: PolicyBackend,
-        reward: RewardBackend | None,
-        plan: Plan,
-        check: AnswerCheck,
-        trace: Trace,
-    ) -> None:
-        self._request = request
-        self._policy = policy
-        self._plan = plan
-        self._check = check
-        self._trace = trace
-        trace.count_tokens = plan.may_stop_early
-        self._tasks = tasks = asyncio.TaskGroup()
+    request: ChatRequest
+    policy: PolicyBackend
+    reward: RewardBackend | None
+    plan: Plan
+    check: AnswerCheck
+    trace: Trace
+
+    def __post_init__(self) -> None:
+        self.trace.count_tokens = self.plan.may_stop_early
+        self._tasks = asyncio.TaskGroup()
         self._scoring: Scoring | None = None
-        if reward is not None:
-            view = RewardView.of(request, check.thinking, check.prefill, reward.non_text_parts)
-            self._scoring = Scoring(view, reward, tasks, plan.retries)
+        if self.reward is not None:
+            check, parts = self.check, self.reward.non_text_parts
+            view = RewardView.of(self.request, check.thinking, check.prefill, parts)
+            self._scoring = Scoring(view, self.reward, self._tasks, self.plan.retries)
         self._pumps: list[asyncio.Task[None]] = []
         """Tasks that bring candidates; they are stopped when there are enough."""
         self._enough = asyncio.Event()
         self._attempts: defaultdict[int, int] = defaultdict(int)
         self._again: list[int] = []
         """Failed candidates that are about to be drawn again."""
-        self._failures = CandidateFailures(request.request_id)
+        self._failures = CandidateFailures(self.request.request_id)
         self._ended: dict[int, Candidate] = {}
         """Candidates that have ended, without their rewards."""
         self._usable = 0
@@ -109,7 +106,7 @@ class Draw:
     async def run(self) -> Drawn:
         """Raises DeadlineError if fewer than ``plan.min_candidates`` usable candidates had arrived
         when the deadline passed. Cancelling it aborts everything that runs, at the engines too."""
-        plan, scoring = self._plan, self._scoring
+        plan, scoring = self.plan, self._scoring
         # The group outlives the drawing by what still scores: leaving it waits for all its tasks,
         # and a client that leaves cancels them with it.
         async with self._tasks:
@@ -139,14 +136,14 @@ class Draw:
         """Timings, and whether the deadline ended the drawing."""
         started = time.monotonic()
         timer: asyncio.TimerHandle | None = None
-        if self._plan.deadline is not None:
+        if self.plan.deadline is not None:
             loop = asyncio.get_running_loop()
-            timer = loop.call_later(self._plan.deadline, self._enough.set)
+            timer = loop.call_later(self.plan.deadline, self._enough.set)
         try:
             if self._scoring is not None:
                 self._scoring.announce()
-            first = self._sample(range(self._plan.drawn))
-            if self._plan.may_stop_early:
+            first = self._sample(range(self.plan.drawn))
+            if self.plan.may_stop_early:
                 self._pumps.append(self._tasks.create_task(first))
             else:
                 # Nothing stops it before its own end, so it runs here and needs no task.
@@ -170,9 +167,9 @@ class Draw:
 
     def _scoring_grace(self, deadline_passed: bool) -> float | None:
         """Seconds for scoring what arrived before the deadline; None waits."""
-        if not deadline_passed or self._plan.deadline is None:
+        if not deadline_passed or self.plan.deadline is None:
             return None
-        return max(0.1 * self._plan.deadline, LEAST_SCORING_GRACE_S)
+        return max(0.1 * self.plan.deadline, LEAST_SCORING_GRACE_S)
 
     async def _sample(self, indices: Sequence[int]) -> None:
         missing = set(indices)
@@ -182,12 +179,12 @@ class Draw:
             try:
                 self._arrived(sample)
             except Exception as error:  # noqa: BLE001 - one answer breaks a check: one is lost
-                fields = {"request_id": self._request.request_id, "candidate": sample.index}
+                fields = {"request_id": self.request.request_id, "candidate": sample.index}
                 log_unexpected(_log, "a candidate could not be judged", error, fields)
                 lost = PolicyFailedError("the candidate could not be judged")
                 self._fail(sample.index, lost)
 
-        await self._policy.sample(self._request, indices, self._trace, report)
+        await self.policy.sample(self.request, indices, self.trace, report)
         for index in sorted(missing):
             report(Sample(index, PolicyFailedError("the policy backend gave no candidate")))
 
@@ -200,7 +197,7 @@ class Draw:
         if isinstance(outcome, Completion):
             self._take(index, outcome)
             return
-        again = outcome.retryable and self._attempts[index] < self._plan.retries
+        again = outcome.retryable and self._attempts[index] < self.plan.retries
         self._failures.add(outcome, again=again)
         if again:
             self._attempts[index] += 1
@@ -209,7 +206,7 @@ class Draw:
             self._fail(index, outcome)
 
     def _complete(self) -> bool:
-        return self._usable >= self._plan.keep or len(self._ended) >= self._plan.drawn
+        return self._usable >= self.plan.keep or len(self._ended) >= self.plan.drawn
 
     def _draw_again(self, index: int, error: GatewayError) -> None:
         """All that fail in one turn of the event loop are drawn again in one call, because one
@@ -235,7 +232,7 @@ class Draw:
                 tasks.create_task(self._sample([index]))
 
     def _take(self, index: int, completion: Completion) -> None:
-        verdict = self._check.judge(completion)
+        verdict = self.check.judge(completion)
         if isinstance(verdict, Validity):
             self._end(index, completion, verdict)
             return
@@ -247,7 +244,7 @@ class Draw:
     async def _take_later(
         self, index: int, completion: Completion, questions: Sequence[SchemaQuestion]
     ) -> None:
-        verdict = await self._check.answer(questions)
+        verdict = await self.check.answer(questions)
         if self._enough.is_set():
             return
         self._end(index, completion, verdict)
@@ -271,7 +268,7 @@ class Draw:
         self._ended[index] = Candidate(
             index,
             CandidateStatus.FAILED,
-            tokens=self._trace.tokens.get(index, 0),
+            tokens=self.trace.tokens.get(index, 0),
             error=error,
             reason=error.code,
         )
@@ -284,13 +281,13 @@ class Draw:
     def _candidates(self, stopped_by: str) -> tuple[Candidate, ...]:
         scoring = self._scoring
         candidates = []
-        for index in range(self._plan.drawn):
+        for index in range(self.plan.drawn):
             ended = self._ended.get(index)
             if ended is None:
                 ended = Candidate(
                     index,
                     CandidateStatus.REJECTED,
-                    tokens=self._trace.tokens.get(index, 0),
+                    tokens=self.trace.tokens.get(index, 0),
                     reason=stopped_by,
                 )
             elif scoring is not None and (reward := scoring.reward(index)) is not None:

@@ -81,11 +81,6 @@ def read_answer(payload: bytes) -> JsonAnswer:
     return JsonAnswer(body, writable)
 
 
-def decode(payload: bytes) -> dict[str, Any]:
-    """The body alone, for callers that check every value they read. Raises UpstreamError."""
-    return read_answer(payload).body
-
-
 def finite(number: Any) -> float:
     """Raises UpstreamError: as a reward, infinity always wins and a NaN wins by accident."""
     if type(number) not in (float, int) or not math.isfinite(number):
@@ -95,7 +90,7 @@ def finite(number: Any) -> float:
 
 def model_name(models: bytes) -> str:
     """The first name in an answer of ``/v1/models``. Raises UpstreamError if there is none."""
-    data = decode(models).get("data")
+    data = read_answer(models).body.get("data")
     if isinstance(data, list) and data and isinstance(data[0], dict):
         name = data[0].get("id")
         if isinstance(name, str):
@@ -320,7 +315,7 @@ def _lines(texts: Sequence[str]) -> bytes:
 
 
 def _event(payload: bytes) -> dict[str, Any]:
-    event = decode(payload)
+    event = read_answer(payload).body
     error = event.get("error")
     if error:
         code = error.get("code") if isinstance(error, dict) else None

@@ -119,17 +119,16 @@ class ReplicaPool:
         whose health check had no answer, comes last. It has nothing in flight, but for a bad
         reason, and a candidate that it lost must not be drawn again there.
         """
-        if prefer is not None and self._is_well(prefer):
-            return Lease(prefer, candidates, request_id)
         count = len(self._replicas)
-        calm = time.monotonic() - self._rest_s
+        rested = time.monotonic() - self._rest_s
+        if prefer and prefer.state is UpstreamState.UP and not prefer.in_doubt(rested):
+            return Lease(prefer, candidates, request_id)
         best: int | None = None
         least: tuple[bool, int] | None = None
         for step in range(count):
             place = (self._turn + step) % count
             replica = self._replicas[place]
-            doubtful = replica.silences > 0 or replica.failed_at > calm
-            load = (doubtful, replica.in_flight)
+            load = (replica.in_doubt(rested), replica.in_flight)
             if replica.state is UpstreamState.UP and (least is None or load < least):
                 best, least = place, load
         if best is None:
@@ -138,10 +137,6 @@ class ReplicaPool:
             )
         self._turn = (best + 1) % count
         return Lease(self._replicas[best], candidates, request_id)
-
-    def _is_well(self, replica: Replica) -> bool:
-        failed = replica.silences > 0 or replica.failed_at > time.monotonic() - self._rest_s
-        return replica.state is UpstreamState.UP and not failed
 
     def _found(self, url: str, addresses: Collection[Address]) -> None:
         """The host name in ``url`` now leads to ``addresses``."""

@@ -86,6 +86,10 @@ class Replica:
         """Whether its last several answers were all errors."""
         return self._errors >= self._failures_to_eject
 
+    def in_doubt(self, since: float) -> bool:
+        """Whether a call has failed after ``since``, or its last health check had no answer."""
+        return self.silences > 0 or self.failed_at > since
+
     def come_up(self) -> None:
         self.answered()
         self.trouble = None

@@ -11,6 +11,7 @@ import pytest
 
 from bon_common.settings.errors import SettingsError
 from bon_gateway.recording.files import LogFiles, prepare_folder
+from bon_gateway.sections.recording import RecordingSettings
 
 LINE = b'{"a": 1}\n'
 
@@ -18,7 +19,8 @@ LINE = b'{"a": 1}\n'
 def files(
     folder: Path, *, max_bytes: int = 10**6, keep: int = 10, compress: bool = True
 ) -> LogFiles:
-    return LogFiles(folder, max_bytes=max_bytes, keep=keep, compress=compress)
+    settings = RecordingSettings(folder=str(folder), max_bytes=max_bytes, keep=keep, gzip=compress)
+    return LogFiles(settings)
 
 
 def names(folder: Path) -> list[str]:
@@ -128,9 +130,9 @@ def test_a_file_that_was_taken_away_is_begun_again(tmp_path: Path) -> None:
 
 FULL_DISK = """
 import resource, signal, sys
-from pathlib import Path
 from bon_gateway.recording.files import LogFiles
-log = LogFiles(Path(sys.argv[1]), max_bytes=10**6, keep=1, compress=True)
+from bon_gateway.sections.recording import RecordingSettings
+log = LogFiles(RecordingSettings(folder=sys.argv[1], keep=1))
 hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
 resource.setrlimit(resource.RLIMIT_FSIZE, (250, hard))
 log.append(b"a" * 99 + b"\\n")
