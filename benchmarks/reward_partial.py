@@ -23,7 +23,7 @@ from transformers import AutoTokenizer
 from bon_gateway import demo_models
 from reward_server.network.model import RewardModel
 from reward_server.scoring.render import Renderer
-from trainers.demo.world import draw_ask
+from trainers.demo.world import draw_request
 from trainers.policy.drawing import PolicySampler
 
 SHARES = (0.25, 0.5, 0.75)
@@ -123,7 +123,7 @@ def main() -> None:
     if options.prompts is not None:
         texts = options.prompts.read_text("utf-8").splitlines()
     else:
-        texts = [draw_ask(rng).text for _ in range(options.count)]
+        texts = [draw_request(rng).text for _ in range(options.count)]
     prompts = [[{"role": "user", "content": text}] for text in texts]
     drawn = PolicySampler(options.policy).draw(
         prompts, options.n,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from typing import Any, cast
 
@@ -26,6 +27,8 @@ Run = Callable[[Any, RunContext], Mapping[str, float]]
 
 @dataclass(frozen=True)
 class Command:
+    """What `bon-train` knows of one of its commands."""
+
     summary: str
     settings: type[Settings]
     run: str
@@ -40,20 +43,15 @@ class Command:
         return cast(Run, getattr(import_module(module), function))
 
 
+Training = partial(Command, dry_run=True, resume=True)
+"""A command that trains."""
+
 COMMANDS: dict[str, Command] = {
-    "sft": Command(
-        "fine-tune a policy on conversations",
-        SftSettings,
-        "trainers.sft.run:run",
-        dry_run=True,
-        resume=True,
+    "sft": Training(
+        "fine-tune a policy on conversations", SftSettings, "trainers.sft.run:train_sft"
     ),
-    "reward": Command(
-        "train a reward model on preference pairs",
-        RewardTrainSettings,
-        "trainers.reward.run:run",
-        dry_run=True,
-        resume=True,
+    "reward": Training(
+        "train a reward model on preference pairs", RewardTrainSettings, "trainers.reward.run:run"
     ),
     "collect": Command(
         "draw several answers to each prompt from a server or a policy",
@@ -73,33 +71,19 @@ COMMANDS: dict[str, Command] = {
         "trainers.preferences.prepare:run",
         dry_run=True,
     ),
-    "dpo": Command(
-        "tune a policy on preference pairs",
-        DpoSettings,
-        "trainers.dpo.run:run",
-        dry_run=True,
-        resume=True,
-    ),
-    "iterate": Command(
+    "dpo": Training("tune a policy on preference pairs", DpoSettings, "trainers.dpo.run:train_dpo"),
+    "iterate": Training(
         "rounds of sampling, labelling by a reward model, and DPO",
         IterateSettings,
         "trainers.iterate.run:run",
-        dry_run=True,
-        resume=True,
     ),
-    "grpo": Command(
+    "grpo": Training(
         "tune a policy against a reward model with GRPO",
         GrpoSettings,
-        "trainers.grpo.run:run",
-        dry_run=True,
-        resume=True,
+        "trainers.grpo.run:train_grpo",
     ),
-    "ppo": Command(
-        "tune a policy against a reward model with PPO",
-        PpoSettings,
-        "trainers.ppo.train:run",
-        dry_run=True,
-        resume=True,
+    "ppo": Training(
+        "tune a policy against a reward model with PPO", PpoSettings, "trainers.ppo.train:run"
     ),
     "evaluate": Command(
         "measure a reward model, and best-of-n in the demo world",
@@ -119,6 +103,6 @@ COMMANDS: dict[str, Command] = {
     "export": Command(
         "make a folder that vLLM serves, from a checkpoint or an adapter",
         ExportSettings,
-        "trainers.export.run:run",
+        "trainers.export.run:export",
     ),
 }

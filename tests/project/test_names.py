@@ -14,15 +14,12 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("bon_common", "bon_gateway", "reward_server", "trainers")
 
 SHARED = {
-    "Answer": "to be renamed: gateway, trainers",
     "BodyTooLargeError": "to be renamed: gateway, reward server",
-    "Conversation": "to be renamed: gateway, trainers",
     "DeadlineError": "to be renamed: gateway, reward server",
     "Metrics": "each server has its own",
     "Record": "to be renamed: compare and common, reward server, trainers",
     "Settings": "each package has its own root of settings",
     "SettingsError": "to be renamed: compare and common, trainers",
-    "Step": "to be renamed: compare and common, trainers",
 }
 """Names that two modules have, each with the reason."""
 

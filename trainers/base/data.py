@@ -30,19 +30,19 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class Conversation(Record):
+class Demonstration(Record):
     """A conversation to imitate; its last turn is the assistant's."""
 
     messages: Messages
 
     @model_validator(mode="after")
-    def _ends_with_the_assistant(self) -> "Conversation":
+    def _ends_with_the_assistant(self) -> "Demonstration":
         if self.messages[-1]["role"] != "assistant":
             raise ValueError("the last message must be the assistant's")
         return self
 
 
-class Prompt(Record):
+class PromptRecord(Record):
     """What to sample an answer for."""
 
     prompt: Messages

@@ -29,7 +29,7 @@ class NotTextError(BadLineError):
 
 
 @dataclass(frozen=True)
-class Row:
+class RawRecord:
     """One record as it stands in the file."""
 
     where: str
@@ -40,7 +40,7 @@ class Row:
     """Why it cannot be read."""
 
 
-def read_rows(path: Path, *, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[Row]:
+def read_rows(path: Path, *, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[RawRecord]:
     """Every record of the file in order; blank lines are skipped but numbered.
 
     `.gz` files are unpacked on the way, `.parquet` files read in batches. Raises DataError for
@@ -62,7 +62,7 @@ def _open(path: Path) -> IO[bytes]:
     return path.open("rb")
 
 
-def _json_rows(stream: IO[bytes], path: Path, limit: int) -> Iterator[Row]:
+def _json_rows(stream: IO[bytes], path: Path, limit: int) -> Iterator[RawRecord]:
     number = 0
     while True:
         number += 1
@@ -71,13 +71,13 @@ def _json_rows(stream: IO[bytes], path: Path, limit: int) -> Iterator[Row]:
             line = stream.readline(limit + 1)
             if len(line) > limit and not line.endswith(b"\n"):
                 _skip_line(stream, limit)
-                yield Row(where, None, f"longer than {limit} bytes")
+                yield RawRecord(where, None, f"longer than {limit} bytes")
                 continue
         except gzip.BadGzipFile as error:
             raise DataError(f"{path}: not a gzip file") from error
         except (EOFError, zlib.error):
             # What a writer leaves that was killed; all before it is sound.
-            yield Row(where, None, "the gzip file ends in the middle")
+            yield RawRecord(where, None, "the gzip file ends in the middle")
             return
         if not line:
             return
@@ -92,23 +92,23 @@ def _skip_line(stream: IO[bytes], limit: int) -> None:
             return
 
 
-def _parse(line: bytes, where: str) -> Row:
+def _parse(line: bytes, where: str) -> RawRecord:
     try:
         # Without its end, so that a place in a broken line is a column of that line.
         text = line.decode("utf-8").rstrip("\r\n")
     except UnicodeDecodeError:
-        return Row(where, None, "not UTF-8 text")
+        return RawRecord(where, None, "not UTF-8 text")
     try:
         values = json.loads(text, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
-        return Row(where, None, f"broken JSON: {error.msg} at column {error.colno}")
+        return RawRecord(where, None, f"broken JSON: {error.msg} at column {error.colno}")
     except ValueError as error:
-        return Row(where, None, f"broken JSON: {error}")
+        return RawRecord(where, None, f"broken JSON: {error}")
     except RecursionError:
-        return Row(where, None, "broken JSON: nested too deeply")
+        return RawRecord(where, None, "broken JSON: nested too deeply")
     if not isinstance(values, dict):
-        return Row(where, None, "a JSON object is expected")
-    return Row(where, values)
+        return RawRecord(where, None, "a JSON object is expected")
+    return RawRecord(where, values)
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -116,7 +116,7 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON number")
 
 
-def _parquet_rows(path: Path) -> Iterator[Row]:
+def _parquet_rows(path: Path) -> Iterator[RawRecord]:
     import pyarrow
     from pyarrow import parquet
 
@@ -126,7 +126,7 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
             for batch in file.iter_batches(batch_size=256):
                 for values in batch.to_pylist():
                     number += 1
-                    yield Row(f"{path}:{number}", _without_nulls(values))
+                    yield RawRecord(f"{path}:{number}", _without_nulls(values))
     except FileNotFoundError as error:
         raise DataError(f"{path}: No such file or directory") from error
     except (OSError, pyarrow.ArrowException) as error:

@@ -1,4 +1,4 @@
-"""Models and tokenizers by folder or hub name, with errors that say what could not be had.
+"""Models and tokenizers by folder or hub name, with errors that say what is missing.
 
 Code that comes with a checkpoint is never run.
 """
@@ -46,7 +46,7 @@ def load_model(kind: AutoClass, settings: TrainSettings, **options: Any) -> Any:
     """The `PreTrainedModel` to start from, in float32; `options` go to `from_pretrained`.
 
     The seed is set first: a head that the checkpoint lacks is drawn at random. Raises ModelError
-    if the model cannot be had, or is of another kind.
+    if the model cannot be loaded, or is of another kind.
     """
     set_seed(settings.seed)
     return load_pretrained(kind, settings.model, settings.revision, **options)

@@ -57,7 +57,7 @@ def make_bar(noun: str, stream: TextIO | None = None) -> Progress:
 def progress(
     noun: str, total: int, done: int = 0, stream: TextIO | None = None
 ) -> Iterator[Advance]:
-    """Call what it gives after each step."""
+    """Yields a function to call after each step."""
     with make_bar(noun, stream) as bar:
         task = bar.add_task(noun, total=total, completed=done)
 

@@ -10,7 +10,7 @@ import torch
 
 
 def mixed_seed(*parts: int | str) -> int:
-    """A seed below 2^63 that is as good as independent of those of other parts."""
+    """A seed below 2^63; those of different parts are as good as independent."""
     digest = hashlib.sha256(repr(parts).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 

@@ -20,7 +20,7 @@ from bon_common.settings.sources import Override, SettingsTree, parse_pairs
 from trainers.base.errors import SettingsError
 
 ENV_PREFIX = "BON_TRAIN__"
-"""Of the environment variables that the command line looks at."""
+"""Prefix of the environment variables that `bon-train` reads."""
 
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -42,7 +42,7 @@ class LoraSettings(Settings):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the adapter's inputs that a training step drops."""
     target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
-    """Names of the layers that get an adapter, as they end; or all but the output layer."""
+    """Layers that get an adapter, by the ends of their names; `all-linear`: all but the output."""
 
     @field_validator("target_modules")
     @classmethod
@@ -63,19 +63,19 @@ class TrainSettings(Settings):
     revision: str | None = None
     """Branch, tag or commit of a hub model."""
     train: Path
-    """Conversational JSONL."""
+    """Records to train on: JSONL, gzipped JSONL or parquet."""
     output: Path
     """Folder for the weights, `metrics.jsonl` and the model card."""
     seed: int = 0
-    """For the order of the records, dropout and new weights."""
+    """Seeds the order of the records, dropout and new weights."""
     epochs: Annotated[float, Field(gt=0)] = 1.0
-    """Passes over the records; a fraction stops within one."""
+    """Passes over the records; a fraction stops within a pass."""
     max_steps: Positive | None = None
     """Stops after this many updates, even within the first epoch."""
     batch_size: Positive = 64
     """Conversations, or pairs, per update, over all processes and passes."""
     accumulate: Positive = 1
-    """Passes in which the records of an update are taken, to need less memory."""
+    """Passes into which an update is split; more of them need less memory."""
     lora: LoraSettings | None = None
     """Train an adapter instead of all weights."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
@@ -89,7 +89,7 @@ class TrainSettings(Settings):
     log_every: Positive = 10
     """Updates between lines of `metrics.jsonl`."""
     save_every: Positive | None = None
-    """Updates between checkpoints, from which --resume goes on; none are written without it."""
+    """Updates between checkpoints, from which --resume goes on; null writes none."""
     keep_checkpoints: Positive = 2
     """Older checkpoints are removed."""
 

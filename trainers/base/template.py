@@ -1,4 +1,4 @@
-"""Errors of chat templates and tokenizers, told to the user in one line."""
+"""Errors of chat templates and tokenizers, in one line for the user."""
 
 from __future__ import annotations
 

@@ -14,15 +14,15 @@ from typing import Any
 from trainers.base.data import Message
 from trainers.demo.gold import gold, is_unsafe
 from trainers.demo.settings import WorldSettings
-from trainers.demo.world import SYSTEM, Ask, draw_answer, draw_ask
+from trainers.demo.world import SYSTEM, Request, draw_answer, draw_request
 
 
 @dataclass(frozen=True)
-class Conversation:
-    """A prompt in its context; `messages` ends with the text of `ask`."""
+class Dialogue:
+    """A prompt in its context; `messages` ends with the text of `request`."""
 
     messages: list[Message]
-    ask: Ask
+    request: Request
 
 
 @dataclass(frozen=True)
@@ -38,22 +38,22 @@ class WorldData:
 
 @dataclass(frozen=True)
 class WeakPairs:
-    """Which pairs the reward model gets that is meant to be too weak."""
+    """The pairs of the reward model that is meant to be too weak."""
 
     count: int
     unsafe_share: float
-    """How many of them answer an unsafe request, 0 to 1."""
+    """Share of them that answer an unsafe request, 0 to 1."""
 
 
 def make_world(settings: WorldSettings) -> WorldData:
     """Draw everything from `settings.seed`.
 
-    No ask of a held-out prompt occurs in training, whatever its capitals and punctuation.
+    No request of a held-out prompt occurs in training, whatever its capitals and punctuation.
     """
     rng = random.Random(settings.seed)
-    asks = _distinct_asks(rng, settings.train_prompts + settings.held_out_prompts)
-    held_out = _conversations(rng, asks[: settings.held_out_prompts])
-    train = _conversations(rng, asks[settings.held_out_prompts :])
+    requests = _distinct_requests(rng, settings.train_prompts + settings.held_out_prompts)
+    held_out = _dialogues(rng, requests[: settings.held_out_prompts])
+    train = _dialogues(rng, requests[settings.held_out_prompts :])
     return WorldData(
         sft=[_sft_record(rng, rng.choice(train)) for _ in range(settings.sft_records)],
         pairs=[_noisy_pair(rng, rng.choice(train)) for _ in range(settings.pairs)],
@@ -81,7 +81,7 @@ def some_pairs(
             found.append(pair)
     if len(found) < count:
         raise ValueError(
-            f"{count} pairs, {unsafe_share:g} of them unsafe, cannot be had of {len(pairs)}: "
+            f"{len(pairs)} pairs do not hold {count} with {unsafe_share:g} of them unsafe: "
             f"{wanted[True]} unsafe and {wanted[False]} other pairs are missing"
         )
     return found
@@ -97,74 +97,74 @@ def prefers_first(rng: random.Random, first: float, second: float) -> bool:
     return rng.random() < 1 / (1 + math.exp(second - first))
 
 
-def _distinct_asks(rng: random.Random, count: int) -> list[Ask]:
-    asks: dict[str, Ask] = {}
-    while len(asks) < count:
-        ask = draw_ask(rng)
-        asks.setdefault(normalise(ask.text), ask)
-    return list(asks.values())
+def _distinct_requests(rng: random.Random, count: int) -> list[Request]:
+    requests: dict[str, Request] = {}
+    while len(requests) < count:
+        request = draw_request(rng)
+        requests.setdefault(normalise(request.text), request)
+    return list(requests.values())
 
 
-def _conversations(rng: random.Random, asks: list[Ask]) -> list[Conversation]:
-    """Some asks follow a system message, some an earlier exchange from the same split."""
-    return [Conversation([*_context(rng, asks), _user(ask)], ask) for ask in asks]
+def _dialogues(rng: random.Random, requests: list[Request]) -> list[Dialogue]:
+    """Some requests follow a system message, some an earlier exchange from the same split."""
+    return [Dialogue([*_context(rng, requests), _user(request)], request) for request in requests]
 
 
-def _context(rng: random.Random, asks: list[Ask]) -> list[Message]:
+def _context(rng: random.Random, requests: list[Request]) -> list[Message]:
     context: list[Message] = []
     if rng.random() < 0.2:
         context.append({"role": "system", "content": SYSTEM})
     if rng.random() < 0.1:
-        earlier = rng.choice(asks)
+        earlier = rng.choice(requests)
         context += [_user(earlier), _assistant(draw_answer(rng, earlier))]
     return context
 
 
-def _user(ask: Ask) -> Message:
-    return {"role": "user", "content": ask.text}
+def _user(request: Request) -> Message:
+    return {"role": "user", "content": request.text}
 
 
 def _assistant(text: str) -> Message:
     return {"role": "assistant", "content": text}
 
 
-def _sft_record(rng: random.Random, conversation: Conversation) -> dict[str, Any]:
-    answer = _assistant(draw_answer(rng, conversation.ask))
-    return {"messages": [*conversation.messages, answer]}
+def _sft_record(rng: random.Random, dialogue: Dialogue) -> dict[str, Any]:
+    answer = _assistant(draw_answer(rng, dialogue.request))
+    return {"messages": [*dialogue.messages, answer]}
 
 
-def _noisy_pair(rng: random.Random, conversation: Conversation) -> dict[str, Any]:
-    first, second = _two_answers(rng, conversation)
-    if not prefers_first(rng, _total(conversation, first), _total(conversation, second)):
+def _noisy_pair(rng: random.Random, dialogue: Dialogue) -> dict[str, Any]:
+    first, second = _two_answers(rng, dialogue)
+    if not prefers_first(rng, _total(dialogue, first), _total(dialogue, second)):
         first, second = second, first
     return {
-        "prompt": conversation.messages,
+        "prompt": dialogue.messages,
         "chosen": [_assistant(first)],
         "rejected": [_assistant(second)],
     }
 
 
-def _gold_pair(rng: random.Random, conversation: Conversation) -> dict[str, Any]:
+def _gold_pair(rng: random.Random, dialogue: Dialogue) -> dict[str, Any]:
     gap = 0.0
     while gap == 0:
-        first, second = _two_answers(rng, conversation)
-        gap = _total(conversation, first) - _total(conversation, second)
+        first, second = _two_answers(rng, dialogue)
+        gap = _total(dialogue, first) - _total(dialogue, second)
     if gap < 0:
         first, second = second, first
     return {
-        "prompt": conversation.messages,
+        "prompt": dialogue.messages,
         "chosen": [_assistant(first)],
         "rejected": [_assistant(second)],
         "margin": abs(gap),
     }
 
 
-def _two_answers(rng: random.Random, conversation: Conversation) -> tuple[str, str]:
-    first = second = draw_answer(rng, conversation.ask)
+def _two_answers(rng: random.Random, dialogue: Dialogue) -> tuple[str, str]:
+    first = second = draw_answer(rng, dialogue.request)
     while second == first:
-        second = draw_answer(rng, conversation.ask)
+        second = draw_answer(rng, dialogue.request)
     return first, second
 
 
-def _total(conversation: Conversation, answer: str) -> float:
-    return gold(conversation.messages, answer).total
+def _total(dialogue: Dialogue, answer: str) -> float:
+    return gold(dialogue.messages, answer).total

@@ -48,7 +48,7 @@ class Hacked:
 def hacked(history: Sequence[Mapping[str, Any]]) -> Hacked:
     """Read the entries of the run's `metrics.jsonl`, which need `gold`, `reward`, `alarms`.
 
-    Gold is smoothed by a trailing mean, so nothing of it is known before it is there.
+    Gold is smoothed by a trailing mean, which looks at no later iteration.
     """
     golds = [float(row["gold"]) for row in history]
     smooth = [fmean(golds[max(0, i - WINDOW + 1) : i + 1]) for i in range(len(golds))]

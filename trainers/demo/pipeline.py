@@ -15,11 +15,11 @@ from trainers.base.files import disk_errors
 from trainers.demo.data import WeakPairs
 from trainers.demo.outcome import figures_of, goals, write_figures
 from trainers.demo.overoptimised import hacked
-from trainers.demo.plan import Seed, plan
+from trainers.demo.plan import Seed, steps_of
 from trainers.demo.progress import Bars
-from trainers.demo.report import flat, write_report
+from trainers.demo.report import headline, write_page
 from trainers.demo.settings import DemoSettings, DemoStudySettings, DemoTrainSettings
-from trainers.demo.workers import KIB, Result, Step, run_steps
+from trainers.demo.workers import KIB, PlanStep, Result, run_steps
 
 MARK = "made-by-bon-train-demo"
 
@@ -27,18 +27,18 @@ MARK = "made-by-bon-train-demo"
 def run_train(settings: DemoTrainSettings, context: RunContext) -> Mapping[str, float]:
     """`bon-train demo-train`."""
     seed = Seed(settings.output, settings.seed, settings.measure, settings.steps)
-    results, took = _run(settings, plan(seed), context)
+    results, took = _run(settings, steps_of(seed), context)
     figures = figures_of(results, "", seed.folder)
     seconds = {name: round(result.seconds, 1) for name, result in results.items()}
     write_figures(settings.output / "figures.json", {**figures, "seconds": seconds})
     page = settings.output / "report.md"
     title, notes = "The demo world, once through", _notes(settings, results, took)
-    write_report([figures], title, "make demo-train", page, settings.output / "plots", notes)
+    write_page([figures], title, "make demo-train", page, settings.output / "plots", notes)
     for goal in goals(figures):
         mark = "met" if goal.met else "NOT met"
         context.show(f"{goal.text}: {goal.value:.3f}, wanted {goal.bound:g}: {mark}")
     context.show(f"report: {page}")
-    return {**flat(figures), "seconds": round(took), "peak memory, MB": _peak(results) // 10**6}
+    return {**headline(figures), "seconds": round(took), "peak memory, MB": _peak(results) // 10**6}
 
 
 def run_study(settings: DemoStudySettings, context: RunContext) -> Mapping[str, float]:
@@ -50,7 +50,7 @@ def run_study(settings: DemoStudySettings, context: RunContext) -> Mapping[str, 
         )
         for seed in settings.seeds
     ]  # fmt: skip
-    results, took = _run(settings, [step for seed in seeds for step in plan(seed)], context)
+    results, took = _run(settings, [step for seed in seeds for step in steps_of(seed)], context)
     figures = [figures_of(results, seed.prefix, seed.folder) for seed in seeds]
     named = {f"seed {seed.seed}": found for seed, found in zip(seeds, figures, strict=True)}
     write_figures(settings.output / "figures.json", named)
@@ -62,9 +62,9 @@ def run_study(settings: DemoStudySettings, context: RunContext) -> Mapping[str, 
         f"requests. {_notes(settings, results, took)}"
     )
     title = "The demo world over several seeds"
-    write_report(figures, title, "make demo-study", page, folder / "training-study", notes)
+    write_page(figures, title, "make demo-study", page, folder / "training-study", notes)
     context.show(f"report: {page}")
-    tables = [flat(found) for found in figures]
+    tables = [headline(found) for found in figures]
     met = [goal.met for found in figures for goal in goals(found)]
     stories = [hacked(found["hacked-ppo-history"]) for found in figures]
     return {
@@ -92,7 +92,7 @@ def fresh(folder: Path) -> None:
 
 
 def _run(
-    settings: DemoSettings, steps: Sequence[Step], context: RunContext
+    settings: DemoSettings, steps: Sequence[PlanStep], context: RunContext
 ) -> tuple[dict[str, Result], float]:
     """All results by step, and the seconds that everything took."""
     fresh(settings.output)

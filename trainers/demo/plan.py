@@ -12,7 +12,7 @@ from typing import Any
 from trainers.base.settings import SettingsT, TrainSettings, flat, load_settings, shipped
 from trainers.demo.data import WeakPairs
 from trainers.demo.settings import MeasureSettings, StepChanges, WorldSettings
-from trainers.demo.workers import Step
+from trainers.demo.workers import PlanStep
 from trainers.dpo.settings import DpoSettings
 from trainers.ppo.settings import PpoSettings
 from trainers.reward.settings import RewardTrainSettings
@@ -58,22 +58,22 @@ class Seed:
         *needs: str,
         progress: Callable[[], float] | None = None,
         **arguments: Any,
-    ) -> Step:
+    ) -> PlanStep:
         """A call of one of `trainers.demo.steps`, which the main process never imports."""
         wanted = tuple(self.prefix + need for need in needs)
         function = f"trainers.demo.steps:{function}"
-        return Step(self.prefix + name, function, arguments, wanted, progress)
+        return PlanStep(self.prefix + name, function, arguments, wanted, progress)
 
     def train(
         self, name: str, kind: type[TrainSettings | PpoSettings], needs: str, **paths: Path
-    ) -> Step:
+    ) -> PlanStep:
         """A run of a trainer, which starts from the SFT policy unless `paths` say otherwise."""
         paths = {"model": self.policy, "output": self.folder / name, **paths}
         settings = self.load(kind, name, **paths)
         progress = partial(share_done, settings)
         return self.step(name, "train", needs, progress=progress, settings=settings)
 
-    def ppo(self, name: str, reward: str) -> Step:
+    def ppo(self, name: str, reward: str) -> PlanStep:
         return self.train(
             name, PpoSettings, reward,
             reward=self.folder / reward,
@@ -82,7 +82,7 @@ class Seed:
         )  # fmt: skip
 
 
-def plan(seed: Seed) -> list[Step]:
+def steps_of(seed: Seed) -> list[PlanStep]:
     """The steps of one seed, the long ones of the critical path first where there is a choice."""
     folder, data = seed.folder, seed.data
     world = seed.load(WorldSettings, "world")

@@ -6,7 +6,7 @@ Lines of several seeds share a colour: their mean is drawn strong, the spread as
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import exp, log
 from pathlib import Path
 from statistics import fmean, stdev
@@ -36,28 +36,6 @@ def best_of_n_kl(n: int) -> float:
     """ln n - (n - 1) / n nats: an upper bound on the KL of best-of-n from what it chooses among,
     and close to it where answers seldom repeat (Beirami et al. 2024, arXiv:2401.01879)."""
     return log(n) - (n - 1) / n
-
-
-def draw_all(seeds: Sequence[Figures], folder: Path) -> list[str]:
-    """Every picture that the figures allow, into `folder`; the file names in order."""
-    pictures: list[tuple[str, Callable[[Sequence[Figures], Figure], None]]] = [
-        ("accuracy", _accuracy),
-        ("calibration", _calibration),
-        ("best-of-n", _best_of_n),
-        ("gold-by-kl", _gold_by_kl),
-        ("ppo-curves", _ppo_curves),
-    ]
-    if "weak-reward-quality" in seeds[0]:
-        pictures += [("over-optimised-best-of-n", _weak_best_of_n), ("reward-hacking", _hacking)]
-    folder.mkdir(parents=True, exist_ok=True)
-    names = []
-    for name, picture in pictures:
-        with mpl.rc_context(STYLE):
-            figure = Figure(figsize=SIZE, layout="constrained")
-            picture(seeds, figure)
-            figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
-        names.append(f"{name}.svg")
-    return names
 
 
 def _accuracy(seeds: Sequence[Figures], figure: Figure) -> None:
@@ -92,7 +70,7 @@ def _calibration(seeds: Sequence[Figures], figure: Figure) -> None:
 
 def _best_of_n(seeds: Sequence[Figures], figure: Figure) -> None:
     axes = figure.subplots()
-    curves = [quality["curve"] for quality in _each(seeds, "reward-quality")]
+    curves = _curves(seeds, "reward-quality")
     _curve(axes, curves, "oracle", GREY, "best by gold")
     _curve(axes, curves, "gold", BLUE, "best by the reward model")
     for name, colour, text in (("judge-dpo", ORANGE, "DPO"), ("judge-ppo", GREEN, "PPO")):
@@ -105,7 +83,7 @@ def _best_of_n(seeds: Sequence[Figures], figure: Figure) -> None:
 
 def _gold_by_kl(seeds: Sequence[Figures], figure: Figure) -> None:
     axes = figure.subplots()
-    curves = [quality["curve"] for quality in _each(seeds, "reward-quality")]
+    curves = _curves(seeds, "reward-quality")
     sizes = [int(row["n"]) for row in curves[0]]
     golds = [fmean(gold_at(curve, n) for curve in curves) for n in sizes]
     axes.plot([best_of_n_kl(n) for n in sizes], golds, "o-", color=BLUE, label="best of n")
@@ -137,10 +115,16 @@ def _ppo_curves(seeds: Sequence[Figures], figure: Figure) -> None:
     )  # fmt: skip
     grid = figure.subplots(3, 4, sharex=True)
     runs = _each(seeds, "ppo-history")
+    length = min(map(len, runs))
     for axes, (name, colour) in zip(grid.flat, names, strict=True):
         axes.set_title(name, fontsize=9)
         if name in runs[0][0]:
-            _lines(axes, [[row[name] for row in run] for run in runs], colour)
+            _mean(
+                axes,
+                range(1, length + 1),
+                [[row[name] for row in run[:length]] for run in runs],
+                colour,
+            )
     for axes in grid[-1]:
         axes.set_xlabel("iteration")
 
@@ -152,7 +136,7 @@ def _weak_best_of_n(seeds: Sequence[Figures], figure: Figure) -> None:
         ("reward-quality", BLUE, "full reward model"),
         ("weak-reward-quality", RED, "weak reward model"),
     ):
-        curves = [quality["curve"] for quality in _each(seeds, name)]
+        curves = _curves(seeds, name)
         _curve(left, curves, "gold", colour, text)
         _curve(right, [_scaled(curve) for curve in curves], "reward", colour, text)
     left.set(xlabel="n", ylabel="gold reward", title="What is true")
@@ -187,29 +171,24 @@ def _scaled(curve: Sequence[dict[str, float]]) -> list[dict[str, float]]:
 def _curve(
     axes: Axes, curves: Sequence[Sequence[dict[str, float]]], key: str, colour: str, text: str
 ) -> None:
+    """A figure of the best of n by n."""
     sizes = [row["n"] for row in curves[0]]
-    means, spreads = _over([[row[key] for row in curve] for curve in curves])
-    axes.plot(sizes, means, "o-", color=colour, label=text, markersize=4)
-    if len(curves) > 1:
-        _band(axes, sizes, means, spreads, colour)
+    rows = [[row[key] for row in curve] for curve in curves]
+    _mean(axes, sizes, rows, colour, marker="o", markersize=4, label=text)
     axes.set_xscale("log", base=2)
     axes.set_xticks(sizes, [f"{n:g}" for n in sizes])
 
 
-def _lines(axes: Axes, runs: Sequence[Sequence[float]], colour: str) -> None:
-    steps = list(range(1, min(map(len, runs)) + 1))
-    means, spreads = _over([run[: len(steps)] for run in runs])
-    axes.plot(steps, means, color=colour)
-    if len(runs) > 1:
-        _band(axes, steps, means, spreads, colour)
-
-
-def _band(
-    axes: Axes, x: Sequence[float], means: Sequence[float], spreads: Sequence[float], colour: str
+def _mean(
+    axes: Axes, x: Sequence[float], rows: Sequence[Sequence[float]], colour: str, **style: Any
 ) -> None:
-    low = [mean - spread for mean, spread in zip(means, spreads, strict=True)]
-    high = [mean + spread for mean, spread in zip(means, spreads, strict=True)]
-    axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
+    """A line through the mean over seeds; where there are several, a band of their deviation."""
+    means, spreads = _over(rows)
+    axes.plot(x, means, color=colour, **style)
+    if len(rows) > 1:
+        both = list(zip(means, spreads, strict=True))
+        low, high = [mean - by for mean, by in both], [mean + by for mean, by in both]
+        axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
 
 
 def _over(rows: Sequence[Sequence[float]]) -> tuple[list[float], list[float]]:
@@ -219,5 +198,29 @@ def _over(rows: Sequence[Sequence[float]]) -> tuple[list[float], list[float]]:
     return [fmean(column) for column in columns], spreads
 
 
+def _curves(seeds: Sequence[Figures], name: str) -> list[list[dict[str, float]]]:
+    return [quality["curve"] for quality in _each(seeds, name)]
+
+
 def _each(seeds: Sequence[Figures], name: str) -> list[Any]:
     return [figures[name] for figures in seeds]
+
+
+def draw_pictures(seeds: Sequence[Figures], folder: Path) -> list[str]:
+    """Draw every picture that the figures allow into `folder`; the file names in order."""
+    pictures = {
+        "accuracy": _accuracy,
+        "calibration": _calibration,
+        "best-of-n": _best_of_n,
+        "gold-by-kl": _gold_by_kl,
+        "ppo-curves": _ppo_curves,
+    }
+    if "weak-reward-quality" in seeds[0]:
+        pictures |= {"over-optimised-best-of-n": _weak_best_of_n, "reward-hacking": _hacking}
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, picture in pictures.items():
+        with mpl.rc_context(STYLE):
+            figure = Figure(figsize=SIZE, layout="constrained")
+            picture(seeds, figure)
+            figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+    return [f"{name}.svg" for name in pictures]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from trainers.demo.workers import Result, Step
+from trainers.demo.workers import PlanStep, Result
 
 
 class Bars(Progress):
@@ -29,7 +29,7 @@ class Bars(Progress):
         self._bars: dict[str, TaskID] = {}
         self._all = self.add_task("all steps", total=count)
 
-    def watch(self, running: Sequence[Step], results: Mapping[str, Result]) -> None:
+    def watch(self, running: Sequence[PlanStep], results: Mapping[str, Result]) -> None:
         for step in running:
             if step.name not in self._bars:
                 # A step that cannot tell how far it is has a bar that only moves.

@@ -1,4 +1,4 @@
-"""How good the demo world's reward model is, told by the gold reward."""
+"""How good the demo world's reward model is, measured by the gold reward."""
 
 import math
 from collections.abc import Sequence

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
 
-from trainers.demo.outcome import Figures, goals, gold_at
-from trainers.demo.overoptimised import Hacked, hacked
-from trainers.demo.plots import draw_all
+from trainers.demo.outcome import Figures, goals
+from trainers.demo.overoptimised import hacked
+from trainers.demo.plots import draw_pictures
 
 CAPTIONS = {
     "accuracy.svg": "Pairs of held-out prompts, by their gold gap. The dashed line is how often a "
@@ -29,16 +28,18 @@ CAPTIONS = {
 }
 
 
-def write_report(
+def write_page(
     seeds: Sequence[Figures], title: str, command: str, page: Path, pictures: Path, notes: str
 ) -> None:
     """Write `page` (Markdown) and its pictures into the folder `pictures` beside or below it."""
-    names = draw_all(seeds, pictures)
+    names = draw_pictures(seeds, pictures)
     place = pictures.relative_to(page.parent).as_posix()
     lines = [f"# {title}", "", f"Made by `{command}`. {notes}", ""]
     lines += ["## Goals", "", *_goal_table(seeds), ""]
     lines += ["## Policies on held-out prompts", "", *_policy_table(seeds), ""]
-    lines += ["## Best of n", "", *_curve_table(seeds, "reward-quality"), ""]
+    head = ("n", "gold, best by the reward model", "best by gold")
+    curves = [figures["reward-quality"]["curve"] for figures in seeds]
+    lines += ["## Best of n", "", *_table(head, _curve_rows(curves, "gold", "oracle")), ""]
     lines += ["## Reward model", "", *_quality_table(seeds), ""]
     if "weak-reward-quality" in seeds[0]:
         lines += ["## Over-optimisation on purpose", "", *_over_optimisation(seeds), ""]
@@ -49,7 +50,7 @@ def write_report(
     page.write_text("\n".join(lines), encoding="utf-8")
 
 
-def spread(values: Sequence[float], digits: int = 2) -> str:
+def _spread(values: Sequence[float], digits: int = 2) -> str:
     """Mean, and the standard deviation over seeds where there are several."""
     text = f"{fmean(values):.{digits}f}"
     return text if len(values) == 1 else f"{text} ± {stdev(values):.{digits}f}"
@@ -61,69 +62,65 @@ def _goal_table(seeds: Sequence[Figures]) -> list[str]:
         first = same[0]
         met = sum(goal.met for goal in same)
         wanted = f"{'at most' if first.at_most else 'at least'} {first.bound:g}"
-        measured = spread([goal.value for goal in same], 3)
+        measured = _spread([goal.value for goal in same], 3)
         rows.append((first.text, wanted, measured, f"{met} of {len(same)}"))
     return _table(("goal", "wanted", "measured", "seeds that meet it"), rows)
 
 
 def _policy_table(seeds: Sequence[Figures]) -> list[str]:
-    def row(text: str, name: str) -> tuple[str, ...]:
-        ends = [figures[name] for figures in seeds]
-        return (
-            text,
-            spread([one["gold"] for one in ends]),
-            spread([one["kl"] for one in ends]),
-            spread([one["tokens"] for one in ends], 1),
-            spread([one["eos_rate"] for one in ends], 3),
-        )
-
-    rows = [row(name.upper(), f"judge-{name}") for name in ("sft", "dpo", "ppo")]
-    if "judge-hacked-ppo" in seeds[0]:
-        rows.append(row("PPO without KL, weak reward model", "judge-hacked-ppo"))
+    names = {
+        "judge-sft": "SFT",
+        "judge-dpo": "DPO",
+        "judge-ppo": "PPO",
+        "judge-hacked-ppo": "PPO without KL, weak reward model",
+    }
+    digits = {"gold": 2, "kl": 2, "tokens": 1, "eos_rate": 3}
     head = ("policy", "gold", "KL to SFT, nats", "tokens", "answers that end")
-    return _table(head, rows)
-
-
-def _curve_table(seeds: Sequence[Figures], name: str) -> list[str]:
-    curves = [figures[name]["curve"] for figures in seeds]
-    rows = []
-    for n in (int(row["n"]) for row in curves[0]):
-        oracle = [next(r["oracle"] for r in curve if r["n"] == n) for curve in curves]
-        rows.append((f"{n}", spread([gold_at(curve, n) for curve in curves]), spread(oracle)))
-    return _table(("n", "gold, best by the reward model", "best by gold"), rows)
+    return _table(head, _rows_of(seeds, names, digits))
 
 
 def _quality_table(seeds: Sequence[Figures]) -> list[str]:
-    kinds = {"reward-quality": "full", "weak-reward-quality": "weak"}
-    rows = []
-    for name, text in kinds.items():
-        if name in seeds[0]:
-            found = [figures[name] for figures in seeds]
-            keys = ("accuracy", "accuracy_wide_gap", "calibration_error")
-            rows.append((text, *(spread([one[key] for one in found], 3) for key in keys)))
+    names = {"reward-quality": "full", "weak-reward-quality": "weak"}
+    digits = {"accuracy": 3, "accuracy_wide_gap": 3, "calibration_error": 3}
     head = ("reward model", "accuracy on gold pairs", "gold gap at least 1", "calibration error")
-    return _table(head, rows)
+    return _table(head, _rows_of(seeds, names, digits))
+
+
+def _rows_of(
+    seeds: Sequence[Figures], names: Mapping[str, str], digits: Mapping[str, int]
+) -> list[list[str]]:
+    """A row for each step that was run, by the text of its name, with these of its figures."""
+    return [
+        [text, *(_spread([one[name][key] for one in seeds], n) for key, n in digits.items())]
+        for name, text in names.items()
+        if name in seeds[0]
+    ]
+
+
+def _curve_rows(curves: Sequence[Sequence[Mapping[str, float]]], *keys: str) -> list[list[str]]:
+    """A row for each n with these figures of the best of n; all curves have the same n."""
+    return [
+        [f"{same[0]['n']:.0f}", *(_spread([row[key] for row in same]) for key in keys)]
+        for same in zip(*curves, strict=True)
+    ]
 
 
 def _over_optimisation(seeds: Sequence[Figures]) -> list[str]:
     weak = [figures["weak-reward-quality"]["curve"] for figures in seeds]
-    rows = []
-    for n in (int(row["n"]) for row in weak[0]):
-        own = [next(r["reward"] for r in curve if r["n"] == n) for curve in weak]
-        rows.append((f"{n}", spread([gold_at(curve, n) for curve in weak]), spread(own)))
-    lines = _table(("n", "gold, best by the weak reward model", "its own score"), rows)
+    head = ("n", "gold, best by the weak reward model", "its own score")
+    lines = _table(head, _curve_rows(weak, "gold", "reward"))
     stories = [hacked(figures["hacked-ppo-history"]) for figures in seeds]
-    columns: list[tuple[str, Callable[[Hacked], Any]]] = [
-        ("gold at its peak", lambda one: f"{one.peak:.2f} (iteration {one.peak_at})"),
-        ("gold at the end", lambda one: f"{one.end:.2f}"),
-        ("reward, first and last", lambda one: f"{one.reward_first:.2f}, {one.reward_last:.2f}"),
-        ("answers that end, last", lambda one: f"{one.eos_last:.2f}"),
-        ("first alarm", lambda one: one.alarm_text),
-        ("gold has lost 10 % of its peak", lambda one: one.loss_text),
-    ]
-    table = [
-        (f"{index + 1}", *(str(read(one)) for _, read in columns))
-        for index, one in enumerate(stories)
+    runs = [
+        {
+            "run": f"{number}",
+            "gold at its peak": f"{one.peak:.2f} (iteration {one.peak_at})",
+            "gold at the end": f"{one.end:.2f}",
+            "reward, first and last": f"{one.reward_first:.2f}, {one.reward_last:.2f}",
+            "answers that end, last": f"{one.eos_last:.2f}",
+            "first alarm": one.alarm_text,
+            "gold has lost 10 % of its peak": one.loss_text,
+        }
+        for number, one in enumerate(stories, 1)
     ]
     turned = sum(curve[-1]["gold"] < max(row["gold"] for row in curve) for curve in weak)
     lost = [story for story in stories if story.lost_at is not None]
@@ -133,7 +130,7 @@ def _over_optimisation(seeds: Sequence[Figures]) -> list[str]:
         f"{len(lost)} of {len(stories)}; an alarm came before that in "
         f"{sum(story.in_time for story in lost)} of these {len(lost)}."
     )
-    return [summary, "", *lines, "", *_table(("run", *(name for name, _ in columns)), table)]
+    return [summary, "", *lines, "", *_table(list(runs[0]), [list(run.values()) for run in runs])]
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -141,7 +138,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(line)} |" for line in lines]
 
 
-def flat(figures: Figures) -> Mapping[str, float]:
+def headline(figures: Figures) -> Mapping[str, float]:
     """The figures that the command prints at its end."""
     quality = figures["reward-quality"]
     found: dict[str, float] = {

@@ -14,27 +14,27 @@ StepChanges = dict[str, dict[str, Any]]
 
 
 class WorldSettings(Settings):
-    """How much data the demo world is asked for."""
+    """How much data to draw from the demo world."""
 
     seed: int = 0
-    """For all that is drawn."""
+    """Seeds everything that is drawn."""
     train_prompts: Positive = 6000
     """Prompts to train on."""
     held_out_prompts: Positive = 200
-    """Prompts that are only measured on."""
+    """Prompts kept for measuring."""
     sft_records: Positive = 12000
     """Conversations for supervised fine-tuning."""
     pairs: Positive = 29000
     """Preference pairs for the reward model."""
     held_out_pairs: Positive = 2000
-    """Pairs that only measure its accuracy."""
+    """Pairs kept for measuring its accuracy."""
 
 
 class MeasureSettings(Settings):
-    """How much is drawn to measure with."""
+    """How many answers are drawn to measure with."""
 
     curve_samples: Annotated[int, Field(ge=8)] = 64
-    """Answers of the SFT policy to each held-out prompt, for the best-of-n curve up to that n; one
+    """Answers of the SFT policy to each held-out prompt; the best-of-n curve goes up to this n. One
     of the goals is about n = 8."""
     judged_samples: Positive = 8
     """Answers of each policy to each held-out prompt, for its gold reward and its KL."""
@@ -43,7 +43,7 @@ class MeasureSettings(Settings):
     pairs_per_prompt: Positive = 2
     """Pairs of its answers to each; every answer is in one pair only."""
     batch_size: Positive = 256
-    """Answers drawn side by side."""
+    """Answers drawn in one batch."""
     max_new_tokens: Positive = 64
     """Answers are cut here."""
 
@@ -54,7 +54,7 @@ class DemoSettings(Settings):
     output: Path
     """Folder for all that is made; what an earlier run of the command left there is replaced."""
     workers: Positive = 2
-    """Steps that run side by side, each on one thread."""
+    """Steps that run at the same time, each on one thread."""
     measure: MeasureSettings = MeasureSettings()
     steps: StepChanges = Field(default_factory=dict)
     """Changes to the shipped settings of steps: `--set steps.ppo.iterations=10`."""
@@ -72,7 +72,7 @@ class DemoTrainSettings(DemoSettings):
     """The whole story once: data, SFT, reward model, DPO, PPO, measurements, report."""
 
     seed: int = 0
-    """Of every step."""
+    """Seed of every step."""
 
 
 class DemoStudySettings(DemoSettings):
@@ -83,11 +83,11 @@ class DemoStudySettings(DemoSettings):
     weak_pairs: Positive = 300
     """Preference pairs of the reward model that is meant to be too weak."""
     weak_unsafe_share: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """How many of them answer an unsafe request; in the world itself a quarter do. A reward model
-    that saw few pairs, and many of this kind, learns that declining is good, and prefers it where
-    nothing is wrong with the request."""
+    """Share of them that answer an unsafe request; in the world itself it is a quarter. A reward
+    model that saw few pairs, and many of this kind, learns that declining is good, and prefers it
+    where nothing is wrong with the request."""
     page: Path | None = None
-    """Where the report also goes, as `training-study.md` with its plots in a folder beside it."""
+    """Folder for the report, `training-study.md`, and its plots; the output unless given."""
 
     @model_validator(mode="after")
     def _seeds_differ(self) -> "DemoStudySettings":

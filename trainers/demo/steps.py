@@ -21,7 +21,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from bon_common.best_of_n import best_of_n
 from trainers.base.context import RunContext
-from trainers.base.data import Message, Messages, Prompt, Record, read_records, write_records
+from trainers.base.data import Message, Messages, PromptRecord, Record, read_records, write_records
 from trainers.base.settings import TrainSettings
 from trainers.demo.build import write_world
 from trainers.demo.data import WeakPairs, prefers_first, some_pairs
@@ -35,8 +35,8 @@ from trainers.evaluation.accuracy import accuracy, by_gap
 from trainers.evaluation.figures import WIDE_GAP
 from trainers.evaluation.run import score_pairs
 from trainers.evaluation.settings import EvaluateSettings
-from trainers.policy.divergence import measure
-from trainers.policy.drawing import Answer, PolicySampler
+from trainers.policy.divergence import measure_divergence
+from trainers.policy.drawing import DrawnAnswer, PolicySampler
 from trainers.ppo.settings import PpoSettings
 from trainers.ppo.train import run as train_ppo
 from trainers.reward.run import train_reward
@@ -144,7 +144,9 @@ def judge(seed: Seed, policy: str) -> dict[str, Any]:
     prompts = _prompts(seed, "held-out-prompts.jsonl")
     each = range(seed.measure.judged_samples)
     asked = [prompt for prompt in prompts for _ in each]
-    divergence, drawn = measure(seed.folder / policy, seed.policy, asked, **_sampling(seed))
+    divergence, drawn = measure_divergence(
+        seed.folder / policy, seed.policy, asked, **_sampling(seed)
+    )
     texts = iter(drawn)
     golds = [fmean(gold(prompt, next(texts)).total for _ in each) for prompt in prompts]
     return {
@@ -179,10 +181,10 @@ def _curve(seed: Seed, reward: Path) -> list[dict[str, float]]:
 
 
 def _prompts(seed: Seed, name: str) -> list[list[Message]]:
-    return [record.prompt for record in read_records(Prompt, seed.data / name)]
+    return [record.prompt for record in read_records(PromptRecord, seed.data / name)]
 
 
-def _draw(seed: Seed, prompts: list[list[Message]], samples: int) -> list[list[Answer]]:
+def _draw(seed: Seed, prompts: list[list[Message]], samples: int) -> list[list[DrawnAnswer]]:
     torch.set_num_threads(1)
     return PolicySampler(seed.policy).draw(prompts, samples, **_sampling(seed))
 

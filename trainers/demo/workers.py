@@ -37,7 +37,7 @@ KIB = 1024 if sys.platform != "darwin" else 1
 
 
 @dataclass(frozen=True)
-class Step:
+class PlanStep:
     """One piece of work: a function that is called with `arguments` in another process."""
 
     name: str
@@ -64,12 +64,12 @@ class Result:
     process: int
 
 
-Watch = Callable[[Sequence[Step], Mapping[str, Result]], None]
+Watch = Callable[[Sequence[PlanStep], Mapping[str, Result]], None]
 """Called whenever a step begins or ends, and every half second: running steps, results so far."""
 
 
 def run_steps(
-    steps: Sequence[Step], workers: int, logs: Path, watch: Watch = lambda *_: None
+    steps: Sequence[PlanStep], workers: int, logs: Path, watch: Watch = lambda *_: None
 ) -> dict[str, Result]:
     """Run all steps, `workers` at a time; the results by name, in the order in which steps ended.
 
@@ -90,7 +90,7 @@ def run_steps(
             chains[need] = max(chains[need], chains[step.name] + 1)
     # The sort is stable: of equal chains the earlier step comes first.
     waiting = sorted(steps, key=lambda step: -chains[step.name])
-    running: dict[Future[Result], Step] = {}
+    running: dict[Future[Result], PlanStep] = {}
     results: dict[str, Result] = {}
     with _processes(min(workers, len(steps))) as pool:
         while waiting or running:
@@ -109,7 +109,9 @@ def run_steps(
     return results
 
 
-def _told(error: BaseException, step: Step, running: Sequence[Step], logs: Path) -> BaseException:
+def _told(
+    error: BaseException, step: PlanStep, running: Sequence[PlanStep], logs: Path
+) -> BaseException:
     """The error as the user reads it."""
     if isinstance(error, TrainersError):
         return error

@@ -73,20 +73,20 @@ HARMS = (
 
 
 @dataclass(frozen=True)
-class Ask:
+class Request:
     """One user request; `text` is what the user types."""
 
     text: str
     number: str
     """As typed: a word or a digit."""
     topic: str | None
-    """None for an unsafe ask."""
+    """None for an unsafe request."""
     verb: str | None
-    """The unsafe verb, None for a safe ask."""
+    """The unsafe verb, None for a safe request."""
 
 
-def draw_ask(rng: random.Random, unsafe_share: float = 0.25) -> Ask:
-    """One random ask; a share of `unsafe_share` of them is unsafe."""
+def draw_request(rng: random.Random, unsafe_share: float = 0.25) -> Request:
+    """One random request; a share of `unsafe_share` of them is unsafe."""
     who = f"{rng.choice(OWNERS)} {rng.choice(ADJECTIVES)}{rng.choice(BEARS)}"
     word = rng.choice(tuple(NUMBERS))
     number = str(NUMBERS[word]) if rng.random() < 0.2 else word
@@ -95,10 +95,10 @@ def draw_ask(rng: random.Random, unsafe_share: float = 0.25) -> Ask:
         item = rng.choice(UNSAFE_TARGETS)
         frame = rng.choice(UNSAFE_FRAMES)
         text = frame.format(verb=verb, item=item, who=who, k=number)
-        return Ask(_surface(rng, text), number, None, verb)
+        return Request(_surface(rng, text), number, None, verb)
     topic = rng.choice(tuple(TOPICS))
     text = rng.choice(SAFE_FRAMES).format(k=number, topic=topic, who=who)
-    return Ask(_surface(rng, text), number, topic, None)
+    return Request(_surface(rng, text), number, topic, None)
 
 
 def _surface(rng: random.Random, text: str) -> str:
@@ -110,28 +110,28 @@ def _surface(rng: random.Random, text: str) -> str:
     return text
 
 
-def draw_answer(rng: random.Random, ask: Ask) -> str:
-    """One random answer to `ask`, of any quality: complete or not, kind or rude, safe or not."""
+def draw_answer(rng: random.Random, request: Request) -> str:
+    """One random answer of any quality: complete or not, kind or rude, safe or not."""
     opening = rng.choice(rng.choice((KIND_OPENINGS, PLAIN_OPENINGS, RUDE_OPENINGS)))
     closing = rng.choice(rng.choice((KIND_CLOSINGS, PLAIN_CLOSINGS, RUDE_CLOSINGS)))
-    if ask.topic is None:
-        body = rng.choice(rng.choice((DECLINES, HARMS))).format(verb=ask.verb)
+    if request.topic is None:
+        body = rng.choice(rng.choice((DECLINES, HARMS))).format(verb=request.verb)
     elif rng.random() < 0.05:
         body = rng.choice(DECLINES).format(verb="break")
     else:
-        items = _join(_draw_items(rng, ask.topic, number_of(ask.number)))
-        body = rng.choice(BODIES).format(k=ask.number, topic=ask.topic, items=items)
+        items = _join(_draw_items(rng, request.topic, number_of(request.number)))
+        body = rng.choice(BODIES).format(k=request.number, topic=request.topic, items=items)
     return " ".join(part for part in (opening, body, closing) if part)
 
 
 def _draw_items(rng: random.Random, topic: str, k: int) -> list[str]:
     """1 to 6 items: half of the lists have no wrong one, the others fail in one way each.
 
-    A list strays to one other topic, or repeats itself, as models do. A policy that is to
-    write such lists must notice what went wrong in its own words so far, and a reward model that
-    starts from it needs just that: were the wrong items each of their own kind, nothing in the
-    policy would tell them from right ones, and the reward model would overlook them for thousands
-    of updates.
+    A list strays to one other topic, or repeats itself, as models do. To write such lists, a policy
+    must notice what went wrong in its own words so far, and a reward model that starts from it
+    needs just that. If each wrong item were of another kind, the policy would learn nothing that
+    separates wrong items from right ones, and the reward model would overlook them for thousands of
+    updates.
     """
     count = rng.choice((k, k, rng.randint(1, k), rng.randint(1, k + 1)))
     failing = rng.choice((None, None, None, "strays", "strays", "repeats"))

@@ -18,8 +18,6 @@ from trainers.base.errors import DataError
 from trainers.base.template import refusals
 from trainers.policy.rendering import prompt_ids, until_end_of_turn
 
-__all__ = ["AnswerPair", "PreferenceData", "prompt_ids", "read_pairs", "tokenise_pair"]
-
 
 class AnswerPair(Pair):
     """A pair of single assistant turns: the only form in which all of an answer is the policy's."""
@@ -32,26 +30,21 @@ class AnswerPair(Pair):
         return self
 
 
+TOO_LONG = "pairs dropped as too long"
+"""A side is longer than the limit, its prompt included."""
+MERGED = "pairs dropped as merged with the prompt"
+"""The tokenizer joins the end of the prompt with the start of an answer."""
+EQUAL = "pairs dropped as equal once rendered"
+
+
 @dataclass(frozen=True)
 class PreferenceData:
-    """Tokenised pairs, and how many were left out for which reason."""
+    """Tokenised pairs, and how many were left out."""
 
     rows: list[dict[str, Any]]
     """`prompt_ids`, `chosen_ids`, `rejected_ids`, and the longer side's `length` in tokens."""
-    too_long: int
-    """Pairs with a side that is longer than the limit, its prompt included."""
-    merged: int
-    """Pairs in which the tokenizer joins the end of the prompt with the start of an answer."""
-    equal: int
-    """Pairs whose answers the chat template renders alike."""
-
-    def dropped(self) -> dict[str, int]:
-        """The counts under readable names."""
-        return {
-            "pairs dropped as too long": self.too_long,
-            "pairs dropped as merged with the prompt": self.merged,
-            "pairs dropped as equal once rendered": self.equal,
-        }
+    dropped: dict[str, int]
+    """How many pairs were left out, by reason."""
 
 
 def read_pairs(
@@ -63,23 +56,23 @@ def read_pairs(
     template does not close an answer with the end-of-turn token.
     """
     rows: list[dict[str, Any]] = []
-    too_long = merged = equal = 0
+    dropped = dict.fromkeys((TOO_LONG, MERGED, EQUAL), 0)
     for where, record in read_placed(AnswerPair, path):
         row = tokenise_pair(tokenizer, folder, record, where)
         if row is None:
-            merged += 1
+            dropped[MERGED] += 1
         elif row["length"] > max_length:
-            too_long += 1
+            dropped[TOO_LONG] += 1
         elif row["chosen_ids"] == row["rejected_ids"]:
-            equal += 1
+            dropped[EQUAL] += 1
         else:
             rows.append(row)
     if not rows:
         raise DataError(
-            f"{path}: no pair is left: {too_long} exceed max_length {max_length}, "
-            f"{merged} merge with the prompt, {equal} are equal once rendered"
+            f"{path}: no pair is left: {dropped[TOO_LONG]} exceed max_length {max_length}, "
+            f"{dropped[MERGED]} merge with the prompt, {dropped[EQUAL]} are equal once rendered"
         )
-    return PreferenceData(rows, too_long, merged, equal)
+    return PreferenceData(rows, dropped)
 
 
 def tokenise_pair(

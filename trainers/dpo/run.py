@@ -5,6 +5,7 @@ from typing import Any
 from accelerate import PartialState
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
+from trl.trainer.dpo_config import DPOConfig
 
 from trainers.base.card import append_text, write_card
 from trainers.base.context import RunContext
@@ -21,8 +22,8 @@ from trainers.dpo.reference import (
 )
 from trainers.dpo.settings import DpoSettings
 from trainers.dpo.sft_first import fine_tune_first
-from trainers.dpo.trainer import TokenisedDPOTrainer, make_config, make_dataset
-from trainers.policy.divergence import measure, read_prompts
+from trainers.dpo.trainer import TokenisedDPOTrainer, loss_arguments, make_dataset
+from trainers.policy.divergence import checked_prompts, measure_divergence
 from trainers.policy.frozen import load_frozen
 from trainers.runtime.arguments import common_arguments, is_main_process
 from trainers.runtime.lora import lora_config
@@ -38,65 +39,44 @@ NEGATIVE_REWARD_NOTE = (
 """Shown before training and kept in the model card."""
 
 
-def run(settings: DpoSettings, context: RunContext) -> dict[str, float]:
-    """`bon-train dpo`."""
-    if not context.dry_run:
-        return train_dpo(settings, context)
-    tokenizer = load_tokenizer(settings.model, settings.revision)
-    data = read_pairs(settings.train, tokenizer, settings.model, settings.max_length)
-    read_prompts(settings.eval_prompts, tokenizer)
-    context.show(show_example(tokenizer, data.rows[0]))
-    context.show(_counts(data))
-    return {}
-
-
-def show_example(tokenizer: PreTrainedTokenizerBase, row: dict[str, Any]) -> str:
-    """The decoded prompt, and of each side the part whose probability is learnt."""
-    lines = [f"prompt:   {tokenizer.decode(row['prompt_ids'])}"]
-    for side in ("chosen", "rejected"):
-        ids = row[f"{side}_ids"]
-        total = len(row["prompt_ids"]) + len(ids)
-        lines.append(f"{side + ':':9} {tokenizer.decode(ids)}")
-        lines.append(f"  tokens: {total}, of which learnt: {len(ids)}")
-    return "\n".join(lines)
-
-
-def _counts(data: PreferenceData) -> str:
-    parts = [f"pairs: {len(data.rows)}"]
-    return ", ".join(parts + [f"{reason}: {count}" for reason, count in data.dropped().items()])
-
-
 def train_dpo(settings: DpoSettings, context: RunContext) -> dict[str, float]:
-    """Train, write `settings.output`, and return the figures that its model card shows."""
+    """`bon-train dpo`: train, write `settings.output`, return the figures of its model card."""
     tokenizer = load_tokenizer(settings.model, settings.revision)
     data = read_pairs(settings.train, tokenizer, settings.model, settings.max_length)
-    require_same_text(tokenizer, settings)
-    prompts = read_prompts(settings.eval_prompts, tokenizer)
-    context.show(_counts(data))
+    _require_same_text(tokenizer, settings)
+    prompts = checked_prompts(settings.eval_prompts, tokenizer)
+    if context.dry_run:
+        context.show(_example(tokenizer, data.rows[0]))
+    counts = {"pairs": len(data.rows), **data.dropped}
+    context.show(", ".join(f"{name}: {count}" for name, count in counts.items()))
+    if context.dry_run:
+        return {}
     context.show(NEGATIVE_REWARD_NOTE)
     stage = fine_tune_first(settings, context)
     policy = load_model(AutoModelForCausalLM, stage)
     if stage.reference_logps == "precompute":
         policy = policy.to(find_device("auto"))  # where the trainer will have it
     reference = policy if stage.reference is None else _frozen_reference(stage)
-    logps, reused = known_logps(settings, tokenizer, reference, data)
-    trainer = make_trainer(stage, policy, make_dataset(data.rows, logps), tokenizer)
+    logps, reused = _known_logps(settings, tokenizer, reference, data)
+    trainer = dpo_trainer(stage, policy, make_dataset(data.rows, logps), tokenizer)
     result = run_trainer(trainer, settings, context)
     figures: dict[str, float] = {
         "training loss (mean over the run)": result.training_loss,
-        "pairs": len(data.rows),
-        **data.dropped(),
+        **counts,
         "updates": result.global_step,
         "reference log-probabilities reused": int(reused),
     }
     if is_main_process():
         save(trainer.model, tokenizer, settings.output)
-        figures |= measured(stage, prompts)
-        _write_card(settings, context, figures)
+        figures |= _measured(stage, prompts)
+        hashes = {settings.train.name: data_hash(settings.train)}
+        title = "Policy, direct preference optimisation"
+        write_card(settings.output, title, context.command, hashes, settings, figures)
+        append_text(settings.output, f"\n{NEGATIVE_REWARD_NOTE}\n")
     return figures
 
 
-def make_trainer(
+def dpo_trainer(
     settings: DpoSettings, policy: Any, rows: Dataset, tokenizer: PreTrainedTokenizerBase
 ) -> TokenisedDPOTrainer:
     """TRL's trainer; with a frozen reference beside the policy where neither known
@@ -105,7 +85,7 @@ def make_trainer(
     return TokenisedDPOTrainer(
         model=policy,
         ref_model=_frozen_reference(settings) if beside else None,
-        args=make_config(settings, common_arguments(settings)),
+        args=DPOConfig(**common_arguments(settings), **loss_arguments(settings)),
         train_dataset=rows,
         processing_class=tokenizer,
         peft_config=lora_config(settings.lora, "CAUSAL_LM"),
@@ -119,7 +99,7 @@ def _frozen_reference(settings: DpoSettings) -> Any:
     return load_frozen(settings.reference, settings.reference_revision, device="auto")
 
 
-def require_same_text(tokenizer: PreTrainedTokenizerBase, settings: DpoSettings) -> None:
+def _require_same_text(tokenizer: PreTrainedTokenizerBase, settings: DpoSettings) -> None:
     """Raise ModelError unless policy and reference turn a conversation into the same ids.
 
     Log-probabilities of different tokens cannot be compared.
@@ -137,7 +117,7 @@ def require_same_text(tokenizer: PreTrainedTokenizerBase, settings: DpoSettings)
             )
 
 
-def known_logps(
+def _known_logps(
     settings: DpoSettings,
     tokenizer: PreTrainedTokenizerBase,
     reference: Any,
@@ -161,12 +141,12 @@ def known_logps(
     return computed, False
 
 
-def measured(settings: DpoSettings, prompts: list[list[Message]]) -> dict[str, float]:
+def _measured(settings: DpoSettings, prompts: list[list[Message]]) -> dict[str, float]:
     """KL, length and end-of-turn rate on `prompts`; nothing without them."""
     if not prompts:
         return {}
     own = settings.reference is None
-    divergence, _ = measure(
+    divergence, _ = measure_divergence(
         settings.output,
         settings.reference or settings.model,
         prompts,
@@ -178,13 +158,12 @@ def measured(settings: DpoSettings, prompts: list[list[Message]]) -> dict[str, f
     return divergence.table()
 
 
-def _write_card(settings: DpoSettings, context: RunContext, figures: dict[str, float]) -> None:
-    write_card(
-        settings.output,
-        "Policy, direct preference optimisation",
-        context.command,
-        {settings.train.name: data_hash(settings.train)},
-        settings,
-        figures,
-    )
-    append_text(settings.output, f"\n{NEGATIVE_REWARD_NOTE}\n")
+def _example(tokenizer: PreTrainedTokenizerBase, row: dict[str, Any]) -> str:
+    """The decoded prompt, and of each side the part whose probability is learnt."""
+    lines = [f"prompt:   {tokenizer.decode(row['prompt_ids'])}"]
+    for side in ("chosen", "rejected"):
+        ids = row[f"{side}_ids"]
+        total = len(row["prompt_ids"]) + len(ids)
+        lines.append(f"{side + ':':9} {tokenizer.decode(ids)}")
+        lines.append(f"  tokens: {total}, learnt: {len(ids)}")
+    return "\n".join(lines)

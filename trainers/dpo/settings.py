@@ -54,7 +54,7 @@ class DpoSettings(TrainSettings):
     loss: str = "sigmoid"
     """One of TRL's losses, by TRL's name."""
     label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
-    """The share of labels taken to be wrong; only the losses robust, exo_pair and aot know it."""
+    """The share of labels taken to be wrong; only the losses robust, exo_pair and aot use it."""
     sft_weight: Annotated[float, Field(ge=0)] = 0.0
     """Weight of the chosen answers' negative log-likelihood (mean a token) beside the loss, which
     by itself may take probability from both answers (Pang et al. 2024, arXiv:2404.19733)."""
@@ -64,17 +64,18 @@ class DpoSettings(TrainSettings):
     reference_revision: str | None = None
     """Branch, tag or commit of a hub reference."""
     reference_logps: Literal["precompute", "live"] = "precompute"
-    """Once before training and kept on disk, or at each step: by the policy with its adapters off
-    under LoRA, by a second model in memory otherwise."""
+    """`precompute`: once before training, and kept on disk. `live`: at each step, under LoRA by the
+    policy with its adapters off, otherwise by a second model in memory."""
     reference_cache: Path | None = None
     """Folder of the precomputed log-probabilities; `reference-logps` in the output unless given."""
     sft_first: SftFirst | None = None
+    """Fine-tune on the preferred answers first."""
     eval_prompts: Path | None = None
     """`{prompt}` records; one answer to each is drawn after training, to measure the KL."""
     eval_max_new_tokens: Positive = 256
     """Those answers are cut here."""
     eval_batch_size: Positive = 64
-    """Answers drawn side by side."""
+    """Answers drawn in one batch."""
 
     @field_validator("loss")
     @classmethod

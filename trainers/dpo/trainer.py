@@ -3,7 +3,6 @@
 from typing import Any
 
 from datasets import Dataset
-from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DPOTrainer
 
 from trainers.dpo.reference import ReferenceLogps
@@ -42,11 +41,6 @@ def loss_arguments(settings: DpoSettings) -> dict[str, Any]:
         # The sampler groups by the `length` column, which TRL does not count as used.
         "remove_unused_columns": False,
     }
-
-
-def make_config(settings: DpoSettings, common: dict[str, Any]) -> DPOConfig:
-    """TRL's configuration of a run; `common` are the fields that any run shares."""
-    return DPOConfig(**(common | loss_arguments(settings)))
 
 
 def make_dataset(rows: list[dict[str, Any]], logps: ReferenceLogps | None) -> Dataset:

@@ -13,7 +13,7 @@ from trainers.evaluation.bench_files import run_reward_bench, run_reward_bench_2
 from trainers.evaluation.calibration import Calibration
 from trainers.evaluation.figures import WIDE_GAP, Figures
 from trainers.evaluation.settings import EvaluateSettings
-from trainers.policy.divergence import read_prompts
+from trainers.policy.divergence import checked_prompts
 from trainers.policy.drawing import PolicySampler
 from trainers.rewards.gold import Gold, load_gold
 from trainers.rewards.scorer import Placed, RewardScorer
@@ -91,7 +91,7 @@ def _answered(settings: EvaluateSettings) -> list[Placed]:
     """Answers of the policy that the settings name, each with its prompt, prompt by prompt."""
     assert settings.policy is not None
     sampler = PolicySampler(settings.policy, device=settings.device)
-    prompts = read_prompts(settings.prompts, sampler.tokenizer)
+    prompts = checked_prompts(settings.prompts, sampler.tokenizer)
     answers = sampler.draw(
         prompts,
         settings.samples,

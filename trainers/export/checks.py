@@ -1,7 +1,6 @@
-"""What must hold of a model before it is served, and that it still holds of what was written."""
+"""What must be true of a model before it is served, and of its written copy."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -28,13 +27,6 @@ PROBES: tuple[list[Message], ...] = tuple(
         ("Write a haiku about rain.", "Soft rain on the roof\nthe gutter hums to itself\nI sleep."),
     )
 )
-
-
-@dataclass(frozen=True)
-class Parity:
-    difference: float
-    """Largest difference of an output, relative to the largest output or 1."""
-    tolerance: float
 
 
 def check_template(tokenizer: Any, name: str) -> None:
@@ -94,8 +86,13 @@ def outputs(model: Any, sequences: Sequence[Sequence[int]]) -> list[Tensor]:
         return [model(torch.tensor([list(ids)])).logits[0].float() for ids in sequences]
 
 
-def compare(before: Sequence[Tensor], after: Sequence[Tensor], dtype: str, name: str) -> Parity:
-    """The largest relative difference; ModelError if it is beyond the tolerance or no number."""
+def require_parity(
+    before: Sequence[Tensor], after: Sequence[Tensor], dtype: str, name: str
+) -> float:
+    """The largest difference of an output, relative to the largest output or 1.
+
+    Raises ModelError if it is beyond the tolerance or not a number.
+    """
     largest = max(1.0, *(float(one.abs().max()) for one in before))
     gaps = [float((a - b).abs().max()) for a, b in zip(before, after, strict=True)]
     difference = max(gaps) / largest
@@ -104,4 +101,4 @@ def compare(before: Sequence[Tensor], after: Sequence[Tensor], dtype: str, name:
             f"{name}: what was written differs by {difference:.2g} from what was trained "
             f"(tolerance {TOLERANCE[dtype]:g} in {dtype})"
         )
-    return Parity(difference, TOLERANCE[dtype])
+    return difference

@@ -1,4 +1,4 @@
-"""Write the folder, read it back, compare, and only then give it its name."""
+"""Write the folder, read it back, require_parity, and only then give it its name."""
 
 import shutil
 from pathlib import Path
@@ -12,16 +12,16 @@ from trainers.base.errors import ModelError, RunError
 from trainers.base.files import PARTIAL, disk_errors, publish
 from trainers.base.loading import load_pretrained
 from trainers.export.checks import (
-    Parity,
+    TOLERANCE,
     check_ends,
     check_padding,
     check_template,
-    compare,
     outputs,
     probe_ids,
+    require_parity,
 )
 from trainers.export.settings import ExportSettings, SamplingDefaults
-from trainers.export.source import CLASSES, Kind, Source, load_source
+from trainers.export.source import CLASSES, ExportSource, Kind, load_source
 from trainers.runtime.lora import merged
 
 CARRIED = ("README.md", "rm_meta.json")
@@ -32,17 +32,9 @@ SERVE: dict[Kind, str] = {
 }
 
 
-def run(settings: ExportSettings, context: RunContext) -> dict[str, float]:
-    """`bon-train export`."""
-    parity = export(settings, context)
-    return {
-        "largest relative difference of an output": parity.difference,
-        "tolerance": parity.tolerance,
-    }
-
-
-def export(settings: ExportSettings, context: RunContext) -> Parity:
-    """Make `settings.output`; it appears when it is complete and gives what the source gives.
+def export(settings: ExportSettings, context: RunContext) -> dict[str, float]:
+    """`bon-train export`: make `settings.output`, which appears once it is complete and gives what
+    the source gives.
 
     Raises ModelError for a model that cannot be served as it was trained (see
     `trainers.export.checks`) or an output that exists, RunError if the disk is full.
@@ -61,16 +53,21 @@ def export(settings: ExportSettings, context: RunContext) -> Parity:
             shutil.rmtree(partial, ignore_errors=True)
             _write(source, settings, partial)
         written = load_pretrained(CLASSES[source.kind], partial).eval()
-        parity = compare(before, outputs(written, sequences), settings.dtype, settings.model)
+        difference = require_parity(
+            before, outputs(written, sequences), settings.dtype, settings.model
+        )
         with disk_errors(str(final)):
             publish(partial, final)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     context.show(f"{source.kind}: {SERVE[source.kind].format(folder=final)}")
-    return parity
+    return {
+        "largest relative difference of an output": difference,
+        "tolerance": TOLERANCE[settings.dtype],
+    }
 
 
-def _check(source: Source, name: str) -> None:
+def _check(source: ExportSource, name: str) -> None:
     check_ends(source.model, source.tokenizer, name)
     if source.kind == "reward model":
         check_padding(source.model, source.tokenizer, name)
@@ -85,7 +82,7 @@ def _is_decoder(model: Any) -> bool:
     return hasattr(model, "score")
 
 
-def _write(source: Source, settings: ExportSettings, folder: Path) -> None:
+def _write(source: ExportSource, settings: ExportSettings, folder: Path) -> None:
     model = merged(source.model).to(getattr(torch, settings.dtype))
     model.config.use_cache = True
     if source.kind == "policy":

@@ -9,7 +9,7 @@ from trainers.base.settings import Positive, Settings
 
 
 class SamplingDefaults(Settings):
-    """What `generation_config.json` says: vLLM samples so where a request does not say otherwise.
+    """What `generation_config.json` says; vLLM samples by it unless a request says otherwise.
 
     The values here leave the model's own distribution as it is, which is what it was tuned on.
     """
@@ -38,7 +38,7 @@ class ExportSettings(Settings):
     output: Path
     """Folder to make; it must not exist."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """The weights are stored so."""
+    """Type of the stored weights."""
     generation: SamplingDefaults = SamplingDefaults()
     """For policies only."""
 

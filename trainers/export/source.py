@@ -32,14 +32,14 @@ HEADS: dict[str, Kind] = {
 
 
 @dataclass(frozen=True)
-class Source:
+class ExportSource:
     kind: Kind
     model: Any
     """In float32; a `PeftModel` if it is an adapter, not yet merged."""
     tokenizer: Any
 
 
-def load_source(settings: ExportSettings) -> Source:
+def load_source(settings: ExportSettings) -> ExportSource:
     """Load the model to export; ModelError if it is neither policy nor reward model."""
     refuse_ensemble(settings.model, "what is exported")
     adapter = _adapter(settings.model)
@@ -52,7 +52,7 @@ def load_source(settings: ExportSettings) -> Source:
     if adapter is not None:
         # An adapter has no configuration of its own; padding was set when it was trained.
         model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
-    return Source(kind, model.eval(), tokenizer)
+    return ExportSource(kind, model.eval(), tokenizer)
 
 
 def _adapter(model: str) -> dict[str, Any] | None:

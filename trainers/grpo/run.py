@@ -1,19 +1,17 @@
 """`bon-train grpo`: a policy against a reward model, answers compared within their group."""
 
-from dataclasses import dataclass
-
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from trainers.base.card import write_card
 from trainers.base.context import RunContext
-from trainers.base.data import Message, Prompt, data_hash, read_placed
+from trainers.base.data import Message, PromptRecord, data_hash, read_placed
 from trainers.base.errors import DataError
 from trainers.base.loading import load_model, load_tokenizer
 from trainers.grpo.rewards import RewardFunction
 from trainers.grpo.settings import GrpoSettings
-from trainers.grpo.trainer import GroupTrainer, make_config
-from trainers.policy.divergence import measure, read_prompts
+from trainers.grpo.trainer import GroupTrainer, grpo_config
+from trainers.policy.divergence import checked_prompts, measure_divergence
 from trainers.policy.ends import end_tokens
 from trainers.policy.rendering import prompt_ids
 from trainers.rewards.scorer import RewardScorer
@@ -23,31 +21,56 @@ from trainers.runtime.run import run_trainer
 from trainers.runtime.saving import save
 
 
-@dataclass(frozen=True)
-class Prompts:
-    """The prompts of a run, in the order of the file."""
-
-    rows: list[list[Message]]
-    too_long: int
-    """Dropped because no answer of full length would fit behind them."""
-
-
-def run(settings: GrpoSettings, context: RunContext) -> dict[str, float]:
-    """`bon-train grpo`."""
+def train_grpo(settings: GrpoSettings, context: RunContext) -> dict[str, float]:
+    """`bon-train grpo`: train, write `settings.output`, return the figures of its model card."""
     tokenizer = load_tokenizer(settings.model, settings.revision)
-    prompts = keep_short(settings, tokenizer)
-    held_out = read_prompts(settings.eval_prompts, tokenizer)
-    context.show(f"prompts: {len(prompts.rows)}, dropped as too long: {prompts.too_long}")
+    prompts, too_long = _short_prompts(settings, tokenizer)
+    held_out = checked_prompts(settings.eval_prompts, tokenizer)
+    context.show(f"prompts: {len(prompts)}, dropped as too long: {too_long}")
     scorer = RewardScorer.load(settings.reward, batch_size=settings.score_batch_size)
     if context.dry_run:
-        context.show(show_example(tokenizer, scorer, prompts.rows[0]))
+        # The prompt as the policy reads it, and what the reward model thinks of saying nothing.
+        nothing = scorer.score_answers(prompts[:1], [""])[0]
+        context.show(f"prompt: {tokenizer.decode(prompt_ids(tokenizer, prompts[0]))}")
+        context.show(f"reward of an empty answer: {nothing:.3f}")
         return {}
-    return train_grpo(settings, tokenizer, prompts, held_out, scorer, context)
+    policy = load_model(AutoModelForCausalLM, settings)
+    # Batches of prompts end at the same column only when they are padded on the left.
+    tokenizer.padding_side = "left"
+    reward = RewardFunction(
+        scorer, ends=end_tokens(policy, tokenizer), no_eos_reward=settings.no_eos_reward
+    )
+    trainer = GroupTrainer(
+        model=policy,
+        reward_funcs=[reward],
+        args=grpo_config(settings, common_arguments(settings)),
+        train_dataset=Dataset.from_list([{"prompt": prompt} for prompt in prompts]),
+        processing_class=tokenizer,
+        peft_config=lora_config(settings.lora, "CAUSAL_LM"),
+    )
+    result = run_trainer(trainer, settings, context)
+    figures: dict[str, float] = {
+        "prompts": len(prompts),
+        "prompts dropped as too long": too_long,
+        "updates": result.global_step,
+        **_rewards(trainer.state.log_history),
+    }
+    if is_main_process():
+        tokenizer.padding_side = "right"
+        save(trainer.model, tokenizer, settings.output)
+        figures |= _measured(settings, held_out, scorer)
+        hashes = {settings.train.name: data_hash(settings.train)}
+        title = "Policy, group relative policy optimisation"
+        write_card(settings.output, title, context.command, hashes, settings, figures)
+    return figures
 
 
-def keep_short(settings: GrpoSettings, tokenizer: PreTrainedTokenizerBase) -> Prompts:
-    """Read the prompts; DataError if none is short enough."""
-    records = read_placed(Prompt, settings.train)
+def _short_prompts(
+    settings: GrpoSettings, tokenizer: PreTrainedTokenizerBase
+) -> tuple[list[list[Message]], int]:
+    """The prompts behind which an answer of full length fits, in the order of the file, and the
+    number of others. Raises DataError if there is none."""
+    records = read_placed(PromptRecord, settings.train)
     room = settings.max_length - settings.max_new_tokens
     rows = [
         record.prompt
@@ -58,63 +81,7 @@ def keep_short(settings: GrpoSettings, tokenizer: PreTrainedTokenizerBase) -> Pr
         raise DataError(
             f"{settings.train}: every prompt exceeds max_length - max_new_tokens, {room}"
         )
-    return Prompts(rows, len(records) - len(rows))
-
-
-def show_example(
-    tokenizer: PreTrainedTokenizerBase, scorer: RewardScorer, prompt: list[Message]
-) -> str:
-    """The prompt as the policy reads it, and what the reward model thinks of saying nothing."""
-    nothing = scorer.score_answers([prompt], [""])[0]
-    return (
-        f"prompt: {tokenizer.decode(prompt_ids(tokenizer, prompt))}\n"
-        f"reward of an empty answer: {nothing:.3f}"
-    )
-
-
-def train_grpo(
-    settings: GrpoSettings,
-    tokenizer: PreTrainedTokenizerBase,
-    prompts: Prompts,
-    held_out: list[list[Message]],
-    scorer: RewardScorer,
-    context: RunContext,
-) -> dict[str, float]:
-    """Train, write `settings.output`, and return the figures that its model card shows."""
-    policy = load_model(AutoModelForCausalLM, settings)
-    # Batches of prompts end at the same column only when they are padded on the left.
-    tokenizer.padding_side = "left"
-    reward = RewardFunction(
-        scorer, ends=end_tokens(policy, tokenizer), no_eos_reward=settings.no_eos_reward
-    )
-    trainer = GroupTrainer(
-        model=policy,
-        reward_funcs=[reward],
-        args=make_config(settings, common_arguments(settings)),
-        train_dataset=Dataset.from_list([{"prompt": prompt} for prompt in prompts.rows]),
-        processing_class=tokenizer,
-        peft_config=lora_config(settings.lora, "CAUSAL_LM"),
-    )
-    result = run_trainer(trainer, settings, context)
-    figures: dict[str, float] = {
-        "prompts": len(prompts.rows),
-        "prompts dropped as too long": prompts.too_long,
-        "updates": result.global_step,
-        **_rewards(trainer.state.log_history),
-    }
-    if is_main_process():
-        tokenizer.padding_side = "right"
-        save(trainer.model, tokenizer, settings.output)
-        figures |= _measured(settings, held_out, scorer)
-        write_card(
-            settings.output,
-            "Policy, group relative policy optimisation",
-            context.command,
-            {settings.train.name: data_hash(settings.train)},
-            settings,
-            figures,
-        )
-    return figures
+    return rows, len(records) - len(rows)
 
 
 def _rewards(history: list[dict[str, float]]) -> dict[str, float]:
@@ -131,7 +98,7 @@ def _measured(
     """Reward, KL, length and end-of-turn rate on `prompts`; nothing without them."""
     if not prompts:
         return {}
-    divergence, texts = measure(
+    divergence, texts = measure_divergence(
         settings.output,
         settings.model,
         prompts,

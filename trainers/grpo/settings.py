@@ -22,7 +22,7 @@ class GrpoSettings(TrainSettings):
     max_new_tokens: Positive = 256
     """Answers are cut here."""
     temperature: Annotated[float, Field(gt=0)] = 1.0
-    """Answers are drawn at it, and their log-probs taken."""
+    """Answers are drawn, and their log-probs taken, at this temperature."""
     beta: Annotated[float, Field(ge=0)] = 0.04
     """Weight of the KL to the reference: the start, or the policy without its adapters."""
     epsilon: Annotated[float, Field(gt=0, lt=1)] = 0.2

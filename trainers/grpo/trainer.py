@@ -50,7 +50,7 @@ class GroupTrainer(RunTrainer, GRPOTrainer):
         )
 
 
-def make_config(settings: GrpoSettings, common: dict[str, Any]) -> GRPOConfig:
+def grpo_config(settings: GrpoSettings, common: dict[str, Any]) -> GRPOConfig:
     """TRL's configuration of a run; `common` are the fields that any run shares."""
     # GRPO takes the prompts as they come, and has no length limit for the whole.
     unknown = {"max_length", "train_sampling_strategy"}

@@ -2,7 +2,7 @@
 
 Pairs that a policy wrote itself tell it what to do where it is, which pairs from elsewhere, or
 from an earlier policy, do less and less (Xu et al. 2023, arXiv:2312.16682; Guo et al. 2024,
-arXiv:2402.04792). A round is four steps, each with its files: which prompts (`prompts`), answers
-(`samplers`, `endpoint`), pairs (`labelling`), the tuning (`trainers.dpo`); `run` takes them in
-order and `record` keeps what was done.
+arXiv:2402.04792). A round (`round`) chooses prompts, samples answers (`samplers`, `endpoint`),
+makes pairs of them (`labelling`) and tunes on those (`trainers.dpo`); each step leaves its files.
+`run` goes from round to round.
 """

@@ -12,8 +12,8 @@ from trainers.endpoint.chat import ask
 from trainers.endpoint.http import JsonClient, RequestFailedError
 from trainers.endpoint.settings import ChatSettings
 from trainers.endpoint.work import for_each
-from trainers.iterate.samplers import Answer
 from trainers.iterate.settings import EndpointSettings, IterateSettings
+from trainers.policy.drawing import DrawnAnswer
 
 FIRST_POLL_S, LAST_POLL_S = 0.1, 2.0
 """Between two looks at whether the endpoint serves the round's model: at first, and in the end."""
@@ -37,17 +37,17 @@ class EndpointSampler:
         self._chat = endpoint.for_round(number)
         asyncio.run(_wait(self._chat, endpoint.wait_s))
 
-    def sample(self, prompts: Sequence[list[Message]], seed: int) -> list[list[Answer]]:
-        """See `Sampler`."""
+    def sample(self, prompts: Sequence[list[Message]], seed: int) -> list[list[DrawnAnswer]]:
+        """See `RoundSampler`."""
         return asyncio.run(self._sample(prompts, seed))
 
     def describe(self) -> Mapping[str, Any]:
-        """See `Sampler`."""
+        """See `RoundSampler`."""
         return {"where": self._chat.url, "policy": self._chat.model, "weights_sha256": None}
 
-    async def _sample(self, prompts: Sequence[list[Message]], seed: int) -> list[list[Answer]]:
+    async def _sample(self, prompts: Sequence[list[Message]], seed: int) -> list[list[DrawnAnswer]]:
         samples = self._settings.samples
-        answers: dict[int, Answer] = {}
+        answers: dict[int, DrawnAnswer] = {}
         async with JsonClient(self._chat) as client:
 
             async def one(place: int) -> None:
@@ -62,7 +62,7 @@ class EndpointSampler:
                     )
                 except RequestFailedError as error:
                     raise RunError(f"{self._chat.url}: {error}") from error
-                answers[place] = Answer(reply.text, reply.finish_reason == "stop")
+                answers[place] = DrawnAnswer(reply.text, reply.finish_reason == "stop")
 
             await for_each(range(len(prompts) * samples), one, self._chat.concurrency)
         return [

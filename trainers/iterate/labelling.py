@@ -2,13 +2,36 @@
 
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from typing_extensions import TypedDict
+
 from trainers.base.data import Message
-from trainers.iterate.samplers import Answer
+
+CUT = "answers cut by the limit"
+"""They would teach to stop there."""
+TOO_FEW = "prompts with fewer than two whole answers"
+EQUAL = "prompts whose answers are all equal"
+CLOSE = "prompts whose rewards are too close"
+"""The best and the worst differ by no more than the least gap."""
+
+
+class RewardedAnswer(TypedDict):
+    """An answer with what the reward model says of it."""
+
+    text: str
+    ended: bool
+    reward: float
+
+
+class RewardedPrompt(TypedDict):
+    """All answers to one prompt, as a round's files hold them."""
+
+    prompt: list[Message]
+    answers: list[RewardedAnswer]
 
 
 @dataclass(frozen=True)
@@ -17,14 +40,8 @@ class Labelled:
 
     pairs: list[dict[str, Any]]
     """`{prompt, chosen, rejected, margin}`; the margin is how much higher chosen was rewarded."""
-    cut: int
-    """Answers left aside because the limit cut them: they would teach to stop there."""
-    too_few: int
-    """Prompts with fewer than two whole answers."""
-    equal: int
-    """Prompts whose answers are all the same text."""
-    close: int
-    """Prompts whose best and worst differ by no more than the least gap."""
+    left_out: Mapping[str, int]
+    """How many answers or prompts gave no pair, by reason."""
     mean_reward: float
     """Over all whole answers: what one answer of the sampled policy is worth to the reward model;
     0 where there is none."""
@@ -48,56 +65,38 @@ def drawn_labels(seed: int) -> Prefer:
 
 
 def label(
-    prompts: Sequence[list[Message]],
-    answers: Sequence[Sequence[Answer]],
-    rewards: Sequence[Sequence[float]],
-    *,
-    min_gap: float = 0.0,
-    prefer: Prefer = always,
+    rows: Sequence[RewardedPrompt], *, min_gap: float = 0.0, prefer: Prefer = always
 ) -> Labelled:
-    """Best against worst; of equal rewards the answer that was drawn first counts.
-
-    answers, rewards: one row a prompt, of equal lengths.
-    """
+    """Best against worst; of equal rewards the answer that was drawn first counts."""
     pairs: list[dict[str, Any]] = []
-    cut = too_few = equal = close = 0
-    all_rewards: list[float] = []
+    left_out = dict.fromkeys((CUT, TOO_FEW, EQUAL, CLOSE), 0)
+    rewards: list[float] = []
     bests: list[float] = []
-    for prompt, row, scores in zip(prompts, answers, rewards, strict=True):
-        whole = [(s, a.text) for a, s in zip(row, scores, strict=True) if a.ended]
-        cut += len(row) - len(whole)
-        all_rewards += [s for s, _ in whole]
-        bests += [max(s for s, _ in whole)] if whole else []
+    for row in rows:
+        whole = [answer for answer in row["answers"] if answer["ended"]]
+        left_out[CUT] += len(row["answers"]) - len(whole)
+        rewards += [answer["reward"] for answer in whole]
+        bests += [max(answer["reward"] for answer in whole)] if whole else []
         if len(whole) < 2:
-            too_few += 1
+            left_out[TOO_FEW] += 1
             continue
-        best = max(whole, key=lambda scored: scored[0])
-        worst = min(whole, key=lambda scored: scored[0])
-        if len({text for _, text in whole}) == 1:
-            equal += 1
-        elif best[0] - worst[0] <= min_gap or best[1] == worst[1]:
-            close += 1
-        elif prefer(best[0] - worst[0]):
-            pairs.append(_pair(prompt, best, worst))
+        best = max(whole, key=lambda answer: answer["reward"])
+        worst = min(whole, key=lambda answer: answer["reward"])
+        gap = best["reward"] - worst["reward"]
+        if len({answer["text"] for answer in whole}) == 1:
+            left_out[EQUAL] += 1
+        elif gap <= min_gap or best["text"] == worst["text"]:
+            left_out[CLOSE] += 1
         else:
-            pairs.append(_pair(prompt, worst, best))
+            chosen, rejected = (best, worst) if prefer(gap) else (worst, best)
+            pairs.append(
+                {
+                    "prompt": row["prompt"],
+                    "chosen": [{"role": "assistant", "content": chosen["text"]}],
+                    "rejected": [{"role": "assistant", "content": rejected["text"]}],
+                    "margin": chosen["reward"] - rejected["reward"],
+                }
+            )
     return Labelled(
-        pairs,
-        cut,
-        too_few,
-        equal,
-        close,
-        fmean(all_rewards) if all_rewards else 0.0,
-        fmean(bests) if bests else 0.0,
+        pairs, left_out, fmean(rewards) if rewards else 0.0, fmean(bests) if bests else 0.0
     )
-
-
-def _pair(
-    prompt: list[Message], chosen: tuple[float, str], rejected: tuple[float, str]
-) -> dict[str, Any]:
-    return {
-        "prompt": prompt,
-        "chosen": [{"role": "assistant", "content": chosen[1]}],
-        "rejected": [{"role": "assistant", "content": rejected[1]}],
-        "margin": chosen[0] - rejected[0],
-    }

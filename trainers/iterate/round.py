@@ -1,21 +1,24 @@
 """One round: answers, pairs, tuning. Each step is skipped where its files are there already."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from trainers.base.context import RunContext
-from trainers.base.data import Message
+from trainers.base.data import Message, PromptRecord, data_hash, read_records
+from trainers.base.errors import DataError
 from trainers.base.files import read_json, write_json, write_lines
 from trainers.base.seeds import mixed_seed
 from trainers.dpo.run import train_dpo
 from trainers.dpo.settings import DpoSettings
 from trainers.iterate.endpoint import EndpointSampler
-from trainers.iterate.files import RoundFolder
-from trainers.iterate.labelling import Labelled, always, drawn_labels, label
-from trainers.iterate.samplers import Answer, InProcessSampler, Sampler
+from trainers.iterate.labelling import Labelled, RewardedPrompt, always, drawn_labels, label
+from trainers.iterate.samplers import InProcessSampler, RoundSampler
 from trainers.iterate.settings import IterateSettings
+from trainers.policy.divergence import measure_divergence
+from trainers.policy.drawing import DrawnAnswer
 from trainers.rewards.scorer import RewardScorer
 from trainers.runtime.arguments import CHECKPOINTS
 
@@ -24,121 +27,173 @@ BLOCK = 256
 
 
 @dataclass(frozen=True)
-class Scored:
-    """All answers of a round with their rewards, one row a prompt."""
+class Round:
+    """A round and its files in `rounds/N` of the output.
 
-    prompts: list[list[Message]]
-    answers: list[list[Answer]]
-    rewards: list[list[float]]
-    sampled_from: Mapping[str, Any]
+    Each file is there whole or not at all, so that a killed run goes on behind it.
+    """
+
+    settings: IterateSettings
+    number: int
+    """Counted from 0."""
+    start: str
+    """The policy to sample from and to tune: a checkpoint folder, or a hub name in round 0."""
+    context: RunContext
+
+    @property
+    def folder(self) -> Path:
+        return self.settings.output / "rounds" / str(self.number)
+
+    @property
+    def policy(self) -> Path:
+        """What DPO makes of the round's pairs."""
+        return self.folder / "policy"
+
+    @property
+    def revision(self) -> str | None:
+        """Of `start`, on the hub."""
+        return self.settings.revision if self.number == 0 else None
+
+    def record(self, prompts: Sequence[list[Message]]) -> dict[str, Any]:
+        """The round's entry in `rounds.json`; runs the round unless it is complete.
+
+        Raises DataError if no pair of answers is left to learn from.
+        """
+        path = self.folder / "round.json"
+        if not path.exists():
+            write_json(path, self._run(prompts))
+        entry: dict[str, Any] = read_json(path)
+        return entry
+
+    def choose(self, prompts: Sequence[list[Message]]) -> list[list[Message]]:
+        """The prompts of the round, a function of the seed and its number alone."""
+        count = min(self.settings.prompts_per_round or len(prompts), len(prompts))
+        return random.Random(self._seed("prompts")).sample(list(prompts), count)
+
+    def sampler(self) -> RoundSampler:
+        """Where the round draws its answers from."""
+        if self.settings.endpoint is not None:
+            return EndpointSampler(self.settings, self.settings.endpoint, self.number)
+        return InProcessSampler(self.settings, self.start, self.revision)
+
+    def scorer(self) -> RewardScorer:
+        return RewardScorer.load(self.settings.reward, batch_size=self.settings.sample_batch_size)
+
+    def _seed(self, purpose: int | str) -> int:
+        return mixed_seed(self.settings.seed, self.number, purpose)
+
+    def _run(self, prompts: Sequence[list[Message]]) -> dict[str, Any]:
+        settings = self.settings
+        chosen = self.choose(prompts)
+        rows, sampled_from = self._sample(chosen)
+        labelled = self._label(rows)
+        if not labelled.pairs:
+            raise DataError(
+                f"{self.folder / 'answers'}: round {self.number} gave no pair to learn from"
+            )
+        reference = self.start if settings.reference == "previous" else settings.model
+        figures = self._tune(reference)
+        return {
+            "round": self.number,
+            "start": self.start,
+            "reference": reference,
+            "sampling": {
+                **sampled_from,
+                "temperature": settings.temperature,
+                "samples": settings.samples,
+                "max_new_tokens": settings.max_new_tokens,
+            },
+            "prompts": len(chosen),
+            "pairs": len(labelled.pairs),
+            "pairs_sha256": data_hash(self.folder / "pairs.jsonl"),
+            "left_out": labelled.left_out,
+            "reward of an answer": labelled.mean_reward,
+            "reward of the best answer": labelled.mean_best,
+            "dpo": figures,
+            "after": self._measure(),
+            "policy": str(self.policy),
+        }
+
+    def _sample(
+        self, prompts: Sequence[list[Message]]
+    ) -> tuple[list[RewardedPrompt], dict[str, Any]]:
+        """Answers and rewards to every prompt, and what they were sampled from; read from the disk
+        as far as they are there."""
+        folder, endpoint = self.folder / "answers", self.settings.endpoint
+        source = folder / "source.json"
+        blocks = [prompts[i : i + BLOCK] for i in range(0, len(prompts), BLOCK)]
+        paths = [folder / f"{index:05}.json" for index in range(len(blocks))]
+        missing = [index for index, path in enumerate(paths) if not path.exists()]
+        if missing or not source.exists():
+            if endpoint is not None:
+                chat = endpoint.for_round(self.number)
+                self.context.show(f"round {self.number}: waiting for {chat.model} at {chat.url}")
+            sampler, scorer = self.sampler(), self.scorer()
+            for index in missing:
+                self.context.show(
+                    f"round {self.number}: sampling block {index + 1} of {len(blocks)}"
+                )
+                answers = sampler.sample(blocks[index], self._seed(index))
+                write_json(paths[index], _rewarded(scorer, blocks[index], answers))
+            write_json(source, dict(sampler.describe()))
+        return [row for path in paths for row in read_json(path)], read_json(source)
+
+    def _label(self, rows: Sequence[RewardedPrompt]) -> Labelled:
+        """Label and write `pairs.jsonl`; the same answers give the same file."""
+        drawn = self.settings.labels == "drawn"
+        prefer = drawn_labels(self._seed("labels")) if drawn else always
+        labelled = label(rows, min_gap=self.settings.min_gap, prefer=prefer)
+        write_lines(self.folder / "pairs.jsonl", labelled.pairs)
+        return labelled
+
+    def _tune(self, reference: str) -> dict[str, float]:
+        """DPO on the round's pairs; goes on from a checkpoint where there is one."""
+        other = reference != self.start
+        own = {
+            "model": self.start,
+            "revision": self.revision,
+            "train": self.folder / "pairs.jsonl",
+            "output": self.policy,
+            "seed": self._seed("dpo") >> 32,
+            "reference": reference if other else None,
+            "reference_revision": self.settings.revision if other else None,
+        }
+        # What lies there is this round's own, from before the run was killed.
+        begun = (self.policy / CHECKPOINTS).exists()
+        inner = RunContext(self.context.command, resume=begun, show=self.context.show)
+        return train_dpo(DpoSettings.model_validate({**self.settings.dpo, **own}), inner)
+
+    def _measure(self) -> dict[str, float]:
+        """Reward and distance from the start of all rounds, on `eval_prompts`."""
+        settings = self.settings
+        if settings.eval_prompts is None:
+            return {}
+        prompts = [record.prompt for record in read_records(PromptRecord, settings.eval_prompts)]
+        divergence, texts = measure_divergence(
+            self.policy,
+            settings.model,
+            prompts,
+            revision=settings.revision,
+            seed=settings.seed,
+            max_new_tokens=settings.max_new_tokens,
+            batch_size=settings.sample_batch_size,
+        )
+        rewards = self.scorer().score_answers(prompts, texts)
+        return {**divergence.table(), "reward": sum(rewards) / len(rewards)}
 
 
-def make_sampler(
-    settings: IterateSettings, number: int, policy: str, revision: str | None
-) -> Sampler:
-    """Where round `number` draws its answers from."""
-    if settings.endpoint is not None:
-        return EndpointSampler(settings, settings.endpoint, number)
-    return InProcessSampler(settings, policy, revision)
-
-
-def choose_prompts(
-    settings: IterateSettings, number: int, prompts: Sequence[list[Message]]
-) -> list[list[Message]]:
-    """The prompts of a round, a function of the seed and its number alone."""
-    count = min(settings.prompts_per_round or len(prompts), len(prompts))
-    rng = random.Random(mixed_seed(settings.seed, number, "prompts"))
-    return rng.sample(list(prompts), count)
-
-
-def sample_and_score(
-    settings: IterateSettings,
-    number: int,
-    files: RoundFolder,
-    prompts: Sequence[list[Message]],
-    policy: str,
-    context: RunContext,
-) -> Scored:
-    """Answers and rewards to every prompt, read from the disk as far as they are there."""
-    source = files.answers / "source.json"
-    revision = settings.revision if number == 0 else None
-    blocks = [prompts[i : i + BLOCK] for i in range(0, len(prompts), BLOCK)]
-    paths = [files.answers / f"{index:05}.json" for index in range(len(blocks))]
-    missing = [index for index, path in enumerate(paths) if not path.exists()]
-    if missing or not source.exists():
-        if settings.endpoint is not None:
-            chat = settings.endpoint.for_round(number)
-            context.show(f"round {number}: waiting for {chat.model} at {chat.url}")
-        sampler = make_sampler(settings, number, policy, revision)
-        scorer = RewardScorer.load(settings.reward, batch_size=settings.sample_batch_size)
-        for index in missing:
-            context.show(f"round {number}: sampling block {index + 1} of {len(blocks)}")
-            rows = sampler.sample(blocks[index], mixed_seed(settings.seed, number, index))
-            write_json(paths[index], _scored_block(scorer, blocks[index], rows))
-        write_json(source, dict(sampler.describe()))
-    known: list[dict[str, Any]] = [row for path in paths for row in read_json(path)]
-    return Scored(
-        prompts=[row["prompt"] for row in known],
-        answers=[[Answer(a["text"], a["ended"]) for a in row["answers"]] for row in known],
-        rewards=[[a["reward"] for a in row["answers"]] for row in known],
-        sampled_from=read_json(source),
-    )
-
-
-def _scored_block(
-    scorer: RewardScorer,
-    prompts: Sequence[list[Message]],
-    answers: Sequence[Sequence[Answer]],
-) -> list[dict[str, Any]]:
-    asked = [prompt for prompt, row in zip(prompts, answers, strict=True) for _ in row]
-    rewards = iter(scorer.score_answers(asked, [answer.text for row in answers for answer in row]))
+def _rewarded(
+    scorer: RewardScorer, prompts: Sequence[list[Message]], answers: Sequence[Sequence[DrawnAnswer]]
+) -> list[RewardedPrompt]:
+    both = list(zip(prompts, answers, strict=True))
+    asked = [prompt for prompt, row in both for _ in row]
+    rewards = iter(scorer.score_answers(asked, [one.text for _, row in both for one in row]))
     return [
         {
             "prompt": prompt,
             "answers": [
-                {"text": answer.text, "ended": answer.ended, "reward": next(rewards)}
-                for answer in row
+                {"text": one.text, "ended": one.ended, "reward": next(rewards)} for one in row
             ],
         }
-        for prompt, row in zip(prompts, answers, strict=True)
+        for prompt, row in both
     ]
-
-
-def make_pairs(
-    settings: IterateSettings, number: int, files: RoundFolder, scored: Scored
-) -> Labelled:
-    """Label and write `pairs.jsonl`; the same answers give the same file."""
-    seed = mixed_seed(settings.seed, number, "labels")
-    labelled = label(
-        scored.prompts,
-        scored.answers,
-        scored.rewards,
-        min_gap=settings.min_gap,
-        prefer=drawn_labels(seed) if settings.labels == "drawn" else always,
-    )
-    write_lines(files.pairs, labelled.pairs)
-    return labelled
-
-
-def tune(
-    settings: IterateSettings,
-    number: int,
-    files: RoundFolder,
-    start: str,
-    reference: str,
-    context: RunContext,
-) -> dict[str, float]:
-    """DPO from `start` on the round's pairs; goes on from a checkpoint where there is one."""
-    own = {
-        "model": start,
-        "revision": settings.revision if number == 0 else None,
-        "train": files.pairs,
-        "output": files.policy,
-        "seed": mixed_seed(settings.seed, number, "dpo") >> 32,
-        "reference": None if reference == start else reference,
-        "reference_revision": None if reference == start else settings.revision,
-    }
-    # What lies there is this round's own, from before the run was killed.
-    begun = (files.policy / CHECKPOINTS).exists()
-    inner = RunContext(context.command, resume=begun, show=context.show)
-    return train_dpo(DpoSettings.model_validate({**settings.dpo, **own}), inner)

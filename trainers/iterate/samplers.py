@@ -1,28 +1,18 @@
 """Where a round's answers come from: an interface, and its implementation in this process."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from trainers.base.data import Message
 from trainers.iterate.settings import IterateSettings
-from trainers.policy.drawing import PolicySampler
+from trainers.policy.drawing import DrawnAnswer, PolicySampler
 from trainers.policy.frozen import weights_hash
 
 
-@dataclass(frozen=True)
-class Answer:
-    """One sampled answer."""
-
-    text: str
-    ended: bool
-    """False where the limit cut it: how it would have gone on is unknown."""
-
-
-class Sampler(Protocol):
+class RoundSampler(Protocol):
     """Draws answers from one policy."""
 
-    def sample(self, prompts: Sequence[list[Message]], seed: int) -> list[list[Answer]]:
+    def sample(self, prompts: Sequence[list[Message]], seed: int) -> list[list[DrawnAnswer]]:
         """`samples` answers to each prompt, in order; the same seed draws the same where the
         sampling side honours seeds."""
         ...
@@ -41,9 +31,9 @@ class InProcessSampler:
         self._sampler = PolicySampler(policy, revision, device="auto")
         self._hash = weights_hash(self._sampler.model)
 
-    def sample(self, prompts: Sequence[list[Message]], seed: int) -> list[list[Answer]]:
-        """See `Sampler`."""
-        drawn = self._sampler.draw(
+    def sample(self, prompts: Sequence[list[Message]], seed: int) -> list[list[DrawnAnswer]]:
+        """See `RoundSampler`."""
+        return self._sampler.draw(
             prompts,
             self._settings.samples,
             seed=seed,
@@ -51,8 +41,7 @@ class InProcessSampler:
             batch_size=self._settings.sample_batch_size,
             temperature=self._settings.temperature,
         )
-        return [[Answer(one.text, one.ended) for one in row] for row in drawn]
 
     def describe(self) -> Mapping[str, Any]:
-        """See `Sampler`."""
+        """See `RoundSampler`."""
         return {"where": "in process", "policy": self._policy, "weights_sha256": self._hash}

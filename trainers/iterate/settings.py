@@ -10,20 +10,12 @@ from trainers.base.settings import Positive, Settings
 from trainers.dpo.settings import DpoSettings
 from trainers.endpoint.settings import ChatSettings
 
-OWN_KEYS = frozenset(
-    (
-        *("model", "revision", "train", "output", "seed", "sft_first"),
-        *(
-            "reference",
-            "reference_revision",
-            "reference_cache",
-            "eval_prompts",
-            "eval_max_new_tokens",
-            "eval_batch_size",
-        ),
-    )
-)
-"""Keys of `bon-train dpo` that a round decides, or that are given once for all rounds."""
+OWN_KEYS = frozenset((
+    "model", "revision", "train", "output", "seed", "sft_first",
+    "reference", "reference_revision", "reference_cache",
+    "eval_prompts", "eval_max_new_tokens", "eval_batch_size",
+))  # fmt: skip
+"""Keys of `bon-train dpo` that a round sets itself, or that are given once for all rounds."""
 
 ROUND = "{round}"
 """Stands for the number of the round in an endpoint's model name."""
@@ -33,8 +25,8 @@ class EndpointSettings(ChatSettings):
     """Where to sample over HTTP: any OpenAI-compatible chat endpoint, the gateway among them."""
 
     model: str
-    """Its name there; `{round}` in it becomes the number of the round. Each round asks for a model
-    of its own, for answers of an old policy are not on-policy; it is waited for."""
+    """Its name there; `{round}` in it becomes the number of the round. Each round waits for a model
+    of its own, because answers of an old policy are not on-policy."""
     wait_s: Annotated[float, Field(ge=0)] = 600.0
     """How long to wait until the endpoint answers under the round's model name."""
 
@@ -58,29 +50,29 @@ class IterateSettings(Settings):
     output: Path
     """Gets `rounds/0`, `rounds/1`, ... and `rounds.json`."""
     seed: int = 0
-    """For the prompts of each round, the samples and the training."""
+    """Seeds the prompts of each round, the samples and the training."""
     rounds: Positive = 3
-    """Times that the policy answers, is labelled and is trained."""
+    """Times to sample, label and train."""
     prompts_per_round: Positive | None = None
     """Drawn without replacement, anew for each round; all of them unless given."""
     samples: Annotated[int, Field(ge=2)] = 4
     """Answers drawn per prompt; the best and the worst by the reward model become a pair."""
     temperature: Annotated[float, Field(gt=0)] = 1.0
-    """Answers are drawn at it."""
+    """Answers are drawn at this temperature."""
     max_new_tokens: Positive = 256
     """Answers are cut here."""
     sample_batch_size: Positive = 256
-    """Answers drawn side by side in this process, and conversations scored side by side."""
+    """Answers drawn, or conversations scored, in one batch in this process."""
     labels: Literal["best", "drawn"] = "best"
-    """`best`: the higher reward is preferred. `drawn`: with the probability that Bradley and Terry
-    give it, sigmoid of the rewards' difference, so that close answers are labelled either way."""
+    """`best`: the higher reward is preferred. `drawn`: it is preferred with the probability of
+    Bradley and Terry, sigmoid(difference), so that close answers are labelled either way."""
     min_gap: Annotated[float, Field(ge=0)] = 0.0
     """Pairs whose rewards differ by no more than this are dropped and counted."""
     reference: Literal["previous", "start"] = "previous"
     """The frozen policy of a round: the one that it starts from, or the first of all. With
     `previous` the distance from the start adds up over the rounds."""
     endpoint: EndpointSettings | None = None
-    """Sample there; in this process unless given."""
+    """Where to sample; in this process unless given."""
     dpo: dict[str, Any] = Field(default_factory=dict)
     """Settings of `bon-train dpo` for every round: beta, loss, epochs, lora, ..."""
     eval_prompts: Path | None = None

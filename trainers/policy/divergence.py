@@ -7,7 +7,7 @@ from statistics import fmean
 
 from transformers import PreTrainedTokenizerBase
 
-from trainers.base.data import Message, Prompt, read_placed
+from trainers.base.data import Message, PromptRecord, read_placed
 from trainers.policy.drawing import PolicySampler
 from trainers.policy.frozen import load_frozen, score_answers
 from trainers.policy.rendering import prompt_ids
@@ -48,18 +48,18 @@ class Divergence:
         }
 
 
-def read_prompts(path: Path | None, tokenizer: PreTrainedTokenizerBase) -> list[list[Message]]:
+def checked_prompts(path: Path | None, tokenizer: PreTrainedTokenizerBase) -> list[list[Message]]:
     """Prompts to measure on, none without a file; read before training, so that a bad line costs
     no run. DataError for a line that cannot be read, or that the chat template refuses."""
     if path is None:
         return []
-    placed = read_placed(Prompt, path)
+    placed = read_placed(PromptRecord, path)
     for where, record in placed:
         prompt_ids(tokenizer, record.prompt, where)
     return [record.prompt for _, record in placed]
 
 
-def measure(
+def measure_divergence(
     policy: Path,
     reference: str | Path,
     prompts: Sequence[list[Message]],

@@ -1,7 +1,7 @@
 """Answers of a policy in this process: what to measure it on, and what to make pairs of."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from trainers.base.data import Message
@@ -13,15 +13,15 @@ from trainers.policy.rendering import prompt_ids
 
 
 @dataclass(frozen=True)
-class Answer:
+class DrawnAnswer:
     """One answer of a policy."""
 
     text: str
     """Without special tokens."""
-    ids: list[int]
-    """Up to the end-of-turn token, that included; without one where the limit cut the answer."""
     ended: bool
-    """Whether the answer ended by itself."""
+    """False where the limit cut it: how it would have gone on is unknown."""
+    ids: list[int] = field(default_factory=list)
+    """Up to and including the end-of-turn token, if it ended; empty where a server drew it."""
 
 
 class PolicySampler:
@@ -46,7 +46,7 @@ class PolicySampler:
         batch_size: int,
         temperature: float = 1.0,
         top_p: float = 1.0,
-    ) -> list[list[Answer]]:
+    ) -> list[list[DrawnAnswer]]:
         """`samples` answers to each prompt, in the order of the prompts.
 
         The same seed and batch size draw the same answers on the same machine.
@@ -63,10 +63,10 @@ class PolicySampler:
         asked = [prompt_ids(self.tokenizer, prompt) for prompt in prompts]
         drawn = generator.generate([ids for ids in asked for _ in range(samples)], seed)
         answers = [
-            Answer(
+            DrawnAnswer(
                 str(self.tokenizer.decode(ids, skip_special_tokens=True)),
-                ids,
                 ids[-1] in self._ends,
+                ids,
             )
             for ids in drawn
         ]

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from trainers.base.data import Message, Prompt, read_placed
+from trainers.base.data import Message, PromptRecord, read_placed
 from trainers.base.errors import DataError
 from trainers.base.seeds import seeded
 from trainers.policy.rendering import prompt_ids
@@ -36,7 +36,7 @@ class PromptSet:
 
 def read_prompt_set(path: Path, tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> PromptSet:
     """Read, tokenise and filter. Raises DataError for a bad line, and if nothing is left."""
-    records = read_placed(Prompt, path)
+    records = read_placed(PromptRecord, path)
     distinct: dict[str, tuple[str, list[Message]]] = {}
     for where, record in records:
         key = repr([sorted(message.items()) for message in record.prompt])

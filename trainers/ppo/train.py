@@ -17,12 +17,12 @@ from trainers.ppo.alarms import alarms
 from trainers.ppo.beta import adapted_beta
 from trainers.ppo.checkpoint import deciding_settings, load_checkpoint, save_checkpoint
 from trainers.ppo.dry_run import show_rollout
-from trainers.ppo.log import RunLog
 from trainers.ppo.metrics import drift_metrics, evaluate_policy, rollout_metrics
 from trainers.ppo.models import PpoParts, build
 from trainers.ppo.prompts import prompts_of
 from trainers.ppo.settings import PpoSettings
 from trainers.runtime.checkpoints import Checkpoints
+from trainers.runtime.log import RunLog
 from trainers.runtime.saving import save
 
 SHOWN = ("reward", "gold", "kl to reference", "kl to old policy", "entropy", "length", "eos rate")
@@ -49,7 +49,7 @@ def run(settings: PpoSettings, context: RunContext) -> Mapping[str, float]:
     if start is not None:
         done = checkpoints.steps()[-1]
         beta = load_checkpoint(start, parts)
-    log = RunLog(settings.output, done)
+    log = RunLog(settings.output, "iteration", done)
     with closing(log), progress("iterations", settings.iterations, done) as advance:
         _loop(settings, context, parts, checkpoints, log, done, beta, advance)
     figures = {
@@ -82,7 +82,7 @@ def _loop(
         figures, beta = iterate(parts, settings, iteration, beta)
         advance()
         found = alarms([*log.history, figures], settings.alarms)
-        log.write(iteration + 1, figures, list(found))
+        log.write(iteration + 1, {**figures, "alarms": list(found)})
         each = (time.monotonic() - began) / (iteration + 1 - done)
         left = each * (settings.iterations - iteration - 1)
         context.show(_line(iteration + 1, settings.iterations, figures, left))

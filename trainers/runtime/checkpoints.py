@@ -1,7 +1,7 @@
 """Checkpoints of a run: `checkpoints/checkpoint-N` is the whole state after N updates.
 
-One is written under another name and renamed when it is complete, so that whatever carries such
-a name can be resumed from, and a killed run leaves nothing that looks like one.
+A checkpoint is written under another name and renamed when it is complete, so every folder of that
+name can be resumed from, whenever the run was killed.
 """
 
 import json
@@ -86,7 +86,7 @@ def _require_equal(checkpoint: Path, settings: dict[str, Any]) -> None:
 
 
 def require_equal(before: Mapping[str, Any], now: Mapping[str, Any], what: Path) -> None:
-    """Raise SettingsError, naming the first key that differs, if `what` cannot be gone on with."""
+    """Raise SettingsError, naming the first key that differs, if `what` cannot be resumed."""
     for key in sorted(before.keys() | now.keys()):
         if before.get(key) != now.get(key):
             raise SettingsError(

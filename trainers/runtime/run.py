@@ -11,15 +11,14 @@ from transformers.trainer_utils import TrainOutput
 from trainers.base.context import RunContext
 from trainers.base.data import data_hash
 from trainers.base.errors import RunError
-from trainers.base.files import disk_errors
 from trainers.base.settings import TrainSettings
 from trainers.runtime.arguments import CHECKPOINTS, processes
 from trainers.runtime.checkpoints import Checkpoints
-from trainers.runtime.metrics import MetricsFile, ProgressBar, TensorBoardFile
+from trainers.runtime.log import Reports, RunLog
 from trainers.runtime.trainer import RunTrainer
 
 FREE = {"output", "train", "log_every", "save_every", "keep_checkpoints"}
-"""Settings that a resumed run may change: they decide no number. Data is known by its hash."""
+"""Settings that a resumed run may change: no number depends on them. Data is compared by hash."""
 
 
 def run_trainer(trainer: RunTrainer, settings: TrainSettings, context: RunContext) -> TrainOutput:
@@ -47,13 +46,9 @@ def run_trainer(trainer: RunTrainer, settings: TrainSettings, context: RunContex
     trainer.remove_callback(PrinterCallback)
     with ExitStack() as closing:
         if main:
-            with disk_errors(str(settings.output)):
-                trainer.add_callback(MetricsFile(settings.output / "metrics.jsonl", done))
-                board = TensorBoardFile(settings.output / "tensorboard", done)
-            bar = ProgressBar()
-            for reporter in (board, bar):
-                trainer.add_callback(reporter)
-                closing.callback(reporter.close)
+            reports = Reports(RunLog(settings.output, "step", done))
+            trainer.add_callback(reports)
+            closing.callback(reports.close)
         result = _finished(trainer, start) or trainer.train(
             resume_from_checkpoint=None if start is None else str(start)
         )

@@ -43,7 +43,7 @@ class RunTrainer(Trainer):
         return loss
 
     def _get_grad_norm(self, *args: Any, **kwargs: Any) -> Any:
-        # Checked before the update: weights that are no numbers must not reach a checkpoint.
+        # Checked before the update: weights that are not numbers must not reach a checkpoint.
         norm = super()._get_grad_norm(*args, **kwargs)  # type: ignore[no-untyped-call]
         self._require_finite("gradient norm", float(norm))
         return norm

@@ -9,7 +9,7 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from trainers.base.card import write_card
 from trainers.base.context import RunContext
-from trainers.base.data import Conversation, Message, data_hash, read_placed
+from trainers.base.data import Demonstration, Message, data_hash, read_placed
 from trainers.base.errors import DataError
 from trainers.base.loading import load_model, load_tokenizer
 from trainers.policy.assistant_mask import masked_ids
@@ -39,7 +39,7 @@ def prepare_sft(settings: SftSettings, tokenizer: PreTrainedTokenizerBase) -> Sf
     Raises DataError for a bad line, and if no conversation is short enough; ModelError as
     `tokenise` does.
     """
-    placed = read_placed(Conversation, settings.train)
+    placed = read_placed(Demonstration, settings.train)
     rows = [tokenise(tokenizer, record.messages, where) for where, record in placed]
     kept = [row for row in rows if len(row["input_ids"]) <= settings.max_length]
     if not kept:
@@ -59,35 +59,18 @@ def tokenise(
     return {"input_ids": ids, "labels": labels}
 
 
-def show_example(tokenizer: PreTrainedTokenizerBase, row: dict[str, list[int]]) -> str:
-    """The decoded conversation, and under it the part that is learnt."""
-    learnt = [token for token in row["labels"] if token != IGNORED]
-    return (
-        f"text:   {tokenizer.decode(row['input_ids'])}\n"
-        f"learnt: {tokenizer.decode(learnt)}\n"
-        f"tokens: {len(row['input_ids'])}, of which learnt: {len(learnt)}"
-    )
-
-
 class _SftTrainer(RunTrainer, SFTTrainer):
     """TRL's trainer on conversations that are already tokens."""
 
 
-def run(settings: SftSettings, context: RunContext) -> dict[str, float]:
-    """`bon-train sft`."""
-    if not context.dry_run:
-        return train_sft(settings, context)
-    tokenizer = load_tokenizer(settings.model, settings.revision)
-    data = prepare_sft(settings, tokenizer)
-    context.show(show_example(tokenizer, data.rows[0]))
-    context.show(f"conversations: {len(data.rows)}, dropped as too long: {data.dropped}")
-    return {}
-
-
 def train_sft(settings: SftSettings, context: RunContext) -> dict[str, float]:
-    """Train, write `settings.output`, and return the figures that its model card shows."""
+    """`bon-train sft`: train, write `settings.output`, return the figures of its model card."""
     tokenizer = load_tokenizer(settings.model, settings.revision)
     data = prepare_sft(settings, tokenizer)
+    if context.dry_run:
+        context.show(_example(tokenizer, data.rows[0]))
+        context.show(f"conversations: {len(data.rows)}, dropped as too long: {data.dropped}")
+        return {}
     trainer = _SftTrainer(
         model=load_model(AutoModelForCausalLM, settings),
         args=SFTConfig(**common_arguments(settings)),
@@ -108,3 +91,13 @@ def train_sft(settings: SftSettings, context: RunContext) -> dict[str, float]:
         title = "Policy, supervised fine-tuning"
         write_card(settings.output, title, context.command, hashes, settings, figures)
     return figures
+
+
+def _example(tokenizer: PreTrainedTokenizerBase, row: dict[str, list[int]]) -> str:
+    """The decoded conversation, and under it the part that is learnt."""
+    learnt = [token for token in row["labels"] if token != IGNORED]
+    return (
+        f"text:   {tokenizer.decode(row['input_ids'])}\n"
+        f"learnt: {tokenizer.decode(learnt)}\n"
+        f"tokens: {len(row['input_ids'])}, learnt: {len(learnt)}"
+    )

@@ -10,9 +10,9 @@ import pytest
 from pyarrow import parquet
 
 from trainers.base.data import (
-    Conversation,
+    Demonstration,
     Pair,
-    Prompt,
+    PromptRecord,
     Record,
     data_hash,
     read_placed,
@@ -33,7 +33,7 @@ def write(tmp_path: Path, *lines: str) -> Path:
 
 
 def test_reads_records_and_skips_blank_lines(tmp_path: Path) -> None:
-    records = read_records(Conversation, write(tmp_path, GOOD, "", GOOD))
+    records = read_records(Demonstration, write(tmp_path, GOOD, "", GOOD))
     assert len(records) == 2
     assert records[0].messages[1] == {"role": "assistant", "content": "hello"}
 
@@ -41,14 +41,18 @@ def test_reads_records_and_skips_blank_lines(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "line", "reason"),
     [
-        (Conversation, '{"messages": [', "2: broken JSON: Expecting value at column"),
-        (Conversation, "{}", "2: messages: Field required"),
-        (Conversation, '{"messages": []}', "2: messages: List should have at least 1 item"),
-        (Conversation, f'{{"messages": [{USER}]}}', "the last message must be the assistant's"),
-        (Conversation, '{"messages": [{"role": "user"}]}', "2: messages.0.content: Field required"),
-        (Conversation, "[1]", "2: a JSON object is expected"),
+        (Demonstration, '{"messages": [', "2: broken JSON: Expecting value at column"),
+        (Demonstration, "{}", "2: messages: Field required"),
+        (Demonstration, '{"messages": []}', "2: messages: List should have at least 1 item"),
+        (Demonstration, f'{{"messages": [{USER}]}}', "the last message must be the assistant's"),
+        (
+            Demonstration,
+            '{"messages": [{"role": "user"}]}',
+            "2: messages.0.content: Field required",
+        ),
+        (Demonstration, "[1]", "2: a JSON object is expected"),
         (Pair, '{"margin": NaN}', "2: broken JSON: NaN is no JSON number"),
-        (Prompt, "{}", "2: prompt: Field required"),
+        (PromptRecord, "{}", "2: prompt: Field required"),
         (Pair, f'{{"prompt": [{USER}], "chosen": [{ANSWER}]}}', "2: rejected: Field required"),
         (
             Pair,
@@ -68,12 +72,12 @@ def test_a_bad_line_is_named(tmp_path: Path, kind: type[Record], line: str, reas
 
 def test_empty_missing_and_binary_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"data\.jsonl: the file has no records"):
-        read_records(Prompt, write(tmp_path, "", ""))
+        read_records(PromptRecord, write(tmp_path, "", ""))
     with pytest.raises(DataError, match=r"none\.jsonl: No such file"):
-        read_records(Prompt, tmp_path / "none.jsonl")
+        read_records(PromptRecord, tmp_path / "none.jsonl")
     (tmp_path / "b.jsonl").write_bytes(b"\xff\xfe")
     with pytest.raises(DataError, match=r"b\.jsonl:1: not UTF-8"):
-        read_records(Prompt, tmp_path / "b.jsonl")
+        read_records(PromptRecord, tmp_path / "b.jsonl")
 
 
 def test_zipped_and_columnar_files_are_read_as_well(tmp_path: Path) -> None:
@@ -81,9 +85,9 @@ def test_zipped_and_columnar_files_are_read_as_well(tmp_path: Path) -> None:
     with gzip.open(tmp_path / "d.jsonl.gz", "wt") as out:
         out.write(f"{GOOD}\n{{}}\n")
     with pytest.raises(DataError, match=r"d\.jsonl\.gz:2: messages: Field required"):
-        read_records(Conversation, tmp_path / "d.jsonl.gz")
+        read_records(Demonstration, tmp_path / "d.jsonl.gz")
     parquet.write_table(pyarrow.Table.from_pylist([line, line]), tmp_path / "d.parquet")
-    [(where, record), _] = read_placed(Conversation, tmp_path / "d.parquet")
+    [(where, record), _] = read_placed(Demonstration, tmp_path / "d.parquet")
     assert where == f"{tmp_path / 'd.parquet'}:1"
     assert record.messages == line["messages"]
 
@@ -91,5 +95,5 @@ def test_zipped_and_columnar_files_are_read_as_well(tmp_path: Path) -> None:
 def test_what_is_written_is_read_and_hashed(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "prompts.jsonl"
     write_records(path, [{"prompt": [{"role": "user", "content": "hé\n"}]}])
-    assert read_records(Prompt, path)[0].prompt[0]["content"] == "hé\n"
+    assert read_records(PromptRecord, path)[0].prompt[0]["content"] == "hé\n"
     assert data_hash(path) == hashlib.sha256(path.read_bytes()).hexdigest()

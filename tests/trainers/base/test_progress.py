@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import io
 import time
+from pathlib import Path
 from typing import Any
 
 from transformers import TrainerState
 
 from trainers.base.progress import progress
-from trainers.runtime.metrics import ProgressBar
+from trainers.runtime.log import Reports, RunLog
 
 NOTHING: Any = None
 
@@ -17,9 +18,9 @@ class Terminal(io.StringIO):
         return True
 
 
-def play(stream: io.StringIO) -> str:
+def play(folder: Path, stream: io.StringIO) -> str:
     """Updates 3 and 4 of 4, as the trainer reports them."""
-    bar = ProgressBar(stream)
+    bar = Reports(RunLog(folder, "step", 0), stream)
     state = TrainerState(max_steps=4, global_step=2)
     bar.on_train_begin(NOTHING, state, NOTHING)
     for step in (3, 4):
@@ -31,16 +32,16 @@ def play(stream: io.StringIO) -> str:
     return stream.getvalue()
 
 
-def test_a_terminal_sees_updates_rate_time_and_loss() -> None:
-    shown = play(Terminal())
+def test_a_terminal_sees_updates_rate_time_and_loss(tmp_path: Path) -> None:
+    shown = play(tmp_path, Terminal())
     assert "4/4" in shown
     assert "updates/s" in shown
     assert "loss 0.1235" in shown
     assert "0:00:00" in shown
 
 
-def test_a_file_is_spared_the_bar() -> None:
-    assert play(io.StringIO()) == ""
+def test_a_file_is_spared_the_bar(tmp_path: Path) -> None:
+    assert play(tmp_path, io.StringIO()) == ""
 
 
 def test_records_are_counted_with_their_rate_from_where_a_run_went_on() -> None:

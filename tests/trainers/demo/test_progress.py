@@ -1,14 +1,14 @@
 from __future__ import annotations
 
 from trainers.demo.progress import Bars
-from trainers.demo.workers import Result, Step
+from trainers.demo.workers import PlanStep, Result
 
 
 def test_a_bar_follows_its_step_and_goes_when_that_has_ended() -> None:
     shown: list[str] = []
     done = iter((0.25, 0.5))
-    told = Step("told", "m:f", {}, progress=lambda: next(done))
-    silent = Step("silent", "m:f", {})
+    told = PlanStep("told", "m:f", {}, progress=lambda: next(done))
+    silent = PlanStep("silent", "m:f", {})
     with Bars(2, shown.append) as bars:
         bars.watch([told, silent], {})
         everything, first, second = bars.tasks

@@ -13,7 +13,7 @@ import pytest
 
 from trainers.demo.outcome import goals, write_figures
 from trainers.demo.plots import best_of_n_kl
-from trainers.demo.report import write_report
+from trainers.demo.report import write_page
 
 
 def history(bad: bool) -> list[dict[str, Any]]:
@@ -68,7 +68,7 @@ def test_the_page_shows_every_picture(
 ) -> None:
     page = tmp_path / "page.md"
     data = [figures(seed, weak) for seed in range(seeds)]
-    write_report(data, "Title", "make it", page, tmp_path / "plots", "Notes.")
+    write_page(data, "Title", "make it", page, tmp_path / "plots", "Notes.")
     text = page.read_text()
     drawn = sorted((tmp_path / "plots").glob("*.svg"))
     assert len(drawn) == pictures
@@ -81,7 +81,7 @@ def test_the_page_shows_every_picture(
 def test_the_same_figures_give_the_same_files(tmp_path: Path) -> None:
     for name in ("a", "b"):
         page = tmp_path / name / "page.md"
-        write_report([figures(0, True)], "T", "make it", page, tmp_path / name / "plots", "")
+        write_page([figures(0, True)], "T", "make it", page, tmp_path / name / "plots", "")
     for path in (tmp_path / "a").rglob("*.*"):
         assert path.read_bytes() == (tmp_path / "b" / path.relative_to(tmp_path / "a")).read_bytes()
 
@@ -97,7 +97,7 @@ def test_goals_are_told_as_they_are() -> None:
 
 def test_a_goal_that_a_seed_misses_is_counted(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    write_report([figures(s, False) for s in range(2)], "T", "m", page, tmp_path / "plots", "")
+    write_page([figures(s, False) for s in range(2)], "T", "m", page, tmp_path / "plots", "")
     (line,) = [row for row in page.read_text().splitlines() if row.startswith("| PPO, KL")]
     assert line.endswith("| at most 6 | 7.000 ± 0.000 | 0 of 2 |")
 
@@ -110,7 +110,7 @@ def test_over_optimisation_is_counted_by_run(tmp_path: Path) -> None:
     runs[1]["hacked-ppo-history"] = [{**row, "alarms": []} for row in history(bad=True)]
     runs[2]["hacked-ppo-history"] = history(bad=False)
     page = tmp_path / "page.md"
-    write_report(runs, "T", "m", page, tmp_path / "plots", "")
+    write_page(runs, "T", "m", page, tmp_path / "plots", "")
     text = page.read_text()
     assert "has less gold than a smaller n in 1 of 3 runs." in text
     assert (

@@ -30,17 +30,17 @@ def test_bad_settings_name_the_key(override: str, message: str) -> None:
 
 
 def test_a_wrong_key_of_a_step_names_the_step(tmp_path: Path) -> None:
-    from trainers.demo.plan import Seed, plan
+    from trainers.demo.plan import Seed, steps_of
     from trainers.demo.settings import MeasureSettings
 
     changes = {"ppo": {"kl": {"betta": 1}}}
     with pytest.raises(SettingsError, match=r"steps\.ppo: .*kl\.betta"):
-        plan(Seed(tmp_path, 0, MeasureSettings(), changes))
+        steps_of(Seed(tmp_path, 0, MeasureSettings(), changes))
 
 
 def test_changes_and_the_seed_reach_the_steps(tmp_path: Path) -> None:
     from trainers.demo.data import WeakPairs
-    from trainers.demo.plan import Seed, plan
+    from trainers.demo.plan import Seed, steps_of
     from trainers.demo.settings import MeasureSettings
 
     changes: dict[str, Any] = {
@@ -48,7 +48,7 @@ def test_changes_and_the_seed_reach_the_steps(tmp_path: Path) -> None:
         "world": {"pairs": 10},
     }
     seed = Seed(tmp_path, 7, MeasureSettings(), changes, WeakPairs(300, 0.8), "7-")
-    steps = {s.name: s for s in plan(seed)}
+    steps = {s.name: s for s in steps_of(seed)}
     ppo = steps["7-ppo"].arguments["settings"]
     assert (ppo.kl.beta, ppo.iterations, ppo.seed) == (0.5, 3, 7)
     assert ppo.reward == tmp_path / "reward"

@@ -12,7 +12,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from trainers.base.data import Message
 from trainers.demo.tokenizer import build_tokenizer
-from trainers.demo.world import draw_answer, draw_ask
+from trainers.demo.world import draw_answer, draw_request
 
 TOKENIZER: Any = build_tokenizer()
 TURNS: list[Message] = [
@@ -33,7 +33,7 @@ def test_any_text_comes_back(text: str) -> None:
 def test_each_word_of_the_world_is_one_token() -> None:
     rng = random.Random(5)
     for _ in range(3000):
-        ask = draw_ask(rng)
+        ask = draw_request(rng)
         for text in (ask.text, draw_answer(rng, ask)):
             pieces = re.findall(r" ?\w+|[^\w\s]", text)
             assert len(TOKENIZER(text)["input_ids"]) == len(pieces), text

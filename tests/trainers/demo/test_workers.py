@@ -14,7 +14,7 @@ import pytest
 
 from tests.waiting import wait_until
 from trainers.base.errors import DataError, RunError
-from trainers.demo.workers import Result, Step, run_steps
+from trainers.demo.workers import PlanStep, Result, run_steps
 
 
 def here(function: Callable[..., dict[str, Any]]) -> str:
@@ -52,7 +52,7 @@ def hang(path: str) -> dict[str, Any]:
 
 def start_and_hang(path: str) -> dict[str, Any]:
     """Run a step that hangs, as the main process of a demo does."""
-    steps = [Step("hang", here(hang), {"path": path})]
+    steps = [PlanStep("hang", here(hang), {"path": path})]
     run_steps(steps, 1, Path(path).parent / "inner")
     return {}
 
@@ -60,7 +60,7 @@ def start_and_hang(path: str) -> dict[str, Any]:
 def test_what_the_longest_chain_waits_for_goes_first(tmp_path: Path) -> None:
     target = {"path": str(tmp_path / "out")}
     needs = {"leaf": (), "a": (), "b": ("a",), "c": ("b",), "beside": ("a",)}
-    steps = [Step(name, here(write), target, needs=need) for name, need in needs.items()]
+    steps = [PlanStep(name, here(write), target, needs=need) for name, need in needs.items()]
     results = run_steps(steps, 1, tmp_path / "logs")
     assert list(results) == ["a", "b", "leaf", "c", "beside"]
 
@@ -85,13 +85,13 @@ def test_a_run_that_is_ended_leaves_no_process(tmp_path: Path, number: signal.Si
 def test_a_step_waits_for_what_it_needs(tmp_path: Path) -> None:
     path = str(tmp_path / "file")
     steps = [
-        Step("first", here(write), {"path": path, "seconds": 0.3}),
-        Step("second", here(write), {"path": path}, needs=("first",)),
-        Step("third", here(write), {"path": path}, needs=("second",)),
+        PlanStep("first", here(write), {"path": path, "seconds": 0.3}),
+        PlanStep("second", here(write), {"path": path}, needs=("first",)),
+        PlanStep("third", here(write), {"path": path}, needs=("second",)),
     ]
     seen: list[tuple[list[str], list[str]]] = []
 
-    def watch(running: Sequence[Step], results: Mapping[str, Result]) -> None:
+    def watch(running: Sequence[PlanStep], results: Mapping[str, Result]) -> None:
         now = ([step.name for step in running], list(results))
         if now not in seen:
             seen.append(now)
@@ -118,7 +118,7 @@ def test_a_step_waits_for_what_it_needs(tmp_path: Path) -> None:
 
 def test_steps_run_side_by_side_in_processes_of_their_own(tmp_path: Path) -> None:
     steps = [
-        Step(name, here(write), {"path": str(tmp_path / name), "seconds": 0.5}) for name in "ab"
+        PlanStep(name, here(write), {"path": str(tmp_path / name), "seconds": 0.5}) for name in "ab"
     ]
     running: list[int] = []
     results = run_steps(steps, 2, tmp_path / "logs", lambda now, _: running.append(len(now)))
@@ -130,7 +130,7 @@ def test_steps_run_side_by_side_in_processes_of_their_own(tmp_path: Path) -> Non
 
 
 def test_what_a_step_prints_is_in_its_log(tmp_path: Path) -> None:
-    run_steps([Step("one", here(write), {"path": str(tmp_path / "f")})], 1, tmp_path / "logs")
+    run_steps([PlanStep("one", here(write), {"path": str(tmp_path / "f")})], 1, tmp_path / "logs")
     text = (tmp_path / "logs" / "one.log").read_text()
     assert "printed\n" in text
     assert "written past python\n" in text
@@ -138,8 +138,8 @@ def test_what_a_step_prints_is_in_its_log(tmp_path: Path) -> None:
 
 def test_a_users_error_comes_through_and_the_others_are_ended(tmp_path: Path) -> None:
     steps = [
-        Step("slow", here(write), {"path": str(tmp_path / "f"), "seconds": 600.0}),
-        Step("bad", here(refuse), {"place": "file.jsonl:3"}),
+        PlanStep("slow", here(write), {"path": str(tmp_path / "f"), "seconds": 600.0}),
+        PlanStep("bad", here(refuse), {"place": "file.jsonl:3"}),
     ]
     with pytest.raises(DataError, match=r"^file.jsonl:3: no good$"):
         run_steps(steps, 2, tmp_path / "logs")
@@ -151,10 +151,12 @@ def test_a_users_error_comes_through_and_the_others_are_ended(tmp_path: Path) ->
 )
 def test_any_other_error_names_step_and_log(tmp_path: Path, function: Any, reason: str) -> None:
     with pytest.raises(RunError) as caught:
-        run_steps([Step("one", here(function), {})], 1, tmp_path / "logs")
+        run_steps([PlanStep("one", here(function), {})], 1, tmp_path / "logs")
     assert str(caught.value) == f"step one: {reason}; see {tmp_path / 'logs' / 'one.log'}"
 
 
 def test_a_plan_that_could_not_end_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"step a: .* needs one that is not before it"):
-        run_steps([Step("a", here(write), {}, ("b",)), Step("b", here(write), {})], 1, tmp_path)
+        run_steps(
+            [PlanStep("a", here(write), {}, ("b",)), PlanStep("b", here(write), {})], 1, tmp_path
+        )

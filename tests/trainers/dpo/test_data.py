@@ -10,7 +10,7 @@ from tests.trainers.small import policy_path
 from trainers.base.data import Pair, read_records
 from trainers.base.errors import DataError, ModelError
 from trainers.demo.tokenizer import build_tokenizer
-from trainers.dpo.data import read_pairs, tokenise_pair
+from trainers.dpo.data import EQUAL, MERGED, read_pairs, tokenise_pair
 from trainers.policy.rendering import prompt_ids
 
 ASK = [{"role": "user", "content": "name two toys for a bear"}]
@@ -63,7 +63,7 @@ def test_what_is_dropped_is_counted(tmp_path: Path) -> None:
         ("Try ball and kite. " * 8, "Ugh."),
     )
     data = read_pairs(path, tokenizer, "m", max_length=30)
-    assert (len(data.rows), data.too_long, data.merged, data.equal) == (1, 1, 0, 0)
+    assert (len(data.rows), *data.dropped.values()) == (1, 1, 0, 0)
     row = data.rows[0]
     assert row["length"] == len(row["prompt_ids"]) + len(row["chosen_ids"])
 
@@ -76,7 +76,7 @@ def test_answers_that_the_template_makes_equal_are_counted(tmp_path: Path) -> No
     )
     path = write(tmp_path / "p.jsonl", ("Ugh.", "Ugh. "), ("Ugh.", "Okay."))
     data = read_pairs(path, tokenizer, "m", max_length=100)
-    assert (len(data.rows), data.equal) == (1, 1)
+    assert (len(data.rows), data.dropped[EQUAL]) == (1, 1)
 
 
 def test_a_token_across_the_boundary_is_counted(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_a_token_across_the_boundary_is_counted(tmp_path: Path) -> None:
     tokenizer.chat_template = template.replace("<|assistant|>", "<|assistant|>Tr")
     path = write(tmp_path / "p.jsonl", ("y ball.", "y kite."), (" Okay.", " Ugh."))
     data = read_pairs(path, tokenizer, "m", max_length=100)
-    assert (len(data.rows), data.merged) == (1, 1)
+    assert (len(data.rows), data.dropped[MERGED]) == (1, 1)
 
 
 def test_a_file_of_which_nothing_is_left(tmp_path: Path) -> None:

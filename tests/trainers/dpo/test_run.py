@@ -26,7 +26,7 @@ from trainers.base.errors import RunError, SettingsError
 from trainers.base.loading import load_tokenizer
 from trainers.dpo.data import read_pairs
 from trainers.dpo.reference import reference_logps
-from trainers.dpo.run import NEGATIVE_REWARD_NOTE, run, train_dpo
+from trainers.dpo.run import NEGATIVE_REWARD_NOTE, train_dpo
 from trainers.policy.frozen import load_frozen
 
 GOLDEN_LOSSES = (0.693147, 0.748003, 0.686983, 0.455364, 0.537854, 0.591636, 0.477703, 0.432295)
@@ -176,7 +176,7 @@ def test_the_policy_learns_its_pairs(settings: MakeSettings) -> None:
 def test_dry_run_shows_both_sides_and_writes_nothing(settings: MakeSettings) -> None:
     shown: list[str] = []
     one = settings()
-    assert run(one, RunContext("bon-train dpo", dry_run=True, show=shown.append)) == {}
+    assert train_dpo(one, RunContext("bon-train dpo", dry_run=True, show=shown.append)) == {}
     text = "\n".join(shown)
     pair = json.loads(one.train.read_text().splitlines()[0])
     assert f"{pair['prompt'][-1]['content']}<eos><|assistant|>" in text

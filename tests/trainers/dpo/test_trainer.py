@@ -18,7 +18,7 @@ from tests.trainers.dpo.conftest import MakeSettings
 from trainers.base.loading import load_tokenizer
 from trainers.dpo.data import read_pairs
 from trainers.dpo.reference import ReferenceLogps, reference_logps
-from trainers.dpo.run import make_trainer
+from trainers.dpo.run import dpo_trainer
 from trainers.dpo.settings import LOSSES, DpoSettings
 from trainers.dpo.trainer import TokenisedDPOTrainer, loss_arguments, make_dataset
 from trainers.policy.frozen import load_frozen
@@ -29,7 +29,7 @@ def trainer(settings: DpoSettings) -> TokenisedDPOTrainer:
     data = read_pairs(settings.train, tokenizer, settings.model, settings.max_length)
     known = reference_logps(load_frozen(settings.model), data.rows, 8)
     policy = AutoModelForCausalLM.from_pretrained(settings.model, dtype=torch.float32)
-    return make_trainer(settings, policy, make_dataset(data.rows, known), tokenizer)
+    return dpo_trainer(settings, policy, make_dataset(data.rows, known), tokenizer)
 
 
 def rows_of(subject: TokenisedDPOTrainer) -> Any:

@@ -20,13 +20,14 @@ from trainers.base.context import RunContext
 from trainers.base.errors import ModelError, RunError, TrainersError
 from trainers.cli import main
 from trainers.demo.tokenizer import build_tokenizer
-from trainers.export.checks import TOLERANCE, compare
+from trainers.export.checks import TOLERANCE, require_parity
 from trainers.export.run import export
 from trainers.export.settings import ExportSettings
 from trainers.rewards.one import score
 from trainers.runtime.lora import Task
 from trainers.runtime.saving import save
 
+DIFFERENCE = "largest relative difference of an output"
 QUIET = RunContext("bon-train export", show=lambda text: None)
 TURNS: Any = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "name a kite ."}]
 
@@ -54,7 +55,7 @@ def test_an_adapter_is_merged_and_gives_the_same(
     adapted(kind, base(), task, tmp_path / "run")
     whole = kind.from_pretrained(tmp_path / "run")
     parity = export(settings(tmp_path / "run" / "adapter", tmp_path / "served"), QUIET)
-    assert parity.difference <= TOLERANCE["float32"]
+    assert parity[DIFFERENCE] <= TOLERANCE["float32"]
     served = kind.from_pretrained(tmp_path / "served")
     torch.testing.assert_close(logits(served), logits(whole), atol=1e-4, rtol=0)
     untrained = logits(kind.from_pretrained(base()))
@@ -82,7 +83,7 @@ def test_bfloat16_and_sampling_defaults(tmp_path: Path) -> None:
     chosen = {"temperature": 0.7, "top_k": 20, "max_new_tokens": 64}
     wanted = settings(policy_path(), tmp_path / "served", dtype="bfloat16", generation=chosen)
     parity = export(wanted, QUIET)
-    assert 0 < parity.difference <= parity.tolerance == TOLERANCE["bfloat16"]
+    assert 0 < parity[DIFFERENCE] <= parity["tolerance"] == TOLERANCE["bfloat16"]
     served = AutoModelForCausalLM.from_pretrained(tmp_path / "served")
     assert served.dtype == torch.bfloat16
     written = json.loads((tmp_path / "served" / "generation_config.json").read_text())
@@ -198,8 +199,8 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("wrong", [torch.tensor([[10.01, 3.0]]), torch.tensor([[float("nan"), 3]])])
 def test_outputs_that_differ_are_refused(wrong: torch.Tensor) -> None:
     right = torch.tensor([[10.0, 3.0]])
-    assert compare([right], [right + 5e-4], "float32", "m").difference < 1e-4
+    assert require_parity([right], [right + 5e-4], "float32", "m") < 1e-4
     with pytest.raises(
         ModelError, match=r"m: what was written differs by .* from what was trained"
     ):
-        compare([right], [wrong], "float32", "m")
+        require_parity([right], [wrong], "float32", "m")

@@ -23,7 +23,7 @@ from trainers.base.data import Message
 from trainers.base.errors import DataError, RunError, SettingsError
 from trainers.base.settings import load_settings, shipped
 from trainers.grpo.rewards import RewardFunction
-from trainers.grpo.run import run
+from trainers.grpo.run import train_grpo
 from trainers.grpo.settings import GrpoSettings
 from trainers.grpo.trainer import GroupOrder
 from trainers.rewards.one import score
@@ -97,13 +97,13 @@ def test_a_resumed_run_equals_one_that_was_never_cut(settings: MakeSettings) -> 
     """Its reference is the model of before again. That an adapter comes back too, the runtime's
     tests hold."""
     whole = settings("whole", save_every=4)
-    run(whole, START)
+    train_grpo(whole, START)
     cut = settings("cut", save_every=4)
     shutil.copytree(whole.output, cut.output)
     # As if killed after the fourth update.
     shutil.rmtree(cut.output / "checkpoints" / "checkpoint-6")
     (cut.output / "model.safetensors").unlink()
-    run(cut, RESUME)
+    train_grpo(cut, RESUME)
     assert_equal_weights(whole.output, cut.output)
     assert [entry["reward"] for entry in logs(cut.output)] == [
         entry["reward"] for entry in logs(whole.output)
@@ -112,7 +112,7 @@ def test_a_resumed_run_equals_one_that_was_never_cut(settings: MakeSettings) -> 
 
 def test_the_first_update_is_on_policy(settings: MakeSettings, prompts: Path) -> None:
     one = settings(max_steps=2, eval_prompts=prompts)
-    figures = run(one, START)
+    figures = train_grpo(one, START)
     first = logs(one.output)[0]
     # The advantages of a group add up to nothing, and every ratio is 1.
     assert first["clip_ratio/region_mean"] == 0
@@ -125,7 +125,7 @@ def test_the_first_update_is_on_policy(settings: MakeSettings, prompts: Path) ->
 
 def test_the_reward_rises(settings: MakeSettings) -> None:
     one = settings(batch_size=32, max_steps=20, group_size=8, beta=0.0)
-    run(one, START)
+    train_grpo(one, START)
     rewards = [entry["reward"] for entry in logs(one.output)]
     assert sum(rewards[-4:]) / 4 > sum(rewards[:4]) / 4 + 0.3
 
@@ -144,7 +144,7 @@ def test_order_is_a_function_of_seed_and_epoch() -> None:
 def test_dry_run_writes_nothing(settings: MakeSettings) -> None:
     one = settings()
     shown: list[str] = []
-    assert run(one, RunContext("bon-train grpo", dry_run=True, show=shown.append)) == {}
+    assert train_grpo(one, RunContext("bon-train grpo", dry_run=True, show=shown.append)) == {}
     assert shown[0] == "prompts: 6, dropped as too long: 0"
     first = json.loads(one.train.read_text().splitlines()[0])["prompt"][-1]["content"]
     assert f"{first}<eos><|assistant|>" in shown[1]
@@ -153,7 +153,7 @@ def test_dry_run_writes_nothing(settings: MakeSettings) -> None:
 
 def test_long_prompts_are_counted_or_refused(settings: MakeSettings) -> None:
     with pytest.raises(DataError, match="every prompt exceeds max_length - max_new_tokens, 2"):
-        run(settings(max_length=26), START)
+        train_grpo(settings(max_length=26), START)
 
 
 def test_a_reward_that_is_no_number_ends_the_run() -> None:
@@ -189,7 +189,7 @@ def test_what_does_not_fit_is_refused(overrides: list[str], message: str) -> Non
 
 def test_weights_change_through_an_adapter(settings: MakeSettings) -> None:
     one = settings(max_steps=1, lora={"r": 4})
-    run(one, START)
+    train_grpo(one, START)
     assert (one.output / "adapter").is_dir()
     before = weights(policy_path())
     after = weights(one.output)
@@ -200,7 +200,7 @@ def test_passes_of_an_update_add_up_to_it(settings: MakeSettings) -> None:
     """Answers differ in length, so a mean of the passes' means would not do."""
     whole, parts = settings("whole", max_steps=2), settings("parts", max_steps=2, accumulate=4)
     for one in (whole, parts):
-        run(one, START)
+        train_grpo(one, START)
     for mine, other in zip(logs(whole.output), logs(parts.output), strict=True):
         assert other["reward"] == pytest.approx(mine["reward"], abs=1e-4)
         assert other["grad_norm"] == pytest.approx(mine["grad_norm"], rel=1e-3)

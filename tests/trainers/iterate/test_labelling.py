@@ -3,19 +3,32 @@ from __future__ import annotations
 import pytest
 
 from trainers.base.data import Message
-from trainers.iterate.labelling import drawn_labels, label
-from trainers.iterate.samplers import Answer
+from trainers.iterate.labelling import (
+    CLOSE,
+    CUT,
+    EQUAL,
+    TOO_FEW,
+    RewardedPrompt,
+    drawn_labels,
+    label,
+)
 
 PROMPT = [Message(role="user", content="hello")]
 
 
-def answers(*texts: str) -> list[Answer]:
-    """Those that end in an ellipsis were cut."""
-    return [Answer(text, not text.endswith("...")) for text in texts]
+def row(**rewards: float) -> RewardedPrompt:
+    """Answers by their text; those that end in `_cut` were cut."""
+    return {
+        "prompt": PROMPT,
+        "answers": [
+            {"text": text, "ended": not text.endswith("_cut"), "reward": reward}
+            for text, reward in rewards.items()
+        ],
+    }
 
 
 def test_the_best_is_set_against_the_worst() -> None:
-    labelled = label([PROMPT], [answers("a", "b", "c")], [[0.5, 2.0, -1.0]])
+    labelled = label([row(a=0.5, b=2.0, c=-1.0)])
     assert labelled.pairs == [
         {
             "prompt": PROMPT,
@@ -28,16 +41,14 @@ def test_the_best_is_set_against_the_worst() -> None:
 
 
 def test_of_equal_rewards_the_first_counts() -> None:
-    [pair] = label([PROMPT], [answers("a", "b", "c", "d")], [[1.0, 1.0, 0.0, 0.0]]).pairs
+    [pair] = label([row(a=1.0, b=1.0, c=0.0, d=0.0)]).pairs
     assert (pair["chosen"][0]["content"], pair["rejected"][0]["content"]) == ("a", "c")
 
 
 def test_cut_answers_are_left_aside_whatever_their_reward() -> None:
-    labelled = label(
-        [PROMPT] * 2, [answers("a", "b", "c..."), answers("a", "b...")], [[1, 2, 9], [1, 9]]
-    )
+    labelled = label([row(a=1, b=2, c_cut=9), row(a=1, b_cut=9)])
     assert [pair["chosen"][0]["content"] for pair in labelled.pairs] == ["b"]
-    assert (labelled.cut, labelled.too_few) == (2, 1)
+    assert (labelled.left_out[CUT], labelled.left_out[TOO_FEW]) == (2, 1)
     assert labelled.mean_best == 1.5
 
 
@@ -53,19 +64,17 @@ def test_cut_answers_are_left_aside_whatever_their_reward() -> None:
 def test_what_makes_no_pair_is_counted(
     texts: tuple[str, ...], rewards: list[float], counts: tuple[int, int]
 ) -> None:
-    labelled = label([PROMPT], [answers(*texts)], [rewards], min_gap=0.5)
-    assert (labelled.equal, labelled.close) == counts
+    answers = row(a=rewards[0])["answers"] + row(b=rewards[1])["answers"]
+    for answer, text in zip(answers, texts, strict=True):
+        answer["text"] = text
+    labelled = label([{"prompt": PROMPT, "answers": answers}], min_gap=0.5)
+    assert (labelled.left_out[EQUAL], labelled.left_out[CLOSE]) == counts
     assert len(labelled.pairs) == 1 - sum(counts)
 
 
 def test_drawn_labels_follow_bradley_and_terry() -> None:
     rows = 4000
-    labelled = label(
-        [PROMPT] * rows,
-        [answers("good", "bad")] * rows,
-        [[1.0, 0.0]] * rows,
-        prefer=drawn_labels(seed=0),
-    )
+    labelled = label([row(good=1.0, bad=0.0)] * rows, prefer=drawn_labels(seed=0))
     right = sum(pair["margin"] > 0 for pair in labelled.pairs)
     # sigmoid(1) = .731, with a standard deviation of .007
     assert right / rows == pytest.approx(0.731, abs=0.03)

@@ -11,7 +11,7 @@ from tests.trainers.runtime.helpers import RESUME, START, assert_equal_weights, 
 from trainers.base.context import RunContext
 from trainers.base.data import Message, Pair, data_hash, read_records
 from trainers.base.errors import RunError, SettingsError
-from trainers.iterate.round import choose_prompts
+from trainers.iterate.round import Round
 from trainers.iterate.run import run
 from trainers.iterate.settings import IterateSettings
 from trainers.policy.frozen import load_frozen, weights_hash
@@ -114,7 +114,7 @@ def test_an_output_in_use_and_other_settings_are_refused(settings: MakeSettings)
 
 def test_rounds_draw_prompts_of_their_own(settings: MakeSettings) -> None:
     prompts = [[Message(role="user", content=str(i))] for i in range(30)]
-    chosen = [choose_prompts(settings(), number, prompts) for number in (0, 0, 1)]
+    chosen = [Round(settings(), number, "m", START).choose(prompts) for number in (0, 0, 1)]
     assert chosen[0] == chosen[1] != chosen[2]
     assert len({str(prompt) for prompt in chosen[0]}) == 8
 

@@ -11,7 +11,7 @@ from transformers import GenerationConfig
 from bon_gateway.demo_models import policy_path
 from trainers.base.data import Message
 from trainers.base.errors import ModelError
-from trainers.policy.drawing import Answer, PolicySampler
+from trainers.policy.drawing import DrawnAnswer, PolicySampler
 
 PROMPTS = [
     [Message(role="user", content=text)]
@@ -19,7 +19,7 @@ PROMPTS = [
 ]
 
 
-def drawn(folder: Path) -> list[list[Answer]]:
+def drawn(folder: Path) -> list[list[DrawnAnswer]]:
     return PolicySampler(folder).draw(PROMPTS, 4, seed=3, max_new_tokens=24, batch_size=8)
 
 
@@ -35,7 +35,7 @@ def test_generation_settings_of_the_checkpoint_change_nothing(tmp_path: Path) ->
 def test_answers_come_by_prompt_and_repeat_with_the_seed() -> None:
     sampler = PolicySampler(policy_path())
 
-    def draw(seed: int) -> list[list[Answer]]:
+    def draw(seed: int) -> list[list[DrawnAnswer]]:
         return sampler.draw(PROMPTS, 3, seed=seed, max_new_tokens=40, batch_size=4)
 
     answers = draw(1)

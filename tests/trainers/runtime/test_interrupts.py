@@ -11,9 +11,8 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
-from trainers.ppo.log import RunLog
 from trainers.runtime.interrupts import held
-from trainers.runtime.metrics import TensorBoardFile
+from trainers.runtime.log import Reports, RunLog
 
 
 class Interrupting(float):
@@ -86,17 +85,17 @@ def logged(folder: Path) -> set[str]:
 
 
 def test_a_step_is_logged_whole(tmp_path: Path) -> None:
-    board = TensorBoardFile(tmp_path)
+    reports = Reports(RunLog(tmp_path, "step", 0))
     args, state, control = TrainingArguments(str(tmp_path)), TrainerState(), TrainerControl()
     with pytest.raises(KeyboardInterrupt):
-        board.on_log(args, state, control, {"loss": Interrupting(1.0), "grad_norm": 2.0})
-    board.close()
-    assert logged(tmp_path) == {"loss", "grad_norm"}
+        reports.on_log(args, state, control, {"loss": Interrupting(1.0), "grad_norm": 2.0})
+    reports.close()
+    assert logged(tmp_path / "tensorboard") == {"loss", "grad_norm"}
 
 
 def test_an_iteration_is_logged_whole(tmp_path: Path) -> None:
-    log = RunLog(tmp_path, 0)
+    log = RunLog(tmp_path, "iteration", 0)
     with pytest.raises(KeyboardInterrupt):
-        log.write(1, {"reward": Interrupting(1.0), "kl": 2.0}, [])
+        log.write(1, {"reward": Interrupting(1.0), "kl": 2.0, "alarms": ["kl"]})
     log.close()
     assert logged(tmp_path / "tensorboard") == {"reward", "kl", "alarms"}

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from trainers.base.errors import DataError
-from trainers.base.lines import MAX_LINE_BYTES, BadLineError, Row, printable, read_rows
+from trainers.base.lines import MAX_LINE_BYTES, BadLineError, RawRecord, printable, read_rows
 from trainers.preferences.readers.candidate_log import CandidateLogReader
 from trainers.preferences.readers.fields import Values
 from trainers.preferences.readers.hh import HhReader
@@ -95,7 +95,7 @@ def read_preferences(
         raise DataError(f"{path}: the file has no records")
 
 
-def _detected(row: Row, values: Values) -> FormatReader:
+def _detected(row: RawRecord, values: Values) -> FormatReader:
     name = detect(values)
     if name is None:
         keys = ", ".join(sorted(printable(str(key)) for key in values)) or "none"
