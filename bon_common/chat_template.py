@@ -1,4 +1,4 @@
-"""What policy, reward model and trainers must know of chat templates alike."""
+"""What the policy, the reward models and the trainers must do alike with chat templates."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ TEMPLATE_ERRORS = (
     ArithmeticError,
     RecursionError,
 )
-"""What a template raises on messages that it was not written for."""
+"""Errors that a template may raise for messages it was not written for."""
 
 
 def without_developer(turns: Sequence[dict[str, Any]], template: object) -> list[dict[str, Any]]:
-    """``turns``, whose contents are text, with the system's in place of the developer's where
-    ``template`` does not name that role.
+    """``turns`` with developer messages turned into a system message, if ``template`` does not name
+    the developer role. Contents must be text.
 
-    ``developer`` is OpenAI's name for what was ``system``. A template that only asks for the roles
-    that it knows drops such a message without a word, so that a model neither sees its instructions
-    nor is scored on them. vLLM makes it a system message; this gives the same text. Many templates
-    take a system message in the first place alone, so all of them become one there.
+    ``developer`` is OpenAI's new name for ``system``. A template that handles only the roles it
+    knows drops such a message silently: the model would neither see the instructions nor be scored
+    on them. vLLM makes it a system message; this gives the same text. Many templates accept a
+    system message only in the first place, so all of them are joined there.
     """
     source = str(template)
     known = any(f"{quote}{DEVELOPER}{quote}" in source for quote in "\"'")

@@ -1,7 +1,7 @@
-"""Work in a thread that does not outlive the process.
+"""Work in a thread that the end of the process does not wait for.
 
-A download from the hub cannot be interrupted, and the threads of an executor are waited for when
-the process ends.
+A download from the hub cannot be interrupted, and a process that ends waits for the threads of an
+executor.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 async def in_daemon_thread(work: Callable[[], T], name: str) -> T:
-    """The result of ``work``, or what it raises. Cancelling gives up on the work, which goes on."""
+    """The result of ``work``, or its exception. After a cancellation the work still runs on."""
     outcome: Future[T] = Future()
     outcome.set_running_or_notify_cancel()
 

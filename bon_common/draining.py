@@ -29,8 +29,8 @@ BACKLOG = 2048
 def server_config(
     app: Any, limits: HttpServerSettings, *, close_within_s: float, factory: bool = False
 ) -> uvicorn.Config:
-    """uvicorn as both servers run it: ``app``, or with ``factory`` what makes it, behind the limits
-    and logs of this package."""
+    """How both servers run uvicorn: within this package's limits and with its logs. ``app`` is the
+    application, or with ``factory`` a function that makes it."""
     return uvicorn.Config(
         app,
         factory=factory,
@@ -52,8 +52,8 @@ def server_config(
 class DrainingServer(uvicorn.Server):
     """uvicorn with a drain that begins before the socket closes.
 
-    It drains the ``Lifecycle`` at the app's ``state.lifecycle``. With ``until_idle`` the drain ends
-    as soon as nothing is in flight.
+    It drains the app's ``state.lifecycle``. With ``until_idle`` the drain ends as soon as no
+    request is in flight.
     """
 
     def __init__(
@@ -72,20 +72,20 @@ class DrainingServer(uvicorn.Server):
         self._until_idle = until_idle
         self._closing_at: float | None = None
         self._signal: signal.Signals | None = None
-        """That ended it, until the log has it."""
+        """The signal that ends the server, until it is logged."""
 
     def serving(self) -> None:
-        """The app has started and the socket is open."""
+        """Called when the app has started and the socket is open."""
 
     def hang_up(self) -> None:
-        """SIGHUP has come, and the server is not about to stop."""
+        """Called on SIGHUP, unless the server is about to stop."""
 
     def signalled_again(self, sig: int) -> None:
-        """The exit handlers would wait for what is in flight, so they do not run."""
+        """Called on a second signal. Skips the exit handlers, which would wait for requests."""
         os._exit(128 + sig)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Called by uvicorn for SIGTERM and SIGINT, between any two steps of the program."""
+        """uvicorn calls it on SIGTERM and SIGINT, between any two steps of the program."""
         if self._closing_at is not None:
             self.signalled_again(sig)
             return
@@ -106,7 +106,7 @@ class DrainingServer(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        # Before the first request: a signal may come at any moment of the start.
+        # Set early, because a signal may come at any moment of the start.
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hung_up)
         await super().startup(sockets)
         self.serving()
@@ -119,7 +119,7 @@ class DrainingServer(uvicorn.Server):
         self._log.info("stopped", extra={"fields": fields})
 
     def _say_stopping(self) -> None:
-        """Not in the signal's handler, which may have interrupted the writing of a line."""
+        """Log the signal. Its handler cannot, as it may have interrupted the writing of a line."""
         if self._signal is None:
             return
         fields = {
@@ -141,7 +141,7 @@ class DrainingServer(uvicorn.Server):
         return 0 if lifecycle is None else lifecycle.in_flight
 
     def _lifecycle(self) -> Lifecycle | None:
-        """The app's own, once the app is there."""
+        """The app's own, or None before the app is loaded."""
         if not self.config.loaded:
             return None
         lifecycle: Lifecycle = self.config.loaded_app.state.lifecycle

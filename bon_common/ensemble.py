@@ -1,8 +1,7 @@
-"""What several reward models of one answer say together.
+"""Combines the rewards that several reward models give one answer.
 
-Where members disagree none can be trusted: choosing by the lowest of their rewards, or by their
-mean less their variance, is harder to exploit than choosing by one (Coste et al. 2023,
-arXiv:2310.02743).
+Where the members disagree, none can be trusted: the lowest of their rewards, or their mean minus
+their variance, is harder to exploit than the reward of one (Coste et al. 2023, arXiv:2310.02743).
 """
 
 from __future__ import annotations
@@ -15,11 +14,11 @@ Combine = Literal["mean", "min", "mean_minus_variance"]
 
 
 def combine(values: Sequence[float], how: Combine, penalty: float = 1.0) -> float:
-    """One reward from the members' standardised ones of the same answer.
+    """One reward from the members' standardised rewards of the same answer.
 
-    Raw rewards of different members differ in zero point and scale, which no loss on differences
-    fixes; each must be standardised by its own mean and spread first. ``penalty`` is the weight of
-    the variance.
+    Raw rewards differ in zero point and scale, because a loss on differences leaves both open. So
+    each member's rewards must first be standardised by its own mean and spread. ``penalty`` is the
+    weight of the variance.
     """
     if how == "min":
         return min(values)

@@ -1,8 +1,8 @@
-"""How many values a JSON text holds, before anything is made of it.
+"""Counts the values of a JSON text before it is parsed.
 
 A few megabytes of ``[],[],[]`` become millions of objects, and while they are made no other thread
-runs. Counted are separators and openings outside of texts, a slice at a time, so that a server can
-do other work between two slices.
+runs. The count is that of commas and opening brackets outside of strings, slice by slice, so that a
+server can do other work between two slices.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ import asyncio
 from collections.abc import Iterator
 
 SLICE = 64 * 1024
-"""Bytes that are looked at at once: a millisecond or two at the worst."""
+"""Bytes counted at once, which takes a millisecond or two at worst."""
 
 
 def most_values(data: bytes) -> int:
-    """A number that the values of ``data`` do not exceed: marks within texts count, too."""
+    """An upper bound of the number of values: it counts marks within strings too."""
     return 1 + data.count(b"[") + data.count(b"{") + data.count(b",")
 
 
 async def exceeds(data: bytes, max_values: int) -> bool:
-    """Whether ``data`` holds more values than ``max_values``. Other work of the event loop goes on
-    meanwhile."""
+    """Whether ``data`` holds more values than ``max_values``. The event loop does other work in
+    between."""
     if most_values(data) <= max_values:
         return False
-    # Marks may stand in texts, too. Only a client that sends very many waits for the exact count.
+    # Marks may stand in strings too. Only a client that sends very many waits for the exact count.
     for values in running_count(data):
         if values > max_values:
             return True
@@ -33,7 +33,7 @@ async def exceeds(data: bytes, max_values: int) -> bool:
 
 
 def running_count(data: bytes) -> Iterator[int]:
-    """The values up to the end of each slice; the last number is that of all."""
+    """The number of values up to the end of each slice; the last one is that of all."""
     values, in_text, start = 1, False, 0
     while start < len(data):
         part, start = next_slice(data, start, SLICE)
@@ -47,16 +47,16 @@ def next_slice(data: bytes, start: int, size: int) -> tuple[bytes, int]:
     end = start + size
     part = data[start:end]
     if (len(part) - len(part.rstrip(b"\\"))) % 2 == 1:
-        # The last backslash begins an escape, which must not be cut in two.
+        # The last backslash begins an escape sequence, which must not be split.
         end += 1
         part = data[start:end]
     return part, end
 
 
 def outside_texts(part: bytes, in_text: bool) -> tuple[bytes, bool]:
-    """The bytes of ``part`` outside of JSON's texts, and whether it ends inside of one.
+    """The bytes of ``part`` outside of JSON's strings, and whether it ends inside one.
 
-    Where the JSON is broken this may be wrong from there on; the parser gets no further either.
+    After a mistake in the JSON this may be wrong, but the parser stops there too.
     """
     pieces = part.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')
     ends_in_text = in_text == (len(pieces) % 2 == 1)

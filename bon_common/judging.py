@@ -1,7 +1,7 @@
 """How a chat model is asked which of two answers is better, and how its verdict is read.
 
-Judges prefer a place (Zheng et al. 2023, arXiv:2306.05685), so each pair is asked in both orders;
-what a disagreement means is the caller's to say.
+Judges prefer an answer for its place (Zheng et al. 2023, arXiv:2306.05685), so callers ask for each
+pair in both orders and decide what a disagreement means.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ def read_verdict(reply: str) -> Choice | None:
 
 
 def conversation_text(messages: Iterable[Mapping[str, Any]]) -> str:
-    """The conversation as a judge reads it."""
+    """The conversation as the judge sees it."""
     return "\n\n".join(f"{one['role']}: {one.get('content') or ''}" for one in messages)
 
 
 def fill(template: str, **texts: str) -> str:
     """The template with its fields replaced; braces anywhere else stay as they are.
 
-    One pass, so that a field's name inside a text is not replaced in its turn.
+    It is done in one pass, so that a field's name inside a text is not replaced too.
     """
     fields = "|".join(rf"\{{{name}\}}" for name in texts)
     return re.sub(fields, lambda found: texts[found[0][1:-1]], template)

@@ -1,7 +1,7 @@
-"""Where one serving process stands: starting, serving or draining.
+"""The phase of one serving process: starting, serving or draining.
 
 The app, its health routes and the server share one ``Lifecycle`` (``app.state.lifecycle``). It
-decides nothing: ``server`` says when draining begins, the routes what that means to a client.
+decides nothing: the server begins the drain, and the routes say what that means to a client.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class Phase(StrEnum):
 
 
 class Lifecycle:
-    """Moves forward only; ``drain`` may come before ``serve`` and then stands."""
+    """Moves forward only: after an early ``drain``, ``serve`` changes nothing."""
 
     def __init__(self) -> None:
         self._phase = Phase.STARTING
@@ -52,7 +52,7 @@ class Lifecycle:
         self._in_flight += 1
 
     def leave(self) -> None:
-        """One call for each ``enter``. Raises ValueError if there was none."""
+        """Called once for each ``enter``. Raises ValueError without one."""
         if self._in_flight == 0:
             raise ValueError("leave() without enter()")
         self._in_flight -= 1

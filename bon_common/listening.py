@@ -9,7 +9,7 @@ from bon_common.settings.errors import SettingsError
 
 
 def listening_host(host: str | None, *, open_access: bool) -> str:
-    """Without API keys only this machine may call, unless the settings name an address."""
+    """The address to listen on: without API keys loopback only, unless the settings name one."""
     if host is not None:
         return host
     return "127.0.0.1" if open_access else "0.0.0.0"  # noqa: S104 - keys guard it
@@ -28,8 +28,8 @@ def bind(host: str, port: int, section: str = "") -> socket.socket:
     Raises SettingsError for ``host`` or ``port``, whose keys begin with ``section``.
     """
     try:
-        # With the protocol named: asyncio turns Nagle's algorithm off only for sockets that say
-        # that they are TCP's, and an answer would wait 40 ms for the client's acknowledgement.
+        # The protocol must be named: asyncio turns Nagle's algorithm off only for sockets that are
+        # marked as TCP, and with it an answer waits 40 ms for the client's acknowledgement.
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]

@@ -1,7 +1,7 @@
-"""The logs of both servers: one JSON object a line on stderr, uvicorn's and the libraries' too.
+"""The logs of both servers, with uvicorn's and the libraries': one JSON object a line on stderr.
 
-A record's own fields come by ``extra={"fields": {...}}``. What clients send and what models answer
-is never logged: not even by an exception's message, which may quote it.
+``extra={"fields": {...}}`` adds fields to a line. Nothing that clients send or models answer is
+logged, not even an exception's message, which may quote it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TextIO
 import orjson
 
 QUIET = ("uvicorn", "uvicorn.error", "asyncio", "aiohttp", "httpx", "transformers")
-"""Loggers whose word at level info tells an operator nothing."""
+"""Loggers whose lines at level info are of no use to an operator."""
 
 
 class JsonFormatter(logging.Formatter):
@@ -40,22 +40,22 @@ class JsonFormatter(logging.Formatter):
 
 
 class LineHandler(logging.StreamHandler[TextIO]):
-    """Writes each record with one call; ``logging``'s own handler makes a dozen for it."""
+    """Writes each record with one call, where ``logging``'s own handler makes a dozen."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             self.stream.write(f"{self.format(record)}\n")
             self.stream.flush()
-        except Exception:  # noqa: BLE001 - as every handler: a log that fails stops no work
+        except Exception:  # noqa: BLE001 - like every handler: a failing log stops no work
             self.handleError(record)
 
 
 class Repeated:
     """Logs one message again and again, with other fields each time.
 
-    Each record is a copy of the first of its level. ``logging`` would look up the calling line, the
-    thread and the process of each. No line of this format has them, and that takes longer than all
-    the rest.
+    Each record is a copy of the first one of its level. ``logging`` would look up the calling line,
+    the thread and the process each time, which takes longer than all the rest, and this format
+    does not show them.
     """
 
     def __init__(self, logger: logging.Logger, message: str) -> None:
@@ -64,7 +64,7 @@ class Repeated:
         self._first: dict[int, dict[str, object]] = {}
 
     def log(self, level: int, fields: Mapping[str, object]) -> None:
-        """The caller has checked that ``level`` is logged at all."""
+        """The caller must have checked that ``level`` is logged at all."""
         first = self._first.get(level)
         if first is None:
             name, message = self._logger.name, self._message
@@ -79,7 +79,7 @@ class Repeated:
 def configure(level: str) -> None:
     """Send all logging of this process to stderr as JSON, from ``level`` (``info``, ...) on."""
     threshold = logging.getLevelNamesMapping()[level.upper()]
-    # What no line of this format tells, no record need find out.
+    # This format shows neither thread nor process, so records need not look them up.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     handler = LineHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
@@ -96,8 +96,8 @@ def configure(level: str) -> None:
 
 def timestamp(seconds: float) -> str:
     """Seconds since 1970 as ``2026-01-31T12:00:00.123Z``."""
-    # Rounded to microseconds first: as a float, .123 s is a little less than that. The fraction is
-    # taken off before, as datetime does: the product of all of it would be rounded twice.
+    # Rounded to microseconds first, because as a float 0.123 s is a little less than that. The
+    # fraction is split off before, as datetime does: multiplying the whole would round twice.
     fraction, whole = math.modf(seconds)
     carried, micros = divmod(round(fraction * 1_000_000), 1_000_000)
     return f"{_second(int(whole) + carried)}.{micros // 1000:03d}Z"

@@ -1,8 +1,7 @@
 """Chat messages as chat templates expect them: text content, decoded tool arguments.
 
 Policy, reward model and trainers must read the same text in the same message, so the rule for which
-parts count is here alone. What a message holds is the caller's: what cannot be read is named by its
-place in the message.
+parts count stands here alone. Errors name the place in the message and never quote it.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Any
 from bon_common.json_values import most_values, running_count
 
 MAX_VALUES = 100_000
-"""In one call's arguments. While they are made into objects no other thread runs."""
+"""The most values in one call's arguments: no other thread runs while JSON becomes objects."""
 
 _WORDS = {
     "text": "text",
@@ -24,12 +23,12 @@ _WORDS = {
     "thinking": "thinking",
     "tool_reference": "name",
 }
-"""Types of parts that are text, and where it stands in them. vLLM gives the policy the same."""
+"""The types of parts that hold text, and the field that holds it; the same as vLLM's."""
 _LONGEST_TYPE = 40
 
 
 class MessageError(Exception):
-    """A message that no template can be given; ``place`` is a path within it."""
+    """A message that cannot be given to a template; ``place`` is a path within it."""
 
     def __init__(self, place: str, reason: str) -> None:
         super().__init__(f"{place}: {reason}")
@@ -55,8 +54,8 @@ def plain_message(message: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def content_text(content: object) -> str:
-    """A message's content as one text; parts are joined as vLLM joins them. Raises MessageError
-    for what is not text."""
+    """A message's content as one text, with parts joined as vLLM joins them. Raises MessageError
+    for content that is not text."""
     if content is None:
         return ""
     if isinstance(content, str):
@@ -75,7 +74,7 @@ def content_text(content: object) -> str:
 
 
 def part_text(part: object) -> str | None:
-    """The text of a part; None if it is no text. One that lacks its text has the empty one."""
+    """The text of a part, empty if the field is missing; None if the part is no text."""
     if isinstance(part, str):
         return part
     if not isinstance(part, Mapping):
@@ -91,8 +90,8 @@ def part_text(part: object) -> str | None:
 def decoded_call(call: Mapping[str, Any], place: str = "tool_calls") -> dict[str, Any]:
     """Decode ``function.arguments``: OpenAI sends a JSON string, templates print an object.
 
-    Text that is no JSON stays as it is. Raises MessageError for more than the interpreter should
-    hold.
+    Text that is no JSON stays as it is. Raises MessageError for arguments with too many values, or
+    nested too deeply.
     """
     function = call.get("function")
     text = function.get("arguments") if isinstance(function, Mapping) else None

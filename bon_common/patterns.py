@@ -1,7 +1,7 @@
-"""The expressions of the settings, on an engine whose time is linear in the text.
+"""Compiles the settings' regular expressions for RE2, whose time is linear in the text.
 
-Clients and models write the texts that they run over: on Python's own engine one text can hold the
-writer, and with it the interpreter's lock, for hours. The price is RE2's syntax, which has no
+Clients and models write the texts to be searched. On Python's own engine one text could block the
+log's writer, and with it the interpreter's lock, for hours. The price is RE2's syntax, which has no
 look-around and no back-references.
 """
 
@@ -22,7 +22,7 @@ class Pattern(Protocol):
 
 
 def compile_pattern(pattern: str) -> Pattern:
-    """Raises ValueError, with the reason, for what is no expression or not one of this engine."""
+    """Raises ValueError, with the reason, for an expression that RE2 does not accept."""
     options = re2.Options()
     options.log_errors = False  # it would write to stderr past the log
     try:

@@ -1,8 +1,8 @@
 """The headers that tie a client's trace to what upstreams do for it (W3C Trace Context, Baggage).
 
-The gateway passes them on as they came, and the reward server logs the trace; neither makes spans.
-What is no such header, or too long, is left out: nothing of a client's reaches a log, or the head
-of an upstream's request, unchecked.
+The gateway passes them on unchanged, and the reward server logs the trace; neither makes spans.
+Malformed and overlong headers are dropped, so that no unchecked text of a client reaches a log or a
+request to an upstream.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-# Of a version that is not known yet, what follows the four fields is passed on too.
+# A future version may have more after the four fields, and that is passed on too.
 _PARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]{1,64})?")
 _LISTS = {
     b"tracestate": re.compile(rb"[!-~](?:[ -~]{0,1022}[!-~])?"),
@@ -19,18 +19,18 @@ _LISTS = {
 
 
 REQUEST_ID = re.compile(rb"[!-~]{1,128}")
-"""The ids of clients that are taken over, by both servers, so that both log a request under one."""
+"""Request ids of clients that both servers adopt, so that both log a request under the same one."""
 
 
 def trace_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Those of ``headers``, whose names are in lower case, that are passed on."""
+    """The headers to pass on, from ``headers`` with names in lower case."""
     parents: list[bytes] = []
     lists: dict[bytes, bytes] = {}
     for name, value in headers:
         if name == b"traceparent":
             parents.append(value)
         elif name in _LISTS:
-            # A list may be spread over several headers.
+            # A list may be split over several headers.
             lists[name] = b"%b,%b" % (lists[name], value) if name in lists else value
     found: dict[str, str] = {}
     if len(parents) == 1 and _PARENT.fullmatch(parents[0]):

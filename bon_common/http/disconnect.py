@@ -21,8 +21,8 @@ class ClientLeft(Exception):
 async def until_disconnect(scope: Scope, receive: Receive, work: Coroutine[Any, Any, T]) -> T:
     """The result of ``work``, which is cancelled if the client leaves first.
 
-    The request's body must have been read. Raises ClientLeft. On the way out nothing of ``work``
-    still runs.
+    The request's body must have been read. Raises ClientLeft. ``work`` has ended when this
+    returns or raises.
     """
     task = asyncio.current_task()
     assert task is not None, "only a task can be cancelled"
@@ -38,7 +38,7 @@ async def until_disconnect(scope: Scope, receive: Receive, work: Coroutine[Any, 
     try:
         return await work
     except asyncio.CancelledError:
-        # A cancellation from elsewhere is obeyed.
+        # A cancellation from anywhere else goes through.
         if left and task.uncancel() <= cancelled_before:
             raise ClientLeft from None
         raise
@@ -47,7 +47,7 @@ async def until_disconnect(scope: Scope, receive: Receive, work: Coroutine[Any, 
 
 
 def _watch(scope: Scope, receive: Receive, leave: Callable[[], None]) -> Callable[[], object]:
-    """Have ``leave`` called when the client leaves. Returns a function that ends the watch."""
+    """Call ``leave`` when the client leaves. Returns a function that ends the watch."""
     call_on_leaving = scope.get(ON_LEAVING)
     if call_on_leaving is not None:
         take_back: Callable[[], None] = call_on_leaving(leave)

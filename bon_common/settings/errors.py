@@ -1,4 +1,4 @@
-"""Words for what is wrong with settings: pydantic's findings as one key and one reason."""
+"""The error of wrong settings: pydantic's findings as one key and one reason in plain words."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class SettingsError(Exception):
         self.reason = reason
 
     def __str__(self) -> str:
-        """In one line, whatever a library put into the reason."""
+        """One line, even if a library put several into the reason."""
         return " ".join(super().__str__().split())
 
 
@@ -59,7 +59,7 @@ def dotted(path: KeyPath) -> str:
 def redact(text: str) -> str:
     """The text without the secrets that a URL in it may hold: user names, passwords, queries.
 
-    A password may hold ``@`` and ``/``, so all up to the last ``@`` is taken for one.
+    A password may hold ``@`` and ``/``, so everything up to the last ``@`` counts as one.
     """
     if "://" not in text:
         return text
@@ -67,7 +67,7 @@ def redact(text: str) -> str:
 
 
 def redact_tree(value: Any) -> Any:
-    """Plain settings, each text of them without a URL's secrets."""
+    """Plain settings, with every text redacted."""
     if isinstance(value, dict):
         return {key: redact_tree(below) for key, below in value.items()}
     if isinstance(value, list):
@@ -80,10 +80,10 @@ def explain(
     settings: type[BaseModel],
     patterns: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[KeyPath, str]:
-    """The first thing to put right in what should be ``settings``: its key, as the file has it,
-    and the reason. ``patterns`` has words for regular expressions of the settings.
+    """The mistake to correct first in ``settings``: its key, as the file has it, and the reason.
+    ``patterns`` has words for the settings' regular expressions.
 
-    An unknown key comes first: it is often the reason why another one is missing.
+    An unknown key comes first, as it is often why another one is missing.
     """
     found = error.errors(include_url=False)
     first = min(found, key=lambda details: details["type"] != "extra_forbidden")
@@ -110,8 +110,7 @@ def _reason(details: ErrorDetails, patterns: Mapping[str, str]) -> str:
         pattern = details["ctx"]["pattern"]
         reason = patterns.get(pattern, f"should match {pattern}")
         if "://" in pattern and "://" not in str(details["input"]):
-            # What should be an address and has no scheme may hide a password where ``redact``
-            # does not look for one.
+            # An address without its scheme may hold a password where ``redact`` does not look.
             return reason
     if details["type"] in _WITHOUT_VALUE:
         return reason
@@ -119,7 +118,7 @@ def _reason(details: ErrorDetails, patterns: Mapping[str, str]) -> str:
 
 
 def _of_validator(path: KeyPath, message: str) -> tuple[KeyPath, str]:
-    """Validators of the whole tree begin their message with the key."""
+    """Validators of the whole tree name the key at the beginning of their message."""
     key, colon, reason = message.partition(": ")
     if path or not colon:
         return path, message
@@ -134,9 +133,8 @@ def _unknown_key(key: str, known: list[str]) -> str:
 
 
 def _place(loc: KeyPath, settings: type[BaseModel]) -> tuple[KeyPath, Any]:
-    """Where the file has what pydantic found at ``loc``, and the type that belongs there, or None
-    where that is not known. pydantic puts the member of a union that it tried into the path; the
-    file has no such key."""
+    """The path in the file for pydantic's ``loc``, and the type expected there, None if unknown.
+    pydantic's path also names the member of a union that it tried, which the file does not."""
     path: list[str | int] = []
     kind: Any = settings
     for part in loc:
@@ -159,7 +157,7 @@ def _below(kind: Any, part: str | int) -> Any:
 
 
 def _bare(kind: Any) -> Any:
-    """A type without what is written around it: Annotated, and None where it may be left out."""
+    """A type without ``Annotated``, and without ``| None``."""
     if get_origin(kind) is Annotated:
         return _bare(get_args(kind)[0])
     if get_origin(kind) in (Union, UnionType):
@@ -170,13 +168,13 @@ def _bare(kind: Any) -> Any:
 
 
 def _members(union: Any) -> dict[str, Any]:
-    """The sections that a union chooses from, by their tags."""
+    """The sections of a union by their tags."""
     key = _tag_key(union)
     return {tag: section for section in _sections(union) for tag in _tags(section, key)}
 
 
 def _tag_key(union: Any) -> str:
-    """The key that tells a union's sections apart: no two of them allow the same text there."""
+    """The key that distinguishes a union's sections: no two allow the same text there."""
     sections = _sections(union)
     for key in sections[0].model_fields if sections else ():
         tags = [_tags(section, key) for section in sections]

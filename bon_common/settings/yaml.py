@@ -1,9 +1,9 @@
-"""YAML of settings, read within bounds: whatever the text is, the outcome is plain maps, lists and
-scalars, or one YamlError with one line of reason.
+"""Reads the YAML of settings within bounds. Any text gives plain maps, lists and scalars, or a
+YamlError with one line of reason.
 
-PyYAML alone lets through what no settings need and what breaks code that walks the result: a map
-that holds itself, aliases that multiply, depth beyond the interpreter's stack, keys that are no
-text, numbers and dates that raise errors of their own. What the settings mean is not known here.
+PyYAML alone accepts what no settings need and what breaks code that walks the result: a map that
+holds itself, aliases that multiply, depth beyond the interpreter's stack, keys that are no text,
+numbers and dates that raise errors of their own.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ import yaml
 LARGEST_TEXT = 1 << 20
 """Characters."""
 MOST_NODES = 50_000
-"""Maps, lists and scalars, each alias counted with all that it stands for."""
+"""Maps, lists and scalars. Each alias counts with everything it stands for."""
 DEEPEST = 50
 _TAGS = frozenset(
     f"tag:yaml.org,2002:{name}"
     for name in ("null", "bool", "int", "float", "str", "seq", "map", "merge")
 )
 _PLAIN_TEXT = {"tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:value"}
-"""What YAML 1.1 makes of some texts, and no setting wants."""
+"""Types that YAML 1.1 gives some texts; no setting has them."""
 
 
 class YamlError(Exception):
-    """What is wrong with a text, in one line."""
+    """A text that cannot be read; the reason is one line."""
 
 
 def read_yaml(text: str) -> object:
@@ -65,16 +65,16 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Bounds:
-    """Goes over the nodes of a document before anything is made of them."""
+    """Checks the nodes of a document before they become objects."""
 
     def __init__(self, loader: _Loader) -> None:
         self._loader = loader
         self._sizes: dict[int, int] = {}
-        """By node; an alias leads to the same one."""
+        """By node; an alias is the same node again."""
         self._above: set[int] = set()
 
     def check(self, node: Any, depth: int = 0) -> int:
-        """How many nodes it stands for. Raises MarkedYAMLError."""
+        """The number of nodes it stands for. Raises MarkedYAMLError."""
         known = self._sizes.get(id(node))
         if known is not None:
             return known
@@ -100,7 +100,7 @@ class _Bounds:
         return size
 
     def _keys(self, node: yaml.MappingNode) -> None:
-        """YAML would take a key that is there twice, and a key that is no text."""
+        """Refuses what YAML accepts: a key that is there twice, and a key that is no text."""
         seen = set()
         for key, _ in node.value:
             if key.tag == "tag:yaml.org,2002:merge":
@@ -123,7 +123,7 @@ class _Bounds:
         try:
             self._loader.construct_object(node)
         except (ValueError, KeyError, IndexError, OverflowError):
-            # What a tag promises and the text does not hold, or a number of 5,000 digits.
+            # The text does not fit its tag, or is a number of 5,000 digits.
             kind = node.tag.rpartition(":")[2]
             raise _refusal(node, f"{node.value[:40]!r} is no {kind}") from None
 
