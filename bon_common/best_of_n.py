@@ -14,8 +14,8 @@ def best_of_n(proxy: Sequence[float], gold: Sequence[float], n: int) -> float:
     ``proxy`` and ``gold`` have the rewards of one prompt's M answers, in the same order. There are
     C(M, n) ways to draw n of them, and in C(i-1, n-1) of these the i-th worst by proxy is the best.
     So the mean over all draws is sum_i C(i-1, n-1) / C(M, n) gold_(i): unbiased, and exact for the
-    answers at hand (Nakano et al. 2021, arXiv:2112.09332, appendix I). Answers of equal proxy reward
-    win equally often. With ``gold`` = ``proxy`` it is the expected best reward.
+    answers at hand (Nakano et al. 2021, arXiv:2112.09332, appendix I). Answers of equal proxy
+    reward win equally often. With ``gold`` = ``proxy`` it is the expected best reward.
 
     Raises ValueError if the lengths differ or n is not within 1 to M.
     """
