@@ -1,4 +1,4 @@
-"""What is loaded under a name, for `/v1/models` and for those who score."""
+"""What is loaded under a name, for `/v1/models` and for the scorers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """A network."""
+    """One model."""
 
     name: str
     device: str
@@ -17,10 +17,10 @@ class ModelInfo:
     parameters: int
     labels: tuple[str, ...]
     weights: tuple[float, ...]
-    """Of each label in the reward."""
+    """Weight of each label in the reward."""
     max_tokens: int
     normalisation: dict[str, Any] | None = None
-    """Statistics that the checkpoint's trainer left; rewards are raw all the same."""
+    """Statistics that the checkpoint's trainer left. Rewards are raw nevertheless."""
     revision: str | None = None
     layout: str = "padded"
     """`shared_prompt` where candidates are computed without padding, their prompt once."""
@@ -35,5 +35,5 @@ class EnsembleInfo:
     members: tuple[str, ...]
     combine: str
     max_tokens: int
-    """Of the member that reads least."""
+    """The smallest among its members."""
     penalty: float | None = None

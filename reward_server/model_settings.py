@@ -21,7 +21,7 @@ CLOSED = ConfigDict(
 
 
 class ModelKeys(BaseModel):
-    """The keys of a model but for which one it is."""
+    """The settings of a model, except which one it is."""
 
     model_config = CLOSED
 
@@ -30,7 +30,7 @@ class ModelKeys(BaseModel):
     revision: str | None = None
     """Hub revision."""
     trust_remote_code: bool = False
-    """Run code that the checkpoint brings along."""
+    """Run code that comes with the checkpoint."""
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps|xpu(:\d+)?)$")
     """Where the model runs; auto takes CUDA if there is one."""
     device_map: (
@@ -46,8 +46,9 @@ class ModelKeys(BaseModel):
     threads: int | None = Field(default=None, ge=1)
     """Threads of one forward on the CPU, for the whole process; by default torch's own choice."""
     label_weights: Mapping[str, float] | None = None
-    """Weight of each label of a model with several; one without a weight counts nothing. By default
-    those that the model was trained with, if its folder tells (`rm_meta.json`)."""
+    """Weight of each label of a model with several; a label without a weight does not count. By
+    default the weights that the model was trained with, if its folder states them
+    (`rm_meta.json`)."""
     allow_pad_eos: bool = False
     """Serve a decoder whose padding token is its end of text, read at the last token."""
     chat_template: PurePath | None = None
@@ -67,11 +68,11 @@ class ModelKeys(BaseModel):
     default on the CPU only. On a GPU that is FlexAttention, compiled when it is first used; it is
     tested on the CPU and measured on no GPU yet."""
     pack_weights: bool = True
-    """Lay large weight matrices out for the product, on the CPU in float32; not with `compile`.
-    Another copy of each exists while it is packed."""
+    """Rearrange large weight matrices for faster products, on the CPU in float32; not with
+    `compile`. Each matrix exists twice while it is packed."""
     prefix_cache_mb: float = Field(default=512, ge=0)
-    """Memory, in MiB, for what was computed of prompts whose candidates may still come; 0 keeps
-    nothing. Needs `share_prompt`."""
+    """Memory, in MiB, for keys and values of prompts whose candidates may still come; 0 keeps none.
+    Needs `share_prompt`."""
     prefix_life_s: float = Field(default=60, gt=0)
     """Seconds after its last use that a prompt is kept."""
     max_batch_tokens: int = Field(default=16384, ge=1)
@@ -82,7 +83,7 @@ class ModelKeys(BaseModel):
     max_queue_sequences: int = Field(default=1024, ge=1)
     """Sequences that may wait before requests are refused with 503."""
     max_queue_tokens: int = Field(default=1 << 20, ge=1)
-    """The same in tokens."""
+    """Tokens that may wait before requests are refused with 503."""
 
 
 class ModelSettings(ModelKeys):
@@ -122,11 +123,12 @@ class EnsembleSettings(BaseModel):
     """Names of models in the same file."""
     combine: Combine = "mean"
     """Of the members' standardised rewards: their mean, the lowest of them, or their mean less
-    `penalty` times their variance. The last two distrust what the members disagree about."""
+    `penalty` times their variance. The last two distrust answers about which the members
+    disagree."""
     penalty: float = Field(default=1.0, ge=0)
     """Weight of the variance."""
     normalisation: dict[str, Normalisation] = Field(default_factory=dict)
-    """Mean and spread of members whose folders do not tell (`rm_meta.json`)."""
+    """Mean and spread of members whose folders do not state them (`rm_meta.json`)."""
 
 
 def _kind(value: Any) -> str:

@@ -86,9 +86,9 @@ class PrefixResponse(msgspec.Struct, frozen=True, kw_only=True):
 
     model: str
     tokens: int
-    """Of the prompt."""
+    """Length of the prompt."""
     kept: bool
-    """False where nothing is gained by announcing: the model keeps no prompts, or not this one."""
+    """False where announcing gains nothing: the model keeps no prompts, or not this one."""
 
 
 class ItemResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -101,7 +101,7 @@ class ItemResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     truncated: list[bool]
     """True where the prompt's left side was cut to fit."""
     labels: dict[str, list[float]] = {}
-    """Of a model with several labels, each label's raw numbers; of an ensemble, each member's
+    """For a model with several labels, each label's raw numbers; for an ensemble, each member's
     standardised rewards."""
 
 

@@ -18,13 +18,13 @@ from reward_server.http.service import Service
 from reward_server.settings import Settings
 
 CLOSING_S = 1
-"""For answers that are still being written when the socket closes."""
+"""Seconds for answers that are still being written when the socket closes."""
 
 logger = logging.getLogger("reward_server.server")
 
 
 class _Server(DrainingServer):
-    """Requests that come while it drains are refused, so that it ends with the last one before."""
+    """Refuses requests while it drains, so that it ends with the last one that came before."""
 
     def __init__(self, config: uvicorn.Config, keys: Keys, drain_grace_s: float) -> None:
         super().__init__(
@@ -39,7 +39,7 @@ class _Server(DrainingServer):
 def serve(settings: Settings, environ: Mapping[str, str]) -> None:
     """Serve until a signal; blocks. Raises StartupError for a model that cannot be served, and
     SettingsError for an address or keys that cannot be used."""
-    # Until there is something to reload.
+    # Ignored until there are keys to reload: by default the signal ends a process.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     def stop() -> None:
@@ -47,7 +47,7 @@ def serve(settings: Settings, environ: Mapping[str, str]) -> None:
 
     raise_descriptor_limit()
     if (os.cpu_count() or 1) < 2:
-        # With one thread of the library's for all, a short text would wait for a long one.
+        # The library would have a single thread, where a short text waits for a long one.
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     app = create_app(settings, environ=environ, on_failure=stop, on_ready=spare_the_collector)
     service: Service = app.state.service

@@ -34,11 +34,11 @@ class Settings(HttpServerSettings, ModelKeys):
     port: int = Field(default=8081, ge=0, le=65535)
     """0 takes a free one and logs it."""
     max_body_bytes: int = Field(default=10 * 1024 * 1024, ge=1)
-    """Largest body of a request. The default is the gateway's and 32 KiB for each of 64 answers;
+    """Largest body of a request. The default is the gateway's plus 32 KiB for each of 64 answers;
     raise it together with the gateway's `limits.max_body_bytes`."""
     max_json_values: int = Field(default=200_000, ge=1)
-    """Values (members of objects, elements of lists) in one body. Very many small ones hold up
-    other clients for longer than their bytes tell."""
+    """Most values (members of objects, elements of lists) in one body. A body of very many small
+    ones holds up other clients longer than its size suggests."""
     drain_grace_s: float = Field(default=30.0, ge=0, le=LONGEST_S)
     """Seconds that requests under way may take after SIGTERM."""
     api_keys_file: str | None = Field(default=None, min_length=1)
@@ -91,12 +91,12 @@ class Settings(HttpServerSettings, ModelKeys):
     def _check_ensemble(self, name: str, ensemble: EnsembleSettings) -> None:
         for member in ensemble.members:
             if not isinstance(self.models.get(member), ModelSettings):
-                raise ValueError(f"models.{name}.members: {member!r} is no model of this server")
+                raise ValueError(f"models.{name}.members: {member!r} is not a model of this server")
         if len(set(ensemble.members)) < len(ensemble.members):
             raise ValueError(f"models.{name}.members: one of them is named twice")
         for member in ensemble.normalisation:
             if member not in ensemble.members:
-                raise ValueError(f"models.{name}.normalisation: {member!r} is no member")
+                raise ValueError(f"models.{name}.normalisation: {member!r} is not a member")
 
 
 KEYS = tuple(ModelKeys.model_fields)

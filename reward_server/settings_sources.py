@@ -15,7 +15,7 @@ from reward_server.settings import Settings
 PREFIX = "REWARD_SERVER_"
 KEYS_VARIABLE = f"{PREFIX}API_KEYS"
 STRUCTURED = frozenset({"label_weights", "device_map", "models"})
-"""Fields whose text form is YAML; all others are taken as they are written."""
+"""Fields whose text form is YAML; the text of all others is the value."""
 
 
 @dataclass(frozen=True)
@@ -69,5 +69,5 @@ def _value(source: str, key: str, text: str) -> object:
         # Kubernetes names the variables of a service after it.
         reason = "written by a Kubernetes service; turn service links off"
         raise SettingsError(source, key, reason)
-    # A part of a setting is of a structured one, whose text form is YAML.
+    # A dotted key is part of a structured setting, whose text form is YAML.
     return parse_value(source, key, text) if key in STRUCTURED or "." in key else text

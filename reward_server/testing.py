@@ -44,7 +44,7 @@ def answer_length(sequence: Rendered) -> float:
 
 
 class FakePrompts:
-    """Keeps every prompt, for good; a token takes a byte."""
+    """Keeps every prompt for ever; a token takes a byte."""
 
     def __init__(self) -> None:
         self.kept: set[Ids] = set()
@@ -67,7 +67,7 @@ class FakeForward:
 
     While `gate` is cleared a batch waits, up to 30 s. `failures` are raised first, one a call.
     `lost` rewards are left out of every answer. With `shares_prompts` it keeps prefixes, and counts
-    tokens as a forward does that lays every prompt out once.
+    tokens like a forward that lays every prompt out once.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class FakeForward:
         self.gate.set()
         self.lost = 0
         self.poison: str | None = None
-        """A batch with an answer of that text fails."""
+        """A batch that holds this answer fails."""
         self._reward = reward
 
     def __call__(

@@ -31,10 +31,10 @@ QUIET = frozenset({"/livez", "/readyz", "/health", "/metrics"})
 
 
 @dataclass
-class Record:
-    """What a request's log line tells beside its head; at `request.state.record`.
+class AccessRecord:
+    """What a request's log line says beyond its method and path; at `request.state.record`.
 
-    Names and numbers only: texts have no place in a log.
+    Names and numbers only: texts do not belong in a log.
     """
 
     request_id: str
@@ -59,7 +59,7 @@ class AccessMiddleware:
             await self._app(scope, receive, send)
             return
         started = perf_counter()
-        record = Record(_request_id(scope["headers"]))
+        record = AccessRecord(_request_id(scope["headers"]))
         marked = (b"x-request-id", record.request_id.encode("ascii"))
 
         async def send_marked(message: Message) -> None:
@@ -79,7 +79,7 @@ class AccessMiddleware:
         finally:
             self._account(scope, record, perf_counter() - started)
 
-    def _unexpected(self, error: Exception, record: Record) -> None:
+    def _unexpected(self, error: Exception, record: AccessRecord) -> None:
         record.error = ScoreError.code
         self._metrics.errors.labels(record.error).inc()
         fields = {
@@ -89,7 +89,7 @@ class AccessMiddleware:
         }
         _edge.error("unexpected exception", exc_info=error, extra={"fields": fields})
 
-    def _account(self, scope: Scope, record: Record, seconds: float) -> None:
+    def _account(self, scope: Scope, record: AccessRecord, seconds: float) -> None:
         path = scope["path"] if scope["path"] in PATHS else "other"
         status = record.status or 500
         self._metrics.requests.labels(path, str(status)).inc()
@@ -122,7 +122,7 @@ def _request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
 def _routed(scope: Scope) -> Scope:
     """The scope as the routes see it.
 
-    HEAD is answered as GET is, the server itself leaves the body out. A path may end in a slash: a
+    HEAD is answered as GET is; the server itself leaves the body out. A path may end in a slash: a
     redirect would name this process's own scheme and host, which a client behind a proxy cannot
     reach.
     """

@@ -15,7 +15,7 @@ from starlette.responses import PlainTextResponse
 
 from bon_common.http.disconnect import ClientLeft, until_disconnect
 from reward_server.errors import InvalidRequestError, ScoreError, UnavailableError
-from reward_server.http.access import AccessMiddleware, Record
+from reward_server.http.access import AccessMiddleware, AccessRecord
 from reward_server.http.auth import Keys
 from reward_server.http.openapi import PREFIX_ROUTE, SCORE_ROUTE, describe
 from reward_server.http.service import LoadScorer, Served, Service
@@ -81,7 +81,7 @@ def create_app(
 
 def _add_errors(app: FastAPI, service: Service) -> None:
     def count(request: Request, code: str) -> None:
-        record: Record = request.state.record
+        record: AccessRecord = request.state.record
         record.error = code
         service.metrics.errors.labels(code).inc()
 
@@ -111,7 +111,7 @@ def _add_errors(app: FastAPI, service: Service) -> None:
 
 
 def _allowed(methods: str) -> str:
-    """The framework has them in a set, so in no order, and knows nothing of HEAD."""
+    """Sort the methods, which the framework keeps in a set, and add HEAD, unknown to it."""
     found = {method.strip() for method in methods.split(",")} - {""}
     return ", ".join(sorted(found | {"HEAD"} if "GET" in found else found))
 
@@ -146,9 +146,9 @@ def _add_probes(app: FastAPI, service: Service) -> None:
 def _add_api(app: FastAPI, service: Service, keys: Keys) -> None:
     settings = service.settings
 
-    def admit(request: Request) -> Record:
+    def admit(request: Request) -> AccessRecord:
         """Check the key; return what the request's log line tells."""
-        record: Record = request.state.record
+        record: AccessRecord = request.state.record
         record.key = keys.caller_of(request.headers.get("authorization"))
         return record
 

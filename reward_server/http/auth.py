@@ -1,4 +1,4 @@
-"""API keys: who may ask. The keys file is read again while the server runs; the environment cannot
+"""API keys: who may call. A running server can read the keys file again; the environment cannot
 change."""
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Keys:
         return found
 
     def reload(self) -> None:
-        """Read the keys file again; one that is no good changes nothing, and the log says why."""
+        """Read the keys file again. A file that is not valid changes nothing; the log says why."""
         try:
             ring = self._load()
         except SettingsError as error:

@@ -55,8 +55,7 @@ class Service:
         self._on_ready = on_ready
         self._scorers: list[Scorer] = []
         self._threads: dict[str, ThreadPoolExecutor] = {}
-        """One for each device, so that its models take turns instead of memory and cores from
-        each other."""
+        """One for each device: its models take turns instead of competing for memory and cores."""
         self._served: dict[str, Served] = {}
         self._loading: asyncio.Task[None] | None = None
 
@@ -124,7 +123,7 @@ class Service:
             self._fail(StartupError("model", f"the warm-up failed: {error.message}"))
         except Exception as error:  # whatever a checkpoint's loading raises ends the process
             logger.error("the model cannot be loaded", exc_info=error)
-            # No client has said anything yet that its message could quote.
+            # No client has connected yet, so the message cannot quote a client's text.
             said = " ".join(str(error).split())
             reason = f"{type(error).__name__} while loading" + (f": {said}" if said else "")
             self._fail(StartupError("model", reason))

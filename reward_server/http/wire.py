@@ -24,7 +24,7 @@ from reward_server.schema import ErrorBody, ErrorResponse
 T = TypeVar("T")
 
 LARGE_BODY = 256 * 1024
-"""Bytes that take long enough to decode for others to notice."""
+"""A body of this many bytes takes so long to decode that other requests would notice."""
 
 CLIENT_LEFT = 499
 """Status in logs and metrics of a request whose caller hung up. No client sees it."""
@@ -51,7 +51,7 @@ async def read_body(request: Request, limit: int) -> bytes:
 
 
 async def decode(body: bytes, kind: type[T], max_values: int) -> T:
-    """The body as one of the wire models; large ones are read beside the event loop.
+    """The body as one of the wire models; large ones are decoded in a thread.
 
     Raises InvalidRequestError, with the JSON path where the body is not what it should be.
     """

@@ -99,7 +99,7 @@ def _of_last(
     module: nn.Module, layout: Layout, query: Tensor, key: Tensor, value: Tensor,
     scale: float | None,
 ) -> Tensor:  # fmt: skip
-    """What the last token of each sequence sees, as `query` is shaped; zeros for other tokens."""
+    """Attention of the last token of each sequence, shaped as `query`; zeros for other tokens."""
     whole = torch.zeros_like(query)
     if len(layout.last) == 0:
         return whole
@@ -169,7 +169,7 @@ def _attend_within(
     bucket: Bucket, query: Tensor, key: Tensor, value: Tensor, scale: float | None,
     out: Tensor, sums: Tensor,
 ) -> None:  # fmt: skip
-    """Each answer to itself, causally; what stands behind its end is not seen by its tokens."""
+    """Let each answer attend to itself, causally."""
     heads, width = query.shape[1], query.shape[3]
     # No mask is needed: padding lies at a row's end, and causal attention never looks there.
     found, found_sums = _flash(
@@ -187,7 +187,7 @@ def _see_own(
 ) -> None:  # fmt: skip
     """The last token of each answer to all of that answer; `asked`: (1, heads, sequences, width).
 
-    The query heads that share a key head are laid out as that many queries.
+    The query heads that share a key head become queries of one head.
     """
     heads, _, width = asked.shape[1:]
     queries = asked[0].index_select(1, bucket.sequences).transpose(0, 1)
@@ -208,8 +208,8 @@ def _see(
 ) -> None:  # fmt: skip
     """Let `tokens` attend to further keys, which all stand before them; none is masked.
 
-    key and value: (1, key heads, keys, width). The query heads that share a key head are laid
-    behind one another, so that no key is repeated.
+    key and value: (1, key heads, keys, width). The query heads that share a key head become
+    queries of one head, so that no key is repeated.
     """
     asked = query[:, :, tokens]
     if asked.shape[2] == 0:

@@ -1,8 +1,8 @@
 """The last layer's work for the tokens that are read, and for no others.
 
 A reward is read at a conversation's last token. Nothing reads what the last layer gives for any
-other token, so for those it computes keys and values alone: no queries, no output of the attention
-and no feed-forward part, which is nearly all of its work.
+other token. For those it computes keys and values alone, and so saves nearly all of its work: the
+queries, the output of the attention and the feed-forward part.
 """
 
 from __future__ import annotations
@@ -16,20 +16,21 @@ from torch import Tensor, nn
 
 ATTENTION = "self_attn"
 PARTS = (f"{ATTENTION}.q_proj", f"{ATTENTION}.o_proj", "mlp")
-"""The library's usual names for what works on each token by itself, keys and values aside."""
+"""The library's usual names for the parts that work on each token by itself, except keys and
+values."""
 
 
 @dataclass(frozen=True)
 class FinalLayer:
     number: int
     parts: tuple[nn.Module, ...]
-    """Each takes and gives (1, T, width), every token by itself."""
+    """Each maps (1, T, width) to the same shape, every token by itself."""
 
     @contextmanager
     def only(self, rows: Tensor, tokens: int) -> Iterator[None]:
-        """Meanwhile the parts compute `rows` of T = `tokens`, and give zeros for the others.
+        """Make the parts compute `rows` of the T = `tokens` alone, and give zeros for the others.
 
-        By hooks, which a network compiled as a whole would be compiled again for.
+        Uses hooks, for which torch would compile a compiled network again.
         """
 
         def narrow(_part: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -49,7 +50,7 @@ class FinalLayer:
 
 
 def find_final_layer(base: nn.Module) -> FinalLayer | None:
-    """The last layer of a decoder; None where its parts do not bear the usual names."""
+    """The last layer of a decoder; None where its parts do not have the usual names."""
     attentions = {
         module.layer_idx: name
         for name, module in base.named_modules()

@@ -1,8 +1,8 @@
 """The attention of a packed layout as one call of FlexAttention, for devices other than the CPU.
 
-Who sees whom is written down as a rule over pairs of tokens; the kernel skips the blocks in which
-the rule allows nothing (Dong et al. 2024, arXiv:2412.05496). Compiled on a GPU; uncompiled, which
-is what runs on a CPU, it computes every pair and is for tests.
+A rule over pairs of tokens says who sees whom; the kernel skips blocks in which the rule allows
+nothing (Dong et al. 2024, arXiv:2412.05496). On a GPU the kernel is compiled. On a CPU it is not:
+it computes every pair, and is for tests.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PROMPT = -1
 
 @dataclass(frozen=True)
 class _Marks:
-    """Of each token: its group, its answer within the layout or PROMPT, its position."""
+    """For each token its group, its answer in the layout (or PROMPT), and its position."""
 
     group: Tensor
     answer: Tensor
@@ -78,7 +78,7 @@ def _block_mask(layout: Layout, pasts: Sequence[Span]) -> BlockMask:
 
 
 def _marks(layout: Layout) -> _Marks:
-    """Tokens outside of every span are answers without a prompt, each a group of its own."""
+    """Answers outside every span have no prompt; each is a group of its own."""
     device, count = layout.ids.device, layout.ids.shape[1]
     ends = layout.last.sort().values
     place = torch.arange(count, device=device)

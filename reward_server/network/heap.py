@@ -10,7 +10,7 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
 KEPT_BYTES = 1 << 30
 LARGEST_KEPT_BLOCK_BYTES = 32 << 20
-"""The most that glibc takes."""
+"""The largest value that glibc accepts."""
 
 
 def keep_freed_memory() -> bool:

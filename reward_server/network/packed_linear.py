@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 LEAST_WEIGHTS = 1 << 19
-"""Of a matrix, for its packing to pay."""
+"""A smaller matrix gains nothing from packing."""
 
 
 class PackedLinear(nn.Linear):
-    """Gives what the `nn.Linear` that it is made of gives; for inference only.
+    """Computes what the given `nn.Linear` computes; for inference only.
 
-    Its `weight` says shape and type and holds no memory: what is multiplied is the packed copy.
+    Its `weight` has the shape and the type but no memory: the product uses the packed copy.
     """
 
     def __init__(self, plain: nn.Linear) -> None:
@@ -39,7 +39,7 @@ class PackedLinear(nn.Linear):
 def pack_weights(net: nn.Module) -> int:
     """Replace the large linear layers below `net` by packed ones; returns how many.
 
-    None is replaced off the CPU, in other types than float32, or in a torch without oneDNN.
+    Replaces none off the CPU, in other types than float32, or in a torch without oneDNN.
     """
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return 0

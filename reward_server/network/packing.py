@@ -1,8 +1,8 @@
 """Lays conversations out end to end, without padding, a shared prompt only once.
 
-The N candidates of one prompt are the prompt, and then one answer after another; each answer
-counts its positions from the prompt's end. Of a prompt whose beginning was computed before, the
-rest alone is laid out. Who sees whom is the attention's part (`reward_server.network.attention`).
+The N candidates of one prompt become the prompt and then one answer after another. The positions of
+each answer continue from the prompt's end. If the beginning of a prompt was computed before, only
+the rest is laid out. `reward_server.network.attention` decides which tokens see each other.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from reward_server.network.prefix_cache import Prefix
 from reward_server.network.sequence import Ids, Rendered
 
 MOST_PADDED = 2.0
-"""Positions to tokens up to which answers of different lengths attend in one padded call."""
+"""Answers of different lengths attend in one padded call while that has at most this many positions
+for each token."""
 
 ROWS = 8
 """A call of `LEAST_ROUNDED` tokens or more is filled up to a multiple of this, with tokens
@@ -33,7 +34,7 @@ Find = Callable[[Ids], tuple[Prefix, int] | None]
 
 @dataclass(frozen=True)
 class PromptGroup:
-    """Answers that follow the same prompt, and how much of that is known.
+    """Answers that follow the same prompt, and how much of the prompt is known.
 
     Without a prompt to share or to keep, an answer is the whole conversation.
     """
@@ -41,7 +42,7 @@ class PromptGroup:
     prompt: Ids
     answers: tuple[Ids, ...] = ()
     places: tuple[int, ...] = ()
-    """Where each answer's sequence stands in the batch."""
+    """Each answer's place in the batch."""
     known: int = 0
     """Leading tokens of the prompt that `past` holds."""
     past: Prefix | None = None
@@ -54,7 +55,7 @@ class PromptGroup:
         return len(self.prompt) - self.known + sum(map(len, self.answers))
 
     def found(self, find: Find) -> PromptGroup:
-        """The same group, with the longest known beginning of its prompt that `find` knows."""
+        """The same group, with the longest beginning of its prompt that `find` has."""
         if self.known == len(self.prompt):
             return self
         match = find(self.prompt)
@@ -69,7 +70,7 @@ class Span:
     stop: int
     answers_stop: int
     sequences: slice
-    """Which sequences its answers are, in the order of `Layout.last`."""
+    """The places of its answers in `Layout.last`."""
     known: int = 0
     """Tokens before `start` that `past` holds."""
     past: Prefix | None = None
@@ -95,7 +96,7 @@ class Bucket:
     tokens: Tensor
     """(tokens,) which tokens these are."""
     sequences: Tensor
-    """(rows,) which sequence each answer is, in the order of `Layout.last`."""
+    """(rows,) each answer's place in `Layout.last`."""
     padding: Tensor
     """(rows, longest) bool, where a position holds no token."""
 
@@ -107,13 +108,13 @@ class Layout:
     ids: Tensor
     """(1, T)"""
     tokens: int
-    """Those that are in a conversation; the rest of T is filling."""
+    """Number of tokens that belong to a conversation; the rest of T is filling."""
     positions: Tensor
     """(1, T) each token's place in its own conversation."""
     last: Tensor
     """(sequences,) the token at which each reward is read."""
     places: tuple[int, ...]
-    """(sequences,) where each stands in the batch."""
+    """(sequences,) each one's place in the batch."""
     spans: tuple[Span, ...]
     """Of the groups that have a prompt, in their order."""
     buckets: tuple[Bucket, ...]
@@ -122,15 +123,15 @@ class Layout:
     flex: bool = False
     """Whether the attention is one call of FlexAttention; else it has a call for each part."""
     final: FinalLayer | None = None
-    """The layer that is asked for the tokens of `last` alone; None asks for every token."""
+    """The layer that computes the tokens of `last` alone; None if every layer computes them all."""
     masks: list[Any] = field(default_factory=list)
-    """Where that keeps its mask for the layers that follow."""
+    """FlexAttention keeps its mask here for the layers that follow."""
 
 
 def grouped(batch: Sequence[Rendered], keeps: Callable[[int], bool]) -> list[PromptGroup]:
     """PromptGroup sequences by their prompt; every sequence is in exactly one group.
 
-    A lone sequence has a prompt of its own only where that `keeps`.
+    A lone sequence has a prompt of its own only if `keeps` says that the prompt is kept.
     """
     members: dict[Ids, list[int]] = {}
     for place, sequence in enumerate(batch):

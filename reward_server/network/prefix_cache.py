@@ -45,14 +45,14 @@ class PrefixCache:
         capacity: int,
         life_s: float,
         *,
-        longest: int | None = None,
+        longest: float = math.inf,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Hold at most `capacity` bytes, each entry for `life_s` seconds after its last use, and
         no prompt of more than `longest` tokens."""
         self._capacity = capacity
         self._life_s = life_s
-        self._longest = math.inf if longest is None else longest
+        self._longest = longest
         self._clock = clock
         self._entries: OrderedDict[Ids, Prefix] = OrderedDict()
         self._by_block: dict[int, Ids] = {}

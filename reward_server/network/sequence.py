@@ -1,4 +1,4 @@
-"""What the network reads and what it says: one conversation's tokens, and the numbers for it."""
+"""What the network reads and what it gives: the tokens of a conversation, and numbers for it."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Rendered:
     def within(self, limit: int) -> Rendered | None:
         """The sequence in at most `limit` tokens; None if its answer alone is longer.
 
-        It loses its prompt's left side, but for the leading special tokens. The answer is never
-        cut: each candidate loses only as much prompt as its own answer needs, so its reward does
-        not depend on its neighbours. Serving and training must cut alike, so both cut here.
+        Cuts the prompt's left side, except the leading special tokens, and never the answer. Each
+        candidate loses only as much prompt as its own answer needs, so its reward does not depend
+        on its neighbours. Serving and training must cut alike, so both cut here.
         """
         excess, start = len(self.ids) - limit, self.fixed_tokens
         if excess <= 0:

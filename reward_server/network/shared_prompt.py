@@ -1,7 +1,7 @@
 """Scores packed conversations: a prompt is computed once for all of its candidates.
 
-What was computed for a prompt is kept for a while, so that candidates that come later, or one by
-one, pay only for themselves.
+A prompt's keys and values are kept for a while, so that candidates that come later, or one by one,
+cost only their own tokens.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -27,30 +27,22 @@ from reward_server.network.sequence import Ids, Rendered, shared_tokens
 logger = logging.getLogger("reward_server.shared_prompt")
 
 PROBE = ((BLOCK + 1, (1, 3, 2)), (2, (2, 2)), (0, (5,)))
-"""Prompt and answer lengths that every model is tried with."""
+"""Lengths of prompts and of their answers, with which every model is tried."""
 
 
+@dataclass(frozen=True)
 class SharedPromptForward:
-    """A Forward without padding. Conversations over ``window`` tokens, which the network would
-    not see whole, go to ``otherwise``."""
+    """A Forward without padding."""
 
-    def __init__(
-        self,
-        model: RewardModel,
-        otherwise: Forward,
-        prompts: PrefixCache,
-        window: int | None = None,
-        *,
-        flex: bool = False,
-        final: FinalLayer | None = None,
-    ) -> None:
-        """``flex`` computes the attention by FlexAttention; ``final`` for the tokens read alone."""
-        self.prompts = prompts
-        self._model = model
-        self._otherwise = otherwise
-        self._flex = flex
-        self.final = final
-        self._window = math.inf if window is None else window
+    model: RewardModel
+    otherwise: Forward
+    """For conversations over `window` tokens, which the network would not see whole."""
+    prompts: PrefixCache
+    window: float = math.inf
+    flex: bool = False
+    """Whether the attention is FlexAttention."""
+    final: FinalLayer | None = None
+    """The last layer, if it computes only the tokens that are read."""
 
     def __call__(
         self, batch: Sequence[Rendered], budget: int, prefixes: Sequence[Ids] = ()
@@ -63,11 +55,11 @@ class SharedPromptForward:
 
     def _score(self, batch: Sequence[Rendered], budget: int, prefixes: Sequence[Ids]) -> Work:
         work = Work([()] * len(batch))
-        fitting = [i for i, sequence in enumerate(batch) if len(sequence.ids) <= self._window]
+        fitting = [i for i, sequence in enumerate(batch) if len(sequence.ids) <= self.window]
         self._add_packed(work, batch, fitting, budget, prefixes)
-        others = [i for i, sequence in enumerate(batch) if len(sequence.ids) > self._window]
+        others = [i for i, sequence in enumerate(batch) if len(sequence.ids) > self.window]
         if others:
-            padded = self._otherwise([batch[i] for i in others], budget)
+            padded = self.otherwise([batch[i] for i in others], budget)
             for place, output in zip(others, padded.outputs, strict=True):
                 work.outputs[place] = output
             work.tokens += padded.tokens
@@ -92,8 +84,8 @@ class SharedPromptForward:
             pack = [group for group in (one.found(find) for one in planned) if group.tokens]
             if not pack:
                 continue
-            layout = lay_out(pack, self._model.device, flex=self._flex, final=self.final)
-            for place, output in zip(layout.places, self._model.outputs_of(layout), strict=True):
+            layout = lay_out(pack, self.model.device, flex=self.flex, final=self.final)
+            for place, output in zip(layout.places, self.model.outputs_of(layout), strict=True):
                 work.outputs[fitting[place]] = output
             self._keep(pack, layout)
             work.tokens += layout.tokens
@@ -143,10 +135,11 @@ def choose_forward(
 ) -> Forward:
     """The fastest Forward that gives this model's own rewards; it is tried before it is chosen.
 
-    Prompts are shared on the CPU, elsewhere only if `share_prompt` is True: there nothing is
-    measured yet. What was computed of prompts is kept in `keep_bytes`, for `keep_s` seconds after
-    its last use. `flex` takes FlexAttention, by default everywhere but on the CPU. `every_token`
-    has the last layer give more than is read, which a network to be compiled needs.
+    Prompts are shared on the CPU, and elsewhere only if `share_prompt` is True: nothing is measured
+    there yet. Keys and values of prompts take at most `keep_bytes`, and are kept for `keep_s`
+    seconds after their last use. `flex` takes FlexAttention, by default everywhere except on the
+    CPU. `every_token` makes the last layer compute every token: a network that will be compiled
+    needs that.
     """
     padded = PaddedForward(model)
     if flex is None:
@@ -164,7 +157,7 @@ def choose_forward(
         window = _window(model)
         prompts = PrefixCache(keep_bytes, keep_s, longest=window)
         for final in (found, None) if found else (None,):
-            forward = SharedPromptForward(model, padded, prompts, window, flex=flex, final=final)
+            forward = SharedPromptForward(model, padded, prompts, window, flex, final)
             reason = _difference(model, forward)
             prompts.clear()
             if reason is None:
@@ -182,14 +175,15 @@ def _obstacle(model: RewardModel, share_prompt: bool | None) -> str | None:
     if model.pooling != "last_token":
         return "the model pools by itself"
     if share_prompt is None and model.device.type != "cpu":
-        return f"on {model.device.type} that is for share_prompt to ask for"
+        return f"on {model.device.type} share_prompt has to be true"
     return None
 
 
 def _difference(model: RewardModel, forward: SharedPromptForward) -> str | None:
-    """Why packed rewards of a few random conversations are not the model's own, if so.
+    """Why packed rewards of a few random conversations differ from the model's own; None if they
+    do not.
 
-    The second batch finds the first one's prompts, and one that has only a beginning of them.
+    The second batch finds the prompts of the first, one of them only in its beginning.
     """
     first = _probe(int(model.net.get_input_embeddings().num_embeddings))  # type: ignore[operator]
     shorter = [replace(s, ids=s.ids[:BLOCK] + s.ids[BLOCK + 1 :], prompt_tokens=BLOCK)
@@ -206,7 +200,7 @@ def _difference(model: RewardModel, forward: SharedPromptForward) -> str | None:
             TypeError,
             ValueError,
         ) as error:
-            # Networks that do not take the library's arguments fail in as many ways.
+            # Networks that do not take the library's arguments fail in all these ways.
             return f"{type(error).__name__}: {error}"
         for own, output in zip(alone, outputs, strict=True):
             packed = sum(w * x for w, x in zip(model.weights, output, strict=True))
@@ -228,9 +222,10 @@ def _probe(vocabulary: int) -> list[Rendered]:
     return batch
 
 
-def _window(model: RewardModel) -> int | None:
+def _window(model: RewardModel) -> float:
+    """Tokens that the network's attention looks back."""
     config: Any = model.net.config
     text_config = config.get_text_config()
     window = getattr(text_config, "sliding_window", None)
     used = getattr(text_config, "use_sliding_window", True)
-    return window if isinstance(window, int) and used else None
+    return window if isinstance(window, int) and used else math.inf

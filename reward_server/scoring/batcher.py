@@ -1,8 +1,7 @@
-"""The queue before the model, and the one who feeds it.
+"""The queue in front of the model, and the task that feeds the model.
 
-A batch starts as soon as the model is idle; nothing is held back in the hope of company. What it
-holds is decided in `scheduling`. The model runs in one thread of its own, so the
-event loop never waits for it.
+A batch starts as soon as the model is idle; nothing waits for company. `scheduling` decides what
+the batch holds. The model runs in a thread of its own, so the event loop never waits for it.
 """
 
 from __future__ import annotations
@@ -65,7 +64,7 @@ class Batcher:
         self._reserved = 0
         self._sizes = Sizes()
         self._passed_over = 0
-        """Batches in a row that the oldest request had no part in."""
+        """Number of batches in a row without the oldest request."""
         self._wake = asyncio.Event()
         self._closing = False
         self._pump: asyncio.Task[None] | None = None
@@ -119,11 +118,13 @@ class Batcher:
                 f"{self.waiting} sequences are waiting; the queue holds {capacity}",
                 retry_after_s=self._sizes.retry_after(self.waiting_tokens),
             )
-        self._reserve(sequences)
+        self._reserved += sequences
+        self._show_depth()
         try:
             yield
         finally:
-            self._reserve(-sequences)
+            self._reserved -= sequences
+            self._show_depth()
 
     async def submit(
         self, sequences: Sequence[Rendered], request_id: str | None = None
@@ -145,9 +146,9 @@ class Batcher:
         return job
 
     async def prime(self, prompt: Ids, request_id: str | None = None) -> bool:
-        """Have a prompt computed for candidates to come; False where that cannot be kept.
+        """Compute a prompt for candidates to come; returns False where it cannot be kept.
 
-        A cancelled call takes what waits of it out of the queue. Raises as `submit` does.
+        A cancelled call takes its waiting work out of the queue. Raises what `submit` raises.
         """
         if self._prompts is None or not self._prompts.keeps(len(prompt)):
             return False
@@ -160,7 +161,7 @@ class Batcher:
         return True
 
     def expire(self) -> None:
-        """Let go of prompts that were kept for long enough."""
+        """Drop prompts that were not used for too long."""
         if self._prompts is not None:
             self._prompts.expire()
         self._show_kept()
@@ -200,7 +201,7 @@ class Batcher:
                 await self._wake.wait()
 
     def _take(self) -> Batch:
-        """Throws away jobs that failed or were cancelled, with their parts that still wait."""
+        """The next batch. Drops jobs that failed or were cancelled, with all that waits of them."""
         for job in [job for job in self._jobs if job.done.done()]:
             del self._jobs[job]
         oldest = next(iter(self._jobs), None)
@@ -219,8 +220,8 @@ class Batcher:
         return batch
 
     async def _score(self, batch: Batch) -> None:
-        """If the model fails on several jobs, each is tried alone, so that only those fail which it
-        cannot take."""
+        """Run a batch. If the model fails on several jobs, try each alone, so that only those fail
+        that the model cannot take."""
         error = await self._try(batch)
         if error is None or len(batch.jobs) == 1:
             for job in batch.jobs:
@@ -231,7 +232,7 @@ class Batcher:
                 _settle(job, await self._try(batch.only(job)))
 
     async def _try(self, batch: Batch) -> ScoreError | None:
-        """Put what the model says into the jobs, or say how it failed."""
+        """Put the model's outputs into the jobs, or return how it failed."""
         if not batch.entries and not batch.prefixes:  # prompts that were computed meanwhile
             return None
         sequences = [job.sequences[place] for job, place in batch.entries]
@@ -267,7 +268,8 @@ class Batcher:
     def _compute(self, batch: list[Rendered], prefixes: list[Ids], request_ids: list[str]) -> Work:
         """Run in the model's thread; out of memory once halves the budget and tries again.
 
-        The budget stays halved, unless a lone sequence was too much: that says nothing about it.
+        The budget stays halved, unless a lone sequence was too much: then a smaller budget would
+        not have helped.
         """
         try:
             return self._forward(batch, self._budget, prefixes)
@@ -302,10 +304,6 @@ class Batcher:
         self._metrics.batch_fill_ratio.observe(work.tokens / max(work.positions, 1))
         self._metrics.model_seconds.observe(seconds)
 
-    def _reserve(self, sequences: int) -> None:
-        self._reserved += sequences
-        self._show_depth()
-
     def _show_kept(self) -> None:
         entries, size = (0, 0) if self._prompts is None else self._prompts.size()
         self._metrics.prefix_entries.set(entries)
@@ -317,7 +315,11 @@ class Batcher:
 
 
 def _settle(job: ScoreJob, error: ScoreError | None) -> None:
-    """Finish a job that failed or is complete; an instance each, for tracebacks grow."""
+    """Finish a job that failed or is complete.
+
+    Each job gets an exception of its own: raising a shared one again and again would make its
+    traceback grow.
+    """
     if job.done.done():
         return
     if isinstance(error, BatchMemoryError):

@@ -101,7 +101,7 @@ def _spread(scorer: Scorer) -> Normalisation:
     mean, std = known.get("mean"), known.get("std")
     if not isinstance(mean, int | float) or not isinstance(std, int | float) or std <= 0:
         raise StartupError(
-            "normalisation", f"the folder of {name!r} does not tell its mean and spread; name them"
+            "normalisation", f"the folder of {name!r} does not state its mean and spread; set them"
         )
     return Normalisation(mean=mean, std=std)
 

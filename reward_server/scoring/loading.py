@@ -26,13 +26,13 @@ UNSET_LENGTH = 10**9
 
 
 @dataclass(frozen=True)
-class Parts:
+class ScorerParts:
     renderer: Renderer
     forward: Forward
     info: ModelInfo
 
 
-def load_parts(settings: ModelSettings) -> Parts:
+def load_parts(settings: ModelSettings) -> ScorerParts:
     """Load tokenizer and model and check that they fit each other and the settings.
 
     Raises StartupError.
@@ -87,7 +87,7 @@ def load_parts(settings: ModelSettings) -> Parts:
         layout="padded" if forward.prompts is None else "shared_prompt",
         partial_turn=settings.partial_turn,
     )
-    return Parts(renderer, forward, info)
+    return ScorerParts(renderer, forward, info)
 
 
 def _load_tokenizer(settings: ModelSettings) -> PreTrainedTokenizerBase:

@@ -1,9 +1,9 @@
 """What the next batch holds, decided from what waits; no clocks, no tasks.
 
-Requests with little left go first, so that a small one waits for little more than the batch that
-runs. An oldest request that a few batches passed over leads the next one, so that large ones come
-to their end under any load. A request of more than a `slice` is cut into batches of at most that
-many tokens: between answers, and, where prefixes are kept, within a prompt.
+Requests with the least left go first, so that a small one waits little longer than for the running
+batch. If a few batches passed over the oldest request, it leads the next one, so that large ones
+finish under any load. A request of more than a `slice` is cut into batches of at most that many
+tokens: between answers, and, where prefixes are kept, within a prompt.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ LEAST_SHARE = 4
 """A piece of a prompt that is smaller than this fraction (1/4) of a slice waits for the next
 batch."""
 MOST_SLOWER = 8
-"""How much longer a large request's tokens may seem to take than others."""
+"""A token of a large request counts as at most this many times slower than another."""
 RECENT = 64
-"""The typical request is the median of the last that many."""
+"""The size of a typical request is the median of this many recent ones."""
 
 
 @dataclass
 class QueuedPrompt:
-    """Candidates of one prompt that wait, or a prompt alone, to be computed ahead of them."""
+    """A prompt and its waiting candidates; without any, a prompt to be computed ahead of them."""
 
     prompt: Ids
     answers: deque[tuple[int, int]]
-    """Place of each sequence in its request, and its tokens behind the prompt."""
+    """Each sequence's place in its request, and its number of tokens behind the prompt."""
     computed: int
-    """Leading tokens of the prompt that are known."""
+    """Number of the prompt's leading tokens that are computed, as far as this job knows."""
 
     @property
     def ahead(self) -> int:
@@ -50,21 +50,21 @@ class QueuedPrompt:
 
 @dataclass(eq=False)
 class ScoreJob:
-    """One request: what still waits, and what the model has said so far."""
+    """One request: what still waits, and the model's outputs so far."""
 
     sequences: Sequence[Rendered]
     parts: deque[QueuedPrompt]
     outputs: list[Output]
-    """Of each sequence, in their order."""
+    """One for each sequence, in the same order."""
     done: asyncio.Future[None]
     request_id: str | None = None
-    """What the log calls it."""
+    """The request's name in the log."""
     model_s: float = 0.0
-    """Duration of the batches that it had a part in."""
+    """Seconds of the batches that it took part in."""
     queue_s: float = 0.0
-    """All other time until it was done."""
+    """Seconds of all other time until it was done."""
     tokens: int = field(init=False)
-    """To be computed for what waits."""
+    """Tokens to compute for what waits."""
     waiting: int = field(init=False)
     """Sequences that wait; a prompt alone counts as one."""
 
@@ -84,18 +84,18 @@ class Batch:
     """Jobs and the places of their sequences."""
     prefixes: list[tuple[ScoreJob, Ids]] = field(default_factory=list)
     jobs: list[ScoreJob] = field(default_factory=list)
-    """Whose work it is, each once."""
+    """Jobs that take part in it, each once."""
     tokens: int = 0
     cut: bool = False
-    """Whether it has a piece of a job that is too large for one batch."""
+    """Whether it holds a piece of a job that is too large for one batch."""
 
     @property
     def request_ids(self) -> list[str]:
-        """Of the requests that have a part in it, where they are known."""
+        """Ids of the requests that take part, where they have one."""
         return [job.request_id for job in self.jobs if job.request_id is not None]
 
     def only(self, job: ScoreJob) -> Batch:
-        """The part of one job."""
+        """The part of this batch that belongs to one job."""
         return Batch(
             entries=[entry for entry in self.entries if entry[0] is job],
             prefixes=[prefix for prefix in self.prefixes if prefix[0] is job],
@@ -109,10 +109,10 @@ class Slice:
     """When a request is cut, and into what."""
 
     whole: int
-    """A request of up to this many tokens, which is a typical one's size, is run whole."""
+    """A request of at most this many tokens, the size of a typical one, runs whole."""
     piece: int
-    """A batch of fewer tokens takes pieces of larger requests. They then take the time of a typical
-    request: a token of a long conversation takes longer, because it attends to more."""
+    """A batch takes pieces of larger requests while it has fewer tokens than this. It is smaller
+    than `whole` by as much as tokens of long conversations are slower: they attend to more."""
 
 
 class Sizes:
@@ -205,7 +205,7 @@ def _take_all(job: ScoreJob, batch: Batch) -> None:
 
 
 def _take_some(job: ScoreJob, batch: Batch, prompts: KeptPrompts | None, most: int) -> None:
-    """Pieces of a job, in order, while the batch has fewer than `most` tokens."""
+    """Take pieces of a job, in order, while the batch has fewer than `most` tokens."""
     while job.parts and batch.tokens < most:
         part, room = job.parts[0], most - batch.tokens
         keeps = prompts is not None and prompts.keeps(len(part.prompt))
@@ -234,7 +234,7 @@ def _take_some(job: ScoreJob, batch: Batch, prompts: KeptPrompts | None, most: i
 
 
 def _take_answers(job: ScoreJob, part: QueuedPrompt, batch: Batch, most: int) -> bool:
-    """As many answers as fit, with what their prompt lacks; whether any did."""
+    """Take the answers that fit, with the rest of their prompt; returns whether any did."""
     tokens, taken = batch.tokens + part.ahead, 0
     while part.answers:
         place, answer = part.answers[0]

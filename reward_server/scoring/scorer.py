@@ -1,7 +1,7 @@
 """Scoring in process: conversations in, rewards out.
 
-Joins the renderer, the length rule and the batcher. The HTTP service is a thin layer above
-it; importing it loads no torch, `Scorer.load` does.
+Joins the renderer, the length rule and the batcher. The HTTP service is a thin layer above.
+Importing this module loads no torch; `Scorer.load` does.
 """
 
 from __future__ import annotations

@@ -17,7 +17,6 @@ SHARED = {
     "BodyTooLargeError": "to be renamed: gateway, reward server",
     "DeadlineError": "to be renamed: gateway, reward server",
     "Metrics": "each server has its own",
-    "Record": "to be renamed: compare and common, reward server, trainers",
     "Settings": "each package has its own root of settings",
     "SettingsError": "to be renamed: compare and common, trainers",
 }

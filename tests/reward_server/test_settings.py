@@ -37,8 +37,8 @@ def test_an_ensemble_names_models_of_the_same_server() -> None:
     for wrong, word in (
         ({"members": ["a", "a"]}, "twice"),
         ({"members": ["a"]}, "members"),
-        ({"members": ["a", "both"]}, "no model"),
-        ({"normalisation": {"c": {"mean": 0, "std": 1}}}, "no member"),
+        ({"members": ["a", "both"]}, "not a model"),
+        ({"normalisation": {"c": {"mean": 0, "std": 1}}}, "not a member"),
         ({"normalisation": {"a": {"mean": 0, "std": 0}}}, "std"),
         ({"dtype": "float32"}, "dtype"),
         ({"combine": "median"}, "combine"),

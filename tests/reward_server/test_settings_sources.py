@@ -93,7 +93,7 @@ def test_structured_and_boolean_values_can_be_written_as_text() -> None:
         (
             ["--set", "models={a: {model: x}, b: {type: ensemble, members: [a, c]}}"],
             {},
-            "--set: models.b.members: 'c' is no model of this server",
+            "--set: models.b.members: 'c' is not a model of this server",
         ),
     ],
 )
