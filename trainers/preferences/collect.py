@@ -110,7 +110,7 @@ def run(settings: CollectSettings, context: RunContext) -> dict[str, float]:
 
 
 def _done(settings: CollectSettings) -> set[str]:
-    """Keys of the prompts in the output; DataError for a line that is not one of ours."""
+    """Keys of the prompts in the output; DataError for a line that `collect` did not write."""
     keys = set()
     for row in read_rows(settings.output):
         prompt = None if row.values is None else row.values.get("prompt")
@@ -151,7 +151,7 @@ async def _ask_all(
             failures.succeeded()
             collection.add(one, drawn)
 
-        # One prompt more than fit, so that no place is empty while a prompt's last answer comes.
+        # One prompt more than fits, so that no place is empty while a last answer is drawn.
         await for_each(prompts, sample, endpoint.concurrency // settings.samples + 1)
 
 

@@ -38,8 +38,8 @@ def prepare(
 ) -> TrainingData:
     """Read and tokenise the training file.
 
-    Raises DataError for a bad line, a line that the chat template refuses, and if nothing is
-    short enough or no pair has the margin to learn from.
+    Raises DataError for a bad line, a line that the chat template refuses, and if no record is
+    short enough or no pair has a margin that is asked for.
     """
     renderer = Renderer(tokenizer)
     placed = read_placed(task.record, settings.train)
@@ -84,7 +84,7 @@ def _row(
 
 
 def show_example(tokenizer: PreTrainedTokenizerBase, data: TrainingData) -> str:
-    """The answers of the first record, decoded; where the reward is read, and the targets."""
+    """The decoded answers of the first record, the token where the reward is read, the targets."""
     row = data.rows[0]
     lines = []
     for name, ids in zip(data.names, row["sequences"], strict=True):

@@ -51,13 +51,13 @@ def batch_loss(
     return losses.mean(), metrics
 
 
-def pairs(outputs: Outputs, targets: Targets) -> tuple[Tensor, Metrics]:
+def pair_losses(outputs: Outputs, targets: Targets) -> tuple[Tensor, Metrics]:
     """Answer 0 is preferred to answer 1; `margin` of shape (records,) may be among the targets."""
     chosen, rejected = outputs.rewards.unbind(1)
     return bradley_terry(chosen, rejected, targets.get("margin")), _agreement(chosen - rejected)
 
 
-def rankings(outputs: Outputs, targets: Targets) -> tuple[Tensor, Metrics]:
+def ranking_losses(outputs: Outputs, targets: Targets) -> tuple[Tensor, Metrics]:
     """The answers of a record stand best first.
 
     Divided by the choices that an order takes, so that a prompt with eight answers does not
@@ -68,13 +68,13 @@ def rankings(outputs: Outputs, targets: Targets) -> tuple[Tensor, Metrics]:
     return plackett_luce(outputs.rewards, outputs.present) / choices, _first_and_last(outputs)
 
 
-def rankings_with_ties(outputs: Outputs, targets: Targets) -> tuple[Tensor, Metrics]:
+def tied_ranking_losses(outputs: Outputs, targets: Targets) -> tuple[Tensor, Metrics]:
     """`values` of shape (records, answers) order the answers, best first; equal ones are ties."""
     losses = all_pairs(outputs.rewards, targets["values"], outputs.present)
     return losses, _first_and_last(outputs)
 
 
-def dimension_pairs(outputs: Outputs, targets: Targets) -> tuple[Tensor, Metrics]:
+def dimension_pair_losses(outputs: Outputs, targets: Targets) -> tuple[Tensor, Metrics]:
     """`preferences` of shape (records, dimensions): who won in which dimension."""
     preferences = targets["preferences"]
     difference = outputs.labels[:, 0] - outputs.labels[:, 1]
@@ -84,12 +84,12 @@ def dimension_pairs(outputs: Outputs, targets: Targets) -> tuple[Tensor, Metrics
     return signed_preferences(difference, preferences), {"accuracy": accuracy}
 
 
-def dimension_rankings(
+def dimension_ranking_losses(
     outputs: Outputs, targets: Targets, *, strict: bool
 ) -> tuple[Tensor, Metrics]:
     """`values` of shape (records, answers, dimensions) order the answers in each dimension.
 
-    The mean over the dimensions of what `rankings` (strict) or `rankings_with_ties` would give.
+    The mean over the dimensions of what `ranking_losses` (strict) or `tied_ranking_losses` would give.
     """
     loss = _sorted_plackett_luce if strict else all_pairs
     labels, values = outputs.labels.unbind(2), targets["values"].unbind(2)
@@ -98,7 +98,7 @@ def dimension_rankings(
     return torch.stack(each).mean(0), {"accuracy": accuracy}
 
 
-def scores(outputs: Outputs, targets: Targets) -> tuple[Tensor, Metrics]:
+def score_losses(outputs: Outputs, targets: Targets) -> tuple[Tensor, Metrics]:
     """`scores` of shape (records, dimensions) is what each output should be."""
     found, wanted = outputs.labels[:, 0], targets["scores"]
     return squared_error(found, wanted), {"absolute_error": (found - wanted).abs().mean()}

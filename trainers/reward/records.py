@@ -68,7 +68,7 @@ class DimensionPair(Pair):
 
     dimensions: ClassVar[tuple[str, ...]] = ()
     preferences: dict[str, Literal[-1, 0, 1]]
-    """1 where chosen is better, -1 where rejected is; 0 or absent where it is unknown."""
+    """1 if chosen is better, -1 if rejected is; 0 or absent if it is unknown."""
 
     @model_validator(mode="after")
     def _preferences_are_known(self) -> "DimensionPair":
@@ -100,7 +100,7 @@ class DimensionAnswer(Record):
 
 
 class DimensionRanking(Record):
-    """Several answers to one prompt, ordered anew in each dimension; see `with_dimensions`."""
+    """Several answers to one prompt with an order for each dimension; see `with_dimensions`."""
 
     dimensions: ClassVar[tuple[str, ...]] = ()
     strict: ClassVar[bool] = False

@@ -45,23 +45,23 @@ def task_of(settings: RewardTrainSettings) -> RewardTask:
     if settings.objective == "regression":
         record = with_dimensions(DimensionScores, names) if names else ScoredAnswer
         targets = _numbers("scores", names) if names else _score
-        return RewardTask("answers", record, _one, targets, objectives.scores)
+        return RewardTask("answers", record, _one, targets, objectives.score_losses)
     if names:
         record, targets = with_dimensions(DimensionPair, names), _numbers("preferences", names)
-        return RewardTask("pairs", record, _pair, targets, objectives.dimension_pairs)
+        return RewardTask("pairs", record, _pair, targets, objectives.dimension_pair_losses)
     margin = _nothing if settings.margin_weight is None else _margin(settings.margin_weight)
-    return RewardTask("pairs", Pair, _pair, margin, objectives.pairs)
+    return RewardTask("pairs", Pair, _pair, margin, objectives.pair_losses)
 
 
 def _list_task(names: list[str], *, strict: bool) -> RewardTask:
     if names:
         kind = StrictDimensionRanking if strict else DimensionRanking
-        objective = partial(objectives.dimension_rankings, strict=strict)
+        objective = partial(objectives.dimension_ranking_losses, strict=strict)
         record = with_dimensions(kind, names)
         return RewardTask("rankings", record, _listed, _score_table(names), objective)
     if strict:
-        return RewardTask("rankings", StrictRanking, _ranked, _nothing, objectives.rankings)
-    return RewardTask("rankings", Ranking, _ranked, _values, objectives.rankings_with_ties)
+        return RewardTask("rankings", StrictRanking, _ranked, _nothing, objectives.ranking_losses)
+    return RewardTask("rankings", Ranking, _ranked, _values, objectives.tied_ranking_losses)
 
 
 def _pair(record: Any) -> Answers:

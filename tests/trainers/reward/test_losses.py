@@ -14,7 +14,7 @@ from trainers.reward.losses import (
     signed_preferences,
     squared_error,
 )
-from trainers.reward.objectives import Outputs, batch_loss, dimension_rankings, pairs
+from trainers.reward.objectives import Outputs, batch_loss, dimension_ranking_losses, pair_losses
 
 DOUBLE = torch.float64
 
@@ -66,7 +66,7 @@ def test_a_margin_moves_the_point_of_ln_2() -> None:
 def test_centring_of_a_pair() -> None:
     rewards = tensor(2.0, -1.0)[None]
     outputs = Outputs(rewards[:, :, None], rewards, here(rewards))
-    loss, _ = batch_loss(pairs, outputs, {}, center=0.01)
+    loss, _ = batch_loss(pair_losses, outputs, {}, center=0.01)
     assert loss.item() == pytest.approx(math.log1p(math.exp(-3)) + 0.01, abs=1e-12)
 
 
@@ -145,10 +145,10 @@ def test_lists_are_ordered_anew_in_each_dimension() -> None:
     outputs = Outputs(labels, labels.sum(2), present)
     sorted_lists = (tensor(0.7, 2.0, -1.1)[None], tensor(-0.3, 1.5, 0.2)[None])
     listwise = [plackett_luce(one, here(one)) / 2 for one in sorted_lists]
-    found, _ = dimension_rankings(outputs, {"values": values}, strict=True)
+    found, _ = dimension_ranking_losses(outputs, {"values": values}, strict=True)
     torch.testing.assert_close(found.mean(), torch.stack(listwise).mean())
     tied = [all_pairs(one, tensor(3.0, 2.0, 1.0)[None], here(one)) for one in sorted_lists]
-    found, metrics = dimension_rankings(outputs, {"values": values}, strict=False)
+    found, metrics = dimension_ranking_losses(outputs, {"values": values}, strict=False)
     torch.testing.assert_close(found.mean(), torch.stack(tied).mean())
     assert metrics["accuracy"].item() == pytest.approx(3 / 6)
 

@@ -190,7 +190,7 @@ def _pair(name: str, known: Mapping[str, Listwise]) -> BlindPair:
 
 @dataclass(frozen=True)
 class Terminal:
-    """Asks one question after the other; q stops, and the next run goes on there."""
+    """Asks about one pair after the other; q stops, and the next run goes on there."""
 
     labeller: HandLabeller
     margins: Mapping[str, float]

@@ -62,12 +62,12 @@ def optional_text(values: Values, key: str) -> str | None:
 
 
 def prompt(values: Values, key: str = "prompt") -> list[Message]:
-    """The prompt; BadLineError names the place of what is wrong with it."""
+    """The prompt under `key`; BadLineError names the faulty place in it."""
     return prompt_messages(required(values, key), key)
 
 
 def answer(values: Values, key: str = "answer") -> list[Message]:
-    """The answer; BadLineError names the place of what is wrong with it."""
+    """The answer under `key`; BadLineError names the faulty place in it."""
     return answer_messages(required(values, key), key)
 
 
