@@ -89,7 +89,7 @@ def dimension_ranking_losses(
 ) -> tuple[Tensor, Metrics]:
     """`values` of shape (records, answers, dimensions) order the answers in each dimension.
 
-    The mean over the dimensions of what `ranking_losses` (strict) or `tied_ranking_losses` would give.
+    The mean over the dimensions of `ranking_losses` (strict) or `tied_ranking_losses`.
     """
     loss = _sorted_plackett_luce if strict else all_pairs
     labels, values = outputs.labels.unbind(2), targets["values"].unbind(2)
