@@ -33,7 +33,7 @@ from bon_gateway.edge.admission import Admission
 from bon_gateway.edge.middleware import COMPLETIONS_PATH, Edge
 from bon_gateway.errors import BadRequestError, MethodNotAllowedError, NotFoundError
 from bon_gateway.factory import build_gateway
-from bon_gateway.gateway import Gateway, same_backends
+from bon_gateway.gateway import Gateway, same_backends, wait_until
 from bon_gateway.metrics import Metrics
 from bon_gateway.recording.recorder import build_recorder
 from bon_gateway.reload.generations import Generation, Generations
@@ -186,7 +186,9 @@ async def _lifespan(app: ServingApp) -> AsyncIterator[None]:
     if reloader is not None:
         tasks.append(asyncio.create_task(reloader.run(), name="reloader"))
     if first.settings.server.workers > 1:
-        await _wait_ready(first.gateway)
+        # Chance decides which worker answers ``/readyz``, so each should be as ready as the others
+        # before it takes connections. An upstream may be down, so it waits only for a while.
+        await wait_until(first.gateway.ready, LONGEST_WORKER_WAIT_S)
     app.state.lifecycle.serve()
     try:
         yield
@@ -197,16 +199,6 @@ async def _lifespan(app: ServingApp) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
         await generations.close()
         app.state.metrics.close()
-
-
-async def _wait_ready(gateway: Gateway) -> None:
-    """Wait before this worker takes its share of the connections. Chance decides which worker
-    answers ``/readyz``, so each should be as ready as the others. It waits only for a while: an
-    upstream may be down."""
-    now = asyncio.get_running_loop().time
-    give_up = now() + LONGEST_WORKER_WAIT_S
-    while not gateway.ready() and now() < give_up:  # noqa: ASYNC110 - backends have no event
-        await asyncio.sleep(0.05)
 
 
 async def _watch_upstreams(generations: Generations, metrics: Metrics) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -121,6 +121,15 @@ class Gateway:
         return replace(
             self, policies=policies, rewards=rewards, models=models, created=running.created
         )
+
+
+async def wait_until(ready: Callable[[], bool], within_s: float) -> bool:
+    """Whether it was ``ready`` within this time."""
+    now = asyncio.get_running_loop().time
+    give_up = now() + within_s
+    while not ready() and now() < give_up:  # noqa: ASYNC110 - backends have no event
+        await asyncio.sleep(0.02)
+    return ready()
 
 
 def _flat(by_backend: Mapping[str, Mapping[str, str]]) -> dict[str, str]:

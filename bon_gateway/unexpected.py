@@ -19,6 +19,5 @@ def log_unexpected(
     frames = traceback.extract_tb(error.__traceback__)[-FRAMES:]
     places = [f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in frames]
     logger.error(
-        what,
-        extra={"fields": {**fields, "error": type(error).__name__, "at": " > ".join(places)}},
+        what, extra={"fields": {**fields, "error": type(error).__name__, "at": " > ".join(places)}}
     )

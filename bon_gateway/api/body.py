@@ -66,10 +66,7 @@ async def read_body(receive: Receive) -> bytes:
 async def send_json(send: Send, body: bytes, headers: Mapping[str, str]) -> None:
     """A response of status 200."""
     lines = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-    lines += [
-        (b"content-type", b"application/json"),
-        (b"content-length", b"%d" % len(body)),
-    ]
+    lines += [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": 200, "headers": lines})
     await send({"type": "http.response.body", "body": body})
 

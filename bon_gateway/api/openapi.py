@@ -25,12 +25,7 @@ def _object(*optional: str, **properties: Any) -> dict[str, Any]:
 
 _ERROR = _object(error=_object("param", message=_TEXT, type=_TEXT, param=_TEXT, code=_TEXT))
 _MODEL = _object(
-    "bon",
-    id=_TEXT,
-    object={"const": "model"},
-    created=_INTEGER,
-    owned_by=_TEXT,
-    bon=_ANY_OBJECT,
+    "bon", id=_TEXT, object={"const": "model"}, created=_INTEGER, owned_by=_TEXT, bon=_ANY_OBJECT
 )
 _MODELS = _object(
     object={"const": "list"},

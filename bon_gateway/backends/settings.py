@@ -21,7 +21,7 @@ class BackendSettings(Component):
         return None
 
 
-class InProcessSettings(BackendSettings):
+class LocalModelSettings(BackendSettings):
     """A model that runs in the gateway's own process."""
 
     model: str

@@ -64,12 +64,7 @@ class Exchange:
     """One request and its response, watched from both sides."""
 
     def __init__(
-        self,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-        max_body_bytes: int,
-        lifecycle: Lifecycle,
+        self, scope: Scope, receive: Receive, send: Send, max_body_bytes: int, lifecycle: Lifecycle
     ) -> None:
         started = perf_counter()
         self.scope = scope

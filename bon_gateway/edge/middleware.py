@@ -21,12 +21,7 @@ from bon_common.lifecycle import Lifecycle
 from bon_common.logs import Repeated
 from bon_gateway.edge.cors import Cors, Headers
 from bon_gateway.edge.exchange import Exchange, too_large
-from bon_gateway.errors import (
-    AuthenticationError,
-    BadRequestError,
-    GatewayError,
-    OverloadedError,
-)
+from bon_gateway.errors import AuthenticationError, BadRequestError, GatewayError, OverloadedError
 from bon_gateway.metrics import Metrics
 
 CLIENT_LEFT = 499

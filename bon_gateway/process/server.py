@@ -64,10 +64,7 @@ class GatewayServer(DrainingServer):
         self, config: uvicorn.Config, settings: ServerSettings, announce: Callable[[], None]
     ) -> None:
         super().__init__(
-            config,
-            _log,
-            drain_delay_s=settings.drain_delay_s,
-            drain_grace_s=settings.drain_grace_s,
+            config, _log, drain_delay_s=settings.drain_delay_s, drain_grace_s=settings.drain_grace_s
         )
         self._announce = announce
 

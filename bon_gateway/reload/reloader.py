@@ -14,9 +14,8 @@ from collections.abc import Callable, Mapping
 from bon_common.keys import KeyRing
 from bon_common.settings.errors import SettingsError
 from bon_gateway.backends.guard import guarded
-from bon_gateway.gateway import same_backends
+from bon_gateway.gateway import same_backends, wait_until
 from bon_gateway.metrics import Metrics
-from bon_gateway.protocols import Backend
 from bon_gateway.reload.generations import Generation, Generations
 from bon_gateway.reload.source import SettingsSource
 from bon_gateway.sections.server import ServerSettings
@@ -155,7 +154,8 @@ async def _start(before: Generation, after: Generation) -> None:
         async with asyncio.TaskGroup() as tasks:
             for backend in new:
                 tasks.create_task(backend.start())
-        await _warm_up(new)
+        if not await wait_until(lambda: all(backend.ready() for backend in new), WARM_UP_S):
+            _log.warning("new upstreams are not up yet; they are given requests all the same")
     except BaseException:
         # Nobody else would close them.
         for backend in new:
@@ -163,16 +163,6 @@ async def _start(before: Generation, after: Generation) -> None:
         raise
     if recorder is not None:
         recorder.start()
-
-
-async def _warm_up(backends: list[Backend]) -> None:
-    now = asyncio.get_running_loop().time
-    give_up = now() + WARM_UP_S
-    while not all(backend.ready() for backend in backends):
-        if now() > give_up:
-            _log.warning("new upstreams are not up yet; they are given requests all the same")
-            return
-        await asyncio.sleep(0.02)
 
 
 def _described(before: Generation, after: Generation) -> dict[str, object]:

@@ -28,14 +28,7 @@ from bon_gateway.strategies.decide import USABLE
 from bon_gateway.strategies.failures import CandidateFailures
 from bon_gateway.strategies.scoring import Scoring
 from bon_gateway.strategies.validity import AnswerCheck, SchemaQuestion, Validity
-from bon_gateway.types import (
-    Candidate,
-    CandidateStatus,
-    ChatRequest,
-    Completion,
-    Sample,
-    Timings,
-)
+from bon_gateway.types import Candidate, CandidateStatus, ChatRequest, Completion, Sample, Timings
 from bon_gateway.unexpected import log_unexpected
 
 LEAST_SCORING_GRACE_S = 0.1

@@ -33,11 +33,11 @@ class Prefill:
             return None
         if not (echo or request.sampling.get("continue_final_message")):
             return None
-        return cls(last, content_text(last.get("content")), echo)
+        return cls(last, texts_in(last.get("content")), echo)
 
     def reworded(self, opening: Message) -> Prefill:
         """The same with another ``opening``: the one that the reward model reads."""
-        return replace(self, opening=opening, text=content_text(opening.get("content")))
+        return replace(self, opening=opening, text=texts_in(opening.get("content")))
 
     def whole(self, content: str) -> str:
         """The text of the whole turn, given a candidate's content."""
@@ -48,7 +48,7 @@ class Prefill:
         return content.removeprefix(self.text) if self.echoed else content
 
 
-def content_text(content: object) -> str:
+def texts_in(content: object) -> str:
     """The text in a message's content."""
     if isinstance(content, str):
         return content

@@ -33,11 +33,7 @@ class Scoring:
     ``close`` before it leaves that group, which takes no new tasks then."""
 
     def __init__(
-        self,
-        view: RewardView,
-        reward: RewardBackend,
-        tasks: asyncio.TaskGroup,
-        retries: int,
+        self, view: RewardView, reward: RewardBackend, tasks: asyncio.TaskGroup, retries: int
     ) -> None:
         self._view = view
         self._reward = reward

@@ -117,10 +117,7 @@ class InProcessReward(Unannounced):
             self._state = "ejected"
             reason = " ".join(str(error).split())
             logger.error(
-                "reward model %s cannot be loaded: %s: %s",
-                self._name,
-                type(error).__name__,
-                reason,
+                "reward model %s cannot be loaded: %s: %s", self._name, type(error).__name__, reason
             )
 
 

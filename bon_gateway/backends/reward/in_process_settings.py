@@ -7,12 +7,12 @@ from typing import Literal
 
 from pydantic import PositiveInt
 
-from bon_gateway.backends.settings import InProcessSettings, RewardSettings
+from bon_gateway.backends.settings import LocalModelSettings, RewardSettings
 from bon_gateway.protocols import RewardBackend
 from bon_gateway.types import ForTextAlone
 
 
-class InProcessRewardSettings(InProcessSettings, RewardSettings):
+class InProcessRewardSettings(LocalModelSettings, RewardSettings):
     type: Literal["in_process"]
     model: str
     """A folder, or the hub id, of a sequence-classification reward model."""

@@ -47,11 +47,7 @@ class RewardServerBackend(Pooled):
     """
 
     def __init__(
-        self,
-        settings: RewardServerSettings,
-        api_key: str | None,
-        *,
-        look_up: LookUp = look_up,
+        self, settings: RewardServerSettings, api_key: str | None, *, look_up: LookUp = look_up
     ) -> None:
         self._model = settings.model
         self.announces = settings.announce

@@ -45,11 +45,7 @@ class VllmClassifyBackend(Unannounced, Pooled):
     """
 
     def __init__(
-        self,
-        settings: VllmClassifySettings,
-        api_key: str | None,
-        *,
-        look_up: LookUp = look_up,
+        self, settings: VllmClassifySettings, api_key: str | None, *, look_up: LookUp = look_up
     ) -> None:
         self._model = settings.model
         self.non_text_parts: NonTextParts = settings.non_text_parts

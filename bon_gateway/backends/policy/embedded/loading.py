@@ -50,7 +50,7 @@ class LoadedModel:
         return str(text)
 
 
-def load_checkpoint(settings: TransformersPolicySettings) -> LoadedModel:
+def load_causal_model(settings: TransformersPolicySettings) -> LoadedModel:
     """Load model and tokenizer and try the model. Blocks for seconds to minutes.
 
     Raises what transformers raises, and ValueError for a model that cannot chat.

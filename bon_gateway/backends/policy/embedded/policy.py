@@ -40,9 +40,9 @@ Load = Callable[[TransformersPolicySettings], "LoadedModel"]
 def _load_alone(settings: TransformersPolicySettings) -> LoadedModel:
     """Load the model in the engine's thread, which imports torch here."""
     with LOADING:
-        from bon_gateway.backends.policy.embedded.loading import load_checkpoint
+        from bon_gateway.backends.policy.embedded.loading import load_causal_model
 
-        return load_checkpoint(settings)
+        return load_causal_model(settings)
 
 
 class TransformersPolicy:

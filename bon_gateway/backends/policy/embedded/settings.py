@@ -7,12 +7,12 @@ from typing import Literal
 
 from pydantic import PositiveInt
 
-from bon_gateway.backends.settings import InProcessSettings, PolicySettings
+from bon_gateway.backends.settings import LocalModelSettings, PolicySettings
 from bon_gateway.protocols import PolicyBackend
 from bon_gateway.thinking import ThinkingSettings
 
 
-class TransformersPolicySettings(InProcessSettings, PolicySettings):
+class TransformersPolicySettings(LocalModelSettings, PolicySettings):
     type: Literal["transformers"]
     model: str
     """A folder, or the hub id, of a causal language model."""

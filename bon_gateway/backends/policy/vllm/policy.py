@@ -33,11 +33,7 @@ from bon_gateway.unexpected import log_unexpected
 
 logger = logging.getLogger("bon_gateway.backends.policy.vllm_http")
 
-WARM_UP = {
-    "messages": [{"role": "user", "content": "Hi"}],
-    "max_tokens": 1,
-    "temperature": 1.0,
-}
+WARM_UP = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1, "temperature": 1.0}
 
 
 class VllmPolicySettings(UpstreamSettings, PolicySettings):
@@ -71,11 +67,7 @@ class VllmPolicy(Pooled):
     """PolicyBackend over HTTP. ``api_key`` goes to the configured replicas and nowhere else."""
 
     def __init__(
-        self,
-        settings: VllmPolicySettings,
-        api_key: str | None,
-        *,
-        look_up: LookUp = look_up,
+        self, settings: VllmPolicySettings, api_key: str | None, *, look_up: LookUp = look_up
     ) -> None:
         self._model = settings.model
         self._together = settings.fan_out == "together"
@@ -83,11 +75,7 @@ class VllmPolicy(Pooled):
         self._ways = UpstreamWays()
         self.thinking = settings.thinking
         super().__init__(
-            settings,
-            api_key,
-            look_up,
-            call_path="/v1/chat/completions",
-            health_path="/health",
+            settings, api_key, look_up, call_path="/v1/chat/completions", health_path="/health"
         )
 
     async def sample(
@@ -136,9 +124,7 @@ class VllmPolicy(Pooled):
         """Raises UpstreamError, also for anything that cannot be read."""
         body = wire.open_body(request, self._name(replica), n=1, streamed=True, interval=None)
         events = replica.client.events(
-            replica.call,
-            wire.with_seed(body, request.seed_of(0)),
-            self._headers(request, 0),
+            replica.call, wire.with_seed(body, request.seed_of(0)), self._headers(request, 0)
         )
         try:
             async with aclosing(events):

@@ -128,9 +128,7 @@ def whole_completion(
 
 
 def streamed_completion(
-    drawn: Completion,
-    response_extra: Mapping[str, Any],
-    prompt_details: Mapping[str, Any] | None,
+    drawn: Completion, response_extra: Mapping[str, Any], prompt_details: Mapping[str, Any] | None
 ) -> Completion:
     """The assembled Completion, as the gateway hands it on. Raises UpstreamError if it has no
     end."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bon_gateway.backends.policy.embedded.loading import LoadedModel, load_checkpoint
+from bon_gateway.backends.policy.embedded.loading import LoadedModel, load_causal_model
 from bon_gateway.backends.policy.embedded.policy import TransformersPolicy
 from bon_gateway.backends.policy.embedded.settings import TransformersPolicySettings
 from tests.bon_gateway.backends.policy.embedded.kit import OpenPolicy, save_model
@@ -21,7 +21,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def loaded(folder: Path) -> LoadedModel:
-    return load_checkpoint(
+    return load_causal_model(
         TransformersPolicySettings(type="transformers", model=str(folder), device="cpu", threads=1)
     )
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bon_gateway import demo_models
-from bon_gateway.backends.policy.embedded.loading import LoadedModel, load_checkpoint
+from bon_gateway.backends.policy.embedded.loading import LoadedModel, load_causal_model
 from bon_gateway.backends.policy.embedded.network import PREFILL_CHUNK
 from bon_gateway.backends.policy.embedded.settings import TransformersPolicySettings
 from tests.bon_gateway.backends.policy.embedded.kit import CONTEXT, EOS, complete, ids_of
@@ -34,13 +34,13 @@ def test_generation_config_gives_defaults_and_ends(folder: Path, tmp_path: Path)
     (tmp_path / "m/generation_config.json").write_text(
         '{"eos_token_id": [5, 6], "temperature": 0.7, "top_k": 20, "do_sample": true}'
     )
-    loaded = load_checkpoint(settings(tmp_path / "m"))
+    loaded = load_causal_model(settings(tmp_path / "m"))
     assert loaded.eos_ids == {EOS, 5, 6}
     assert loaded.defaults == {"temperature": 0.7, "top_k": 20}
 
 
 def test_precision(folder: Path) -> None:
-    network = load_checkpoint(settings(folder, dtype="bfloat16")).network
+    network = load_causal_model(settings(folder, dtype="bfloat16")).network
     logits, _ = network(torch.tensor([[5]]), None)
     assert logits.dtype == torch.bfloat16
 
@@ -49,11 +49,11 @@ def test_a_model_that_cannot_chat_is_refused(folder: Path, tmp_path: Path) -> No
     shutil.copytree(folder, tmp_path / "m")
     (tmp_path / "m/chat_template.jinja").unlink()
     with pytest.raises(ValueError, match="chat template"):
-        load_checkpoint(settings(tmp_path / "m"))
+        load_causal_model(settings(tmp_path / "m"))
 
 
 def test_the_demo_policy_answers() -> None:
-    loaded = load_checkpoint(settings(demo_models.policy_path()))
+    loaded = load_causal_model(settings(demo_models.policy_path()))
     prompt = ids_of(loaded, "<|user|>Hello!<eos><|assistant|>")
     drawn = complete(loaded, prompt, indices=range(4), max_tokens=100)
     assert {c.finish_reason for c in drawn.values()} <= {"stop", "length"}
