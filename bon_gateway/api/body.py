@@ -90,7 +90,7 @@ def _parse(data: bytes) -> Any:
 
 
 def _check_depth(value: Any) -> None:
-    """Write ``value`` inside so many lists that ``DEPTH`` levels are left: orjson, in C, finds the
+    """Write ``value`` inside enough lists to leave ``DEPTH`` levels: orjson, in C, finds the
     depth faster than a walk in Python."""
     for _ in range(_WRITABLE - DEPTH):
         value = [value]

@@ -22,7 +22,7 @@ class Recorder:
     """One worker's candidate log. This one records nothing."""
 
     def wants(self, request_id: str) -> bool:
-        """Whether a request of this id is to be recorded."""
+        """Whether to record a request with this id."""
         return False
 
     def record(self, entry: LogEntry) -> None:

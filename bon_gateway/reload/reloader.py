@@ -155,7 +155,7 @@ async def _start(before: Generation, after: Generation) -> None:
             for backend in new:
                 tasks.create_task(backend.start())
         if not await wait_until(lambda: all(backend.ready() for backend in new), WARM_UP_S):
-            _log.warning("new upstreams are not up yet; they are given requests all the same")
+            _log.warning("new upstreams are not up yet; they get requests all the same")
     except BaseException:
         # Nobody else would close them.
         for backend in new:

@@ -52,7 +52,7 @@ class Known:
     """Set, together with ``cost``, if it may be checked on the event loop."""
     cost: Cost | None = None
     refusal: str | None = None
-    """Why it is no JSON schema."""
+    """Why it is not a JSON schema."""
     given_up_until: float = 0.0
 
 

@@ -41,7 +41,7 @@ class RecordingSettings(Section):
             try:
                 compiled = compile_pattern(pattern)
             except ValueError as error:
-                raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
+                raise ValueError(f"{pattern!r} is not a regular expression: {error}") from None
             if any(compiled.finditer("")):
                 raise ValueError(f"{pattern!r} matches the empty text, so it would match anywhere")
         return patterns
@@ -51,5 +51,5 @@ class RecordingSettings(Section):
     def _are_paths(cls, paths: tuple[str, ...]) -> tuple[str, ...]:
         for path in paths:
             if not all(path.split(".")):
-                raise ValueError(f"{path!r} is no dotted field")
+                raise ValueError(f"{path!r} is not a dotted field")
         return paths

@@ -104,9 +104,9 @@ def _loaded(
         raise SettingsError(source, key, f"{plugin} cannot be loaded: {error}") from error
     if not (isinstance(kind, type) and issubclass(kind, group.base)):
         wanted = f"{group.base.__module__}.{group.base.__name__}"
-        raise SettingsError(source, key, f"{plugin} is no subclass of {wanted}")
+        raise SettingsError(source, key, f"{plugin} is not a subclass of {wanted}")
     if type_name(kind) != point.name:
-        raise SettingsError(source, key, f"{plugin} has not type: Literal[{point.name!r}]")
+        raise SettingsError(source, key, f"{plugin} does not have type: Literal[{point.name!r}]")
     if isabstract(kind):
         raise SettingsError(source, key, f"{plugin} has no build")
     return kind

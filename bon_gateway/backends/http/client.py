@@ -74,10 +74,10 @@ def read_answer(payload: bytes) -> JsonAnswer:
         try:
             body = read_loosely(payload)
         except ValueError:
-            raise malformed("its answer is no JSON") from None
+            raise malformed("its answer is not JSON") from None
         writable = False
     if not isinstance(body, dict):
-        raise malformed("its answer is no JSON object")
+        raise malformed("its answer is not a JSON object")
     return JsonAnswer(body, writable)
 
 

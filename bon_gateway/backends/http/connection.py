@@ -46,7 +46,7 @@ class HungUpError(TransportError):
 
 
 class BrokenAnswerError(TransportError):
-    """The answer is cut off, or it is no HTTP."""
+    """The answer is cut off, or it is not HTTP."""
 
 
 class UnusableAnswerError(TransportError):

@@ -72,7 +72,7 @@ class UpstreamError(Exception):
     dead: bool = False
     """The replica itself is gone: it need not be tried again until a probe has found it alive."""
     ours: bool = False
-    """The call failed for want of something in this process, which is no replica's fault."""
+    """The call failed because this process lacks something. No replica is at fault."""
     none_up: bool = False
     """There was no replica to call."""
 

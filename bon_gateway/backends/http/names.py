@@ -34,7 +34,7 @@ async def look_up(host: str, port: int) -> list[Address]:
             return []
         raise
     except UnicodeError as error:
-        raise OSError(f"{host!r} is no host name") from error
+        raise OSError(f"{host!r} is not a host name") from error
     return [Address(family, str(place[0])) for family, _, _, _, place in found]
 
 

@@ -98,7 +98,7 @@ def client_context(settings: UpstreamSettings) -> ssl.SSLContext | None:
 def _of_no_use(path: str | None, setting: str, error: OSError) -> SettingsError:
     # A PEM file with wrong content raises SSLError, which is an OSError too.
     if isinstance(error, ssl.SSLError):
-        reason = f"is no PEM file that can be used here: {error.reason or 'not understood'}"
+        reason = f"is not a usable PEM file: {error.reason or 'not understood'}"
     else:
         reason = f"cannot be read: {error.strerror}"
     return SettingsError(path or "the system's authorities", setting, reason)

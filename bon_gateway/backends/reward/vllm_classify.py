@@ -125,7 +125,7 @@ def _reward(answer: dict[str, Any]) -> tuple[float, int]:
         raise malformed("its answer is not about one conversation")
     probs = data[0].get("probs")
     if not isinstance(probs, list) or len(probs) != 1:
-        raise malformed("it does not give one number, so it is no reward model")
+        raise malformed("it does not give one number, so it is not a reward model")
     tokens = usage.get("prompt_tokens") if isinstance(usage, dict) else None
     if not isinstance(tokens, int):
         raise malformed("its answer has no usage")

@@ -111,9 +111,12 @@ def test_what_is_wrong_with_its_keys_is_told_as_usual(folder: Path) -> None:
     [
         ("gone", "the plugin plugin_of_mine:Gone cannot be loaded: "),
         ("nowhere", "the plugin no_such_module:Mine cannot be loaded: No module named"),
-        ("a_number", "the plugin plugin_of_mine:LIMIT is no subclass of bon_gateway.strategies."),
-        ("a_reward", "the plugin plugin_of_mine:Ours is no subclass of bon_gateway.strategies."),
-        ("misnamed", "the plugin plugin_of_mine:Mine has not type: Literal['misnamed']"),
+        (
+            "a_number",
+            "the plugin plugin_of_mine:LIMIT is not a subclass of bon_gateway.strategies.",
+        ),
+        ("a_reward", "the plugin plugin_of_mine:Ours is not a subclass of bon_gateway.strategies."),
+        ("misnamed", "the plugin plugin_of_mine:Mine does not have type: Literal['misnamed']"),
         ("unfinished", "the plugin plugin_of_mine:Unfinished has no build"),
         ("unheard_of", "unknown type 'unheard_of'; known: best_of_n, first_k, single, hook"),
         ("ours", "unknown type 'ours'; known: "),

@@ -232,7 +232,7 @@ class _SamplingReader:
             try:
                 token = int(key)
             except ValueError:
-                raise refusal(f"{name} has a key that is no token id: {key!r}", name) from None
+                raise refusal(f"{name} has a key that is not a token id: {key!r}", name) from None
             if isinstance(bias, bool) or not isinstance(bias, int | float):
                 raise refusal(f"{name} must hold numbers", name)
             if not -100 <= bias <= 100:

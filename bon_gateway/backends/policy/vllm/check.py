@@ -178,7 +178,7 @@ def _check_message(message: object) -> None:
         raise malformed("a choice has no message")
     for name in _TEXTS:
         if not _is_text(message.get(name)):
-            raise malformed(f"a message's {name} is no text")
+            raise malformed(f"a message's {name} is not text")
     calls = message.get("tool_calls")
     if calls is None:
         return
@@ -207,10 +207,10 @@ def _is_text(value: object) -> bool:
 
 def _check_beside(choice: Mapping[str, Any]) -> None:
     if not _is_text(choice.get("finish_reason")):
-        raise malformed("a finish reason is no text")
+        raise malformed("a finish reason is not text")
     token_ids = choice.get("token_ids")
     if token_ids is not None and not isinstance(token_ids, list):
-        raise malformed("a choice's token ids are no list")
+        raise malformed("a choice's token ids are not a list")
     logprobs = choice.get("logprobs")
     if logprobs is None:
         return
