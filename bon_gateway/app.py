@@ -143,7 +143,7 @@ def create_app(
 
 
 def _assemble(services: Services, keys: KeyRing, lifecycle: Lifecycle) -> Generation:
-    """One generation: nothing in it changes after this, and nothing of it is started here."""
+    """Make one generation. It is not started here, and it never changes."""
     app = GatewayApp(
         title="bon-gateway",
         version=bon_gateway.__version__,
@@ -208,7 +208,7 @@ async def _watch_upstreams(generations: Generations, metrics: Metrics) -> None:
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
-    """Starlette's own 404 and 405 as the gateway's, which ``Edge`` answers."""
+    """Raise Starlette's 404 and 405 as the gateway's own errors, which ``Edge`` answers."""
     assert isinstance(error, HTTPException)
     where = f"{request.method} {request.scope['path']}"
     if error.status_code == 405:

@@ -1,4 +1,4 @@
-"""Who may call the gateway, and what it shows upstreams: keys from where the settings say."""
+"""API keys, from the sources in the settings: those of clients, and those for upstreams."""
 
 from __future__ import annotations
 

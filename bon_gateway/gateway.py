@@ -54,7 +54,7 @@ class Gateway:
         return served
 
     def ready(self) -> bool:
-        """Whether some served model can be answered as it is meant to be.
+        """Whether some policy is ready and no reward model is still warming up.
 
         A reward model that has not come up yet keeps the gateway from being ready. One that goes
         down later only degrades answers.
@@ -80,7 +80,7 @@ class Gateway:
         return _flat(self.states())
 
     def troubles(self) -> dict[str, str]:
-        """Why an upstream is not up, by the same names, where that is known."""
+        """Why an upstream is not up, by the same names, if known."""
         return _flat({name: backend.troubles() for name, backend in self.backends.items()})
 
     @property

@@ -229,8 +229,7 @@ class Metrics:
         self._candidates_in_flight.set(count)
 
     def set_upstreams(self, states: Mapping[str, Mapping[str, str]]) -> None:
-        """Upstream to its state for each backend, as ``Gateway.states`` says. Call it before
-        ``render``."""
+        """Set the gauges of upstreams from ``Gateway.states``. Call it before ``render``."""
         known = set()
         for backend, upstreams in states.items():
             tally = Tally(upstreams.values())

@@ -55,7 +55,7 @@ class Backend(Protocol):
         ...
 
     def troubles(self) -> dict[str, str]:
-        """Why an upstream is not up, by its name, where that is known."""
+        """Why an upstream is not up, by its name, if known."""
         ...
 
     async def close(self) -> None: ...
@@ -131,7 +131,7 @@ class Strategy(Protocol):
 
     @property
     def name(self) -> str:
-        """The word for it in settings, answers and metrics."""
+        """Its name in settings, answers and metrics."""
         ...
 
     def drawn(self, request: ChatRequest) -> int:

@@ -12,7 +12,7 @@ from bon_gateway.types import RANDOM_SEED, Candidate, ChatRequest, Selection
 
 
 class AnswerHead(msgspec.Struct, frozen=True):
-    """What every part of one answer repeats."""
+    """The fields that every part of one answer repeats."""
 
     id: str
     created: int

@@ -1,4 +1,4 @@
-"""What a chat request is served with: parts of the generation of settings that is in force."""
+"""The parts of a generation that serve a chat request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Asks the checking process, and ends it when it takes too long.
+"""Asks the checking process, and ends it if it takes too long.
 
 There is at most one process, started when it is first needed, so hostile schemas can take one core
 and no more. It works on one job at a time. Jobs that wait too long are given up.

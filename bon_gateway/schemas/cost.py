@@ -1,4 +1,4 @@
-"""How long checking an answer against a schema can take at the most, told before it is done.
+"""Estimates how long checking an answer against a schema can take at most.
 
 Checking against most schemas costs a few microseconds. But a client can drive the cost up at will:
 with references that double at each level, recursion, or patterns with huge automata. The estimate

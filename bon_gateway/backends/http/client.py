@@ -43,7 +43,8 @@ def base_url(url: str) -> str:
 
 
 def encode(body: Mapping[str, Any]) -> bytes:
-    """JSON of a request. Raises UpstreamError where it has none: lone surrogates, huge integers."""
+    """A request as JSON. Raises UpstreamError for what JSON lacks: lone surrogates, huge
+    integers."""
     try:
         return orjson.dumps(body, default=dict)
     except orjson.JSONEncodeError:
@@ -198,7 +199,7 @@ class HttpClient:
         whole: bool = False,
         last: bool = False,
     ) -> Connection:
-        """A connection, to be given back, whose answer has begun, or has ended if ``whole``.
+        """A connection whose answer has begun, or has ended if ``whole``. Callers give it back.
 
         A kept connection may have been closed while it was idle. If it hangs up before a byte of
         an answer, and too soon for the upstream to have worked on the call, the call goes out once
@@ -307,7 +308,7 @@ def _post(target: _Target, body: bytes, headers: Mapping[str, str]) -> bytes:
 
 
 def _lines(texts: Sequence[str]) -> bytes:
-    """Lines of a request's head. Raises ValueError if one of them would be more than one."""
+    """Lines of a request's head. Raises ValueError if a text holds a line break."""
     head = "".join([f"{text}\r\n" for text in texts]).encode("latin-1")
     if head.count(b"\r") != len(texts) or head.count(b"\n") != len(texts):
         raise ValueError("a header must be one line")

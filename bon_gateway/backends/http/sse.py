@@ -12,7 +12,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class EventParser:
-    """For one stream. An event, or a line of it, of more than ``max_bytes`` is an error."""
+    """Parses one stream. An event, or a line, of more than ``max_bytes`` is an error."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes

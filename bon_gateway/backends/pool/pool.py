@@ -90,7 +90,7 @@ class ReplicaPool:
         return {replica.name: replica.state.value for replica in replicas}
 
     def troubles(self) -> dict[str, str]:
-        """Why each replica that is not up is not, where that is known."""
+        """Why replicas are not up, by their names, if known."""
         return {
             replica.name: replica.trouble
             for replica in self._replicas

@@ -77,7 +77,7 @@ class InProcessReward(Unannounced):
             self._scorer = None
 
     async def score(self, request: RewardRequest, completions: Sequence[Message]) -> Scores:
-        """Score all completions in one call. Raises RewardError; nothing is asked for twice."""
+        """Score all completions in one call. Raises RewardError. Nothing is retried."""
         if not completions:
             return Scores((), 0)
         scorer = self._scorer

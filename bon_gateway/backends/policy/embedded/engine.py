@@ -73,7 +73,7 @@ class Engine(Generic[Loaded]):
             return len(self._active) + len(self._waiting)
 
     def loaded(self) -> Loaded:
-        """What ``load`` returned. Raises PolicyUnreachableError while there is nothing."""
+        """What ``load`` returned. Raises PolicyUnreachableError before that and after ``close``."""
         loaded = self._loaded
         if loaded is None or self._state != "up":
             what = "is being loaded" if self._state == "warming" else "is not available"
