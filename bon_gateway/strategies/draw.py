@@ -215,6 +215,7 @@ class Draw:
         self._again.append(index)
 
     async def _sample_again(self, delay: float, apart: bool) -> None:
+        # This task first runs in the next turn of the loop, when all failures of one turn are here.
         again, self._again = self._again, []
         await asyncio.sleep(delay)
         if not apart:

@@ -178,8 +178,10 @@ class Scoring:
     def _refused(self, batch: Sequence[bytes], error: RewardRefusedError) -> None:
         self._errors.update(dict.fromkeys(batch, error))
         if error.answer is not None:
+            # A slice, because the index comes from the reward model and may be out of range.
             self._given_up.update(batch[error.answer : error.answer + 1])
         elif not error.too_many:
+            # It is about the conversation, so no call for another answer can succeed either.
             self._unreadable = error
         if len(batch) == 1 or not error.divisible:
             self._given_up.update(batch)

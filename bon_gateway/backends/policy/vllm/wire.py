@@ -84,6 +84,7 @@ def open_body(
 
 
 def with_seed(body: bytes, seed: int | None) -> bytes:
+    # The body is an encoded object that is never empty: the seed replaces its closing brace.
     return body if seed is None else b'%b,"seed":%d}' % (body[:-1], seed)
 
 
