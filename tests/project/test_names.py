@@ -18,7 +18,7 @@ SHARED = {
     "DeadlineError": "to be renamed: gateway, reward server",
     "Metrics": "each server has its own",
     "Settings": "each package has its own root of settings",
-    "SettingsError": "to be renamed: compare and common, trainers",
+    "SettingsError": "bon_common's names source and key; the trainers' is an error of one line",
 }
 """Names that two modules have, each with the reason."""
 

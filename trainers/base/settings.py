@@ -131,7 +131,7 @@ def load_settings(
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The dotted key and the value of each setting in nested ones, as --set takes them."""
+    """The dotted key and the value of each setting, however deep, as --set takes them."""
     for key, value in values.items():
         if isinstance(value, Mapping):
             yield from flat(value, f"{prefix}{key}.")

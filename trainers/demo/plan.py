@@ -21,7 +21,7 @@ from trainers.sft.settings import SftSettings
 
 @dataclass(frozen=True)
 class Seed:
-    """One seed's part of a run. Its steps get it whole."""
+    """One seed's part of a run; its steps get it as an argument."""
 
     folder: Path
     seed: int
@@ -30,7 +30,7 @@ class Seed:
     weak: WeakPairs | None = None
     """Also over-optimise a reward model of these pairs."""
     prefix: str = ""
-    """Of the names of its steps, where several seeds share a plan."""
+    """Of the names of its steps, so that several seeds can share a plan."""
 
     @property
     def data(self) -> Path:

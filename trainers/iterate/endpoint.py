@@ -16,16 +16,16 @@ from trainers.iterate.settings import EndpointSettings, IterateSettings
 from trainers.policy.drawing import DrawnAnswer
 
 FIRST_POLL_S, LAST_POLL_S = 0.1, 2.0
-"""Between two looks at whether the endpoint serves the round's model: at first, and in the end."""
+"""The first and the longest pause between two tries to reach the round's model."""
 
 SEED_BITS = 31
-"""Seeds that every server takes."""
+"""Every server takes seeds below 2^31."""
 
 
 class EndpointSampler:
-    """Asks for one answer a request: a gateway answers `n` above 1 in ways of its own.
+    """Asks for one answer a request, because a gateway treats `n` above 1 in its own way.
 
-    An answer that never comes ends the run, which --resume takes up again at the same prompts.
+    If an answer never comes, the run ends; --resume goes on at the same prompts.
     """
 
     def __init__(self, settings: IterateSettings, endpoint: EndpointSettings, number: int) -> None:

@@ -22,7 +22,7 @@ def common_arguments(settings: TrainSettings) -> dict[str, Any]:
     import torch  # here, because the command line asks this module for `is_main_process`
 
     return {
-        # Said aloud, or processes that `torchrun` starts on CPUs would not know of each other.
+        # Without it, processes that `torchrun` starts on CPUs would not find each other.
         "use_cpu": not torch.accelerator.is_available(),
         "output_dir": str(settings.output / CHECKPOINTS),
         "seed": settings.seed,

@@ -1,7 +1,7 @@
 """Checkpoints of a run: `checkpoints/checkpoint-N` is the whole state after N updates.
 
-A checkpoint is written under another name and renamed when it is complete, so every folder of that
-name can be resumed from, whenever the run was killed.
+A checkpoint is written under another name and renamed when it is complete. So every folder of that
+name can be resumed from, even after the run was killed.
 """
 
 import json
