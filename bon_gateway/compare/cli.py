@@ -52,7 +52,10 @@ def add_parser(commands: Any) -> None:
         metavar="FOLDER",
         help="--embedded: the models of this run of bon-train demo-train, by its gold reward",
     )
-    _add_endpoint(parser)
+    parser.add_argument("--url", help="the gateway to ask, without a settings file")
+    parser.add_argument("--model", help="--url: the served model")
+    parser.add_argument("--n", default="1,2,4,8", help="--url: the N values (1,2,4,8)")
+    parser.add_argument("--prompts", metavar="FILE", help="--url: the prompts (JSON lines)")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="where everything goes")
     parser.add_argument(
         "--set",
@@ -69,14 +72,6 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--tolerance", type=float, default=0.05, help="diff: share that may be lost (0.05)"
     )
-
-
-def _add_endpoint(parser: argparse.ArgumentParser) -> None:
-    """The flags that replace a settings file."""
-    parser.add_argument("--url", help="the gateway to ask, without a settings file")
-    parser.add_argument("--model", help="--url: the served model")
-    parser.add_argument("--n", default="1,2,4,8", help="--url: the N values (1,2,4,8)")
-    parser.add_argument("--prompts", metavar="FILE", help="--url: the prompts (JSON lines)")
 
 
 def compare(arguments: argparse.Namespace) -> int:

@@ -128,10 +128,7 @@ def whole(
             }
         )
     answer = {
-        "id": f"chatcmpl-{call.ordinal}",
-        "object": "chat.completion",
-        "created": 0,
-        "model": model,
+        **_head(call, "chat.completion", model),
         "choices": choices,
         "service_tier": None,
         "system_fingerprint": FINGERPRINT,
@@ -149,6 +146,10 @@ def whole(
         "metrics": None,
     }
     return orjson.dumps(answer)
+
+
+def _head(call: Call, kind: str, model: str) -> dict[str, Any]:
+    return {"id": f"chatcmpl-{call.ordinal}", "object": kind, "created": 0, "model": model}
 
 
 def _usage(prompt: list[int], generated: int) -> dict[str, Any]:
@@ -178,12 +179,7 @@ def chunks(
     continuous = options.get("include_usage") and options.get("continuous_usage_stats")
     ids = body.get("return_token_ids")
     prompt = prompt_ids(body)
-    head = {
-        "id": f"chatcmpl-{call.ordinal}",
-        "object": "chat.completion.chunk",
-        "created": 0,
-        "model": model,
-    }
+    head = _head(call, "chat.completion.chunk", model)
 
     def chunk(choices: list[Any], sent: int, carried: int, **extra: Any) -> Chunk:
         event = {**head, "choices": choices, **extra}

@@ -14,8 +14,8 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("bon_common", "bon_gateway", "reward_server", "trainers")
 
 SHARED = {
-    "BodyTooLargeError": "to be renamed: gateway, reward server",
-    "DeadlineError": "to be renamed: gateway, reward server",
+    "BodyTooLargeError": "each server answers with errors of its own",
+    "DeadlineError": "each server answers with errors of its own",
     "Metrics": "each server has its own",
     "Settings": "each package has its own root of settings",
     "SettingsError": "bon_common's names source and key; the trainers' is an error of one line",

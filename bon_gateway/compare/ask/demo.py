@@ -146,19 +146,16 @@ def running(models: Models) -> Iterator[str]:
         thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
         thread.start()
         try:
-            _wait(lambda: server.started and app.state.gateway.ready(), thread)
+            give_up = time.monotonic() + READY_WITHIN_S
+            while not (server.started and app.state.gateway.ready()):
+                if not thread.is_alive() or time.monotonic() > give_up:
+                    reason = "the gateway on the demo models did not start"
+                    raise SettingsError("--embedded", "", reason)
+                time.sleep(0.05)
             yield f"http://127.0.0.1:{port}"
         finally:
             server.should_exit = True
             thread.join()
-
-
-def _wait(ready: Any, thread: threading.Thread) -> None:
-    give_up = time.monotonic() + READY_WITHIN_S
-    while not ready():
-        if not thread.is_alive() or time.monotonic() > give_up:
-            raise SettingsError("--embedded", "", "the gateway on the demo models did not start")
-        time.sleep(0.05)
 
 
 def parse_tuned(pairs: Sequence[str]) -> dict[str, Path]:

@@ -6,9 +6,10 @@ kill cut off is dropped.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import orjson
 
@@ -21,21 +22,19 @@ SCORES = "scores.jsonl"
 PLAN = "plan.json"
 
 
-class JsonLines:
-    """Appends objects to a file, each flushed so that a kill costs one line at most."""
+Append = Callable[[ArmRecord | Mapping[str, Any]], None]
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("ab")
 
-    def write(self, entry: ArmRecord | Mapping[str, Any]) -> None:
-        self._file.write(orjson.dumps(entry, default=Key._asdict) + b"\n")
-        self._file.flush()
+@contextmanager
+def appending(path: Path) -> Iterator[Append]:
+    """Gives a function that appends an object to the file; a kill costs one line at most."""
+    with path.open("ab") as file:
 
-    def __enter__(self) -> Self:
-        return self
+        def append(entry: ArmRecord | Mapping[str, Any]) -> None:
+            file.write(orjson.dumps(entry, default=Key._asdict) + b"\n")
+            file.flush()
 
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
+        yield append
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

@@ -14,12 +14,12 @@ from bon_gateway.compare.ask import schedule
 from bon_gateway.compare.ask.client import ArmClient, request_seed
 from bon_gateway.compare.ask.load import Loop
 from bon_gateway.compare.ask.progress import Progress
-from bon_gateway.compare.ask.records import RECORDS, SCORES, JsonLines, read_lines, read_records
+from bon_gateway.compare.ask.records import RECORDS, SCORES, appending, read_lines, read_records
 from bon_gateway.compare.ask.scoring import JUDGE, KnownScores, Scorers, WantedScore
 from bon_gateway.compare.ask.throughput import highest_rate
 from bon_gateway.compare.ask.training import recorded_seconds
 from bon_gateway.compare.prompts import Messages
-from bon_gateway.compare.settings import SELECTION, ArmSettings, CompareSettings
+from bon_gateway.compare.settings import SELECTION, CompareSettings
 from bon_gateway.compare.types import ArmRecord, Key
 
 SEARCH = "search "
@@ -71,9 +71,13 @@ class Run:
         self._stop = stop
         self._environ = environ
         self._progress = progress or Progress(None)
-        self._urls = {
-            name: _address(name, arm, embedded_url) for name, arm in settings.arms.items()
-        }
+        self._urls: dict[str, str] = {}
+        for name, arm in settings.arms.items():
+            url = arm.url or embedded_url
+            if url is None:
+                key = f"arms.{name}.url"
+                raise SettingsError("settings", key, "is required without --embedded")
+            self._urls[name] = url
         self._training_s = {
             name: recorded_seconds(training, name) for name, training in settings.training.items()
         }
@@ -112,11 +116,11 @@ class Run:
                     arm, self._urls[name], settings.sampling, settings.load, self._environ
                 )
                 closing.push_async_callback(clients[name].close)
-            with JsonLines(settings.output / RECORDS) as file:
+            with appending(settings.output / RECORDS) as append:
 
                 def keep(record: ArmRecord) -> None:
                     self.records.append(record)
-                    file.write(record)
+                    append(record)
                     self._progress.step()
 
                 async def ask(key: Key, start: float, at_s: float) -> ArmRecord:
@@ -190,8 +194,8 @@ class Run:
         missing = {one.name for one in wanted} - set(scores.known)
         if missing:
             self._progress.begin("scoring", len(missing))
-        with JsonLines(path) as out:
-            await scorers.run(wanted, self._prompts, scores, out, self._progress.step)
+        with appending(path) as append:
+            await scorers.run(wanted, self._prompts, scores, append, self._progress.step)
         return scores
 
 
@@ -217,10 +221,3 @@ def _wanted(settings: CompareSettings, records: Sequence[ArmRecord]) -> list[Wan
         if judged and other is not None and other.text != record.text:
             wanted.append(WantedScore(JUDGE, prompt, record.text, other.text))
     return wanted
-
-
-def _address(name: str, arm: ArmSettings, embedded_url: str | None) -> str:
-    url = arm.url or embedded_url
-    if url is None:
-        raise SettingsError("settings", f"arms.{name}.url", "is required without --embedded")
-    return url

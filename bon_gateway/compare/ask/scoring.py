@@ -21,7 +21,7 @@ from bon_common.hooks import load_number_hook
 from bon_gateway.backends.http.client import HttpClient, base_url, encode, finite
 from bon_gateway.backends.http.faults import UpstreamError, malformed
 from bon_gateway.compare.ask.client import open_client
-from bon_gateway.compare.ask.records import JsonLines
+from bon_gateway.compare.ask.records import Append
 from bon_gateway.compare.prompts import Messages
 from bon_gateway.compare.settings import HookSettings, PairwiseJudgeSettings, ScorerSettings
 
@@ -165,8 +165,8 @@ class Scorers:
         wanted: Sequence[WantedScore],
         prompts: Sequence[Messages],
         scores: KnownScores,
-        out: JsonLines,
-        done: Callable[[], None] = lambda: None,
+        append: Append,
+        done: Callable[[], None],
     ) -> None:
         """Get the wanted scores that are not known, and add them to ``scores`` and to the file."""
         missing = {one.name: one for one in wanted if one.name not in scores.known}
@@ -180,7 +180,7 @@ class Scorers:
                     scores.failed[one.scorer] += 1
                 else:
                     scores.known[name] = value
-                    out.write({"name": name, "value": value})
+                    append({"name": name, "value": value})
                 done()
 
         async with asyncio.TaskGroup() as group:

@@ -97,13 +97,10 @@ def _figure(
 
 def _bounds(interval: Mapping[str, float | None], sign: int) -> tuple[float, float, float]:
     """Value, lower and upper end, negated if need be so that more is worse. null is infinite."""
-    value = sign * _number(interval["value"], math.inf)
-    ends = (sign * _number(interval["low"], -math.inf), sign * _number(interval["high"], math.inf))
-    return value, min(ends), max(ends)
-
-
-def _number(value: float | None, absent: float) -> float:
-    return absent if value is None else value
+    absent = {"value": math.inf, "low": -math.inf, "high": math.inf}
+    found = {name: absent[name] if end is None else end for name, end in interval.items()}
+    value, low, high = (sign * found[name] for name in absent)
+    return value, min(low, high), max(low, high)
 
 
 def _text(interval: Mapping[str, float | None]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bon_common.settings.errors import SettingsError
-from bon_gateway.compare.ask.records import RECORDS, JsonLines, claim, plan_of, read_records
+from bon_gateway.compare.ask.records import RECORDS, appending, claim, plan_of, read_records
 from bon_gateway.compare.ask.schedule import WARM_UP
 from bon_gateway.compare.types import ArmRecord, Key, ListedCandidate
 from bon_gateway.testing.script import Call, Step
@@ -33,9 +33,9 @@ RECORD = ArmRecord(
 
 def test_they_come_back_as_they_were(tmp_path: Path) -> None:
     failed = replace(RECORD, outcome="timeout", error="too long", candidates=())
-    with JsonLines(tmp_path / RECORDS) as file:
-        file.write(RECORD)
-        file.write(failed)
+    with appending(tmp_path / RECORDS) as append:
+        append(RECORD)
+        append(failed)
     assert read_records(tmp_path / RECORDS) == [RECORD, failed]
 
 
@@ -45,13 +45,13 @@ def test_service_counts_from_sending() -> None:
 
 def test_a_line_that_was_cut_off_is_dropped(tmp_path: Path) -> None:
     path = tmp_path / RECORDS
-    with JsonLines(path) as file:
-        file.write(RECORD)
-        file.write(RECORD)
+    with appending(path) as append:
+        append(RECORD)
+        append(RECORD)
     path.write_bytes(path.read_bytes()[:-20])
     assert read_records(path) == [RECORD]
-    with JsonLines(path) as file:
-        file.write(RECORD)
+    with appending(path) as append:
+        append(RECORD)
     assert read_records(path) == [RECORD, RECORD]
 
 
@@ -61,8 +61,8 @@ def test_a_line_that_was_cut_off_is_dropped(tmp_path: Path) -> None:
 )
 def test_what_is_no_record_is_said_with_its_line(tmp_path: Path, line: str, reason: str) -> None:
     path = tmp_path / RECORDS
-    with JsonLines(path) as file:
-        file.write(RECORD)
+    with appending(path) as append:
+        append(RECORD)
     path.write_text(path.read_text() + line + "\n")
     with pytest.raises(SettingsError, match=f"{RECORDS}:2: {reason}"):
         read_records(path)
