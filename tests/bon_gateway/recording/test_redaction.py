@@ -127,12 +127,12 @@ def test_the_time_of_a_text_is_bounded() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "word"),
     [
-        ("redact", "(", "no regular expression"),
-        ("redact", "(?=a)b", r"no regular expression: .*\(\?="),
-        ("redact", r"(a)\1", "no regular expression"),
+        ("redact", "(", "not a regular expression"),
+        ("redact", "(?=a)b", r"not a regular expression: .*\(\?="),
+        ("redact", r"(a)\1", "not a regular expression"),
         ("redact", "x*", "matches the empty text"),
-        ("redact_fields", "content..url", "no dotted field"),
-        ("redact_fields", "", "no dotted field"),
+        ("redact_fields", "content..url", "not a dotted field"),
+        ("redact_fields", "", "not a dotted field"),
     ],
 )
 def test_bad_rules_name_the_key(key: str, value: str, word: str) -> None:
