@@ -27,7 +27,7 @@ from reward_server.http.wire import (
     read_body,
 )
 from reward_server.info import EnsembleInfo, ModelInfo
-from reward_server.schema import PrefixRequest, ScoreRequest, ScoreResponse
+from reward_server.schema import PrefixRequest, ScoreRequest
 from reward_server.scoring.scorer import ScoreOptions, Scorer
 from reward_server.settings import Settings
 
@@ -173,7 +173,11 @@ def _add_api(app: FastAPI, service: Service, keys: Keys) -> None:
         with service.request():
             asked, served = await read(request, ScoreRequest)
             record.model = served.info.name
-            work = _score(served, asked, arrived, record.request_id)
+            deadline_s = None
+            if asked.deadline_ms is not None:
+                deadline_s = asked.deadline_ms / 1000 - (time.monotonic() - arrived)
+            options = ScoreOptions(asked.on_overflow, deadline_s, asked.partial, record.request_id)
+            work = served.score(asked.items, options)
             answer = await until_disconnect(request.scope, request.receive, work)
         record.sequences = answer.usage.sequences
         record.tokens = answer.usage.tokens
@@ -195,13 +199,3 @@ def _add_api(app: FastAPI, service: Service, keys: Keys) -> None:
 def _page(info: ModelInfo | EnsembleInfo) -> dict[str, Any]:
     known = {k: v for k, v in msgspec.to_builtins(info).items() if v is not None}
     return {"id": info.name, "object": "model", **known}
-
-
-async def _score(
-    served: Served, asked: ScoreRequest, arrived: float, request_id: str
-) -> ScoreResponse:
-    deadline_s = None
-    if asked.deadline_ms is not None:
-        deadline_s = asked.deadline_ms / 1000 - (time.monotonic() - arrived)
-    options = ScoreOptions(asked.on_overflow, deadline_s, asked.partial, request_id)
-    return await served.score(asked.items, options)

@@ -66,8 +66,7 @@ def _decode(body: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
-        message, param = _located(str(error))
-        raise InvalidRequestError(message, param=param) from error
+        raise InvalidRequestError(str(error), param=_place(str(error))) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidRequestError(f"the body is not JSON in UTF-8: {error}") from error
     except RecursionError as error:
@@ -97,11 +96,11 @@ def error_response(error: ScoreError) -> Response:
     return response
 
 
-def _located(message: str) -> tuple[str, str | None]:
-    """Split msgspec's message into its text and the path of the field that it names."""
+def _place(message: str) -> str | None:
+    """The path of the field that a message of msgspec's names."""
     text, _, path = message.partition(" - at `$")
     param = path.rstrip("`").lstrip(".")
     field = re.search(r"(?:unknown|required) field `([^`]*)`", text)
     if field:
         param = f"{param}.{field[1]}".lstrip(".")
-    return message, param or None
+    return param or None

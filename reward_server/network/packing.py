@@ -175,14 +175,12 @@ def _within(group: PromptGroup, budget: int) -> Iterator[PromptGroup]:
     begin, tokens = 0, own
     for index, answer in enumerate(group.answers):
         if index > begin and tokens + len(answer) > budget:
-            yield _part(group, begin, index)
+            yield replace(
+                group, answers=group.answers[begin:index], places=group.places[begin:index]
+            )
             begin, tokens = index, own
         tokens += len(answer)
-    yield _part(group, begin, len(group.answers))
-
-
-def _part(group: PromptGroup, begin: int, end: int) -> PromptGroup:
-    return replace(group, answers=group.answers[begin:end], places=group.places[begin:end])
+    yield replace(group, answers=group.answers[begin:], places=group.places[begin:])
 
 
 def lay_out(

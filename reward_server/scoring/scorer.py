@@ -222,7 +222,10 @@ def _assemble(
                 where = f"items[{i}].completions[{j}]"
                 raise NonFiniteRewardError(f"the reward of {where} is not finite", param=where)
     sequences = job.sequences
-    rewards = [_weighed(output, info.weights) for output in job.outputs]
+    rewards = [
+        sum(weight * value for weight, value in zip(info.weights, output, strict=True))
+        for output in job.outputs
+    ]
     return ScoreResponse(
         model=info.name,
         results=[
@@ -240,10 +243,6 @@ def _assemble(
             model=round(job.model_s * 1000, 3),
         ),
     )
-
-
-def _weighed(output: Output, weights: Sequence[float]) -> float:
-    return sum(weight * value for weight, value in zip(weights, output, strict=True))
 
 
 def _by_label(outputs: Sequence[Output], labels: Sequence[str]) -> dict[str, list[float]]:
