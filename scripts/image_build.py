@@ -41,12 +41,12 @@ TOOLS = {
 
 
 class BuildError(Exception):
-    """What the user has to know, in plain words."""
+    """An error whose message tells the user what to do."""
 
 
 @dataclass(frozen=True)
 class Build:
-    """What all targets of one run have in common."""
+    """The settings that all targets of one run share."""
 
     tool: Sequence[str]
     tag: str
@@ -118,7 +118,7 @@ def build_arguments(environ: Mapping[str, str], base: str | None) -> dict[str, s
 
 
 def docker_answers() -> bool:
-    """Whether there is a docker with its daemon: the client alone builds nothing."""
+    """Whether docker's daemon answers: the client alone builds nothing."""
     if shutil.which("docker") is None:
         return False
     asked = subprocess.run(["docker", "version"], capture_output=True, check=False)

@@ -1,4 +1,4 @@
-"""Builds the images where no docker is, and tests them; CI's stage for them.
+"""CI's stage for the images: builds them without docker, and tests them.
 
     python -m scripts.image_check [--storage FOLDER] [-- PYTEST_ARGUMENT...]
 
@@ -80,7 +80,7 @@ class Buildah:
         return ["buildah", "--root", storage, "--runroot", state, "--storage-driver", "overlay"]
 
     def __call__(self, *arguments: str | Path) -> str:
-        """Runs one of its commands; what it printed."""
+        """Runs a command of buildah and returns its output."""
         done = subprocess.run(
             [*self.prefix, *map(str, arguments)],
             stdin=subprocess.DEVNULL,
@@ -149,7 +149,7 @@ def build_all(buildah: Buildah, tag: str) -> Build:
 
 
 def print_sizes(buildah: Buildah, build: Build) -> None:
-    print(f"image sizes, uncompressed, of which the base is {buildah.size(BASE)}:")
+    print(f"uncompressed image sizes; the base has {buildah.size(BASE)}:")
     for target in IMAGES:
         print(f"  {IMAGES[target]:<20} {buildah.size(f'localhost/{build.image(target)}')}")
     sys.stdout.flush()

@@ -16,7 +16,7 @@ TIMEOUT_S = 4.0
 
 
 def status(port: int) -> int:
-    """Raises OSError or HTTPException where nobody answers."""
+    """Raises OSError or HTTPException if there is no answer."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
     try:
         connection.request("GET", "/livez")

@@ -41,7 +41,7 @@ _LABELS = {"service": "job", "pod": "instance"}
 
 
 def files() -> dict[str, str]:
-    """What belongs into the folder, by name."""
+    """The contents of the folder's files, by name."""
     return {
         "rules.yaml": HEAD + yaml.safe_dump(rules(), sort_keys=False, width=100),
         "dashboard.json": json.dumps(dashboard(), indent=1) + "\n",

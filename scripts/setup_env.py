@@ -34,7 +34,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 ALL_EXTRAS = ("chart", "dev", "embedded", "reward-server", "trainers")
 
-# vLLM asks for them, its text models use none of them, and the wheels that the registry has do
+# vLLM requires them, its text models use none of them, and the wheels in the registry do
 # not load beside a CPU build of torch: with them present, `import transformers` fails.
 UNUSABLE_BESIDE_CPU_TORCH = ("torchaudio", "torchcodec", "torchvision")
 
@@ -42,7 +42,7 @@ Run = Callable[[Sequence[str]], None]
 
 
 class SetupError(Exception):
-    """What the user has to know, in plain words."""
+    """An error whose message tells the user what to do."""
 
 
 class UnsupportedError(SetupError):
@@ -212,7 +212,7 @@ def ensure(
     pip_args: Sequence[str] = (),
     run: Run = run_command,
 ) -> bool:
-    """Brings one environment up to date; says whether anything had to be done."""
+    """Brings one environment up to date. Returns whether anything had to be done."""
     if is_current(environment, root):
         return False
     folder = root / environment.folder
@@ -262,7 +262,7 @@ LOCK_HEADER = """\
 
 
 def lock_lines(frozen: str, without: Sequence[str] = ()) -> list[str]:
-    """Pins out of what `pip freeze --all` printed, sorted, without their local version parts.
+    """The pins in the output of `pip freeze --all`, sorted, without local version parts.
 
     `torch==2.13.0` admits the CPU build and the CUDA build alike; `torch==2.13.0+cpu` does not.
     """

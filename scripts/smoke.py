@@ -42,7 +42,7 @@ def check(holds: bool, what: str) -> None:
 
 
 def clean_environment() -> dict[str, str]:
-    """This process's environment less what would let the source tree in."""
+    """This process's environment without the variables that point to the source tree."""
     return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
 
 
