@@ -11,7 +11,7 @@ from yarl import URL
 from bon_gateway.backends.guard import guarded
 from bon_gateway.backends.http.names import Address, LookUp
 
-logger = logging.getLogger("bon_gateway.backends.discovery")
+logger = logging.getLogger(__name__)
 
 
 class Discovery:

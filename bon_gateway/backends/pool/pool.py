@@ -20,7 +20,7 @@ from bon_gateway.backends.pool.prober import Prober
 from bon_gateway.backends.pool.replica import Lease, Replica
 from bon_gateway.types import UpstreamState
 
-logger = logging.getLogger("bon_gateway.backends.replicas")
+logger = logging.getLogger(__name__)
 
 MAX_REASON_CHARS = 400
 

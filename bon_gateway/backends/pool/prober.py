@@ -17,7 +17,7 @@ from bon_gateway.backends.http.faults import Fault, UpstreamError
 from bon_gateway.backends.pool.replica import Replica
 from bon_gateway.types import UpstreamState
 
-logger = logging.getLogger("bon_gateway.backends.prober")
+logger = logging.getLogger(__name__)
 
 # A vLLM that has just started can take tens of seconds over its first sampled token.
 WARM_UP_TIMEOUT_S = 120.0

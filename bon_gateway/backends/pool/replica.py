@@ -25,7 +25,7 @@ from bon_gateway.backends.http.faults import Fault, UpstreamError
 from bon_gateway.backends.http.names import Address
 from bon_gateway.types import UpstreamState
 
-logger = logging.getLogger("bon_gateway.backends.replica")
+logger = logging.getLogger(__name__)
 
 TROUBLES_TOLD = 20
 """Number of different reasons for not coming up that are logged."""

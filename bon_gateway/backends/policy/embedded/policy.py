@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from bon_gateway.backends.policy.embedded.generation import Event, GenerationJob
     from bon_gateway.backends.policy.embedded.loading import LoadedModel
 
-logger = logging.getLogger("bon_gateway.backends.policy.transformers")
+logger = logging.getLogger(__name__)
 
 MAX_ACTIVE = 8
 """Requests that generate in turns, each with its own cache. The others wait."""

@@ -17,7 +17,7 @@ from bon_gateway.protocols import Trace
 from bon_gateway.types import Completion, Delta, ReportSample, Sample
 from bon_gateway.unexpected import log_unexpected
 
-logger = logging.getLogger("bon_gateway.backends.policy.vllm_draw")
+logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)

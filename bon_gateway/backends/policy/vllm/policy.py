@@ -31,7 +31,7 @@ from bon_gateway.thinking import ThinkingSettings
 from bon_gateway.types import ChatRequest, Delta, ReportSample, Sample
 from bon_gateway.unexpected import log_unexpected
 
-logger = logging.getLogger("bon_gateway.backends.policy.vllm_http")
+logger = logging.getLogger(__name__)
 
 WARM_UP = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1, "temperature": 1.0}
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from bon_gateway.backends.policy.vllm.check import Paid
 
-logger = logging.getLogger("bon_gateway.backends.policy.vllm_ways")
+logger = logging.getLogger(__name__)
 
 
 class UpstreamWays:
