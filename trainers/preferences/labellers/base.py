@@ -84,8 +84,11 @@ class ChatLabeller(AskingLabeller):
     """The fields that the prompt must have."""
 
     endpoint: ChatSettings
+    """The chat model."""
     prompt: str
+    """What it is asked, with `placeholders` in braces."""
     max_tokens: Positive
+    """Longest answer of the chat model, in tokens."""
 
     @field_validator("prompt")
     @classmethod
