@@ -76,7 +76,7 @@ class Collection:
 def run(settings: CollectSettings, context: RunContext) -> dict[str, float]:
     """`bon-train collect`. Exits with 130 after Ctrl-C, with all that was drawn on the disk."""
     tally = Tally(skip_bad=settings.skip_bad)
-    prompts = distinct_prompts(settings.prompts, tally)[: settings.limit]
+    prompts = distinct_prompts(settings.prompts, tally, settings.reading)[: settings.limit]
     if context.dry_run:
         context.show(json.dumps(prompts[0].messages, indent=2, ensure_ascii=False))
         return {**tally.figures(), "prompts": len(prompts)}

@@ -10,12 +10,15 @@ from pathlib import Path
 
 from trainers.base.data import Message
 from trainers.base.errors import DataError
-from trainers.base.lines import BadLineError, NotTextError, read_rows
-from trainers.base.messages import chat_messages, is_empty, prompt_messages
-from trainers.preferences.readers import FORMATS, detect
-from trainers.preferences.readers.fields import Values, references
+from trainers.base.lines import BadLineError, NotTextError
+from trainers.base.messages import is_empty, prompt_messages
+from trainers.preferences.readers import FORMATS, detect, fields, mapped_rows
+from trainers.preferences.readers.context import refuse_media
+from trainers.preferences.readers.fields import Values
 from trainers.preferences.readers.options import ReadOptions
+from trainers.preferences.readers.seen import Seen
 from trainers.preferences.tally import Tally
+from trainers.preferences.templated import refuse_rendered
 from trainers.preferences.usable import EMPTY_PROMPT
 
 REPEATED = "the same prompt again"
@@ -42,35 +45,39 @@ def prompt_key(messages: Sequence[Message]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def distinct_prompts(paths: Sequence[Path], tally: Tally) -> list[PromptToSample]:
+def distinct_prompts(
+    paths: Sequence[Path], tally: Tally, options: ReadOptions | None = None
+) -> list[PromptToSample]:
     """Every different prompt, in order; the prompt of an SFT conversation is all but its answer.
 
     Raises DataError as readers do; repeated and empty prompts are counted.
     """
     found: dict[str, PromptToSample] = {}
     for path in paths:
-        for prompt in _of_file(path, tally):
-            if is_empty(prompt.messages):
+        for one in _of_file(path, tally, options or ReadOptions()):
+            if is_empty(one.messages):
                 tally.drop(EMPTY_PROMPT)
-            elif prompt.key in found:
+            elif one.key in found:
                 tally.drop(REPEATED)
             else:
-                found[prompt.key] = prompt
+                found[one.key] = one
     if not found:
         raise DataError(f"{', '.join(map(str, paths))}: no prompts")
     return list(found.values())
 
 
-def _of_file(path: Path, tally: Tally) -> Iterator[PromptToSample]:
-    for row in read_rows(path):
+def _of_file(path: Path, tally: Tally, options: ReadOptions) -> Iterator[PromptToSample]:
+    for row in mapped_rows(path, tally, options):
         tally.lines += 1
         if row.values is None:
             tally.bad_line(row.where, row.reason)
             continue
+        values = Seen(row.values)
         try:
+            refuse_media(values)
             prompts = [
-                PromptToSample(prompt, references(row.values), row.where)
-                for prompt in _prompts(row.values, tally)
+                PromptToSample(messages, fields.references(values), row.where)
+                for messages in _prompts(values, tally, options)
             ]
         except NotTextError:
             tally.drop(NOT_TEXT)
@@ -79,20 +86,26 @@ def _of_file(path: Path, tally: Tally) -> Iterator[PromptToSample]:
             tally.bad_line(row.where, str(error))
             continue
         tally.records += 1
+        tally.not_read(path, values.unread() - options.ignore_fields)
         yield from prompts
 
 
-def _prompts(values: Values, tally: Tally) -> list[list[Message]]:
-    for key in ("prompt", "instruction"):
-        if key in values:
-            return [prompt_messages(values[key], key)]
-    if "messages" in values:
-        messages = chat_messages(values["messages"], "messages")
+def _prompts(values: Values, tally: Tally, options: ReadOptions) -> list[list[Message]]:
+    key = fields.prompt_key(values)
+    if key in values:
+        found = [fields.prompt(values, key)]
+    elif "messages" in values:
+        messages = fields.conversation(values, "messages")
         if messages[-1]["role"] == "assistant":
             messages = messages[:-1]
-        return [prompt_messages(messages, "messages")]
-    # Formats that hold the prompt inside other fields.
-    name = detect(values)
-    if name is None:
-        raise BadLineError("prompt: missing")
-    return [found.prompt for found in FORMATS[name].read(values, tally, ReadOptions())]
+        found = [prompt_messages(messages, "messages")]
+    else:
+        # Formats that hold the prompt inside other fields.
+        name = detect(values)
+        if name is None:
+            raise BadLineError("prompt: missing")
+        found = [one.prompt for one in FORMATS[name].read(values, tally, options)]
+    if not options.templated:
+        for messages in found:
+            refuse_rendered(messages)
+    return found

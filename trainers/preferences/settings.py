@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -13,6 +14,7 @@ from trainers.endpoint.settings import ChatSettings
 from trainers.preferences.forms import Form, PairChoice
 from trainers.preferences.labellers.registry import AnyLabeller
 from trainers.preferences.readers import AUTO, FORMATS
+from trainers.preferences.readers.mapping import FieldMapping
 from trainers.preferences.readers.options import ReadOptions
 from trainers.preferences.split import SplitBy
 from trainers.preferences.steps import BETTER, STEP_MARGINS
@@ -37,7 +39,30 @@ Files = Annotated[tuple[Path, ...], BeforeValidator(_one_or_many), AfterValidato
 """One path, or a list of them."""
 
 
-class CollectSettings(Settings):
+class ReadSettings(Settings):
+    """How files of other people's making are read."""
+
+    skip_bad: bool = False
+    """Count lines that cannot be read instead of stopping at the first."""
+    fields: dict[str, str] = Field(default_factory=dict)
+    """Where the fields of the format are if they have other names: `{prompt: question, chosen:
+    answers.best}`. A dot goes into an object, a number into a list."""
+    ignore_fields: tuple[str, ...] = ()
+    """Fields without anything to learn from. They need no mention where they are not read."""
+    templated: bool = False
+    """Take prompts that begin with a chat template's tokens, such as `<|im_start|>user`, as the
+    text of a message. Otherwise they are bad lines: the trainers render prompts themselves."""
+
+    @property
+    def reading(self) -> ReadOptions:
+        return ReadOptions(
+            fields=FieldMapping(self.fields),
+            ignore_fields=frozenset(self.ignore_fields),
+            templated=self.templated,
+        )
+
+
+class CollectSettings(ReadSettings):
     """Several answers to each prompt, from a server or from a policy in this process."""
 
     prompts: Files
@@ -68,8 +93,6 @@ class CollectSettings(Settings):
     """Use only this many prompts, the first ones."""
     batch_size: Positive = 64
     """Answers drawn at a time in this process."""
-    skip_bad: bool = False
-    """Count lines that cannot be read instead of stopping at the first."""
 
     @model_validator(mode="after")
     def _one_source(self) -> CollectSettings:
@@ -87,15 +110,13 @@ class CollectSettings(Settings):
         return self.endpoint.model or self.endpoint.url
 
 
-class InputSettings(Settings):
+class InputSettings(ReadSettings):
     """Preference data: which files, how strictly they are read, and the form of the output."""
 
     input: Files
     """Files, in order: `.jsonl`, `.jsonl.gz` or `.parquet`. A single path will do."""
     format: FormatName = AUTO
-    """The format of all files; "auto" decides by the first record of each."""
-    skip_bad: bool = False
-    """Count lines that cannot be read instead of stopping at the first."""
+    """The format of all files; "auto" decides by the first records of each."""
     max_line_bytes: Positive = MAX_LINE_BYTES
     """A longer line counts as bad."""
     step_margins: dict[str, Annotated[float, Field(gt=0)]] = Field(
@@ -125,7 +146,12 @@ class InputSettings(Settings):
 
     @property
     def options(self) -> ReadOptions:
-        return ReadOptions(self.step_margins, self.keep_cut, self.keep_degraded)
+        return replace(
+            self.reading,
+            step_margins=self.step_margins,
+            keep_cut=self.keep_cut,
+            keep_degraded=self.keep_degraded,
+        )
 
 
 class LabelSettings(InputSettings):

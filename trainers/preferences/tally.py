@@ -7,12 +7,16 @@ read: it stops the run with its file, line and reason unless the settings say to
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from trainers.base.errors import DataError
 
 MAX_EXAMPLES = 20
 """Bad lines that the report shows; the others are only counted."""
+MAX_FIELDS = 20
+"""Fields that were not read, on the terminal; the report has all."""
 
 
 class Tally:
@@ -30,11 +34,18 @@ class Tally:
         self.bad = 0
         self.bad_lines: list[str] = []
         """The first bad lines, as `file:line: reason`."""
+        self.unread: dict[Path, Counter[str]] = {}
+        """For each file, the fields that held something and were not read, with their records."""
 
     def drop(self, reason: str, count: int = 1) -> None:
         """Count `count` records (answers, pairs) that cannot be used."""
         if count:
             self.dropped[reason] += count
+
+    def not_read(self, path: Path, names: Iterable[str]) -> None:
+        """Count the fields of one record that hold something and were not read."""
+        for name in names:
+            self.unread.setdefault(path, Counter())[name] += 1
 
     def bad_line(self, where: str, reason: str) -> None:
         """Count a bad line. Raises DataError unless bad lines are skipped."""
@@ -54,6 +65,9 @@ class Tally:
             "bad_line_examples": self.bad_lines,
             "dropped": dict(sorted(self.dropped.items())),
             "noted": dict(sorted(self.noted.items())),
+            "fields_not_read": {
+                str(path): dict(counts.most_common()) for path, counts in self.unread.items()
+            },
         }
 
     def figures(self) -> dict[str, int]:
@@ -61,4 +75,20 @@ class Tally:
         dropped = {f"dropped: {reason}": n for reason, n in sorted(self.dropped.items())}
         bad = {"bad lines skipped": self.bad} if self.bad else {}
         noted = dict(sorted(self.noted.items()))
-        return {"lines read": self.lines, **bad, **dropped, **noted}
+        return {"lines read": self.lines, **bad, **dropped, **noted, **self._unread_figures()}
+
+    def _unread_figures(self) -> dict[str, int]:
+        """One figure for each field of a file, or of all files that share it."""
+        totals: Counter[str] = Counter()
+        holders: dict[str, list[Path]] = {}
+        for path, counts in self.unread.items():
+            totals.update(counts)
+            for name in counts:
+                holders.setdefault(name, []).append(path)
+        figures = {}
+        for name, count in totals.most_common(MAX_FIELDS):
+            files = holders[name]
+            where = files[0].name if len(files) == 1 else f"{len(files)} files"
+            figures[f"not read: {name} (in {where})"] = count
+        further = len(totals) - len(figures)
+        return figures | ({"further fields not read, see the report": further} if further else {})

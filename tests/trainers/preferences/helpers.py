@@ -18,6 +18,10 @@ def user(text: str) -> Message:
     return {"role": "user", "content": text}
 
 
+def system(text: str) -> Message:
+    return {"role": "system", "content": text}
+
+
 def bot(text: str) -> Message:
     return {"role": "assistant", "content": text}
 

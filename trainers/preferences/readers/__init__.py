@@ -6,13 +6,16 @@ special case of another comes first.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain, islice
 from pathlib import Path
 from types import MappingProxyType
 
 from trainers.base.errors import DataError
 from trainers.base.lines import MAX_LINE_BYTES, BadLineError, RawRecord, printable, read_rows
 from trainers.preferences.readers.candidate_log import CandidateLogReader
+from trainers.preferences.readers.context import refuse_media
 from trainers.preferences.readers.fields import Values
 from trainers.preferences.readers.hh import HhReader
 from trainers.preferences.readers.lists import (
@@ -31,8 +34,10 @@ from trainers.preferences.readers.pairs import (
     RewriteReader,
     SixStepsReader,
 )
+from trainers.preferences.readers.seen import Seen
 from trainers.preferences.records import Preference
 from trainers.preferences.tally import Tally
+from trainers.preferences.templated import SPECIAL, has_special_tokens, refuse_rendered
 
 FORMATS: Mapping[str, FormatReader] = MappingProxyType(
     {
@@ -52,6 +57,11 @@ FORMATS: Mapping[str, FormatReader] = MappingProxyType(
     }
 )
 AUTO = "auto"
+UNLABELLED = "logged"
+
+
+LOOK_AHEAD = 64
+"""Records that are looked at before a format is chosen."""
 
 
 def detect(values: Values) -> str | None:
@@ -69,38 +79,91 @@ def read_preferences(
 ) -> Iterator[Preference]:
     """Every preference of a file, in order; what cannot be used is counted in `tally`.
 
-    `format_name` is a key of `FORMATS`, or "auto": then the first readable record decides for the
-    whole file. Raises DataError for a file that is missing, empty or of no known format, and at a
-    bad line unless the tally skips them.
+    `format_name` is a key of `FORMATS`, or "auto": then the first records decide for the whole
+    file. Raises DataError for a file that is missing, empty or of no known format, and at a bad
+    line unless the tally skips them.
     """
-    reader = None if format_name == AUTO else FORMATS[format_name]
-    rows = 0
-    for row in read_rows(path, max_line_bytes=max_line_bytes):
-        rows += 1
+    options = options or ReadOptions()
+    rows = mapped_rows(path, tally, options, max_line_bytes)
+    first = list(islice(rows, LOOK_AHEAD))
+    if not first:
+        raise DataError(f"{path}: the file has no records")
+    is_auto = format_name == AUTO
+    name = _chosen(first) if is_auto else format_name
+    for row in chain(first, rows):
         tally.lines += 1
         if row.values is None:
             tally.bad_line(row.where, row.reason)
             continue
-        if reader is None:
-            reader = _detected(row, row.values)
+        assert name is not None  # _chosen had a record to choose by, or there is none
+        seen = Seen(row.values)
         try:
             # A list, so that a record is counted as good only once all of it was read.
-            found = list(reader.read(row.values, tally, options or ReadOptions()))
+            found = _read(FORMATS[name], seen, tally, options)
+            if is_auto:
+                _refuse_another(row.values, name)
         except BadLineError as error:
             tally.bad_line(row.where, str(error))
             continue
         tally.records += 1
+        if found:
+            tally.not_read(path, seen.unread() - FORMATS[name].harmless - options.ignore_fields)
         yield from found
-    if not rows:
-        raise DataError(f"{path}: the file has no records")
 
 
-def _detected(row: RawRecord, values: Values) -> FormatReader:
-    name = detect(values)
-    if name is None:
-        keys = ", ".join(sorted(printable(str(key)) for key in values)) or "none"
-        raise DataError(
-            f"{row.where}: no known format has these keys: {keys}; name one with format: "
-            f"{', '.join(FORMATS)}"
+def mapped_rows(
+    path: Path, tally: Tally, options: ReadOptions, max_line_bytes: int = MAX_LINE_BYTES
+) -> Iterator[RawRecord]:
+    """The rows of a file, with fields under the names that the formats know."""
+    for row in read_rows(path, max_line_bytes=max_line_bytes):
+        values = None if row.values is None else options.fields.apply(row.values, tally)
+        yield replace(row, values=values)
+
+
+def _read(
+    reader: FormatReader, values: Values, tally: Tally, options: ReadOptions
+) -> list[Preference]:
+    refuse_media(values)
+    found = list(reader.read(values, tally, options))
+    for preference in found:
+        if not options.templated:
+            refuse_rendered(preference.prompt)
+    tally.noted.update([SPECIAL] * any(has_special_tokens(one) for one in found))
+    return found
+
+
+def _chosen(rows: Sequence[RawRecord]) -> str | None:
+    """The format of the first records: that of the first one which has labels, if one has.
+
+    An answer without its label looks like a logged answer. As a member of a labelled file it is a
+    bad line, not the file's format. None if no line can be read.
+    """
+    readable = [(row, row.values) for row in rows if row.values is not None]
+    if not readable:
+        return None
+    names = [name for _, values in readable if (name := detect(values)) is not None]
+    if not names:
+        raise _unknown(*readable[0])
+    return next((name for name in names if name != UNLABELLED), UNLABELLED)
+
+
+def _refuse_another(values: Values, name: str) -> None:
+    """Raise BadLineError for a record that a reader took, and that looks like another format."""
+    other = detect(values)
+    if other is None:
+        return
+    kinds = (type(FORMATS[name]), type(FORMATS[other]))
+    # One may be a special case of the other, as RewardBench is of the canonical form.
+    if not issubclass(*kinds) and not issubclass(*reversed(kinds)):
+        raise BadLineError(
+            f"looks like the format {other}, and the file like {name}; part the files, or name "
+            "one with format"
         )
-    return FORMATS[name]
+
+
+def _unknown(row: RawRecord, values: Values) -> DataError:
+    keys = ", ".join(sorted(printable(str(key)) for key in values)) or "none"
+    return DataError(
+        f"{row.where}: no known format has these keys: {keys}; name one with format: "
+        f"{', '.join(FORMATS)}"
+    )

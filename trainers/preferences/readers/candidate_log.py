@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from trainers.base.lines import BadLineError, NotTextError
-from trainers.base.messages import answer_messages
 from trainers.preferences.readers import fields
 from trainers.preferences.readers.fields import Values
 from trainers.preferences.readers.options import FormatReader, ReadOptions
@@ -25,6 +24,10 @@ class CandidateLogReader(FormatReader):
     """the gateway's candidate log: messages and candidates with status, reward and message."""
 
     keys = ("messages", "candidates", "v")
+    harmless = frozenset(
+        {"ts", "request_id", "model", "reward", "strategy", "n", "winner", "degraded"}
+        | {"candidates.index", "candidates.tokens", "candidates.reason"}
+    )
 
     def read(self, values: Values, tally: Tally, options: ReadOptions) -> Iterator[Listwise]:
         if values.get("v") != VERSION:
@@ -61,10 +64,8 @@ def _unusable_request(values: Values, options: ReadOptions) -> str | None:
 def _candidates(values: Values, tally: Tally, options: ReadOptions) -> tuple[ListedAnswer, ...]:
     source = _source(values)
     found = []
-    for index, entry in enumerate(fields.items(values, "candidates")):
+    for index, entry in enumerate(fields.objects(values, "candidates")):
         name = f"candidates.{index}"
-        if not isinstance(entry, dict):
-            raise BadLineError(f"{name}: an object is expected")
         reason = _unusable(entry, options)
         if reason is not None:
             tally.drop(reason)
@@ -72,7 +73,7 @@ def _candidates(values: Values, tally: Tally, options: ReadOptions) -> tuple[Lis
         reward = entry.get("reward")
         found.append(
             ListedAnswer(
-                answer_messages(entry["message"], f"{name}.message"),
+                fields.listed_answer(entry, "message", entry["message"], f"{name}.message"),
                 None if reward is None else fields.number(reward, f"{name}.reward"),
                 source | {"finish_reason": entry.get("finish_reason")},
             )
@@ -84,7 +85,7 @@ def _is_prefill(message: Any) -> bool:
     return isinstance(message, dict) and message.get("role") == "assistant"
 
 
-def _unusable(entry: dict[str, Any], options: ReadOptions) -> str | None:
+def _unusable(entry: Values, options: ReadOptions) -> str | None:
     status = entry.get("status")
     if status not in (FINISHED, CUT):
         return f"candidate of status {status}"

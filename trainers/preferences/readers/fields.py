@@ -8,7 +8,10 @@ from typing import Any
 
 from trainers.base.data import Message
 from trainers.base.lines import BadLineError, printable
-from trainers.base.messages import answer_messages, prompt_messages
+from trainers.base.messages import answer_messages, chat_messages, prompt_messages
+from trainers.preferences.readers.context import with_context, with_input
+from trainers.preferences.readers.seen import Seen
+from trainers.preferences.readers.transcript import is_transcript, transcript_prompt
 
 Values = Mapping[str, Any]
 
@@ -61,14 +64,80 @@ def optional_text(values: Values, key: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
+PROMPT_KEYS = ("prompt", "instruction", "question", "input")
+"""Names of the prompt's column, the first of which is taken."""
+
+
+def prompt_key(values: Values) -> str:
+    """The name of the column that holds the prompt; "prompt" if there is none."""
+    return next((key for key in PROMPT_KEYS if key in values), "prompt")
+
+
+ANSWER_KEYS = ("answer", "completion", "response", "output")
+
+
+def answer_key(values: Values) -> str:
+    """The name of the column that holds the only answer; "completion" if there is none."""
+    return next((key for key in ANSWER_KEYS if key in values), "completion")
+
+
 def prompt(values: Values, key: str = "prompt") -> list[Message]:
-    """The prompt under `key`; BadLineError names the faulty place in it."""
-    return prompt_messages(required(values, key), key)
+    """The prompt under `key`, with the columns beside it that are part of it.
+
+    A transcript of Human: and Assistant: turns becomes its turns. BadLineError names the faulty
+    place.
+    """
+    value = required(values, key)
+    if is_transcript(value):
+        return with_context(values, prompt_messages(transcript_prompt(value, key), key))
+    if key == "instruction" and isinstance(value, str):
+        value = with_input(values, value)
+    messages = prompt_messages(value, key)
+    _note(values, key, value, messages)
+    return with_context(values, messages)
 
 
 def answer(values: Values, key: str = "answer") -> list[Message]:
     """The answer under `key`; BadLineError names the faulty place in it."""
-    return answer_messages(required(values, key), key)
+    value = required(values, key)
+    if isinstance(value, str) and is_transcript(values.get("prompt")):
+        value = value.strip()  # as in a whole transcript
+    return listed_answer(values, key, value, key)
+
+
+def listed_answer(values: Values, key: str, value: Any, name: str) -> list[Message]:
+    """An answer out of `values`, called `name` in errors and `key` among the fields."""
+    messages = answer_messages(value, name)
+    _note(values, key, value, messages)
+    return messages
+
+
+def conversation(values: Values, key: str) -> list[Message]:
+    """The whole conversation under `key`, with the columns beside it that are part of it."""
+    value = required(values, key)
+    messages = chat_messages(value, key)
+    _note(values, key, value, messages)
+    return with_context(values, messages)
+
+
+def objects(values: Values, key: str) -> list[Values]:
+    """The entries of a list of objects. What a reader takes of them counts as read."""
+    found: list[Values] = []
+    for index, entry in enumerate(items(values, key)):
+        if not isinstance(entry, dict):
+            raise BadLineError(f"{key}.{index}: an object is expected")
+        found.append(part(values, entry, key))
+    return found
+
+
+def part(values: Values, entry: Mapping[str, Any], inside: str) -> Values:
+    """An object inside a record, noted as the record's own keys are."""
+    return values.part(entry, inside) if isinstance(values, Seen) else entry
+
+
+def _note(values: Values, key: str, value: Any, messages: list[Message]) -> None:
+    if isinstance(values, Seen):
+        values.note_messages(key, value, messages)
 
 
 def references(values: Values) -> tuple[str, ...]:

@@ -2,38 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
-from trainers.base.data import Message
-from trainers.base.lines import BadLineError
 from trainers.preferences.readers import fields
+from trainers.preferences.readers.context import with_context
 from trainers.preferences.readers.fields import Values
+from trainers.preferences.readers.gap import by_gap
 from trainers.preferences.readers.options import FormatReader, ReadOptions
 from trainers.preferences.readers.pairs import split_prompt
+from trainers.preferences.readers.transcript import TURN, parse_transcript
 from trainers.preferences.records import Pairwise
 from trainers.preferences.tally import Tally
-
-TURN = re.compile(r"\n\n(Human|Assistant):")
-ROLES = {"Human": "user", "Assistant": "assistant"}
-
-
-def parse_transcript(transcript: str, name: str) -> list[Message]:
-    """The turns, stripped; consecutive turns of one speaker are joined.
-
-    Raises BadLineError if the text does not begin with the human's turn.
-    """
-    before, *parts = TURN.split(transcript)
-    if before.strip() or not parts or parts[0] != "Human":
-        raise BadLineError(f"{name}: a transcript begins with a blank line and 'Human:'")
-    messages: list[Message] = []
-    for speaker, said in zip(parts[::2], parts[1::2], strict=True):
-        role, content = ROLES[speaker], said.strip()
-        if messages and messages[-1]["role"] == role:
-            # Chat templates want the roles to alternate.
-            content = "\n\n".join(filter(None, (messages.pop()["content"], content)))
-        messages.append(Message(role=role, content=content))
-    return messages
 
 
 class HhReader(FormatReader):
@@ -46,8 +25,8 @@ class HhReader(FormatReader):
         )
 
     def read(self, values: Values, tally: Tally, options: ReadOptions) -> Iterator[Pairwise]:
-        yield from split_prompt(
-            parse_transcript(fields.text(values, "chosen"), "chosen"),
-            parse_transcript(fields.text(values, "rejected"), "rejected"),
-            tally,
+        chosen, rejected = (
+            with_context(values, parse_transcript(fields.text(values, key), key))
+            for key in ("chosen", "rejected")
         )
+        yield from by_gap(values, split_prompt(chosen, rejected, tally), tally)

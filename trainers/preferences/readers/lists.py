@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from statistics import fmean
-from typing import Any
 
+from trainers.base.data import Message
 from trainers.base.lines import BadLineError
-from trainers.base.messages import answer_messages, chat_messages, prompt_messages
+from trainers.base.messages import answer_messages, prompt_messages
 from trainers.preferences.readers import fields
 from trainers.preferences.readers.fields import Values
 from trainers.preferences.readers.options import FormatReader, ReadOptions
@@ -17,9 +17,7 @@ from trainers.preferences.tally import Tally
 LABEL_KEYS = frozenset({"answer", "score", "scores", "rank"})
 
 
-def _candidate(entry: Any, name: str, ranked: bool) -> ListedAnswer:
-    if not isinstance(entry, dict):
-        raise BadLineError(f"{name}: an object is expected")
+def _candidate(entry: Values, name: str, ranked: bool) -> ListedAnswer:
     if entry.get("answer") is None:
         raise BadLineError(f"{name}.answer: missing")
     key = "rank" if ranked else "score"
@@ -33,7 +31,7 @@ def _candidate(entry: Any, name: str, ranked: bool) -> ListedAnswer:
     if dimensions and score is None and not ranked:
         score = fmean(dimensions.values())
     source = {key: value for key, value in entry.items() if key not in LABEL_KEYS}
-    messages = answer_messages(entry["answer"], f"{name}.answer")
+    messages = fields.listed_answer(entry, "answer", entry["answer"], f"{name}.answer")
     return ListedAnswer(messages, score, source, dimensions)
 
 
@@ -45,8 +43,8 @@ class CandidatesReader(FormatReader):
 
     def read(self, values: Values, tally: Tally, options: ReadOptions) -> Iterator[Listwise]:
         prompt = fields.prompt(values)
-        entries = fields.items(values, "candidates")
-        ranked = any(isinstance(entry, dict) and "rank" in entry for entry in entries)
+        entries = fields.objects(values, "candidates")
+        ranked = any("rank" in entry for entry in entries)
         yield Listwise(
             prompt,
             tuple(_candidate(entry, f"candidates.{i}", ranked) for i, entry in enumerate(entries)),
@@ -66,7 +64,7 @@ class RankingReader(FormatReader):
         """`ranks` holds a rank for each answer, 1 the best; `scores` a score for each."""
         prompt = fields.prompt(values)
         answers = [
-            answer_messages(value, f"answers.{i}")
+            fields.listed_answer(values, "answers", value, f"answers.{i}")
             for i, value in enumerate(fields.items(values, "answers"))
         ]
         ordinal = "scores" not in values
@@ -95,9 +93,10 @@ class RewardBench2Reader(FormatReader):
 
     def read(self, values: Values, tally: Tally, options: ReadOptions) -> Iterator[Listwise]:
         """Right answers get score 1, wrong ones 0; the subset Ties has several right ones."""
-        prompt = prompt_messages(fields.text(values, "prompt"), "prompt")
+        fields.text(values, "prompt")
+        prompt = fields.prompt(values)
         candidates = [
-            ListedAnswer(answer_messages(value, f"{key}.{index}"), score)
+            ListedAnswer(fields.listed_answer(values, key, value, f"{key}.{index}"), score)
             for key, score in (("chosen", 1.0), ("rejected", 0.0))
             for index, value in enumerate(fields.items(values, key))
         ]
@@ -109,22 +108,29 @@ class RewardBench2Reader(FormatReader):
 
 
 class PointwiseReader(FormatReader):
-    """prompt, answer (or completion), score (or scores by dimension); grouped by prompt."""
+    """prompt, answer (or completion), score (or scores by dimension, or both); grouped by
+    prompt."""
 
     def matches(self, values: Values) -> bool:
         scored = "score" in values or isinstance(values.get("scores"), dict)
-        return scored and ("answer" in values or "completion" in values)
+        return scored and fields.answer_key(values) in values
 
     def read(self, values: Values, tally: Tally, options: ReadOptions) -> Iterator[Pointwise]:
+        prompt = fields.prompt(values, fields.prompt_key(values))
+        answer = fields.answer(values, fields.answer_key(values))
         dimensions = fields.by_dimension(values, "scores")
+        score = fields.optional_number(values, "score")
+        if score is None and not dimensions:
+            fields.required(values, "score")
         yield Pointwise(
-            fields.prompt(values),
-            fields.answer(values, "answer" if "answer" in values else "completion"),
-            fmean(dimensions.values())
-            if dimensions
-            else fields.number(fields.required(values, "score"), "score"),
+            prompt,
+            answer,
+            fmean(dimensions.values()) if score is None else score,
             dimensions,
         )
+
+
+FALSE_TEN = "UltraFeedback's false tens: overall_score 10 beside ratings of at most 4"
 
 
 class UltraFeedbackReader(FormatReader):
@@ -134,32 +140,51 @@ class UltraFeedbackReader(FormatReader):
         return "instruction" in values and isinstance(values.get("completions"), list)
 
     def read(self, values: Values, tally: Tally, options: ReadOptions) -> Iterator[Listwise]:
-        prompt = prompt_messages(fields.text(values, "instruction"), "instruction")
+        fields.text(values, "instruction")
+        prompt = fields.prompt(values, "instruction")
         candidates = []
-        for index, completion in enumerate(fields.items(values, "completions")):
+        for index, completion in enumerate(fields.objects(values, "completions")):
             name = f"completions.{index}"
-            if not isinstance(completion, dict):
-                raise BadLineError(f"{name}: an object is expected")
             if not isinstance(completion.get("response"), str):
                 raise BadLineError(f"{name}.response: missing")
             score = completion.get("overall_score")
+            score = None if score is None else fields.number(score, f"{name}.overall_score")
+            if _is_false_ten(completion, score):
+                tally.drop(FALSE_TEN)
+                continue
             model = completion.get("model")
             candidates.append(
                 ListedAnswer(
                     answer_messages(completion["response"], f"{name}.response"),
-                    None if score is None else fields.number(score, f"{name}.overall_score"),
+                    score,
                     {"policy": model} if isinstance(model, str) else {},
                 )
             )
-        yield Listwise(prompt, tuple(candidates))
+        if candidates:
+            yield Listwise(prompt, tuple(candidates))
+
+
+def _is_false_ten(completion: Values, score: float | None) -> bool:
+    """UltraFeedback's judge wrote "1" and the set's authors read "10" in some of its answers."""
+    if score != 10:
+        return False
+    mean = completion.get("fine-grained_score")
+    if isinstance(mean, int | float):
+        return mean <= 4
+    annotations = completion.get("annotations")
+    aspects = annotations.values() if isinstance(annotations, dict) else ()
+    ratings = [aspect.get("Rating") for aspect in aspects if isinstance(aspect, dict)]
+    known = [float(rating) for rating in ratings if str(rating) in ("1", "2", "3", "4", "5")]
+    return bool(known) and fmean(known) <= 4
 
 
 class LoggedReader(FormatReader):
-    """answers without any label: prompt and answer, or messages that end with the answer."""
+    """answers without any label: prompt and answer (or completion, response, output), or messages
+    that end with the answer."""
 
     def matches(self, values: Values) -> bool:
-        if "prompt" in values:
-            return "answer" in values or "completion" in values
+        if fields.prompt_key(values) in values:
+            return fields.answer_key(values) in values
         messages = values.get("messages")
         return (
             isinstance(messages, list)
@@ -169,13 +194,16 @@ class LoggedReader(FormatReader):
         )
 
     def read(self, values: Values, tally: Tally, options: ReadOptions) -> Iterator[Listwise]:
-        if "prompt" in values:
-            prompt = prompt_messages(values["prompt"], "prompt")
-            found = fields.answer(values, "answer" if "answer" in values else "completion")
+        if fields.prompt_key(values) in values:
+            prompt = fields.prompt(values, fields.prompt_key(values))
+            found = fields.answer(values, fields.answer_key(values))
         else:
-            messages = chat_messages(fields.required(values, "messages"), "messages")
-            if messages[-1]["role"] != "assistant":
-                raise BadLineError("messages: the last message must be the assistant's")
-            prompt = prompt_messages(messages[:-1], "messages")
-            found = messages[-1:]
+            prompt, found = last_answer(fields.conversation(values, "messages"), "messages")
         yield Listwise(prompt, (ListedAnswer(found),), references=fields.references(values))
+
+
+def last_answer(messages: list[Message], name: str) -> tuple[list[Message], list[Message]]:
+    """What was asked and the answer, of a conversation that ends with one."""
+    if messages[-1]["role"] != "assistant":
+        raise BadLineError(f"{name}: the last message must be the assistant's")
+    return prompt_messages(messages[:-1], name), messages[-1:]

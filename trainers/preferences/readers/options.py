@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from trainers.preferences.readers.fields import Values
+from trainers.preferences.readers.mapping import FieldMapping
 from trainers.preferences.records import Preference
 from trainers.preferences.steps import STEP_MARGINS
 from trainers.preferences.tally import Tally
@@ -23,6 +24,12 @@ class ReadOptions:
     """Keep answers of the candidate log that ended at their token limit."""
     keep_degraded: bool = False
     """Keep finished candidates of requests that the candidate log calls degraded."""
+    fields: FieldMapping = field(default_factory=FieldMapping)
+    """Where the formats' fields are in the files."""
+    ignore_fields: frozenset[str] = frozenset()
+    """Fields that need no mention where they are not read."""
+    templated: bool = False
+    """Take prompts that already hold a chat template's tokens."""
 
 
 class FormatReader(ABC):
@@ -30,6 +37,9 @@ class FormatReader(ABC):
 
     keys: ClassVar[tuple[str, ...]] = ()
     """The keys that tell a record of this format."""
+    harmless: ClassVar[frozenset[str]] = frozenset()
+    """Fields of this format that hold nothing to learn from; a leading `candidates.` and the like
+    names those of a list's entries."""
 
     def matches(self, values: Values) -> bool:
         """Whether a record looks like this format; the first that matches is taken."""

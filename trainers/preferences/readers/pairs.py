@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from trainers.base.data import Message
 from trainers.base.lines import BadLineError, printable
-from trainers.base.messages import chat_messages
 from trainers.preferences.readers import fields
+from trainers.preferences.readers.context import SYSTEM_ROLES
 from trainers.preferences.readers.fields import Values
+from trainers.preferences.readers.gap import TIES, by_gap
 from trainers.preferences.readers.options import FormatReader, ReadOptions
 from trainers.preferences.records import Pairwise
 from trainers.preferences.steps import margin_of_step
@@ -62,19 +64,24 @@ def _preferences(values: Values) -> dict[str, int]:
 
 
 class CanonicalReader(FormatReader):
-    """prompt, chosen, rejected (texts or messages), margin?, subset?, preferences?."""
+    """prompt (or instruction + input?, question), chosen, rejected (texts or messages), margin?,
+    subset?, preferences?, a score beside each answer?"""
 
-    keys = ("prompt", "chosen", "rejected")
+    def matches(self, values: Values) -> bool:
+        return fields.prompt_key(values) in values and all(
+            key in values for key in ("chosen", "rejected")
+        )
 
     def read(self, values: Values, tally: Tally, options: ReadOptions) -> Iterator[Pairwise]:
-        yield Pairwise(
-            fields.prompt(values),
+        pair = Pairwise(
+            fields.prompt(values, fields.prompt_key(values)),
             fields.answer(values, "chosen"),
             fields.answer(values, "rejected"),
             fields.optional_number(values, "margin"),
             fields.optional_text(values, "subset"),
             _preferences(values),
         )
+        yield from by_gap(values, [pair], tally)
 
 
 class RewardBenchReader(CanonicalReader):
@@ -91,22 +98,31 @@ class ImplicitPromptReader(FormatReader):
         return all(_starts_with_prompt(values.get(key)) for key in ("chosen", "rejected"))
 
     def read(self, values: Values, tally: Tally, options: ReadOptions) -> Iterator[Pairwise]:
-        chosen = chat_messages(fields.required(values, "chosen"), "chosen")
-        rejected = chat_messages(fields.required(values, "rejected"), "rejected")
+        chosen = fields.conversation(values, "chosen")
+        rejected = fields.conversation(values, "rejected")
         margin = fields.optional_number(values, "margin")
-        gap = _score_gap(values)
-        if gap == 0:
-            tally.drop("ties")
-        else:
-            margin = gap if margin is None else margin
-            yield from split_prompt(chosen, rejected, tally, margin=margin)
+        pairs = split_prompt(chosen, rejected, tally, margin=margin)
+        yield from by_gap(values, (beside(values, pair, tally) for pair in pairs), tally)
 
 
-def _score_gap(values: Values) -> float | None:
-    """Difference of the scores in UltraFeedback's binarised form, if there are any."""
-    chosen = fields.optional_number(values, "score_chosen")
-    rejected = fields.optional_number(values, "score_rejected")
-    return None if chosen is None or rejected is None else chosen - rejected
+OTHER_PROMPT = "prompts that are not how both conversations begin, not read"
+
+
+def beside(values: Values, pair: Pairwise, tally: Tally) -> Pairwise:
+    """The pair with the system message of a prompt that stands beside its whole conversations.
+
+    What else such a prompt says is what both conversations begin with; otherwise it is counted.
+    """
+    if values.get("prompt") is None:
+        return pair
+    is_text = isinstance(values["prompt"], str)
+    asked = fields.prompt(values) if is_text else fields.conversation(values, "prompt")
+    system = [message for message in asked if message["role"] in SYSTEM_ROLES]
+    if pair.prompt[0]["role"] not in SYSTEM_ROLES:
+        pair = replace(pair, prompt=[*system, *pair.prompt])
+    if any(message not in pair.prompt for message in asked):
+        tally.noted[OTHER_PROMPT] += 1
+    return pair
 
 
 class RewriteReader(FormatReader):
@@ -115,8 +131,9 @@ class RewriteReader(FormatReader):
     keys = ("rewrite",)
 
     def read(self, values: Values, tally: Tally, options: ReadOptions) -> Iterator[Pairwise]:
+        key = fields.prompt_key(values)
         yield Pairwise(
-            fields.prompt(values, "prompt" if "prompt" in values else "messages"),
+            fields.prompt(values, key if key in values else "messages"),
             fields.answer(values, "rewrite"),
             fields.answer(values),
             fields.optional_number(values, "margin"),
@@ -133,7 +150,7 @@ class SixStepsReader(FormatReader):
         first, second = fields.answer(values, "first"), fields.answer(values, "second")
         margin = margin_of_step(fields.text(values, "preference"), options.step_margins)
         if margin == 0:
-            tally.drop("ties")
+            tally.drop(TIES)
         elif margin > 0:
             yield Pairwise(prompt, first, second, margin)
         else:
@@ -143,4 +160,4 @@ class SixStepsReader(FormatReader):
 def _starts_with_prompt(value: object) -> bool:
     if not isinstance(value, list) or not value or not isinstance(value[0], dict):
         return False
-    return value[0].get("role") in ("system", "developer", "user")
+    return value[0].get("role") in (*SYSTEM_ROLES, "user")
