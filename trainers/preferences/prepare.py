@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,28 +31,24 @@ class Written:
     """Digests of the different normalised prompts."""
 
 
+CONTRADICTING = "pairs whose answers another pair has the other way round"
+
+
 def run(settings: PrepareSettings, context: RunContext) -> dict[str, float]:
     """`bon-train prepare`."""
     tally = Tally(skip_bad=settings.skip_bad)
     if context.dry_run:
         return _dry_run(settings, tally, context)
-    written: dict[Side, Written] = {"train": Written(), "held-out": Written()}
+    written = _nothing_written()
     sides: list[Side] = ["train", "held-out"] if settings.held_out_share else ["train"]
     paths = {side: settings.output / f"{side}.jsonl" for side in sides}
     refuse_overwriting(settings.input, paths.values())
     with ExitStack() as stack:
         outs = {side: stack.enter_context(replaced(path)) for side, path in paths.items()}
         for preference in canonical(settings, tally):
-            side = side_of(
-                preference.prompt,
-                seed=settings.seed,
-                held_out_share=settings.held_out_share,
-                by=settings.split_by,
-            )
+            side = _add(settings, preference, written)
             line = _line(settings, preference)
             outs[side].write(json.dumps(line, ensure_ascii=False) + "\n")
-            written[side].records += 1
-            written[side].prompts.add(_digest(normalised(preference.prompt, settings.split_by)))
         _require_records(settings, tally, written)
     report = settings.output / "prepare.report.json"
     counts = {
@@ -68,6 +64,25 @@ def run(settings: PrepareSettings, context: RunContext) -> dict[str, float]:
     }
 
 
+def _nothing_written() -> dict[Side, Written]:
+    return {"train": Written(), "held-out": Written()}
+
+
+def _add(
+    settings: PrepareSettings, preference: Preference, written: Mapping[Side, Written]
+) -> Side:
+    """Count a record on its side."""
+    side = side_of(
+        preference.prompt,
+        seed=settings.seed,
+        held_out_share=settings.held_out_share,
+        by=settings.split_by,
+    )
+    written[side].records += 1
+    written[side].prompts.add(_digest(normalised(preference.prompt, settings.split_by)))
+    return side
+
+
 def _line(settings: PrepareSettings, preference: Preference) -> dict[str, Any]:
     if settings.layout == "conversations" and isinstance(preference, Pairwise):
         return preference.as_conversations()
@@ -75,13 +90,19 @@ def _line(settings: PrepareSettings, preference: Preference) -> dict[str, Any]:
 
 
 def _dry_run(settings: PrepareSettings, tally: Tally, context: RunContext) -> dict[str, float]:
-    """Show the first record as it would be written, and the counts of all; write nothing."""
-    count = 0
+    """Show the first record as it would be written, and the counts of all; write nothing.
+
+    Fails where the run itself would.
+    """
+    written = _nothing_written()
+    shown = False
     for preference in canonical(settings, tally):
-        if not count:
+        if not shown:
             context.show(json.dumps(_line(settings, preference), indent=2, ensure_ascii=False))
-        count += 1
-    return {**tally.figures(), "records to write": count}
+            shown = True
+        _add(settings, preference, written)
+    _require_records(settings, tally, written)
+    return {**tally.figures(), "records to write": sum(one.records for one in written.values())}
 
 
 def canonical(settings: PrepareSettings, tally: Tally) -> Iterator[Preference]:
@@ -92,6 +113,7 @@ def canonical(settings: PrepareSettings, tally: Tally) -> Iterator[Preference]:
         if (kept := usable(preference, tally, settings.max_chars)) is not None
     )
     seen: set[bytes] = set()
+    orders: set[bytes] = set()
     for preference in in_form(
         sound, settings.form, tally, pairs=settings.pairs, min_margin=settings.min_margin
     ):
@@ -100,7 +122,15 @@ def canonical(settings: PrepareSettings, tally: Tally) -> Iterator[Preference]:
             tally.drop(DUPLICATE)
             continue
         seen.add(digest)
+        if isinstance(preference, Pairwise):
+            tally.noted.update([CONTRADICTING] * _contradicts(preference, orders))
         yield preference
+
+
+def _contradicts(pair: Pairwise, orders: set[bytes]) -> bool:
+    """Whether `orders`, to which the pair is added, has its answers the other way round."""
+    orders.add(_digest(json.dumps([pair.prompt, pair.chosen, pair.rejected], sort_keys=True)))
+    return _digest(json.dumps([pair.prompt, pair.rejected, pair.chosen], sort_keys=True)) in orders
 
 
 def read_all(settings: InputSettings, tally: Tally) -> Iterator[Preference]:

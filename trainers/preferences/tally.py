@@ -66,7 +66,7 @@ class Tally:
             "dropped": dict(sorted(self.dropped.items())),
             "noted": dict(sorted(self.noted.items())),
             "fields_not_read": {
-                str(path): dict(counts.most_common()) for path, counts in self.unread.items()
+                path.name: dict(counts.most_common()) for path, counts in self.unread.items()
             },
         }
 

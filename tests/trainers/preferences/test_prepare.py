@@ -223,3 +223,46 @@ def test_a_dry_run_shows_a_record_and_writes_nothing(
     assert json.loads(shown + "}")["chosen"] == [{"role": "assistant", "content": "good"}]
     assert counts == "lines read: 2\ndropped: equal answers: 1\nrecords to write: 1\n"
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "settings", [{"max_chars": 3}, {"held_out_share": 1.0}, {"form": "pointwise"}]
+)
+def test_a_dry_run_fails_where_the_run_would(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], settings: dict[str, Any]
+) -> None:
+    write_lines(tmp_path / "d.jsonl", pair_line("hi"))
+    assert prepare(tmp_path, **settings) == 2
+    expected = capsys.readouterr().err
+    assert prepare(tmp_path, "--dry-run", **settings) == 2
+    assert capsys.readouterr().err == expected
+
+
+def test_contradicting_pairs_are_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [pair_line("hi"), pair_line("hi", "bad", "good"), pair_line("ho", "bad", "good")]
+    write_lines(tmp_path / "d.jsonl", *lines)
+    assert prepare(tmp_path, held_out_share=0) == 0
+    noted = "pairs whose answers another pair has the other way round: 1"
+    assert noted in capsys.readouterr().out.splitlines()
+
+
+def test_fields_that_were_not_read_are_on_the_terminal_and_in_the_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_lines(tmp_path / "d.jsonl", pair_line("hi") | {"meta": 1, "id": 2})
+    flags = ("--set", "ignore_fields=[id]")
+    assert prepare(tmp_path, *flags, held_out_share=0) == 0
+    assert "not read: meta (in d.jsonl): 1" in capsys.readouterr().out.splitlines()
+    report = json.loads((tmp_path / "out" / "prepare.report.json").read_text())
+    assert report["fields_not_read"] == {path.name: {"meta": 1}}
+
+
+def test_foreign_names_are_a_setting(tmp_path: Path) -> None:
+    line = {"question": "hi", "answers": {"best": "good", "worst": "bad"}}
+    write_lines(tmp_path / "d.jsonl", line)
+    names = {"prompt": "question", "chosen": "answers.best", "rejected": "answers.worst"}
+    assert prepare(tmp_path, held_out_share=0, fields=names) == 0
+    [written] = read_lines(tmp_path / "out" / "train.jsonl")
+    assert written == {"prompt": [user("hi")], "chosen": [bot("good")], "rejected": [bot("bad")]}

@@ -98,7 +98,7 @@ def test_fields_that_were_not_read_are_named_and_counted(tmp_path: Path) -> None
     assert "none" not in tally.unread[path]
     assert "prompt.empty" not in tally.unread[path]
     assert tally.figures()["not read: id (in d.jsonl)"] == 2
-    assert tally.as_json()["fields_not_read"][str(path)]["meta"] == 1
+    assert tally.as_json()["fields_not_read"]["d.jsonl"]["meta"] == 1
     _, tally = read(path, options=ReadOptions(ignore_fields=frozenset({"id", "meta"})))
     assert set(tally.unread[path]) <= {"prompt.weight", "prompt.name"}
 
