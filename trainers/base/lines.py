@@ -1,4 +1,4 @@
-"""Raw records of a file, one at a time: JSONL, gzipped JSONL or parquet, never the whole file.
+"""Raw records of a file, one at a time: JSON lines, a JSON array, CSV or parquet.
 
 A line that is no JSON object is yielded with the reason, so that the caller decides whether it
 stops the run; only a file that cannot be opened at all is an error here.
@@ -6,16 +6,24 @@ stops the run; only a file that cannot be opened at all is an error here.
 
 from __future__ import annotations
 
+import codecs
 import gzip
+import io
 import json
+import re
 import zlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, NoReturn, cast
+from typing import IO, Any, NoReturn
 
+from trainers.base.arrays import Broken, array_entries
 from trainers.base.errors import DataError
+from trainers.base.opening import PARQUET, check_head, kind_of, opened
+from trainers.base.raw import RawRecord
+from trainers.base.tables import DELIMITERS, csv_rows, parquet_rows
 
+_HEAD = 512
+"""Bytes that tell an array from lines."""
 MAX_LINE_BYTES = 16 * 1024 * 1024
 """A longer line is refused before it fills the memory."""
 
@@ -28,38 +36,74 @@ class NotTextError(BadLineError):
     """Content other than text, which a chat may hold and no trainer here can learn from."""
 
 
-@dataclass(frozen=True)
-class RawRecord:
-    """One record as it stands in the file."""
-
-    where: str
-    """`file:line`; in a parquet file the row's number stands for the line."""
-    values: Mapping[str, Any] | None
-    """None if the line cannot be read."""
-    reason: str = ""
-    """Why it cannot be read."""
-
-
 def read_rows(path: Path, *, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[RawRecord]:
     """Every record of the file in order; blank lines are skipped but numbered.
 
-    `.gz` files are unpacked on the way, `.parquet` files read in batches. Raises DataError for
-    a file that is missing or is not what its name says.
+    The name says what a file holds: `.parquet`, `.csv`, `.tsv`, else JSON lines or one JSON array;
+    `.gz` and `.zst` are unpacked on the way. Raises DataError for a file that is missing or is not
+    what its name says.
     """
-    if path.suffix == ".parquet":
-        yield from _parquet_rows(path)
-        return
     try:
-        with _open(path) as stream:
-            yield from _json_rows(stream, path, max_line_bytes)
+        with opened(path) as stream:
+            kind = kind_of(path)
+            if path.suffix == PARQUET:
+                yield from parquet_rows(path)
+            elif kind in DELIMITERS:
+                yield from _unbroken(csv_rows(stream, path, DELIMITERS[kind], max_line_bytes), path)
+            else:
+                yield from _unbroken(_json(stream, path, max_line_bytes), path)
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from error
 
 
-def _open(path: Path) -> IO[bytes]:
-    if path.suffix == ".gz":
-        return cast(IO[bytes], gzip.open(path, "rb"))
-    return path.open("rb")
+def _unbroken(rows: Iterator[RawRecord], path: Path) -> Iterator[RawRecord]:
+    """The rows of a file that is unpacked on the way; a last one says where the packed data end.
+
+    All before it is sound: that is what a writer leaves that was killed.
+    """
+    number = 0
+    try:
+        for row in rows:
+            number = int(row.where.rpartition(":")[2])
+            yield row
+    except gzip.BadGzipFile as error:
+        raise DataError(f"{path}: not a gzip file") from error
+    except (EOFError, zlib.error):
+        yield RawRecord(f"{path}:{number + 1}", None, "the gzip file ends in the middle")
+    except OSError as error:
+        if "Truncated compressed stream" in str(error):
+            yield RawRecord(f"{path}:{number + 1}", None, "the zstd file ends in the middle")
+        elif "ZSTD" in str(error):
+            raise DataError(f"{path}: not a zstd file") from error
+        else:
+            raise
+
+
+def _json(stream: IO[bytes], path: Path, limit: int) -> Iterator[RawRecord]:
+    """JSON lines, or the entries of one array, which begins with `[{`."""
+    buffered = io.BufferedReader(stream) if not hasattr(stream, "peek") else stream
+    head = buffered.peek(_HEAD)[:_HEAD]
+    check_head(path, head)
+    if head.startswith(codecs.BOM_UTF8):
+        buffered.read(len(codecs.BOM_UTF8))
+        head = head.removeprefix(codecs.BOM_UTF8)
+    if re.match(rb"\s*\[\s*(\{|\]|$)", head):
+        yield from _array_rows(buffered, path, limit)
+    elif kind_of(path) == ".json" and re.match(rb"\s*\{\s*\n", head):
+        raise DataError(f"{path}: one JSON object over lines; an array of records is expected")
+    else:
+        yield from _json_rows(buffered, path, limit)
+
+
+def _array_rows(stream: IO[bytes], path: Path, limit: int) -> Iterator[RawRecord]:
+    number = 0
+    decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+    try:
+        for values in array_entries(stream, decoder, limit):
+            number += 1
+            yield _record(f"{path}:{number}", values)
+    except Broken as error:
+        yield RawRecord(f"{path}:{number + 1}", None, str(error))
 
 
 def _json_rows(stream: IO[bytes], path: Path, limit: int) -> Iterator[RawRecord]:
@@ -67,18 +111,11 @@ def _json_rows(stream: IO[bytes], path: Path, limit: int) -> Iterator[RawRecord]
     while True:
         number += 1
         where = f"{path}:{number}"
-        try:
-            line = stream.readline(limit + 1)
-            if len(line) > limit and not line.endswith(b"\n"):
-                _skip_line(stream, limit)
-                yield RawRecord(where, None, f"longer than {limit} bytes")
-                continue
-        except gzip.BadGzipFile as error:
-            raise DataError(f"{path}: not a gzip file") from error
-        except (EOFError, zlib.error):
-            # What a writer leaves that was killed; all before it is sound.
-            yield RawRecord(where, None, "the gzip file ends in the middle")
-            return
+        line = stream.readline(limit + 1)
+        if len(line) > limit and not line.endswith(b"\n"):
+            _skip_line(stream, limit)
+            yield RawRecord(where, None, f"longer than {limit} bytes")
+            continue
         if not line:
             return
         if line.strip():
@@ -106,6 +143,10 @@ def _parse(line: bytes, where: str) -> RawRecord:
         return RawRecord(where, None, f"broken JSON: {error}")
     except RecursionError:
         return RawRecord(where, None, "broken JSON: nested too deeply")
+    return _record(where, values)
+
+
+def _record(where: str, values: Any) -> RawRecord:
     if not isinstance(values, dict):
         return RawRecord(where, None, "a JSON object is expected")
     return RawRecord(where, values)
@@ -114,36 +155,6 @@ def _parse(line: bytes, where: str) -> RawRecord:
 def _refuse_constant(name: str) -> NoReturn:
     """JSON has no NaN; Python's parser would take it, and a NaN score orders nothing."""
     raise ValueError(f"{name} is no JSON number")
-
-
-def _parquet_rows(path: Path) -> Iterator[RawRecord]:
-    import pyarrow
-    from pyarrow import parquet
-
-    try:
-        with parquet.ParquetFile(path) as file:
-            number = 0
-            for batch in file.iter_batches(batch_size=256):
-                for values in batch.to_pylist():
-                    number += 1
-                    yield RawRecord(f"{path}:{number}", _without_nulls(values))
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: No such file or directory") from error
-    except (OSError, pyarrow.ArrowException) as error:
-        raise DataError(f"{path}: not a parquet file: {_first_line(error)}") from error
-
-
-def _without_nulls(values: Any) -> Any:
-    """Parquet gives every row every column; a null there is a key that JSON would leave out."""
-    if isinstance(values, dict):
-        return {key: _without_nulls(v) for key, v in values.items() if v is not None}
-    if isinstance(values, list):
-        return [_without_nulls(value) for value in values]
-    return values
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def printable(name: str) -> str:

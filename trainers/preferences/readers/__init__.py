@@ -13,7 +13,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 from trainers.base.errors import DataError
-from trainers.base.lines import MAX_LINE_BYTES, BadLineError, RawRecord, printable, read_rows
+from trainers.base.lines import MAX_LINE_BYTES, BadLineError, printable, read_rows
+from trainers.base.raw import RawRecord
 from trainers.preferences.readers.candidate_log import CandidateLogReader
 from trainers.preferences.readers.context import refuse_media
 from trainers.preferences.readers.fields import Values

@@ -9,6 +9,7 @@ from typing import Any
 from trainers.base.data import Message
 from trainers.base.lines import BadLineError, printable
 from trainers.base.messages import answer_messages, chat_messages, prompt_messages
+from trainers.base.raw import Cell
 from trainers.preferences.readers.context import with_context, with_input
 from trainers.preferences.readers.seen import Seen
 from trainers.preferences.readers.transcript import is_transcript, transcript_prompt
@@ -42,7 +43,9 @@ def items(values: Values, key: str) -> list[Any]:
 
 
 def number(value: Any, name: str) -> float:
-    """A finite number; a bool does not count as one."""
+    """A finite number; a bool does not count as one, and text only if it is a table's cell."""
+    if isinstance(value, Cell):
+        value = _number_in(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise BadLineError(f"{name}: a number is expected")
     try:
@@ -52,6 +55,13 @@ def number(value: Any, name: str) -> float:
     if not math.isfinite(converted):
         raise BadLineError(f"{name}: a finite number is expected")
     return converted
+
+
+def _number_in(cell: Cell) -> int | float | None:
+    try:
+        return int(cell) if cell.strip().lstrip("+-").isdecimal() else float(cell)
+    except ValueError:
+        return None
 
 
 def optional_number(values: Values, key: str) -> float | None:

@@ -1,0 +1,180 @@
+"""Files as people have them: arrays, tables, packed ones, and what is no data at all."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pytest
+
+from tests.trainers.preferences.helpers import bot, read, user
+from trainers.base.errors import DataError
+from trainers.base.lines import read_rows
+from trainers.preferences.records import Pairwise, Pointwise
+
+RECORD = {"prompt": "hi", "chosen": "good", "rejected": "bad"}
+LINE = json.dumps(RECORD) + "\n"
+PAIR = Pairwise([user("hi")], [bot("good")], [bot("bad")])
+BOM = b"\xef\xbb\xbf"
+
+
+def zstd(data: bytes) -> bytes:
+    return bytes(pyarrow.compress(data, codec="zstd", asbytes=True))
+
+
+@pytest.mark.parametrize("name", ["d.json", "d.jsonl", "d.json.gz", "d.json.zst"])
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("start", [b"", BOM, b"\n "])
+def test_json_arrays(tmp_path: Path, name: str, indent: int | None, start: bytes) -> None:
+    path = tmp_path / name
+    data = start + json.dumps([RECORD] * 3, indent=indent).encode() + b"\n"
+    packs = {".gz": gzip.compress, ".zst": zstd}
+    path.write_bytes(packs.get(path.suffix, bytes)(data))
+    assert read(path)[0] == [PAIR] * 3
+    assert [row.where for row in read_rows(path)] == [f"{path}:{n}" for n in (1, 2, 3)]
+
+
+def test_a_long_array_is_read_piece_by_piece(tmp_path: Path) -> None:
+    path = tmp_path / "d.json"
+    records = [{"text": "\u00e9\U0001f43b" * 40_000, "n": n} for n in range(5)]
+    path.write_text(json.dumps(records, ensure_ascii=False), encoding="utf-8")
+    assert [row.values for row in read_rows(path)] == records
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "reason"),
+    [
+        ('[{"a": 1}, {"a": 2}', 3, "the JSON array ends in the middle"),
+        ('[{"a": 1}, {"a": ', 2, "the JSON array ends in the middle"),
+        ('[{"a": 1}, {"a": }]', 2, "broken JSON: Expecting value"),
+        ('[{"a": 1}, 3]', 2, "a JSON object is expected"),
+        ('[{"a": 1}; {"a": 2}]', 2, "broken JSON: , or ] is expected"),
+        ('[{"a": NaN}]', 1, "broken JSON: NaN is no JSON number"),
+        ('[{"a": 1}] {"a": 2}', 2, "something follows the JSON array"),
+        ('[{"a": "' + "x" * 300_000 + '"}]', 1, "longer than 1000 bytes"),
+        ('[{"a": ' + "[" * 100_000, 1, "broken JSON: nested too deeply"),
+    ],
+)
+def test_a_broken_array_is_named_with_the_place(
+    tmp_path: Path, text: str, place: int, reason: str
+) -> None:
+    path = tmp_path / "d.json"
+    path.write_text(text)
+    last = [row for row in read_rows(path, max_line_bytes=1000) if row.values is None][-1]
+    assert (last.where, last.reason) == (f"{path}:{place}", reason)
+
+
+def test_an_object_over_lines_is_no_array(tmp_path: Path) -> None:
+    path = tmp_path / "d.json"
+    path.write_text(json.dumps({"data": [RECORD]}, indent=2))
+    with pytest.raises(DataError, match="one JSON object over lines; an array of records"):
+        list(read_rows(path))
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path: Path) -> None:
+    path = tmp_path / "d.jsonl"
+    path.write_bytes(BOM + LINE.encode() * 2)
+    assert read(path)[0] == [PAIR] * 2
+
+
+def test_csv_and_tsv(tmp_path: Path) -> None:
+    path = tmp_path / "d.csv"
+    text = 'prompt,answer,score\r\n"say ""hi"",\nplease",42,2.5\r\n\r\nhi,ho,3\r\n'
+    path.write_bytes(BOM + text.encode())
+    found, _ = read(path)
+    assert found == [
+        Pointwise([user('say "hi",\nplease')], [bot("42")], 2.5),
+        Pointwise([user("hi")], [bot("ho")], 3.0),
+    ]
+    path = tmp_path / "d.tsv.gz"
+    path.write_bytes(gzip.compress(b"prompt\tchosen\trejected\tmargin\nhi\tgood\tbad\t\n"))
+    assert read(path)[0] == [PAIR]
+
+
+def test_messages_in_a_cell(tmp_path: Path) -> None:
+    path = tmp_path / "d.tsv"
+    cells = [json.dumps([user("hi"), bot(answer)]) for answer in ("good", "bad")]
+    path.write_text("chosen\trejected\n" + "\t".join(f"'{cell}'" for cell in cells) + "\n")
+    path.write_text(
+        "chosen\trejected\n"
+        + "\t".join('"' + cell.replace('"', '""') + '"' for cell in cells)
+        + "\n"
+    )
+    assert read(path)[0] == [PAIR]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("prompt,answer,score\nhi,ho\n", ":2: 2 cells for 3 columns"),
+        ("prompt,answer,score\nhi,ho,much\n", ":2: score: a number is expected"),
+        ("prompt,prompt\nhi,ho\n", ":1: the column 'prompt' is there twice"),
+        ('prompt,answer,score\n"hi,ho,1\n', ":2: broken CSV: unexpected end of data"),
+        ("prompt,answer\n", ": the file has no records"),
+    ],
+)
+def test_a_broken_table_is_named(tmp_path: Path, text: str, reason: str) -> None:
+    path = tmp_path / "d.csv"
+    path.write_text(text)
+    with pytest.raises(DataError) as error:
+        read(path)
+    assert str(error.value) == f"{path}{reason}"
+
+
+def test_a_zstd_file_that_was_not_finished_gives_what_is_sound(tmp_path: Path) -> None:
+    path = tmp_path / "d.jsonl.zst"
+    path.write_bytes(zstd(LINE.encode() * 2) + zstd(LINE.encode() * 50)[:-6])
+    with pytest.raises(DataError, match=r"d\.jsonl\.zst:\d+: the zstd file ends in the middle"):
+        read(path)
+    path.write_bytes(zstd(LINE.encode() * 2) + zstd(LINE.encode()))
+    assert read(path)[0] == [PAIR] * 3
+    path.write_text(LINE)
+    with pytest.raises(DataError, match=r"d\.jsonl\.zst: not a zstd file"):
+        read(path)
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "what"),
+    [
+        ("d.jsonl", POINTER, "a pointer of Git LFS, not the data; `git lfs pull`"),
+        ("d.parquet", POINTER, "a pointer of Git LFS, not the data; `git lfs pull`"),
+        ("d.jsonl.gz", POINTER, "a pointer of Git LFS, not the data; `git lfs pull`"),
+        ("d.jsonl", b"/annex/objects/SHA256E-s9--00.jsonl\n", "a pointer of git-annex"),
+        ("d.jsonl", b"\n<!DOCTYPE html><html>", "a web page"),
+        ("d.csv", b"PK\x03\x04rest", "a zip archive or a spreadsheet"),
+        ("d.jsonl", b"\xff\xfe{\x00", "UTF-16 text; UTF-8 is expected"),
+        ("d.jsonl", gzip.compress(b"{}"), "packed with gzip; give it the ending .gz"),
+        ("d.jsonl", zstd(b"{}"), "packed with zstd; give it the ending .zst"),
+        ("d.jsonl", b"PAR1rest", "a parquet file; give it the ending .parquet"),
+        ("d.arrow", b"ARROW1\x00\x00", "an Arrow file; write it as parquet"),
+        ("d.jsonl.gz", gzip.compress(b"<html>"), "a web page"),
+        ("d.tar", b"a" * 257 + b"ustar", "a tar archive; unpack it"),
+    ],
+)
+def test_what_is_no_data_is_named_for_what_it_is(
+    tmp_path: Path, name: str, data: bytes, what: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(data)
+    with pytest.raises(DataError) as error:
+        list(read_rows(path))
+    assert str(error.value).startswith(f"{path}: {what}")
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="a folder, where a file is expected"):
+        list(read_rows(tmp_path))
+
+
+def test_numbers_of_json_stay_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "d.jsonl"
+    record: dict[str, Any] = {"prompt": "hi", "answer": "ho", "score": "3"}
+    path.write_text(json.dumps(record))
+    with pytest.raises(DataError, match="score: a number is expected"):
+        read(path)
