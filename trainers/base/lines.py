@@ -14,7 +14,7 @@ import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO, Any, NoReturn, cast
 
 from trainers.base.arrays import Broken, array_entries
 from trainers.base.errors import DataError
@@ -81,7 +81,7 @@ def _unbroken(rows: Iterator[RawRecord], path: Path) -> Iterator[RawRecord]:
 
 def _json(stream: IO[bytes], path: Path, limit: int) -> Iterator[RawRecord]:
     """JSON lines, or the entries of one array, which begins with `[{`."""
-    buffered = io.BufferedReader(stream) if not hasattr(stream, "peek") else stream
+    buffered = cast(io.BufferedReader, stream)  # gzip's and the others have `peek` too
     head = buffered.peek(_HEAD)[:_HEAD]
     check_head(path, head)
     if head.startswith(codecs.BOM_UTF8):

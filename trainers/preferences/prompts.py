@@ -86,13 +86,15 @@ def _of_file(path: Path, tally: Tally, options: ReadOptions) -> Iterator[PromptT
             tally.bad_line(row.where, str(error))
             continue
         tally.records += 1
-        tally.not_read(path, values.unread() - options.ignore_fields)
+        name = detect(row.values)
+        harmless = frozenset() if name is None else FORMATS[name].harmless
+        tally.not_read(path, values.unread() - harmless - options.ignore_fields)
         yield from prompts
 
 
 def _prompts(values: Values, tally: Tally, options: ReadOptions) -> list[list[Message]]:
-    key = fields.prompt_key(values)
-    if key in values:
+    key = next((key for key in ("prompt", "instruction") if key in values), None)
+    if key is not None:
         found = [fields.prompt(values, key)]
     elif "messages" in values:
         messages = fields.conversation(values, "messages")

@@ -173,8 +173,8 @@ def _is_false_ten(completion: Values, score: float | None) -> bool:
         return mean <= 4
     annotations = completion.get("annotations")
     aspects = annotations.values() if isinstance(annotations, dict) else ()
-    ratings = [aspect.get("Rating") for aspect in aspects if isinstance(aspect, dict)]
-    known = [float(rating) for rating in ratings if str(rating) in ("1", "2", "3", "4", "5")]
+    ratings = [str(aspect.get("Rating")) for aspect in aspects if isinstance(aspect, dict)]
+    known = [float(rating) for rating in ratings if rating in ("1", "2", "3", "4", "5")]
     return bool(known) and fmean(known) <= 4
 
 

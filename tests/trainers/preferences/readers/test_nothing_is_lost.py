@@ -23,7 +23,7 @@ from trainers.preferences.readers.options import ReadOptions
 from trainers.preferences.records import Listwise, Pairwise
 
 FRENCH = system("Answer in French only.")
-PAIR = {"prompt": "Sky?", "chosen": "Bleu.", "rejected": "Blue."}
+PAIR: dict[str, Any] = {"prompt": "Sky?", "chosen": "Bleu.", "rejected": "Blue."}
 TURNS = [user("Sea?"), bot("Bleue."), user("Sky?")]
 TALKS = {"chosen": [user("Sky?"), bot("Bleu.")], "rejected": [user("Sky?"), bot("Blue.")]}
 ALPACA = {"instruction": "Translate.", "input": "Sky", "chosen": "Ciel", "rejected": "Sky"}
@@ -89,7 +89,10 @@ def test_what_cannot_be_part_of_a_prompt_is_refused(
 
 def test_fields_that_were_not_read_are_named_and_counted(tmp_path: Path) -> None:
     named: Any = user("Sky?") | {"name": "Ann", "weight": 1, "empty": None}
-    lines = [PAIR | {"meta": {"a": 1}, "id": 3, "none": None}, PAIR | {"prompt": [named], "id": 4}]
+    lines: list[dict[str, Any]] = [
+        PAIR | {"meta": {"a": 1}, "id": 3, "none": None},
+        PAIR | {"prompt": [named], "id": 4},
+    ]
     path = write_lines(tmp_path / "d.jsonl", *lines)
     _, tally = read(path)
     assert tally.unread[path]["meta"] == 1
@@ -144,7 +147,7 @@ def test_fields_of_other_names_are_mapped(tmp_path: Path) -> None:
 
 
 def test_a_mapped_field_that_a_reader_needs_is_missed_by_name(tmp_path: Path) -> None:
-    lines = [PAIR, {"question": "Sky?", "chosen": "a", "rejected": "b"}, {"a": 1}]
+    lines: list[dict[str, Any]] = [PAIR, PAIR, {"a": 1}]
     path = write_lines(tmp_path / "d.jsonl", *lines)
     options = ReadOptions(fields=FieldMapping({"prompt": "prompt"}))
     with pytest.raises(DataError, match=r"d\.jsonl:3: prompt: missing"):
