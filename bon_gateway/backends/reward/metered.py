@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from bon_gateway.errors import RewardError
 from bon_gateway.metrics import Metrics
@@ -13,15 +12,21 @@ from bon_gateway.types import Message, RewardRequest, Scores
 
 
 class MeteredReward:
-    """A RewardBackend that is another one, measured: all but ``score`` is the other's own."""
+    """A RewardBackend that measures another one, to which it passes everything on."""
 
     def __init__(self, name: str, backend: RewardBackend, metrics: Metrics) -> None:
         self._name = name
         self._backend = backend
         self._metrics = metrics
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._backend, name)
+        self.announces = backend.announces
+        self.non_text_parts = backend.non_text_parts
+        self.start = backend.start
+        self.ready = backend.ready
+        self.warming = backend.warming
+        self.health = backend.health
+        self.troubles = backend.troubles
+        self.close = backend.close
+        self.announce = backend.announce
 
     async def score(self, request: RewardRequest, completions: Sequence[Message]) -> Scores:
         started = time.perf_counter()
