@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jinja2
 
 DEVELOPER, SYSTEM = "developer", "system"
+
+OWN_ARGUMENTS = frozenset(
+    (
+        *("add_generation_prompt", "chat_template", "continue_final_message", "conversation"),
+        *("documents", "max_length", "padding", "return_assistant_tokens_mask", "return_dict"),
+        *("return_tensors", "tokenize", "tokenizer_kwargs", "tools", "truncation"),
+    )
+)
+"""Arguments of ``apply_chat_template`` that are not variables of the template."""
+
+DEFAULT, TOOL_USE = "default", "tool_use"
+"""The names that a tokenizer with several templates gives to the two that are chosen by default."""
 
 TEMPLATE_ERRORS = (
     jinja2.TemplateError,
@@ -19,6 +31,15 @@ TEMPLATE_ERRORS = (
     RecursionError,
 )
 """Errors that a template may raise for messages it was not written for."""
+
+
+def chosen_template(template: object, *, tools: bool) -> object:
+    """The template that transformers and vLLM take: of several named ones the one for tools where
+    there are ``tools``, else the default. None if neither is there."""
+    if not isinstance(template, Mapping):
+        return template
+    named = template.get(TOOL_USE) if tools else None
+    return template.get(DEFAULT) if named is None else named
 
 
 def without_developer(turns: Sequence[dict[str, Any]], template: object) -> list[dict[str, Any]]:

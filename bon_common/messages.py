@@ -26,6 +26,12 @@ _WORDS = {
 """The types of parts that hold text, and the field that holds it; the same as vLLM's."""
 _LONGEST_TYPE = 40
 
+REASONING = ("reasoning", "reasoning_content")
+"""Fields of an assistant's message that hold its reasoning: vLLM's name for it, and the older one.
+"""
+_REASONING_PARTS = {"thinking": ("thinking",), "reasoning": ("reasoning", "text")}
+"""The types of parts that hold reasoning, and the fields that may hold it."""
+
 
 class MessageError(Exception):
     """A message that cannot be given to a template; ``place`` is a path within it."""
@@ -51,6 +57,45 @@ def plain_message(message: Mapping[str, Any]) -> dict[str, Any]:
     else:
         raise MessageError("tool_calls", "tool_calls must be a list of objects")
     return plain
+
+
+def policy_message(message: Mapping[str, Any]) -> dict[str, Any]:
+    """As `plain_message`, in the form in which vLLM gives it to a policy's template: an assistant's
+    reasoning stands under both of its names. Raises MessageError."""
+    plain = plain_message(message)
+    found = [plain.pop(field, None) for field in REASONING]
+    reasoning = next((words for words in found if words is not None), None)
+    if reasoning is None or plain["role"] != "assistant":
+        return plain
+    if not isinstance(reasoning, str):
+        raise MessageError(REASONING[0], "reasoning must be a string")
+    return plain | dict.fromkeys(REASONING, reasoning)
+
+
+def split_reasoning(message: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """The message without its reasoning, and that reasoning: "" if there is none.
+
+    Only an assistant reasons. What other roles call so stays where it is.
+    """
+    if message.get("role") != "assistant":
+        return dict(message), ""
+    rest = {key: value for key, value in message.items() if key not in REASONING}
+    found = [message.get(field) for field in REASONING]
+    texts = [next((words for words in found if isinstance(words, str)), "")]
+    content = message.get("content")
+    if isinstance(content, list):
+        texts += [words for part in content if (words := _reasoning_part(part)) is not None]
+        rest["content"] = [part for part in content if _reasoning_part(part) is None]
+    return rest, "\n".join(filter(None, texts))
+
+
+def _reasoning_part(part: object) -> str | None:
+    """The reasoning in a part; None if it is a part of the content."""
+    kind = part.get("type") if isinstance(part, Mapping) else None
+    if not isinstance(part, Mapping) or not isinstance(kind, str) or kind not in _REASONING_PARTS:
+        return None
+    found = (part.get(field) for field in _REASONING_PARTS[kind])
+    return next((words for words in found if isinstance(words, str)), "")
 
 
 def content_text(content: object) -> str:
@@ -90,12 +135,16 @@ def part_text(part: object) -> str | None:
 def decoded_call(call: Mapping[str, Any], place: str = "tool_calls") -> dict[str, Any]:
     """Decode ``function.arguments``: OpenAI sends a JSON string, templates print an object.
 
-    Text that is no JSON stays as it is. Raises MessageError for arguments with too many values, or
-    nested too deeply.
+    No arguments are an empty object, as in vLLM. Text that is no JSON stays as it is. Raises
+    MessageError for arguments with too many values, or nested too deeply.
     """
     function = call.get("function")
-    text = function.get("arguments") if isinstance(function, Mapping) else None
-    if not isinstance(function, Mapping) or not isinstance(text, str):
+    if not isinstance(function, Mapping):
+        return dict(call)
+    text = function.get("arguments")
+    if text is None or text == "":
+        return {**call, "function": {**function, "arguments": {}}}
+    if not isinstance(text, str):
         return dict(call)
     at = f"{place}.function.arguments"
     if _too_many_values(text):

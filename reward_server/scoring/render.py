@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from bon_common.chat_template import TEMPLATE_ERRORS, without_developer
+from bon_common.chat_template import TEMPLATE_ERRORS, chosen_template, without_developer
 from reward_server.errors import RenderError
 from reward_server.network.sequence import Ids, Rendered, shared_tokens
 from reward_server.scoring.lanes import StillWanted
@@ -83,7 +83,7 @@ class Renderer:
         a completion that is not the assistant's, or messages that the template refuses. Raises
         ContextLengthError for what `room` refuses.
         """
-        turns = self._turns(messages)
+        turns = self._turns(messages, tools)
         answers = [answer_turn(c, f"completions[{i}]") for i, c in enumerate(completions)]
         if self.is_pair:
             return self._pairs(turns, answers, tools, room)
@@ -103,7 +103,7 @@ class Renderer:
         number is the least that it can be. A pair has no ids, since all of them depend on the
         answer. Raises RenderError.
         """
-        turns = self._turns(messages)
+        turns = self._turns(messages, tools)
         if self.is_pair:
             return None, 0
         text = self._text(turns, tools, add_generation_prompt=True)
@@ -113,11 +113,12 @@ class Renderer:
         ids = self._tokenise(text, [])[0]
         return ids, len(ids)
 
-    def _turns(self, messages: Messages) -> list[dict[str, Any]]:
+    def _turns(self, messages: Messages, tools: Tools) -> list[dict[str, Any]]:
         turns = [plain_turn(m, f"messages[{i}]") for i, m in enumerate(messages)]
         if not turns:
             raise RenderError("messages is empty", param="messages")
-        turns = without_developer(turns, self._template or self._tokenizer.chat_template)
+        template = self._template or self._tokenizer.chat_template
+        turns = without_developer(turns, chosen_template(template, tools=bool(tools)))
         if self._system_prompt == "drop":
             turns = [turn for turn in turns if turn["role"] != "system"]
         return turns

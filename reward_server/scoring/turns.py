@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bon_common.messages import MessageError, plain_message
+from bon_common.messages import MessageError, plain_message, split_reasoning
 from reward_server.errors import RenderError
 
 Messages = Sequence[Mapping[str, Any]]
@@ -27,8 +27,9 @@ def answer_turn(completion: Completion, where: str) -> dict[str, Any]:
 
 
 def plain_turn(message: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """The message as `plain_message` has it. Raises RenderError, naming the place in `where`."""
+    """The message as `plain_message` has it, without its reasoning: a reward model judges what the
+    user reads. Raises RenderError, naming the place in `where`."""
     try:
-        return plain_message(message)
+        return plain_message(split_reasoning(message)[0])
     except MessageError as error:
         raise RenderError(error.reason, param=f"{where}.{error.place}") from error

@@ -2,15 +2,26 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, NotRequired, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from typing_extensions import TypedDict
 
+from trainers.base.bad_lines import BadLines
 from trainers.base.errors import DataError
-from trainers.base.lines import read_rows
+from trainers.base.lines import RawRecord, read_rows
+from trainers.base.template_inputs import NO_INPUTS, TemplateInputs, read_inputs
+from trainers.base.turns import tidied, tidied_turns
 
 
 class Message(TypedDict):
@@ -19,9 +30,47 @@ class Message(TypedDict):
     role: str
     content: str
     tool_calls: NotRequired[list[dict[str, Any]]]
+    tool_call_id: NotRequired[str]
+    """Of a tool's result: the call that it answers."""
+    name: NotRequired[str]
+    reasoning_content: NotRequired[str]
+    """What the assistant thought before it answered. Policies learn it, reward models never see
+    it."""
 
 
-Messages = Annotated[list[Message], Field(min_length=1)]
+@dataclass(frozen=True)
+class Conversation:
+    """Messages, whether they ask for an answer or end with one, and all that a chat template reads
+    beside them."""
+
+    messages: list[Message]
+    inputs: TemplateInputs = NO_INPUTS
+
+    def answered(self, answer: Sequence[Message]) -> "Conversation":
+        """The conversation with these messages at its end."""
+        return Conversation([*self.messages, *answer], self.inputs)
+
+    def said(self, text: str) -> "Conversation":
+        """The conversation with the assistant's answer of this text."""
+        return self.answered([Message(role="assistant", content=text)])
+
+    def first(self, count: int) -> "Conversation":
+        """The conversation as it was after so many messages."""
+        return Conversation(self.messages[:count], self.inputs)
+
+    def as_json(self) -> dict[str, Any]:
+        """A `{prompt}` record."""
+        return {"prompt": self.messages, **self.inputs.as_json()}
+
+    @property
+    def key(self) -> str:
+        """A text that is equal for equal conversations."""
+        parts = self.as_json()
+        return json.dumps(parts if self.inputs != NO_INPUTS else self.messages, sort_keys=True)
+
+
+Turn = Annotated[Message, BeforeValidator(tidied)]
+Messages = Annotated[list[Turn], Field(min_length=1), BeforeValidator(tidied_turns)]
 
 
 class Record(BaseModel):
@@ -30,7 +79,30 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class Demonstration(Record):
+class ChatRecord(Record):
+    """Base of the records with a conversation."""
+
+    inputs: TemplateInputs = NO_INPUTS
+    """From the record's `tools` and `chat_template_kwargs`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_inputs(cls, values: Any) -> Any:
+        return {**values, "inputs": read_inputs(values)} if isinstance(values, dict) else values
+
+
+class PromptedRecord(ChatRecord):
+    """Base of the records with a prompt."""
+
+    prompt: Messages
+
+    @property
+    def asked(self) -> Conversation:
+        """The prompt with what stands beside it."""
+        return Conversation(self.prompt, self.inputs)
+
+
+class Demonstration(ChatRecord):
     """A conversation to imitate; its last turn is the assistant's."""
 
     messages: Messages
@@ -41,17 +113,19 @@ class Demonstration(Record):
             raise ValueError("the last message must be the assistant's")
         return self
 
+    @property
+    def shown(self) -> Conversation:
+        """The messages with what stands beside them."""
+        return Conversation(self.messages, self.inputs)
 
-class PromptRecord(Record):
+
+class PromptRecord(PromptedRecord):
     """What to sample an answer for."""
 
-    prompt: Messages
 
-
-class Pair(Record):
+class Pair(PromptedRecord):
     """Two answers to one prompt, the preferred one first."""
 
-    prompt: Messages
     chosen: Messages
     rejected: Messages
     margin: float | None = None
@@ -72,26 +146,42 @@ def read_records(kind: type[RecordT], path: Path) -> list[RecordT]:
     return [record for _, record in read_placed(kind, path)]
 
 
-def read_placed(kind: type[RecordT], path: Path) -> list[tuple[str, RecordT]]:
+def read_placed(
+    kind: type[RecordT], path: Path, bad: BadLines | None = None
+) -> list[tuple[str, RecordT]]:
     """All records of a JSONL, gzipped JSONL or parquet file, each with its `file:line`.
 
     Blank lines are skipped but counted. Raises DataError with file, line and reason at the first
-    bad line, and for a file that cannot be read or has no record.
+    bad line, unless `bad` counts them, and for a file that cannot be read or has no record.
     """
+    bad = bad or BadLines()
     records = []
     for row in read_rows(path):
-        if row.values is None:
-            raise DataError(f"{row.where}: {row.reason}")
-        try:
-            records.append((row.where, kind.model_validate(row.values)))
-        except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"])
-            reason = first["msg"].removeprefix("Value error, ")
-            raise DataError(": ".join(filter(None, (row.where, field, reason)))) from error
+        with bad.tried():
+            records.append((row.where, _record(kind, row)))
     if not records:
         raise DataError(f"{path}: the file has no records")
     return records
+
+
+def _record(kind: type[RecordT], row: RawRecord) -> RecordT:
+    if row.values is None:
+        raise DataError(f"{row.where}: {row.reason}")
+    try:
+        return kind.model_validate(row.values)
+    except ValidationError as error:
+        raise DataError(f"{row.where}: {_reason(error)}") from error
+
+
+def _reason(error: ValidationError) -> str:
+    """The first fault: its field, and what is wrong. Readers of a field name a place within it,
+    which goes on where the field's own name ends."""
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"])
+    reason = first["msg"].removeprefix("Value error, ")
+    if reason.startswith((".", ":")):
+        return f"{field}{reason}"
+    return ": ".join(filter(None, (field, reason)))
 
 
 def write_records(path: Path, records: Iterable[Mapping[str, Any]]) -> None:

@@ -8,13 +8,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
+from bon_common.judging import turn_text
 from bon_common.messages import MessageError, content_text
 from trainers.base.data import Message
 from trainers.base.lines import BadLineError, NotTextError
+from trainers.base.turns import tidied, tidied_turns
 
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
+TEXT_KEYS: tuple[Literal["tool_call_id", "name", "reasoning_content"], ...] = (
+    "tool_call_id",
+    "name",
+    "reasoning_content",
+)
+"""Keys of a message beside role, content and tool calls."""
 ANSWER_ROLES = frozenset({"assistant", "tool"})
 
 
@@ -59,10 +67,16 @@ def chat_messages(value: Any, name: str) -> list[Message]:
         raise BadLineError(f"{name}: text or a list of messages is expected")
     if not value:
         raise BadLineError(f"{name}: no messages")
-    return [_message(item, f"{name}.{index}") for index, item in enumerate(value)]
+    turns = tidied_turns(list(value))
+    assert isinstance(turns, list)
+    return [_message(item, f"{name}.{index}") for index, item in enumerate(turns)]
 
 
-def _message(value: Any, name: str) -> Message:
+def _message(given: Any, name: str) -> Message:
+    try:
+        value = tidied(given)
+    except BadLineError as error:
+        raise BadLineError(f"{name}{error}") from error
     if not isinstance(value, Mapping):
         raise BadLineError(f"{name}: a message with role and content is expected")
     role = value.get("role")
@@ -79,7 +93,17 @@ def _message(value: Any, name: str) -> Message:
             raise BadLineError(f"{name}.tool_calls: a list of objects is expected")
         _require_unicode(json.dumps(calls, ensure_ascii=False), f"{name}.tool_calls")
         message["tool_calls"] = calls
+    for key in TEXT_KEYS:
+        if key in value:
+            message[key] = _text(value, key, name)
     return message
+
+
+def _text(value: Mapping[str, Any], key: str, name: str) -> str:
+    if not isinstance(value[key], str):
+        raise BadLineError(f"{name}.{key}: text is expected")
+    _require_unicode(value[key], f"{name}.{key}")
+    return str(value[key])
 
 
 def _content(value: Any, name: str) -> str:
@@ -111,5 +135,10 @@ def text_length(messages: Sequence[Message]) -> int:
 
 
 def text_of(answer: Sequence[Message]) -> str:
-    """The text of an answer, as a rule or a judge reads it."""
+    """The text of an answer, as a rule reads it."""
     return "\n".join(message["content"] for message in answer if message["content"])
+
+
+def shown_answer(answer: Sequence[Message]) -> str:
+    """An answer as a judge reads it, with the calls of tools."""
+    return "\n".join(filter(None, map(turn_text, answer)))

@@ -18,6 +18,7 @@ from pydantic import (
 from bon_common.settings import errors
 from bon_common.settings.sources import Override, SettingsTree, parse_pairs
 from trainers.base.errors import SettingsError
+from trainers.base.system_prompt import SystemPromptUse
 
 ENV_PREFIX = "BON_TRAIN__"
 """Prefix of the environment variables that `bon-train` reads."""
@@ -54,7 +55,30 @@ class LoraSettings(Settings):
         return value
 
 
-class TrainSettings(Settings):
+class TemplateSettings(Settings):
+    """How conversations become tokens. All of it is written into the output's tokenizer, so that
+    its server needs no setting."""
+
+    eos_token: str | None = None
+    """The token that ends a turn, if the tokenizer names another one and the checkpoint's
+    generation settings do not name it either; `<|im_end|>` for a base model with a ChatML
+    template."""
+    pad_token: str | None = None
+    """The token that fills batches, if the tokenizer has none or pads with the end of a turn. It
+    must be in the vocabulary."""
+    chat_template: Path | None = None
+    """File with a Jinja chat template, or the name of one of the tokenizer's own; by default the
+    tokenizer's, and of several the one for tools where a record has tools."""
+    system_prompt: SystemPromptUse = "keep"
+    """What the chat template does with system messages: `keep` leaves it as it is, `drop` leaves
+    them out, `merge` puts them before the first message of the user. The last two are for templates
+    that refuse a system message."""
+    skip_bad: bool = False
+    """Count lines that cannot be read and records that the chat template refuses, instead of
+    stopping at the first."""
+
+
+class TrainSettings(TemplateSettings):
     """What every training run needs. Weights stay float32."""
 
     model: str

@@ -21,7 +21,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from bon_common.best_of_n import best_of_n
 from trainers.base.context import RunContext
-from trainers.base.data import Message, Messages, PromptRecord, Record, read_records, write_records
+from trainers.base.data import (
+    Conversation,
+    PromptedRecord,
+    PromptRecord,
+    read_records,
+    write_records,
+)
 from trainers.base.settings import TrainSettings
 from trainers.demo.build import write_world
 from trainers.demo.data import WeakPairs, prefers_first, some_pairs
@@ -55,10 +61,9 @@ TRAINERS: dict[type[TrainSettings | PpoSettings], Callable[..., Any]] = {
 }
 
 
-class Answered(Record):
+class Answered(PromptedRecord):
     """A prompt and several answers to it."""
 
-    prompt: Messages
     answers: list[str]
 
 
@@ -96,10 +101,10 @@ def draw_pairs(seed: Seed) -> dict[str, Any]:
             if first.text == second.text or not (first.ended and second.ended):
                 continue
             texts = [first.text, second.text]
-            if not prefers_first(rng, *(gold(prompt, text).total for text in texts)):
+            if not prefers_first(rng, *(gold(prompt.messages, text).total for text in texts)):
                 texts.reverse()
             chosen, rejected = ([{"role": "assistant", "content": text}] for text in texts)
-            records.append({"prompt": prompt, "chosen": chosen, "rejected": rejected})
+            records.append({**prompt.as_json(), "chosen": chosen, "rejected": rejected})
     write_records(seed.data / "on-policy-pairs.jsonl", records)
     return {"pairs": len(records), "prompts": len(asked)}
 
@@ -111,7 +116,7 @@ def draw_answers(seed: Seed) -> dict[str, Any]:
     both = zip(asked, drawn, strict=True)
     write_records(
         seed.data / "held-out-answers.jsonl",
-        ({"prompt": prompt, "answers": [one.text for one in row]} for prompt, row in both),
+        ({**prompt.as_json(), "answers": [one.text for one in row]} for prompt, row in both),
     )
     return {"answers": sum(map(len, drawn))}
 
@@ -148,7 +153,7 @@ def judge(seed: Seed, policy: str) -> dict[str, Any]:
         seed.folder / policy, seed.policy, asked, **_sampling(seed)
     )
     texts = iter(drawn)
-    golds = [fmean(gold(prompt, next(texts)).total for _ in each) for prompt in prompts]
+    golds = [fmean(gold(prompt.messages, next(texts)).total for _ in each) for prompt in prompts]
     return {
         "gold": fmean(golds),
         "gold_error": stdev(golds) / sqrt(len(golds)),
@@ -160,11 +165,7 @@ def judge(seed: Seed, policy: str) -> dict[str, Any]:
 def _curve(seed: Seed, reward: Path) -> list[dict[str, float]]:
     """For each n: mean reward and gold of the best of n by reward, and gold of the best by gold."""
     answered = read_records(Answered, seed.data / "held-out-answers.jsonl")
-    conversations = [
-        [*one.prompt, Message(role="assistant", content=text)]
-        for one in answered
-        for text in one.answers
-    ]
+    conversations = [one.asked.said(text) for one in answered for text in one.answers]
     scores = iter(score(reward, conversations, seed.measure.batch_size))
     rewards = [[next(scores) for _ in one.answers] for one in answered]
     golds = [[gold(one.prompt, text).total for text in one.answers] for one in answered]
@@ -180,11 +181,11 @@ def _curve(seed: Seed, reward: Path) -> list[dict[str, float]]:
     ]
 
 
-def _prompts(seed: Seed, name: str) -> list[list[Message]]:
-    return [record.prompt for record in read_records(PromptRecord, seed.data / name)]
+def _prompts(seed: Seed, name: str) -> list[Conversation]:
+    return [record.asked for record in read_records(PromptRecord, seed.data / name)]
 
 
-def _draw(seed: Seed, prompts: list[list[Message]], samples: int) -> list[list[DrawnAnswer]]:
+def _draw(seed: Seed, prompts: list[Conversation], samples: int) -> list[list[DrawnAnswer]]:
     torch.set_num_threads(1)
     return PolicySampler(seed.policy).draw(prompts, samples, **_sampling(seed))
 

@@ -1,8 +1,8 @@
 """Preference pairs as token ids: the prompt as a server feeds it, the answer as it is generated.
 
-A conversation is tokenised once, whole, through the renderer that the reward server uses; the
-prompt is then cut off by its own ids. Where the two do not fit, the policy would learn from
-tokens that it never meets when it is served, so those pairs are left out and counted.
+A conversation is tokenised once, whole, as the policy's server renders it; the prompt is then cut
+off by its own ids. Where the two do not fit, the policy would learn from tokens that it never meets
+when it is served, so those pairs are left out and counted.
 """
 
 from dataclasses import dataclass
@@ -12,11 +12,10 @@ from typing import Any
 from pydantic import model_validator
 from transformers import PreTrainedTokenizerBase
 
-from reward_server.scoring.render import Renderer
+from trainers.base.bad_lines import BadLines
 from trainers.base.data import Pair, read_placed
 from trainers.base.errors import DataError
-from trainers.base.template import refusals
-from trainers.policy.rendering import prompt_ids, until_end_of_turn
+from trainers.policy.rendering import conversation_ids, prompt_ids, until_end_of_turn
 
 
 class AnswerPair(Pair):
@@ -48,17 +47,29 @@ class PreferenceData:
 
 
 def read_pairs(
-    path: Path, tokenizer: PreTrainedTokenizerBase, folder: str, max_length: int
+    path: Path,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: str,
+    max_length: int,
+    *,
+    ends: frozenset[int] | None = None,
+    bad: BadLines | None = None,
 ) -> PreferenceData:
-    """Read and tokenise a file of pairs; `folder` is where the tokenizer came from.
+    """Read and tokenise a file of pairs; `folder` is where the tokenizer came from, `ends` are the
+    tokens that end an answer, and `bad` counts what is skipped.
 
     Raises DataError for a bad line (by number) and when no pair is left; ModelError when the chat
     template does not close an answer with the end-of-turn token.
     """
     rows: list[dict[str, Any]] = []
     dropped = dict.fromkeys((TOO_LONG, MERGED, EQUAL), 0)
-    for where, record in read_placed(AnswerPair, path):
-        row = tokenise_pair(tokenizer, folder, record, where)
+    bad = bad or BadLines()
+    for where, record in read_placed(AnswerPair, path, bad):
+        refused = bad.count
+        with bad.tried():
+            row = tokenise_pair(tokenizer, folder, record, where, ends)
+        if bad.count > refused:
+            continue
         if row is None:
             dropped[MERGED] += 1
         elif row["length"] > max_length:
@@ -76,17 +87,22 @@ def read_pairs(
 
 
 def tokenise_pair(
-    tokenizer: PreTrainedTokenizerBase, folder: str, pair: Pair, where: str = "a pair"
+    tokenizer: PreTrainedTokenizerBase,
+    folder: str,
+    pair: Pair,
+    where: str = "a pair",
+    ends: frozenset[int] | None = None,
 ) -> dict[str, Any] | None:
     """One row of `PreferenceData`; None if a token spans the end of the prompt."""
-    prompt = prompt_ids(tokenizer, pair.prompt, where)
-    with refusals(where):
-        rendered = Renderer(tokenizer).render_all(pair.prompt, [pair.chosen[0], pair.rejected[0]])
-    wholes = [list(side.ids) for side in rendered]
+    prompt = prompt_ids(tokenizer, pair.asked, where)
+    wholes = [
+        conversation_ids(tokenizer, pair.asked.answered(answer), where)
+        for answer in (pair.chosen, pair.rejected)
+    ]
     if any(whole[: len(prompt)] != prompt for whole in wholes):
         return None
     chosen, rejected = (
-        until_end_of_turn(tokenizer, folder, whole[len(prompt) :]) for whole in wholes
+        until_end_of_turn(tokenizer, folder, whole[len(prompt) :], ends) for whole in wholes
     )
     return {
         "prompt_ids": prompt,

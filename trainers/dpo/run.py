@@ -7,11 +7,13 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 from trl.trainer.dpo_config import DPOConfig
 
+from trainers.base.bad_lines import BadLines
 from trainers.base.card import append_text, write_card
 from trainers.base.context import RunContext
-from trainers.base.data import Message, data_hash
+from trainers.base.data import Conversation, data_hash
 from trainers.base.errors import ModelError
-from trainers.base.loading import find_device, load_model, load_tokenizer
+from trainers.base.loading import find_device, load_model
+from trainers.base.tokenizer import training_tokenizer
 from trainers.dpo.data import PreferenceData, read_pairs
 from trainers.dpo.reference import (
     ReferenceLogps,
@@ -24,6 +26,7 @@ from trainers.dpo.settings import DpoSettings
 from trainers.dpo.sft_first import fine_tune_first
 from trainers.dpo.trainer import TokenisedDPOTrainer, loss_arguments, make_dataset
 from trainers.policy.divergence import checked_prompts, measure_divergence
+from trainers.policy.ends import declared_ends
 from trainers.policy.frozen import load_frozen
 from trainers.runtime.arguments import common_arguments, is_main_process
 from trainers.runtime.lora import lora_config
@@ -41,13 +44,22 @@ NEGATIVE_REWARD_NOTE = (
 
 def train_dpo(settings: DpoSettings, context: RunContext) -> dict[str, float]:
     """`bon-train dpo`: train, write `settings.output`, return the figures of its model card."""
-    tokenizer = load_tokenizer(settings.model, settings.revision)
-    data = read_pairs(settings.train, tokenizer, settings.model, settings.max_length)
+    tokenizer = training_tokenizer(settings.model, settings.revision, settings)
+    bad = BadLines(skip=settings.skip_bad)
+    data = read_pairs(
+        settings.train,
+        tokenizer,
+        settings.model,
+        settings.max_length,
+        ends=declared_ends(tokenizer, settings.model, settings.revision),
+        bad=bad,
+    )
+    bad.report(context.show)
     _require_same_text(tokenizer, settings)
     prompts = checked_prompts(settings.eval_prompts, tokenizer)
     if context.dry_run:
         context.show(_example(tokenizer, data.rows[0]))
-    counts = {"pairs": len(data.rows), **data.dropped}
+    counts = {"pairs": len(data.rows), **data.dropped, **bad.figures()}
     context.show(", ".join(f"{name}: {count}" for name, count in counts.items()))
     if context.dry_run:
         return {}
@@ -106,7 +118,7 @@ def _require_same_text(tokenizer: PreTrainedTokenizerBase, settings: DpoSettings
     """
     if settings.reference is None:
         return
-    other = load_tokenizer(settings.reference, settings.reference_revision)
+    other = training_tokenizer(settings.reference, settings.reference_revision, settings)
     for name, same in (
         ("chat template", other.chat_template == tokenizer.chat_template),
         ("vocabulary", other.get_vocab() == tokenizer.get_vocab()),
@@ -141,7 +153,7 @@ def _known_logps(
     return computed, False
 
 
-def _measured(settings: DpoSettings, prompts: list[list[Message]]) -> dict[str, float]:
+def _measured(settings: DpoSettings, prompts: list[Conversation]) -> dict[str, float]:
     """KL, length and end-of-turn rate on `prompts`; nothing without them."""
     if not prompts:
         return {}

@@ -2,8 +2,9 @@
 
 from accelerate import PartialState
 
+from trainers.base.bad_lines import BadLines
 from trainers.base.context import RunContext
-from trainers.base.data import Pair, read_records
+from trainers.base.data import Pair, read_placed
 from trainers.base.files import read_json, write_json, write_lines
 from trainers.dpo.settings import DpoSettings
 from trainers.runtime.arguments import is_main_process
@@ -24,8 +25,9 @@ def fine_tune_first(settings: DpoSettings, context: RunContext) -> DpoSettings:
     folder = settings.output / "sft-first"
     data, finished = folder / "preferred.jsonl", folder / SETTINGS
     if is_main_process():
-        pairs = read_records(Pair, settings.train)
-        write_lines(data, ({"messages": [*p.prompt, *p.chosen]} for p in pairs))
+        pairs = read_placed(Pair, settings.train, BadLines(skip=settings.skip_bad))
+        lines = ({"messages": [*p.prompt, *p.chosen], **p.inputs.as_json()} for _, p in pairs)
+        write_lines(data, lines)
     PartialState().wait_for_everyone()
     shared = settings.model_dump(include=set(SftSettings.model_fields))
     own = {"train": data, "output": folder, "max_steps": None}

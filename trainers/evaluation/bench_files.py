@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from pydantic import AliasChoices, Field, field_validator, model_validator
 
-from trainers.base.data import Message, Messages, Pair, Record, read_placed
+from trainers.base.data import Message, Pair, PromptedRecord, read_placed
 from trainers.base.errors import DataError
 from trainers.evaluation import reward_bench, reward_bench_2
 from trainers.evaluation.accuracy import ScoredPair
@@ -19,10 +19,9 @@ class SectionPair(Pair):
     section: str | None = Field(None, validation_alias=AliasChoices("section", "subset"))
 
 
-class BenchRecord(Record):
+class BenchRecord(PromptedRecord):
     """A line of a benchmark; a text as its prompt stands for a single message."""
 
-    prompt: Messages
     subset: str
 
     @field_validator("prompt", mode="before")
@@ -112,7 +111,11 @@ def _scored(
     records = read_placed(kind, path)
     rewards = iter(
         scorer.rewards(
-            [(where, one.prompt + answer) for where, one in records for answer in answers(one)]
+            [
+                (where, one.asked.answered(answer))
+                for where, one in records
+                for answer in answers(one)
+            ]
         )
     )
     return [(one, [next(rewards) for _ in answers(one)]) for _, one in records]

@@ -7,7 +7,6 @@ from typing import Any
 
 from bon_common.best_of_n import best_of_n
 from trainers.base.context import RunContext
-from trainers.base.data import Message
 from trainers.evaluation.accuracy import ScoredPair, accuracy, by_gap, by_section
 from trainers.evaluation.bench_files import run_reward_bench, run_reward_bench_2, scored_pairs
 from trainers.evaluation.calibration import Calibration
@@ -101,7 +100,7 @@ def _answered(settings: EvaluateSettings) -> list[Placed]:
     )
     where = f"{settings.prompts}: a sampled answer"
     return [
-        (where, [*prompt, Message(role="assistant", content=answer.text)])
+        (where, prompt.said(answer.text))
         for prompt, row in zip(prompts, answers, strict=True)
         for answer in row
     ]
@@ -124,7 +123,8 @@ def _of_answers(
 def _golds(placed: list[Placed], gold: Gold | None, settings: EvaluateSettings) -> list[float]:
     """The true reward of each answer, by a function or by another reward model."""
     if gold is not None:
-        return [gold(turns[:-1], turns[-1]["content"]) for _, turns in placed]
+        judged = (one.messages for _, one in placed)
+        return [gold(turns[:-1], turns[-1]["content"]) for turns in judged]
     assert settings.gold_reward is not None, "the settings name one of the two"
     return _scorer(settings, settings.gold_reward).rewards(placed)
 

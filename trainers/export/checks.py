@@ -8,7 +8,7 @@ from jinja2 import TemplateError
 from torch import Tensor
 
 from reward_server.scoring.render import Renderer
-from trainers.base.data import Message
+from trainers.base.data import Conversation, Message
 from trainers.base.errors import ModelError
 from trainers.rewards.one import render, require_own_pad
 
@@ -77,7 +77,7 @@ def check_padding(model: Any, tokenizer: Any, name: str) -> None:
 def probe_ids(tokenizer: Any) -> list[list[int]]:
     """The probes as token ids, as the reward server renders them."""
     renderer, name = Renderer(tokenizer), tokenizer.name_or_path
-    return [list(render(renderer, turns, f"{name}: a probe").ids) for turns in PROBES]
+    return [list(render(renderer, Conversation(turns), f"{name}: a probe").ids) for turns in PROBES]
 
 
 def outputs(model: Any, sequences: Sequence[Sequence[int]]) -> list[Tensor]:

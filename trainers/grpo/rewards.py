@@ -1,29 +1,36 @@
 """The reward model as TRL's reward function, rendered and scored as the reward server does it."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from trainers.base.data import Message
+from trainers.base.data import Conversation
 from trainers.rewards.scorer import RewardScorer
 
 
 class RewardFunction:
-    """Called by TRL with a list of prompts and one completion to each."""
+    """Called by TRL with the places of some prompts and the text of one answer to each."""
 
     __name__ = "reward_model"
     """How TRL names the function in its logs."""
 
     def __init__(
-        self, scorer: RewardScorer, *, ends: frozenset[int], no_eos_reward: float | None
+        self,
+        scorer: RewardScorer,
+        asked: Sequence[Conversation],
+        *,
+        ends: frozenset[int],
+        no_eos_reward: float | None,
     ) -> None:
         """`ends` end an answer; one that was cut gets `no_eos_reward`, if that is given."""
         self._scorer = scorer
+        self._asked = asked
         self._ends = ends
         self._no_eos_reward = no_eos_reward
 
     def __call__(
         self,
-        prompts: list[list[Message]],
-        completions: list[list[Message]],
+        prompts: list[str],
+        completions: list[str],
         completion_ids: list[list[int]],
         **rest: Any,
     ) -> list[float | None]:
@@ -31,7 +38,8 @@ class RewardFunction:
 
         TRL would leave out a reward that is None; there is none here.
         """
-        rewards = self._scorer.score([p + c for p, c in zip(prompts, completions, strict=True)])
+        asked = [self._asked[int(place)] for place in prompts]
+        rewards = self._scorer.score_answers(asked, completions)
         if self._no_eos_reward is None:
             return list(rewards)
         return [

@@ -1,13 +1,14 @@
 """`bon-train grpo`: a policy against a reward model, answers compared within their group."""
 
-from datasets import Dataset
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
+from trainers.base.bad_lines import BadLines
 from trainers.base.card import write_card
 from trainers.base.context import RunContext
-from trainers.base.data import Message, PromptRecord, data_hash, read_placed
+from trainers.base.data import Conversation, PromptRecord, data_hash, read_placed
 from trainers.base.errors import DataError
-from trainers.base.loading import load_model, load_tokenizer
+from trainers.base.loading import load_model
+from trainers.base.tokenizer import training_tokenizer
 from trainers.grpo.rewards import RewardFunction
 from trainers.grpo.settings import GrpoSettings
 from trainers.grpo.trainer import GroupTrainer, grpo_config
@@ -23,8 +24,10 @@ from trainers.runtime.saving import save
 
 def train_grpo(settings: GrpoSettings, context: RunContext) -> dict[str, float]:
     """`bon-train grpo`: train, write `settings.output`, return the figures of its model card."""
-    tokenizer = load_tokenizer(settings.model, settings.revision)
-    prompts, too_long = _short_prompts(settings, tokenizer)
+    tokenizer = training_tokenizer(settings.model, settings.revision, settings)
+    bad = BadLines(skip=settings.skip_bad)
+    prompts, too_long = _short_prompts(settings, tokenizer, bad)
+    bad.report(context.show)
     held_out = checked_prompts(settings.eval_prompts, tokenizer)
     context.show(f"prompts: {len(prompts)}, dropped as too long: {too_long}")
     scorer = RewardScorer.load(settings.reward, batch_size=settings.score_batch_size)
@@ -38,13 +41,13 @@ def train_grpo(settings: GrpoSettings, context: RunContext) -> dict[str, float]:
     # Batches of prompts end at the same column only when they are padded on the left.
     tokenizer.padding_side = "left"
     reward = RewardFunction(
-        scorer, ends=end_tokens(policy, tokenizer), no_eos_reward=settings.no_eos_reward
+        scorer, prompts, ends=end_tokens(policy, tokenizer), no_eos_reward=settings.no_eos_reward
     )
     trainer = GroupTrainer(
         model=policy,
         reward_funcs=[reward],
         args=grpo_config(settings, common_arguments(settings)),
-        train_dataset=Dataset.from_list([{"prompt": prompt} for prompt in prompts]),
+        prompt_ids=[prompt_ids(tokenizer, prompt) for prompt in prompts],
         processing_class=tokenizer,
         peft_config=lora_config(settings.lora, "CAUSAL_LM"),
     )
@@ -52,6 +55,7 @@ def train_grpo(settings: GrpoSettings, context: RunContext) -> dict[str, float]:
     figures: dict[str, float] = {
         "prompts": len(prompts),
         "prompts dropped as too long": too_long,
+        **bad.figures(),
         "updates": result.global_step,
         **_rewards(trainer.state.log_history),
     }
@@ -66,22 +70,26 @@ def train_grpo(settings: GrpoSettings, context: RunContext) -> dict[str, float]:
 
 
 def _short_prompts(
-    settings: GrpoSettings, tokenizer: PreTrainedTokenizerBase
-) -> tuple[list[list[Message]], int]:
+    settings: GrpoSettings, tokenizer: PreTrainedTokenizerBase, bad: BadLines
+) -> tuple[list[Conversation], int]:
     """The prompts behind which an answer of full length fits, in the order of the file, and the
     number of others. Raises DataError if there is none."""
-    records = read_placed(PromptRecord, settings.train)
     room = settings.max_length - settings.max_new_tokens
-    rows = [
-        record.prompt
-        for where, record in records
-        if len(prompt_ids(tokenizer, record.prompt, where)) <= room
-    ]
+    rows, too_long = [], 0
+    for where, record in read_placed(PromptRecord, settings.train, bad):
+        with bad.tried():
+            if len(prompt_ids(tokenizer, record.asked, where)) <= room:
+                rows.append(record.asked)
+            else:
+                too_long += 1
     if not rows:
         raise DataError(
             f"{settings.train}: every prompt exceeds max_length - max_new_tokens, {room}"
+            if not bad.count
+            else f"{settings.train}: no prompt is left: {too_long} exceed max_length - "
+            f"max_new_tokens, {room}, and {bad.count} bad lines were skipped"
         )
-    return rows, len(records) - len(rows)
+    return rows, too_long
 
 
 def _rewards(history: list[dict[str, float]]) -> dict[str, float]:
@@ -93,7 +101,7 @@ def _rewards(history: list[dict[str, float]]) -> dict[str, float]:
 
 
 def _measured(
-    settings: GrpoSettings, prompts: list[list[Message]], scorer: RewardScorer
+    settings: GrpoSettings, prompts: list[Conversation], scorer: RewardScorer
 ) -> dict[str, float]:
     """Reward, KL, length and end-of-turn rate on `prompts`; nothing without them."""
     if not prompts:

@@ -1,8 +1,9 @@
-"""TRL's GRPOTrainer with an order of prompts that a resumed run repeats."""
+"""TRL's GRPOTrainer on prompts as they are served, in an order that a resumed run repeats."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from datasets import Dataset
 from torch.utils.data import Sampler
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
@@ -35,8 +36,25 @@ class GroupOrder(Sampler[int]):
         return RepeatSampler(seed=self._seed * 1_000_003 + epoch, shuffle=True, **self._options)
 
 
+def place_rows(count: int) -> Dataset:
+    """TRL's input: the places of the prompts, as texts.
+
+    A table gives each message the keys of all of them, null where it has none, and a template then
+    reads what no file held. TRL also has one list of tools for all prompts.
+    """
+    return Dataset.from_list([{"prompt": str(place)} for place in range(count)])
+
+
 class GroupTrainer(RunTrainer, GRPOTrainer):
-    """GRPO in a run that can be resumed."""
+    """GRPO in a run that can be resumed, on prompts that are tokens already."""
+
+    def __init__(self, *, prompt_ids: Sequence[list[int]], **options: Any) -> None:
+        """`prompt_ids` at the places that the rows name; all else is GRPOTrainer's."""
+        self._own_prompt_ids = prompt_ids
+        super().__init__(train_dataset=place_rows(len(prompt_ids)), **options)
+
+    def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
+        return [list(self._own_prompt_ids[int(place)]) for place in prompts], None, {}
 
     def _get_train_sampler(self, dataset: Any = None) -> Sampler[int]:
         arguments: Any = self.args

@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trainers.base.data import Message
+from trainers.base.data import Conversation, Message
 from trainers.base.errors import RunError
 from trainers.base.seeds import mixed_seed
 from trainers.endpoint.chat import ask
@@ -37,7 +37,7 @@ class EndpointSampler:
         self._chat = endpoint.for_round(number)
         asyncio.run(_wait(self._chat, endpoint.wait_s))
 
-    def sample(self, prompts: Sequence[list[Message]], seed: int) -> list[list[DrawnAnswer]]:
+    def sample(self, prompts: Sequence[Conversation], seed: int) -> list[list[DrawnAnswer]]:
         """See `RoundSampler`."""
         return asyncio.run(self._sample(prompts, seed))
 
@@ -45,7 +45,7 @@ class EndpointSampler:
         """See `RoundSampler`."""
         return {"where": self._chat.url, "policy": self._chat.model, "weights_sha256": None}
 
-    async def _sample(self, prompts: Sequence[list[Message]], seed: int) -> list[list[DrawnAnswer]]:
+    async def _sample(self, prompts: Sequence[Conversation], seed: int) -> list[list[DrawnAnswer]]:
         samples = self._settings.samples
         answers: dict[int, DrawnAnswer] = {}
         async with JsonClient(self._chat) as client:
@@ -84,7 +84,7 @@ async def _wait(chat: ChatSettings, wait_s: float) -> None:
                 await ask(
                     client,
                     once,
-                    [Message(role="user", content="hello")],
+                    Conversation([Message(role="user", content="hello")]),
                     temperature=1.0,
                     max_tokens=1,
                 )

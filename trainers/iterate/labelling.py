@@ -5,11 +5,11 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
+from typing import Any, NotRequired
 
 from typing_extensions import TypedDict
 
-from trainers.base.data import Message
+from trainers.base.data import Conversation, Message
 
 CUT = "answers cut by the limit"
 """They would teach to stop there."""
@@ -31,7 +31,19 @@ class RewardedPrompt(TypedDict):
     """All answers to one prompt, as a round's files hold them."""
 
     prompt: list[Message]
+    tools: NotRequired[list[dict[str, Any]]]
+    chat_template_kwargs: NotRequired[dict[str, Any]]
     answers: list[RewardedAnswer]
+
+
+def rewarded(asked: Conversation, answers: list[RewardedAnswer]) -> RewardedPrompt:
+    """All answers to a prompt, with what stands beside it."""
+    row: RewardedPrompt = {"prompt": asked.messages, "answers": answers}
+    if asked.inputs.tools:
+        row["tools"] = [dict(tool) for tool in asked.inputs.tools]
+    if asked.inputs.template_kwargs:
+        row["chat_template_kwargs"] = dict(asked.inputs.template_kwargs)
+    return row
 
 
 @dataclass(frozen=True)
@@ -91,7 +103,7 @@ def label(
             chosen, rejected = (best, worst) if prefer(gap) else (worst, best)
             pairs.append(
                 {
-                    "prompt": row["prompt"],
+                    **_asked(row),
                     "chosen": [{"role": "assistant", "content": chosen["text"]}],
                     "rejected": [{"role": "assistant", "content": rejected["text"]}],
                     "margin": chosen["reward"] - rejected["reward"],
@@ -100,3 +112,8 @@ def label(
     return Labelled(
         pairs, left_out, fmean(rewards) if rewards else 0.0, fmean(bests) if bests else 0.0
     )
+
+
+def _asked(row: RewardedPrompt) -> dict[str, Any]:
+    """The prompt with what stands beside it."""
+    return {key: value for key, value in row.items() if key != "answers"}

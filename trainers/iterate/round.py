@@ -7,14 +7,23 @@ from pathlib import Path
 from typing import Any
 
 from trainers.base.context import RunContext
-from trainers.base.data import Message, PromptRecord, data_hash, read_records
+from trainers.base.data import Conversation, PromptRecord, data_hash, read_records
 from trainers.base.errors import DataError
 from trainers.base.files import read_json, write_json, write_lines
 from trainers.base.seeds import mixed_seed
+from trainers.base.settings import TemplateSettings
+from trainers.base.tokenizer import training_tokenizer
 from trainers.dpo.run import train_dpo
 from trainers.dpo.settings import DpoSettings
 from trainers.iterate.endpoint import EndpointSampler
-from trainers.iterate.labelling import Labelled, RewardedPrompt, always, drawn_labels, label
+from trainers.iterate.labelling import (
+    Labelled,
+    RewardedPrompt,
+    always,
+    drawn_labels,
+    label,
+    rewarded,
+)
 from trainers.iterate.samplers import InProcessSampler, RoundSampler
 from trainers.iterate.settings import IterateSettings
 from trainers.policy.divergence import measure_divergence
@@ -54,7 +63,17 @@ class Round:
         """Of `start`, on the hub."""
         return self.settings.revision if self.number == 0 else None
 
-    def record(self, prompts: Sequence[list[Message]]) -> dict[str, Any]:
+    @property
+    def template(self) -> TemplateSettings:
+        """How the round's texts become tokens. A later round's start has the template already, so
+        that its name is no name any more."""
+        given = self.settings.model_dump(include=set(TemplateSettings.model_fields))
+        named = given["chat_template"]
+        if self.number and named is not None and not named.is_file():
+            given["chat_template"] = None
+        return TemplateSettings.model_validate(given)
+
+    def record(self, prompts: Sequence[Conversation]) -> dict[str, Any]:
         """The round's entry in `rounds.json`; runs the round unless it is complete.
 
         Raises DataError if no pair of answers is left to learn from.
@@ -65,7 +84,7 @@ class Round:
         entry: dict[str, Any] = read_json(path)
         return entry
 
-    def choose(self, prompts: Sequence[list[Message]]) -> list[list[Message]]:
+    def choose(self, prompts: Sequence[Conversation]) -> list[Conversation]:
         """The prompts of the round, a function of the seed and its number alone."""
         count = min(self.settings.prompts_per_round or len(prompts), len(prompts))
         return random.Random(self._seed("prompts")).sample(list(prompts), count)
@@ -74,7 +93,8 @@ class Round:
         """Where the round draws its answers from."""
         if self.settings.endpoint is not None:
             return EndpointSampler(self.settings, self.settings.endpoint, self.number)
-        return InProcessSampler(self.settings, self.start, self.revision)
+        tokenizer = training_tokenizer(self.start, self.revision, self.template)
+        return InProcessSampler(self.settings, self.start, self.revision, tokenizer)
 
     def scorer(self) -> RewardScorer:
         return RewardScorer.load(self.settings.reward, batch_size=self.settings.sample_batch_size)
@@ -82,7 +102,7 @@ class Round:
     def _seed(self, purpose: int | str) -> int:
         return mixed_seed(self.settings.seed, self.number, purpose)
 
-    def _run(self, prompts: Sequence[list[Message]]) -> dict[str, Any]:
+    def _run(self, prompts: Sequence[Conversation]) -> dict[str, Any]:
         settings = self.settings
         chosen = self.choose(prompts)
         rows, sampled_from = self._sample(chosen)
@@ -115,7 +135,7 @@ class Round:
         }
 
     def _sample(
-        self, prompts: Sequence[list[Message]]
+        self, prompts: Sequence[Conversation]
     ) -> tuple[list[RewardedPrompt], dict[str, Any]]:
         """Answers and rewards to every prompt, and what they were sampled from; read from the disk
         as far as they are there."""
@@ -155,6 +175,7 @@ class Round:
             "train": self.folder / "pairs.jsonl",
             "output": self.policy,
             "seed": self._seed("dpo") >> 32,
+            **self.template.model_dump(),
             "reference": reference if other else None,
             "reference_revision": self.settings.revision if other else None,
         }
@@ -168,7 +189,7 @@ class Round:
         settings = self.settings
         if settings.eval_prompts is None:
             return {}
-        prompts = [record.prompt for record in read_records(PromptRecord, settings.eval_prompts)]
+        prompts = [record.asked for record in read_records(PromptRecord, settings.eval_prompts)]
         divergence, texts = measure_divergence(
             self.policy,
             settings.model,
@@ -183,17 +204,15 @@ class Round:
 
 
 def _rewarded(
-    scorer: RewardScorer, prompts: Sequence[list[Message]], answers: Sequence[Sequence[DrawnAnswer]]
+    scorer: RewardScorer, prompts: Sequence[Conversation], answers: Sequence[Sequence[DrawnAnswer]]
 ) -> list[RewardedPrompt]:
     both = list(zip(prompts, answers, strict=True))
     asked = [prompt for prompt, row in both for _ in row]
     rewards = iter(scorer.score_answers(asked, [one.text for _, row in both for one in row]))
     return [
-        {
-            "prompt": prompt,
-            "answers": [
-                {"text": one.text, "ended": one.ended, "reward": next(rewards)} for one in row
-            ],
-        }
+        rewarded(
+            prompt,
+            [{"text": one.text, "ended": one.ended, "reward": next(rewards)} for one in row],
+        )
         for prompt, row in both
     ]

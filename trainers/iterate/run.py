@@ -2,11 +2,12 @@
 
 from typing import Any
 
+from trainers.base.bad_lines import BadLines
 from trainers.base.context import RunContext
-from trainers.base.data import Message, data_hash
+from trainers.base.data import Conversation, data_hash
 from trainers.base.errors import RunError
 from trainers.base.files import read_json, write_json
-from trainers.base.loading import load_tokenizer
+from trainers.base.tokenizer import training_tokenizer
 from trainers.iterate.round import Round
 from trainers.iterate.settings import IterateSettings
 from trainers.policy.divergence import checked_prompts
@@ -19,9 +20,11 @@ hash."""
 
 def run(settings: IterateSettings, context: RunContext) -> dict[str, float]:
     """`bon-train iterate`. Returns the figures of the last round, and the rewards of all."""
-    tokenizer = load_tokenizer(settings.model, settings.revision)
-    prompts = checked_prompts(settings.prompts, tokenizer)
+    tokenizer = training_tokenizer(settings.model, settings.revision, settings)
+    bad = BadLines(skip=settings.skip_bad)
+    prompts = checked_prompts(settings.prompts, tokenizer, bad)
     checked_prompts(settings.eval_prompts, tokenizer)
+    bad.report(context.show)
     if context.dry_run:
         _show_answers(Round(settings, 0, settings.model, context), prompts)
         return {}
@@ -34,7 +37,7 @@ def run(settings: IterateSettings, context: RunContext) -> dict[str, float]:
         start = str(current.policy)
         context.show(_line(records[-1]))
     context.show(f"the last policy is {start}")
-    return _figures(records)
+    return {**_figures(records), **bad.figures()}
 
 
 def _begin(settings: IterateSettings, context: RunContext) -> None:
@@ -52,14 +55,14 @@ def _begin(settings: IterateSettings, context: RunContext) -> None:
     write_json(path, now)
 
 
-def _show_answers(first: Round, prompts: list[list[Message]]) -> None:
+def _show_answers(first: Round, prompts: list[Conversation]) -> None:
     """Sample and score the first prompt, and show it; nothing is written."""
     context, settings = first.context, first.settings
     prompt = first.choose(prompts)[0]
     [answers] = first.sampler().sample([prompt], settings.seed)
     texts = [answer.text for answer in answers]
     rewards = first.scorer().score_answers([prompt] * len(texts), texts)
-    context.show(f"prompt: {prompt[-1]['content']}")
+    context.show(f"prompt: {prompt.messages[-1]['content']}")
     for answer, reward in sorted(zip(answers, rewards, strict=True), key=lambda pair: -pair[1]):
         context.show(f"{reward:8.3f}  {answer.text}{'' if answer.ended else '  (cut)'}")
     context.show(f"prompts: {len(prompts)}, rounds: {settings.rounds}")

@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from trainers.base.data import Message
+from transformers import PreTrainedTokenizerBase
+
+from trainers.base.data import Conversation
 from trainers.iterate.settings import IterateSettings
 from trainers.policy.drawing import DrawnAnswer, PolicySampler
 from trainers.policy.frozen import weights_hash
@@ -12,7 +14,7 @@ from trainers.policy.frozen import weights_hash
 class RoundSampler(Protocol):
     """Draws answers from one policy."""
 
-    def sample(self, prompts: Sequence[list[Message]], seed: int) -> list[list[DrawnAnswer]]:
+    def sample(self, prompts: Sequence[Conversation], seed: int) -> list[list[DrawnAnswer]]:
         """`samples` answers to each prompt, in order; the same seed draws the same where the
         sampling side honours seeds."""
         ...
@@ -25,13 +27,19 @@ class RoundSampler(Protocol):
 class InProcessSampler:
     """Samples from a checkpoint that is loaded here."""
 
-    def __init__(self, settings: IterateSettings, policy: str, revision: str | None) -> None:
+    def __init__(
+        self,
+        settings: IterateSettings,
+        policy: str,
+        revision: str | None,
+        tokenizer: PreTrainedTokenizerBase,
+    ) -> None:
         self._settings = settings
         self._policy = policy
-        self._sampler = PolicySampler(policy, revision, device="auto")
+        self._sampler = PolicySampler(policy, revision, device="auto", tokenizer=tokenizer)
         self._hash = weights_hash(self._sampler.model)
 
-    def sample(self, prompts: Sequence[list[Message]], seed: int) -> list[list[DrawnAnswer]]:
+    def sample(self, prompts: Sequence[Conversation], seed: int) -> list[list[DrawnAnswer]]:
         """See `RoundSampler`."""
         return self._sampler.draw(
             prompts,

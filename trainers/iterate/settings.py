@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from bon_common.settings.errors import dotted, explain
-from trainers.base.settings import Positive, Settings
+from trainers.base.settings import Positive, TemplateSettings
 from trainers.dpo.settings import DpoSettings
 from trainers.endpoint.settings import ChatSettings
 
@@ -14,6 +14,7 @@ OWN_KEYS = frozenset((
     "model", "revision", "train", "output", "seed", "sft_first",
     "reference", "reference_revision", "reference_cache",
     "eval_prompts", "eval_max_new_tokens", "eval_batch_size",
+    *TemplateSettings.model_fields,
 ))  # fmt: skip
 """Keys of `bon-train dpo` that a round sets itself, or that are given once for all rounds."""
 
@@ -36,7 +37,7 @@ class EndpointSettings(ChatSettings):
         return ChatSettings(**{**values, "model": self.model.replace(ROUND, str(number))})
 
 
-class IterateSettings(Settings):
+class IterateSettings(TemplateSettings):
     """Rounds of sampling, labelling and DPO."""
 
     model: str

@@ -7,44 +7,67 @@ there, a turn begins behind the generation prompt and ends with the end-of-turn 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from trainers.base.data import Message
+from bon_common.chat_template import chosen_template
+from trainers.base.data import Conversation
 from trainers.base.errors import DataError, ModelError
 from trainers.base.template import refusals
-from trainers.policy.rendering import conversation_ids, plain, prompt_ids, until_end_of_turn
+from trainers.policy.rendering import (
+    conversation_ids,
+    prompt_ids,
+    template_arguments,
+    until_end_of_turn,
+)
 
 MARK = re.compile(r"\{%-?\s*generation\s*-?%\}")
 
 
 def masked_ids(
-    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], where: str
+    tokenizer: PreTrainedTokenizerBase,
+    shown: Conversation,
+    where: str,
+    ends: frozenset[int] | None = None,
 ) -> tuple[list[int], list[bool]]:
-    """The ids of a conversation, and for each whether the assistant wrote it.
+    """The ids of a conversation, and for each whether the assistant wrote it. `ends` as in
+    `until_end_of_turn`.
 
     Raises DataError, beginning with `where`, for messages that the template refuses or whose turns
     cannot be told apart; ModelError if the template marks nothing, or closes no answer.
     """
-    if MARK.search(tokenizer.get_chat_template()):
-        return _marked(tokenizer, messages, where)
-    ids = conversation_ids(tokenizer, messages, where)
+    template = chosen_template(tokenizer.chat_template, tools=bool(shown.inputs.tools))
+    if MARK.search(str(template)):
+        return _marked(tokenizer, shown, where)
+    ids = conversation_ids(tokenizer, shown, where)
     mask = [False] * len(ids)
-    for place, message in enumerate(messages):
+    for place, message in enumerate(shown.messages):
         if message["role"] == "assistant":
-            start, end = _turn(tokenizer, messages, place, ids, where)
+            start, end = _turn(tokenizer, shown, place, ids, where, ends)
             mask[start:end] = [True] * (end - start)
     return ids, mask
 
 
+def last_turn(
+    tokenizer: PreTrainedTokenizerBase,
+    shown: Conversation,
+    where: str,
+    ends: frozenset[int] | None = None,
+) -> tuple[list[int], list[bool]]:
+    """As `masked_ids`, with the last turn alone, which ends the ids: as a server asks for it, and
+    as the policy writes it."""
+    ids = conversation_ids(tokenizer, shown, where)
+    start, end = _turn(tokenizer, shown, len(shown.messages) - 1, ids, where, ends)
+    return ids[:end], [False] * start + [True] * (end - start)
+
+
 def _marked(
-    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], where: str
+    tokenizer: PreTrainedTokenizerBase, shown: Conversation, where: str
 ) -> tuple[list[int], list[bool]]:
     with refusals(where):
         encoded: Any = tokenizer.apply_chat_template(
-            plain(messages),
+            **template_arguments(tokenizer, shown),
             tokenize=True,
             return_dict=True,
             return_assistant_tokens_mask=True,
@@ -60,20 +83,22 @@ def _marked(
 
 def _turn(
     tokenizer: PreTrainedTokenizerBase,
-    messages: Sequence[Message],
+    shown: Conversation,
     place: int,
     ids: list[int],
     where: str,
+    ends: frozenset[int] | None,
 ) -> tuple[int, int]:
     """First token of the turn at `place`, and the one behind its last."""
-    start = prompt_ids(tokenizer, messages[:place], where)
-    until = conversation_ids(tokenizer, messages[: place + 1], where)
-    answer = until_end_of_turn(tokenizer, str(tokenizer.name_or_path), until[len(start) :])
+    start = prompt_ids(tokenizer, shown.first(place), where)
+    until = conversation_ids(tokenizer, shown.first(place + 1), where)
+    answer = until_end_of_turn(tokenizer, str(tokenizer.name_or_path), until[len(start) :], ends)
     whole = start + answer
     # A template may write earlier turns otherwise than the last one, or tokens may merge.
     if ids[: len(whole)] != whole:
         raise DataError(
             f"{where}: messages.{place}: the chat template does not write this turn behind its "
-            "generation prompt; mark the assistant's turns in it with {% generation %}"
+            "generation prompt; mark the assistant's turns in it with {% generation %}, or set "
+            "learn to each"
         )
     return len(start), len(whole)

@@ -7,7 +7,9 @@ from statistics import fmean
 
 from transformers import PreTrainedTokenizerBase
 
-from trainers.base.data import Message, PromptRecord, read_placed
+from trainers.base.bad_lines import BadLines
+from trainers.base.data import Conversation, PromptRecord, read_placed
+from trainers.base.errors import DataError
 from trainers.policy.drawing import PolicySampler
 from trainers.policy.frozen import load_frozen, score_answers
 from trainers.policy.rendering import prompt_ids
@@ -48,21 +50,29 @@ class Divergence:
         }
 
 
-def checked_prompts(path: Path | None, tokenizer: PreTrainedTokenizerBase) -> list[list[Message]]:
+def checked_prompts(
+    path: Path | None, tokenizer: PreTrainedTokenizerBase, bad: BadLines | None = None
+) -> list[Conversation]:
     """Prompts to measure on, none without a file; read before training, so that a bad line costs
-    no run. DataError for a line that cannot be read, or that the chat template refuses."""
+    no run. DataError for a line that cannot be read, or that the chat template refuses, unless
+    `bad` counts them."""
     if path is None:
         return []
-    placed = read_placed(PromptRecord, path)
-    for where, record in placed:
-        prompt_ids(tokenizer, record.prompt, where)
-    return [record.prompt for _, record in placed]
+    bad = bad or BadLines()
+    found = []
+    for where, record in read_placed(PromptRecord, path, bad):
+        with bad.tried():
+            prompt_ids(tokenizer, record.asked, where)
+            found.append(record.asked)
+    if not found:
+        raise DataError(f"{path}: every prompt is refused by the chat template")
+    return found
 
 
 def measure_divergence(
     policy: Path,
     reference: str | Path,
-    prompts: Sequence[list[Message]],
+    prompts: Sequence[Conversation],
     *,
     seed: int,
     max_new_tokens: int,

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trainers.base.data import Message
+from transformers import PreTrainedTokenizerBase
+
+from trainers.base.data import Conversation
 from trainers.base.loading import load_tokenizer
 from trainers.policy.ends import end_tokens, pad_token
 from trainers.policy.frozen import load_frozen
@@ -29,16 +31,22 @@ class PolicySampler:
     generation settings say."""
 
     def __init__(
-        self, policy: str | Path, revision: str | None = None, *, device: str = "cpu"
+        self,
+        policy: str | Path,
+        revision: str | None = None,
+        *,
+        device: str = "cpu",
+        tokenizer: PreTrainedTokenizerBase | None = None,
     ) -> None:
-        """Load a checkpoint onto a device, as `find_device` takes it; ModelError if that fails."""
-        self.tokenizer = load_tokenizer(policy, revision)
+        """Load a checkpoint onto a device, as `find_device` takes it; ModelError if that fails. Its
+        own tokenizer reads the prompts unless another one is given."""
+        self.tokenizer = tokenizer or load_tokenizer(policy, revision)
         self.model = load_frozen(policy, revision, device=device)
         self._ends = end_tokens(self.model, self.tokenizer)
 
     def draw(
         self,
-        prompts: Sequence[list[Message]],
+        prompts: Sequence[Conversation],
         samples: int = 1,
         *,
         seed: int,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedTokenizerBase
+from transformers import AutoConfig, GenerationConfig, PreTrainedTokenizerBase
 
 from trainers.base.errors import ModelError
+from trainers.base.loading import load_pretrained
 
 
 def end_tokens(model: Any, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
@@ -14,11 +16,27 @@ def end_tokens(model: Any, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]
 
     Raises ModelError if there are none.
     """
+    return _ends(tokenizer, model.generation_config.eos_token_id)
+
+
+def declared_ends(
+    tokenizer: PreTrainedTokenizerBase, model: str | Path, revision: str | None = None
+) -> frozenset[int]:
+    """The same of a checkpoint whose weights are not loaded yet."""
+    try:
+        settings: Any = GenerationConfig.from_pretrained(str(model), revision=revision or "main")
+    except OSError:  # it has none; then its configuration counts
+        config: Any = load_pretrained(AutoConfig, model, revision, dtype=None)
+        settings = config.get_text_config()
+    return _ends(tokenizer, settings.eos_token_id)
+
+
+def _ends(tokenizer: PreTrainedTokenizerBase, declared: Any) -> frozenset[int]:
     ends: set[int] = set()
-    for eos in (model.generation_config.eos_token_id, tokenizer.eos_token_id):
+    for eos in (declared, tokenizer.eos_token_id):
         ends |= set(eos if isinstance(eos, list) else [] if eos is None else [eos])
     if not ends:
-        raise ModelError(f"{tokenizer.name_or_path}: no end-of-turn token is known")
+        raise ModelError(f"{tokenizer.name_or_path}: no end-of-turn token is known; set eos_token")
     return frozenset(ends)
 
 

@@ -6,45 +6,46 @@ same tokens. How a reward model reads a finished conversation is `trainers.rewar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from bon_common.messages import decoded_call
+from bon_common.chat_template import chosen_template, without_developer
+from bon_common.messages import policy_message
 from reward_server.scoring.render import strip_repeated
-from trainers.base.data import Message
+from trainers.base.data import Conversation
 from trainers.base.errors import ModelError
 from trainers.base.template import refusals
 
 
 def prompt_ids(
-    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], where: str = "a prompt"
+    tokenizer: PreTrainedTokenizerBase, asked: Conversation, where: str = "a prompt"
 ) -> list[int]:
     """The ids after which a server lets the policy write: the chat template's generation prompt.
 
     Raises DataError, beginning with `where`, for messages that the template refuses.
     """
-    return _ids(tokenizer, messages, where, add_generation_prompt=True)
+    return _ids(tokenizer, asked, where, add_generation_prompt=True)
 
 
 def conversation_ids(
-    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], where: str = "a conversation"
+    tokenizer: PreTrainedTokenizerBase, shown: Conversation, where: str = "a conversation"
 ) -> list[int]:
     """The ids of a conversation that asks for no answer; DataError as `prompt_ids`."""
-    return _ids(tokenizer, messages, where, add_generation_prompt=False)
+    return _ids(tokenizer, shown, where, add_generation_prompt=False)
 
 
 def _ids(
     tokenizer: PreTrainedTokenizerBase,
-    messages: Sequence[Message],
+    shown: Conversation,
     where: str,
     *,
     add_generation_prompt: bool,
 ) -> list[int]:
     with refusals(where):
         text = tokenizer.apply_chat_template(
-            plain(messages),
+            **template_arguments(tokenizer, shown),
             tokenize=False,
             add_generation_prompt=add_generation_prompt,
         )
@@ -52,25 +53,54 @@ def _ids(
     return list(strip_repeated(tuple(ids), tokenizer.bos_token_id))
 
 
-def plain(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """The messages as servers hand them to a template: arguments of tool calls as objects."""
-    return [
-        {**message, "tool_calls": [decoded_call(call) for call in message["tool_calls"]]}
-        if message.get("tool_calls")
-        else {**message}
-        for message in messages
-    ]
+def template_arguments(tokenizer: PreTrainedTokenizerBase, shown: Conversation) -> dict[str, Any]:
+    """What a policy's server hands to `apply_chat_template`; MessageError for content that is not
+    text."""
+    tools = served_tools(shown.inputs.tools)
+    template = chosen_template(tokenizer.chat_template, tools=bool(tools))
+    turns = [policy_message(message) for message in shown.messages]
+    return {
+        "conversation": without_developer(turns, template),
+        "tools": tools or None,
+        **shown.inputs.template_kwargs,
+    }
 
 
-def until_end_of_turn(tokenizer: PreTrainedTokenizerBase, folder: str, ids: list[int]) -> list[int]:
+FUNCTION_KEYS = ("name", "description", "parameters", "strict")
+
+
+def served_tools(tools: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Tool definitions as vLLM gives them to the template. It prints them as its own classes hold
+    them: known keys alone, in its order, and null where a description or parameters are missing.
+    """
+    served = []
+    for tool in tools:
+        own = tool["function"]
+        function = {"description": None, "parameters": None, **own}
+        known = {key: function[key] for key in FUNCTION_KEYS if key in function}
+        if known.get("strict", False) is None:
+            del known["strict"]
+        served.append({"type": "function", "function": known})
+    return served
+
+
+def until_end_of_turn(
+    tokenizer: PreTrainedTokenizerBase,
+    folder: str,
+    ids: list[int],
+    ends: frozenset[int] | None = None,
+) -> list[int]:
     """An answer up to its end-of-turn token. No policy generates what a template writes after it.
 
+    `ends` are the tokens at which the policy's server stops, by default the tokenizer's alone.
     Raises ModelError if there is none: the policy would not learn to stop.
     """
-    eos = tokenizer.eos_token_id
-    if eos not in ids:
-        raise ModelError(
-            f"{folder}: the chat template does not close an answer with the end-of-turn token "
-            f"{tokenizer.eos_token}, so the policy would not learn to stop"
-        )
-    return ids[: len(ids) - ids[::-1].index(eos)]
+    ends = ends or frozenset({tokenizer.eos_token_id})
+    for place, token in enumerate(ids):
+        if token in ends:
+            return ids[: place + 1]
+    known = ", ".join(str(tokenizer.convert_ids_to_tokens(token)) for token in sorted(ends))
+    raise ModelError(
+        f"{folder}: the chat template does not close an answer with the end-of-turn token "
+        f"{known}, so the policy would not learn to stop; set eos_token to the token that it writes"
+    )

@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from trainers.base.loading import find_device, load_tokenizer
+from trainers.base.bad_lines import BadLines
+from trainers.base.loading import find_device
+from trainers.base.tokenizer import training_tokenizer
 from trainers.policy.ends import end_tokens, pad_token
 from trainers.policy.generation import Generator
 from trainers.policy.in_process import InProcessGenerator
@@ -29,6 +31,7 @@ class PpoParts:
     tokenizer: PreTrainedTokenizerBase
     prompts: PromptSet
     eval_prompts: PromptSet | None
+    bad: BadLines
     policy: Any
     value: ValueModel
     collector: Collector
@@ -38,11 +41,12 @@ class PpoParts:
 def build(settings: PpoSettings) -> PpoParts:
     """Read the prompts and load every model. Raises DataError, ModelError."""
     device = find_device(settings.device)
-    tokenizer = load_tokenizer(settings.model, settings.revision)
-    prompts = read_prompt_set(settings.prompts, tokenizer, settings.max_prompt_tokens)
+    tokenizer = training_tokenizer(settings.model, settings.revision, settings)
+    bad, longest = BadLines(skip=settings.skip_bad), settings.max_prompt_tokens
+    prompts = read_prompt_set(settings.prompts, tokenizer, longest, bad)
     eval_prompts = None
     if settings.eval_prompts is not None:
-        eval_prompts = read_prompt_set(settings.eval_prompts, tokenizer, settings.max_prompt_tokens)
+        eval_prompts = read_prompt_set(settings.eval_prompts, tokenizer, longest, bad)
     policy = load_policy(settings, device)
     dtype = getattr(torch, settings.dtype)
     scorer = RewardScorer.load(
@@ -70,7 +74,7 @@ def build(settings: PpoSettings) -> PpoParts:
         gold=None if settings.gold is None else load_gold(settings.gold),
     )
     updater = Updater(settings, policy, value)
-    return PpoParts(tokenizer, prompts, eval_prompts, policy, value, collector, updater)
+    return PpoParts(tokenizer, prompts, eval_prompts, bad, policy, value, collector, updater)
 
 
 def _generator(settings: PpoSettings, policy: Any, pad: int, ends: frozenset[int]) -> Generator:

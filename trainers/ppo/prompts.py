@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from trainers.base.data import Message, PromptRecord, read_placed
+from trainers.base.bad_lines import BadLines
+from trainers.base.data import Conversation, PromptRecord, read_placed
 from trainers.base.errors import DataError
 from trainers.base.seeds import seeded
 from trainers.policy.rendering import prompt_ids
@@ -16,9 +17,9 @@ from trainers.policy.rendering import prompt_ids
 
 @dataclass(frozen=True)
 class TokenisedPrompt:
-    """One prompt, as messages and as the policy reads it."""
+    """One prompt, as the file holds it and as the policy reads it."""
 
-    messages: list[Message]
+    asked: Conversation
     ids: list[int]
     """Ends with the template's opening of the assistant's turn."""
 
@@ -34,17 +35,20 @@ class PromptSet:
     """Dropped because of their length."""
 
 
-def read_prompt_set(path: Path, tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> PromptSet:
-    """Read, tokenise and filter. Raises DataError for a bad line, and if nothing is left."""
-    records = read_placed(PromptRecord, path)
-    distinct: dict[str, tuple[str, list[Message]]] = {}
+def read_prompt_set(
+    path: Path, tokenizer: PreTrainedTokenizerBase, max_tokens: int, bad: BadLines | None = None
+) -> PromptSet:
+    """Read, tokenise and filter. Raises DataError for a bad line, unless `bad` counts them, and if
+    nothing is left."""
+    bad = bad or BadLines()
+    records = read_placed(PromptRecord, path, bad)
+    distinct: dict[str, tuple[str, Conversation]] = {}
     for where, record in records:
-        key = repr([sorted(message.items()) for message in record.prompt])
-        distinct.setdefault(key, (where, record.prompt))
-    prompts = [
-        TokenisedPrompt(messages, prompt_ids(tokenizer, messages, where))
-        for where, messages in distinct.values()
-    ]
+        distinct.setdefault(record.asked.key, (where, record.asked))
+    prompts = []
+    for where, asked in distinct.values():
+        with bad.tried():
+            prompts.append(TokenisedPrompt(asked, prompt_ids(tokenizer, asked, where)))
     short = [prompt for prompt in prompts if len(prompt.ids) <= max_tokens]
     if not short:
         raise DataError(f"{path}: every prompt exceeds max_prompt_tokens {max_tokens}")

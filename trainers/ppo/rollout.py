@@ -85,18 +85,18 @@ class Collector:
         ids = [prompt.ids for prompt in prompts]
         drawn = self.generator.generate(ids, seed)
         texts = self.tokenizer.batch_decode(drawn, skip_special_tokens=True)
-        messages = [prompt.messages for prompt in prompts]
+        asked = [prompt.asked for prompt in prompts]
         sequences = Sequences.build(ids, drawn, self.pad, self.policy.device)
         device = sequences.ids.device
         golds = None
         if self.gold is not None:
-            both = zip(messages, texts, strict=True)
-            golds = torch.tensor([self.gold(prompt, text) for prompt, text in both])
+            both = zip(asked, texts, strict=True)
+            golds = torch.tensor([self.gold(one.messages, text) for one, text in both])
         return Answers(
             sequences,
             texts,
             torch.tensor([answer[-1] not in self.ends for answer in drawn], device=device),
-            torch.tensor(self.scorer.score_answers(messages, texts), device=device),
+            torch.tensor(self.scorer.score_answers(asked, texts), device=device),
             golds,
             self.generator.figures,
         )

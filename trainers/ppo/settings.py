@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from trainers.base.settings import LoraSettings, Positive, Settings, Share
+from trainers.base.settings import LoraSettings, Positive, Settings, Share, TemplateSettings
 from trainers.endpoint.settings import HttpUrl
 from trainers.rewards.gold import GoldSettings
 
@@ -183,7 +183,7 @@ class AlarmSettings(Settings):
     """End the run at the first alarm and keep the weights of that iteration."""
 
 
-class PpoSettings(Settings):
+class PpoSettings(TemplateSettings):
     """Tunes a policy against a frozen reward model."""
 
     model: str

@@ -37,6 +37,7 @@ def run(settings: PpoSettings, context: RunContext) -> Mapping[str, float]:
         f"prompts: {len(parts.prompts.prompts)}, dropped as repeated: {parts.prompts.repeated}, "
         f"as too long: {parts.prompts.too_long}"
     )
+    parts.bad.report(context.show)
     if context.dry_run:
         show_rollout(parts, settings, context)
         return {}
@@ -57,6 +58,7 @@ def run(settings: PpoSettings, context: RunContext) -> Mapping[str, float]:
         **_evaluation(parts, settings, "after"),
         "iterations": len(log.history),
         "prompts": len(parts.prompts.prompts),
+        **parts.bad.figures(),
     }
     save(parts.policy, parts.tokenizer, settings.output)
     files = {settings.prompts.name: data_hash(settings.prompts)}

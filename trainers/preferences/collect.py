@@ -10,13 +10,15 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from trainers.base.context import RunContext
-from trainers.base.data import Message
+from trainers.base.data import Conversation, Message
 from trainers.base.errors import DataError
-from trainers.base.lines import read_rows
+from trainers.base.lines import BadLineError, read_rows
 from trainers.base.messages import is_empty
 from trainers.base.progress import Advance, progress
+from trainers.base.template_inputs import read_inputs
 from trainers.endpoint.chat import ask
 from trainers.endpoint.http import FailureLimit, JsonClient, RequestFailedError
 from trainers.endpoint.settings import ChatSettings
@@ -62,7 +64,12 @@ class Collection:
 
     def add(self, prompt: PromptToSample, candidates: Sequence[ListedAnswer]) -> None:
         """Write a prompt with all its answers."""
-        line = Listwise(prompt.messages, tuple(candidates), references=prompt.references)
+        line = Listwise(
+            prompt.asked.messages,
+            tuple(candidates),
+            references=prompt.references,
+            inputs=prompt.asked.inputs,
+        )
         self._append(line.as_json())
         self.figures[PROMPTS] += 1
         self.figures[ANSWERS] += len(candidates)
@@ -78,7 +85,7 @@ def run(settings: CollectSettings, context: RunContext) -> dict[str, float]:
     tally = Tally(skip_bad=settings.skip_bad)
     prompts = distinct_prompts(settings.prompts, tally, settings.reading)[: settings.limit]
     if context.dry_run:
-        context.show(json.dumps(prompts[0].messages, indent=2, ensure_ascii=False))
+        context.show(json.dumps(_shown(prompts[0].asked), indent=2, ensure_ascii=False))
         return {**tally.figures(), "prompts": len(prompts)}
     refuse_overwriting(settings.prompts, [settings.output])
     with journal(settings.output, context.show) as append:
@@ -114,10 +121,18 @@ def _done(settings: CollectSettings) -> set[str]:
     keys = set()
     for row in read_rows(settings.output):
         prompt = None if row.values is None else row.values.get("prompt")
-        if not isinstance(prompt, list):
+        if row.values is None or not isinstance(prompt, list):
             raise DataError(f"{row.where}: {row.reason or 'prompt: missing'}")
-        keys.add(prompt_key(prompt))
+        try:
+            keys.add(prompt_key(prompt, read_inputs(row.values)))
+        except BadLineError as error:
+            raise DataError(f"{row.where}: {error}") from error
     return keys
+
+
+def _shown(asked: Conversation) -> Any:
+    """A prompt for the terminal: its messages alone where nothing stands beside them."""
+    return asked.as_json() if asked.inputs.as_json() else asked.messages
 
 
 async def _ask_all(
@@ -134,7 +149,7 @@ async def _ask_all(
             reply = await ask(
                 client,
                 endpoint,
-                one.messages,
+                one.asked,
                 temperature=settings.temperature,
                 max_tokens=settings.max_tokens,
                 seed=seed,
@@ -166,13 +181,13 @@ def _in_process(
         return
     sampler = PolicySampler(settings.policy, device=settings.device)
     for one in prompts:  # an error of the template comes before hours of drawing
-        prompt_ids(sampler.tokenizer, one.messages, one.where)
+        prompt_ids(sampler.tokenizer, one.asked, one.where)
     size = max(1, settings.batch_size // settings.samples)
     for start in range(0, len(prompts), size):
         block = prompts[start : start + size]
         seed = seed_of(settings.seed, block[0].key, 0)
         drawn = sampler.draw(
-            [one.messages for one in block],
+            [one.asked for one in block],
             settings.samples,
             seed=seed,
             max_new_tokens=settings.max_tokens,

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import combinations
 from operator import itemgetter
 from typing import Literal
 
-from trainers.base.data import Message
-from trainers.preferences.records import ListedAnswer, Listwise, Pairwise, Pointwise, Preference
+from trainers.base.data import Conversation
+from trainers.preferences.records import (
+    ListedAnswer,
+    Listwise,
+    Pairwise,
+    Pointwise,
+    Preference,
+    asked,
+)
 from trainers.preferences.tally import Tally
 
 Form = Literal["pairwise", "pointwise", "listwise"]
@@ -77,6 +84,7 @@ def pairs_of(
             None if preference.ordinal else high - low,
             preference.subset,
             _by_dimension(better, worse),
+            preference.inputs,
         )
         yield from _checked(pair, tally, min_margin)
 
@@ -113,7 +121,13 @@ def _points(preference: Preference, tally: Tally) -> Iterator[Pointwise]:
         tally.drop(NO_RANKS)
     else:
         for score, candidate in _scored(preference, tally):
-            yield Pointwise(preference.prompt, candidate.answer, score, candidate.dimensions)
+            yield Pointwise(
+                preference.prompt,
+                candidate.answer,
+                score,
+                candidate.dimensions,
+                preference.inputs,
+            )
 
 
 def _lists(preference: Pairwise | Listwise, tally: Tally) -> Iterator[Listwise]:
@@ -126,13 +140,7 @@ def _lists(preference: Pairwise | Listwise, tally: Tally) -> Iterator[Listwise]:
     elif len({score for score, _ in scored}) == 1:
         tally.drop(TIES)
     else:
-        yield Listwise(
-            preference.prompt,
-            tuple(candidate for _, candidate in scored),
-            preference.ordinal,
-            preference.references,
-            preference.subset,
-        )
+        yield replace(preference, candidates=tuple(candidate for _, candidate in scored))
 
 
 def as_list(pair: Pairwise) -> Listwise:
@@ -143,18 +151,19 @@ def as_list(pair: Pairwise) -> Listwise:
         (ListedAnswer(pair.chosen, score), ListedAnswer(pair.rejected, 0.0)),
         ordinal=pair.margin is None,
         subset=pair.subset,
+        inputs=pair.inputs,
     )
 
 
 def grouped(preferences: Iterable[Preference], tally: Tally) -> Iterator[Pairwise | Listwise]:
     """Pointwise records of one prompt become a list, in the order of their first appearance."""
-    groups: dict[str, tuple[list[Message], list[ListedAnswer]]] = {}
+    groups: dict[str, tuple[Conversation, list[ListedAnswer]]] = {}
     for preference in preferences:
         if not isinstance(preference, Pointwise):
             yield preference
             continue
-        key = json.dumps(preference.prompt, sort_keys=True)
-        _, candidates = groups.setdefault(key, (preference.prompt, []))
+        prompt = asked(preference)
+        _, candidates = groups.setdefault(prompt.key, (prompt, []))
         if any(candidate.answer == preference.answer for candidate in candidates):
             tally.drop("the same answer scored again")
         else:
@@ -162,4 +171,4 @@ def grouped(preferences: Iterable[Preference], tally: Tally) -> Iterator[Pairwis
                 ListedAnswer(preference.answer, preference.score, dimensions=preference.dimensions)
             )
     for prompt, candidates in groups.values():
-        yield Listwise(prompt, tuple(candidates))
+        yield Listwise(prompt.messages, tuple(candidates), inputs=prompt.inputs)

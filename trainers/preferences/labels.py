@@ -71,7 +71,9 @@ class Label:
 
 def task_key(task: Listwise) -> str:
     """A digest of prompt and answers, by which a resumed run knows the record."""
-    text = json.dumps([task.prompt, [c.answer for c in task.candidates]], sort_keys=True)
+    parts = [task.prompt, [c.answer for c in task.candidates]]
+    beside = task.inputs.as_json()
+    text = json.dumps([*parts, beside] if beside else parts, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
@@ -109,7 +111,7 @@ def preferences_of(
     for place, text in label.rewrites.items():
         original = task.candidates[place].answer
         rewrite = [Message(role="assistant", content=text)]
-        found.append(Pairwise(task.prompt, rewrite, original))
+        found.append(Pairwise(task.prompt, rewrite, original, inputs=task.inputs))
     yield from in_form(found, form, tally, pairs=pairs, min_margin=min_margin)
 
 
@@ -143,6 +145,6 @@ def _compared(
         if comparison.outcome == "tie":
             tally.drop(TIES)
         elif comparison.outcome == "first":
-            yield Pairwise(task.prompt, first, second, comparison.margin)
+            yield Pairwise(task.prompt, first, second, comparison.margin, inputs=task.inputs)
         else:
-            yield Pairwise(task.prompt, second, first, comparison.margin)
+            yield Pairwise(task.prompt, second, first, comparison.margin, inputs=task.inputs)

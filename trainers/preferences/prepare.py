@@ -77,9 +77,11 @@ def _add(
         seed=settings.seed,
         held_out_share=settings.held_out_share,
         by=settings.split_by,
+        inputs=preference.inputs,
     )
     written[side].records += 1
-    written[side].prompts.add(_digest(normalised(preference.prompt, settings.split_by)))
+    prompt = normalised(preference.prompt, settings.split_by, preference.inputs)
+    written[side].prompts.add(_digest(prompt))
     return side
 
 

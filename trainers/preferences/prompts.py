@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainers.base.data import Message
+from trainers.base.data import Conversation, Message
 from trainers.base.errors import DataError
 from trainers.base.lines import BadLineError, NotTextError
 from trainers.base.messages import is_empty, prompt_messages
+from trainers.base.template_inputs import NO_INPUTS, TemplateInputs, read_inputs
 from trainers.preferences.readers import FORMATS, detect, fields, mapped_rows
 from trainers.preferences.readers.context import refuse_media
 from trainers.preferences.readers.fields import Values
 from trainers.preferences.readers.options import ReadOptions
 from trainers.preferences.readers.seen import Seen
+from trainers.preferences.records import asked as asked_of
 from trainers.preferences.tally import Tally
 from trainers.preferences.templated import refuse_rendered
 from trainers.preferences.usable import EMPTY_PROMPT
@@ -29,20 +30,19 @@ NOT_TEXT = "prompt that is not only text"
 class PromptToSample:
     """A prompt to draw answers to."""
 
-    messages: list[Message]
+    asked: Conversation
     references: tuple[str, ...] = ()
     where: str = ""
     """`file:line`"""
 
     @property
     def key(self) -> str:
-        return prompt_key(self.messages)
+        return prompt_key(self.asked.messages, self.asked.inputs)
 
 
-def prompt_key(messages: Sequence[Message]) -> str:
-    """A digest of exactly these messages, by which a resumed run knows the prompt."""
-    text = json.dumps(messages, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+def prompt_key(messages: list[Message], inputs: TemplateInputs = NO_INPUTS) -> str:
+    """A digest of exactly this prompt, by which a resumed run knows it."""
+    return hashlib.sha256(Conversation(messages, inputs).key.encode()).hexdigest()[:32]
 
 
 def distinct_prompts(
@@ -55,7 +55,7 @@ def distinct_prompts(
     found: dict[str, PromptToSample] = {}
     for path in paths:
         for one in _of_file(path, tally, options or ReadOptions()):
-            if is_empty(one.messages):
+            if is_empty(one.asked.messages):
                 tally.drop(EMPTY_PROMPT)
             elif one.key in found:
                 tally.drop(REPEATED)
@@ -76,8 +76,8 @@ def _of_file(path: Path, tally: Tally, options: ReadOptions) -> Iterator[PromptT
         try:
             refuse_media(values)
             prompts = [
-                PromptToSample(messages, fields.references(values), row.where)
-                for messages in _prompts(values, tally, options)
+                PromptToSample(asked, fields.references(values), row.where)
+                for asked in _prompts(values, tally, options)
             ]
         except NotTextError:
             tally.drop(NOT_TEXT)
@@ -92,22 +92,31 @@ def _of_file(path: Path, tally: Tally, options: ReadOptions) -> Iterator[PromptT
         yield from prompts
 
 
-def _prompts(values: Values, tally: Tally, options: ReadOptions) -> list[list[Message]]:
-    key = next((key for key in ("prompt", "instruction") if key in values), None)
-    if key is not None:
-        found = [fields.prompt(values, key)]
-    elif "messages" in values:
-        messages = fields.conversation(values, "messages")
-        if messages[-1]["role"] == "assistant":
-            messages = messages[:-1]
-        found = [prompt_messages(messages, "messages")]
+def _prompts(values: Values, tally: Tally, options: ReadOptions) -> list[Conversation]:
+    name = detect(values)
+    messages = _own_prompt(values)
+    if messages is not None:
+        inputs = read_inputs(values) if name is None else FORMATS[name].inputs(values)
+        found = [Conversation(messages, inputs)]
+    elif name is None:
+        raise BadLineError("prompt: missing")
     else:
         # Formats that hold the prompt inside other fields.
-        name = detect(values)
-        if name is None:
-            raise BadLineError("prompt: missing")
-        found = [one.prompt for one in FORMATS[name].read(values, tally, options)]
+        found = [asked_of(one) for one in FORMATS[name].preferences(values, tally, options)]
     if not options.templated:
-        for messages in found:
-            refuse_rendered(messages)
+        for asked in found:
+            refuse_rendered(asked.messages)
     return found
+
+
+def _own_prompt(values: Values) -> list[Message] | None:
+    """The prompt of a record that has a field for it."""
+    for key in ("prompt", "instruction"):
+        if key in values:
+            return fields.prompt(values, key)
+    if "messages" not in values:
+        return None
+    messages = fields.conversation(values, "messages")
+    if messages[-1]["role"] == "assistant":
+        messages = messages[:-1]
+    return prompt_messages(messages, "messages")

@@ -4,6 +4,8 @@ pairwise   one answer is better than another
 pointwise  one answer has a score
 listwise   several answers to one prompt, scored or not
 
+`inputs` is what stands beside the prompt: tools, and variables of the chat template.
+
 `as_json` of each is the canonical line that the trainers and the readers take.
 """
 
@@ -13,7 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from trainers.base.data import Message
+from trainers.base.data import Conversation, Message
+from trainers.base.template_inputs import NO_INPUTS, TemplateInputs
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class Pairwise:
     """The section of a benchmark that the pair belongs to."""
     dimensions: Mapping[str, int] = field(default_factory=dict)
     """For each dimension 1 if chosen is better, -1 if rejected is, 0 for neither."""
+    inputs: TemplateInputs = NO_INPUTS
 
     def as_json(self) -> dict[str, Any]:
         answers = {"chosen": self.chosen, "rejected": self.rejected}
@@ -41,7 +45,8 @@ class Pairwise:
 
     def _rest(self) -> dict[str, Any]:
         preferences = dict(self.dimensions) or None
-        return _known(margin=self.margin, subset=self.subset, preferences=preferences)
+        known = _known(margin=self.margin, subset=self.subset, preferences=preferences)
+        return known | self.inputs.as_json()
 
 
 @dataclass(frozen=True)
@@ -53,10 +58,11 @@ class Pointwise:
     score: float
     dimensions: Mapping[str, float] = field(default_factory=dict)
     """A score for each dimension, if they are known; `score` is then their mean."""
+    inputs: TemplateInputs = NO_INPUTS
 
     def as_json(self) -> dict[str, Any]:
         line = {"prompt": self.prompt, "answer": self.answer, "score": self.score}
-        return line | _known(scores=dict(self.dimensions) or None)
+        return line | _known(scores=dict(self.dimensions) or None) | self.inputs.as_json()
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,7 @@ class Listwise:
     references: tuple[str, ...] = ()
     """Model answers that a rule can compare with."""
     subset: str | None = None
+    inputs: TemplateInputs = NO_INPUTS
 
     def as_json(self) -> dict[str, Any]:
         known = _known(
@@ -95,10 +102,15 @@ class Listwise:
             subset=self.subset,
         )
         candidates = [candidate.as_json() for candidate in self.candidates]
-        return {"prompt": self.prompt, "candidates": candidates, **known}
+        return {"prompt": self.prompt, "candidates": candidates, **known, **self.inputs.as_json()}
 
 
 Preference = Pairwise | Pointwise | Listwise
+
+
+def asked(preference: Preference) -> Conversation:
+    """The prompt with what stands beside it."""
+    return Conversation(preference.prompt, preference.inputs)
 
 
 def _known(**values: Any) -> dict[str, Any]:

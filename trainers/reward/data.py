@@ -7,6 +7,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from reward_server.scoring.render import Renderer
+from trainers.base.bad_lines import BadLines
 from trainers.base.data import Message, read_placed
 from trainers.base.errors import DataError
 from trainers.reward.settings import RewardTrainSettings
@@ -23,6 +24,9 @@ class TrainingData:
     rows: list[Row]
     dropped: int
     """Records with an answer over the length limit."""
+    equal: int
+    """Records with two answers that are one for a reward model: their reasoning, which it does not
+    see, or spaces at their ends are all the difference."""
     without_margin: int
     """Pairs of unknown margin, if the objective uses margins."""
     names: list[str]
@@ -34,15 +38,19 @@ class TrainingData:
 
 
 def prepare(
-    settings: RewardTrainSettings, task: RewardTask, tokenizer: PreTrainedTokenizerBase
+    settings: RewardTrainSettings,
+    task: RewardTask,
+    tokenizer: PreTrainedTokenizerBase,
+    bad: BadLines | None = None,
 ) -> TrainingData:
-    """Read and tokenise the training file.
+    """Read and tokenise the training file; `bad` counts what is skipped.
 
-    Raises DataError for a bad line, a line that the chat template refuses, and if no record is
-    short enough or no pair has a margin that is asked for.
+    Raises DataError for a bad line, a line that the chat template refuses, and if no record is left
+    or no pair has a margin that is asked for.
     """
+    bad = bad or BadLines(skip=settings.skip_bad)
     renderer = Renderer(tokenizer)
-    placed = read_placed(task.record, settings.train)
+    placed = read_placed(task.record, settings.train, bad)
     unknown = 0
     if settings.margin_weight is not None:
         unknown = sum(getattr(record, "margin", None) is None for _, record in placed)
@@ -50,18 +58,33 @@ def prepare(
             raise DataError(f"{settings.train}: margin_weight is set and no pair has a margin")
     rows: list[Row] = []
     names: list[str] = []
-    dropped = 0
+    dropped, equal = 0, 0
     for where, record in placed:
         answers = task.answers(record)
-        row = _row(renderer, tokenizer, record, answers, where)
+        row: Row = {}
+        with bad.tried():
+            row = _row(renderer, tokenizer, record, answers, where)
+        if not row:
+            continue
         if row["length"] > settings.max_length:
             dropped += 1
-            continue
-        names = names or [name for name, _ in answers]
-        rows.append(row | {"targets": task.targets(record)})
+        elif len({tuple(ids) for ids in row["sequences"]}) < len(answers):
+            equal += 1
+        else:
+            names = names or [name for name, _ in answers]
+            rows.append(row | {"targets": task.targets(record)})
     if not rows:
-        raise DataError(f"{settings.train}: every record exceeds max_length {settings.max_length}")
-    return TrainingData(rows, dropped, unknown, names)
+        raise DataError(_nothing_left(settings, dropped, equal, bad))
+    return TrainingData(rows, dropped, equal, unknown, names)
+
+
+def _nothing_left(settings: RewardTrainSettings, dropped: int, equal: int, bad: BadLines) -> str:
+    if not equal and not bad.count:
+        return f"{settings.train}: every record exceeds max_length {settings.max_length}"
+    return (
+        f"{settings.train}: no record is left: {dropped} exceed max_length {settings.max_length}, "
+        f"{equal} have answers that are equal once rendered, {bad.count} bad lines were skipped"
+    )
 
 
 def _row(
@@ -73,7 +96,7 @@ def _row(
 ) -> Row:
     rendered = []
     for name, answer in answers:
-        rendered.append(render(renderer, [*record.prompt, *answer], f"{where}: {name}"))
+        rendered.append(render(renderer, record.asked.answered(answer), f"{where}: {name}"))
         if rendered[-1].ids[-1] == tokenizer.pad_token_id:
             raise DataError(f"{where}: {name}: ends in the padding token, which is not read")
     row: Row = {"sequences": [list(one.ids) for one in rendered]}

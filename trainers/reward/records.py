@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 
 from pydantic import model_validator
 
-from trainers.base.data import Messages, Pair, Record
+from trainers.base.data import Messages, Pair, PromptedRecord, Record
 from trainers.base.lines import printable
 
 
@@ -21,10 +21,9 @@ class RankedAnswer(Record):
     """Higher is better; only the order counts."""
 
 
-class Ranking(Record):
+class Ranking(PromptedRecord):
     """Several answers to one prompt."""
 
-    prompt: Messages
     candidates: list[RankedAnswer]
 
     @model_validator(mode="after")
@@ -55,10 +54,9 @@ class StrictRanking(Ranking):
         return self
 
 
-class ScoredAnswer(Record):
+class ScoredAnswer(PromptedRecord):
     """One answer with its score."""
 
-    prompt: Messages
     answer: Messages
     score: float
 
@@ -78,11 +76,10 @@ class DimensionPair(Pair):
         return self
 
 
-class DimensionScores(Record):
+class DimensionScores(PromptedRecord):
     """An answer with a score in each dimension; see `with_dimensions`."""
 
     dimensions: ClassVar[tuple[str, ...]] = ()
-    prompt: Messages
     answer: Messages
     scores: dict[str, float]
 
@@ -99,13 +96,12 @@ class DimensionAnswer(Record):
     scores: dict[str, float]
 
 
-class DimensionRanking(Record):
+class DimensionRanking(PromptedRecord):
     """Several answers to one prompt with an order for each dimension; see `with_dimensions`."""
 
     dimensions: ClassVar[tuple[str, ...]] = ()
     strict: ClassVar[bool] = False
     """Ties are refused, as the Plackett-Luce loss needs it."""
-    prompt: Messages
     candidates: list[DimensionAnswer]
 
     @model_validator(mode="after")

@@ -10,6 +10,7 @@ from datasets import Dataset
 from trl.trainer.reward_config import RewardConfig
 
 from reward_server.network.sequence import Rendered
+from trainers.base.bad_lines import BadLines
 from trainers.base.card import append_figures, write_card
 from trainers.base.context import RunContext
 from trainers.base.data import data_hash
@@ -39,6 +40,7 @@ class Prepared:
     tokenizer: Any
     task: RewardTask
     data: TrainingData
+    bad: BadLines
 
 
 def run(settings: RewardTrainSettings, context: RunContext) -> dict[str, float]:
@@ -47,14 +49,18 @@ def run(settings: RewardTrainSettings, context: RunContext) -> dict[str, float]:
         return train_reward(settings, context)
     prepared = _prepare(settings)
     data, noun = prepared.data, prepared.task.noun
+    prepared.bad.report(context.show)
     context.show(show_example(prepared.tokenizer, data))
     context.show(f"{noun}: {len(data.rows)}, dropped as too long: {data.dropped}")
+    if data.equal:
+        context.show(f"dropped as equal once rendered: {data.equal}")
     return {}
 
 
 def train_reward(settings: RewardTrainSettings, context: RunContext) -> dict[str, float]:
     """Train, write `settings.output`, and return the figures that its model card shows."""
     prepared = _prepare(settings)
+    prepared.bad.report(context.show)
     if not settings.seeds:
         return _train_one(settings, prepared, context)
     members = [
@@ -74,9 +80,9 @@ def train_reward(settings: RewardTrainSettings, context: RunContext) -> dict[str
 
 
 def _prepare(settings: RewardTrainSettings) -> Prepared:
-    tokenizer = load_reward_tokenizer(settings.model, settings.revision)
-    task = task_of(settings)
-    return Prepared(tokenizer, task, prepare(settings, task, tokenizer))
+    tokenizer = load_reward_tokenizer(settings.model, settings.revision, settings)
+    task, bad = task_of(settings), BadLines(skip=settings.skip_bad)
+    return Prepared(tokenizer, task, prepare(settings, task, tokenizer, bad), bad)
 
 
 def _train_one(
@@ -90,6 +96,8 @@ def _train_one(
         "training loss (mean over the run)": result.training_loss,
         noun: len(data.rows),
         f"{noun} dropped as too long": data.dropped,
+        f"{noun} dropped as equal once rendered": data.equal,
+        **prepared.bad.figures(),
         "updates": result.global_step,
     }
     if settings.margin_weight is not None:

@@ -62,8 +62,12 @@ class RewardMeta:
         return {dimension.name: dimension.weight for dimension in self.dimensions}
 
 
-def template_hash(template: str | None) -> str | None:
-    return None if template is None else hashlib.sha256(template.encode()).hexdigest()
+def template_hash(template: str | Mapping[str, str] | None) -> str | None:
+    """SHA-256 of a chat template, or of all the named ones that a tokenizer has."""
+    if template is None:
+        return None
+    text = template if isinstance(template, str) else json.dumps(dict(template), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def write_meta(folder: Path, meta: RewardMeta) -> None:

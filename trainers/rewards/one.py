@@ -14,41 +14,52 @@ from transformers import (
 from reward_server.network.model import RewardModel
 from reward_server.network.sequence import Rendered
 from reward_server.scoring.render import Renderer
-from trainers.base.data import Message
+from trainers.base.data import Conversation
 from trainers.base.errors import ModelError
 from trainers.base.loading import find_device, load_pretrained, load_tokenizer
+from trainers.base.settings import TemplateSettings
 from trainers.base.template import refusals
+from trainers.base.tokenizer import padding_advice, training_tokenizer
 from trainers.rewards.ensemble import refuse_ensemble
 
 
-def render(renderer: Renderer, messages: Sequence[Message], where: str) -> Rendered:
+def render(renderer: Renderer, judged: Conversation, where: str) -> Rendered:
     """A conversation that ends with an answer; DataError, naming `where`, if it is refused."""
+    *asked, answer = judged.messages
     with refusals(where):
-        return renderer.render(messages[:-1], messages[-1])
+        return renderer.render(asked, answer, judged.inputs.tools)
 
 
-def require_own_pad(tokenizer: PreTrainedTokenizerBase, folder: str | Path) -> None:
+def require_own_pad(
+    tokenizer: PreTrainedTokenizerBase, folder: str | Path, advice: str = ""
+) -> None:
     """Raise ModelError unless there is a padding token, and it is not the end-of-turn token.
 
     With pad == eos, transformers reads the reward one token before the end and vLLM at the end.
     """
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
-        raise ModelError(
-            f"{folder}: a reward model needs a padding token that is not the end-of-turn token"
-        )
+        reason = "a reward model needs a padding token that is not the end-of-turn token"
+        raise ModelError(f"{folder}: {'; '.join(filter(None, (reason, advice)))}")
 
 
-def load_reward_tokenizer(model: str | Path, revision: str | None = None) -> Any:
-    """The tokenizer to train or score with.
+def load_reward_tokenizer(
+    model: str | Path, revision: str | None = None, settings: TemplateSettings | None = None
+) -> Any:
+    """The tokenizer to score with, or to train with as `settings` say.
 
     Raises ModelError if its padding would make the place of the reward ambiguous, or if a decoder
     has no chat template; an encoder without one reads prompt and answer as a pair of texts.
     """
     refuse_ensemble(model, "what is read here")
-    tokenizer = load_tokenizer(model, revision, need_template=False)
-    require_own_pad(tokenizer, model)
+    if settings is None:
+        tokenizer = load_tokenizer(model, revision, need_template=False)
+        require_own_pad(tokenizer, model)
+    else:
+        tokenizer = training_tokenizer(str(model), revision, settings, need_template=False)
+        require_own_pad(tokenizer, model, padding_advice(tokenizer))
     if tokenizer.chat_template is None and _is_decoder(str(model), revision):
-        raise ModelError(f"{model}: the tokenizer has no chat template")
+        advice = "" if settings is None else "; set chat_template"
+        raise ModelError(f"{model}: the tokenizer has no chat template{advice}")
     return tokenizer
 
 
@@ -109,13 +120,13 @@ class OneModel:
         return found
 
 
-def score(reward: Path, conversations: Sequence[list[Message]], batch_size: int) -> list[float]:
+def score(reward: Path, conversations: Sequence[Conversation], batch_size: int) -> list[float]:
     """The raw reward of each conversation, in the order given, in float32.
 
     Raises ModelError if the folder holds no reward model with one output.
     """
     model = OneModel.load(reward)
-    rendered = [model.renderer.render(turns[:-1], turns[-1]) for turns in conversations]
+    rendered = [render(model.renderer, one, "a conversation") for one in conversations]
     rewards = model.outputs(rendered, batch_size) @ torch.tensor(model.weights)
     return [float(reward) for reward in rewards]
 

@@ -14,13 +14,13 @@ import torch
 
 from bon_common.ensemble import Combine, combine
 from reward_server.network.sequence import Rendered
-from trainers.base.data import Message
+from trainers.base.data import Conversation
 from trainers.base.errors import DataError, ModelError, RunError
 from trainers.rewards.ensemble import read_ensemble
 from trainers.rewards.meta import read_meta
 from trainers.rewards.one import OneModel, render
 
-Placed = tuple[str, list[Message]]
+Placed = tuple[str, Conversation]
 """A place for error messages, such as `file:line`, and a conversation that ends with an answer."""
 
 
@@ -79,18 +79,14 @@ class RewardScorer:
             return False
         return True
 
-    def score_answers(
-        self, prompts: Sequence[list[Message]], answers: Sequence[str]
-    ) -> list[float]:
+    def score_answers(self, prompts: Sequence[Conversation], answers: Sequence[str]) -> list[float]:
         """The reward of each answer to its prompt, as `score`."""
         both = zip(prompts, answers, strict=True)
-        return self.score(
-            [[*prompt, Message(role="assistant", content=text)] for prompt, text in both]
-        )
+        return self.score([prompt.said(text) for prompt, text in both])
 
-    def score(self, conversations: Sequence[list[Message]]) -> list[float]:
+    def score(self, conversations: Sequence[Conversation]) -> list[float]:
         """As `rewards`, for answers that were just drawn."""
-        return self.rewards([("a drawn answer", turns) for turns in conversations])
+        return self.rewards([("a drawn answer", one) for one in conversations])
 
     def rewards(self, placed: Sequence[Placed]) -> list[float]:
         """One number a conversation, in the order given; an ensemble's are standardised.
@@ -113,8 +109,8 @@ class RewardScorer:
         return [combine(row, self.how) for row in rows]
 
     def _render(self, model: OneModel, placed: Placed, index: int, cut: set[int]) -> Rendered:
-        where, turns = placed
-        rendered = render(model.renderer, turns, where)
+        where, judged = placed
+        rendered = render(model.renderer, judged, where)
         limit = model.model.context_limit
         if limit is None or len(rendered.ids) <= limit:
             return rendered

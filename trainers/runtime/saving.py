@@ -31,10 +31,22 @@ def save(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
             tokenizer.save_pretrained(partial / ADAPTER)
         whole = merged(model)
         whole.config.use_cache = True  # the trainer turned it off; generation needs it
+        _name_end(whole, tokenizer)
         whole.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
         (folder / CONFIG).unlink(missing_ok=True)
         _move(partial, folder)
+
+
+def _name_end(model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Name the tokenizer's end-of-turn token among the model's: servers stop at the model's."""
+    eos = tokenizer.eos_token_id
+    places = (model.config.get_text_config(), getattr(model, "generation_config", None))
+    for place in places if isinstance(eos, int) else ():
+        known = getattr(place, "eos_token_id", None)
+        others = known if isinstance(known, list) else [] if known is None else [known]
+        if place is not None and eos not in others:
+            place.eos_token_id = [eos, *others] if others else eos
 
 
 def _move(partial: Path, folder: Path) -> None:

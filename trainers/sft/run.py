@@ -7,12 +7,15 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
+from trainers.base.bad_lines import BadLines
 from trainers.base.card import write_card
 from trainers.base.context import RunContext
-from trainers.base.data import Demonstration, Message, data_hash, read_placed
+from trainers.base.data import Conversation, Demonstration, data_hash, read_placed
 from trainers.base.errors import DataError
-from trainers.base.loading import load_model, load_tokenizer
-from trainers.policy.assistant_mask import masked_ids
+from trainers.base.loading import load_model
+from trainers.base.tokenizer import training_tokenizer
+from trainers.policy.assistant_mask import last_turn, masked_ids
+from trainers.policy.ends import declared_ends
 from trainers.runtime.arguments import common_arguments, is_main_process
 from trainers.runtime.lora import lora_config
 from trainers.runtime.run import run_trainer
@@ -33,28 +36,55 @@ class SftData:
     """Conversations longer than the limit."""
 
 
-def prepare_sft(settings: SftSettings, tokenizer: PreTrainedTokenizerBase) -> SftData:
-    """Read and tokenise the training file.
+def prepare_sft(
+    settings: SftSettings, tokenizer: PreTrainedTokenizerBase, bad: BadLines | None = None
+) -> SftData:
+    """Read and tokenise the training file; `bad` counts what is skipped.
 
     Raises DataError for a bad line, and if no conversation is short enough; ModelError as
     `tokenise` does.
     """
-    placed = read_placed(Demonstration, settings.train)
-    rows = [tokenise(tokenizer, record.messages, where) for where, record in placed]
+    bad = bad or BadLines(skip=settings.skip_bad)
+    ends = declared_ends(tokenizer, settings.model, settings.revision)
+    rows = []
+    for where, record in read_placed(Demonstration, settings.train, bad):
+        with bad.tried():
+            rows += _rows(settings, tokenizer, record.shown, where, ends)
     kept = [row for row in rows if len(row["input_ids"]) <= settings.max_length]
     if not kept:
         raise DataError(f"{settings.train}: every record exceeds max_length {settings.max_length}")
     return SftData(kept, len(rows) - len(kept))
 
 
+def _rows(
+    settings: SftSettings,
+    tokenizer: PreTrainedTokenizerBase,
+    shown: Conversation,
+    where: str,
+    ends: frozenset[int],
+) -> list[dict[str, list[int]]]:
+    if settings.learn == "all":
+        return [tokenise(tokenizer, shown, where, ends)]
+    turns = [i for i, one in enumerate(shown.messages, start=1) if one["role"] == "assistant"]
+    learnt = turns if settings.learn == "each" else turns[-1:]
+    return [_labelled(*last_turn(tokenizer, shown.first(count), where, ends)) for count in learnt]
+
+
 def tokenise(
-    tokenizer: PreTrainedTokenizerBase, messages: list[Message], where: str
+    tokenizer: PreTrainedTokenizerBase,
+    shown: Conversation,
+    where: str,
+    ends: frozenset[int] | None = None,
 ) -> dict[str, list[int]]:
     """`input_ids` and `labels` of one conversation, both of its length in tokens.
 
     Raises DataError, beginning with `where`, and ModelError as `masked_ids` does.
     """
-    ids, mask = masked_ids(tokenizer, messages, where)
+    ids, mask = masked_ids(tokenizer, shown, where, ends)
+    return _labelled(ids, mask)
+
+
+def _labelled(ids: list[int], mask: list[bool]) -> dict[str, list[int]]:
     labels = [token if counts else IGNORED for token, counts in zip(ids, mask, strict=True)]
     return {"input_ids": ids, "labels": labels}
 
@@ -65,8 +95,10 @@ class _SftTrainer(RunTrainer, SFTTrainer):
 
 def train_sft(settings: SftSettings, context: RunContext) -> dict[str, float]:
     """`bon-train sft`: train, write `settings.output`, return the figures of its model card."""
-    tokenizer = load_tokenizer(settings.model, settings.revision)
-    data = prepare_sft(settings, tokenizer)
+    tokenizer = training_tokenizer(settings.model, settings.revision, settings)
+    bad = BadLines(skip=settings.skip_bad)
+    data = prepare_sft(settings, tokenizer, bad)
+    bad.report(context.show)
     if context.dry_run:
         context.show(_example(tokenizer, data.rows[0]))
         context.show(f"conversations: {len(data.rows)}, dropped as too long: {data.dropped}")
@@ -83,6 +115,7 @@ def train_sft(settings: SftSettings, context: RunContext) -> dict[str, float]:
         "training loss (mean over the run)": result.training_loss,
         "conversations": len(data.rows),
         "dropped as too long": data.dropped,
+        **bad.figures(),
         "updates": result.global_step,
     }
     if is_main_process():

@@ -16,7 +16,7 @@ from tests.trainers.configs.conftest import END, RECORDS, WORDS, BonTrain
 from tests.trainers.conftest import Serve
 from tests.trainers.preferences.helpers import log_candidate, log_line, read_lines
 from tests.trainers.runtime.helpers import weights
-from trainers.base.data import Message, Pair, read_records
+from trainers.base.data import Conversation, Message, Pair, read_records
 from trainers.rewards.meta import read_meta
 from trainers.rewards.one import score
 
@@ -82,10 +82,8 @@ def test_reward(reward: Path) -> None:
     assert meta is not None
     tokenizer = AutoTokenizer.from_pretrained(reward)
     assert (meta.pad_token_id, meta.eos_token_id) == (0, tokenizer.eos_token_id)
-    asked = [Message(role="user", content="amber?")]
-    rewards = score(
-        reward, [[*asked, Message(role="assistant", content=word)] for word in WORDS], 4
-    )
+    asked = Conversation([Message(role="user", content="amber?")])
+    rewards = score(reward, [asked.said(word) for word in WORDS], 4)
     assert len(set(rewards)) > 1
 
 

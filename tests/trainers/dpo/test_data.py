@@ -34,7 +34,7 @@ def test_prompt_and_answer_are_the_whole_as_served(world: Path) -> None:
     for record in read_records(Pair, world / "pairs.jsonl"):
         row = tokenise_pair(tokenizer, "m", record)
         assert row is not None
-        assert row["prompt_ids"] == prompt_ids(tokenizer, record.prompt)
+        assert row["prompt_ids"] == prompt_ids(tokenizer, record.asked)
         for side, answer in (("chosen", record.chosen), ("rejected", record.rejected)):
             whole = Renderer(tokenizer).render(record.prompt, answer[0]).ids
             assert row["prompt_ids"] + row[f"{side}_ids"] == list(whole)

@@ -5,6 +5,7 @@ import pytest
 from bon_gateway.testing.script import Step, by_ordinal
 from bon_gateway.testing.upstream import FakeUpstream
 from tests.trainers.preferences.helpers import user
+from trainers.base.data import Conversation
 from trainers.base.errors import RunError, SettingsError
 from trainers.endpoint.chat import ask
 from trainers.endpoint.http import FailureLimit, JsonClient, RequestFailedError
@@ -19,7 +20,9 @@ def settings(upstream: FakeUpstream, **changes: object) -> ChatSettings:
 
 async def reply(chat: ChatSettings) -> str:
     async with JsonClient(chat) as client:
-        answer = await ask(client, chat, [user("hi")], temperature=0.5, max_tokens=20, seed=3)
+        answer = await ask(
+            client, chat, Conversation([user("hi")]), temperature=0.5, max_tokens=20, seed=3
+        )
         return answer.text
 
 

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from bon_gateway.demo_models import policy_path, reward_path
-from trainers.base.data import Message, write_records
+from trainers.base.data import Conversation, Message, write_records
 from trainers.base.errors import DataError, ModelError
 from trainers.evaluation.reward_bench_2 import Item, score_ties
 from trainers.evaluation.run import evaluate, score_pairs
@@ -36,7 +36,7 @@ GOOD, BAD, WORSE = "Hello, dear! Try ball and kite. Enjoy!", "Ugh.", "No."
 
 
 def rewards_of(*texts: str) -> list[float]:
-    return score(reward_path(), [[*PROMPTS[0], *answer(text)] for text in texts], 4)
+    return score(reward_path(), [Conversation([*PROMPTS[0], *answer(text)]) for text in texts], 4)
 
 
 def test_pairs_without_a_margin_are_measured_too(tmp_path: Path) -> None:

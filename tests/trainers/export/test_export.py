@@ -17,6 +17,7 @@ from transformers import (
 from bon_gateway.demo_models import policy_path, reward_path
 from tests.trainers.export.adapters import adapted
 from trainers.base.context import RunContext
+from trainers.base.data import Conversation
 from trainers.base.errors import ModelError, RunError, TrainersError
 from trainers.cli import main
 from trainers.demo.tokenizer import build_tokenizer
@@ -74,7 +75,7 @@ def test_a_checkpoint_keeps_its_card_and_its_scores(
     out = capsys.readouterr().out
     assert f"reward model: vllm serve {output} --runner pooling" in out
     assert "largest relative difference of an output: 0\n" in out
-    assert score(output, [TURNS], 1) == score(reward_path(), [TURNS], 1)
+    assert score(output, [Conversation(TURNS)], 1) == score(reward_path(), [Conversation(TURNS)], 1)
     assert (output / "README.md").read_text() == (reward_path() / "README.md").read_text()
     assert not (output / "generation_config.json").exists()
 

@@ -19,7 +19,7 @@ from tests.trainers.runtime.helpers import (
 )
 from tests.trainers.small import policy_path, reward_path
 from trainers.base.context import RunContext
-from trainers.base.data import Message
+from trainers.base.data import Conversation, Message
 from trainers.base.errors import DataError, RunError, SettingsError
 from trainers.base.settings import load_settings, shipped
 from trainers.grpo.rewards import RewardFunction
@@ -67,21 +67,21 @@ def settings(prompts: Path, tmp_path: Path) -> MakeSettings:
 def reward_function(no_eos_reward: float | None = None) -> RewardFunction:
     return RewardFunction(
         RewardScorer.load(reward_path(), batch_size=2),
+        [Conversation(PROMPT)],
         ends=frozenset({1}),
         no_eos_reward=no_eos_reward,
     )
 
 
 def ask(subject: RewardFunction, ids: list[list[int]]) -> list[float]:
-    turns = [[Message(role="assistant", content=text)] for text in ANSWERS]
     rewards: Any = subject(
-        prompts=[PROMPT] * 3, completions=turns, completion_ids=ids, trainer_state=None
+        prompts=["0"] * 3, completions=ANSWERS, completion_ids=ids, trainer_state=None
     )
     return list(rewards)
 
 
 def test_rewards_are_those_that_are_served() -> None:
-    conversations = [[*PROMPT, Message(role="assistant", content=text)] for text in ANSWERS]
+    conversations = [Conversation(PROMPT).said(text) for text in ANSWERS]
     expected = score(reward_path(), conversations, 1)
     assert ask(reward_function(), [[7, 1]] * 3) == pytest.approx(expected, abs=1e-5)
     assert len(set(expected)) == 3

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from tests.trainers.iterate.conftest import MakeSettings
-from trainers.base.data import Message
+from trainers.base.data import Conversation, Message
 from trainers.base.errors import RunError
 from trainers.iterate.endpoint import EndpointSampler
 
-PROMPTS = [[Message(role="user", content=text)] for text in ("one", "two")]
+PROMPTS = [Conversation([Message(role="user", content=text)]) for text in ("one", "two")]
 
 
 class Server(ThreadingHTTPServer):

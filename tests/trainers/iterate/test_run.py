@@ -9,7 +9,7 @@ import pytest
 from tests.trainers.iterate.conftest import MakeSettings
 from tests.trainers.runtime.helpers import RESUME, START, assert_equal_weights, weights
 from trainers.base.context import RunContext
-from trainers.base.data import Message, Pair, data_hash, read_records
+from trainers.base.data import Conversation, Message, Pair, data_hash, read_records
 from trainers.base.errors import RunError, SettingsError
 from trainers.iterate.round import Round
 from trainers.iterate.run import run
@@ -51,7 +51,9 @@ def test_the_pairs_are_what_the_reward_model_says(settings: MakeSettings) -> Non
     pairs = read_records(Pair, one.output / "rounds" / "0" / "pairs.jsonl")
     scorer = RewardScorer.load(one.reward, device="cpu", batch_size=2)
     for pair in pairs:
-        chosen, rejected = scorer.score([pair.prompt + pair.chosen, pair.prompt + pair.rejected])
+        chosen, rejected = scorer.score(
+            [pair.asked.answered(answer) for answer in (pair.chosen, pair.rejected)]
+        )
         assert chosen - rejected == pytest.approx(pair.margin, abs=1e-4)
         assert chosen > rejected
 
@@ -113,7 +115,7 @@ def test_an_output_in_use_and_other_settings_are_refused(settings: MakeSettings)
 
 
 def test_rounds_draw_prompts_of_their_own(settings: MakeSettings) -> None:
-    prompts = [[Message(role="user", content=str(i))] for i in range(30)]
+    prompts = [Conversation([Message(role="user", content=str(i))]) for i in range(30)]
     chosen = [Round(settings(), number, "m", START).choose(prompts) for number in (0, 0, 1)]
     assert chosen[0] == chosen[1] != chosen[2]
     assert len({str(prompt) for prompt in chosen[0]}) == 8

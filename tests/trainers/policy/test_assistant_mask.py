@@ -6,7 +6,7 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from tests.trainers.configs.conftest import make_tokenizer
-from trainers.base.data import Message
+from trainers.base.data import Conversation, Message
 from trainers.base.errors import DataError, ModelError
 from trainers.demo.tokenizer import build_tokenizer
 from trainers.policy.assistant_mask import masked_ids
@@ -24,7 +24,7 @@ CALL = {
 
 
 def learnt(tokenizer: PreTrainedTokenizerFast, turns: list[Message]) -> str:
-    ids, mask = masked_ids(tokenizer, turns, "data.jsonl:7")
+    ids, mask = masked_ids(tokenizer, Conversation(turns), "data.jsonl:7")
     text = tokenizer.apply_chat_template(turns, tokenize=False)  # type: ignore[arg-type]
     assert tokenizer.decode(ids) == text
     return str(tokenizer.decode([token for token, counts in zip(ids, mask, strict=True) if counts]))
@@ -47,7 +47,9 @@ def test_marks_and_their_absence_say_the_same() -> None:
         Message(role="user", content="Name two snacks"),
         Message(role="assistant", content="Ugh."),
     ]
-    assert masked_ids(bare, turns, "here") == masked_ids(marked, turns, "here")
+    assert masked_ids(bare, Conversation(turns), "here") == masked_ids(
+        marked, Conversation(turns), "here"
+    )
 
 
 def test_tool_calls_are_written_as_a_server_writes_them() -> None:
@@ -58,7 +60,7 @@ def test_tool_calls_are_written_as_a_server_writes_them() -> None:
         TURNS[1],
     ]
     tokenizer = make_tokenizer()
-    ids, mask = masked_ids(tokenizer, turns, "here")
+    ids, mask = masked_ids(tokenizer, Conversation(turns), "here")
     text = tokenizer.decode([token for token, counts in zip(ids, mask, strict=True) if counts])
     assert '{"name": "look", "arguments": {"at": "fjord"}}' in text
     assert "found" not in text
@@ -73,14 +75,14 @@ def test_a_template_that_writes_earlier_turns_otherwise_is_named_with_the_line()
         "{% if add_generation_prompt %}{{ 'assistant *' }}{% endif %}"
     )
     with pytest.raises(DataError, match=r"^data.jsonl:7: messages.1: the chat template does not"):
-        masked_ids(tokenizer, TURNS, "data.jsonl:7")
+        masked_ids(tokenizer, Conversation(TURNS), "data.jsonl:7")
 
 
 def test_what_a_template_refuses_is_named_with_the_line() -> None:
     tokenizer = make_tokenizer()
     tokenizer.chat_template = "{{ raise_exception('roles must\\nalternate') }}"
     with pytest.raises(DataError) as error:
-        masked_ids(tokenizer, TURNS, "data.jsonl:7")
+        masked_ids(tokenizer, Conversation(TURNS), "data.jsonl:7")
     assert str(error.value) == (
         "data.jsonl:7: the chat template refuses these messages: roles must alternate"
     )
@@ -93,4 +95,4 @@ def test_marks_that_no_conversation_meets_are_refused() -> None:
         "{% endgeneration %}{% else %}{{ m.content }}{% endif %}{% endfor %}"
     )
     with pytest.raises(ModelError, match="marks no token as the assistant's"):
-        masked_ids(tokenizer, TURNS, "data.jsonl:7")
+        masked_ids(tokenizer, Conversation(TURNS), "data.jsonl:7")

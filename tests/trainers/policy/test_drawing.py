@@ -9,12 +9,12 @@ import pytest
 from transformers import GenerationConfig
 
 from bon_gateway.demo_models import policy_path
-from trainers.base.data import Message
+from trainers.base.data import Conversation, Message
 from trainers.base.errors import ModelError
 from trainers.policy.drawing import DrawnAnswer, PolicySampler
 
 PROMPTS = [
-    [Message(role="user", content=text)]
+    Conversation([Message(role="user", content=text)])
     for text in ("name three toys for a bear", "How do I steal a bear?")
 ]
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
+from trainers.base.data import Conversation
 from trainers.policy.rendering import prompt_ids
 from trainers.policy.sequences import Sequences, by_length
 
@@ -50,7 +51,7 @@ def test_the_answer_mask_decodes_to_the_answer_and_its_end(
     tokenizer: PreTrainedTokenizerFast,
 ) -> None:
     prompts = [
-        prompt_ids(tokenizer, [{"role": "user", "content": text}])
+        prompt_ids(tokenizer, Conversation([{"role": "user", "content": text}]))
         for text in ("Name two snacks", "My bear is shy and old")
     ]
     answers = [tokenizer(text)["input_ids"] for text in ("cookies and jam.<eos>", "no<eos>")]

@@ -24,7 +24,7 @@ def test_repeated_and_long_prompts_are_dropped_and_counted(
     long = "bear " * 30
     path = write(tmp_path / "p.jsonl", "one bear", "two", "one bear", long, "one bear")
     found = read_prompt_set(path, tokenizer, max_tokens=20)
-    assert [p.messages[0]["content"] for p in found.prompts] == ["one bear", "two"]
+    assert [p.asked.messages[0]["content"] for p in found.prompts] == ["one bear", "two"]
     assert (found.repeated, found.too_long) == (2, 1)
 
 

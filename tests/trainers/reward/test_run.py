@@ -12,20 +12,21 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from bon_common.ensemble import Combine, combine
 from reward_server.network.model import RewardModel
 from reward_server.scoring.render import Renderer
-from tests.trainers.reward.conftest import PROMPT, START, TEXTS, MakeSettings, answer
+from tests.trainers.reward.conftest import PROMPT, START, TEXTS, MakeSettings
 from tests.trainers.runtime.helpers import assert_equal_weights, full_disk, logs
 from tests.trainers.small import policy_path
 from trainers.base.context import RunContext
-from trainers.base.data import data_hash
+from trainers.base.data import Conversation, data_hash
 from trainers.base.errors import ModelError, RunError
 from trainers.reward.run import run, train_reward
 from trainers.rewards.ensemble import read_ensemble
 from trainers.rewards.meta import read_meta, template_hash
-from trainers.rewards.one import OneModel, score
+from trainers.rewards.one import OneModel, render, score
 from trainers.rewards.scorer import RewardScorer
 
 WEIGHTS = {"helpful": 1.0, "short": 0.5}
-CONVERSATIONS: Any = [[*PROMPT, *answer(text)] for text in TEXTS]
+ASKED: Any = PROMPT
+CONVERSATIONS = [Conversation(ASKED).said(text) for text in TEXTS]
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,9 @@ def test_the_meta_file_says_what_the_rewards_are(settings: MakeSettings) -> None
     tokenizer = AutoTokenizer.from_pretrained(policy_path())
     lines = [json.loads(line) for line in run.train.read_text().splitlines()]
     rewards = score(
-        run.output, [line["prompt"] + line[s] for line in lines for s in ("chosen", "rejected")], 48
+        run.output,
+        [Conversation(line["prompt"] + line[s]) for line in lines for s in ("chosen", "rejected")],
+        48,
     )
     spread = torch.tensor(rewards, dtype=torch.float64)
     assert meta.normalisation.mean == pytest.approx(spread.mean().item(), abs=1e-5)
@@ -87,7 +90,7 @@ def test_several_dimensions_are_served_by_their_weights(settings: MakeSettings) 
     train_reward(run, START)
     served = RewardModel.load(str(run.output), device="cpu", label_weights=WEIGHTS)
     renderer = Renderer(AutoTokenizer.from_pretrained(run.output))
-    ids = [renderer.render(turns[:-1], turns[-1]).ids for turns in CONVERSATIONS]
+    ids = [render(renderer, one, "here").ids for one in CONVERSATIONS]
     scorer = RewardScorer.load(run.output, device="cpu", batch_size=3, label_weights=WEIGHTS)
     assert scorer.score(CONVERSATIONS) == pytest.approx(served.score(ids), abs=1e-5)
     with torch.inference_mode():

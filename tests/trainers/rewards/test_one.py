@@ -8,17 +8,14 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from reward_server.scoring.render import Renderer
-from trainers.base.data import Message
+from trainers.base.data import Conversation
 from trainers.base.errors import ModelError
 from trainers.demo.model import save_untrained_policy
 from trainers.demo.tokenizer import build_tokenizer
 from trainers.rewards.one import render, score
 
-CONVERSATIONS: list[list[Message]] = [
-    [
-        {"role": "user", "content": "name two toys for a bear"},
-        {"role": "assistant", "content": answer},
-    ]
+CONVERSATIONS: list[Conversation] = [
+    Conversation([{"role": "user", "content": "name two toys for a bear"}]).said(answer)
     for answer in ("Try ball and kite.", "Ugh.", "Hello, dear! Try ball, kite and drum. Enjoy!")
 ]
 
@@ -40,7 +37,7 @@ def test_batches_equal_transformers_one_at_a_time(reward: Path) -> None:
     model = AutoModelForSequenceClassification.from_pretrained(reward).eval()
     expected = []
     for conversation in CONVERSATIONS:
-        text = tokenizer.apply_chat_template(conversation, tokenize=False)
+        text = tokenizer.apply_chat_template(conversation.messages, tokenize=False)
         ids = tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
         assert ids[0].tolist() == list(render(Renderer(tokenizer), conversation, "here").ids)
         assert ids[0, -1] == tokenizer.eos_token_id

@@ -17,7 +17,7 @@ from reward_server.network.model import RewardModel
 from reward_server.scoring.render import Renderer
 from tests.trainers.reward.conftest import PROMPT, START, TEXTS, answer
 from tests.trainers.small import policy_path, reward_path
-from trainers.base.data import Message, write_records
+from trainers.base.data import Conversation, write_records
 from trainers.base.errors import DataError, ModelError, RunError
 from trainers.base.loading import load_tokenizer
 from trainers.cli import main
@@ -27,13 +27,16 @@ from trainers.reward.settings import RewardTrainSettings
 from trainers.rewards.one import OneModel, score
 from trainers.rewards.scorer import RewardScorer
 
-PROMPTS: list[list[Message]] = [
-    [{"role": "user", "content": "Name two snacks for my bear"}],
-    [{"role": "user", "content": "How do I steal a bear?"}],
-    [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Name three games"}],
+PROMPTS: list[Conversation] = [
+    Conversation([{"role": "user", "content": "Name two snacks for my bear"}]),
+    Conversation([{"role": "user", "content": "How do I steal a bear?"}]),
+    Conversation(
+        [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Name three games"}]
+    ),
 ]
 ANSWERS = ["Gladly! honey and jam. Enjoy.", "I cannot help with that, dear.", "ugh"]
-CONVERSATIONS: Any = [[*PROMPT, *answer(text)] for text in TEXTS]
+ASKED: Any = PROMPT
+CONVERSATIONS = [Conversation(ASKED).said(text) for text in TEXTS]
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +53,7 @@ def test_scores_are_those_that_are_served_in_any_batch() -> None:
     renderer = Renderer(load_tokenizer(demo_models.reward_path()))
     model = RewardModel.load(str(demo_models.reward_path()), device="cpu")
     served = [
-        model.score([renderer.render(prompt, answer).ids])[0]
+        model.score([renderer.render(prompt.messages, answer).ids])[0]
         for prompt, answer in zip(PROMPTS, ANSWERS, strict=True)
     ]
     for size in (1, 2, 8):
@@ -62,10 +65,7 @@ def test_scores_are_those_that_are_served_in_any_batch() -> None:
 
 
 def test_scores_are_those_of_one_model() -> None:
-    conversations: Any = [
-        [*prompt, {"role": "assistant", "content": answer}]
-        for prompt, answer in zip(PROMPTS, ANSWERS, strict=True)
-    ]
+    conversations = [prompt.said(answer) for prompt, answer in zip(PROMPTS, ANSWERS, strict=True)]
     found = RewardScorer.load(demo_models.reward_path(), device="cpu", batch_size=2).score_answers(
         PROMPTS, ANSWERS
     )
@@ -85,7 +85,9 @@ def test_one_model_is_asked_as_it_is() -> None:
 
 def test_ppo_and_label_take_the_mean_of_an_ensemble(ensemble: Path, tmp_path: Path) -> None:
     expected = RewardScorer.load(ensemble, batch_size=4).score(CONVERSATIONS)
-    drawn = RewardScorer.load(ensemble, batch_size=3).score_answers([PROMPT] * 4, TEXTS)  # type: ignore[list-item]
+    drawn = RewardScorer.load(ensemble, batch_size=3).score_answers(
+        [Conversation(ASKED)] * 4, TEXTS
+    )
     assert drawn == pytest.approx(expected, abs=1e-5)
 
     candidates = [{"answer": answer(text)} for text in TEXTS]

@@ -10,7 +10,7 @@ from typing import ClassVar
 from pydantic import field_validator
 
 from bon_common.judging import conversation_text, fill, require_fields
-from trainers.base.data import Message
+from trainers.base.data import Conversation, Message
 from trainers.base.settings import Positive, Settings
 from trainers.endpoint.chat import ChatAnswer, ask
 from trainers.endpoint.http import JsonClient
@@ -103,11 +103,12 @@ class ChatLabeller(AskingLabeller):
         self, client: JsonClient, task: Listwise, temperature: float = 0.0, **texts: str
     ) -> ChatAnswer:
         """The model's answer to the prompt with the record's conversation and `texts` filled in."""
-        text = fill(self.prompt, conversation=conversation_text(task.prompt), **texts)
+        conversation = conversation_text(task.prompt, task.inputs.tools)
+        text = fill(self.prompt, conversation=conversation, **texts)
         return await ask(
             client,
             self.endpoint,
-            [Message(role="user", content=text)],
+            Conversation([Message(role="user", content=text)]),
             temperature=temperature,
             max_tokens=self.max_tokens,
             seed=0,

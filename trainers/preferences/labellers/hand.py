@@ -89,7 +89,7 @@ class BlindPair:
 
     def row(self) -> dict[str, str]:
         texts = [text_of(self.task.candidates[place].answer) for place in (self.a, self.b)]
-        prompt = conversation_text(self.task.prompt)
+        prompt = conversation_text(self.task.prompt, self.task.inputs.tools)
         return dict(zip(COLUMNS, (self.id, prompt, *texts, "", ""), strict=True))
 
     def label(self, preference: str, rewrite: str, margins: Mapping[str, float]) -> Label:

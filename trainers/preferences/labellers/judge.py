@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from bon_common.judging import MAX_TOKENS, PROMPT, Choice, read_verdict
-from trainers.base.messages import text_of
+from trainers.base.messages import shown_answer
 from trainers.base.settings import Positive
 from trainers.endpoint.http import JsonClient
 from trainers.endpoint.work import together
@@ -46,7 +46,7 @@ class JudgeLabeller(ChatLabeller):
     """Which answers of one prompt are compared: every two, or each with the next."""
 
     async def label(self, client: JsonClient, task: Listwise) -> Label:
-        texts = [text_of(candidate.answer) for candidate in task.candidates]
+        texts = [shown_answer(candidate.answer) for candidate in task.candidates]
         pairs = places(len(texts), self.compare)
         shown = [order for i, j in pairs for order in ((i, j), (j, i))]
         answers = await together(self.ask(client, task, a=texts[i], b=texts[j]) for i, j in shown)

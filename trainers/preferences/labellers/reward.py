@@ -14,7 +14,7 @@ from trainers.endpoint.http import JsonClient, RequestFailedError
 from trainers.endpoint.settings import HttpSettings
 from trainers.preferences.labellers.base import AskingLabeller, Block, LabelBlock, Labeller
 from trainers.preferences.labels import Label
-from trainers.preferences.records import Listwise
+from trainers.preferences.records import Listwise, asked
 
 if TYPE_CHECKING:
     from trainers.rewards.scorer import Placed, RewardScorer
@@ -79,7 +79,7 @@ def _labels(scorer: RewardScorer, tasks: Block) -> list[Label]:
 
 def _placed(task: Listwise) -> list[Placed]:
     where = f"an answer to {task.prompt[-1]['content'][:60]!r}"
-    return [(where, [*task.prompt, *candidate.answer]) for candidate in task.candidates]
+    return [(where, asked(task).answered(candidate.answer)) for candidate in task.candidates]
 
 
 class RewardServerLabeller(HttpSettings, AskingLabeller):
@@ -94,8 +94,9 @@ class RewardServerLabeller(HttpSettings, AskingLabeller):
     async def label(self, client: JsonClient, task: Listwise) -> Label:
         # The server takes a completion to be one message. Candidates may differ in the messages
         # before their last one, so each is an item of its own.
+        tools = {"tools": list(task.inputs.tools)} if task.inputs.tools else {}
         items = [
-            {"messages": [*task.prompt, *c.answer[:-1]], "completions": [c.answer[-1]]}
+            {"messages": [*task.prompt, *c.answer[:-1]], "completions": [c.answer[-1]], **tools}
             for c in task.candidates
         ]
         body: dict[str, Any] = {"items": items}

@@ -125,7 +125,7 @@ def _read(
     reader: FormatReader, values: Values, tally: Tally, options: ReadOptions
 ) -> list[Preference]:
     refuse_media(values)
-    found = list(reader.read(values, tally, options))
+    found = reader.preferences(values, tally, options)
     for preference in found:
         if not options.templated:
             refuse_rendered(preference.prompt)

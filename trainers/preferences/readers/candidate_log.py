@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from trainers.base.lines import BadLineError, NotTextError
+from trainers.base.template_inputs import NO_INPUTS, TemplateInputs, read_inputs
 from trainers.preferences.readers import fields
 from trainers.preferences.readers.fields import Values
 from trainers.preferences.readers.options import FormatReader, ReadOptions
@@ -28,6 +29,11 @@ class CandidateLogReader(FormatReader):
         {"ts", "request_id", "model", "reward", "strategy", "n", "winner", "degraded"}
         | {"candidates.index", "candidates.tokens", "candidates.reason"}
     )
+
+    def inputs(self, values: Values) -> TemplateInputs:
+        """What the client sent beside the messages."""
+        sampling = values.get("sampling")
+        return read_inputs(sampling) if isinstance(sampling, dict) else NO_INPUTS
 
     def read(self, values: Values, tally: Tally, options: ReadOptions) -> Iterator[Listwise]:
         if values.get("v") != VERSION:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
+from trainers.base.template_inputs import TemplateInputs, read_inputs
 from trainers.preferences.readers.fields import Values
 from trainers.preferences.readers.mapping import FieldMapping
 from trainers.preferences.records import Preference
@@ -45,6 +46,15 @@ class FormatReader(ABC):
         """Whether a record looks like this format; the first that matches is taken."""
         return all(key in values for key in self.keys)
 
+    def inputs(self, values: Values) -> TemplateInputs:
+        """What a record has beside its messages; BadLineError for what cannot be read."""
+        return read_inputs(values)
+
+    def preferences(self, values: Values, tally: Tally, options: ReadOptions) -> list[Preference]:
+        """A record's preferences with their inputs, once all of it was read."""
+        inputs = self.inputs(values)
+        return [replace(one, inputs=inputs) for one in self.read(values, tally, options)]
+
     @abstractmethod
     def read(self, values: Values, tally: Tally, options: ReadOptions) -> Iterable[Preference]:
-        """A record's preferences; BadLineError for one that cannot be read."""
+        """A record's preferences, without `inputs`; BadLineError for one that cannot be read."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from trainers.base.data import Message
 from trainers.base.lines import printable
+from trainers.base.turns import tidied
 
 
 class Seen(Mapping[str, Any]):
@@ -43,7 +44,8 @@ class Seen(Mapping[str, Any]):
     def note_messages(self, key: str, raw: Any, kept: Sequence[Message]) -> None:
         """Note the keys of raw messages that the messages made of them no longer have."""
         originals = raw if isinstance(raw, list) else [raw]
-        for original, message in zip(originals, kept, strict=False):
+        for given, message in zip(originals, kept, strict=False):
+            original = tidied(given)
             if isinstance(original, Mapping):
                 self._lost.update(
                     f"{key}.{name}"

@@ -8,22 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bon_common.chat_template import TEMPLATE_ERRORS, without_developer
-from bon_common.messages import MessageError, plain_message
+from bon_common.chat_template import (
+    OWN_ARGUMENTS,
+    TEMPLATE_ERRORS,
+    chosen_template,
+    without_developer,
+)
+from bon_common.messages import MessageError, policy_message
 from bon_gateway.backends.policy.embedded.params import refusal
 from bon_gateway.types import Message
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-OWN_ARGUMENTS = frozenset(
-    (
-        *("add_generation_prompt", "chat_template", "continue_final_message", "conversation"),
-        *("documents", "max_length", "padding", "return_assistant_tokens_mask", "return_dict"),
-        *("return_tensors", "tokenize", "tokenizer_kwargs", "tools", "truncation"),
-    )
-)
-"""Arguments of ``apply_chat_template`` that are not variables of the template."""
 
 
 def prompt_ids(
@@ -42,7 +38,7 @@ def prompt_ids(
         )
     try:
         text = tokenizer.apply_chat_template(
-            without_developer(turns, tokenizer.chat_template),
+            without_developer(turns, chosen_template(tokenizer.chat_template, tools=False)),
             tokenize=False,
             add_generation_prompt=True,
             **template_kwargs,
@@ -69,6 +65,6 @@ def _tokenise(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
 
 def _plain(message: Message, where: str) -> dict[str, Any]:
     try:
-        return plain_message(message)
+        return policy_message(message)
     except MessageError as error:
         raise refusal(error.reason, f"{where}.{error.place}") from error

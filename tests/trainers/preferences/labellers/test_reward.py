@@ -21,6 +21,7 @@ from tests.trainers.preferences.labelling import (
     label,
     report,
 )
+from trainers.base.data import Conversation
 from trainers.demo.model import save_untrained_policy
 from trainers.demo.tokenizer import build_tokenizer
 from trainers.preferences.labellers.reward import UNREADABLE
@@ -40,7 +41,7 @@ def test_a_reward_model_in_this_process(tmp_path: Path) -> None:
     assert label(tmp_path, labeller, form="listwise") == 0
     lines = read_lines(tmp_path / "out.jsonl")
     expected = score(
-        tmp_path / "reward", [[user("question 0"), bot(text)] for text in texts], batch_size=1
+        tmp_path / "reward", [Conversation([user("question 0"), bot(text)]) for text in texts], 1
     )
     assert [c["score"] for c in lines[0]["candidates"]] == pytest.approx(expected, abs=1e-5)
     assert len(lines[1]["candidates"]) == 2
