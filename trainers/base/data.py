@@ -19,7 +19,8 @@ from typing_extensions import TypedDict
 
 from trainers.base.bad_lines import BadLines
 from trainers.base.errors import DataError
-from trainers.base.lines import RawRecord, read_rows
+from trainers.base.lines import read_rows
+from trainers.base.raw import RawRecord
 from trainers.base.template_inputs import NO_INPUTS, TemplateInputs, read_inputs
 from trainers.base.turns import tidied, tidied_turns
 
