@@ -30,6 +30,7 @@ from trainers.preferences.files import (
     report_path,
     write_report,
 )
+from trainers.preferences.inputs import data_files
 from trainers.preferences.prompts import PromptToSample, distinct_prompts, prompt_key
 from trainers.preferences.records import ListedAnswer, Listwise
 from trainers.preferences.settings import CollectSettings
@@ -83,6 +84,7 @@ class Collection:
 def run(settings: CollectSettings, context: RunContext) -> dict[str, float]:
     """`bon-train collect`. Exits with 130 after Ctrl-C, with all that was drawn on the disk."""
     tally = Tally(skip_bad=settings.skip_bad)
+    settings = settings.model_copy(update={"prompts": data_files(settings.prompts, tally)})
     prompts = distinct_prompts(settings.prompts, tally, settings.reading)[: settings.limit]
     if context.dry_run:
         context.show(json.dumps(_shown(prompts[0].asked), indent=2, ensure_ascii=False))

@@ -14,7 +14,7 @@ from trainers.base.data import data_hash
 from trainers.base.errors import DataError, SettingsError
 from trainers.base.files import write_json
 from trainers.base.settings import Settings
-from trainers.preferences.tally import Tally
+from trainers.preferences.tally import Tally, short_names
 
 Append = Callable[[Mapping[str, Any]], None]
 """Writes one line at once; DataError if it cannot be written."""
@@ -83,7 +83,10 @@ def write_report(
 
     Each of `inputs` becomes the SHA-256 of its files by their names.
     """
-    files = {key: {file.name: data_hash(file) for file in paths} for key, paths in inputs.items()}
+    files = {
+        key: {name: data_hash(file) for file, name in short_names(paths).items()}
+        for key, paths in inputs.items()
+    }
     places = {"input", "prompts", "output", "policy"}
     chosen = {"settings": settings.model_dump(mode="json", exclude=places)}
     write_json(path, {**files, **chosen, **tally.as_json(), **rest}, ensure_ascii=False)

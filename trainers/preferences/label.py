@@ -23,6 +23,7 @@ from trainers.endpoint.http import FailureLimit, RequestFailedError
 from trainers.endpoint.work import for_each
 from trainers.preferences.files import journal, refuse_overwriting, report_path, write_report
 from trainers.preferences.forms import as_list, grouped
+from trainers.preferences.inputs import data_files
 from trainers.preferences.labellers.hand import HOW_TO, HandLabeller, read_sheet, write_sheet
 from trainers.preferences.labels import Label, preferences_of, task_key
 from trainers.preferences.prepare import read_all
@@ -41,8 +42,9 @@ PASSING_KEYS = frozenset(
 
 def run(settings: LabelSettings, context: RunContext) -> dict[str, float]:
     """`bon-train label`. Exits with 130 after Ctrl-C, with every label so far on the disk."""
-    refuse_overwriting(settings.input, [settings.output])
     tally = Tally(skip_bad=settings.skip_bad)
+    settings = settings.model_copy(update={"input": data_files(settings.input, tally)})
+    refuse_overwriting(settings.input, [settings.output])
     tasks = read_tasks(settings, tally)
     if context.dry_run:
         context.show(json.dumps(tasks[0].as_json(), indent=2, ensure_ascii=False))

@@ -99,7 +99,7 @@ def preferences_of(
     for reason, count in label.dropped.items():
         tally.drop(reason, count)
     for note, count in label.noted.items():
-        tally.noted[note] += count
+        tally.note(note, count)
     found: list[Preference] = []
     if label.scores:
         found.append(_with_scores(task, label.scores, ordinal=False))

@@ -14,6 +14,7 @@ from trainers.base.errors import DataError
 from trainers.base.files import replaced
 from trainers.preferences.files import refuse_overwriting, write_report
 from trainers.preferences.forms import in_form
+from trainers.preferences.inputs import data_files
 from trainers.preferences.readers import read_preferences
 from trainers.preferences.records import Pairwise, Preference
 from trainers.preferences.settings import InputSettings, PrepareSettings
@@ -37,6 +38,7 @@ CONTRADICTING = "pairs whose answers another pair has the other way round"
 def run(settings: PrepareSettings, context: RunContext) -> dict[str, float]:
     """`bon-train prepare`."""
     tally = Tally(skip_bad=settings.skip_bad)
+    settings = settings.model_copy(update={"input": data_files(settings.input, tally)})
     if context.dry_run:
         return _dry_run(settings, tally, context)
     written = _nothing_written()
@@ -125,7 +127,7 @@ def canonical(settings: PrepareSettings, tally: Tally) -> Iterator[Preference]:
             continue
         seen.add(digest)
         if isinstance(preference, Pairwise):
-            tally.noted.update([CONTRADICTING] * _contradicts(preference, orders))
+            tally.note(CONTRADICTING, _contradicts(preference, orders))
         yield preference
 
 

@@ -36,7 +36,7 @@ def _not_empty(value: tuple[Path, ...]) -> tuple[Path, ...]:
 
 
 Files = Annotated[tuple[Path, ...], BeforeValidator(_one_or_many), AfterValidator(_not_empty)]
-"""One path, or a list of them."""
+"""One path, or a list of them; `data_files` makes files of folders and patterns."""
 
 
 class ReadSettings(Settings):
@@ -66,7 +66,8 @@ class CollectSettings(ReadSettings):
     """Several answers to each prompt, from a server or from a policy in this process."""
 
     prompts: Files
-    """`{prompt}` or `{messages}` lines, or any preference data; only its prompts are read."""
+    """Files, folders or patterns of `{prompt}` or `{messages}` lines, or of any preference data;
+    only its prompts are read."""
     output: Path
     """JSONL in the listwise form, without scores. Prompts that it already holds are skipped."""
     endpoint: ChatSettings | None = None
@@ -114,7 +115,9 @@ class InputSettings(ReadSettings):
     """Preference data: which files, how strictly they are read, and the form of the output."""
 
     input: Files
-    """Files, in order: `.jsonl`, `.jsonl.gz` or `.parquet`. A single path will do."""
+    """Files, in order: JSON lines or arrays, CSV or parquet, packed or not. A folder stands for the
+    data files in it, such as the gateway's recording folder, and a pattern (`logs/*.jsonl.gz`) for
+    those that match. A single path will do."""
     format: FormatName = AUTO
     """The format of all files; "auto" decides by the first records of each."""
     max_line_bytes: Positive = MAX_LINE_BYTES

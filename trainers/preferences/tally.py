@@ -42,6 +42,11 @@ class Tally:
         if count:
             self.dropped[reason] += count
 
+    def note(self, what: str, count: int = 1) -> None:
+        """Count what is worth knowing, and was not dropped."""
+        if count:
+            self.noted[what] += count
+
     def not_read(self, path: Path, names: Iterable[str]) -> None:
         """Count the fields of one record that hold something and were not read."""
         for name in names:
@@ -66,7 +71,8 @@ class Tally:
             "dropped": dict(sorted(self.dropped.items())),
             "noted": dict(sorted(self.noted.items())),
             "fields_not_read": {
-                path.name: dict(counts.most_common()) for path, counts in self.unread.items()
+                name: dict(self.unread[path].most_common())
+                for path, name in short_names(self.unread).items()
             },
         }
 
@@ -92,3 +98,10 @@ class Tally:
             figures[f"not read: {name} (in {where})"] = count
         further = len(totals) - len(figures)
         return figures | ({"further fields not read, see the report": further} if further else {})
+
+
+def short_names(paths: Iterable[Path]) -> dict[Path, str]:
+    """What to call each file in a report: its name, or its path if two have one name."""
+    found = list(paths)
+    counts = Counter(path.name for path in found)
+    return {path: path.name if counts[path.name] == 1 else str(path) for path in found}

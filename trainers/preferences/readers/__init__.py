@@ -129,7 +129,7 @@ def _read(
     for preference in found:
         if not options.templated:
             refuse_rendered(preference.prompt)
-    tally.noted.update([SPECIAL] * any(has_special_tokens(one) for one in found))
+    tally.note(SPECIAL, any(has_special_tokens(one) for one in found))
     return found
 
 

@@ -47,5 +47,5 @@ def _gap(values: Values, tally: Tally) -> float | None:
         if len(known) == 2:
             return known[0] - known[1]
         if known:
-            tally.noted[ONE_SCORE] += 1
+            tally.note(ONE_SCORE)
     return None

@@ -29,7 +29,7 @@ class FieldMapping:
             steps = source.split(".")
             value = _at(values, steps)
             if value is None:
-                tally.noted[f"records without {source} (fields.{target})"] += 1
+                tally.note(f"records without {source} (fields.{target})")
             else:
                 found[target] = value
                 rest = _without(rest, steps)

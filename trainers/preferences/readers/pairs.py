@@ -121,7 +121,7 @@ def beside(values: Values, pair: Pairwise, tally: Tally) -> Pairwise:
     if pair.prompt[0]["role"] not in SYSTEM_ROLES:
         pair = replace(pair, prompt=[*system, *pair.prompt])
     if any(message not in pair.prompt for message in asked):
-        tally.noted[OTHER_PROMPT] += 1
+        tally.note(OTHER_PROMPT)
     return pair
 
 
