@@ -15,8 +15,12 @@ from types import MappingProxyType
 from trainers.base.errors import DataError
 from trainers.base.lines import MAX_LINE_BYTES, BadLineError, printable, read_rows
 from trainers.base.raw import RawRecord
+from trainers.preferences.readers.annotation import ArgillaReader, LabelStudioReader
+from trainers.preferences.readers.arenas import ArenaReader, ArenaTableReader
 from trainers.preferences.readers.candidate_log import CandidateLogReader
 from trainers.preferences.readers.context import refuse_media
+from trainers.preferences.readers.conversations import OpenAIPreferenceReader, ShareGptReader
+from trainers.preferences.readers.feedback import StepwiseReader, ThumbsReader
 from trainers.preferences.readers.fields import Values
 from trainers.preferences.readers.hh import HhReader
 from trainers.preferences.readers.lists import (
@@ -35,6 +39,14 @@ from trainers.preferences.readers.pairs import (
     RewriteReader,
     SixStepsReader,
 )
+from trainers.preferences.readers.published import (
+    DistilabelReader,
+    HelpSteer2Reader,
+    HelpSteer3Reader,
+    LlmBarReader,
+    NectarReader,
+    SafeRlhfReader,
+)
 from trainers.preferences.readers.seen import Seen
 from trainers.preferences.records import Preference
 from trainers.preferences.tally import Tally
@@ -46,14 +58,28 @@ FORMATS: Mapping[str, FormatReader] = MappingProxyType(
         "listwise": CandidatesReader(),
         "ultrafeedback": UltraFeedbackReader(),
         "rewardbench2": RewardBench2Reader(),
+        "openai_preference": OpenAIPreferenceReader(),
+        "sharegpt": ShareGptReader(),
+        "argilla": ArgillaReader(),
+        "label_studio": LabelStudioReader(),
+        "distilabel": DistilabelReader(),
         "hh": HhReader(),
         "implicit": ImplicitPromptReader(),
         "rewardbench": RewardBenchReader(),
         "canonical": CanonicalReader(),
         "rewrite": RewriteReader(),
         "steps": SixStepsReader(),
+        "arena": ArenaReader(),
+        "arena_table": ArenaTableReader(),
+        "helpsteer2": HelpSteer2Reader(),
+        "helpsteer3": HelpSteer3Reader(),
+        "pku_saferlhf": SafeRlhfReader(),
+        "llmbar": LlmBarReader(),
+        "nectar": NectarReader(),
         "pointwise": PointwiseReader(),
         "ranking": RankingReader(),
+        "stepwise": StepwiseReader(),
+        "thumbs": ThumbsReader(),
         "logged": LoggedReader(),
     }
 )

@@ -103,7 +103,7 @@ def prompt(values: Values, key: str = "prompt") -> list[Message]:
     if key == "instruction" and isinstance(value, str):
         value = with_input(values, value)
     messages = prompt_messages(value, key)
-    _note(values, key, value, messages)
+    note(values, key, value, messages)
     return with_context(values, messages)
 
 
@@ -118,7 +118,7 @@ def answer(values: Values, key: str = "answer") -> list[Message]:
 def listed_answer(values: Values, key: str, value: Any, name: str) -> list[Message]:
     """An answer out of `values`, called `name` in errors and `key` among the fields."""
     messages = answer_messages(value, name)
-    _note(values, key, value, messages)
+    note(values, key, value, messages)
     return messages
 
 
@@ -126,7 +126,7 @@ def conversation(values: Values, key: str) -> list[Message]:
     """The whole conversation under `key`, with the columns beside it that are part of it."""
     value = required(values, key)
     messages = chat_messages(value, key)
-    _note(values, key, value, messages)
+    note(values, key, value, messages)
     return with_context(values, messages)
 
 
@@ -145,7 +145,7 @@ def part(values: Values, entry: Mapping[str, Any], inside: str) -> Values:
     return values.part(entry, inside) if isinstance(values, Seen) else entry
 
 
-def _note(values: Values, key: str, value: Any, messages: list[Message]) -> None:
+def note(values: Values, key: str, value: Any, messages: list[Message]) -> None:
     if isinstance(values, Seen):
         values.note_messages(key, value, messages)
 

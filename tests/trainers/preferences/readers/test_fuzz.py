@@ -13,6 +13,7 @@ from trainers.base.lines import BadLineError
 from trainers.preferences.forms import in_form
 from trainers.preferences.readers import FORMATS, detect
 from trainers.preferences.readers.options import ReadOptions
+from trainers.preferences.readers.seen import Seen
 from trainers.preferences.tally import Tally
 from trainers.preferences.usable import usable
 
@@ -29,6 +30,7 @@ MESSAGES: st.SearchStrategy[Any] = st.lists(
     ),
     max_size=3,
 )
+VALUES_INSIDE = st.one_of(TEXTS, NUMBERS, st.none(), st.lists(TEXTS, max_size=2))
 ENTRIES = st.lists(
     st.one_of(
         TEXTS,
@@ -43,10 +45,16 @@ ENTRIES = st.lists(
                 "score": NUMBERS,
                 "rank": NUMBERS,
                 "reward": st.one_of(NUMBERS, st.none()),
-                "status": st.sampled_from(["finished", "truncated", "failed", 1]),
                 "message": MESSAGES.map(lambda messages: messages[0] if messages else None),
                 "finish_reason": st.sampled_from(["stop", "length", None]),
                 "model": st.one_of(TEXTS, NUMBERS),
+                "from": st.sampled_from(["human", "gpt", "function_call", "system", 3]),
+                "value": VALUES_INSIDE,
+                "result": st.lists(st.just({"type": "pairwise", "value": {"selected": "left"}})),
+                "status": st.sampled_from(
+                    ["finished", "truncated", "failed", "submitted", "draft", 1]
+                ),
+                "values": st.dictionaries(TEXTS, VALUES_INSIDE, max_size=2),
             },
         ),
     ),
@@ -61,13 +69,23 @@ LIKELY = {
     "v": st.sampled_from([1, 2, "1"]),
     "error": st.one_of(st.none(), VALUES),
     "degraded": st.one_of(st.none(), VALUES),
+    "input": st.one_of(VALUES, st.fixed_dictionaries({"messages": MESSAGES})),
+    "fields": st.dictionaries(st.sampled_from(["prompt", "response", "answer 2"]), TEXTS),
+    "data": st.dictionaries(st.sampled_from(["prompt", "response", "answer 2"]), TEXTS),
+    "responses": st.one_of(ENTRIES, VALUES, st.dictionaries(TEXTS, ENTRIES, max_size=2)),
 }
 OTHERS = (
     *("chosen", "rejected", "margin", "subset", "preferences", "sampling", "instruction"),
     *("answer", "completion", "score", "scores", "answers", "ranks", "rewrite", "first"),
-    *("second", "preference", "reference", "total_completions"),
+    *("second", "preference", "reference", "total_completions", "system", "history", "input"),
+    *("conversations", "conversation_a", "conversation_b", "winner", "turn", "fields", "responses"),
+    *("data", "annotations", "generations", "ratings", "labels", "label", "output_1", "output_2"),
+    *("response", "response_0", "response_1", "better_response_id", "context"),
+    *("response1", "response2", "overall_preference", "preferred_output", "non_preferred_output"),
+    *("response_a", "response_b", "winner_model_a", "winner_model_b", "helpfulness"),
+    *("correctness", "coherence", "complexity", "verbosity", "score_chosen", "score_rejected"),
 )
-LINES = st.fixed_dictionaries({}, optional=LIKELY | dict.fromkeys(OTHERS, VALUES))
+LINES = st.fixed_dictionaries({}, optional=dict.fromkeys(OTHERS, VALUES) | LIKELY)
 
 
 @settings(max_examples=50)
@@ -78,7 +96,9 @@ def test_no_line_breaks_a_reader(name: str, line: dict[str, Any]) -> None:
     assert detect(line) in {None, *FORMATS}
     reason = ""
     try:
-        found = list(FORMATS[name].read(line, tally, ReadOptions()))
+        seen = Seen(line)
+        found = list(FORMATS[name].read(seen, tally, ReadOptions()))
+        assert all(field.isprintable() for field in seen.unread())
     except BadLineError as error:
         found, reason = [], str(error)
     assert reason.isprintable()

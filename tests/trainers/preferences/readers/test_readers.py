@@ -20,6 +20,7 @@ from tests.trainers.preferences.helpers import (
     user,
     write_lines,
 )
+from tests.trainers.preferences.readers.foreign import FOREIGN
 from trainers.base.errors import DataError
 from trainers.preferences.readers import FORMATS, detect
 from trainers.preferences.readers.options import ReadOptions
@@ -227,6 +228,7 @@ MEANINGS: list[tuple[str, dict[str, Any], list[Preference]]] = [
             )
         ],
     ),
+    *FOREIGN,
 ]
 
 
