@@ -1,4 +1,4 @@
-"""Combines the rewards that several reward models give one answer.
+"""Several reward models that were trained alike but for their seed: one file, one joint reward.
 
 Where the members disagree, none can be trusted: the lowest of their rewards, or their mean minus
 their variance, is harder to exploit than the reward of one (Coste et al. 2023, arXiv:2310.02743).
@@ -6,11 +6,37 @@ their variance, is harder to exploit than the reward of one (Coste et al. 2023, 
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
+NAME = "ensemble.json"
+"""`bon-train reward` writes it beside the folders of the members."""
+
 Combine = Literal["mean", "min", "mean_minus_variance"]
+
+
+class EnsembleError(ValueError):
+    """Names the file and what is wrong with it."""
+
+
+def read_ensemble(folder: Path) -> tuple[str, ...] | None:
+    """The members of the ensemble in a folder, by their own folders, or None if there is none.
+
+    Raises EnsembleError for a broken file.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        return None
+    try:
+        members = tuple(str(name) for name in json.loads(path.read_text("utf-8"))["members"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise EnsembleError(f"{path}: not what bon-train reward writes: {error}") from error
+    if not members:
+        raise EnsembleError(f"{path}: no members")
+    return members
 
 
 def combine(values: Sequence[float], how: Combine, penalty: float = 1.0) -> float:

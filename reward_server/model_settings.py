@@ -55,6 +55,11 @@ class ModelKeys(BaseModel):
     """File with a Jinja chat template to use instead of the tokenizer's."""
     system_prompt: Literal["keep", "drop"] = "keep"
     """Whether system messages reach the model; `drop` is for those trained without them."""
+    combine: Combine = "mean"
+    """How one reward comes of an ensemble's members, where `model` is a folder that
+    `bon-train reward` filled with several (`ensemble.json`); as for an ensemble in `models`."""
+    penalty: float = Field(default=1.0, ge=0)
+    """Weight of the variance, with `combine: mean_minus_variance`."""
     partial_turn: Literal["closed", "open"] = "closed"
     """How an unfinished answer is rendered: with the end of its turn, as a finished one is, or
     without, for a model that was trained on such beginnings."""
@@ -91,7 +96,8 @@ class ModelSettings(ModelKeys):
 
     type: Literal["model"] = "model"
     model: str = Field(min_length=1)
-    """Checkpoint folder, or hub id, of a sequence-classification model."""
+    """Checkpoint folder, or hub id, of a sequence-classification model; or the folder of an
+    ensemble."""
 
     @property
     def model_name(self) -> str:

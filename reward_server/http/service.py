@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -22,6 +22,7 @@ from reward_server.info import EnsembleInfo, ModelInfo
 from reward_server.metrics import Metrics, ModelMetrics
 from reward_server.model_settings import EnsembleSettings, ModelSettings
 from reward_server.scoring.ensemble import EnsembleScorer
+from reward_server.scoring.ensemble_folder import members_of
 from reward_server.scoring.scorer import Scorer
 from reward_server.settings import Settings
 
@@ -135,18 +136,26 @@ class Service:
 
     async def _load_all(self) -> dict[str, Served]:
         """Load and warm up one model after the other, then join ensembles of them."""
-        scorers: dict[str, Scorer] = {}
+        served: dict[str, Served] = {}
         settings = self.settings.served
         for name, one in settings.items():
             if isinstance(one, ModelSettings):
-                scorers[name] = await self._load_one(name, one)
-        served: dict[str, Served] = {}
+                served[name] = await self._load_folder(name, one)
         for name, one in settings.items():
             if isinstance(one, EnsembleSettings):
-                served[name] = EnsembleScorer(name, scorers, one)
-            else:
-                served[name] = scorers[name]
-        return served
+                served[name] = EnsembleScorer(name, _single(name, one, served), one)
+        return {name: served[name] for name in settings}
+
+    async def _load_folder(self, name: str, settings: ModelSettings) -> Served:
+        """A model, or all members of an ensemble's folder, which answer as one."""
+        found = members_of(settings)
+        if found is None:
+            return await self._load_one(name, settings)
+        members, joined = found
+        scorers = {
+            member: await self._load_one(one.model_name, one) for member, one in members.items()
+        }
+        return EnsembleScorer(name, scorers, joined)
 
     async def _load_one(self, name: str, settings: ModelSettings) -> Scorer:
         metrics = self.metrics.of(name)
@@ -164,3 +173,16 @@ class Service:
         self.failure = error
         if self._on_failure is not None:
             self._on_failure()
+
+
+def _single(
+    name: str, settings: EnsembleSettings, served: Mapping[str, Served]
+) -> dict[str, Scorer]:
+    """The members of an ensemble, each a model; StartupError for one that is an ensemble."""
+    found: dict[str, Scorer] = {}
+    for member in settings.members:
+        scorer = served[member]
+        if isinstance(scorer, EnsembleScorer):
+            raise StartupError(f"models.{name}.members", f"{member!r} is an ensemble itself")
+        found[member] = scorer
+    return found

@@ -20,7 +20,15 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from transformers.modeling_layers import GenericForSequenceClassification
+from transformers.utils.peft_utils import find_adapter_config_file
 
+from bon_common.loaded_model import (
+    UnfitModelError,
+    keep_softcap,
+    position_limit,
+    refuse_adapter,
+    require_weights,
+)
 from reward_server.errors import BatchMemoryError, StartupError
 from reward_server.network.packing import Layout
 from reward_server.network.sequence import Output
@@ -61,11 +69,12 @@ class RewardModel:
         """
         config: Any = net.config
         text_config = config.get_text_config()
+        keep_softcap(net)
         self.net = net
         self.pooling: Pooling = "last_token" if _has_score_head(net) else "model"
         self.labels = [str(config.id2label[i]) for i in range(config.num_labels)]
         self.parameters = sum(p.numel() for p in net.parameters())
-        self.context_limit = _context_limit(net, text_config)
+        self.context_limit = position_limit(net)
         self.weights = _weights(self.labels, label_weights)
         pad = text_config.pad_token_id
         if self.pooling == "last_token" and not allow_pad_eos:
@@ -97,6 +106,7 @@ class RewardModel:
         if device_map is not None and importlib.util.find_spec("accelerate") is None:
             raise StartupError("device_map", "needs accelerate, which is not installed")
         try:
+            refuse_adapter(find_adapter_config_file(path, revision=revision))
             net, info = AutoModelForSequenceClassification.from_pretrained(
                 path,
                 dtype=_dtype(dtype, place),
@@ -104,18 +114,17 @@ class RewardModel:
                 trust_remote_code=trust_remote_code,
                 device_map=device_map,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # `require_weights` names them
             )
+            require_weights(info)
+        except UnfitModelError as error:
+            raise StartupError("model", f"no reward model: {error}") from error
         except SafetensorError as error:
             reason = f"its weights cannot be read: {_first_line(error)}"
             raise StartupError("model", reason) from error
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             key = "model" if device_map is None else "device_map"
             raise StartupError(key, _first_line(error)) from error
-        missing = sorted(info["missing_keys"])
-        if missing:
-            raise StartupError(
-                "model", f"no reward model: the checkpoint lacks {', '.join(missing[:3])}"
-            )
         if device_map is None:
             net = net.to(place)
         net.eval()
@@ -145,6 +154,12 @@ class RewardModel:
     def attention(self, name: str) -> None:
         net: Any = self.net
         net.set_attn_implementation(name)
+
+    @property
+    def caps_scores(self) -> bool:
+        """Whether the network caps its attention scores, as Gemma 2 does."""
+        config: Any = self.net.config
+        return getattr(config.get_text_config(), "attn_logit_softcapping", None) is not None
 
     def compile(self) -> None:
         """Have torch compile the network when it is first used, for sequences of any length.
@@ -310,19 +325,6 @@ def _refuse_pad_eos(pad: int | None, eos: int | list[int] | None) -> None:
             "(transformers: before a final one; vLLM: at it); give the checkpoint a pad token of "
             "its own, or set allow_pad_eos to read at the last token",
         )
-
-
-def _context_limit(net: nn.Module, text_config: Any) -> int | None:
-    """Return the most tokens that the model can read, or None if it has no limit of its own."""
-    limit = getattr(text_config, "max_position_embeddings", None)
-    limit = limit if isinstance(limit, int) and limit > 0 else None
-    for name, module in net.named_modules():
-        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
-            # RoBERTa counts positions from behind its padding id.
-            reserved = 0 if module.padding_idx is None else module.padding_idx + 1
-            rows = module.num_embeddings - reserved
-            limit = rows if limit is None else min(limit, rows)
-    return limit
 
 
 def _device(device: str) -> str:

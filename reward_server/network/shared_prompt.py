@@ -174,6 +174,8 @@ def _obstacle(model: RewardModel, share_prompt: bool | None) -> str | None:
         return "share_prompt is off"
     if model.pooling != "last_token":
         return "the model pools by itself"
+    if model.caps_scores:
+        return "softcap: attention scores are capped"
     if share_prompt is None and model.device.type != "cpu":
         return f"on {model.device.type} share_prompt has to be true"
     return None

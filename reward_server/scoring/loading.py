@@ -11,6 +11,7 @@ import torch
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
+from bon_common.loaded_model import UnfitModelError, require_room
 from reward_server.errors import StartupError
 from reward_server.info import ModelInfo
 from reward_server.model_settings import ModelSettings
@@ -19,6 +20,7 @@ from reward_server.network.heap import keep_freed_memory
 from reward_server.network.model import RewardModel
 from reward_server.network.packed_linear import pack_weights
 from reward_server.network.shared_prompt import choose_forward
+from reward_server.scoring.ensemble_folder import members_of
 from reward_server.scoring.render import Renderer
 
 UNSET_LENGTH = 10**9
@@ -40,6 +42,9 @@ def load_parts(settings: ModelSettings) -> ScorerParts:
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
+    if (found := members_of(settings)) is not None:
+        name = Path(settings.model) / found[1].members[0]
+        raise StartupError("model", f"an ensemble, where one model is needed; name one: {name}")
     meta = _trainers_notes(settings)
     model = RewardModel.load(
         settings.model,
@@ -57,6 +62,10 @@ def load_parts(settings: ModelSettings) -> ScorerParts:
         pack_weights(model.base)
     model.check_padding()
     tokenizer = _load_tokenizer(settings)
+    try:
+        require_room(model.net, tokenizer)
+    except UnfitModelError as error:
+        raise StartupError("model", str(error)) from error
     renderer = Renderer(
         tokenizer,
         chat_template=_read_template(settings),

@@ -3,15 +3,33 @@
 Code that comes with a checkpoint is never run.
 """
 
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoTokenizer, PreTrainedTokenizerBase, set_seed
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedTokenizerBase,
+    set_seed,
+)
+from transformers.utils import logging as transformers_logging
 
+from bon_common.loaded_model import UnfitModelError, keep_softcap, require_policy, require_weights
+from trainers.base.adapters import Adapter, attach, find_adapter, model_source
 from trainers.base.errors import ModelError
 from trainers.base.settings import TrainSettings
+
+TOKENIZER = "tokenizer_config.json"
+MayLack = Callable[[Any, str], bool]
+"""Whether a network may start with a weight, by its name, that its checkpoint lacks."""
 
 
 class AutoClass(Protocol):
@@ -21,16 +39,21 @@ class AutoClass(Protocol):
         self, pretrained_model_name_or_path: str, *model_args: Any, **kwargs: Any
     ) -> Any: ...
 
+    def from_config(self, config: Any, **kwargs: Any) -> Any: ...
+
 
 def load_tokenizer(
     model: str | Path, revision: str | None = None, *, need_template: bool = True
 ) -> PreTrainedTokenizerBase:
-    """The tokenizer of a checkpoint folder or hub model.
+    """The tokenizer of a checkpoint folder or hub model; an adapter without one has its base's.
 
     Raises ModelError if there is none, or it has no chat template and needs one; encoders that
     read pairs of texts need none.
     """
-    source = _source(model)
+    source = model_source(model)
+    adapter = find_adapter(source, revision)
+    if adapter is not None and adapter.base and not (Path(adapter.folder) / TOKENIZER).is_file():
+        return load_tokenizer(adapter.base, adapter.base_revision, need_template=need_template)
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             source, revision=revision, trust_remote_code=False
@@ -42,37 +65,134 @@ def load_tokenizer(
     return tokenizer
 
 
-def load_model(kind: AutoClass, settings: TrainSettings, **options: Any) -> Any:
-    """The `PreTrainedModel` to start from, in float32; `options` go to `from_pretrained`.
+def load_config(model: str | Path, revision: str | None = None, **options: Any) -> Any:
+    """The configuration of a model, or of the one below an adapter; ModelError if there is none."""
+    source = model_source(model)
+    adapter = find_adapter(source, revision)
+    if adapter is not None:
+        return load_config(base_of(adapter), adapter.base_revision, **options)
+    try:
+        return AutoConfig.from_pretrained(
+            source, revision=revision, trust_remote_code=False, **options
+        )
+    except (OSError, ValueError) as error:
+        raise ModelError(_why(source, "no such model can be loaded", error)) from error
 
-    The seed is set first: a head that the checkpoint lacks is drawn at random. Raises ModelError
-    if the model cannot be loaded, or is of another kind.
+
+def load_model(kind: AutoClass, settings: TrainSettings, **options: Any) -> Any:
+    """The `PreTrainedModel` to start from, in float32; `options` as for `load_pretrained`.
+
+    The seed is set first: a head that may be new is drawn at random. Raises ModelError if the model
+    cannot be loaded, lacks weights, or is of another kind.
     """
     set_seed(settings.seed)
     return load_pretrained(kind, settings.model, settings.revision, **options)
 
 
 def load_pretrained(
-    kind: AutoClass, model: str | Path, revision: str | None = None, **options: Any
+    kind: AutoClass,
+    model: str | Path,
+    revision: str | None = None,
+    *,
+    may_lack: MayLack | None = None,
+    **options: Any,
 ) -> Any:
-    """`kind.from_pretrained` in float32 unless `dtype` says otherwise; ModelError if it fails."""
-    source = _source(model)
+    """`kind.from_pretrained` in float32 unless `dtype` says otherwise; an adapter is merged.
+
+    Raises ModelError if it fails, or if the checkpoint lacks a weight: the library would draw it at
+    random. `may_lack` tells, for the network and a weight's name, which ones a run starts anew;
+    their names are then `new_weights` of the network.
+    """
+    source = model_source(model)
+    adapter = find_adapter(source, revision)
+    if adapter is None:
+        return _load(kind, source, revision, may_lack, options)
+    merged = load_adapted(kind, adapter, may_lack=may_lack, **options).merge_and_unload()
+    merged.requires_grad_(True)  # peft froze all but its own
+    merged.new_weights = [name for name in merged.new_weights if name not in adapter.shapes]
+    # What is trained on top of it must name this model below, not the one under the adapter.
+    merged.name_or_path = source
+    if kind is AutoModelForSequenceClassification:
+        # An adapter has no configuration of its own; padding was set when it was trained.
+        pad = load_tokenizer(source, revision, need_template=False).pad_token_id
+        merged.config.get_text_config().pad_token_id = pad
+    return merged
+
+
+def load_adapted(
+    kind: AutoClass, adapter: Adapter, *, may_lack: MayLack | None = None, **options: Any
+) -> Any:
+    """The model that an adapter names, under the adapter: a `PeftModel`.
+
+    What the model lacks the adapter must bring. Raises ModelError as `load_pretrained`, and for an
+    adapter of the other kind.
+    """
+    if kind is AutoModelForSequenceClassification and "num_labels" not in options:
+        if adapter.outputs is None:
+            raise ModelError(
+                f"{adapter.folder}: the adapter brings no reward head "
+                "(train it with modules_to_save: score)"
+            )
+        options["num_labels"] = adapter.outputs
+    if kind is AutoModelForCausalLM and adapter.task == "SEQ_CLS":
+        raise ModelError(f"{adapter.folder}: an adapter of a reward model, not of a policy")
+
+    def brought(net: Any, name: str) -> bool:
+        return name in adapter.shapes or (may_lack is not None and may_lack(net, name))
+
+    base = load_pretrained(
+        kind, base_of(adapter), adapter.base_revision, may_lack=brought, **options
+    )
+    return attach(base, adapter)
+
+
+def base_of(adapter: Adapter) -> str:
+    """The model below an adapter; ModelError if the adapter does not name it."""
+    if adapter.base is None:
+        raise ModelError(f"{adapter.folder}: the adapter does not name its model")
+    return adapter.base
+
+
+def _load(
+    kind: AutoClass,
+    source: str,
+    revision: str | None,
+    may_lack: MayLack | None,
+    options: dict[str, Any],
+) -> Any:
     options = {"dtype": torch.float32, **options}
     try:
-        return kind.from_pretrained(source, revision=revision, trust_remote_code=False, **options)
-    except (OSError, ValueError, SafetensorError) as error:
+        with _silent():
+            net, info = kind.from_pretrained(
+                source,
+                revision=revision,
+                trust_remote_code=False,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # `require_weights` names them
+                **options,
+            )
+        if kind is AutoModelForCausalLM:
+            require_policy(net.config)
+        net.new_weights = require_weights(
+            info, None if may_lack is None else partial(may_lack, net)
+        )
+    except UnfitModelError as error:
+        raise ModelError(f"{source}: {error}") from error
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError(_why(source, "no such model can be loaded", error)) from error
+    keep_softcap(net)
+    return net
 
 
-def _source(model: str | Path) -> str:
-    """The folder or hub name; ModelError for what can only be a folder and is not there."""
-    name = str(model)
-    if Path(name).is_dir():
-        return name
-    owner, slash, rest = name.partition("/")
-    if isinstance(model, Path) or not slash or "/" in rest or owner in {"", ".", "..", "~"}:
-        raise ModelError(f"{name}: no such model folder")
-    return name
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Without the library's report of missing and unused weights: an error here, or meant so."""
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
 
 
 def _why(source: str, what: str, error: Exception) -> str:

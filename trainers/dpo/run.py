@@ -12,6 +12,7 @@ from trainers.base.card import append_text, write_card
 from trainers.base.context import RunContext
 from trainers.base.data import Conversation, data_hash
 from trainers.base.errors import ModelError
+from trainers.base.fit import require_answers, require_start
 from trainers.base.loading import find_device, load_model
 from trainers.base.tokenizer import training_tokenizer
 from trainers.dpo.data import PreferenceData, read_pairs
@@ -28,6 +29,7 @@ from trainers.dpo.trainer import TokenisedDPOTrainer, loss_arguments, make_datas
 from trainers.policy.divergence import checked_prompts, measure_divergence
 from trainers.policy.ends import declared_ends
 from trainers.policy.frozen import load_frozen
+from trainers.policy.rendering import prompt_ids
 from trainers.runtime.arguments import common_arguments, is_main_process
 from trainers.runtime.lora import lora_config
 from trainers.runtime.run import run_trainer
@@ -45,6 +47,7 @@ NEGATIVE_REWARD_NOTE = (
 def train_dpo(settings: DpoSettings, context: RunContext) -> dict[str, float]:
     """`bon-train dpo`: train, write `settings.output`, return the figures of its model card."""
     tokenizer = training_tokenizer(settings.model, settings.revision, settings)
+    limit = require_start(settings, tokenizer)
     bad = BadLines(skip=settings.skip_bad)
     data = read_pairs(
         settings.train,
@@ -57,6 +60,8 @@ def train_dpo(settings: DpoSettings, context: RunContext) -> dict[str, float]:
     bad.report(context.show)
     _require_same_text(tokenizer, settings)
     prompts = checked_prompts(settings.eval_prompts, tokenizer)
+    asked = [prompt_ids(tokenizer, prompt) for prompt in prompts]
+    require_answers(limit, asked, "eval_max_new_tokens", settings.eval_max_new_tokens)
     if context.dry_run:
         context.show(_example(tokenizer, data.rows[0]))
     counts = {"pairs": len(data.rows), **data.dropped, **bad.figures()}

@@ -1,6 +1,7 @@
 """What must be true of a model before it is served, and of its written copy."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,7 +11,9 @@ from torch import Tensor
 from reward_server.scoring.render import Renderer
 from trainers.base.data import Conversation, Message
 from trainers.base.errors import ModelError
+from trainers.base.fit import require_fit
 from trainers.rewards.one import render, require_own_pad
+from trainers.runtime.trained import NAME, answers, read_record
 
 TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2}
 """Largest difference between an output before and after, as a share of the largest output or 1.
@@ -55,12 +58,13 @@ def check_template(tokenizer: Any, name: str) -> None:
             raise ModelError(f"{name}: the chat template leaves out the answer")
 
 
-def check_ends(model: Any, tokenizer: Any, name: str) -> None:
-    """Raise ModelError where a policy could not end an answer or the ids are not the model's."""
-    rows = model.get_input_embeddings().num_embeddings
-    if len(tokenizer) > rows:
-        raise ModelError(f"{name}: the tokenizer has {len(tokenizer)} tokens, the model {rows}")
-    if tokenizer.eos_token_id is None:
+def check_ends(model: Any, tokenizer: Any, name: str, *, needs_end: bool) -> None:
+    """Raise ModelError where an answer could not end or the ids are not the model's.
+
+    An encoder needs no end of turn: it reads prompt and answer as a pair of texts.
+    """
+    require_fit(model, tokenizer, name)
+    if needs_end and tokenizer.eos_token_id is None:
         raise ModelError(f"{name}: the tokenizer has no end-of-turn token (eos_token)")
 
 
@@ -86,19 +90,37 @@ def outputs(model: Any, sequences: Sequence[Sequence[int]]) -> list[Tensor]:
         return [model(torch.tensor([list(ids)])).logits[0].float() for ids in sequences]
 
 
+def require_trained(model: Any, folder: str) -> float:
+    """The largest difference of an output to what was recorded when training ended, as
+    `require_parity`; 0 where nothing was recorded. ModelError for another model."""
+    found = read_record(Path(folder))
+    if found is None:
+        return 0.0
+    before = [torch.tensor(values) for values in found["answers"]]
+    after = answers(model, found["sequences"])
+    if [one.shape for one in before] != [one.shape for one in after]:
+        raise ModelError(f"{folder}: it has other outputs than what was trained ({NAME})")
+    dtype = found["dtype"] if found["dtype"] in TOLERANCE else "bfloat16"
+    what = f"what was loaded differs by {{:.2g}} from what was trained ({NAME})"
+    return require_parity(before, after, dtype, folder, what)
+
+
 def require_parity(
-    before: Sequence[Tensor], after: Sequence[Tensor], dtype: str, name: str
+    before: Sequence[Tensor],
+    after: Sequence[Tensor],
+    dtype: str,
+    name: str,
+    what: str = "what was written differs by {:.2g} from what was trained",
 ) -> float:
     """The largest difference of an output, relative to the largest output or 1.
 
-    Raises ModelError if it is beyond the tolerance or not a number.
+    Raises ModelError, saying `what`, if it is beyond the tolerance or not a number.
     """
     largest = max(1.0, *(float(one.abs().max()) for one in before))
     gaps = [float((a - b).abs().max()) for a, b in zip(before, after, strict=True)]
     difference = max(gaps) / largest
     if not difference <= TOLERANCE[dtype]:  # so that nan fails too
         raise ModelError(
-            f"{name}: what was written differs by {difference:.2g} from what was trained "
-            f"(tolerance {TOLERANCE[dtype]:g} in {dtype})"
+            f"{name}: {what.format(difference)} (tolerance {TOLERANCE[dtype]:g} in {dtype})"
         )
     return difference

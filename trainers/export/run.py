@@ -19,6 +19,7 @@ from trainers.export.checks import (
     outputs,
     probe_ids,
     require_parity,
+    require_trained,
 )
 from trainers.export.settings import ExportSettings, SamplingDefaults
 from trainers.export.source import CLASSES, ExportSource, Kind, load_source
@@ -44,6 +45,7 @@ def export(settings: ExportSettings, context: RunContext) -> dict[str, float]:
         raise RunError(f"{final}: already there; give another output, or remove it")
     source = load_source(settings)
     _check(source, settings.model)
+    loaded = require_trained(source.model, settings.model)
     sequences = probe_ids(source.tokenizer)
     before = outputs(source.model, sequences)
     partial = final.parent / f"{PARTIAL}{final.name}"
@@ -62,13 +64,14 @@ def export(settings: ExportSettings, context: RunContext) -> dict[str, float]:
         shutil.rmtree(partial, ignore_errors=True)
     context.show(f"{source.kind}: {SERVE[source.kind].format(folder=final)}")
     return {
-        "largest relative difference of an output": difference,
+        "largest relative difference of an output": max(loaded, difference),
         "tolerance": TOLERANCE[settings.dtype],
     }
 
 
 def _check(source: ExportSource, name: str) -> None:
-    check_ends(source.model, source.tokenizer, name)
+    needs_end = source.kind == "policy" or _is_decoder(source.model)
+    check_ends(source.model, source.tokenizer, name, needs_end=needs_end)
     if source.kind == "reward model":
         check_padding(source.model, source.tokenizer, name)
         if source.tokenizer.chat_template is None and _is_decoder(source.model):

@@ -1,25 +1,17 @@
 """What is exported: a policy or a reward model, whole or as an adapter on its base."""
 
-import json
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from peft import PeftModel
-from safetensors import SafetensorError, safe_open
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoModelForSequenceClassification,
-)
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
+from trainers.base.adapters import Adapter, find_adapter
 from trainers.base.errors import ModelError
-from trainers.base.loading import load_pretrained, load_tokenizer
+from trainers.base.loading import load_adapted, load_config, load_pretrained, load_tokenizer
 from trainers.export.settings import ExportSettings
 from trainers.rewards.ensemble import refuse_ensemble
 
 Kind = Literal["policy", "reward model"]
-ADAPTER_CONFIG = "adapter_config.json"
 CLASSES: dict[Kind, Any] = {
     "policy": AutoModelForCausalLM,
     "reward model": AutoModelForSequenceClassification,
@@ -42,10 +34,10 @@ class ExportSource:
 def load_source(settings: ExportSettings) -> ExportSource:
     """Load the model to export; ModelError if it is neither policy nor reward model."""
     refuse_ensemble(settings.model, "what is exported")
-    adapter = _adapter(settings.model)
+    adapter = find_adapter(settings.model, settings.revision)
     if adapter is None:
         kind = _kind(settings.model, settings.revision)
-        model = _whole(kind, settings.model, settings.revision)
+        model = load_pretrained(CLASSES[kind], settings.model, settings.revision)
     else:
         kind, model = _adapted(settings, adapter)
     tokenizer: Any = load_tokenizer(settings.model, settings.revision, need_template=False)
@@ -55,19 +47,8 @@ def load_source(settings: ExportSettings) -> ExportSource:
     return ExportSource(kind, model.eval(), tokenizer)
 
 
-def _adapter(model: str) -> dict[str, Any] | None:
-    path = Path(model) / ADAPTER_CONFIG
-    if not path.is_file():
-        return None
-    try:
-        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelError(f"{path}: broken JSON: {error}") from error
-    return values
-
-
 def _kind(model: str, revision: str | None) -> Kind:
-    config: Any = load_pretrained(AutoConfig, model, revision, dtype=None)
+    config = load_config(model, revision)
     for architecture in config.architectures or ():
         for ending, kind in HEADS.items():
             if architecture.endswith(ending):
@@ -78,56 +59,19 @@ def _kind(model: str, revision: str | None) -> Kind:
     )
 
 
-def _adapted(settings: ExportSettings, adapter: dict[str, Any]) -> tuple[Kind, Any]:
-    task = str(adapter.get("task_type"))
-    if task not in TASKS:
-        raise ModelError(f"{settings.model}: an adapter for {task}, not {' or '.join(TASKS)}")
-    named = settings.base or adapter.get("base_model_name_or_path")
-    if not named:
+def _adapted(settings: ExportSettings, adapter: Adapter) -> tuple[Kind, Any]:
+    kind = TASKS.get(str(adapter.task))
+    if kind is None:
+        raise ModelError(
+            f"{settings.model}: an adapter for {adapter.task}, not {' or '.join(TASKS)}"
+        )
+    if settings.base is not None:
+        adapter = replace(adapter, base=settings.base, base_revision=settings.base_revision)
+    elif adapter.base is None:
         raise ModelError(f"{settings.model}: the adapter does not name its model: set base")
-    kind = TASKS[task]
-    options: dict[str, Any] = {}
-    if kind == "reward model":
-        options["num_labels"] = _outputs(Path(settings.model))
-        if options["num_labels"] > 1:
-            raise ModelError(
-                f"{settings.model}: an adapter does not name its several outputs; "
-                "export the merged folder that it lies in"
-            )
-    base = _whole(kind, str(named), settings.base_revision, may_lack_head=True, **options)
-    try:
-        return kind, PeftModel.from_pretrained(base, settings.model)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ModelError(f"{settings.model}: no adapter for {named}: {reason}") from error
-
-
-def _outputs(adapter: Path) -> int:
-    """How many numbers an adapter's reward head gives; ModelError if it brings no head."""
-    path = adapter / "adapter_model.safetensors"
-    try:
-        with safe_open(path, framework="pt") as weights:
-            for name in weights.keys():  # noqa: SIM118  # it is no mapping
-                if name.endswith(("score.weight", "classifier.weight", "out_proj.weight")):
-                    return int(weights.get_slice(name).get_shape()[0])
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"{path}: {error}") from error
-    raise ModelError(
-        f"{adapter}: the adapter brings no reward head (train it with modules_to_save: score)"
-    )
-
-
-def _whole(
-    kind: Kind, model: str, revision: str | None, *, may_lack_head: bool = False, **options: Any
-) -> Any:
-    loaded, info = load_pretrained(
-        CLASSES[kind], model, revision, output_loading_info=True, **options
-    )
-    missing = sorted(info["missing_keys"])
-    if may_lack_head:
-        inner = f"{loaded.base_model_prefix}."
-        missing = [name for name in missing if name.startswith(inner)]
-    # What is missing would be drawn at random.
-    if missing:
-        raise ModelError(f"{model}: the weights lack {', '.join(missing[:3])}")
-    return loaded
+    if kind == "reward model" and (adapter.outputs or 0) > 1:
+        raise ModelError(
+            f"{settings.model}: an adapter does not name its several outputs; "
+            "export the merged folder that it lies in"
+        )
+    return kind, load_adapted(CLASSES[kind], adapter)

@@ -7,6 +7,7 @@ from trainers.base.card import write_card
 from trainers.base.context import RunContext
 from trainers.base.data import Conversation, PromptRecord, data_hash, read_placed
 from trainers.base.errors import DataError
+from trainers.base.fit import require_answers, require_start
 from trainers.base.loading import load_model
 from trainers.base.tokenizer import training_tokenizer
 from trainers.grpo.rewards import RewardFunction
@@ -25,10 +26,13 @@ from trainers.runtime.saving import save
 def train_grpo(settings: GrpoSettings, context: RunContext) -> dict[str, float]:
     """`bon-train grpo`: train, write `settings.output`, return the figures of its model card."""
     tokenizer = training_tokenizer(settings.model, settings.revision, settings)
+    limit = require_start(settings, tokenizer)
     bad = BadLines(skip=settings.skip_bad)
     prompts, too_long = _short_prompts(settings, tokenizer, bad)
     bad.report(context.show)
     held_out = checked_prompts(settings.eval_prompts, tokenizer)
+    asked = [prompt_ids(tokenizer, prompt) for prompt in held_out]
+    require_answers(limit, asked, "max_new_tokens", settings.max_new_tokens)
     context.show(f"prompts: {len(prompts)}, dropped as too long: {too_long}")
     scorer = RewardScorer.load(settings.reward, batch_size=settings.score_batch_size)
     if context.dry_run:

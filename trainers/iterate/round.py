@@ -166,8 +166,8 @@ class Round:
         write_lines(self.folder / "pairs.jsonl", labelled.pairs)
         return labelled
 
-    def _tune(self, reference: str) -> dict[str, float]:
-        """DPO on the round's pairs; goes on from a checkpoint where there is one."""
+    def tuning(self, reference: str) -> DpoSettings:
+        """How the round's policy is tuned, against a frozen `reference`."""
         other = reference != self.start
         own = {
             "model": self.start,
@@ -179,10 +179,14 @@ class Round:
             "reference": reference if other else None,
             "reference_revision": self.settings.revision if other else None,
         }
+        return DpoSettings.model_validate({**self.settings.dpo, **own})
+
+    def _tune(self, reference: str) -> dict[str, float]:
+        """DPO on the round's pairs; goes on from a checkpoint where there is one."""
         # What lies there is this round's own, from before the run was killed.
         begun = (self.policy / CHECKPOINTS).exists()
         inner = RunContext(self.context.command, resume=begun, show=self.context.show)
-        return train_dpo(DpoSettings.model_validate({**self.settings.dpo, **own}), inner)
+        return train_dpo(self.tuning(reference), inner)
 
     def _measure(self) -> dict[str, float]:
         """Reward and distance from the start of all rounds, on `eval_prompts`."""

@@ -7,10 +7,12 @@ from trainers.base.context import RunContext
 from trainers.base.data import Conversation, data_hash
 from trainers.base.errors import RunError
 from trainers.base.files import read_json, write_json
+from trainers.base.fit import require_answers, require_start
 from trainers.base.tokenizer import training_tokenizer
 from trainers.iterate.round import Round
 from trainers.iterate.settings import IterateSettings
 from trainers.policy.divergence import checked_prompts
+from trainers.policy.rendering import prompt_ids
 from trainers.runtime.checkpoints import require_equal
 
 FREE = {"output", "rounds", "prompts", "endpoint"}
@@ -23,8 +25,12 @@ def run(settings: IterateSettings, context: RunContext) -> dict[str, float]:
     tokenizer = training_tokenizer(settings.model, settings.revision, settings)
     bad = BadLines(skip=settings.skip_bad)
     prompts = checked_prompts(settings.prompts, tokenizer, bad)
-    checked_prompts(settings.eval_prompts, tokenizer)
+    held_out = checked_prompts(settings.eval_prompts, tokenizer)
     bad.report(context.show)
+    tuning = Round(settings, 0, settings.model, context).tuning(settings.model)
+    limit = require_start(tuning, tokenizer, key="dpo.max_length")
+    asked = [prompt_ids(tokenizer, prompt) for prompt in [*prompts, *held_out]]
+    require_answers(limit, asked, "max_new_tokens", settings.max_new_tokens)
     if context.dry_run:
         _show_answers(Round(settings, 0, settings.model, context), prompts)
         return {}

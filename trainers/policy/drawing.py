@@ -6,7 +6,9 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
+from bon_common.loaded_model import position_limit
 from trainers.base.data import Conversation
+from trainers.base.fit import require_answers, require_fit
 from trainers.base.loading import load_tokenizer
 from trainers.policy.ends import end_tokens, pad_token
 from trainers.policy.frozen import load_frozen
@@ -42,7 +44,12 @@ class PolicySampler:
         own tokenizer reads the prompts unless another one is given."""
         self.tokenizer = tokenizer or load_tokenizer(policy, revision)
         self.model = load_frozen(policy, revision, device=device)
+        require_fit(self.model, self.tokenizer, policy)
         self._ends = end_tokens(self.model, self.tokenizer)
+
+    def require_room(self, prompts: Sequence[Sequence[int]], key: str, most: int) -> None:
+        """Raise SettingsError, naming `key`, unless `most` tokens fit behind every prompt."""
+        require_answers(position_limit(self.model), prompts, key, most)
 
     def draw(
         self,
@@ -69,6 +76,7 @@ class PolicySampler:
             batch_size=batch_size,
         )
         asked = [prompt_ids(self.tokenizer, prompt) for prompt in prompts]
+        self.require_room(asked, "max_new_tokens", max_new_tokens)
         drawn = generator.generate([ids for ids in asked for _ in range(samples)], seed)
         answers = [
             DrawnAnswer(

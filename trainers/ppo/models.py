@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from bon_common.loaded_model import position_limit
 from trainers.base.bad_lines import BadLines
+from trainers.base.fit import require_answers, require_fit
 from trainers.base.loading import find_device
 from trainers.base.tokenizer import training_tokenizer
 from trainers.policy.ends import end_tokens, pad_token
@@ -48,6 +50,14 @@ def build(settings: PpoSettings) -> PpoParts:
     if settings.eval_prompts is not None:
         eval_prompts = read_prompt_set(settings.eval_prompts, tokenizer, longest, bad)
     policy = load_policy(settings, device)
+    require_fit(policy, tokenizer, settings.model)
+    asked = [*prompts.prompts, *([] if eval_prompts is None else eval_prompts.prompts)]
+    require_answers(
+        position_limit(policy),
+        [prompt.ids for prompt in asked],
+        "sampling.max_new_tokens",
+        settings.sampling.max_new_tokens,
+    )
     dtype = getattr(torch, settings.dtype)
     scorer = RewardScorer.load(
         settings.reward,

@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModel, PreTrainedTokenizerBase
+from transformers import AutoModel, AutoModelForCausalLM, PreTrainedTokenizerBase
 
+from trainers.base.adapters import find_adapter
 from trainers.base.errors import ModelError
 from trainers.base.loading import load_pretrained, load_tokenizer
 from trainers.policy.sequences import Sequences
@@ -45,7 +46,12 @@ class ValueModel(nn.Module):
 
 def value_from_policy(model: str, revision: str | None, device: torch.device) -> ValueModel:
     """The policy's decoder under a new head, which predicts 0 at first."""
-    backbone = load_pretrained(AutoModel, model, revision)
+    if find_adapter(model, revision) is None:
+        backbone = load_pretrained(AutoModel, model, revision)
+    else:
+        # An adapter's names are those of the whole policy.
+        policy = load_pretrained(AutoModelForCausalLM, model, revision)
+        backbone = getattr(policy, policy.base_model_prefix)
     head = nn.Linear(backbone.config.get_text_config().hidden_size, 1)
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)

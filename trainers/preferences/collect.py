@@ -182,8 +182,9 @@ def _in_process(
     if not prompts:
         return
     sampler = PolicySampler(settings.policy, device=settings.device)
-    for one in prompts:  # an error of the template comes before hours of drawing
-        prompt_ids(sampler.tokenizer, one.asked, one.where)
+    # An error of the template, or of a length, comes before hours of drawing.
+    asked = [prompt_ids(sampler.tokenizer, one.asked, one.where) for one in prompts]
+    sampler.require_room(asked, "max_tokens", settings.max_tokens)
     size = max(1, settings.batch_size // settings.samples)
     for start in range(0, len(prompts), size):
         block = prompts[start : start + size]

@@ -1,12 +1,9 @@
 """The network to train: a sequence classifier with one output for each dimension."""
 
-import logging
 from typing import Any
 
 from transformers import AutoModelForSequenceClassification
-from transformers.utils import logging as transformers_logging
 
-from trainers.base.errors import ModelError
 from trainers.base.loading import load_model
 from trainers.reward.settings import RewardTrainSettings
 
@@ -22,27 +19,25 @@ def load_network(settings: RewardTrainSettings) -> Any:
     if names:
         options["id2label"] = dict(enumerate(names))
         options["label2id"] = {name: index for index, name in enumerate(names)}
-    # A missing head and an unused language model head are expected; anything else that is missing
-    # is an error below.
-    verbosity = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity(logging.ERROR)
-    try:
-        loaded: Any = load_model(
-            AutoModelForSequenceClassification, settings, output_loading_info=True, **options
-        )
-    except RuntimeError as error:
-        raise ModelError(
-            f"{settings.model}: its head does not have {options['num_labels']} output(s)"
-        ) from error
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-    net, info = loaded
-    lacking = [key for key in sorted(info["missing_keys"]) if not _is_head(net, key)]
-    if lacking:
-        raise ModelError(f"{settings.model}: the weights lack {', '.join(lacking[:3])}")
-    return net
+    return load_model(AutoModelForSequenceClassification, settings, may_lack=_may_be_new, **options)
 
 
-def _is_head(net: Any, key: str) -> bool:
-    """Whether a weight belongs to the head or to an encoder's pooler, which start at random."""
-    return not key.startswith(f"{net.base_model_prefix}.") or ".pooler." in key
+def trained_whole(net: Any) -> list[str]:
+    """The modules that get no adapter: the head, and what starts with random weights.
+
+    They are trained as they are and kept with the adapter; without them it is worth nothing.
+    """
+    inner = net.base_model_prefix
+    head = [
+        name
+        for name, module in net.named_children()
+        if name != inner and next(module.parameters(), None) is not None
+    ]
+    new = [name.rpartition(".")[0] for name in net.new_weights]
+    inside = sorted({name for name in new if name.split(".")[0] not in head})
+    return head + inside
+
+
+def _may_be_new(net: Any, name: str) -> bool:
+    """Whether a weight belongs to the head or to an encoder's pooler, which may start at random."""
+    return not name.startswith(f"{net.base_model_prefix}.") or ".pooler." in name

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset
+from transformers import AutoModelForSequenceClassification
 from trl.trainer.reward_config import RewardConfig
 
 from reward_server.network.sequence import Rendered
@@ -14,8 +15,9 @@ from trainers.base.bad_lines import BadLines
 from trainers.base.card import append_figures, write_card
 from trainers.base.context import RunContext
 from trainers.base.data import data_hash
+from trainers.base.fit import require_start
 from trainers.reward.data import TrainingData, prepare, show_example
-from trainers.reward.network import load_network
+from trainers.reward.network import load_network, trained_whole
 from trainers.reward.settings import RewardTrainSettings
 from trainers.reward.tasks import RewardTask, task_of
 from trainers.reward.trainer import Collator, PreferenceTrainer
@@ -81,6 +83,7 @@ def train_reward(settings: RewardTrainSettings, context: RunContext) -> dict[str
 
 def _prepare(settings: RewardTrainSettings) -> Prepared:
     tokenizer = load_reward_tokenizer(settings.model, settings.revision, settings)
+    require_start(settings, tokenizer, AutoModelForSequenceClassification)
     task, bad = task_of(settings), BadLines(skip=settings.skip_bad)
     return Prepared(tokenizer, task, prepare(settings, task, tokenizer, bad), bad)
 
@@ -115,8 +118,9 @@ def _train_one(
 
 def make_trainer(settings: RewardTrainSettings, prepared: Prepared) -> _Trainer:
     """The trainer that `bon-train reward` runs."""
+    net = load_network(settings)
     return _Trainer(
-        model=load_network(settings),
+        model=net,
         objective=prepared.task.objective,
         weights=list(settings.dimensions.values()) if settings.dimensions else [1.0],
         center=settings.center_rewards or 0.0,
@@ -128,7 +132,7 @@ def make_trainer(settings: RewardTrainSettings, prepared: Prepared) -> _Trainer:
         train_dataset=Dataset.from_list(prepared.data.rows),
         data_collator=Collator(prepared.tokenizer.pad_token_id),
         processing_class=prepared.tokenizer,
-        peft_config=lora_config(settings.lora, "SEQ_CLS"),
+        peft_config=lora_config(settings.lora, "SEQ_CLS", trained_whole(net)),
     )
 
 

@@ -1,13 +1,11 @@
 """`ensemble.json`: names reward models that were trained alike but for their seed."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from bon_common import ensemble
 from trainers.base.errors import ModelError
 from trainers.base.files import write_json
-
-NAME = "ensemble.json"
 
 
 def write_ensemble(folder: Path, members: Sequence[str]) -> None:
@@ -15,7 +13,7 @@ def write_ensemble(folder: Path, members: Sequence[str]) -> None:
 
     Raises RunError if the disk is full.
     """
-    write_json(folder / NAME, {"members": list(members)})
+    write_json(folder / ensemble.NAME, {"members": list(members)})
 
 
 def read_ensemble(folder: Path) -> tuple[str, ...] | None:
@@ -23,16 +21,10 @@ def read_ensemble(folder: Path) -> tuple[str, ...] | None:
 
     Raises ModelError for a broken file.
     """
-    path = folder / NAME
-    if not path.is_file():
-        return None
     try:
-        members = tuple(str(name) for name in json.loads(path.read_text("utf-8"))["members"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path}: not what bon-train reward writes: {error}") from error
-    if not members:
-        raise ModelError(f"{path}: no members")
-    return members
+        return ensemble.read_ensemble(folder)
+    except ensemble.EnsembleError as error:
+        raise ModelError(str(error)) from error
 
 
 def refuse_ensemble(folder: str | Path, what: str) -> None:

@@ -5,17 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import (
-    AutoConfig,
-    AutoModelForSequenceClassification,
-    PreTrainedTokenizerBase,
-)
+from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerBase
 
 from reward_server.network.model import RewardModel
 from reward_server.network.sequence import Rendered
 from reward_server.scoring.render import Renderer
 from trainers.base.data import Conversation
 from trainers.base.errors import ModelError
+from trainers.base.fit import outline
 from trainers.base.loading import find_device, load_pretrained, load_tokenizer
 from trainers.base.settings import TemplateSettings
 from trainers.base.template import refusals
@@ -64,10 +61,8 @@ def load_reward_tokenizer(
 
 
 def _is_decoder(model: str, revision: str | None) -> bool:
-    """Whether the reward is read at the last token, by a network without weights."""
-    config = AutoConfig.from_pretrained(model, revision=revision, num_labels=1)
-    with torch.device("meta"):
-        net: Any = AutoModelForSequenceClassification.from_config(config)  # type: ignore[no-untyped-call]
+    """Whether the reward is read at the last token."""
+    net = outline(AutoModelForSequenceClassification, model, revision, num_labels=1)
     return RewardModel(net, allow_pad_eos=True).pooling == "last_token"
 
 
@@ -97,7 +92,9 @@ class OneModel:
         """
         tokenizer = load_reward_tokenizer(reward)
         place = find_device(device)
-        net = _load_any(reward).to(device=place, dtype=dtype)
+        net = load_pretrained(AutoModelForSequenceClassification, reward).to(
+            device=place, dtype=dtype
+        )
         names = [str(name) for name in net.config.id2label.values()]
         unknown = sorted(set(label_weights or ()) - set(names))
         if unknown or (label_weights is None and len(names) > 1):
@@ -133,17 +130,7 @@ def score(reward: Path, conversations: Sequence[Conversation], batch_size: int) 
 
 def load_net(folder: Path) -> Any:
     """A reward model's network in float32; ModelError if the folder holds none with one output."""
-    net = _load_any(folder)
+    net = load_pretrained(AutoModelForSequenceClassification, folder)
     if net.config.num_labels != 1:
         raise ModelError(f"{folder}: {net.config.num_labels} outputs, a reward model has one")
-    return net
-
-
-def _load_any(folder: Path) -> Any:
-    net, info = load_pretrained(
-        AutoModelForSequenceClassification, folder, output_loading_info=True
-    )
-    # A head that is missing from the folder would be drawn at random, and score noise.
-    if info["missing_keys"]:
-        raise ModelError(f"{folder}: the weights lack {', '.join(sorted(info['missing_keys']))}")
     return net

@@ -1,5 +1,6 @@
 """LoRA: train two thin matrices beside each large one (Hu et al. 2021, arXiv:2106.09685)."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from peft import LoraConfig, PeftModel, TaskType
@@ -9,11 +10,12 @@ from trainers.base.settings import LoraSettings
 Task = Literal["CAUSAL_LM", "SEQ_CLS"]
 
 
-def lora_config(settings: LoraSettings | None, task: Task) -> LoraConfig | None:
+def lora_config(
+    settings: LoraSettings | None, task: Task, whole: Sequence[str] = ()
+) -> LoraConfig | None:
     """The adapter to train, or None for a run that trains all weights.
 
-    A reward model's head is trained whole and kept with the adapter: it starts at random, and
-    without it the adapter is worth nothing.
+    The modules in `whole` get no adapter; they are trained as they are and kept with it.
     """
     if settings is None:
         return None
@@ -24,7 +26,7 @@ def lora_config(settings: LoraSettings | None, task: Task) -> LoraConfig | None:
         lora_alpha=settings.alpha,  # type: ignore[arg-type]  # any number will do
         lora_dropout=settings.dropout,
         target_modules=targets if isinstance(targets, str) else list(targets),
-        modules_to_save=["score"] if task == "SEQ_CLS" else None,
+        modules_to_save=list(whole) or None,
     )
 
 

@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from trainers.base.files import PARTIAL, disk_errors, flush, publish, remove_partial
 from trainers.runtime.lora import merged
+from trainers.runtime.trained import record, write_record
 
 ADAPTER = "adapter"
 """The folder of a LoRA run's adapter, within that of the merged model."""
@@ -22,6 +23,7 @@ def save(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     `config.json` and cannot be loaded. Raises RunError if the disk is full.
     """
     partial = folder / f"{PARTIAL}model"
+    trained = record(model, tokenizer)
     with disk_errors(str(folder)):
         folder.mkdir(parents=True, exist_ok=True)
         remove_partial(folder)
@@ -29,11 +31,13 @@ def save(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
         if isinstance(model, PeftModel):
             model.save_pretrained(str(partial / ADAPTER))
             tokenizer.save_pretrained(partial / ADAPTER)
+            write_record(partial / ADAPTER, trained)
         whole = merged(model)
         whole.config.use_cache = True  # the trainer turned it off; generation needs it
         _name_end(whole, tokenizer)
         whole.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
+        write_record(partial, trained)
         (folder / CONFIG).unlink(missing_ok=True)
         _move(partial, folder)
 

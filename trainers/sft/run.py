@@ -12,6 +12,7 @@ from trainers.base.card import write_card
 from trainers.base.context import RunContext
 from trainers.base.data import Conversation, Demonstration, data_hash, read_placed
 from trainers.base.errors import DataError
+from trainers.base.fit import require_start
 from trainers.base.loading import load_model
 from trainers.base.tokenizer import training_tokenizer
 from trainers.policy.assistant_mask import last_turn, masked_ids
@@ -96,6 +97,7 @@ class _SftTrainer(RunTrainer, SFTTrainer):
 def train_sft(settings: SftSettings, context: RunContext) -> dict[str, float]:
     """`bon-train sft`: train, write `settings.output`, return the figures of its model card."""
     tokenizer = training_tokenizer(settings.model, settings.revision, settings)
+    require_start(settings, tokenizer)
     bad = BadLines(skip=settings.skip_bad)
     data = prepare_sft(settings, tokenizer, bad)
     bad.report(context.show)

@@ -178,7 +178,7 @@ def test_a_checkpoint_without_a_scoring_head_is_refused(tmp_path: Path) -> None:
         num_attention_heads=2, pad_token_id=0, num_labels=1,
     )  # fmt: skip
     AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
-    with pytest.raises(StartupError, match=r"lacks score\.weight"):
+    with pytest.raises(StartupError, match=r"lack score\.weight"):
         RewardModel.load(str(tmp_path), device="cpu")
 
 

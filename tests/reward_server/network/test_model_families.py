@@ -65,3 +65,21 @@ def test_a_padded_batch_agrees_with_one_at_a_time(
         expected = [net(torch.tensor([ids])).logits.item() for ids in sequences]
     assert model.score(sequences) == pytest.approx(expected, abs=2e-5)
     assert max(expected) - min(expected) > 1e-3, "rewards too alike to tell"
+
+
+def test_capped_attention_scores_are_capped() -> None:
+    """torch's own attention has no cap, and the library may leave it out without a word."""
+    torch.manual_seed(3)
+    changes = {"num_key_value_heads": 2, "head_dim": 8, "attn_logit_softcapping": 0.5}
+    config = AutoConfig.for_model("gemma2", **{**SMALL, **changes})
+    net = AutoModelForSequenceClassification.from_config(config, attn_implementation="eager")
+    exact = net.float().eval()(torch.tensor([[5, 6, 7, 8]])).logits.item()
+    plain: Any = AutoModelForSequenceClassification.from_config(config).float().eval()
+    plain.load_state_dict(net.state_dict())
+    assert RewardModel(plain).score([[5, 6, 7, 8]])[0] == pytest.approx(exact, abs=1e-5)
+    uncapped = AutoConfig.for_model(
+        "gemma2", **{**SMALL, **changes, "attn_logit_softcapping": None}
+    )
+    other: Any = AutoModelForSequenceClassification.from_config(uncapped).float().eval()
+    other.load_state_dict(net.state_dict())
+    assert abs(RewardModel(other).score([[5, 6, 7, 8]])[0] - exact) > 1e-3

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import AutoTokenizer
 
 from reward_server.errors import StartupError
 from reward_server.model_settings import ModelSettings
@@ -47,6 +48,30 @@ def test_why_weights_cannot_be_read_is_told(llama: Path, tmp_path: Path, kept: i
     error = refusal(folder)
     assert error.key == "model"
     assert "header" in error.reason.lower()
+
+
+def test_a_tokenizer_of_more_tokens_than_the_embedding_is_refused(
+    llama: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(llama, tmp_path / "model"))
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens(["<new>"])
+    tokenizer.save_pretrained(folder)
+    assert "the tokenizer has token ids up to 261, the embedding has 261 rows" in str(
+        refusal(folder)
+    )
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_an_adapter_is_refused(llama: Path, tmp_path: Path, whole: bool) -> None:
+    """Its base says one label already, and the library would draw a head for it."""
+    folder = tmp_path / "model"
+    if whole:
+        shutil.copytree(llama, folder)
+    folder.mkdir(exist_ok=True)
+    config = {"base_model_name_or_path": str(llama), "peft_type": "LORA"}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    assert f"an adapter of {llama}, not a whole model" in str(refusal(folder))
 
 
 def outputs(**settings: Any) -> list[float]:

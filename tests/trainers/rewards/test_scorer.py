@@ -6,17 +6,25 @@ import json
 import math
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 import yaml
 
+from bon_common.ensemble import Combine
 from bon_gateway import demo_models
+from reward_server.errors import StartupError
+from reward_server.http.service import Service
+from reward_server.model_settings import ModelSettings
 from reward_server.network.model import RewardModel
+from reward_server.schema import ScoreItem
 from reward_server.scoring.render import Renderer
+from reward_server.scoring.scorer import Scorer
+from reward_server.settings import Settings
 from tests.trainers.reward.conftest import PROMPT, START, TEXTS, answer
 from tests.trainers.small import policy_path, reward_path
+from tests.waiting import eventually
 from trainers.base.data import Conversation, write_records
 from trainers.base.errors import DataError, ModelError, RunError
 from trainers.base.loading import load_tokenizer
@@ -106,6 +114,34 @@ def test_ppo_and_label_take_the_mean_of_an_ensemble(ensemble: Path, tmp_path: Pa
         found = [candidate["score"] for candidate in line["candidates"]]
         scorer = RewardScorer.load(ensemble, batch_size=4, how="min" if how == "min" else "mean")
         assert found == pytest.approx(scorer.score(CONVERSATIONS), abs=1e-5)
+
+
+@pytest.mark.parametrize("how", get_args(Combine))
+async def test_the_reward_server_serves_the_folder_of_an_ensemble(
+    ensemble: Path, how: Combine
+) -> None:
+    expected = RewardScorer.load(ensemble, batch_size=4, how=how).score(CONVERSATIONS)
+    settings = Settings(model=str(ensemble), device="cpu", combine=how)
+    service = Service(settings, Scorer.load, None)
+    service.open()
+    await eventually(lambda: service.lifecycle.serving)
+    found = await service.scorer().score([ScoreItem(messages=PROMPT, completions=list(TEXTS))])
+    assert [info.name for info in service.infos()] == [ensemble.name]
+    assert found.model == ensemble.name
+    assert list(found.results[0].labels) == ["seed-0", "seed-1"]
+    assert found.results[0].rewards == pytest.approx(expected, abs=1e-4)
+    await service.close()
+
+
+def test_a_part_that_serves_one_model_refuses_an_ensemble(ensemble: Path, tmp_path: Path) -> None:
+    with pytest.raises(StartupError, match=f"name one: {ensemble / 'seed-0'}"):
+        Scorer.load(ModelSettings(model=str(ensemble), device="cpu"))
+    (tmp_path / "ensemble.json").write_text('{"members": ["seed-0"]}')
+    with pytest.raises(StartupError, match=f"an ensemble of one model: serve {tmp_path}/seed-0"):
+        Scorer.load(ModelSettings(model=str(tmp_path)))
+    (tmp_path / "ensemble.json").write_text('{"members": 3}')
+    with pytest.raises(StartupError, match="not what bon-train reward writes"):
+        Scorer.load(ModelSettings(model=str(tmp_path)))
 
 
 def test_where_one_model_is_needed_a_member_is_asked_for(ensemble: Path, tmp_path: Path) -> None:

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
+from transformers.utils.peft_utils import find_adapter_config_file
 
+from bon_common.loaded_model import (
+    keep_softcap,
+    position_limit,
+    refuse_adapter,
+    require_policy,
+    require_room,
+    require_weights,
+)
 from bon_gateway.backends.policy.embedded.logprobs import TokenTable
 from bon_gateway.backends.policy.embedded.network import CausalNetwork
 from bon_gateway.backends.policy.embedded.params import GENERATION_DEFAULTS
@@ -53,7 +62,7 @@ class LoadedModel:
 def load_causal_model(settings: TransformersPolicySettings) -> LoadedModel:
     """Load model and tokenizer and try the model. Blocks for seconds to minutes.
 
-    Raises what transformers raises, and ValueError for a model that cannot chat.
+    Raises what transformers raises, and ValueError for a model that cannot chat or is not whole.
     """
     started = time.monotonic()
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
@@ -64,16 +73,26 @@ def load_causal_model(settings: TransformersPolicySettings) -> LoadedModel:
         "revision": settings.revision,
         "trust_remote_code": settings.trust_remote_code,
     }
+    refuse_adapter(find_adapter_config_file(settings.model, revision=settings.revision))
     tokenizer = AutoTokenizer.from_pretrained(settings.model, **source)
     if not tokenizer.chat_template:
         raise ValueError("its tokenizer has no chat template")
-    model: Any = AutoModelForCausalLM.from_pretrained(
-        settings.model, dtype=_dtype(settings.dtype, device), **source
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
+        settings.model,
+        dtype=_dtype(settings.dtype, device),
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,  # `require_weights` names them
+        **source,
     )
+    model, info = loaded
+    require_policy(model.config)
+    require_weights(info)
+    require_room(model, tokenizer)
+    keep_softcap(model)
     model.to(device).eval()
     network = CausalNetwork(model)
     network.probe(device)
-    loaded = assemble(model, network, tokenizer, device)
+    assembled = assemble(model, network, tokenizer, device)
     logger.info(
         "policy model %s is loaded on %s as %s in %.1f s",
         settings.model,
@@ -81,7 +100,7 @@ def load_causal_model(settings: TransformersPolicySettings) -> LoadedModel:
         model.dtype,
         time.monotonic() - started,
     )
-    return loaded
+    return assembled
 
 
 def assemble(
@@ -90,7 +109,7 @@ def assemble(
     """Collect the limits and defaults of ``model`` and ``tokenizer``."""
     text_config = model.config.get_text_config()
     generation = model.generation_config.to_diff_dict()
-    limits = (getattr(text_config, "max_position_embeddings", None), tokenizer.model_max_length)
+    limits = (position_limit(model), tokenizer.model_max_length)
     known = [int(limit) for limit in limits if limit is not None and limit < NO_LIMIT]
     eos_ids: set[int] = set()
     for ids in (tokenizer.eos_token_id, generation.get("eos_token_id")):

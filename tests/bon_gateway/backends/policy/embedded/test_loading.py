@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer
 
 from bon_gateway import demo_models
 from bon_gateway.backends.policy.embedded.loading import LoadedModel, load_causal_model
@@ -49,6 +51,48 @@ def test_a_model_that_cannot_chat_is_refused(folder: Path, tmp_path: Path) -> No
     shutil.copytree(folder, tmp_path / "m")
     (tmp_path / "m/chat_template.jinja").unlink()
     with pytest.raises(ValueError, match="chat template"):
+        load_causal_model(settings(tmp_path / "m"))
+
+
+def drop(folder: Path, part: str) -> None:
+    weights = load_file(folder / "model.safetensors")
+    kept = {name: value for name, value in weights.items() if part not in name}
+    assert len(kept) < len(weights)
+    save_file(kept, folder / "model.safetensors", {"format": "pt"})
+
+
+@pytest.mark.parametrize("part", [".layers.1.", "lm_head."])
+def test_a_model_that_lacks_weights_is_refused(folder: Path, tmp_path: Path, part: str) -> None:
+    shutil.copytree(folder, tmp_path / "m")
+    drop(tmp_path / "m", part)
+    with pytest.raises(ValueError, match=f"the weights lack .*{part}"):
+        load_causal_model(settings(tmp_path / "m"))
+
+
+def test_a_reward_model_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"a reward model .*, not a policy"):
+        load_causal_model(settings(demo_models.reward_path()))
+
+
+def test_a_tokenizer_of_more_tokens_than_the_embedding_is_refused(
+    folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(folder, tmp_path / "m")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens(["<new>"])
+    tokenizer.save_pretrained(tmp_path / "m")
+    with pytest.raises(ValueError, match=r"the tokenizer has token ids up to \d+, the embedding"):
+        load_causal_model(settings(tmp_path / "m"))
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_an_adapter_is_refused(folder: Path, tmp_path: Path, whole: bool) -> None:
+    """Also where a whole model lies in the same folder: the library would load both."""
+    if whole:
+        shutil.copytree(folder, tmp_path / "m")
+    (tmp_path / "m").mkdir(exist_ok=True)
+    (tmp_path / "m/adapter_config.json").write_text('{"base_model_name_or_path": "some/base"}')
+    with pytest.raises(ValueError, match="an adapter of some/base, not a whole model"):
         load_causal_model(settings(tmp_path / "m"))
 
 
