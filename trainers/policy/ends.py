@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoConfig, GenerationConfig, PreTrainedTokenizerBase
+from transformers import GenerationConfig, PreTrainedTokenizerBase
 
+from trainers.base.adapters import find_adapter
 from trainers.base.errors import ModelError
-from trainers.base.loading import load_pretrained
+from trainers.base.loading import base_of, load_config
 
 
 def end_tokens(model: Any, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
@@ -22,12 +23,14 @@ def end_tokens(model: Any, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]
 def declared_ends(
     tokenizer: PreTrainedTokenizerBase, model: str | Path, revision: str | None = None
 ) -> frozenset[int]:
-    """The same of a checkpoint whose weights are not loaded yet."""
+    """The same of a checkpoint whose weights are not loaded yet; of an adapter's base."""
+    adapter = find_adapter(model, revision)
+    if adapter is not None:
+        return declared_ends(tokenizer, base_of(adapter), adapter.base_revision)
     try:
         settings: Any = GenerationConfig.from_pretrained(str(model), revision=revision or "main")
     except OSError:  # it has none; then its configuration counts
-        config: Any = load_pretrained(AutoConfig, model, revision, dtype=None)
-        settings = config.get_text_config()
+        settings = load_config(model, revision).get_text_config()
     return _ends(tokenizer, settings.eos_token_id)
 
 

@@ -12,7 +12,7 @@ from reward_server.network.sequence import Rendered
 from reward_server.scoring.render import Renderer
 from trainers.base.data import Conversation
 from trainers.base.errors import ModelError
-from trainers.base.fit import outline
+from trainers.base.fit import outline, require_fit
 from trainers.base.loading import find_device, load_pretrained, load_tokenizer
 from trainers.base.settings import TemplateSettings
 from trainers.base.template import refusals
@@ -92,9 +92,9 @@ class OneModel:
         """
         tokenizer = load_reward_tokenizer(reward)
         place = find_device(device)
-        net = load_pretrained(AutoModelForSequenceClassification, reward).to(
-            device=place, dtype=dtype
-        )
+        net = load_pretrained(AutoModelForSequenceClassification, reward)
+        require_fit(net, tokenizer, reward)
+        net = net.to(device=place, dtype=dtype)
         names = [str(name) for name in net.config.id2label.values()]
         unknown = sorted(set(label_weights or ()) - set(names))
         if unknown or (label_weights is None and len(names) > 1):

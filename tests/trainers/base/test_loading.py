@@ -238,3 +238,15 @@ def test_commands_start_from_an_adapter(
     values["output"] = str(tmp_path / "out")
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(values))
     assert main([command, "--config", str(tmp_path / "run.yaml")]) == 0
+
+
+def test_a_reward_models_tokenizer_of_more_tokens(
+    refused: Refusal, tiny: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(tiny / "reward", tmp_path / "m"))
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens(["<new>"])
+    tokenizer.save_pretrained(folder)
+    assert refused("grpo", tiny / "policy", reward=str(folder)).startswith(
+        "m: the tokenizer has token ids up to "
+    )
