@@ -16,6 +16,7 @@ def written(chart: Path = CHART) -> dict[Path, str]:
     return {
         chart / "values.schema.json": schema.text(values),
         chart / "files" / "strategies.json": settings_schema.strategies(),
+        chart / "files" / "defaults.json": settings_schema.defaults(),
         readme: table.placed(readme.read_text(encoding="utf-8"), values),
     }
 

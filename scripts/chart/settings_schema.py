@@ -13,8 +13,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from bon_gateway.backends.http.settings import OWN_HEADERS
+from bon_gateway.backends.http.settings import OWN_HEADERS, UpstreamSettings
+from bon_gateway.backends.policy.vllm.policy import VllmPolicySettings
 from bon_gateway.sections.base import type_name
+from bon_gateway.sections.server import LimitsSettings
 from bon_gateway.settings.tree import Settings as GatewaySettings
 from bon_gateway.strategies.registry import KINDS
 from reward_server.settings import Settings as RewardProcess
@@ -65,6 +67,18 @@ def strategies() -> str:
             "counts": {key: kind.model_fields[key].default for key in kind.counts},
         }
         for kind in KINDS
+    }
+    return json.dumps(known, indent=1) + "\n"
+
+
+def defaults() -> str:
+    """Defaults that the chart computes with where the values set none, as JSON. Times are in
+    seconds; a policy or reward model inside the gateway has no timeout, and none is longer."""
+    known = {
+        "maxN": LimitsSettings.model_fields["max_n"].default,
+        "maxCandidates": LimitsSettings.model_fields["max_candidates"].default,
+        "policyTimeout": VllmPolicySettings.model_fields["timeout_s"].default,
+        "rewardTimeout": UpstreamSettings.model_fields["timeout_s"].default,
     }
     return json.dumps(known, indent=1) + "\n"
 

@@ -4,7 +4,6 @@
 {{- $root := .root -}}
 {{- $gateway := $root.Values.gateway -}}
 {{- $settings := deepCopy $gateway.settings -}}
-{{- $longestPolicy := 0.0 -}}
 {{- range $name, $unit := include "bon.generators" $root | fromYaml -}}
 {{- $policy := dict "type" "vllm" "urls" (list (printf "http://%s:%d" $unit.fullname (int $unit.port))) "resolve" "addresses" "model" $unit.servedName -}}
 {{- if $unit.revision -}}{{- $_ := set $policy "revision" $unit.revision -}}{{- end -}}
@@ -23,18 +22,19 @@
 {{- $_ := set $settings "auth" (mergeOverwrite (default dict $settings.auth) (dict "keys_file" (printf "/etc/bon-gateway/keys/%s" $gateway.apiKeys.key))) -}}
 {{- end -}}
 {{- if not (hasKey $settings.server "drain_grace_s") -}}
-{{- $_ := set $settings.server "drain_grace_s" (include "bon.longestRequest" $settings | float64) -}}
+{{- $_ := set $settings.server "drain_grace_s" (include "bon.longestRequest" (dict "root" $root "settings" $settings) | float64) -}}
 {{- end -}}
 {{- toYaml $settings -}}
 {{- end -}}
 
 {{/* Seconds that one request may take at the most: its slowest policy and its slowest reward model.
-     600 and 60 are the gateway's defaults. */}}
+     A dict with root and settings. */}}
 {{- define "bon.longestRequest" -}}
+{{- $defaults := .root.Files.Get "files/defaults.json" | fromJson -}}
 {{- $policy := 0.0 -}}
-{{- range .policies -}}{{- $policy = maxf $policy (get . "timeout_s" | default 600.0) -}}{{- end -}}
+{{- range .settings.policies -}}{{- $policy = maxf $policy (get . "timeout_s" | default $defaults.policyTimeout) -}}{{- end -}}
 {{- $reward := 0.0 -}}
-{{- range .rewards -}}{{- $reward = maxf $reward (get . "timeout_s" | default 60.0) -}}{{- end -}}
+{{- range .settings.rewards -}}{{- $reward = maxf $reward (get . "timeout_s" | default $defaults.rewardTimeout) -}}{{- end -}}
 {{- addf $policy $reward -}}
 {{- end -}}
 

@@ -110,6 +110,7 @@
 {{- $settings := .settings -}}
 {{- $key := .key -}}
 {{- $kinds := .root.Files.Get "files/strategies.json" | fromJson -}}
+{{- $defaults := .root.Files.Get "files/defaults.json" | fromJson -}}
 {{- if not $settings.policies -}}
 {{- fail "generators: there is neither a generator nor a policy in gateway.settings.policies" -}}
 {{- end -}}
@@ -117,8 +118,8 @@
 {{- fail (printf "%s: name at least one served model" $key) -}}
 {{- end -}}
 {{- $limits := default dict $settings.limits -}}
-{{- $maxN := default 64 $limits.max_n | int -}}
-{{- if gt $maxN (default 1024 $limits.max_candidates | int) -}}
+{{- $maxN := default $defaults.maxN $limits.max_n | int -}}
+{{- if gt $maxN (default $defaults.maxCandidates $limits.max_candidates | int) -}}
 {{- fail "gateway.settings.limits.max_candidates: must not be below limits.max_n" -}}
 {{- end -}}
 {{- range $name, $model := .models -}}
