@@ -14,6 +14,8 @@ from trainers.preferences.readers.transcript import TURN, parse_transcript
 from trainers.preferences.records import Pairwise
 from trainers.preferences.tally import Tally
 
+JOINED = "transcripts with turns of one speaker in a row, joined"
+
 
 class HhReader(FormatReader):
     """chosen and rejected are transcripts of Human: and Assistant: turns."""
@@ -25,8 +27,15 @@ class HhReader(FormatReader):
         )
 
     def read(self, values: Values, tally: Tally, options: ReadOptions) -> Iterator[Pairwise]:
-        chosen, rejected = (
-            with_context(values, parse_transcript(fields.text(values, key), key))
-            for key in ("chosen", "rejected")
-        )
+        texts = [fields.text(values, key) for key in ("chosen", "rejected")]
+        turns = [
+            parse_transcript(text, key)
+            for text, key in zip(texts, ("chosen", "rejected"), strict=True)
+        ]
+        if any(
+            len(TURN.findall(text)) > len(messages)
+            for text, messages in zip(texts, turns, strict=True)
+        ):
+            tally.note(JOINED)
+        chosen, rejected = (with_context(values, messages) for messages in turns)
         yield from by_gap(values, split_prompt(chosen, rejected, tally), tally)
