@@ -33,8 +33,6 @@ _NOT_DATA: tuple[tuple[bytes, str], ...] = (
     (b"\xff\xff\xff\xff", "an Arrow stream, as datasets keeps on the disk; write it as parquet"),
     (b"sqlite format 3", "an SQLite database; export it as CSV"),
     (b"%pdf-", "a PDF"),
-    (b"\xff\xfe", "UTF-16 text; UTF-8 is expected"),
-    (b"\xfe\xff", "UTF-16 text; UTF-8 is expected"),
 )
 """How files begin, in small letters, and what they are."""
 _OTHER_NAMES = (
@@ -77,12 +75,13 @@ def _check(path: Path, head: bytes, suffix: str) -> None:
     small = head.lower()
     start = small.removeprefix(b"\xef\xbb\xbf").lstrip()
     for sign, what in _NOT_DATA:
-        # A byte-order mark of UTF-16 is no white space, and neither is stripped from the other.
         if small.startswith(sign) or start.startswith(sign):
             raise DataError(f"{path}: {what}")
     for sign, ending, what in _OTHER_NAMES:
         if head.startswith(sign) and suffix != ending:
             raise DataError(f"{path}: {what}; give it the ending {ending}")
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")) and b"\0" in head:
+        raise DataError(f"{path}: UTF-16 text; UTF-8 is expected")
     if head[257:262] == b"ustar":
         raise DataError(f"{path}: a tar archive; unpack it")
 

@@ -133,8 +133,9 @@ def canonical(settings: PrepareSettings, tally: Tally) -> Iterator[Preference]:
 
 def _contradicts(pair: Pairwise, orders: set[bytes]) -> bool:
     """Whether `orders`, to which the pair is added, has its answers the other way round."""
-    orders.add(_digest(json.dumps([pair.prompt, pair.chosen, pair.rejected], sort_keys=True)))
-    return _digest(json.dumps([pair.prompt, pair.rejected, pair.chosen], sort_keys=True)) in orders
+    asked = [pair.prompt, pair.inputs.as_json()]
+    orders.add(_digest(json.dumps([asked, pair.chosen, pair.rejected], sort_keys=True)))
+    return _digest(json.dumps([asked, pair.rejected, pair.chosen], sort_keys=True)) in orders
 
 
 def read_all(settings: InputSettings, tally: Tally) -> Iterator[Preference]:

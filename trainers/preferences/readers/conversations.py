@@ -10,6 +10,7 @@ from typing import Any
 from trainers.base.data import Message
 from trainers.base.lines import BadLineError, printable
 from trainers.base.messages import answer_messages, chat_messages, prompt_messages
+from trainers.base.template_inputs import INPUT_KEYS, NO_INPUTS, TemplateInputs, read_inputs
 from trainers.preferences.readers import fields
 from trainers.preferences.readers.context import with_context
 from trainers.preferences.readers.fields import Values
@@ -120,11 +121,17 @@ class OpenAIPreferenceReader(FormatReader):
 
     keys = ("input", "preferred_output", "non_preferred_output")
 
+    def inputs(self, values: Values) -> TemplateInputs:
+        asked = values.get("input")
+        return read_inputs(asked) if isinstance(asked, dict) else NO_INPUTS
+
     def read(self, values: Values, tally: Tally, options: ReadOptions) -> Iterator[Pairwise]:
         asked = fields.required(values, "input")
         if not isinstance(asked, dict):
             raise BadLineError("input: an object with messages is expected")
-        inside = fields.part(values, asked, "input")
+        # `inputs` reads what stands beside the messages.
+        beside = {key: value for key, value in asked.items() if key not in INPUT_KEYS}
+        inside = fields.part(values, beside, "input")
         try:
             prompt = with_context(values, fields.prompt(inside, "messages"))
         except BadLineError as error:

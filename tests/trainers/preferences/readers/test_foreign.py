@@ -181,3 +181,16 @@ def test_labels_of_a_studio_become_pairs(tmp_path: Path) -> None:
     write_lines(tmp_path / "d.jsonl", line)
     assert prepare(tmp_path, held_out_share=0) == 0
     assert read_lines(tmp_path / "out" / "train.jsonl") == [PAIR.as_json()]
+
+
+def test_tools_of_openais_form_are_read(tmp_path: Path) -> None:
+    tools = [{"type": "function", "function": {"name": "add", "parameters": {}}}]
+    line = {
+        "input": {"messages": ASK, "tools": tools, "parallel_tool_calls": True},
+        "preferred_output": [bot("good")],
+        "non_preferred_output": [bot("bad")],
+    }
+    path = write_lines(tmp_path / "d.jsonl", line)
+    [found], tally = read(path)
+    assert list(found.inputs.tools) == tools
+    assert tally.unread == {path: {"input.parallel_tool_calls": 1}}
