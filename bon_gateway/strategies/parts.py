@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bon_common.messages import part_text
+from bon_common.messages import part_text, split_reasoning
 from bon_gateway.errors import BadRequestError
 from bon_gateway.types import Message, NonTextParts
 
@@ -51,6 +51,11 @@ def _is_text(message: Message) -> bool:
 
 def _message(message: Message, where: str, setting: NonTextParts) -> Message:
     content = message.get("content")
+    if isinstance(content, list) and message.get("role") == "assistant":
+        # What an assistant thought is no part of its answer; reward models are trained without it.
+        judged = split_reasoning(message)[0]
+        if len(judged["content"]) < len(content):
+            message, content = judged, judged["content"]
     if isinstance(content, list):
         parts = _parts(content, where, setting)
         return message if parts is content else {**message, "content": parts or ""}

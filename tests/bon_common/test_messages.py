@@ -4,7 +4,14 @@ from typing import Any
 
 import pytest
 
-from bon_common.messages import MAX_VALUES, MessageError, decoded_call, plain_message
+from bon_common.messages import (
+    MAX_VALUES,
+    MessageError,
+    decoded_call,
+    plain_message,
+    policy_message,
+    split_reasoning,
+)
 
 
 @pytest.mark.parametrize(
@@ -62,8 +69,29 @@ def test_arguments_are_decoded_where_they_are_json() -> None:
     assert decoded('{"a": [1]}') == {"a": [1]}
     assert decoded("{oh") == "{oh"
     assert decoded({"a": 1}) == {"a": 1}
+    assert decoded("") == decoded(None) == {}
     assert decoded_call({"id": "1"}) == {"id": "1"}
     for hostile in ("[" * 100_000, "[" + "1," * MAX_VALUES + "1]"):
         with pytest.raises(MessageError) as caught:
             decoded(hostile)
         assert caught.value.place == "tool_calls.function.arguments"
+
+
+@pytest.mark.parametrize("given", [{"reasoning": "hm"}, {"reasoning_content": "hm"}])
+def test_a_policys_template_finds_reasoning_under_both_names(given: dict[str, str]) -> None:
+    both = {"reasoning": "hm", "reasoning_content": "hm"}
+    message = {"role": "assistant", "content": "a"}
+    assert policy_message(message | given) == message | both
+    # Only an assistant's counts, as in vLLM.
+    assert policy_message({"role": "user", "content": "a"} | given) == {
+        "role": "user",
+        "content": "a",
+    }
+
+
+def test_reasoning_is_split_off() -> None:
+    thought = {"type": "thinking", "thinking": "so"}
+    message = {"role": "assistant", "content": [thought, "a"], "reasoning": "hm"}
+    assert split_reasoning(message) == ({"role": "assistant", "content": ["a"]}, "hm\nso")
+    asked = {"role": "user", "content": [thought]}
+    assert split_reasoning(asked) == (asked, "")

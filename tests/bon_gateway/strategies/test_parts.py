@@ -37,8 +37,8 @@ TEXTS: list[tuple[Any, str]] = [
     ({"type": "input_text", "text": "of a response"}, "of a response"),
     ({"type": "output_text", "text": "of an answer"}, "of an answer"),
     ({"text": "untyped"}, "untyped"),
-    ({"type": "thinking", "thinking": "hm"}, "hm"),
 ]
+THOUGHT = {"type": "thinking", "thinking": "hm"}
 ANSWER = {"role": "assistant", "content": "yes"}
 
 
@@ -163,6 +163,18 @@ async def test_what_is_text_is_read_as_text(
     assert seen[0]["name"] == "Ann"
 
 
+@pytest.mark.parametrize("reader", READERS)
+async def test_what_an_assistant_thought_is_not_read(reader: Callable[..., Any]) -> None:
+    """Reward models are trained without it. A user has no thoughts but what is said."""
+    messages = [
+        {"role": role, "content": [THOUGHT, text("then")]} for role in ("user", "assistant", "user")
+    ]
+    async with reader() as (reward, read):
+        await run(asked(*messages), reward)
+    [seen] = read()
+    assert [text_read(message) for message in seen[:3]] == ["hm\nthen", "then", "hm\nthen"]
+
+
 @pytest.mark.parametrize(
     ("said", "words"),
     [
@@ -214,7 +226,7 @@ async def test_calls_without_content_are_left_as_they_are() -> None:
 
 
 PARTS = some.lists(
-    some.sampled_from([*(part for part, _ in TEXTS), *NOT_TEXT, BROKEN, {"type": "text"}])
+    some.sampled_from([*(part for part, _ in TEXTS), THOUGHT, *NOT_TEXT, BROKEN, {"type": "text"}])
     | some.dictionaries(some.text(max_size=4), some.none() | some.text() | some.integers())
     | some.text(),
     max_size=4,
