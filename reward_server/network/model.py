@@ -71,7 +71,7 @@ class RewardModel:
         text_config = config.get_text_config()
         keep_softcap(net)
         self.net = net
-        self.pooling: Pooling = "last_token" if _has_score_head(net) else "model"
+        self.pooling: Pooling = "last_token" if has_score_head(net) else "model"
         self.labels = [str(config.id2label[i]) for i in range(config.num_labels)]
         self.parameters = sum(p.numel() for p in net.parameters())
         self.context_limit = position_limit(net)
@@ -290,7 +290,8 @@ def _padded(rows: Sequence[Sequence[int]], fill: int) -> Tensor:
     return torch.tensor([[*row, *[fill] * (longest - len(row))] for row in rows])
 
 
-def _has_score_head(net: nn.Module) -> bool:
+def has_score_head(net: nn.Module) -> bool:
+    """Whether a decoder with a linear `score`, which is read at a conversation's last token."""
     if isinstance(net, GenericForSequenceClassification):
         return type(net).forward is GenericForSequenceClassification.forward
     known = isinstance(net, PreTrainedModel) and net.config.model_type in SCORE_HEAD_MODEL_TYPES

@@ -10,7 +10,6 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 
@@ -23,6 +22,7 @@ from reward_server.network.model import RewardModel
 from reward_server.network.packing import Layout, PromptGroup, grouped, lay_out, packs
 from reward_server.network.prefix_cache import BLOCK, Prefix, PrefixCache
 from reward_server.network.sequence import Ids, Rendered, shared_tokens
+from reward_server.network.sharing import attention_window, random_conversations
 
 logger = logging.getLogger("reward_server.shared_prompt")
 
@@ -154,7 +154,7 @@ def choose_forward(
     if reason is None:
         # Names alone do not tell what a layer computes, so the shortcut is tried first, then none.
         found = None if every_token else find_final_layer(model.base)
-        window = _window(model)
+        window = attention_window(model.net)
         prompts = PrefixCache(keep_bytes, keep_s, longest=window)
         for final in (found, None) if found else (None,):
             forward = SharedPromptForward(model, padded, prompts, window, flex, final)
@@ -187,7 +187,7 @@ def _difference(model: RewardModel, forward: SharedPromptForward) -> str | None:
 
     The second batch finds the prompts of the first, one of them only in its beginning.
     """
-    first = _probe(int(model.net.get_input_embeddings().num_embeddings))  # type: ignore[operator]
+    first = random_conversations(model.net, PROBE)
     shorter = [replace(s, ids=s.ids[:BLOCK] + s.ids[BLOCK + 1 :], prompt_tokens=BLOCK)
                for s in first if s.prompt_tokens > BLOCK]  # fmt: skip
     tolerance = 1e-3 if model.dtype == torch.float32 else 0.1
@@ -209,25 +209,3 @@ def _difference(model: RewardModel, forward: SharedPromptForward) -> str | None:
             if not math.isclose(own, packed, rel_tol=tolerance, abs_tol=tolerance):
                 return f"{type(model.net).__name__} scores {own:.4f} alone and {packed:.4f} packed"
     return None
-
-
-def _probe(vocabulary: int) -> list[Rendered]:
-    generator = torch.Generator().manual_seed(0)
-
-    def draw(tokens: int) -> tuple[int, ...]:
-        return tuple(torch.randint(vocabulary, (tokens,), generator=generator).tolist())
-
-    batch = []
-    for prompt_tokens, answers in PROBE:
-        prompt = draw(prompt_tokens)
-        batch += [Rendered(prompt + draw(answer), prompt_tokens) for answer in answers]
-    return batch
-
-
-def _window(model: RewardModel) -> float:
-    """Tokens that the network's attention looks back."""
-    config: Any = model.net.config
-    text_config = config.get_text_config()
-    window = getattr(text_config, "sliding_window", None)
-    used = getattr(text_config, "use_sliding_window", True)
-    return window if isinstance(window, int) and used else math.inf

@@ -25,6 +25,7 @@ from transformers.utils import logging as transformers_logging
 from bon_common.loaded_model import UnfitModelError, keep_softcap, require_policy, require_weights
 from trainers.base.adapters import Adapter, attach, find_adapter, model_source
 from trainers.base.errors import ModelError
+from trainers.base.quantization import quantization_options
 from trainers.base.settings import TrainSettings
 
 TOKENIZER = "tokenizer_config.json"
@@ -80,12 +81,13 @@ def load_config(model: str | Path, revision: str | None = None, **options: Any) 
 
 
 def load_model(kind: AutoClass, settings: TrainSettings, **options: Any) -> Any:
-    """The `PreTrainedModel` to start from, in float32; `options` as for `load_pretrained`.
+    """The `PreTrainedModel` to start from, in float32 unless quantized.
 
-    The seed is set first: a head that may be new is drawn at random. Raises ModelError if the model
-    cannot be loaded, lacks weights, or is of another kind.
+    `options` are those of `load_pretrained`. The seed is set first: a head that may be new is drawn
+    at random. Raises ModelError if the model cannot be loaded, lacks weights, or is of another kind.
     """
     set_seed(settings.seed)
+    options |= quantization_options(settings.quantization)
     return load_pretrained(kind, settings.model, settings.revision, **options)
 
 

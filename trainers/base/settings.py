@@ -13,6 +13,7 @@ from pydantic import (
     ConfigDict,
     Field,
     field_validator,
+    model_validator,
 )
 
 from bon_common.settings import errors
@@ -102,6 +103,15 @@ class TrainSettings(TemplateSettings):
     """Passes into which an update is split; more of them need less memory."""
     lora: LoraSettings | None = None
     """Train an adapter instead of all weights."""
+    quantization: Literal["nf4"] | None = None
+    """Keep the frozen weights under the adapter in four bits (QLoRA). Needs `lora`, a CUDA GPU and
+    bitsandbytes. The output is the adapter added to the unquantized weights."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Type in which layers compute. Weights, gradients and the optimiser are float32 in both.
+    `bfloat16` keeps less for the backward pass, and is faster on hardware that has it."""
+    gradient_checkpointing: bool = False
+    """Keep only what enters each layer, and compute the rest again in the backward pass: less
+    memory, about a third more time, the same gradients."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
     """Highest rate, reached after the warm-up."""
     warmup_steps: Annotated[int, Field(ge=0)] = 0
@@ -121,6 +131,12 @@ class TrainSettings(TemplateSettings):
     @classmethod
     def _path_as_text(cls, value: object) -> object:
         return str(value) if isinstance(value, Path) else value
+
+    @model_validator(mode="after")
+    def _adapter_over_four_bits(self) -> "TrainSettings":
+        if self.quantization is not None and self.lora is None:
+            raise ValueError("quantization: weights in four bits cannot be trained; set lora")
+        return self
 
 
 SettingsT = TypeVar("SettingsT", bound=Settings)

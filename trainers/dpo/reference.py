@@ -40,11 +40,18 @@ def reference_logps(model: Any, rows: Sequence[dict[str, Any]], batch_size: int)
 
 
 def cache_key(
-    data: Path, reference: Any, tokenizer: PreTrainedTokenizerBase, max_length: int
+    data: Path,
+    reference: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    dtype: str = "float32",
 ) -> str:
     """SHA-256 over the data's bytes, the reference's weights and shape, the tokenizer, the chat
-    template and the length limit: all that the log-probabilities depend on."""
+    template, the length limit and the type that layers compute in: all that the log-probabilities
+    depend on."""
     parts = [VERSION, data_hash(data), weights_hash(reference), str(tokenizer.chat_template)]
+    if dtype != "float32":
+        parts.append(dtype)
     # The vocabulary and merges; a tokenizer without a fast form is named by its vocabulary.
     backend = getattr(tokenizer, "backend_tokenizer", None)
     parts.append(repr(sorted(tokenizer.get_vocab())) if backend is None else backend.to_str())

@@ -30,7 +30,7 @@ from trainers.policy.divergence import checked_prompts, measure_divergence
 from trainers.policy.ends import declared_ends
 from trainers.policy.frozen import load_frozen
 from trainers.policy.rendering import prompt_ids
-from trainers.runtime.arguments import common_arguments, is_main_process
+from trainers.runtime.arguments import autocast, common_arguments, is_main_process
 from trainers.runtime.lora import lora_config
 from trainers.runtime.run import run_trainer
 from trainers.runtime.saving import save
@@ -147,13 +147,15 @@ def _known_logps(
     if settings.reference_logps == "live":
         return None, False
     folder = settings.reference_cache or settings.output / "reference-logps"
-    key = cache_key(settings.train, reference, tokenizer, settings.max_length)
+    key = cache_key(settings.train, reference, tokenizer, settings.max_length, settings.dtype)
     # Of several processes the first computes, the others read what it wrote.
     with PartialState().main_process_first():
         found = read_cache(folder, key, len(data.rows))
         if found is not None:
             return found, True
-        computed = reference_logps(reference, data.rows, settings.batch_size)
+        # In the policy's type: what rounding does to both then cancels at the start.
+        with autocast(settings.dtype, reference.device):
+            computed = reference_logps(reference, data.rows, settings.batch_size)
         write_cache(folder, key, computed)
     return computed, False
 

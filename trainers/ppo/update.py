@@ -17,6 +17,7 @@ from trainers.policy.sequences import by_length
 from trainers.ppo.kl import ESTIMATORS, k3
 from trainers.ppo.losses import clip_fraction, policy_loss, value_loss
 from trainers.ppo.masked import masked_sum
+from trainers.ppo.recompute import keep_inputs_only, recomputing
 from trainers.ppo.rollout import Rollouts
 from trainers.ppo.settings import PpoSettings
 from trainers.ppo.value import ValueModel
@@ -30,6 +31,11 @@ class Updater:
         self._policy = policy
         self._value = value
         update = settings.update
+        self._recomputed: tuple[Any, ...] = ()
+        if update.gradient_checkpointing:
+            keep_inputs_only(policy, settings.model)
+            keep_inputs_only(value.backbone, "the value model")
+            self._recomputed = (policy, value)
         self._rates = (update.learning_rate, settings.value.learning_rate or update.learning_rate)
         self._parameters = [
             [p for p in model.parameters() if p.requires_grad] for model in (policy, value)
@@ -87,8 +93,9 @@ class Updater:
         totals: dict[str, float] = defaultdict(float)
         size = self._settings.update.micro_batch_size
         for part in by_length(rollouts.sequences, rows, size):
-            loss, sums = self.token_sums(rollouts, part)
-            (loss / tokens).backward()  # type: ignore[no-untyped-call]
+            with recomputing(self._recomputed):
+                loss, sums = self.token_sums(rollouts, part)
+                (loss / tokens).backward()  # type: ignore[no-untyped-call]
             for name, value in sums.items():
                 totals[name] += float(value / tokens)
         most = self._settings.update.max_grad_norm

@@ -11,6 +11,7 @@ from transformers import AutoModelForSequenceClassification
 from trl.trainer.reward_config import RewardConfig
 
 from reward_server.network.sequence import Rendered
+from reward_server.network.sharing import attention_window
 from trainers.base.bad_lines import BadLines
 from trainers.base.card import append_figures, write_card
 from trainers.base.context import RunContext
@@ -19,6 +20,7 @@ from trainers.base.fit import require_start
 from trainers.reward.data import TrainingData, prepare, show_example
 from trainers.reward.network import load_network, trained_whole
 from trainers.reward.settings import RewardTrainSettings
+from trainers.reward.shared_prompt import obstacle
 from trainers.reward.tasks import RewardTask, task_of
 from trainers.reward.trainer import Collator, PreferenceTrainer
 from trainers.rewards.ensemble import write_ensemble
@@ -119,6 +121,8 @@ def _train_one(
 def make_trainer(settings: RewardTrainSettings, prepared: Prepared) -> _Trainer:
     """The trainer that `bon-train reward` runs."""
     net = load_network(settings)
+    dropped = settings.lora is not None and settings.lora.dropout > 0
+    shared = settings.share_prompt and not dropped and obstacle(net) is None
     return _Trainer(
         model=net,
         objective=prepared.task.objective,
@@ -130,7 +134,7 @@ def make_trainer(settings: RewardTrainSettings, prepared: Prepared) -> _Trainer:
             **common_arguments(settings),
         ),
         train_dataset=Dataset.from_list(prepared.data.rows),
-        data_collator=Collator(prepared.tokenizer.pad_token_id),
+        data_collator=Collator(prepared.tokenizer.pad_token_id, shared, attention_window(net)),
         processing_class=prepared.tokenizer,
         peft_config=lora_config(settings.lora, "SEQ_CLS", trained_whole(net)),
     )

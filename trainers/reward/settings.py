@@ -26,6 +26,9 @@ class RewardTrainSettings(TrainSettings):
     """Weight of the term that pulls rewards to a zero mean (Eisenstein et al. 2023)."""
     seeds: tuple[int, ...] = ()
     """Train an ensemble instead of one model: a member for each seed, in `output/seed-N`."""
+    share_prompt: bool = True
+    """Compute what a record's answers begin with once for all of them, on networks that allow it;
+    others compute each answer whole. Gradients are the same up to rounding."""
     statistics_over: Positive = 4096
     """Number of training answers, drawn at random, that give `rm_meta.json` mean and spread."""
 

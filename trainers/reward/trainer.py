@@ -1,30 +1,61 @@
 """TRL's RewardTrainer with what it lacks: several answers a record, several outputs a model."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from peft import PeftModel
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from trl.trainer.reward_trainer import RewardTrainer
 
 from trainers.reward.objectives import Objective, Outputs, batch_loss
+from trainers.reward.shared_prompt import PADDING, kept_outputs, shared_rows, visible
 
-MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
 
 
 @dataclass(frozen=True)
 class Collator:
     """Lays all answers of all records of a batch into one right-padded tensor.
 
-    So the answers of a prompt share a batch. `places` of shape (records, answers) holds the row of
-    each answer, -1 where a record has fewer answers than the longest.
+    So the answers of a prompt share a batch. `places` of shape (records, answers) says which of the
+    network's outputs is each answer's, -1 where a record has fewer answers than the longest.
     """
 
     pad: int
+    shared: bool = False
+    """Whether a record's answers may stand in one row, behind what they share."""
+    window: float = math.inf
+    """A batch with a longer conversation has a row for each answer."""
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        """The rows, and the records' targets beside them."""
+        batch = self._together(rows) or self._apart(rows)
+        for name in rows[0]["targets"]:
+            values = [torch.tensor(row["targets"][name], dtype=torch.float32) for row in rows]
+            batch[name] = pad_sequence(values, True) if values[0].dim() else torch.stack(values)
+        return batch
+
+    def _together(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor] | None:
+        """A row a record, with `segments` and positions; None where that does not pay."""
+        if not self.shared or max(row["length"] for row in rows) > self.window:
+            return None
+        laid = shared_rows([row["sequences"] for row in rows], self.pad)
+        if laid is None:
+            return None
+        return {
+            "input_ids": laid.ids,
+            "attention_mask": (laid.segments != PADDING).long(),
+            "position_ids": laid.positions,
+            "segments": laid.segments,
+            "places": laid.places,
+        }
+
+    def _apart(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        """A row an answer."""
         sequences = [torch.tensor(ids) for row in rows for ids in row["sequences"]]
         batch = {
             "input_ids": pad_sequence(sequences, batch_first=True, padding_value=self.pad),
@@ -37,14 +68,11 @@ class Collator:
         starts = torch.tensor(counts).cumsum(0) - torch.tensor(counts)
         places = [start + torch.arange(count) for start, count in zip(starts, counts, strict=True)]
         batch["places"] = pad_sequence(places, batch_first=True, padding_value=-1)
-        for name in rows[0]["targets"]:
-            values = [torch.tensor(row["targets"][name], dtype=torch.float32) for row in rows]
-            batch[name] = pad_sequence(values, True) if values[0].dim() else torch.stack(values)
         return batch
 
 
 def by_record(logits: Tensor, places: Tensor, weights: Tensor) -> Outputs:
-    """(sequences, dimensions) as the network gives them, sorted to their records in float32."""
+    """(outputs, dimensions) as the network gives them, sorted to their records in float32."""
     present = places >= 0
     labels = logits.float()[places.clamp(min=0)].masked_fill(~present[:, :, None], 0)
     return Outputs(labels, labels @ weights.to(labels), present)
@@ -89,11 +117,23 @@ class PreferenceTrainer(RewardTrainer):
         """The objective's mean over the records of the batch."""
         # Called as a whole, so that adapters and data parallelism take part.
         given = {name: inputs[name] for name in MODEL_INPUTS if name in inputs}
-        found = model(**given)
-        outputs = by_record(found.logits, inputs["places"], self._label_weights)
+        if "segments" in inputs:
+            given["attention_mask"] = visible(inputs["segments"], self._network.dtype)
+            with kept_outputs(self._network.score) as tokens:
+                found = model(**given)
+            logits = tokens[-1].flatten(0, 1)
+        else:
+            found = model(**given)
+            logits = found.logits
+        outputs = by_record(logits, inputs["places"], self._label_weights)
         loss, metrics = batch_loss(self._objective, outputs, inputs, self._center)
         self._note(inputs["attention_mask"], outputs, metrics)
         return (loss, found) if return_outputs else loss
+
+    @property
+    def _network(self) -> Any:
+        """The classifier itself, without what adapters wrap it in."""
+        return self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
 
     def _note(self, mask: Tensor, outputs: Outputs, metrics: Mapping[str, Tensor]) -> None:
         """Keep what `log` of RewardTrainer averages, gathered over all processes."""

@@ -1,14 +1,18 @@
 """From settings to the arguments that TRL's configs have in common.
 
-Precision is float32 throughout: TRL would default to bfloat16 and gradient checkpointing, which
-a CPU runs slowly and small models do not need.
+TRL would default to bfloat16 and gradient checkpointing, which a CPU runs slowly and small models
+do not need; here both are off unless the settings ask for them.
 """
 
 import os
-from typing import Any
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
 
 from trainers.base.errors import SettingsError
 from trainers.base.settings import TrainSettings
+
+if TYPE_CHECKING:
+    import torch
 
 CHECKPOINTS = "checkpoints"
 """The folder of the checkpoints, within that of the run."""
@@ -39,8 +43,9 @@ def common_arguments(settings: TrainSettings) -> dict[str, Any]:
         "logging_steps": settings.log_every,
         # A loss that is not finite ends the run; the filter would log an earlier one in its place.
         "logging_nan_inf_filter": False,
-        "bf16": False,
-        "gradient_checkpointing": False,
+        # Weights are float32 in both; layers compute under torch's autocast.
+        "bf16": settings.dtype == "bfloat16",
+        "gradient_checkpointing": settings.gradient_checkpointing,
         # Batches of like length: on short chat turns, half of a random batch would be padding.
         "train_sampling_strategy": "group_by_length",
         "save_strategy": "no" if settings.save_every is None else "steps",
@@ -51,6 +56,15 @@ def common_arguments(settings: TrainSettings) -> dict[str, Any]:
         "disable_tqdm": True,
         "dataloader_pin_memory": False,
     }
+
+
+def autocast(dtype: str, device: "torch.device") -> AbstractContextManager[Any]:
+    """Layers compute as TRL's trainers have them compute under this `dtype`."""
+    if dtype == "float32":
+        return nullcontext()
+    import torch
+
+    return torch.autocast(device.type, getattr(torch, dtype))
 
 
 def per_device_batch(settings: TrainSettings) -> int:

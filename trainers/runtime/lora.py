@@ -6,6 +6,7 @@ from typing import Any, Literal
 from peft import LoraConfig, PeftModel, TaskType
 
 from trainers.base.settings import LoraSettings
+from trainers.runtime.quantized import is_quantized, merged_into_float
 
 Task = Literal["CAUSAL_LM", "SEQ_CLS"]
 
@@ -35,4 +36,8 @@ def merged(model: Any) -> Any:
 
     The adapter is gone from `model` afterwards: save it first.
     """
-    return model.merge_and_unload() if isinstance(model, PeftModel) else model
+    if not isinstance(model, PeftModel):
+        return model
+    if is_quantized(model):
+        return merged_into_float(model)
+    return model.merge_and_unload()  # type: ignore[operator]

@@ -22,6 +22,7 @@ from trainers.runtime.lora import lora_config
 from trainers.runtime.run import run_trainer
 from trainers.runtime.saving import save
 from trainers.runtime.trainer import RunTrainer
+from trainers.sft.padding_free import require_apart
 from trainers.sft.settings import SftSettings
 
 IGNORED = -100
@@ -105,13 +106,7 @@ def train_sft(settings: SftSettings, context: RunContext) -> dict[str, float]:
         context.show(_example(tokenizer, data.rows[0]))
         context.show(f"conversations: {len(data.rows)}, dropped as too long: {data.dropped}")
         return {}
-    trainer = _SftTrainer(
-        model=load_model(AutoModelForCausalLM, settings),
-        args=SFTConfig(**common_arguments(settings)),
-        train_dataset=Dataset.from_list(data.rows),
-        processing_class=tokenizer,
-        peft_config=lora_config(settings.lora, "CAUSAL_LM"),
-    )
+    trainer = make_trainer(settings, tokenizer, data)
     result = run_trainer(trainer, settings, context)
     figures = {
         "training loss (mean over the run)": result.training_loss,
@@ -126,6 +121,22 @@ def train_sft(settings: SftSettings, context: RunContext) -> dict[str, float]:
         title = "Policy, supervised fine-tuning"
         write_card(settings.output, title, context.command, hashes, settings, figures)
     return figures
+
+
+def make_trainer(
+    settings: SftSettings, tokenizer: PreTrainedTokenizerBase, data: SftData
+) -> _SftTrainer:
+    """The trainer that `bon-train sft` runs."""
+    policy = load_model(AutoModelForCausalLM, settings)
+    if settings.padding_free:
+        require_apart(policy, settings.model)
+    return _SftTrainer(
+        model=policy,
+        args=SFTConfig(padding_free=settings.padding_free, **common_arguments(settings)),
+        train_dataset=Dataset.from_list(data.rows),
+        processing_class=tokenizer,
+        peft_config=lora_config(settings.lora, "CAUSAL_LM"),
+    )
 
 
 def _example(tokenizer: PreTrainedTokenizerBase, row: dict[str, list[int]]) -> str:

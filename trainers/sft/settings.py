@@ -12,3 +12,8 @@ class SftSettings(TrainSettings):
     """Which of the assistant's turns are learnt. `all`: every turn, in one sequence. `each`: every
     turn, in a sequence of its own that ends with it; for templates that write a turn otherwise once
     others follow, as those that leave earlier thoughts out. `last`: the last one alone."""
+
+    padding_free: bool = False
+    """Lay the conversations of a pass end to end in one row instead of padding each to the longest.
+    Gradients are the same. It pays where their lengths differ much, and with an attention that
+    skips what it masks, such as FlashAttention on a GPU."""

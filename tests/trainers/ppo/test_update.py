@@ -183,3 +183,26 @@ def test_8_steps_go_the_golden_way_whatever_the_micro_batch(values: dict[str, An
     assert len({tuple(row) for row in whole.tolist()}) == 4
     found = [(row[0], row[3]) for row in whole.tolist()]
     assert found == [pytest.approx(golden, rel=1e-3) for golden in GOLDEN]
+
+
+def test_a_recomputed_gradient_is_the_kept_one(values: dict[str, Any]) -> None:
+    gradients = []
+    _, _, rollouts = parts_and_rollouts(values)
+    for recompute in (False, True):
+        changes = update_of(values, gradient_checkpointing=recompute, max_grad_norm=1e9)
+        parts = build(PpoSettings.model_validate(values | changes))
+        gradients.append(gradient(parts, rollouts, torch.arange(8))[0])
+        assert not parts.policy.training
+        assert not parts.value.training
+    assert gradients[0].abs().max() > 0.01
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=0, atol=1e-6)
+
+
+def test_only_what_enters_a_layer_is_kept(values: dict[str, Any]) -> None:
+    calls = []
+    changes = update_of(values, gradient_checkpointing=True)
+    _, parts, rollouts = parts_and_rollouts(values, **changes)
+    layer = parts.policy.model.layers[0].mlp
+    layer.register_forward_hook(lambda *_: calls.append(1))
+    gradient(parts, rollouts, torch.arange(4))
+    assert len(calls) == 2, "once in the forward and once in the backward pass"
