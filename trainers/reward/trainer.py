@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from trl.trainer.reward_trainer import RewardTrainer
 
+from reward_server.network.model import has_score_head
 from trainers.reward.objectives import Objective, Outputs, batch_loss
 from trainers.reward.shared_prompt import PADDING, kept_outputs, shared_rows, visible
 
@@ -78,6 +79,13 @@ def by_record(logits: Tensor, places: Tensor, weights: Tensor) -> Outputs:
     return Outputs(labels, labels @ weights.to(labels), present)
 
 
+def _in_float32(head: torch.nn.Module, inputs: tuple[Tensor, ...], _output: Tensor) -> Tensor:
+    """What a head gives without autocast: bfloat16 would round close answers into ties."""
+    with torch.autocast(inputs[0].device.type, enabled=False):
+        outputs: Tensor = head.forward(inputs[0].float())
+    return outputs
+
+
 class PreferenceTrainer(RewardTrainer):
     """Trains on rows of `sequences`, `length`, `targets` and, for some encoders, `token_types`."""
 
@@ -100,6 +108,8 @@ class PreferenceTrainer(RewardTrainer):
         super().__init__(model=model, **options)
         model.config.id2label = names
         model.config.label2id = {name: index for index, name in names.items()}
+        if self.args.bf16 and has_score_head(self._network):
+            self._network.score.register_forward_hook(_in_float32)
         self._objective = objective
         self._center = center
         self._label_weights = torch.tensor(weights, dtype=torch.float32)

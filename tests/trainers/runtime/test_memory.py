@@ -26,10 +26,10 @@ from trainers.sft.run import train_sft
 from trainers.sft.settings import SftSettings
 
 STEPS = 50
-STRAY = 0.2
+STRAY = 0.05
 """How far weights trained in bfloat16 are from those trained in float32 after `STEPS` updates, as
 a share of the way that these went."""
-STRAY_LOSS = 0.02
+STRAY_LOSS = 0.005
 """The largest difference of a loss on the way, in nats."""
 RUNS: dict[str, Any] = {
     "sft": (train_sft, SftSettings, "sft", {}),
@@ -85,17 +85,15 @@ def test_bfloat16_keeps_weights_in_float32(name: str, world: Path, tmp_path: Pat
 
 @pytest.mark.parametrize("name", ["sft", "reward"])
 def test_bfloat16_strays_little_in_fifty_updates(name: str, world: Path, tmp_path: Path) -> None:
-    how = {"max_steps": STEPS, "batch_size": 8, "model": demo_models.policy_path()}
+    how = {"max_steps": STEPS, "batch_size": 8}
     outputs = [
         run(name, world, tmp_path / dtype, dtype=dtype, **how) for dtype in ("float32", "bfloat16")
     ]
-    start, exact, rough = map(weights, (demo_models.policy_path(), *outputs))
+    start, exact, rough = map(weights, (policy_path(), *outputs))
     way = sum(float((exact[n] - start[n]).square().sum()) for n in exact if n in start)
     apart = sum(float((exact[n] - rough[n]).square().sum()) for n in exact if n in start)
-    print(name, (apart / way) ** 0.5)
     assert 0 < (apart / way) ** 0.5 < STRAY
     losses = [[entry["loss"] for entry in logs(output)] for output in outputs]
-    print(max(abs(one - other) for one, other in zip(*losses, strict=True)))
     assert max(abs(one - other) for one, other in zip(*losses, strict=True)) < STRAY_LOSS
 
 
@@ -129,7 +127,7 @@ def test_one_batch_end_to_end_gives_the_gradient_of_the_padded_one() -> None:
     for free in (False, True):
         batch = DataCollatorForLanguageModeling(pad_token_id=0, padding_free=free)(rows)
         net.zero_grad()
-        net(**batch).loss.backward()
+        net(**batch, use_cache=False).loss.backward()
         found.append(torch.cat([p.grad.flatten() for p in net.parameters()]))
     assert found[0].abs().max() > 1e-2
     assert float((found[0] - found[1]).abs().max()) < 1e-6
