@@ -40,4 +40,4 @@ def merged(model: Any) -> Any:
         return model
     if is_quantized(model):
         return merged_into_float(model)
-    return model.merge_and_unload()  # type: ignore[operator]
+    return model.merge_and_unload()

@@ -116,7 +116,7 @@ def test_conversations_end_to_end_give_the_same_gradients(settings: MakeSettings
 def test_one_batch_end_to_end_gives_the_gradient_of_the_padded_one() -> None:
     from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
-    net = AutoModelForCausalLM.from_pretrained(demo_models.policy_path())
+    net: Any = AutoModelForCausalLM.from_pretrained(demo_models.policy_path())
     require_apart(net, "the demo policy")
     generator = torch.Generator().manual_seed(0)
     rows = []
