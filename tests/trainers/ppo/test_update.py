@@ -203,6 +203,6 @@ def test_only_what_enters_a_layer_is_kept(values: dict[str, Any]) -> None:
     changes = update_of(values, gradient_checkpointing=True)
     _, parts, rollouts = parts_and_rollouts(values, **changes)
     layer = parts.policy.model.layers[0].mlp
-    layer.register_forward_hook(lambda *_: calls.append(1))
+    layer.register_forward_pre_hook(lambda *_: calls.append(1))
     gradient(parts, rollouts, torch.arange(4))
     assert len(calls) == 2, "once in the forward and once in the backward pass"

@@ -119,7 +119,7 @@ def test_each_architecture_gives_the_same(family: str, changes: dict[str, Any]) 
         net(rows.ids, attention_mask=mask, position_ids=rows.positions)
     shared = found[0].flatten(0, 1)[rows.places[rows.places >= 0]]
     # Norms and rotary embeddings are float32 in all of these, whatever the weights are.
-    torch.testing.assert_close(shared, whole, rtol=0, atol=1e-6 * float(whole.abs().max()))
+    torch.testing.assert_close(shared, whole, rtol=0, atol=1e-6 * whole.abs().max().item())
     torch.sin(shared).sum().backward()
     largest = max(float(gradient.abs().max()) for gradient in expected.values())
     for name, parameter in net.named_parameters():
