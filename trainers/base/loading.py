@@ -83,11 +83,16 @@ def load_config(model: str | Path, revision: str | None = None, **options: Any) 
 def load_model(kind: AutoClass, settings: TrainSettings, **options: Any) -> Any:
     """The `PreTrainedModel` to start from, in float32 unless quantized.
 
-    `options` are those of `load_pretrained`. The seed is set first: a head that may be new is drawn
-    at random. Raises ModelError if the model cannot be loaded, lacks weights, or is of another kind.
+    `options` are those of `load_pretrained`. The seed is set first: a head that may be new is
+    drawn at random. Raises ModelError if the model cannot be loaded, lacks weights, or is of
+    another kind.
     """
     set_seed(settings.seed)
-    options |= quantization_options(settings.quantization)
+    if settings.quantization is not None:
+        options |= quantization_options(settings.quantization)
+        if find_adapter(model_source(settings.model), settings.revision) is not None:
+            # Merged into four bits, what the adapter learnt would be rounded away.
+            raise ModelError(f"quantization: {settings.model} is an adapter; export it first")
     return load_pretrained(kind, settings.model, settings.revision, **options)
 
 

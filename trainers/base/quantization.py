@@ -11,13 +11,11 @@ from transformers import BitsAndBytesConfig
 from trainers.base.errors import ModelError
 
 
-def quantization_options(name: str | None) -> dict[str, Any]:
-    """What `from_pretrained` needs to load in four bits; nothing without a `name`.
+def quantization_options(name: str) -> dict[str, Any]:
+    """What `from_pretrained` needs to load in four bits, of the kind `name`.
 
     Raises ModelError on a machine that cannot compute so.
     """
-    if name is None:
-        return {}
     if not torch.cuda.is_available():
         raise ModelError(f"quantization: {name} needs a CUDA GPU, and this machine has none")
     if importlib.util.find_spec("bitsandbytes") is None:
