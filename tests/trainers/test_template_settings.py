@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import AutoTokenizer, GenerationConfig
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, GenerationConfig
 
 from bon_gateway.backends.policy.embedded import prompt as embedded
 from reward_server.scoring.render import Renderer
@@ -83,6 +83,35 @@ def test_a_base_model_is_given_template_end_and_padding(tmp_path: Path, command:
     if command != "reward":
         ends = GenerationConfig.from_pretrained(out).eos_token_id
         assert tokenizer.eos_token_id in (ends if isinstance(ends, list) else [ends])
+
+
+@pytest.mark.parametrize("command", ["grpo", "ppo", "iterate"])
+def test_those_that_draw_take_them_too(
+    tmp_path: Path, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chatml = BY_NAME["chatml"]
+    tokenizer = write_policy(chatml, tmp_path / "whole")
+    net = AutoModelForSequenceClassification.from_pretrained(tmp_path / "whole", num_labels=1)
+    net.save_pretrained(tmp_path / "reward")
+    tokenizer.save_pretrained(tmp_path / "reward")
+    model = base_model(tmp_path / "base", chatml, chat_template=None, eos_token="<pad>")
+    assert isinstance(chatml.template, str)
+    (tmp_path / "chatml.jinja").write_text(chatml.template)
+    data = write_lines(tmp_path / "data.jsonl", with_system(PAIR), "{")
+    settings: dict[str, Any] = {
+        "model": str(model),
+        "reward": str(tmp_path / "reward"),
+        "prompts" if command != "grpo" else "train": str(data),
+        "chat_template": str(tmp_path / "chatml.jinja"),
+        "eos_token": "<|im_end|>",
+        "system_prompt": "merge",
+        "skip_bad": True,
+        **({"max_new_tokens": 4} if command != "ppo" else {"sampling": {"max_new_tokens": 4}}),
+    }
+    assert run(command, tmp_path, "--dry-run", **settings) == 0
+    shown = capsys.readouterr().out
+    assert "bad lines skipped: 1" in shown
+    assert command == "iterate" or "<|im_start|>user\nBe brief.\n\nSky?<|im_end|>" in shown
 
 
 def test_padding_that_ends_a_turn_is_refused_with_what_to_set(

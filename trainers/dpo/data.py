@@ -82,6 +82,7 @@ def read_pairs(
         raise DataError(
             f"{path}: no pair is left: {dropped[TOO_LONG]} exceed max_length {max_length}, "
             f"{dropped[MERGED]} merge with the prompt, {dropped[EQUAL]} are equal once rendered"
+            + (f", {bad.count} bad lines were skipped" if bad.count else "")
         )
     return PreferenceData(rows, dropped)
 

@@ -54,7 +54,10 @@ def prepare_sft(
             rows += _rows(settings, tokenizer, record.shown, where, ends)
     kept = [row for row in rows if len(row["input_ids"]) <= settings.max_length]
     if not kept:
-        raise DataError(f"{settings.train}: every record exceeds max_length {settings.max_length}")
+        skipped = f", or was skipped as one of {bad.count} bad lines" if bad.count else ""
+        raise DataError(
+            f"{settings.train}: every record exceeds max_length {settings.max_length}{skipped}"
+        )
     return SftData(kept, len(rows) - len(kept))
 
 

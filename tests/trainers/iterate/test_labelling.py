@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import pytest
 
-from trainers.base.data import Message
+from trainers.base.data import Conversation, Message
+from trainers.base.template_inputs import TemplateInputs
 from trainers.iterate.labelling import (
     CLOSE,
     CUT,
     EQUAL,
     TOO_FEW,
+    RewardedAnswer,
     RewardedPrompt,
     drawn_labels,
     label,
+    rewarded,
 )
 
 PROMPT = [Message(role="user", content="hello")]
@@ -80,3 +83,16 @@ def test_drawn_labels_follow_bradley_and_terry() -> None:
     assert right / rows == pytest.approx(0.731, abs=0.03)
     for pair in labelled.pairs[:50]:
         assert (pair["chosen"][0]["content"] == "good") == (pair["margin"] > 0)
+
+
+def test_what_stands_beside_a_prompt_stays_with_its_pair() -> None:
+    inputs = TemplateInputs(({"type": "function", "function": {"name": "look"}},), {"hat": "red"})
+    asked = Conversation([Message(role="user", content="hi")], inputs)
+    answers: list[RewardedAnswer] = [
+        {"text": text, "ended": True, "reward": reward} for text, reward in (("a", 1.0), ("b", 0.0))
+    ]
+    [pair] = label([rewarded(asked, answers)]).pairs
+    assert {key: pair[key] for key in ("prompt", "tools", "chat_template_kwargs")} == {
+        "prompt": asked.messages,
+        **inputs.as_json(),
+    }

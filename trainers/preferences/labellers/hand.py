@@ -23,7 +23,7 @@ from bon_common.judging import conversation_text
 from trainers.base.errors import DataError, SettingsError
 from trainers.base.files import replaced
 from trainers.base.lines import BadLineError, read_rows
-from trainers.base.messages import text_of
+from trainers.base.messages import shown_answer
 from trainers.preferences.labellers.base import Block, LabelBlock, Labeller
 from trainers.preferences.labels import Compare, Comparison, Label, Outcome, places, task_key
 from trainers.preferences.records import Listwise
@@ -88,7 +88,7 @@ class BlindPair:
         return f"{task_key(self.task)}-{self.a}-{self.b}"
 
     def row(self) -> dict[str, str]:
-        texts = [text_of(self.task.candidates[place].answer) for place in (self.a, self.b)]
+        texts = [shown_answer(self.task.candidates[place].answer) for place in (self.a, self.b)]
         prompt = conversation_text(self.task.prompt, self.task.inputs.tools)
         return dict(zip(COLUMNS, (self.id, prompt, *texts, "", ""), strict=True))
 
