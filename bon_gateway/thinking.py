@@ -10,6 +10,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from bon_common.thinking import split_thinking
 from bon_gateway.sections.base import Section
 
 
@@ -30,7 +31,4 @@ def after_thinking(content: str, thinking: ThinkingSettings | None) -> str | Non
     """
     if thinking is None:
         return content
-    _, end, answer = content.partition(thinking.end)
-    if end:
-        return answer.lstrip()
-    return None if content.lstrip().startswith(thinking.start) else content
+    return split_thinking(content, thinking.start, thinking.end)[1]

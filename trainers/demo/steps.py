@@ -152,8 +152,11 @@ def judge(seed: Seed, policy: str) -> dict[str, Any]:
     divergence, drawn = measure_divergence(
         seed.folder / policy, seed.policy, asked, **_sampling(seed)
     )
-    texts = iter(drawn)
-    golds = [fmean(gold(prompt.messages, next(texts)).total for _ in each) for prompt in prompts]
+    said = iter(drawn)
+    golds = [
+        fmean(gold(prompt.messages, next(said)["content"]).total for _ in each)
+        for prompt in prompts
+    ]
     return {
         "gold": fmean(golds),
         "gold_error": stdev(golds) / sqrt(len(golds)),

@@ -89,7 +89,7 @@ def _of_pairs(scored: Sequence[ScoredPair], settings: EvaluateSettings) -> dict[
 def _answered(settings: EvaluateSettings) -> list[Placed]:
     """Answers of the policy that the settings name, each with its prompt, prompt by prompt."""
     assert settings.policy is not None
-    sampler = PolicySampler(settings.policy, device=settings.device)
+    sampler = PolicySampler(settings.policy, device=settings.device, thinking=settings.thinking)
     prompts = checked_prompts(settings.prompts, sampler.tokenizer)
     answers = sampler.draw(
         prompts,
@@ -100,7 +100,7 @@ def _answered(settings: EvaluateSettings) -> list[Placed]:
     )
     where = f"{settings.prompts}: a sampled answer"
     return [
-        (where, prompt.said(answer.text))
+        (where, prompt.answered([answer.message]))
         for prompt, row in zip(prompts, answers, strict=True)
         for answer in row
     ]

@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from bon_common.ensemble import Combine
 from trainers.base.settings import Positive, Settings
+from trainers.base.thinking import ThinkingMarks
 from trainers.rewards.gold import GoldSettings
 
 Gap = Annotated[float, Field(ge=0)]
@@ -29,6 +30,9 @@ class EvaluateSettings(Settings):
     """Also sample from this policy and choose its answers by the reward model."""
     prompts: Path | None = None
     """`{prompt}` records to sample for; needed with `policy`."""
+    thinking: ThinkingMarks | None = None
+    """How the policy marks its thinking, `{}` for `<think>` and `</think>`. The reward model then
+    judges what follows it, as behind a gateway with the same setting. By default all is judged."""
     gold: GoldSettings | None = None
     """The function that gives the true reward of the chosen answers."""
     gold_reward: Path | None = None

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from trainers.base.data import Conversation
+from trainers.base.thinking import ThinkingMarks, drawn_message
 from trainers.rewards.scorer import RewardScorer
 
 
@@ -20,8 +21,11 @@ class RewardFunction:
         *,
         ends: frozenset[int],
         no_eos_reward: float | None,
+        thinking: ThinkingMarks | None = None,
     ) -> None:
-        """`ends` end an answer; one that was cut gets `no_eos_reward`, if that is given."""
+        """`ends` end an answer; one that was cut gets `no_eos_reward`, if that is given. What the
+        policy was `thinking` is not judged."""
+        self._thinking = thinking
         self._scorer = scorer
         self._asked = asked
         self._ends = ends
@@ -39,7 +43,9 @@ class RewardFunction:
         TRL would leave out a reward that is None; there is none here.
         """
         asked = [self._asked[int(place)] for place in prompts]
-        rewards = self._scorer.score_answers(asked, completions)
+        rewards = self._scorer.score_answers(
+            asked, [drawn_message(text, self._thinking) for text in completions]
+        )
         if self._no_eos_reward is None:
             return list(rewards)
         return [

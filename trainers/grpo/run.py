@@ -45,7 +45,11 @@ def train_grpo(settings: GrpoSettings, context: RunContext) -> dict[str, float]:
     # Batches of prompts end at the same column only when they are padded on the left.
     tokenizer.padding_side = "left"
     reward = RewardFunction(
-        scorer, prompts, ends=end_tokens(policy, tokenizer), no_eos_reward=settings.no_eos_reward
+        scorer,
+        prompts,
+        ends=end_tokens(policy, tokenizer),
+        no_eos_reward=settings.no_eos_reward,
+        thinking=settings.thinking,
     )
     trainer = GroupTrainer(
         model=policy,
@@ -118,6 +122,7 @@ def _measured(
         seed=settings.seed,
         max_new_tokens=settings.max_new_tokens,
         batch_size=settings.score_batch_size,
+        thinking=settings.thinking,
     )
     rewards = scorer.score_answers(prompts, texts)
     return {**divergence.table(), "reward on held-out prompts": sum(rewards) / len(rewards)}

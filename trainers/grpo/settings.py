@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from trainers.base.settings import Positive, TrainSettings
+from trainers.base.thinking import ThinkingMarks
 
 
 class GrpoSettings(TrainSettings):
@@ -36,6 +37,9 @@ class GrpoSettings(TrainSettings):
     """What a reward's distance from its group's mean is divided by: a standard deviation, or 1."""
     no_eos_reward: float | None = None
     """Reward of an answer that the limit cut, in place of the model's."""
+    thinking: ThinkingMarks | None = None
+    """How the policy marks its thinking, `{}` for `<think>` and `</think>`. The reward model then
+    judges what follows it, as behind a gateway with the same setting. By default all is judged."""
     score_batch_size: Positive = 64
     """Conversations scored at a time."""
     eval_prompts: Path | None = None

@@ -8,6 +8,7 @@ from typing import Any
 from trainers.base.data import Conversation, Message
 from trainers.base.errors import RunError
 from trainers.base.seeds import mixed_seed
+from trainers.base.thinking import ThinkingMarks, drawn_message
 from trainers.endpoint.chat import ask
 from trainers.endpoint.http import JsonClient, RequestFailedError
 from trainers.endpoint.settings import ChatSettings
@@ -17,6 +18,9 @@ from trainers.policy.drawing import DrawnAnswer
 
 FIRST_POLL_S, LAST_POLL_S = 0.1, 2.0
 """The first and the longest pause between two tries to reach the round's model."""
+
+ENDED = ("stop", "tool_calls")
+"""How an answer ends by itself."""
 
 SEED_BITS = 31
 """Every server takes seeds below 2^31."""
@@ -62,7 +66,9 @@ class EndpointSampler:
                     )
                 except RequestFailedError as error:
                     raise RunError(f"{self._chat.url}: {error}") from error
-                answers[place] = DrawnAnswer(reply.text, reply.finish_reason == "stop")
+                answers[place] = DrawnAnswer(
+                    _apart(reply.message, self._settings.thinking), reply.finish_reason in ENDED
+                )
 
             await for_each(range(len(prompts) * samples), one, self._chat.concurrency)
         return [
@@ -95,3 +101,9 @@ async def _wait(chat: ChatSettings, wait_s: float) -> None:
                 return
             await asyncio.sleep(min(pause, max(0.0, end - time.monotonic())))
             pause = min(LAST_POLL_S, 2 * pause)
+
+
+def _apart(message: Message, thinking: ThinkingMarks | None) -> Message:
+    """The message with the thinking that the engine left in its content set apart."""
+    apart = drawn_message(message["content"], thinking)
+    return message | apart if "reasoning_content" in apart else message

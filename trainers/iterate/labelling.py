@@ -22,7 +22,7 @@ CLOSE = "prompts whose rewards are too close"
 class RewardedAnswer(TypedDict):
     """An answer with what the reward model says of it."""
 
-    text: str
+    message: Message
     ended: bool
     reward: float
 
@@ -95,17 +95,17 @@ def label(
         best = max(whole, key=lambda answer: answer["reward"])
         worst = min(whole, key=lambda answer: answer["reward"])
         gap = best["reward"] - worst["reward"]
-        if len({answer["text"] for answer in whole}) == 1:
+        if all(answer["message"] == whole[0]["message"] for answer in whole):
             left_out[EQUAL] += 1
-        elif gap <= min_gap or best["text"] == worst["text"]:
+        elif gap <= min_gap or best["message"] == worst["message"]:
             left_out[CLOSE] += 1
         else:
             chosen, rejected = (best, worst) if prefer(gap) else (worst, best)
             pairs.append(
                 {
                     **_asked(row),
-                    "chosen": [{"role": "assistant", "content": chosen["text"]}],
-                    "rejected": [{"role": "assistant", "content": rejected["text"]}],
+                    "chosen": [chosen["message"]],
+                    "rejected": [rejected["message"]],
                     "margin": chosen["reward"] - rejected["reward"],
                 }
             )

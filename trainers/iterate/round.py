@@ -202,6 +202,7 @@ class Round:
             seed=settings.seed,
             max_new_tokens=settings.max_new_tokens,
             batch_size=settings.sample_batch_size,
+            thinking=settings.thinking,
         )
         rewards = self.scorer().score_answers(prompts, texts)
         return {**divergence.table(), "reward": sum(rewards) / len(rewards)}
@@ -212,11 +213,11 @@ def _rewarded(
 ) -> list[RewardedPrompt]:
     both = list(zip(prompts, answers, strict=True))
     asked = [prompt for prompt, row in both for _ in row]
-    rewards = iter(scorer.score_answers(asked, [one.text for _, row in both for one in row]))
+    rewards = iter(scorer.score_answers(asked, [one.message for _, row in both for one in row]))
     return [
         rewarded(
             prompt,
-            [{"text": one.text, "ended": one.ended, "reward": next(rewards)} for one in row],
+            [{"message": one.message, "ended": one.ended, "reward": next(rewards)} for one in row],
         )
         for prompt, row in both
     ]

@@ -66,8 +66,8 @@ def _show_answers(first: Round, prompts: list[Conversation]) -> None:
     context, settings = first.context, first.settings
     prompt = first.choose(prompts)[0]
     [answers] = first.sampler().sample([prompt], settings.seed)
-    texts = [answer.text for answer in answers]
-    rewards = first.scorer().score_answers([prompt] * len(texts), texts)
+    messages = [answer.message for answer in answers]
+    rewards = first.scorer().score_answers([prompt] * len(messages), messages)
     context.show(f"prompt: {prompt.messages[-1]['content']}")
     for answer, reward in sorted(zip(answers, rewards, strict=True), key=lambda pair: -pair[1]):
         context.show(f"{reward:8.3f}  {answer.text}{'' if answer.ended else '  (cut)'}")

@@ -36,7 +36,9 @@ class InProcessSampler:
     ) -> None:
         self._settings = settings
         self._policy = policy
-        self._sampler = PolicySampler(policy, revision, device="auto", tokenizer=tokenizer)
+        self._sampler = PolicySampler(
+            policy, revision, device="auto", tokenizer=tokenizer, thinking=settings.thinking
+        )
         self._hash = weights_hash(self._sampler.model)
 
     def sample(self, prompts: Sequence[Conversation], seed: int) -> list[list[DrawnAnswer]]:

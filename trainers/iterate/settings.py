@@ -7,6 +7,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from bon_common.settings.errors import dotted, explain
 from trainers.base.settings import Positive, TemplateSettings
+from trainers.base.thinking import ThinkingMarks
 from trainers.dpo.settings import DpoSettings
 from trainers.endpoint.settings import ChatSettings
 
@@ -62,6 +63,9 @@ class IterateSettings(TemplateSettings):
     """Answers are drawn at this temperature."""
     max_new_tokens: Positive = 256
     """Answers are cut here."""
+    thinking: ThinkingMarks | None = None
+    """How the policy marks its thinking, `{}` for `<think>` and `</think>`. The reward model then
+    judges what follows it, as behind a gateway with the same setting. By default all is judged."""
     sample_batch_size: Positive = 256
     """Answers drawn, or conversations scored, in one batch in this process."""
     labels: Literal["best", "drawn"] = "best"

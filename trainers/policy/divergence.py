@@ -8,8 +8,9 @@ from statistics import fmean
 from transformers import PreTrainedTokenizerBase
 
 from trainers.base.bad_lines import BadLines
-from trainers.base.data import Conversation, PromptRecord, read_placed
+from trainers.base.data import Conversation, Message, PromptRecord, read_placed
 from trainers.base.errors import DataError
+from trainers.base.thinking import ThinkingMarks
 from trainers.policy.drawing import PolicySampler
 from trainers.policy.frozen import load_frozen, score_answers
 from trainers.policy.rendering import prompt_ids
@@ -78,12 +79,13 @@ def measure_divergence(
     max_new_tokens: int,
     batch_size: int,
     revision: str | None = None,
-) -> tuple[Divergence, list[str]]:
+    thinking: ThinkingMarks | None = None,
+) -> tuple[Divergence, list[Message]]:
     """Draw one answer to each prompt from `policy` and compare both policies on it.
 
-    `revision` is the reference's, on the hub. Returns the answers' texts as well.
+    `revision` is the reference's, on the hub. Returns the answers as well, their thinking apart.
     """
-    sampler = PolicySampler(policy, device="auto")
+    sampler = PolicySampler(policy, device="auto", thinking=thinking)
     asked = [prompt_ids(sampler.tokenizer, prompt) for prompt in prompts]
     answers = [
         answer
@@ -100,4 +102,4 @@ def measure_divergence(
     divergence = Divergence.of(
         own, other, [len(answer) for answer in ids], [answer.ended for answer in answers]
     )
-    return divergence, [answer.text for answer in answers]
+    return divergence, [answer.message for answer in answers]

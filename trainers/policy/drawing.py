@@ -7,9 +7,10 @@ from pathlib import Path
 from transformers import PreTrainedTokenizerBase
 
 from bon_common.loaded_model import position_limit
-from trainers.base.data import Conversation
+from trainers.base.data import Conversation, Message
 from trainers.base.fit import require_answers, require_fit
 from trainers.base.loading import load_tokenizer
+from trainers.base.thinking import ThinkingMarks, drawn_message
 from trainers.policy.ends import end_tokens, pad_token
 from trainers.policy.frozen import load_frozen
 from trainers.policy.in_process import InProcessGenerator
@@ -20,12 +21,17 @@ from trainers.policy.rendering import prompt_ids
 class DrawnAnswer:
     """One answer of a policy."""
 
-    text: str
+    message: Message
     """Without special tokens."""
     ended: bool
     """False where the limit cut it: how it would have gone on is unknown."""
     ids: list[int] = field(default_factory=list)
     """Up to and including the end-of-turn token, if it ended; empty where a server drew it."""
+
+    @property
+    def text(self) -> str:
+        """The message's content."""
+        return self.message["content"]
 
 
 class PolicySampler:
@@ -39,9 +45,11 @@ class PolicySampler:
         *,
         device: str = "cpu",
         tokenizer: PreTrainedTokenizerBase | None = None,
+        thinking: ThinkingMarks | None = None,
     ) -> None:
         """Load a checkpoint onto a device, as `find_device` takes it; ModelError if that fails. Its
-        own tokenizer reads the prompts unless another one is given."""
+        own tokenizer reads the prompts unless another one is given; `thinking` is set apart."""
+        self._thinking = thinking
         self.tokenizer = tokenizer or load_tokenizer(policy, revision)
         self.model = load_frozen(policy, revision, device=device)
         require_fit(self.model, self.tokenizer, policy)
@@ -80,7 +88,9 @@ class PolicySampler:
         drawn = generator.generate([ids for ids in asked for _ in range(samples)], seed)
         answers = [
             DrawnAnswer(
-                str(self.tokenizer.decode(ids, skip_special_tokens=True)),
+                drawn_message(
+                    str(self.tokenizer.decode(ids, skip_special_tokens=True)), self._thinking
+                ),
                 ids[-1] in self._ends,
                 ids,
             )

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from trainers.base.thinking import drawn_message
 from trainers.policy.generation import Generator
 from trainers.policy.logits import answer_logps, answer_stats
 from trainers.policy.sequences import Sequences, by_length
@@ -86,17 +87,18 @@ class Collector:
         drawn = self.generator.generate(ids, seed)
         texts = self.tokenizer.batch_decode(drawn, skip_special_tokens=True)
         asked = [prompt.asked for prompt in prompts]
+        judged = [drawn_message(text, self.settings.thinking) for text in texts]
         sequences = Sequences.build(ids, drawn, self.pad, self.policy.device)
         device = sequences.ids.device
         golds = None
         if self.gold is not None:
-            both = zip(asked, texts, strict=True)
-            golds = torch.tensor([self.gold(one.messages, text) for one, text in both])
+            both = zip(asked, judged, strict=True)
+            golds = torch.tensor([self.gold(one.messages, said["content"]) for one, said in both])
         return Answers(
             sequences,
             texts,
             torch.tensor([answer[-1] not in self.ends for answer in drawn], device=device),
-            torch.tensor(self.scorer.score_answers(asked, texts), device=device),
+            torch.tensor(self.scorer.score_answers(asked, judged), device=device),
             golds,
             self.generator.figures,
         )

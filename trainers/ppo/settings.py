@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from trainers.base.settings import LoraSettings, Positive, Settings, Share, TemplateSettings
+from trainers.base.thinking import ThinkingMarks
 from trainers.endpoint.settings import HttpUrl
 from trainers.rewards.gold import GoldSettings
 
@@ -220,6 +221,9 @@ class PpoSettings(TemplateSettings):
         InProcessDrawSettings()
     )
     """What draws the answers: this process or a running vLLM."""
+    thinking: ThinkingMarks | None = None
+    """How the policy marks its thinking, `{}` for `<think>` and `</think>`. The reward model then
+    judges what follows it, as behind a gateway with the same setting. By default all is judged."""
     kl: KlSettings = KlSettings()
     shape: RewardShapeSettings = RewardShapeSettings()
     advantages: AdvantageSettings = AdvantageSettings()

@@ -181,7 +181,7 @@ def _in_process(
     assert settings.policy is not None
     if not prompts:
         return
-    sampler = PolicySampler(settings.policy, device=settings.device)
+    sampler = PolicySampler(settings.policy, device=settings.device, thinking=settings.thinking)
     # An error of the template, or of a length, comes before hours of drawing.
     asked = [prompt_ids(sampler.tokenizer, one.asked, one.where) for one in prompts]
     sampler.require_room(asked, "max_tokens", settings.max_tokens)
@@ -201,7 +201,7 @@ def _in_process(
         for one, answers in zip(block, drawn, strict=True):
             candidates = [
                 collection.candidate(
-                    Message(role="assistant", content=answer.text),
+                    answer.message,
                     "stop" if answer.ended else "length",
                     seed,
                 )

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 
 from trainers.base.lines import MAX_LINE_BYTES
 from trainers.base.settings import Positive, Settings, Share
+from trainers.base.thinking import ThinkingMarks
 from trainers.endpoint.settings import ChatSettings
 from trainers.preferences.forms import Form, PairChoice
 from trainers.preferences.labellers.registry import AnyLabeller
@@ -76,6 +77,9 @@ class CollectSettings(ReadSettings):
     """The checkpoint folder to sample from in this process."""
     device: str = "cpu"
     """Where the policy runs: a name of torch's, or auto for a GPU if there is one."""
+    thinking: ThinkingMarks | None = None
+    """How that policy marks its thinking, `{}` for `<think>` and `</think>`; it is then written as
+    `reasoning_content`. By default it stays in the content."""
     policy_name: str | None = None
     """The policy's name in the output; by default the served name, or the folder's."""
     policy_revision: str | None = None

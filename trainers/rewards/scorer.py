@@ -14,7 +14,7 @@ import torch
 
 from bon_common.ensemble import Combine, combine
 from reward_server.network.sequence import Rendered
-from trainers.base.data import Conversation
+from trainers.base.data import Conversation, Message
 from trainers.base.errors import DataError, ModelError, RunError
 from trainers.rewards.ensemble import read_ensemble
 from trainers.rewards.meta import read_meta
@@ -79,10 +79,17 @@ class RewardScorer:
             return False
         return True
 
-    def score_answers(self, prompts: Sequence[Conversation], answers: Sequence[str]) -> list[float]:
+    def score_answers(
+        self, prompts: Sequence[Conversation], answers: Sequence[str | Message]
+    ) -> list[float]:
         """The reward of each answer to its prompt, as `score`."""
         both = zip(prompts, answers, strict=True)
-        return self.score([prompt.said(text) for prompt, text in both])
+        return self.score(
+            [
+                prompt.said(answer) if isinstance(answer, str) else prompt.answered([answer])
+                for prompt, answer in both
+            ]
+        )
 
     def score(self, conversations: Sequence[Conversation]) -> list[float]:
         """As `rewards`, for answers that were just drawn."""

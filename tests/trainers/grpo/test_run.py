@@ -22,6 +22,7 @@ from trainers.base.context import RunContext
 from trainers.base.data import Conversation, Message
 from trainers.base.errors import DataError, RunError, SettingsError
 from trainers.base.settings import load_settings, shipped
+from trainers.base.thinking import ThinkingMarks
 from trainers.grpo.rewards import RewardFunction
 from trainers.grpo.run import train_grpo
 from trainers.grpo.settings import GrpoSettings
@@ -85,6 +86,24 @@ def test_rewards_are_those_that_are_served() -> None:
     expected = score(reward_path(), conversations, 1)
     assert ask(reward_function(), [[7, 1]] * 3) == pytest.approx(expected, abs=1e-5)
     assert len(set(expected)) == 3
+
+
+def test_what_the_policy_thought_is_not_judged() -> None:
+    scorer = RewardScorer.load(reward_path(), batch_size=2)
+
+    def judged(text: str, thinking: ThinkingMarks | None) -> Any:
+        subject = RewardFunction(
+            scorer,
+            [Conversation(PROMPT)],
+            ends=frozenset({1}),
+            no_eos_reward=None,
+            thinking=thinking,
+        )
+        return subject(prompts=["0"], completions=[text], completion_ids=[[1]])
+
+    thinking = f"<think>Ugh.</think>{ANSWERS[0]}"
+    assert judged(thinking, ThinkingMarks()) == judged(ANSWERS[0], None)
+    assert judged(thinking, None) != judged(ANSWERS[0], None)
 
 
 def test_only_cut_answers_get_the_reward_of_cut_answers() -> None:

@@ -24,7 +24,11 @@ def row(**rewards: float) -> RewardedPrompt:
     return {
         "prompt": PROMPT,
         "answers": [
-            {"text": text, "ended": not text.endswith("_cut"), "reward": reward}
+            {
+                "message": Message(role="assistant", content=text),
+                "ended": not text.endswith("_cut"),
+                "reward": reward,
+            }
             for text, reward in rewards.items()
         ],
     }
@@ -69,7 +73,7 @@ def test_what_makes_no_pair_is_counted(
 ) -> None:
     answers = row(a=rewards[0])["answers"] + row(b=rewards[1])["answers"]
     for answer, text in zip(answers, texts, strict=True):
-        answer["text"] = text
+        answer["message"]["content"] = text
     labelled = label([{"prompt": PROMPT, "answers": answers}], min_gap=0.5)
     assert (labelled.left_out[EQUAL], labelled.left_out[CLOSE]) == counts
     assert len(labelled.pairs) == 1 - sum(counts)
@@ -89,7 +93,12 @@ def test_what_stands_beside_a_prompt_stays_with_its_pair() -> None:
     inputs = TemplateInputs(({"type": "function", "function": {"name": "look"}},), {"hat": "red"})
     asked = Conversation([Message(role="user", content="hi")], inputs)
     answers: list[RewardedAnswer] = [
-        {"text": text, "ended": True, "reward": reward} for text, reward in (("a", 1.0), ("b", 0.0))
+        {
+            "message": Message(role="assistant", content=text),
+            "ended": True,
+            "reward": reward,
+        }
+        for text, reward in (("a", 1.0), ("b", 0.0))
     ]
     [pair] = label([rewarded(asked, answers)]).pairs
     assert {key: pair[key] for key in ("prompt", "tools", "chat_template_kwargs")} == {

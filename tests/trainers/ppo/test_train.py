@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from bon_gateway.demo_models import reward_path
 from tests.trainers.runtime.helpers import full_disk
 from trainers.base.context import RunContext
+from trainers.base.data import Message
 from trainers.base.errors import RunError
 from trainers.cli import main
 from trainers.ppo.models import build
@@ -173,8 +174,9 @@ class SharesWords:
         self._tokenizer = tokenizer
         self._words = words
 
-    def score_answers(self, prompts: object, answers: list[str]) -> list[float]:
-        ids = self._tokenizer(answers, add_special_tokens=False)["input_ids"]
+    def score_answers(self, prompts: object, answers: list[Message]) -> list[float]:
+        texts = [answer["content"] for answer in answers]
+        ids = self._tokenizer(texts, add_special_tokens=False)["input_ids"]
         return [sum(token in self._words for token in row) / max(len(row), 1) for row in ids]
 
 
