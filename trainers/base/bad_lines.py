@@ -1,8 +1,10 @@
-"""Records that cannot be used: the first stops the run, or all are counted and left out."""
+"""Records that cannot be used: the first stops the run, or all are counted and left out. Fields of
+sound records that are not read are counted too."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from trainers.base.errors import DataError
@@ -10,6 +12,9 @@ from trainers.base.errors import DataError
 SHOWN = 5
 """Skipped lines that the terminal shows; the others are only counted."""
 SKIPPED = "bad lines skipped"
+UNREAD = "records with a field that is not read"
+MOST_FIELDS = 20
+"""Fields that are named; of the others only the number is given."""
 
 
 class BadLines:
@@ -20,6 +25,7 @@ class BadLines:
         self._skip = skip
         self.count = 0
         self._first: list[str] = []
+        self._unread: Counter[str] = Counter()
 
     @contextmanager
     def tried(self) -> Iterator[None]:
@@ -33,9 +39,19 @@ class BadLines:
             if len(self._first) < SHOWN:
                 self._first.append(str(error))
 
+    def not_read(self, names: Iterable[str]) -> None:
+        """Count the fields of one record that hold something and are not read."""
+        self._unread.update(names)
+
     def figures(self) -> dict[str, int]:
-        """For the terminal and the model card; nothing where no line was skipped."""
-        return {SKIPPED: self.count} if self.count else {}
+        """For the terminal and the model card; nothing where nothing was left out."""
+        unread = {f"{UNREAD}: {name}": n for name, n in self._unread.most_common(MOST_FIELDS)}
+        further = len(self._unread) - len(unread)
+        return {
+            **({SKIPPED: self.count} if self.count else {}),
+            **unread,
+            **({f"{UNREAD}: further fields": further} if further else {}),
+        }
 
     def report(self, show: Callable[[str], None]) -> None:
         """Say how many lines were skipped, and why the first ones were."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, NotRequired, TypeVar
 
 from pydantic import (
+    AliasChoices,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -19,9 +20,10 @@ from typing_extensions import TypedDict
 
 from trainers.base.bad_lines import BadLines
 from trainers.base.errors import DataError
-from trainers.base.lines import read_rows
+from trainers.base.lines import printable, read_rows
+from trainers.base.prompt_text import HISTORY, MEDIA_KEYS, SYSTEM_KEYS, messages_of
 from trainers.base.raw import RawRecord
-from trainers.base.template_inputs import NO_INPUTS, TemplateInputs, read_inputs
+from trainers.base.template_inputs import INPUT_KEYS, NO_INPUTS, TemplateInputs, read_inputs
 from trainers.base.turns import tidied, tidied_turns
 
 
@@ -74,10 +76,24 @@ Turn = Annotated[Message, BeforeValidator(tidied)]
 Messages = Annotated[list[Turn], Field(min_length=1), BeforeValidator(tidied_turns)]
 
 
+Prompt = Annotated[Messages, BeforeValidator(messages_of)]
+"""Messages, or a text that stands for the user's."""
+
+
 class Record(BaseModel):
-    """Base of all records; fields that a trainer does not know are ignored."""
+    """Base of all records. Fields that a trainer does not know are ignored and counted; those that
+    are part of a prompt are refused."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+    @classmethod
+    def known(cls) -> frozenset[str]:
+        """The fields that are read."""
+        names = set(cls.model_fields)
+        for one in cls.model_fields.values():
+            if isinstance(one.validation_alias, AliasChoices):
+                names.update(str(name) for name in one.validation_alias.choices)
+        return frozenset(names)
 
 
 class ChatRecord(Record):
@@ -85,6 +101,10 @@ class ChatRecord(Record):
 
     inputs: TemplateInputs = NO_INPUTS
     """From the record's `tools` and `chat_template_kwargs`."""
+
+    @classmethod
+    def known(cls) -> frozenset[str]:
+        return super().known() | INPUT_KEYS
 
     @model_validator(mode="before")
     @classmethod
@@ -95,7 +115,7 @@ class ChatRecord(Record):
 class PromptedRecord(ChatRecord):
     """Base of the records with a prompt."""
 
-    prompt: Messages
+    prompt: Prompt
 
     @property
     def asked(self) -> Conversation:
@@ -159,7 +179,9 @@ def read_placed(
     records = []
     for row in read_rows(path):
         with bad.tried():
-            records.append((row.where, _record(kind, row)))
+            record, unread = _record(kind, row), _unread(kind, row)
+            records.append((row.where, record))
+            bad.not_read(unread)
     if not records:
         raise DataError(f"{path}: the file has no records")
     return records
@@ -172,6 +194,22 @@ def _record(kind: type[RecordT], row: RawRecord) -> RecordT:
         return kind.model_validate(row.values)
     except ValidationError as error:
         raise DataError(f"{row.where}: {_reason(error)}") from error
+
+
+def _unread(kind: type[Record], row: RawRecord) -> list[str]:
+    """The fields that hold something and are not read; DataError for one that belongs to a
+    prompt, without which the answer answers another question."""
+    assert row.values is not None
+    found = {key: value for key, value in row.values.items() if value not in (None, "", [], {})}
+    names = [name for name in found if name not in kind.known()]
+    for name in names:
+        if name in MEDIA_KEYS:
+            raise DataError(f"{row.where}: {name}: only text can be learnt from")
+        if name in (*SYSTEM_KEYS, HISTORY):
+            raise DataError(
+                f"{row.where}: {name}: part of the prompt; bon-train prepare puts it there"
+            )
+    return [printable(name) for name in names]
 
 
 def _reason(error: ValidationError) -> str:

@@ -17,6 +17,11 @@ from trainers.base.data import Pair, read_placed
 from trainers.base.errors import DataError
 from trainers.policy.rendering import conversation_ids, prompt_ids, until_end_of_turn
 
+WHY = (
+    ". In several, a tool's words stand between the assistant's, and the policy would learn them "
+    "as its own. Where both answers share the first ones, put these into the prompt"
+)
+
 
 class AnswerPair(Pair):
     """A pair of single assistant turns: the only form in which all of an answer is the policy's."""
@@ -25,7 +30,8 @@ class AnswerPair(Pair):
     def _answers_are_one_turn(self) -> "AnswerPair":
         for name, answer in (("chosen", self.chosen), ("rejected", self.rejected)):
             if len(answer) != 1 or answer[0]["role"] != "assistant":
-                raise ValueError(f"{name}: one message of the assistant is expected")
+                why = WHY if len(answer) > 1 else ""
+                raise ValueError(f"{name}: one message of the assistant is expected{why}")
         return self
 
 

@@ -12,17 +12,10 @@ from collections.abc import Iterator, Sequence
 
 from trainers.base.data import Message
 from trainers.base.lines import BadLineError
+from trainers.base.prompt_text import is_rendered
 from trainers.preferences.records import Listwise, Pairwise, Preference
 
 SPECIAL = "records with a chat template's tokens in their text"
-_START = re.compile(
-    r"\s*(?:<s>|<bos>|<BOS_TOKEN>|<\|begin_of_text\|>|<\uff5cbegin\u2581of\u2581sentence\uff5c>|\s)*"
-    r"(?:<\|im_start\|>\s*(?:system|user|assistant)|<\|start_header_id\|>|<start_of_turn>|"
-    r"<\|(?:system|user|assistant)\|>|\[INST\]|<<SYS>>|<\uff5cUser\uff5c>|"
-    r"<\|START_OF_TURN_TOKEN\|>|<\|start\|>(?:system|developer|user)|<\|start_of_role\|>)"
-)
-"""How the renderings of ChatML, Llama, Gemma, Phi, Mistral, DeepSeek, Command R and the like
-begin."""
 _TOKEN = re.compile(
     r"<\|[A-Za-z_]{2,30}\|>|<\uff5c[A-Za-z\u2581]{2,40}\uff5c>|<(?:start|end)_of_turn>|\[/?INST\]|<</?SYS>>|"
     r"</?s>|<(?:bos|eos|pad)>"
@@ -33,7 +26,7 @@ _TOKEN = re.compile(
 def refuse_rendered(prompt: Sequence[Message]) -> None:
     """Raise BadLineError if a message begins as a rendered conversation does."""
     for message in prompt:
-        if _START.match(message["content"]):
+        if is_rendered(message["content"]):
             raise BadLineError(
                 "prompt: is rendered with a chat template already; give its messages, or set "
                 "templated: true to train on it as it is"

@@ -122,6 +122,13 @@ def test_a_template_that_does_not_end_answers_is_refused(tmp_path: Path) -> None
             },
             "rejected: one message of the assistant is expected",
         ),
+        (
+            {
+                "chosen": [{"role": "assistant", "content": "a"}],
+                "rejected": [{"role": "assistant", "content": text} for text in "bc"],
+            },
+            "rejected: one message of the assistant is expected. In several, a tool's words stand",
+        ),
     ],
 )
 def test_a_bad_line_is_named(tmp_path: Path, answers: dict[str, object], reason: str) -> None:

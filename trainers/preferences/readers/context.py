@@ -8,13 +8,8 @@ from typing import Any
 from trainers.base.data import Message
 from trainers.base.lines import BadLineError, NotTextError
 from trainers.base.messages import chat_messages, prompt_messages
+from trainers.base.prompt_text import HISTORY, MEDIA_KEYS, SYSTEM_KEYS
 
-SYSTEM_KEYS = ("system", "system_prompt")
-MEDIA_KEYS = (
-    *("image", "images", "image_path", "image_url", "image_urls"),
-    *("video", "videos", "audio", "audios"),
-)
-"""Columns that are part of the prompt too, and that nothing here can learn from."""
 SYSTEM_ROLES = ("system", "developer")
 
 
@@ -54,7 +49,7 @@ def with_system(values: Mapping[str, Any], messages: Sequence[Message]) -> list[
 
 def _history(values: Mapping[str, Any]) -> list[Message]:
     """Earlier turns: `[[question, answer], ...]`, or messages."""
-    history = values.get("history")
+    history = values.get(HISTORY)
     if not history:
         return []
     if not isinstance(history, list):

@@ -9,10 +9,11 @@ from typing import Any
 from trainers.base.data import Message
 from trainers.base.lines import BadLineError, printable
 from trainers.base.messages import answer_messages, chat_messages, prompt_messages
+from trainers.base.prompt_text import is_transcript
 from trainers.base.raw import Cell
 from trainers.preferences.readers.context import with_context, with_input
 from trainers.preferences.readers.seen import Seen
-from trainers.preferences.readers.transcript import is_transcript, transcript_prompt
+from trainers.preferences.readers.transcript import transcript_prompt
 
 Values = Mapping[str, Any]
 

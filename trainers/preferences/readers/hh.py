@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from trainers.base.prompt_text import TURN
 from trainers.preferences.readers import fields
 from trainers.preferences.readers.context import with_context
 from trainers.preferences.readers.fields import Values
 from trainers.preferences.readers.gap import by_gap
 from trainers.preferences.readers.options import FormatReader, ReadOptions
 from trainers.preferences.readers.pairs import split_prompt
-from trainers.preferences.readers.transcript import TURN, parse_transcript
+from trainers.preferences.readers.transcript import parse_transcript
 from trainers.preferences.records import Pairwise
 from trainers.preferences.tally import Tally
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any
-
 from trainers.base.data import Message
 from trainers.base.lines import BadLineError
+from trainers.base.prompt_text import TURN
 
-TURN = re.compile(r"\n\n(Human|Assistant):")
 ROLES = {"Human": "user", "Assistant": "assistant"}
-_PROMPT = re.compile(r"\s*Human:.*\n\nAssistant:", re.DOTALL)
 
 
 def parse_transcript(transcript: str, name: str) -> list[Message]:
@@ -29,16 +25,6 @@ def parse_transcript(transcript: str, name: str) -> list[Message]:
             content = "\n\n".join(filter(None, (messages.pop()["content"], content)))
         messages.append(Message(role=role, content=content))
     return messages
-
-
-def is_transcript(value: Any) -> bool:
-    """Whether a prompt is a transcript: it begins with the human's turn and goes on as one does.
-
-    A text that only begins with "Human:" may be a person's own words.
-    """
-    return isinstance(value, str) and (
-        TURN.match(value) is not None or _PROMPT.match(value) is not None
-    )
 
 
 def transcript_prompt(transcript: str, name: str) -> list[Message]:
