@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 ATTENTION = "self_attn"
@@ -24,23 +25,24 @@ values."""
 class FinalLayer:
     number: int
     parts: tuple[nn.Module, ...]
-    """Each maps (1, T, width) to the same shape, every token by itself."""
+    """Each maps (sequences, tokens, width) to the same shape, every token by itself."""
 
     @contextmanager
-    def only(self, rows: Tensor, tokens: int) -> Iterator[None]:
-        """Make the parts compute `rows` of the T = `tokens` alone, and give zeros for the others.
+    def only(self, rows: Tensor, shape: torch.Size) -> Iterator[None]:
+        """Make the parts compute `rows` alone, and give zeros for the other tokens.
 
+        `shape` is that of the ids, (sequences, tokens); `rows` counts tokens over all sequences.
         Uses hooks, for which torch would compile a compiled network again.
         """
 
         def narrow(_part: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
             hidden: Tensor = inputs[0]
-            return (hidden[:, rows.to(hidden.device)], *inputs[1:])
+            return (hidden.flatten(0, 1)[rows.to(hidden.device)][None], *inputs[1:])
 
         def widen(_part: nn.Module, _inputs: Any, found: Tensor) -> Tensor:
-            whole = found.new_zeros(found.shape[0], tokens, *found.shape[2:])
-            whole[:, rows.to(found.device)] = found
-            return whole
+            whole = found.new_zeros(shape.numel(), *found.shape[2:])
+            whole[rows.to(found.device)] = found[0]
+            return whole.unflatten(0, shape)
 
         with ExitStack() as stack:
             for part in self.parts:

@@ -196,7 +196,7 @@ class RewardModel:
         """
         only: AbstractContextManager[None] = nullcontext()
         if layout.final is not None:
-            only = layout.final.only(layout.last, layout.ids.shape[1])
+            only = layout.final.only(layout.last, layout.ids.shape)
         with self._inference(), only:
             hidden: Tensor = self.base(
                 input_ids=layout.ids,

@@ -20,7 +20,7 @@ from trainers.base.fit import require_start
 from trainers.reward.data import TrainingData, prepare, show_example
 from trainers.reward.network import load_network, trained_whole
 from trainers.reward.settings import RewardTrainSettings
-from trainers.reward.shared_prompt import obstacle
+from trainers.reward.shared_prompt import final_layer, obstacle
 from trainers.reward.tasks import RewardTask, task_of
 from trainers.reward.trainer import Collator, PreferenceTrainer
 from trainers.rewards.ensemble import write_ensemble
@@ -128,6 +128,8 @@ def make_trainer(settings: RewardTrainSettings, prepared: Prepared) -> _Trainer:
         objective=prepared.task.objective,
         weights=list(settings.dimensions.values()) if settings.dimensions else [1.0],
         center=settings.center_rewards or 0.0,
+        # A layer that is computed again in the backward pass would be computed whole there.
+        read_only=shared and not settings.gradient_checkpointing and final_layer(net) is not None,
         args=RewardConfig(
             # The sampler groups by the `length` column, which the model itself never sees.
             remove_unused_columns=False,

@@ -8,7 +8,7 @@ conversation of its own, and losses and gradients are those of whole conversatio
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from reward_server.network.final_layer import FinalLayer, find_final_layer
 from reward_server.network.model import has_score_head
 from reward_server.network.sequence import shared_tokens
 from reward_server.network.sharing import attention_window, random_conversations
@@ -133,7 +134,14 @@ def obstacle(net: Any) -> str | None:
         return f"it has layers of {', '.join(sorted(other))}"
     if any(_drops(module) for module in net.modules()):
         return "its configuration asks for dropout"
-    return _difference(net)
+    return _difference(net, None)
+
+
+def final_layer(net: Any) -> FinalLayer | None:
+    """The last layer, if it may compute only the tokens that are read; for a network without an
+    `obstacle`. The other tokens' outputs reach no loss, so their gradients are 0."""
+    final = find_final_layer(getattr(net, net.base_model_prefix))
+    return None if final is None or _difference(net, final) else final
 
 
 def _drops(module: nn.Module) -> bool:
@@ -145,7 +153,7 @@ def _drops(module: nn.Module) -> bool:
 
 
 @torch.no_grad()
-def _difference(net: Any) -> str | None:
+def _difference(net: Any, final: FinalLayer | None) -> str | None:
     conversations = random_conversations(net, PROBE)
     if max(len(one.ids) for one in conversations) > attention_window(net):
         return "its window is too short"
@@ -157,13 +165,15 @@ def _difference(net: Any) -> str | None:
         records = [[list(next(left).ids) for _ in answers] for _, answers in PROBE]
         rows = shared_rows(records, pad=0)
         assert rows is not None, "prompts of the probe are long enough"
-        outputs = _outputs(
-            net,
-            rows.ids,
-            attention_mask=visible(rows.segments, net.dtype),
-            position_ids=rows.positions,
-        )
-        shared = outputs.flatten(0, 1)[rows.places[rows.places >= 0]]
+        read = rows.places[rows.places >= 0]
+        with final.only(read, rows.ids.shape) if final else nullcontext():
+            outputs = _outputs(
+                net,
+                rows.ids,
+                attention_mask=visible(rows.segments, net.dtype),
+                position_ids=rows.positions,
+            )
+        shared = outputs.flatten(0, 1)[read]
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
         # Networks that do not take these arguments fail in all these ways.
         return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"

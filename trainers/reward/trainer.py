@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from trl.trainer.reward_trainer import RewardTrainer
 
+from reward_server.network.final_layer import FinalLayer, find_final_layer
 from reward_server.network.model import has_score_head
 from trainers.reward.objectives import Objective, Outputs, batch_loss
 from trainers.reward.shared_prompt import PADDING, kept_outputs, shared_rows, visible
@@ -96,10 +98,12 @@ class PreferenceTrainer(RewardTrainer):
         objective: Objective,
         weights: Sequence[float],
         center: float = 0.0,
+        read_only: bool = False,
         **options: Any,
     ) -> None:
         """`weights` combine the model's outputs to the reward, `center` weighs the pull to a zero
-        mean; all else is RewardTrainer's."""
+        mean; `read_only` has the last layer compute the tokens that are read, and no others; all
+        else is RewardTrainer's."""
         names = dict(model.config.id2label)
         # TRL refuses a model with several outputs, though only its loss needs a single one, and
         # that is replaced here.
@@ -113,6 +117,10 @@ class PreferenceTrainer(RewardTrainer):
         self._objective = objective
         self._center = center
         self._label_weights = torch.tensor(weights, dtype=torch.float32)
+        self._final: FinalLayer | None = None
+        if read_only:  # looked up here, below any adapters
+            net = self._network
+            self._final = find_final_layer(getattr(net, net.base_model_prefix))
 
     def _prepare_dataset(self, dataset: Any, *args: Any, **options: Any) -> Any:
         return dataset  # the rows are token ids already, rendered as the reward server does it
@@ -129,7 +137,13 @@ class PreferenceTrainer(RewardTrainer):
         given = {name: inputs[name] for name in MODEL_INPUTS if name in inputs}
         if "segments" in inputs:
             given["attention_mask"] = visible(inputs["segments"], self._network.dtype)
-            with kept_outputs(self._network.score) as tokens:
+            places = inputs["places"]
+            read = (
+                nullcontext()
+                if self._final is None
+                else self._final.only(places[places >= 0], inputs["input_ids"].shape)
+            )
+            with read, kept_outputs(self._network.score) as tokens:
                 found = model(**given)
             logits = tokens[-1].flatten(0, 1)
         else:

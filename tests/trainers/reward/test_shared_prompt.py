@@ -54,6 +54,7 @@ def gradients(settings: Any, *, shared: bool) -> tuple[float, dict[str, torch.Te
     trainer = make_trainer(run, prepared)
     batch = trainer.data_collator(prepared.data.rows[:8])
     assert ("segments" in batch) == shared
+    assert (trainer._final is not None) == shared
     assert trainer.model is not None
     trainer.model.train()
     loss = trainer.compute_loss(trainer.model, batch)
