@@ -42,7 +42,7 @@ class FinalLayer:
         def widen(_part: nn.Module, _inputs: Any, found: Tensor) -> Tensor:
             whole = found.new_zeros(shape.numel(), *found.shape[2:])
             whole[rows.to(found.device)] = found[0]
-            return whole.unflatten(0, shape)
+            return whole.view(*shape, *found.shape[2:])
 
         with ExitStack() as stack:
             for part in self.parts:
