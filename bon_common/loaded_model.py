@@ -6,6 +6,7 @@ the library gave them, so nothing here imports it.
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -96,6 +97,16 @@ def position_limit(net: Any) -> int | None:
             rows = module.num_embeddings - reserved
             limit = rows if limit is None else min(limit, rows)
     return limit
+
+
+def cache_name(net: Any) -> str:
+    """What a network calls its key-value cache, as an argument and in its output.
+
+    transformers has renamed it, and a network with code of its own may have the old name.
+    """
+    below = getattr(net, "get_base_model", None)  # an adapter's own arguments tell nothing
+    forward = net.forward if below is None else below().forward
+    return "cache" if "cache" in inspect.signature(forward).parameters else "past_key_values"
 
 
 def keep_softcap(net: Any) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from bon_common.loaded_model import (
     UnfitModelError,
+    cache_name,
     position_limit,
     refuse_adapter,
     require_policy,
@@ -63,6 +64,17 @@ def test_every_token_has_a_row() -> None:
     require_room(network(10), tokenizer)
     with pytest.raises(UnfitModelError, match=r"token ids up to 9, the embedding has 9 rows"):
         require_room(network(9), tokenizer)
+
+
+def test_the_caches_name_is_the_networks_own() -> None:
+    def older(input_ids: object, past_key_values: object = None) -> None: ...
+
+    def newer(input_ids: object, cache: object = None) -> None: ...
+
+    net = SimpleNamespace(forward=newer)
+    adapted = SimpleNamespace(forward=older, get_base_model=lambda: net)
+    assert cache_name(SimpleNamespace(forward=older)) == "past_key_values"
+    assert cache_name(net) == cache_name(adapted) == "cache"
 
 
 def test_how_much_a_network_can_read() -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from transformers import TopPLogitsWarper
 
+from bon_common.loaded_model import cache_name
 from trainers.base.seeds import seeded
 from trainers.policy.sequences import Sequences
 
@@ -31,6 +32,7 @@ class InProcessGenerator:
         top_p: float = 1.0,
     ) -> None:
         self._model = model
+        self._cache = cache_name(model)
         self._pad = pad
         self._ends = torch.tensor(sorted(ends), device=model.device)
         self._temperature = temperature
@@ -73,11 +75,11 @@ class InProcessGenerator:
                 input_ids=ids,
                 attention_mask=mask,
                 position_ids=positions,
-                past_key_values=cache,
                 use_cache=True,
                 logits_to_keep=1,
+                **{self._cache: cache},
             )
-            cache = out.past_key_values
+            cache = out[self._cache]
             tokens = self._draw(ids, out.logits[:, -1], random)
             answers[rows[alive], step] = tokens[alive]
             lengths[rows[alive]] += 1

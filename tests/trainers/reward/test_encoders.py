@@ -11,6 +11,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from tests.trainers.reward.conftest import START, MakeSettings
 from trainers.base.context import RunContext
+from trainers.base.data import Conversation
 from trainers.base.errors import ModelError
 from trainers.export.run import export
 from trainers.export.settings import ExportSettings
@@ -74,11 +75,11 @@ def test_an_adapter_on_an_encoder_is_the_model_that_was_trained(
     )  # fmt: skip
     assert trained_whole(load_network(run)) == new
     train_reward(run, START)
-    trained = score(run.output, [TURNS], 1)
+    trained = score(run.output, [Conversation(TURNS)], 1)
     for name in ("first", "second"):
         exported = ExportSettings(model=str(run.output / "adapter"), output=tmp_path / name)
         export(exported, RunContext("bon-train export", show=lambda text: None))
-        assert score(tmp_path / name, [TURNS], 1) == pytest.approx(trained, abs=1e-5)
+        assert score(tmp_path / name, [Conversation(TURNS)], 1) == pytest.approx(trained, abs=1e-5)
 
 
 def test_an_adapter_that_does_not_bring_what_its_base_lacks_is_refused(

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
+from bon_common.loaded_model import cache_name
+
 PREFILL_CHUNK = 512
 """Prompt tokens in one step. Other requests get their turns between two steps."""
 
@@ -21,6 +23,7 @@ class CausalNetwork:
         self._model = model
         self.prefill_chunk: int | None = None
         """Most prompt tokens to give in one call; None wants the prompt whole."""
+        self._cache = cache_name(model)
         accepted = inspect.signature(model.forward).parameters
         # Without it a long prompt makes logits for each of its tokens.
         self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
@@ -30,10 +33,9 @@ class CausalNetwork:
 
         Returns the logits [B, V] after the last token, and the cache, which holds B rows.
         """
-        output = self._model(
-            input_ids=tokens, past_key_values=cache, use_cache=True, **self._last_only
-        )
-        return output.logits[:, -1], output.get("past_key_values")
+        known = {self._cache: cache}
+        output = self._model(input_ids=tokens, use_cache=True, **known, **self._last_only)
+        return output.logits[:, -1], output.get(self._cache)
 
     def take(self, cache: Any, rows: Tensor) -> None:
         """Keep the cache's rows at the positions ``rows`` [M], in that order. A position may occur
