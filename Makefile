@@ -71,7 +71,7 @@ demo-compare: env-test  ## Best-of-N or a tuned policy, of demo-train or of the 
 bench-smoke: env-test env-vllm  ## Run every benchmark that knows --smoke in that short form. Some: ARGS="soak overhead".
 	@$(BIN)/python benchmarks/smoke.py $(ARGS)
 
-docs: env-test  ## Regenerate what is derived from the code: docs/settings.md, the chart's schema, tables, monitoring/.
+docs: env-test  ## Regenerate what is derived from the code: docs/*settings.md, the chart's schema, tables, monitoring/.
 	$(BIN)/python scripts/settings_doc.py
 	$(BIN)/python -m scripts.chart
 	$(BIN)/python scripts/sizing.py --write

@@ -1,16 +1,18 @@
 """Write the tables of settings from the docstrings: ``python scripts/settings_doc.py``.
 
-docs/settings.md is the gateway's; docs/reward-server.md has a place for its own.
+docs/settings.md is the gateway's, docs/training-settings.md the trainers'; docs/reward-server.md
+has a place for its own.
 """
 
 from __future__ import annotations
 
 import inspect
+import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -25,6 +27,8 @@ from bon_gateway.strategies.registry import KINDS as STRATEGIES
 from bon_gateway.thinking import ThinkingSettings
 from reward_server.model_settings import EnsembleSettings
 from reward_server.settings import Settings as RewardServerSettings
+from trainers.base.settings import Settings as TrainersSettings
+from trainers.commands import COMMANDS
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 BEGIN, END = "<!-- settings: written by `make docs` -->\n", "<!-- end of settings -->\n"
@@ -39,6 +43,16 @@ overridden by flags (`--set server.port=9000`, and `--host`, `--port`, `--worker
 
 `make docs` writes this page from the settings classes of `bon_gateway/`.
 """
+TRAINING_HEAD = """\
+# Settings of bon-train
+
+One YAML file (`bon-train COMMAND --config FILE`), overridden by environment variables
+(`BON_TRAIN__LORA__R=8`: two underscores between the parts, the value read as YAML), overridden by
+flags (`--set lora.r=8`). An unknown key is an error that names it. `--print-config` shows the
+result. `bon-train init COMMAND` writes a file in which all of this stands.
+
+`make docs` writes this page from the settings classes of `trainers/`.
+"""
 
 
 def pages() -> dict[Path, str]:
@@ -46,9 +60,12 @@ def pages() -> dict[Path, str]:
     gateway, reward_server = DOCS / "settings.md", DOCS / "reward-server.md"
     sections = [_section(f"## {title}", section, words) for title, section, words in _sections()]
     models = _section("### models.<name>, type: ensemble", EnsembleSettings, "")
-    table = _table(RewardServerSettings, "model", "models") + models
+    known = RewardServerSettings.model_fields
+    first = {name: known[name] for name in ("model", "models")}
+    table = _table(first | known) + models
     return {
         gateway: HEAD + "".join(sections),
+        DOCS / "training-settings.md": TRAINING_HEAD + "".join(_trainers()),
         reward_server: _placed(reward_server.read_text(encoding="utf-8"), table),
     }
 
@@ -84,14 +101,74 @@ def _kinds(
         yield f"{place}, type: {type_name(kind)}", kind, ""
 
 
+def _trainers() -> Iterator[str]:
+    """What several commands have in common, then each command, then the sections inside them."""
+    heirs: dict[type[BaseModel], list[str]] = {}
+    for name, command in COMMANDS.items():
+        for base in command.settings.__mro__[1:]:
+            if issubclass(base, TrainersSettings) and base is not TrainersSettings:
+                heirs.setdefault(base, []).append(name)
+    shared = {base: names for base, names in heirs.items() if len(names) > 1}
+    inner: dict[type[BaseModel], list[str]] = {}
+    for base, names in shared.items():
+        title = f"## What {', '.join(names[:-1])} and {names[-1]} have in common"
+        yield _section(title, base, _doc(base))
+        _note_sections(base, "", inner)
+    for name, command in COMMANDS.items():
+        kind = command.settings
+        common = {key for base in shared if issubclass(kind, base) for key in base.model_fields}
+        words = f"{_doc(kind)} It has the common settings above, too." if common else _doc(kind)
+        own = {key: field for key, field in kind.model_fields.items() if key not in common}
+        yield "\n".join(["", f"## {name}", "", words.replace("``", "`"), ""])
+        if own:
+            yield "\n" + _table(own)
+        _note_sections(kind, f"{name}.", inner, without=common)
+    for section, places in inner.items():
+        title = f"## {', '.join(dict.fromkeys(places))}"
+        if set(section.model_fields) == {"type"}:
+            yield "\n".join(["", title, "", f"{_doc(section)} It has no further settings.", ""])
+        else:
+            yield _section(title, section, _doc(section))
+
+
+def _note_sections(
+    kind: type[BaseModel],
+    place: str,
+    inner: dict[type[BaseModel], list[str]],
+    without: Collection[str] = (),
+) -> None:
+    """Add the sections inside a class to those found so far, each with all its places."""
+    for key, field in kind.model_fields.items():
+        for section in [] if key in without else _sections_in(field.annotation):
+            known = section in inner
+            own = f", type: {_type_of(section)}" if "type" in section.model_fields else ""
+            inner.setdefault(section, []).append(f"{place}{key}{own}")
+            if not known:
+                _note_sections(section, f"{place}{key}.", inner)
+
+
+def _sections_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _sections_in(argument)
+
+
+def _type_of(section: type[BaseModel]) -> str:
+    return str(get_args(section.model_fields["type"].annotation)[0])
+
+
+def _doc(section: type[BaseModel]) -> str:
+    return " ".join((inspect.getdoc(section) or "").split())
+
+
 def _section(title: str, section: type[BaseModel], words: str) -> str:
     said = [words.replace("``", "`"), ""] if words else []
-    return "\n".join(["", title, "", *said, _table(section)])
+    return "\n".join(["", title, "", *said, _table(section.model_fields)])
 
 
-def _table(section: type[BaseModel], *first: str) -> str:
-    """A row for each field; those named in ``first`` come before the others."""
-    fields = {name: section.model_fields[name] for name in first} | section.model_fields
+def _table(fields: Mapping[str, FieldInfo]) -> str:
+    """A row for each field."""
     rows = [
         f"| `{name}` | {_kind(field.annotation)} | {_default(field)} | {_text(field)} |"
         for name, field in fields.items()
@@ -114,7 +191,7 @@ def _kind(annotation: Any) -> str:
     if origin in (dict, Mapping):
         return "map"
     if origin is tuple:
-        return "list of texts" if get_args(annotation)[0] is str else "list of addresses"
+        return f"list of {_kinds_of_items(get_args(annotation)[0])}"
     if origin is not None:
         return _kind(get_args(annotation)[0])
     if issubclass(annotation, PurePath):
@@ -125,17 +202,33 @@ def _kind(annotation: Any) -> str:
     return words[annotation.__name__]
 
 
+def _kinds_of_items(annotation: Any) -> str:
+    """What a list holds; an annotated text is an address."""
+    if get_origin(annotation) is Annotated and get_args(annotation)[0] is str:
+        return "addresses"
+    return re.sub(r"^\w[\w ]*$", r"\g<0>s", _kind(annotation))
+
+
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
     value = field.get_default(call_default_factory=True)
+    if isinstance(value, BaseModel):
+        return "its defaults"
+    if isinstance(value, str) and "\n" in value:
+        return "a text that ships"
+    if isinstance(value, tuple) and value:
+        return f"`{', '.join(map(str, value))}`"
     if value is None or value == () or value == {}:
         return "none"
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
 def _text(field: FieldInfo) -> str:
-    return " ".join((field.description or "").replace("``", "`").split())
+    """Its docstring; of a section without one, what its class says."""
+    inside = [*_sections_in(field.annotation)]
+    text = field.description or (inspect.getdoc(inside[0]) if inside else "") or ""
+    return " ".join(text.replace("``", "`").split())
 
 
 if __name__ == "__main__":

@@ -1,7 +1,10 @@
 """`bon-train`: the command line of the trainers. Bad settings or data end it with exit code 2.
 
-Ctrl-C and SIGTERM end it with 130; what a run has written so far is whole.
+Ctrl-C ends it with 130, SIGTERM with 143. A trainer first ends the update that it is in and writes
+a checkpoint; a second signal ends it at once. What a run has written so far is whole.
 """
+
+from __future__ import annotations
 
 import argparse
 import os
@@ -10,21 +13,34 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from bon_common.settings.sources import as_yaml
-from trainers.base.context import INTERRUPTED, RunContext
+from trainers.base.context import INTERRUPTED, TERMINATED, RunContext
 from trainers.base.errors import TrainersError
 from trainers.base.settings import load_settings
 from trainers.commands import COMMANDS
+from trainers.ending import ending
+from trainers.recipes import listing, write_recipe
 from trainers.runtime.arguments import is_main_process
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command prints at its end."""
+
+    figures: Mapping[str, float] = field(default_factory=dict)
+    ending: Sequence[str] = ()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code.
 
-    0, 2 for an error that the user can mend, 130 if it was interrupted.
+    0, 1 if nothing was written, 2 for an error that the user can mend, 130 after Ctrl-C, 143 after
+    SIGTERM.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     options = _parser().parse_args(arguments)
@@ -34,33 +50,37 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     command = shlex.join(["bon-train", *arguments])
     try:
-        with _terminated_as_interrupted():
-            figures = _run(options, command)
+        with _terminated_as_interrupted() as terminated:
+            outcome = _run(options, command)
         if is_main_process():
-            _print_figures(figures)
+            _print_figures(outcome.figures)
+            print("".join(f"{line}\n" for line in outcome.ending), end="")
     except KeyboardInterrupt:
-        print("bon-train: interrupted", file=sys.stderr)
-        return INTERRUPTED
+        print(f"bon-train: {'terminated' if terminated else 'interrupted'}", file=sys.stderr)
+        return TERMINATED if terminated else INTERRUPTED
     except TrainersError as error:
         print(f"bon-train: {error}", file=sys.stderr)
-        return 2
+        return error.exit_code
     return 0
 
 
 @contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM acts as Ctrl-C does. A container's first process would not even notice it."""
-    before = signal.signal(signal.SIGTERM, _interrupt)
+def _terminated_as_interrupted() -> Iterator[list[int]]:
+    """SIGTERM acts as Ctrl-C does; yields a list that it is noted in. A container's first process
+    would not even notice it."""
+    came: list[int] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        # A background job may have been started with SIGINT ignored.
+        handler = signal.getsignal(signal.SIGINT)
+        (handler if callable(handler) else signal.default_int_handler)(number, frame)
+
+    before = signal.signal(signal.SIGTERM, interrupt)
     try:
-        yield
+        yield came
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    # A background job may have been started with SIGINT ignored.
-    handler = signal.getsignal(signal.SIGINT)
-    (handler if callable(handler) else signal.default_int_handler)(number, frame)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -68,24 +88,45 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     for name, known in COMMANDS.items():
         command = commands.add_parser(name, help=known.summary, description=known.summary)
-        command.add_argument("--config", type=Path, required=True, help="YAML settings file")
+        command.add_argument("--config", type=Path, help="YAML settings file")
         _add_set(command, "key=value")
-        command.add_argument(
-            "--print-config", action="store_true", help="show the resulting settings and exit"
-        )
+        again = command.add_mutually_exclusive_group()
+        _add_overwrite(again)
+        _add_print_config(command)
         if known.dry_run:
             command.add_argument(
                 "--dry-run", action="store_true", help="show one prepared example and stop"
             )
         if known.resume:
-            command.add_argument(
+            again.add_argument(
                 "--resume", action="store_true", help="go on from the newest checkpoint"
             )
+    _add_init(commands)
     summary = "make the demo world: data, tokenizer, both models, figures"
     demo = commands.add_parser("demo", help=summary, description=summary)
     demo.add_argument("--output", type=Path, default=Path("runs/demo"), help="folder to write")
     _add_set(demo, "step.key=value")
+    _add_print_config(demo)
+    _add_overwrite(demo)
     return parser
+
+
+def _add_init(commands: Any) -> None:
+    summary = "write a settings file in which everything is explained; alone, list the recipes"
+    init = commands.add_parser("init", help=summary, description=summary)
+    init.add_argument("recipe", nargs="?", help="one of those that `bon-train init` lists")
+    init.add_argument("--output", type=Path, help="file to write (default: RECIPE.yaml)")
+    _add_overwrite(init)
+
+
+def _add_print_config(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--print-config", action="store_true", help="show the resulting settings and exit"
+    )
+
+
+def _add_overwrite(command: Any) -> None:
+    command.add_argument("--overwrite", action="store_true", help="replace an output that exists")
 
 
 def _add_set(command: argparse.ArgumentParser, form: str) -> None:
@@ -98,23 +139,39 @@ def _add_set(command: argparse.ArgumentParser, form: str) -> None:
     )
 
 
-def _run(options: argparse.Namespace, command: str) -> Mapping[str, float]:
-    if options.command == "demo":
-        from trainers.demo.build import build_demo
+def _init(options: argparse.Namespace) -> Outcome:
+    if options.recipe is None:
+        return Outcome(ending=[listing()])
+    command, path = write_recipe(options.recipe, options.output, overwrite=options.overwrite)
+    dry = ["--dry-run"] if COMMANDS[command].dry_run else []
+    then = shlex.join(["bon-train", command, "--config", str(path), *dry])
+    return Outcome(ending=[f"wrote: {path}", f"next:  {then}"])
 
-        return build_demo(options.output, options.set, command).table()
-    known = COMMANDS[options.command]
-    settings = load_settings(known.settings, options.config, options.set, environ=os.environ)
-    if options.print_config:
-        print(as_yaml(settings), end="")
-        return {}
+
+def _run(options: argparse.Namespace, command: str) -> Outcome:
+    if options.command == "init":
+        return _init(options)
     context = RunContext(
         command,
         dry_run=getattr(options, "dry_run", False),
         resume=getattr(options, "resume", False),
+        overwrite=options.overwrite,
         show=print if is_main_process() else _ignore,
     )
-    return known.load()(settings, context)
+    if options.command == "demo":
+        from trainers.demo.build import build_demo, plan_demo
+
+        if options.print_config:
+            print(plan_demo(options.output, options.set).as_yaml(), end="")
+            return Outcome()
+        return Outcome(build_demo(options.output, options.set, context).table())
+    known = COMMANDS[options.command]
+    settings = load_settings(known.settings, options.config, options.set, environ=os.environ)
+    if options.print_config:
+        print(as_yaml(settings), end="")
+        return Outcome()
+    figures = known.load()(settings, context)
+    return Outcome(figures, () if context.dry_run else ending(known, settings))
 
 
 def _ignore(text: str) -> None:

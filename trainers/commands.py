@@ -37,6 +37,10 @@ class Command:
     """Whether it knows --dry-run."""
     resume: bool = False
     """Whether it knows --resume."""
+    writes: tuple[str, ...] = ("{0.output}",)
+    """What it writes; `{0}` is its settings."""
+    then: tuple[str, ...] = ()
+    """The commands that may come next."""
 
     def load(self) -> Run:
         module, _, function = self.run.partition(":")
@@ -46,54 +50,91 @@ class Command:
 Training = partial(Command, dry_run=True, resume=True)
 """A command that trains."""
 
+EXPORT = "bon-train export --config export.yaml --set model={0.output}"
+TRAIN_ON = (
+    "bon-train reward --config reward.yaml --set train={0.output}/train.jsonl",
+    "bon-train dpo --config dpo.yaml --set train={0.output}/train.jsonl",
+)
+
 COMMANDS: dict[str, Command] = {
     "sft": Training(
-        "fine-tune a policy on conversations", SftSettings, "trainers.sft.run:train_sft"
+        "fine-tune a policy on conversations",
+        SftSettings,
+        "trainers.sft.run:train_sft",
+        then=("bon-train dpo --config dpo.yaml --set model={0.output}", EXPORT),
     ),
     "reward": Training(
-        "train a reward model on preference pairs", RewardTrainSettings, "trainers.reward.run:run"
+        "train a reward model on preference pairs",
+        RewardTrainSettings,
+        "trainers.reward.run:run",
+        then=(
+            "bon-train evaluate --config evaluate.yaml --set reward={0.output}",
+            "reward-server --model {0.output}",
+        ),
     ),
     "collect": Command(
         "draw several answers to each prompt from a server or a policy",
         CollectSettings,
         "trainers.preferences.collect:run",
         dry_run=True,
+        then=("bon-train label --config label.yaml --set input={0.output}",),
     ),
     "label": Command(
         "say which answers are better: by a judge, a rule, a reward model or by hand",
         LabelSettings,
         "trainers.preferences.label:run",
         dry_run=True,
+        then=("bon-train prepare --config prepare.yaml --set input={0.output} --set format=auto",),
     ),
     "prepare": Command(
         "read preference data of any known format, split it by prompt, write canonical files",
         PrepareSettings,
         "trainers.preferences.prepare:run",
         dry_run=True,
+        writes=(
+            "{0.output}/train.jsonl",
+            "{0.output}/held-out.jsonl",
+            "{0.output}/prepare.report.json",
+        ),
+        then=TRAIN_ON,
     ),
-    "dpo": Training("tune a policy on preference pairs", DpoSettings, "trainers.dpo.run:train_dpo"),
+    "dpo": Training(
+        "tune a policy on preference pairs",
+        DpoSettings,
+        "trainers.dpo.run:train_dpo",
+        then=(EXPORT,),
+    ),
     "iterate": Training(
         "rounds of sampling, labelling by a reward model, and DPO",
         IterateSettings,
         "trainers.iterate.run:run",
+        writes=("{0.last_policy}", "{0.output}/rounds.json"),
+        then=("bon-train export --config export.yaml --set model={0.last_policy}",),
     ),
     "grpo": Training(
         "tune a policy against a reward model with GRPO",
         GrpoSettings,
         "trainers.grpo.run:train_grpo",
+        then=(EXPORT,),
     ),
     "ppo": Training(
-        "tune a policy against a reward model with PPO", PpoSettings, "trainers.ppo.train:run"
+        "tune a policy against a reward model with PPO",
+        PpoSettings,
+        "trainers.ppo.train:run",
+        then=(EXPORT,),
     ),
     "evaluate": Command(
         "measure a reward model, and best-of-n in the demo world",
         EvaluateSettings,
         "trainers.evaluation.run:run",
+        writes=("{0.output}", "{0.page}"),
+        then=("reward-server --model {0.reward}",),
     ),
     "demo-train": Command(
         "the demo world once through: SFT, reward model, DPO, PPO, and a report with plots",
         DemoTrainSettings,
         "trainers.demo.pipeline:run_train",
+        then=("bon-gateway compare --embedded --output runs/demo-compare --trained {0.output}",),
     ),
     "demo-study": Command(
         "the demo world over several seeds, with over-optimisation on purpose",

@@ -102,7 +102,7 @@ def trainers() -> tuple[Schema, list[Schema]]:
     conditions = []
     for name in commands():
         prefix = f"trainer-{name}"
-        found |= of(COMMANDS[name].settings, prefix, prefix=f"{prefix}-")
+        found |= _unexplained(of(COMMANDS[name].settings, prefix, prefix=f"{prefix}-"))
         conditions.append(
             {
                 "if": {"properties": {"command": {"const": name}}, "required": ["command"]},
@@ -110,6 +110,15 @@ def trainers() -> tuple[Schema, list[Schema]]:
             }
         )
     return found, conditions
+
+
+def _unexplained(definitions: Schema) -> Schema:
+    """Without the words on each key, which several commands share and would bring over and over.
+    docs/training-settings.md has them."""
+    for part in definitions.values():
+        for key in part.get("properties", {}).values():
+            key.pop("description", None)
+    return definitions
 
 
 def of(kind: type[BaseModel], name: str, prefix: str = "") -> Schema:

@@ -103,7 +103,7 @@ def test_demo_writes_figures_and_cards(demo: Path) -> None:
     card = (demo / "reward" / "README.md").read_text()
     assert data_hash(demo / "data" / "pairs.jsonl") in card
     assert "bon-train demo" in card
-    assert f"| reward model accuracy on gold pairs | {figures['accuracy']:.4g} |" in card
+    assert f"| reward model accuracy | {figures['accuracy']:.4g} |" in card
 
 
 def test_the_first_reward_losses_are_near_ln_2(demo: Path) -> None:
@@ -253,8 +253,8 @@ def test_a_terminated_run_says_so(demo: Path, tmp_path: Path) -> None:
             error = process.communicate(timeout=60)[1]
         finally:
             process.kill()
-    assert process.returncode == 130
-    assert error.splitlines()[-1] == "bon-train: interrupted"
+    assert process.returncode == 143
+    assert error.splitlines()[-1] == "bon-train: terminated"
     assert "Traceback" not in error
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
+TERMINATED = 143
+"""Exit code after SIGTERM."""
 
 
 @dataclass(frozen=True)
@@ -19,5 +21,7 @@ class RunContext:
     """Show one prepared example with its mask, and stop before anything is written."""
     resume: bool = False
     """Go on from the newest complete checkpoint in the output folder."""
+    overwrite: bool = False
+    """Replace an output that exists."""
     show: Callable[[str], None] = print
     """Where text for the user goes."""

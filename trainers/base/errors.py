@@ -5,11 +5,14 @@ TrainersError
 +-- DataError       a line of a data file, or a file that is missing or empty; exit code 2
 +-- ModelError      a model folder that cannot be what was asked for; exit code 2
 +-- RunError        a run that cannot go on: the disk is full, the loss is not a number; exit code 2
++-- NothingWrittenError   a run that was sound and left nothing to write; exit code 1
 """
 
 
 class TrainersError(Exception):
     """Base of all errors that the command line reports in one line."""
+
+    exit_code = 2
 
 
 class SettingsError(TrainersError):
@@ -26,3 +29,9 @@ class ModelError(TrainersError):
 
 class RunError(TrainersError):
     """Names the step and the reason; what had been written before is whole."""
+
+
+class NothingWrittenError(TrainersError):
+    """Names the file, and why nothing is left for it."""
+
+    exit_code = 1

@@ -31,7 +31,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class Settings(BaseModel):
     """Base of all settings: frozen, and unknown keys are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class LoraSettings(Settings):
@@ -149,20 +149,21 @@ def shipped(name: str) -> Path:
 
 def load_settings(
     kind: type[SettingsT],
-    path: Path,
+    path: Path | None,
     pairs: Sequence[str] = (),
     *,
     overrides: Iterable[Override] = (),
     environ: Mapping[str, str] | None = None,
 ) -> SettingsT:
-    """Read `path`; override it from the environment, then by `overrides`, then by `key=value` pairs
-    (values are YAML); check the result.
+    """Read `path`, if there is one; override it from the environment, then by `overrides`, then by
+    `key=value` pairs (values are YAML); check the result.
 
     Raises SettingsError with the source, the key and the reason.
     """
     tree = SettingsTree()
     try:
-        tree.read(path)
+        if path is not None:
+            tree.read(path)
         tree.environment(environ or {}, ENV_PREFIX)
         tree.override([*overrides, *parse_pairs(pairs)])
         return tree.checked(kind)

@@ -1,14 +1,19 @@
 """`bon-train demo`: make the demo world and its two models, measure them, write model cards."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import yaml
 
 from trainers.base.card import append_figures
 from trainers.base.context import RunContext
 from trainers.base.data import write_records
 from trainers.base.errors import SettingsError
+from trainers.base.outputs import claim_files
 from trainers.base.settings import SettingsT, load_settings, shipped
 from trainers.demo.data import WorldData, make_world
 from trainers.demo.model import save_untrained_policy
@@ -19,16 +24,33 @@ from trainers.evaluation.run import evaluate
 from trainers.evaluation.settings import EvaluateSettings
 from trainers.reward.run import train_reward
 from trainers.reward.settings import RewardTrainSettings
+from trainers.runtime.run import claim
 from trainers.sft.run import train_sft
 from trainers.sft.settings import SftSettings
 
 STEPS = ("world", "sft", "reward", "evaluate")
 
 
-def build_demo(output: Path, overrides: Sequence[str], command: str) -> Figures:
-    """Write `data`, `untrained`, `policy`, `reward` and `figures.json` below `output`.
+@dataclass(frozen=True)
+class DemoPlan:
+    """The settings of every step. All are read before anything is made, so that a mistake in the
+    last costs no run."""
 
-    `overrides` are `step.key=value`. Raises SettingsError for one whose step is not of `STEPS`.
+    world: WorldSettings
+    sft: SftSettings
+    reward: RewardTrainSettings
+    evaluate: EvaluateSettings
+
+    def as_yaml(self) -> str:
+        """Each step's settings below its name."""
+        steps = {step: getattr(self, step).model_dump(mode="json") for step in STEPS}
+        return str(yaml.safe_dump(steps, sort_keys=False, allow_unicode=True))
+
+
+def plan_demo(output: Path, overrides: Sequence[str]) -> DemoPlan:
+    """The shipped settings, changed by `overrides`, which are `step.key=value`.
+
+    Raises SettingsError for one whose step is not of `STEPS`.
     """
     for override in overrides:
         if override.partition(".")[0] not in STEPS or "." not in override:
@@ -42,7 +64,6 @@ def build_demo(output: Path, overrides: Sequence[str], command: str) -> Figures:
         return load_settings(kind, shipped(f"demo-{step}.yaml"), pairs, overrides=own)
 
     data, policy, reward = output / "data", output / "policy", output / "reward"
-    # All are read before anything is made, so that a mistake in the last costs no run.
     world = load(WorldSettings, "world")
     sft = load(
         SftSettings, "sft", model=output / "untrained", train=data / "sft.jsonl", output=policy
@@ -59,14 +80,26 @@ def build_demo(output: Path, overrides: Sequence[str], command: str) -> Figures:
         prompts=data / "held-out-prompts.jsonl",
         output=output / "figures.json",
     )
+    return DemoPlan(world, sft, pairs, measured)
+
+
+def build_demo(output: Path, overrides: Sequence[str], context: RunContext) -> Figures:
+    """Write `data`, `untrained`, `policy`, `reward` and `figures.json` below `output`.
+
+    Raises SettingsError as `plan_demo` does, RunError for an output that exists.
+    """
+    plan = plan_demo(output, overrides)
     # Sums in one order whatever the number of cores, so that a seed gives the same figures; at
     # this size more threads gain little.
     torch.set_num_threads(1)
-    write_world(world, output)
-    train_sft(sft, RunContext(command))
-    train_reward(pairs, RunContext(command))
-    figures = evaluate(measured)
-    for folder in (policy, reward):
+    for run in (plan.sft, plan.reward):
+        claim(run, context)
+    claim_files([output / "data", output / "untrained", plan.evaluate.output], context)
+    write_world(plan.world, output)
+    train_sft(plan.sft, context)
+    train_reward(plan.reward, context)
+    figures = evaluate(plan.evaluate)
+    for folder in (plan.sft.output, plan.reward.output):
         append_figures(folder, "On held-out prompts", figures.table())
     return figures
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from trainers.base.context import RunContext
-from trainers.base.errors import SettingsError
+from trainers.base.errors import RunError, SettingsError
 from trainers.base.files import disk_errors
 from trainers.demo.data import WeakPairs
 from trainers.demo.outcome import figures_of, goals, write_figures
@@ -77,15 +77,18 @@ def run_study(settings: DemoStudySettings, context: RunContext) -> Mapping[str, 
     }
 
 
-def fresh(folder: Path) -> None:
+def fresh(folder: Path, *, overwrite: bool) -> None:
     """Make `folder`, empty but for a mark by which the next run knows that it may empty it.
 
-    Raises SettingsError if it holds anything that a demo run did not make.
+    Raises RunError if a demo run made it and it may not be replaced, SettingsError if it holds
+    anything that a demo run did not make.
     """
     mark = folder / MARK
     with disk_errors(str(folder)):
         if folder.is_dir() and any(folder.iterdir()) and not mark.exists():
             raise SettingsError(f"output: {folder} is not empty, and no earlier demo run made it")
+        if mark.exists() and not overwrite:
+            raise RunError(f"{folder}: left by an earlier demo run; --overwrite replaces it")
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         mark.touch()
@@ -95,7 +98,7 @@ def _run(
     settings: DemoSettings, steps: Sequence[PlanStep], context: RunContext
 ) -> tuple[dict[str, Result], float]:
     """All results by step, and the seconds that everything took."""
-    fresh(settings.output)
+    fresh(settings.output, overwrite=context.overwrite)
     began = time.monotonic()
     with Bars(len(steps), context.show) as bars:
         results = run_steps(steps, settings.workers, settings.output / "logs", bars.watch)

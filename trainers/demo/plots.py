@@ -5,31 +5,39 @@ Lines of several seeds share a colour: their mean is drawn strong, the spread as
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
+from functools import partial
 from math import exp, log
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from trainers.base.plots import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    RED,
+    accuracy_bars,
+    best_of_n_axis,
+    calibration_lines,
+    curve_grid,
+    mean_line,
+    over_runs,
+    write_pictures,
+)
 from trainers.demo.outcome import Figures, gold_at
 
-BLUE, ORANGE, GREEN, RED, GREY = "#1f6fb2", "#e07b00", "#2a8f4f", "#c0392b", "#777777"
-SIZE = (6.4, 4.0)
-STYLE: dict[Any, Any] = {  # its type names every parameter that there is
-    "svg.hashsalt": "bon-train",  # the same figures give the same file
-    "svg.fonttype": "none",
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.25,
-    "legend.frameon": False,
-}
+PPO_CURVES = {
+    "reward": BLUE, "gold": GREEN,
+    "kl to reference": ORANGE, "kl to old policy": ORANGE,
+    "entropy": BLUE, "clip fraction": RED, "value loss": BLUE,
+    "explained variance": GREEN, "length": BLUE, "eos rate": RED,
+    "distinct-1": GREY, "distinct-2": GREY,
+}  # fmt: skip
 
 
 def best_of_n_kl(n: int) -> float:
@@ -42,30 +50,20 @@ def _accuracy(seeds: Sequence[Figures], figure: Figure) -> None:
     axes = figure.subplots()
     rows = [quality["by_gap"] for quality in _each(seeds, "reward-quality")]
     starts = [row["low"] for row in rows[0]]
-    labels = [f"{a:g} to {b:g}" for a, b in itertools.pairwise(starts)]
-    labels.append(f"from {starts[-1]:g}")
-    means, spreads = _over([[row["accuracy"] for row in one] for one in rows])
-    axes.bar(labels, means, yerr=spreads if len(seeds) > 1 else None, color=BLUE, capsize=3)
+    means, spreads = over_runs([[row["accuracy"] for row in one] for one in rows])
+    accuracy_bars(axes, starts, means, spreads if len(seeds) > 1 else None)
     # With labels drawn from sigmoid(gap), a label itself is right this often.
     ceiling = [1 / (1 + exp(-(a + b) / 2)) for a, b in zip(starts, [*starts[1:], 4], strict=True)]
-    axes.plot(labels, ceiling, "o--", color=GREY, label="a training label (middle of the range)")
-    axes.set(ylim=(0.4, 1.12), xlabel="gold gap of the pair", ylabel="accuracy")
-    axes.set_title("How often the reward model orders a pair rightly")
+    axes.plot(ceiling, "o--", color=GREY, label="a training label (middle of the range)")
+    axes.set(xlabel="gold gap of the pair")
     axes.legend(loc="upper left")
 
 
 def _calibration(seeds: Sequence[Figures], figure: Figure) -> None:
     axes = figure.subplots()
-    axes.plot([0, 1], [0, 1], "--", color=GREY, label="perfect")
-    for index, quality in enumerate(_each(seeds, "reward-quality")):
-        rows = quality["calibration"]
-        axes.plot(
-            [row["predicted"] for row in rows], [row["true"] for row in rows], "o-", color=BLUE,
-            alpha=1.0 if len(seeds) == 1 else 0.6, label="reward model" if index == 0 else None,
-        )  # fmt: skip
-    axes.set(xlabel="probability of preference, by the reward model", ylabel="by the gold reward")
-    axes.set_title("Calibration of the reward model")
-    axes.legend()
+    curves = [quality["calibration"] for quality in _each(seeds, "reward-quality")]
+    calibration_lines(axes, [[(row["predicted"], row["true"]) for row in one] for one in curves])
+    axes.set(ylabel="by the gold reward")
 
 
 def _best_of_n(seeds: Sequence[Figures], figure: Figure) -> None:
@@ -105,28 +103,9 @@ def _gold_by_kl(seeds: Sequence[Figures], figure: Figure) -> None:
 
 
 def _ppo_curves(seeds: Sequence[Figures], figure: Figure) -> None:
-    figure.set_size_inches(9.6, 6.4)
-    names = (
-        ("reward", BLUE), ("gold", GREEN),
-        ("kl to reference", ORANGE), ("kl to old policy", ORANGE),
-        ("entropy", BLUE), ("clip fraction", RED), ("value loss", BLUE),
-        ("explained variance", GREEN), ("length", BLUE), ("eos rate", RED),
-        ("distinct-1", GREY), ("distinct-2", GREY),
-    )  # fmt: skip
-    grid = figure.subplots(3, 4, sharex=True)
     runs = _each(seeds, "ppo-history")
-    length = min(map(len, runs))
-    for axes, (name, colour) in zip(grid.flat, names, strict=True):
-        axes.set_title(name, fontsize=9)
-        if name in runs[0][0]:
-            _mean(
-                axes,
-                range(1, length + 1),
-                [[row[name] for row in run[:length]] for run in runs],
-                colour,
-            )
-    for axes in grid[-1]:
-        axes.set_xlabel("iteration")
+    known = {name: colour for name, colour in PPO_CURVES.items() if name in runs[0][0]}
+    curve_grid(figure, runs, known, "iteration")
 
 
 def _weak_best_of_n(seeds: Sequence[Figures], figure: Figure) -> None:
@@ -174,28 +153,8 @@ def _curve(
     """A figure of the best of n by n."""
     sizes = [row["n"] for row in curves[0]]
     rows = [[row[key] for row in curve] for curve in curves]
-    _mean(axes, sizes, rows, colour, marker="o", markersize=4, label=text)
-    axes.set_xscale("log", base=2)
-    axes.set_xticks(sizes, [f"{n:g}" for n in sizes])
-
-
-def _mean(
-    axes: Axes, x: Sequence[float], rows: Sequence[Sequence[float]], colour: str, **style: Any
-) -> None:
-    """A line through the mean over seeds; where there are several, a band of their deviation."""
-    means, spreads = _over(rows)
-    axes.plot(x, means, color=colour, **style)
-    if len(rows) > 1:
-        both = list(zip(means, spreads, strict=True))
-        low, high = [mean - by for mean, by in both], [mean + by for mean, by in both]
-        axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
-
-
-def _over(rows: Sequence[Sequence[float]]) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of each column; a spread of 0 for a single row."""
-    columns = list(zip(*rows, strict=True))
-    spreads = [stdev(column) if len(rows) > 1 else 0.0 for column in columns]
-    return [fmean(column) for column in columns], spreads
+    mean_line(axes, sizes, rows, colour, marker="o", markersize=4, label=text)
+    best_of_n_axis(axes, sizes)
 
 
 def _curves(seeds: Sequence[Figures], name: str) -> list[list[dict[str, float]]]:
@@ -217,10 +176,4 @@ def draw_pictures(seeds: Sequence[Figures], folder: Path) -> list[str]:
     }
     if "weak-reward-quality" in seeds[0]:
         pictures |= {"over-optimised-best-of-n": _weak_best_of_n, "reward-hacking": _hacking}
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, picture in pictures.items():
-        with mpl.rc_context(STYLE):
-            figure = Figure(figsize=SIZE, layout="constrained")
-            picture(seeds, figure)
-            figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
-    return [f"{name}.svg" for name in pictures]
+    return write_pictures({name: partial(draw, seeds) for name, draw in pictures.items()}, folder)

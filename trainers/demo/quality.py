@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from statistics import fmean
 
-from trainers.evaluation.accuracy import ScoredPair
+from trainers.rewards.accuracy import ScoredPair
 
 BINS = 10
 

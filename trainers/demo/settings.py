@@ -52,7 +52,7 @@ class DemoSettings(Settings):
     """What both commands have."""
 
     output: Path
-    """Folder for all that is made; what an earlier run of the command left there is replaced."""
+    """Folder for all that is made; --overwrite replaces what an earlier run of the command left."""
     workers: Positive = 2
     """Steps that run at the same time, each on one thread."""
     measure: MeasureSettings = MeasureSettings()

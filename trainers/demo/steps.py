@@ -37,7 +37,6 @@ from trainers.demo.quality import calibration, calibration_error
 from trainers.demo.settings import WorldSettings
 from trainers.dpo.run import train_dpo
 from trainers.dpo.settings import DpoSettings
-from trainers.evaluation.accuracy import accuracy, by_gap
 from trainers.evaluation.figures import WIDE_GAP
 from trainers.evaluation.run import score_pairs
 from trainers.evaluation.settings import EvaluateSettings
@@ -47,6 +46,7 @@ from trainers.ppo.settings import PpoSettings
 from trainers.ppo.train import run as train_ppo
 from trainers.reward.run import train_reward
 from trainers.reward.settings import RewardTrainSettings
+from trainers.rewards.accuracy import accuracy, by_gap
 from trainers.rewards.one import score
 from trainers.sft.run import train_sft
 from trainers.sft.settings import SftSettings

@@ -14,6 +14,7 @@ from trainers.base.data import Conversation, data_hash
 from trainers.base.errors import ModelError
 from trainers.base.fit import require_answers, require_start
 from trainers.base.loading import find_device, load_model
+from trainers.base.report import write_report
 from trainers.base.tokenizer import training_tokenizer
 from trainers.dpo.data import PreferenceData, read_pairs
 from trainers.dpo.reference import (
@@ -30,9 +31,10 @@ from trainers.policy.divergence import checked_prompts, measure_divergence
 from trainers.policy.ends import declared_ends
 from trainers.policy.frozen import load_frozen
 from trainers.policy.rendering import prompt_ids
+from trainers.policy.samples import before_and_after
 from trainers.runtime.arguments import autocast, common_arguments, is_main_process
 from trainers.runtime.lora import lora_config
-from trainers.runtime.run import run_trainer
+from trainers.runtime.run import claim, run_trainer
 from trainers.runtime.saving import save
 
 NEGATIVE_REWARD_NOTE = (
@@ -46,6 +48,7 @@ NEGATIVE_REWARD_NOTE = (
 
 def train_dpo(settings: DpoSettings, context: RunContext) -> dict[str, float]:
     """`bon-train dpo`: train, write `settings.output`, return the figures of its model card."""
+    claim(settings, context)
     tokenizer = training_tokenizer(settings.model, settings.revision, settings)
     limit = require_start(settings, tokenizer)
     bad = BadLines(skip=settings.skip_bad)
@@ -90,6 +93,11 @@ def train_dpo(settings: DpoSettings, context: RunContext) -> dict[str, float]:
         title = "Policy, direct preference optimisation"
         write_card(settings.output, title, context.command, hashes, settings, figures)
         append_text(settings.output, f"\n{NEGATIVE_REWARD_NOTE}\n")
+        samples = before_and_after(
+            settings.model, settings.revision, settings.output, prompts,
+            seed=settings.seed, max_new_tokens=settings.eval_max_new_tokens,
+        )  # fmt: skip
+        write_report(settings.output, title, figures, samples=samples)
     return figures
 
 

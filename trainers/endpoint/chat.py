@@ -1,8 +1,9 @@
-"""Asks a server of OpenAI's chat completions for one answer."""
+"""Asks a server of OpenAI's chat completions for an answer, or a bon-gateway for all candidates."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,35 @@ class ChatAnswer:
         return self.message["content"]
 
 
+@dataclass(frozen=True)
+class GatewayAnswer(ChatAnswer):
+    reward: float | None
+    """None if the gateway did not score it, as one that was cut."""
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What a best-of-n request drew."""
+
+    answers: tuple[GatewayAnswer, ...]
+    lost: Mapping[str, int]
+    """Numbers of the candidates without an answer, by status."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How answers are drawn."""
+
+    temperature: float
+    max_tokens: int
+    seed: int | None = None
+    top_p: float | None = None
+
+
+DRAWN = frozenset({"finished", "truncated"})
+"""The states of a candidate that has an answer."""
+
+
 async def ask(
     client: JsonClient,
     settings: ChatSettings,
@@ -36,19 +66,8 @@ async def ask(
 ) -> ChatAnswer:
     """One answer to a conversation, asked for with its tools. Raises what `JsonClient.post` raises,
     and RequestFailedError for an answer that holds no assistant's message."""
-    body: dict[str, Any] = {
-        "messages": [_sent(message) for message in asked.messages],
-        **asked.inputs.as_json(),
-        "temperature": temperature,
-        settings.max_tokens_field: max_tokens,
-    }
-    if settings.model is not None:
-        body["model"] = settings.model
-    if top_p is not None and top_p < 1:
-        body["top_p"] = top_p
-    if seed is not None and settings.send_seed:
-        body["seed"] = seed
-    content = await client.post("/chat/completions", body | settings.extra)
+    sampling = Sampling(temperature, max_tokens, seed, top_p)
+    content = await client.post("/chat/completions", _body(settings, asked, sampling))
     try:
         choice = content["choices"][0]
         [message] = answer_messages(choice["message"], "message")
@@ -71,3 +90,55 @@ def _sent_call(call: Mapping[str, Any]) -> dict[str, Any]:
         return {**call}
     text = json.dumps(function.get("arguments") or {}, ensure_ascii=False)
     return {**call, "function": {**function, "arguments": text}}
+
+
+async def ask_for_candidates(
+    client: JsonClient,
+    settings: ChatSettings,
+    asked: Conversation,
+    sampling: Sampling,
+    n: int,
+) -> Candidates:
+    """All candidates of one best-of-n request. Raises what `JsonClient.post` raises, and
+    RequestFailedError for a reply that is not a bon-gateway's, or that holds no candidate."""
+    bon = {"n": n, "return_candidates": True}
+    body = _body(settings, asked, sampling) | {"bon": bon}
+    content = await client.post("/chat/completions", body)
+    try:
+        listed = content["bon"]["candidates"]
+        found = [(one["status"], one) for one in listed]
+        answers = tuple(_rewarded(one) for status, one in found if status in DRAWN)
+    except (KeyError, TypeError, BadLineError) as error:
+        raise RequestFailedError(
+            f"no candidates in the reply; is it a bon-gateway's best-of-n model? {error}"
+        ) from error
+    if not answers:
+        raise RequestFailedError("no candidate was drawn to its end")
+    lost = Counter(f"candidates {status}" for status, _ in found if status not in DRAWN)
+    return Candidates(answers, lost)
+
+
+def _rewarded(candidate: Mapping[str, Any]) -> GatewayAnswer:
+    [message] = answer_messages(candidate["message"], "message")
+    reward = candidate["reward"]
+    return GatewayAnswer(
+        message,
+        candidate["finish_reason"],
+        float(reward) if isinstance(reward, int | float) else None,
+    )
+
+
+def _body(settings: ChatSettings, asked: Conversation, sampling: Sampling) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "messages": [_sent(message) for message in asked.messages],
+        **asked.inputs.as_json(),
+        "temperature": sampling.temperature,
+        settings.max_tokens_field: sampling.max_tokens,
+    }
+    if settings.model is not None:
+        body["model"] = settings.model
+    if sampling.top_p is not None and sampling.top_p < 1:
+        body["top_p"] = sampling.top_p
+    if sampling.seed is not None and settings.send_seed:
+        body["seed"] = sampling.seed
+    return body | settings.extra

@@ -1,22 +1,16 @@
-"""Reads pairs and the benchmarks as they are published, and has them scored."""
+"""Reads the benchmarks as they are published, and has them scored."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import AliasChoices, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from trainers.base.data import Message, Pair, PromptedRecord, read_placed
+from trainers.base.data import Message, PromptedRecord, read_placed
 from trainers.base.errors import DataError
 from trainers.evaluation import reward_bench, reward_bench_2
-from trainers.evaluation.accuracy import ScoredPair
+from trainers.rewards.pairs import with_rewards
 from trainers.rewards.scorer import RewardScorer
-
-
-class SectionPair(Pair):
-    """A pair that may belong to a section."""
-
-    section: str | None = Field(None, validation_alias=AliasChoices("section", "subset"))
 
 
 class BenchRecord(PromptedRecord):
@@ -53,15 +47,6 @@ class BenchOptions(BenchRecord):
         return self
 
 
-def scored_pairs(scorer: RewardScorer, path: Path) -> list[ScoredPair]:
-    """Both rewards of every pair of a file, in its order."""
-    scored = _scored(scorer, path, SectionPair, lambda pair: (pair.chosen, pair.rejected))
-    return [
-        ScoredPair(chosen, rejected, pair.margin, pair.section)
-        for pair, (chosen, rejected) in scored
-    ]
-
-
 def run_reward_bench(
     scorer: RewardScorer, path: Path, prior: Path | None = None
 ) -> reward_bench.RewardBench:
@@ -75,13 +60,21 @@ def run_reward_bench(
 
 
 def _wins(scorer: RewardScorer, path: Path) -> list[tuple[str, bool]]:
-    scored = _scored(scorer, path, BenchPair, lambda pair: _answers([pair.chosen, pair.rejected]))
+    scored = with_rewards(
+        scorer,
+        read_placed(BenchPair, path),
+        lambda pair: _answers([pair.chosen, pair.rejected]),
+    )
     return [(pair.subset, chosen > rejected) for pair, (chosen, rejected) in scored]
 
 
 def run_reward_bench_2(scorer: RewardScorer, path: Path) -> reward_bench_2.RewardBench2:
     """RewardBench 2 on a local file; DataError for a bad line, or Ties that are not whole."""
-    scored = _scored(scorer, path, BenchOptions, lambda one: _answers(one.chosen + one.rejected))
+    scored = with_rewards(
+        scorer,
+        read_placed(BenchOptions, path),
+        lambda one: _answers(one.chosen + one.rejected),
+    )
     items = [
         reward_bench_2.Item(
             one.id, one.subset, right=rewards[: len(one.chosen)], wrong=rewards[len(one.chosen) :]
@@ -96,26 +89,3 @@ def run_reward_bench_2(scorer: RewardScorer, path: Path) -> reward_bench_2.Rewar
 
 def _answers(texts: Sequence[str]) -> list[list[Message]]:
     return [[Message(role="assistant", content=text)] for text in texts]
-
-
-Line = TypeVar("Line", SectionPair, BenchPair, BenchOptions)
-
-
-def _scored(
-    scorer: RewardScorer,
-    path: Path,
-    kind: type[Line],
-    answers: Callable[[Line], Sequence[list[Message]]],
-) -> list[tuple[Line, list[float]]]:
-    """Each record of a file with the rewards of its answers."""
-    records = read_placed(kind, path)
-    rewards = iter(
-        scorer.rewards(
-            [
-                (where, one.asked.answered(answer))
-                for where, one in records
-                for answer in answers(one)
-            ]
-        )
-    )
-    return [(one, [next(rewards) for _ in answers(one)]) for _, one in records]

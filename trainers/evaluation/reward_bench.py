@@ -5,6 +5,7 @@ github.com/allenai/reward-bench: a win is a strictly higher reward; subsets make
 fixed weights; sections count alike, and the prior test sets half.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -61,6 +62,8 @@ class RewardBench:
     prompts: int
     missing: list[str]
     """Subsets that the file lacks; their sections consist of the others."""
+    counts: dict[str, int]
+    """The prompts of each subset."""
 
     @classmethod
     def of(
@@ -91,6 +94,7 @@ class RewardBench:
             subsets=subsets,
             prompts=len(wins),
             missing=[name for name in names if name not in subsets],
+            counts=dict(Counter(name for name, _ in wins)),
         )
 
 

@@ -50,6 +50,8 @@ class RewardBench2:
     prompts: int
     missing: list[str]
     """Subsets that the file lacks."""
+    counts: dict[str, int]
+    """The prompts of each subset."""
 
     @classmethod
     def of(cls, items: Sequence[Item]) -> "RewardBench2":
@@ -72,6 +74,7 @@ class RewardBench2:
             ties=ties,
             prompts=len(items),
             missing=_missing(subsets),
+            counts={name: len(inside) for name, inside in by_subset.items()},
         )
 
 

@@ -1,26 +1,31 @@
 """`bon-train evaluate`: how often a reward model is right, and what best-of-n by it is worth."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, pstdev
 from typing import Any
 
 from bon_common.best_of_n import best_of_n
 from trainers.base.context import RunContext
-from trainers.evaluation.accuracy import ScoredPair, accuracy, by_gap, by_section
-from trainers.evaluation.bench_files import run_reward_bench, run_reward_bench_2, scored_pairs
-from trainers.evaluation.calibration import Calibration
+from trainers.base.intervals import bootstrap
+from trainers.base.outputs import claim_files
+from trainers.evaluation.bench_files import run_reward_bench, run_reward_bench_2
 from trainers.evaluation.figures import WIDE_GAP, Figures
 from trainers.evaluation.settings import EvaluateSettings
 from trainers.policy.divergence import checked_prompts
 from trainers.policy.drawing import PolicySampler
+from trainers.rewards.accuracy import ScoredPair, accuracy, by_gap, by_section
+from trainers.rewards.calibration import Calibration
 from trainers.rewards.gold import Gold, load_gold
+from trainers.rewards.pairs import scored_pairs
 from trainers.rewards.scorer import Placed, RewardScorer
 
 
 def run(settings: EvaluateSettings, context: RunContext) -> dict[str, float]:
     """`bon-train evaluate`."""
-    del context
+    files = (settings.pairs, settings.reward_bench, settings.reward_bench_2, settings.prompts)
+    made = [settings.output, settings.page]
+    claim_files(made, context, inputs=[path for path in files if path is not None])
     return evaluate(settings).table()
 
 
@@ -78,6 +83,7 @@ def _of_pairs(scored: Sequence[ScoredPair], settings: EvaluateSettings) -> dict[
         "accuracy": accuracy(scored),
         "accuracy_wide_gap": accuracy(wide) if wide else None,
         "pairs": len(scored),
+        "pairs_wide_gap": len(wide),
         "reward_mean": fmean(rewards),
         "reward_std": pstdev(rewards),
         "by_gap": by_gap(scored, settings.gap_edges),
@@ -111,10 +117,13 @@ def _of_answers(
 ) -> dict[str, Any]:
     own = _by_prompt(scorer.rewards(placed), settings.samples)
     true = _by_prompt(_golds(placed, gold, settings), settings.samples)
+    judged = _chosen(own, true, settings.sizes)
     return {
-        "best_of_n": _curve(own, true, settings.sizes),
-        "best_of_n_own": _curve(own, own, settings.sizes),
-        "best_of_n_oracle": _curve(true, true, settings.sizes),
+        "judge": "gold" if gold is not None else "the judging reward model",
+        "best_of_n": _means(judged),
+        "best_of_n_interval": {n: bootstrap(values) for n, values in judged.items()},
+        "best_of_n_own": _means(_chosen(own, own, settings.sizes)),
+        "best_of_n_oracle": _means(_chosen(true, true, settings.sizes)),
         "prompts": len(own),
         "samples": settings.samples,
     }
@@ -125,19 +134,23 @@ def _golds(placed: list[Placed], gold: Gold | None, settings: EvaluateSettings) 
     if gold is not None:
         judged = (one.messages for _, one in placed)
         return [gold(turns[:-1], turns[-1]["content"]) for turns in judged]
-    assert settings.gold_reward is not None, "the settings name one of the two"
-    return _scorer(settings, settings.gold_reward).rewards(placed)
+    assert settings.judge_reward is not None, "the settings name one of the two"
+    return _scorer(settings, settings.judge_reward).rewards(placed)
 
 
 def _by_prompt(values: Sequence[float], samples: int) -> list[Sequence[float]]:
     return [values[start : start + samples] for start in range(0, len(values), samples)]
 
 
-def _curve(
+def _chosen(
     choosing: Sequence[Sequence[float]], judging: Sequence[Sequence[float]], sizes: Sequence[int]
-) -> dict[int, float]:
-    """Best-of-n for each n, choosing by one reward and judging by another; means over prompts."""
+) -> dict[int, list[float]]:
+    """Best-of-n of each prompt for each n, choosing by one reward and judging by another."""
     return {
-        n: fmean(best_of_n(one, other, n) for one, other in zip(choosing, judging, strict=True))
+        n: [best_of_n(one, other, n) for one, other in zip(choosing, judging, strict=True)]
         for n in sizes
     }
+
+
+def _means(by_n: Mapping[int, Sequence[float]]) -> dict[int, float]:
+    return {n: fmean(values) for n, values in by_n.items()}

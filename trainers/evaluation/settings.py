@@ -34,9 +34,11 @@ class EvaluateSettings(Settings):
     """How the policy marks its thinking, `{}` for `<think>` and `</think>`. The reward model then
     judges what follows it, as behind a gateway with the same setting. By default all is judged."""
     gold: GoldSettings | None = None
-    """The function that gives the true reward of the chosen answers."""
-    gold_reward: Path | None = None
-    """A reward model that judges the chosen answers, in place of `gold`."""
+    """The function that gives the true reward of the chosen answers: yours, or one that asks a
+    judge."""
+    judge_reward: Path | None = None
+    """A reward model that judges the chosen answers, in place of `gold`; its word is not the
+    truth."""
     output: Path
     """JSON file for the figures; a table in Markdown is written beside it."""
     label_weights: dict[str, float] | None = None
@@ -76,11 +78,16 @@ class EvaluateSettings(Settings):
             raise ValueError("one of pairs, reward_bench, reward_bench_2 and policy is needed")
         if self.policy is not None and self.prompts is None:
             raise ValueError("prompts: needed to sample from the policy")
-        if self.policy is not None and (self.gold is None) == (self.gold_reward is None):
-            raise ValueError("policy: one of gold and gold_reward must judge its answers")
+        if self.policy is not None and (self.gold is None) == (self.judge_reward is None):
+            raise ValueError("policy: one of gold and judge_reward must judge its answers")
         if self.policy is not None and max(self.n_values or (0,)) > self.samples:
             raise ValueError(f"n_values: at most samples, {self.samples}")
         return self
+
+    @property
+    def page(self) -> Path:
+        """The tables, beside the JSON."""
+        return self.output.with_suffix(".md")
 
     @property
     def sizes(self) -> tuple[int, ...]:

@@ -8,9 +8,10 @@ import torch
 from transformers import GenerationConfig
 
 from trainers.base.context import RunContext
-from trainers.base.errors import ModelError, RunError
+from trainers.base.errors import ModelError
 from trainers.base.files import PARTIAL, disk_errors, publish
 from trainers.base.loading import load_pretrained
+from trainers.base.outputs import claim_files
 from trainers.export.checks import (
     TOLERANCE,
     check_ends,
@@ -38,11 +39,10 @@ def export(settings: ExportSettings, context: RunContext) -> dict[str, float]:
     the source gives.
 
     Raises ModelError for a model that cannot be served as it was trained (see
-    `trainers.export.checks`) or an output that exists, RunError if the disk is full.
+    `trainers.export.checks`), RunError for an output that exists or if the disk is full.
     """
     final = settings.output
-    if final.exists():
-        raise RunError(f"{final}: already there; give another output, or remove it")
+    claim_files([final], context, inputs=[Path(settings.model)])
     source = load_source(settings)
     _check(source, settings.model)
     loaded = require_trained(source.model, settings.model)

@@ -9,6 +9,7 @@ from trainers.base.data import Conversation, PromptRecord, data_hash, read_place
 from trainers.base.errors import DataError
 from trainers.base.fit import require_answers, require_start
 from trainers.base.loading import load_model
+from trainers.base.report import write_report
 from trainers.base.tokenizer import training_tokenizer
 from trainers.grpo.rewards import RewardFunction
 from trainers.grpo.settings import GrpoSettings
@@ -16,15 +17,17 @@ from trainers.grpo.trainer import GroupTrainer, grpo_config
 from trainers.policy.divergence import checked_prompts, measure_divergence
 from trainers.policy.ends import end_tokens
 from trainers.policy.rendering import prompt_ids
+from trainers.policy.samples import before_and_after
 from trainers.rewards.scorer import RewardScorer
 from trainers.runtime.arguments import common_arguments, is_main_process
 from trainers.runtime.lora import lora_config
-from trainers.runtime.run import run_trainer
+from trainers.runtime.run import claim, run_trainer
 from trainers.runtime.saving import save
 
 
 def train_grpo(settings: GrpoSettings, context: RunContext) -> dict[str, float]:
     """`bon-train grpo`: train, write `settings.output`, return the figures of its model card."""
+    claim(settings, context)
     tokenizer = training_tokenizer(settings.model, settings.revision, settings)
     limit = require_start(settings, tokenizer)
     bad = BadLines(skip=settings.skip_bad)
@@ -59,6 +62,7 @@ def train_grpo(settings: GrpoSettings, context: RunContext) -> dict[str, float]:
         processing_class=tokenizer,
         peft_config=lora_config(settings.lora, "CAUSAL_LM"),
     )
+    trainer.updates_per_batch = settings.updates_per_batch  # checkpoints keep no answers
     result = run_trainer(trainer, settings, context)
     figures: dict[str, float] = {
         "prompts": len(prompts),
@@ -74,6 +78,11 @@ def train_grpo(settings: GrpoSettings, context: RunContext) -> dict[str, float]:
         hashes = {settings.train.name: data_hash(settings.train)}
         title = "Policy, group relative policy optimisation"
         write_card(settings.output, title, context.command, hashes, settings, figures)
+        samples = before_and_after(
+            settings.model, settings.revision, settings.output, held_out,
+            seed=settings.seed, max_new_tokens=settings.max_new_tokens,
+        )  # fmt: skip
+        write_report(settings.output, title, figures, samples=samples)
     return figures
 
 

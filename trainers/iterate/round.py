@@ -185,7 +185,9 @@ class Round:
         """DPO on the round's pairs; goes on from a checkpoint where there is one."""
         # What lies there is this round's own, from before the run was killed.
         begun = (self.policy / CHECKPOINTS).exists()
-        inner = RunContext(self.context.command, resume=begun, show=self.context.show)
+        inner = RunContext(
+            self.context.command, resume=begun, overwrite=not begun, show=self.context.show
+        )
         return train_dpo(self.tuning(reference), inner)
 
     def _measure(self) -> dict[str, float]:

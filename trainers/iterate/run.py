@@ -5,9 +5,9 @@ from typing import Any
 from trainers.base.bad_lines import BadLines
 from trainers.base.context import RunContext
 from trainers.base.data import Conversation, data_hash
-from trainers.base.errors import RunError
 from trainers.base.files import read_json, write_json
 from trainers.base.fit import require_answers, require_start
+from trainers.base.outputs import claim_folder
 from trainers.base.tokenizer import training_tokenizer
 from trainers.iterate.round import Round
 from trainers.iterate.settings import IterateSettings
@@ -49,14 +49,16 @@ def run(settings: IterateSettings, context: RunContext) -> dict[str, float]:
 def _begin(settings: IterateSettings, context: RunContext) -> None:
     """Refuse an output that holds another run, and note the settings of this one.
 
+    --overwrite removes what that run wrote.
+
     Raises RunError for an earlier run without --resume, SettingsError for one of other settings.
     """
     path = settings.output / "settings.json"
     now = settings.model_dump(mode="json", exclude=FREE)
     now |= {"prompts": data_hash(settings.prompts)}
+    made = ("settings.json", "rounds.json", "rounds")
+    claim_folder(settings.output, context, inputs=[settings.model], made=made, state=made)
     if path.exists():
-        if not context.resume:
-            raise RunError(f"{path}: left by an earlier run; --resume goes on from it")
         require_equal(read_json(path), now, settings.output)
     write_json(path, now)
 

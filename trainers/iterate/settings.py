@@ -83,6 +83,11 @@ class IterateSettings(TemplateSettings):
     eval_prompts: Path | None = None
     """`{prompt}` records; one answer to each measures reward and KL to the start, each round."""
 
+    @property
+    def last_policy(self) -> Path:
+        """The folder of the policy that the last round makes."""
+        return self.output / "rounds" / str(self.rounds - 1) / "policy"
+
     @field_validator("dpo")
     @classmethod
     def _dpo_is_valid(cls, values: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 
 import torch
@@ -11,8 +11,11 @@ import torch
 from trainers.base.card import write_card
 from trainers.base.context import RunContext
 from trainers.base.data import data_hash
+from trainers.base.outputs import claim_folder
 from trainers.base.progress import Advance, progress
+from trainers.base.report import write_report
 from trainers.base.seeds import mixed_seed
+from trainers.policy.samples import before_and_after
 from trainers.ppo.alarms import alarms
 from trainers.ppo.beta import adapted_beta
 from trainers.ppo.checkpoint import deciding_settings, load_checkpoint, save_checkpoint
@@ -22,6 +25,7 @@ from trainers.ppo.models import PpoParts, build
 from trainers.ppo.prompts import prompts_of
 from trainers.ppo.settings import PpoSettings
 from trainers.runtime.checkpoints import Checkpoints
+from trainers.runtime.interrupts import held
 from trainers.runtime.log import RunLog
 from trainers.runtime.saving import save
 
@@ -32,6 +36,8 @@ def run(settings: PpoSettings, context: RunContext) -> Mapping[str, float]:
     """`bon-train ppo`. Returns the figures that the model card shows."""
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
+    if not context.dry_run:
+        claim_folder(settings.output, context, inputs=[settings.model, settings.reward])
     parts = build(settings)
     context.show(
         f"prompts: {len(parts.prompts.prompts)}, dropped as repeated: {parts.prompts.repeated}, "
@@ -51,8 +57,15 @@ def run(settings: PpoSettings, context: RunContext) -> Mapping[str, float]:
         done = checkpoints.steps()[-1]
         beta = load_checkpoint(start, parts)
     log = RunLog(settings.output, "iteration", done)
-    with closing(log), progress("iterations", settings.iterations, done) as advance:
-        _loop(settings, context, parts, checkpoints, log, done, beta, advance)
+    with (
+        # The first to enter is the last to leave: the signal takes effect when all is closed.
+        held(second_at_once=True) as signals,
+        closing(log),
+        progress("iterations", settings.iterations, done) as advance,
+    ):
+        _loop(settings, context, parts, checkpoints, log, done, beta, advance, signals)
+        if signals:
+            context.show(f"stopped: {checkpoints.newest()} is whole, and --resume goes on from it")
     figures = {
         **before,
         **_evaluation(parts, settings, "after"),
@@ -64,6 +77,12 @@ def run(settings: PpoSettings, context: RunContext) -> Mapping[str, float]:
     files = {settings.prompts.name: data_hash(settings.prompts)}
     title = "Policy, tuned with PPO"
     write_card(settings.output, title, context.command, files, settings, figures)
+    held_out = parts.eval_prompts.prompts if parts.eval_prompts is not None else []
+    samples = before_and_after(
+        settings.model, settings.revision, settings.output, [one.asked for one in held_out],
+        seed=settings.seed, max_new_tokens=settings.sampling.max_new_tokens,
+    )  # fmt: skip
+    write_report(settings.output, title, figures, samples=samples)
     return figures
 
 
@@ -76,8 +95,9 @@ def _loop(
     done: int,
     beta: float,
     advance: Advance,
+    signals: Sequence[int],
 ) -> None:
-    """All iterations from `done` on, logged and with checkpoints."""
+    """All iterations from `done` on, logged and with checkpoints; a signal ends it early."""
     known: set[str] = set()
     began = time.monotonic()
     for iteration in range(done, settings.iterations):
@@ -93,9 +113,10 @@ def _loop(
                 context.show(f"alarm, {name}: {text}")
         known = set(found)
         last = iteration + 1 == settings.iterations or (bool(found) and settings.alarms.stop)
-        if last or (iteration + 1) % settings.checkpoint_every == 0:
+        stop = last or bool(signals)
+        if stop or (iteration + 1) % settings.checkpoint_every == 0:
             save_checkpoint(checkpoints, settings, parts, iteration + 1, beta)
-        if last:
+        if stop:
             break
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trainers.base.context import RunContext
@@ -17,16 +17,16 @@ from trainers.base.data import Conversation, Message
 from trainers.base.errors import DataError
 from trainers.base.lines import BadLineError, read_rows
 from trainers.base.messages import is_empty
+from trainers.base.outputs import refuse_inputs, remove
 from trainers.base.progress import Advance, progress
 from trainers.base.template_inputs import read_inputs
-from trainers.endpoint.chat import ask
+from trainers.endpoint.chat import Sampling, ask, ask_for_candidates
 from trainers.endpoint.http import FailureLimit, JsonClient, RequestFailedError
 from trainers.endpoint.settings import ChatSettings
 from trainers.endpoint.work import for_each, together
 from trainers.preferences.files import (
     Append,
     journal,
-    refuse_overwriting,
     report_path,
     write_report,
 )
@@ -52,8 +52,10 @@ class Collection:
         self._advance = advance
         self.figures = dict.fromkeys((PROMPTS, ANSWERS, CUT, EMPTY, EQUAL), 0)
 
-    def candidate(self, message: Message, finish_reason: str | None, seed: int) -> ListedAnswer:
-        """An answer with where it came from."""
+    def candidate(
+        self, message: Message, finish_reason: str | None, seed: int, score: float | None = None
+    ) -> ListedAnswer:
+        """An answer with where it came from, and its reward if that is known."""
         source = {
             "policy": self._settings.source_name,
             "revision": self._settings.policy_revision,
@@ -61,7 +63,13 @@ class Collection:
             "seed": seed,
             "finish_reason": finish_reason,
         }
-        return ListedAnswer([message], source={k: v for k, v in source.items() if v is not None})
+        known = {key: value for key, value in source.items() if value is not None}
+        return ListedAnswer([message], score, known)
+
+    def lost(self, counts: Mapping[str, int]) -> None:
+        """Count candidates that a gateway drew and has no answer of."""
+        for name, count in counts.items():
+            self.figures[name] = self.figures.get(name, 0) + count
 
     def add(self, prompt: PromptToSample, candidates: Sequence[ListedAnswer]) -> None:
         """Write a prompt with all its answers."""
@@ -82,14 +90,17 @@ class Collection:
 
 
 def run(settings: CollectSettings, context: RunContext) -> dict[str, float]:
-    """`bon-train collect`. Exits with 130 after Ctrl-C, with all that was drawn on the disk."""
+    """`bon-train collect`. After Ctrl-C all that was drawn is on the disk."""
     tally = Tally(skip_bad=settings.skip_bad)
     settings = settings.model_copy(update={"prompts": data_files(settings.prompts, tally)})
     prompts = distinct_prompts(settings.prompts, tally, settings.reading)[: settings.limit]
     if context.dry_run:
         context.show(json.dumps(_shown(prompts[0].asked), indent=2, ensure_ascii=False))
         return {**tally.figures(), "prompts": len(prompts)}
-    refuse_overwriting(settings.prompts, [settings.output])
+    path = report_path(settings.output)
+    refuse_inputs([settings.output], settings.prompts)
+    if context.overwrite:
+        remove([settings.output, path])
     with journal(settings.output, context.show) as append:
         done = _done(settings)
         waiting = [one for one in prompts if one.key not in done]
@@ -113,7 +124,6 @@ def run(settings: CollectSettings, context: RunContext) -> dict[str, float]:
                     **failures.figures(),
                 }
                 inputs = {"prompts_files": settings.prompts}
-                path = report_path(settings.output)
                 write_report(path, settings, tally, inputs, figures=figures)
     return figures
 
@@ -159,9 +169,24 @@ async def _ask_all(
             )
             return collection.candidate(reply.message, reply.finish_reason, seed)
 
+        async def candidates(one: PromptToSample) -> list[ListedAnswer]:
+            seed = seed_of(settings.seed, one.key, 0)
+            sampling = Sampling(settings.temperature, settings.max_tokens, seed, settings.top_p)
+            found = await ask_for_candidates(
+                client, endpoint, one.asked, sampling, settings.samples
+            )
+            collection.lost(found.lost)
+            return [
+                collection.candidate(each.message, each.finish_reason, seed, each.reward)
+                for each in found.answers
+            ]
+
         async def sample(one: PromptToSample) -> None:
             try:
-                drawn = await together(answer(one, i) for i in range(settings.samples))
+                if settings.best_of_n:
+                    drawn = await candidates(one)
+                else:
+                    drawn = await together(answer(one, i) for i in range(settings.samples))
             except RequestFailedError as error:
                 failures.failed(str(error))
                 return
@@ -169,7 +194,8 @@ async def _ask_all(
             collection.add(one, drawn)
 
         # One prompt more than fits, so that no place is empty while a last answer is drawn.
-        await for_each(prompts, sample, endpoint.concurrency // settings.samples + 1)
+        requests = 1 if settings.best_of_n else settings.samples
+        await for_each(prompts, sample, endpoint.concurrency // requests + 1)
 
 
 def _in_process(

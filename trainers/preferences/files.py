@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from trainers.base.context import INTERRUPTED
 from trainers.base.data import data_hash
-from trainers.base.errors import DataError, SettingsError
+from trainers.base.errors import DataError
 from trainers.base.files import write_json
 from trainers.base.settings import Settings
 from trainers.preferences.tally import Tally, short_names
@@ -24,8 +23,8 @@ Append = Callable[[Mapping[str, Any]], None]
 def journal(path: Path, show: Callable[[str], None]) -> Iterator[Append]:
     """A JSONL file that a run appends to, so that a stopped run goes on where it stopped.
 
-    A killed run may leave a torn last line, which is cut off first. Ctrl-C in the block ends the
-    process with status 130. DataError if the file cannot be opened.
+    A killed run may leave a torn last line, which is cut off first. DataError if the file cannot be
+    opened.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,7 +47,7 @@ def journal(path: Path, show: Callable[[str], None]) -> Iterator[Append]:
             yield append
         except KeyboardInterrupt:
             show(f"stopped; {path} is whole, the same command goes on")
-            raise SystemExit(INTERRUPTED) from None
+            raise
 
 
 def _cut_torn_line(path: Path) -> int:
@@ -66,14 +65,6 @@ def _cut_torn_line(path: Path) -> int:
         if end < size:
             file.truncate(end)
     return size - end
-
-
-def refuse_overwriting(inputs: Iterable[Path], outputs: Iterable[Path]) -> None:
-    """Raise SettingsError if an output would overwrite an input."""
-    read = {path.resolve() for path in inputs}
-    for path in outputs:
-        if path.resolve() in read:
-            raise SettingsError(f"output: {path} is an input, and would be overwritten")
 
 
 def write_report(
@@ -95,3 +86,8 @@ def write_report(
 def report_path(output: Path) -> Path:
     """`answers.report.json` beside `answers.jsonl`."""
     return output.with_name(f"{output.name.removesuffix('.jsonl')}.report.json")
+
+
+def journal_path(output: Path) -> Path:
+    """`preferences.labels.jsonl` beside `preferences.jsonl`."""
+    return output.with_name(f"{output.name.removesuffix('.jsonl')}.labels.jsonl")

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from trainers.base.context import RunContext
-from trainers.base.errors import DataError
+from trainers.base.errors import DataError, NothingWrittenError
 from trainers.base.files import write_lines
 from trainers.base.lines import read_rows
+from trainers.base.outputs import claim_files, refuse_inputs, remove
 from trainers.base.progress import progress
 from trainers.endpoint.http import FailureLimit, RequestFailedError
 from trainers.endpoint.work import for_each
-from trainers.preferences.files import journal, refuse_overwriting, report_path, write_report
+from trainers.preferences.files import journal, journal_path, report_path, write_report
 from trainers.preferences.forms import as_list, grouped
 from trainers.preferences.inputs import data_files
 from trainers.preferences.labellers.hand import HOW_TO, HandLabeller, read_sheet, write_sheet
@@ -41,10 +42,11 @@ PASSING_KEYS = frozenset(
 
 
 def run(settings: LabelSettings, context: RunContext) -> dict[str, float]:
-    """`bon-train label`. Exits with 130 after Ctrl-C, with every label so far on the disk."""
+    """`bon-train label`. After Ctrl-C every label so far is on the disk."""
     tally = Tally(skip_bad=settings.skip_bad)
     settings = settings.model_copy(update={"input": data_files(settings.input, tally)})
-    refuse_overwriting(settings.input, [settings.output])
+    if not context.dry_run:
+        _claim(settings, context)
     tasks = read_tasks(settings, tally)
     if context.dry_run:
         context.show(json.dumps(tasks[0].as_json(), indent=2, ensure_ascii=False))
@@ -74,7 +76,8 @@ def run(settings: LabelSettings, context: RunContext) -> dict[str, float]:
             pairs=settings.pairs,
             min_margin=settings.min_margin,
         )
-    write_lines(settings.output, (one.as_json() for one in preferences))
+    if preferences:
+        write_lines(settings.output, (one.as_json() for one in preferences))
     figures = {
         "records": len(tasks),
         "labelled": len(labels),
@@ -83,7 +86,21 @@ def run(settings: LabelSettings, context: RunContext) -> dict[str, float]:
     }
     path = report_path(settings.output)
     write_report(path, settings, tally, {"input": settings.input}, figures=figures)
+    if not preferences:
+        reasons = "; ".join(f"{n} {reason}" for reason, n in tally.dropped.most_common())
+        raise NothingWrittenError(f"{settings.output}: no preference is left to write: {reasons}")
     return {**tally.figures(), **figures}
+
+
+def _claim(settings: LabelSettings, context: RunContext) -> None:
+    """Make way for the output. One that a journal stands beside is made anew from the journal."""
+    made = [settings.output, report_path(settings.output)]
+    labels = journal_path(settings.output)
+    refuse_inputs([*made, labels], settings.input)
+    if context.overwrite:
+        remove([labels])
+    elif not labels.exists():
+        claim_files(made, context)
 
 
 def read_tasks(settings: LabelSettings, tally: Tally) -> list[Listwise]:
@@ -124,7 +141,7 @@ def _labelled(
     settings: LabelSettings, tasks: Sequence[Listwise], failures: FailureLimit, context: RunContext
 ) -> dict[str, Label]:
     """The label of each record, from the journal or new; failed requests leave gaps."""
-    path = settings.output.with_name(f"{settings.output.name.removesuffix('.jsonl')}.labels.jsonl")
+    path = journal_path(settings.output)
     with journal(path, context.show) as append:
         labels = _read_journal(settings, path)
         if labels is None:

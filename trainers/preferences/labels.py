@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations, pairwise
@@ -77,9 +78,23 @@ def task_key(task: Listwise) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def places(count: int, compare: Compare) -> list[tuple[int, int]]:
-    """Index pairs to compare among `count` answers."""
-    return list(combinations(range(count), 2) if compare == "all" else pairwise(range(count)))
+def places(task: Listwise, compare: Compare, budget: int | None = None) -> list[tuple[int, int]]:
+    """Index pairs of the answers to compare, at most `budget` of them.
+
+    A budget first takes a chain through all answers in a random order, which ties each to the
+    others, then further pairs at random. The same record gives the same pairs.
+    """
+    count = len(task.candidates)
+    wanted = list(combinations(range(count), 2) if compare == "all" else pairwise(range(count)))
+    if budget is None or len(wanted) <= budget:
+        return wanted
+    rng = random.Random(task_key(task))
+    if compare == "chain":
+        return sorted(rng.sample(wanted, budget))
+    order = rng.sample(range(count), count)
+    chain = [(min(both), max(both)) for both in pairwise(order)]
+    others = [pair for pair in wanted if pair not in set(chain)]
+    return sorted([*chain, *rng.sample(others, len(others))][:budget])
 
 
 def preferences_of(

@@ -12,7 +12,8 @@ from typing import Any
 from trainers.base.context import RunContext
 from trainers.base.errors import DataError
 from trainers.base.files import replaced
-from trainers.preferences.files import refuse_overwriting, write_report
+from trainers.base.outputs import claim_files, remove
+from trainers.preferences.files import write_report
 from trainers.preferences.forms import in_form
 from trainers.preferences.inputs import data_files
 from trainers.preferences.readers import read_preferences
@@ -44,7 +45,9 @@ def run(settings: PrepareSettings, context: RunContext) -> dict[str, float]:
     written = _nothing_written()
     sides: list[Side] = ["train", "held-out"] if settings.held_out_share else ["train"]
     paths = {side: settings.output / f"{side}.jsonl" for side in sides}
-    refuse_overwriting(settings.input, paths.values())
+    report = settings.output / "prepare.report.json"
+    held_out = settings.output / "held-out.jsonl"
+    claim_files([*paths.values(), held_out, report], context, inputs=settings.input)
     with ExitStack() as stack:
         outs = {side: stack.enter_context(replaced(path)) for side, path in paths.items()}
         for preference in canonical(settings, tally):
@@ -52,7 +55,8 @@ def run(settings: PrepareSettings, context: RunContext) -> dict[str, float]:
             line = _line(settings, preference)
             outs[side].write(json.dumps(line, ensure_ascii=False) + "\n")
         _require_records(settings, tally, written)
-    report = settings.output / "prepare.report.json"
+    if held_out not in paths.values():  # an earlier run's, and of other records
+        remove([held_out])
     counts = {
         side: {"records": made.records, "prompts": len(made.prompts)}
         for side, made in written.items()

@@ -73,6 +73,9 @@ class CollectSettings(ReadSettings):
     """JSONL in the listwise form, without scores. Prompts that it already holds are skipped."""
     endpoint: ChatSettings | None = None
     """The server to ask. Name either this or `policy`."""
+    best_of_n: bool = False
+    """Set it if `endpoint` is a bon-gateway's best-of-n model: one request a prompt then brings all
+    `samples` candidates, with their rewards as scores."""
     policy: Path | None = None
     """The checkpoint folder to sample from in this process."""
     device: str = "cpu"
@@ -103,6 +106,8 @@ class CollectSettings(ReadSettings):
     def _one_source(self) -> CollectSettings:
         if (self.endpoint is None) == (self.policy is None):
             raise ValueError("either endpoint or policy is needed")
+        if self.best_of_n and self.endpoint is None:
+            raise ValueError("best_of_n: only an endpoint can be a bon-gateway's")
         return self
 
     @property

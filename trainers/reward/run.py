@@ -17,19 +17,26 @@ from trainers.base.card import append_figures, write_card
 from trainers.base.context import RunContext
 from trainers.base.data import data_hash
 from trainers.base.fit import require_start
+from trainers.base.outputs import remove
+from trainers.base.report import write_report
 from trainers.reward.data import TrainingData, prepare, show_example
+from trainers.reward.held_out import HeldOutPairs, read_held_out
 from trainers.reward.network import load_network, trained_whole
 from trainers.reward.settings import RewardTrainSettings
 from trainers.reward.shared_prompt import final_layer, obstacle
 from trainers.reward.tasks import RewardTask, task_of
 from trainers.reward.trainer import Collator, PreferenceTrainer
+from trainers.rewards.accuracy import ScoredPair
 from trainers.rewards.ensemble import write_ensemble
 from trainers.rewards.meta import Dimension, RewardMeta, Spread, template_hash, write_meta
 from trainers.rewards.one import OneModel, load_reward_tokenizer
+from trainers.rewards.pairs import scored
+from trainers.rewards.quality import quality_figures, quality_part
+from trainers.rewards.scorer import RewardScorer
 from trainers.runtime.arguments import common_arguments, is_main_process
 from trainers.runtime.lora import lora_config
-from trainers.runtime.run import run_trainer
-from trainers.runtime.saving import save
+from trainers.runtime.run import claim, run_trainer
+from trainers.runtime.saving import CONFIG, save
 from trainers.runtime.trainer import RunTrainer
 
 
@@ -44,6 +51,7 @@ class Prepared:
     tokenizer: Any
     task: RewardTask
     data: TrainingData
+    held_out: HeldOutPairs
     bad: BadLines
 
 
@@ -63,16 +71,18 @@ def run(settings: RewardTrainSettings, context: RunContext) -> dict[str, float]:
 
 def train_reward(settings: RewardTrainSettings, context: RunContext) -> dict[str, float]:
     """Train, write `settings.output`, and return the figures that its model card shows."""
-    prepared = _prepare(settings)
-    prepared.bad.report(context.show)
-    if not settings.seeds:
-        return _train_one(settings, prepared, context)
     members = [
         settings.model_copy(
             update={"seed": seed, "seeds": (), "output": settings.output / f"seed-{seed}"}
         )
         for seed in settings.seeds
     ]
+    for one in (settings, *members):
+        claim(one, context)
+    prepared = _prepare(settings)
+    prepared.bad.report(context.show)
+    if not members:
+        return _train_one(settings, prepared, context)
     figures: dict[str, float] = {}
     for member in members:
         context.show(f"seed {member.seed}")
@@ -80,6 +90,7 @@ def train_reward(settings: RewardTrainSettings, context: RunContext) -> dict[str
         figures |= {f"seed {member.seed}: {name}": value for name, value in found.items()}
     if is_main_process():
         write_ensemble(settings.output, [one.output.name for one in members])
+        remove([settings.output / CONFIG])  # of a single model that an earlier run left here
     return figures
 
 
@@ -87,7 +98,8 @@ def _prepare(settings: RewardTrainSettings) -> Prepared:
     tokenizer = load_reward_tokenizer(settings.model, settings.revision, settings)
     require_start(settings, tokenizer, AutoModelForSequenceClassification)
     task, bad = task_of(settings), BadLines(skip=settings.skip_bad)
-    return Prepared(tokenizer, task, prepare(settings, task, tokenizer, bad), bad)
+    data = prepare(settings, task, tokenizer, bad)
+    return Prepared(tokenizer, task, data, read_held_out(settings, tokenizer), bad)
 
 
 def _train_one(
@@ -105,6 +117,8 @@ def _train_one(
         **prepared.bad.figures(),
         "updates": result.global_step,
     }
+    if prepared.held_out.dropped:
+        figures["held-out pairs dropped as too long"] = prepared.held_out.dropped
     if settings.margin_weight is not None:
         figures[f"{noun} without a margin"] = data.without_margin
     if is_main_process():
@@ -115,7 +129,23 @@ def _train_one(
         meta = measured_meta(settings, prepared, hashes)
         write_meta(settings.output, meta)
         append_figures(settings.output, "Raw rewards of training answers", _spread(meta))
+        quality = _scored_held_out(settings, prepared.held_out)
+        if quality:
+            figures |= quality_figures(quality)
+            append_figures(settings.output, "On held-out pairs", quality_figures(quality))
+        parts = [quality_part(quality)] if quality else []
+        write_report(settings.output, title, figures, parts=parts)
     return figures
+
+
+def _scored_held_out(settings: RewardTrainSettings, held_out: HeldOutPairs) -> list[ScoredPair]:
+    """Scored with the model as it was written."""
+    if not held_out.pairs:
+        return []
+    weights = settings.dimensions
+    size = settings.batch_size
+    scorer = RewardScorer.load(settings.output, batch_size=size, label_weights=weights)
+    return scored(scorer, held_out.pairs)
 
 
 def make_trainer(settings: RewardTrainSettings, prepared: Prepared) -> _Trainer:

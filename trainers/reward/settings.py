@@ -1,5 +1,6 @@
 """The settings of `bon-train reward`."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -24,6 +25,9 @@ class RewardTrainSettings(TrainSettings):
     """The chosen answer must win by this factor times the pair's margin."""
     center_rewards: Annotated[float, Field(gt=0)] | None = None
     """Weight of the term that pulls rewards to a zero mean (Eisenstein et al. 2023)."""
+    eval_pairs: Path | None = None
+    """Held-out pairs. The report says how many of them the model orders rightly, by margin, and
+    whether it is as sure as it should be."""
     seeds: tuple[int, ...] = ()
     """Train an ensemble instead of one model: a member for each seed, in `output/seed-N`."""
     share_prompt: bool = True

@@ -33,6 +33,10 @@ class Checkpoints:
     def path(self, step: int) -> Path:
         return self.folder / f"{NAME}{step}"
 
+    def newest(self) -> Path | None:
+        steps = self.steps()
+        return self.path(steps[-1]) if steps else None
+
     def begin(self) -> Path:
         """Where to write the next one."""
         return self.folder / f"{PARTIAL}checkpoint"
@@ -70,7 +74,7 @@ class Checkpoints:
         if not resume:
             raise RunError(
                 f"{newest}: left by an earlier run; --resume goes on from it, "
-                f"and without {self.folder} a new run begins"
+                "--overwrite begins anew"
             )
         _require_equal(newest, settings)
         return newest

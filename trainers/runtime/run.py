@@ -11,20 +11,31 @@ from transformers.trainer_utils import TrainOutput
 from trainers.base.context import RunContext
 from trainers.base.data import data_hash
 from trainers.base.errors import RunError
+from trainers.base.outputs import claim_folder
 from trainers.base.settings import TrainSettings
-from trainers.runtime.arguments import CHECKPOINTS, processes
+from trainers.runtime.arguments import CHECKPOINTS, is_main_process, processes
 from trainers.runtime.checkpoints import Checkpoints
+from trainers.runtime.interrupts import held
 from trainers.runtime.log import Reports, RunLog
+from trainers.runtime.stopping import StopWhenAsked
 from trainers.runtime.trainer import RunTrainer
 
 FREE = {"output", "train", "log_every", "save_every", "keep_checkpoints"}
 """Settings that a resumed run may change: no number depends on them. Data is compared by hash."""
 
 
+def claim(settings: TrainSettings, context: RunContext) -> None:
+    """Make way for a run, before anything is read; RunError if an earlier one is in the way."""
+    if is_main_process() and not context.dry_run:
+        newest = Checkpoints(settings.output / CHECKPOINTS, settings.keep_checkpoints).newest()
+        claim_folder(settings.output, context, inputs=[settings.model], newest=newest)
+
+
 def run_trainer(trainer: RunTrainer, settings: TrainSettings, context: RunContext) -> TrainOutput:
     """Train to the end; the loss returned is the mean over all updates, resumed ones included.
 
-    With `context.resume`, goes on from the newest checkpoint in `settings.output`, or begins at
+    A SIGINT or SIGTERM ends the run after the update that it is in, with a checkpoint. With
+    `context.resume`, goes on from the newest checkpoint in `settings.output`, or begins at
     the start if there is none. Raises RunError for a loss or gradient that is not finite, a full
     disk, and checkpoints that are in the way; SettingsError for settings that do not fit the
     checkpoint.
@@ -45,6 +56,9 @@ def run_trainer(trainer: RunTrainer, settings: TrainSettings, context: RunContex
         context.show(f"no checkpoint in {checkpoints.folder}" if start is None else f"from {start}")
     trainer.remove_callback(PrinterCallback)
     with ExitStack() as closing:
+        # The first to enter is the last to leave: the signal takes effect when all is closed.
+        signals = closing.enter_context(held(second_at_once=True))
+        trainer.add_callback(StopWhenAsked(trainer, signals))
         if main:
             reports = Reports(RunLog(settings.output, "step", done))
             trainer.add_callback(reports)
@@ -52,6 +66,8 @@ def run_trainer(trainer: RunTrainer, settings: TrainSettings, context: RunContex
         result = _finished(trainer, start) or trainer.train(
             resume_from_checkpoint=None if start is None else str(start)
         )
+        if main and signals:
+            context.show(f"stopped: {checkpoints.newest()} is whole, and --resume goes on from it")
     loss = mean_loss(trainer.state.log_history, done, result)
     return TrainOutput(result.global_step, loss, result.metrics)
 

@@ -14,6 +14,8 @@ from trainers.runtime.trained import record, write_record
 ADAPTER = "adapter"
 """The folder of a LoRA run's adapter, within that of the merged model."""
 CONFIG = "config.json"
+OF_ANOTHER = ("ensemble.json", "rm_meta.json")
+"""What an earlier run may have left here, and would be wrong beside this model."""
 
 
 def save(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
@@ -38,7 +40,8 @@ def save(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
         whole.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
         write_record(partial, trained)
-        (folder / CONFIG).unlink(missing_ok=True)
+        for name in (CONFIG, *OF_ANOTHER):
+            (folder / name).unlink(missing_ok=True)
         _move(partial, folder)
 
 

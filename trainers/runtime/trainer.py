@@ -22,6 +22,8 @@ class RunTrainer(Trainer):
     checkpoints: Checkpoints | None = None
     run_settings: dict[str, Any] | None = None
     """What a checkpoint must be resumed with."""
+    updates_per_batch = 1
+    """A checkpoint may be written after a multiple of these updates."""
     _writing = False
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int] | None:

@@ -14,12 +14,13 @@ from trainers.base.data import Conversation, Demonstration, data_hash, read_plac
 from trainers.base.errors import DataError
 from trainers.base.fit import require_start
 from trainers.base.loading import load_model
+from trainers.base.report import write_report
 from trainers.base.tokenizer import training_tokenizer
 from trainers.policy.assistant_mask import last_turn, masked_ids
 from trainers.policy.ends import declared_ends
 from trainers.runtime.arguments import common_arguments, is_main_process
 from trainers.runtime.lora import lora_config
-from trainers.runtime.run import run_trainer
+from trainers.runtime.run import claim, run_trainer
 from trainers.runtime.saving import save
 from trainers.runtime.trainer import RunTrainer
 from trainers.sft.padding_free import require_apart
@@ -100,6 +101,7 @@ class _SftTrainer(RunTrainer, SFTTrainer):
 
 def train_sft(settings: SftSettings, context: RunContext) -> dict[str, float]:
     """`bon-train sft`: train, write `settings.output`, return the figures of its model card."""
+    claim(settings, context)
     tokenizer = training_tokenizer(settings.model, settings.revision, settings)
     require_start(settings, tokenizer)
     bad = BadLines(skip=settings.skip_bad)
@@ -123,6 +125,7 @@ def train_sft(settings: SftSettings, context: RunContext) -> dict[str, float]:
         hashes = {settings.train.name: data_hash(settings.train)}
         title = "Policy, supervised fine-tuning"
         write_card(settings.output, title, context.command, hashes, settings, figures)
+        write_report(settings.output, title, figures)
     return figures
 
 

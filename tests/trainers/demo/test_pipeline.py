@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from trainers.base.context import RunContext
-from trainers.base.errors import SettingsError
+from trainers.base.errors import RunError, SettingsError
 from trainers.demo.pipeline import fresh, run_train
 from trainers.demo.settings import DemoTrainSettings
 
@@ -71,15 +71,18 @@ def test_from_nothing_to_a_report(tmp_path: Path) -> None:
 
 def test_a_new_folder_is_made_and_one_of_an_earlier_run_emptied(tmp_path: Path) -> None:
     folder = tmp_path / "a" / "b"
-    fresh(folder)
+    fresh(folder, overwrite=False)
     (folder / "policy").mkdir()
     (folder / "policy" / "old").touch()
-    fresh(folder)
+    with pytest.raises(RunError, match="left by an earlier demo run; --overwrite"):
+        fresh(folder, overwrite=False)
+    assert (folder / "policy" / "old").exists()
+    fresh(folder, overwrite=True)
     assert not (folder / "policy").exists()
 
 
 def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(SettingsError, match="is not empty"):
-        fresh(tmp_path)
+        fresh(tmp_path, overwrite=True)
     assert (tmp_path / "thesis.txt").read_text() == "mine"

@@ -5,7 +5,7 @@ from math import exp, log
 import pytest
 
 from trainers.demo.quality import calibration, calibration_error
-from trainers.evaluation.accuracy import ScoredPair
+from trainers.rewards.accuracy import ScoredPair
 
 
 def logit(p: float) -> float:

@@ -60,9 +60,11 @@ def test_pairs_without_a_margin_are_measured_too(tmp_path: Path) -> None:
     assert [pair.chosen for pair in score_pairs(settings)] == pytest.approx([good, bad, good])
     written = json.loads(settings.output.read_text())
     assert written["by_section"]["tone"] == {"accuracy": 0.5, "pairs": 2}
+    assert written["intervals"]["by_section"]["tone"] == pytest.approx([0.0945, 0.9055], abs=1e-4)
     page = settings.output.with_suffix(".md").read_text()
-    assert "| tone | 0.5 | 2 |" in page
-    assert "| 2 to 3 | 1 | 1 |" in page
+    assert "| tone | 0.5 | 2 | 0.0945 to 0.905 |" in page
+    assert "| 2 to 3 | 1 | 1 | 0.207 to 1 |" in page
+    assert "gold" not in page
 
 
 def bench_line(subset: str, chosen: str, rejected: str, **more: object) -> dict[str, object]:
@@ -161,18 +163,24 @@ def test_the_curve_of_a_policy_judged_by_a_reward_model(tmp_path: Path) -> None:
     prompts = tmp_path / "prompts.jsonl"
     write_records(prompts, [{"prompt": prompt} for prompt in PROMPTS])
     values = {"policy": policy_path(), "prompts": prompts, "samples": 4, "max_new_tokens": 24}
-    figures = evaluate(make(tmp_path, **values, gold_reward=reward_path()))
+    figures = evaluate(make(tmp_path, **values, judge_reward=reward_path()))
     assert list(figures.best_of_n) == [1, 2, 4]
     assert figures.best_of_n == pytest.approx(figures.best_of_n_oracle)
     assert figures.best_of_n == pytest.approx(figures.best_of_n_own)
     assert figures.best_of_n[4] > figures.best_of_n[1]
+    for n, (low, high) in figures.best_of_n_interval.items():
+        assert low <= figures.best_of_n[n] <= high
+    # What a model says is not called gold.
+    page = (tmp_path / "out" / "figures.md").read_text()
+    assert "reward by the judging reward model, best of 4" in page
+    assert "gold" not in page
 
 
 def test_the_answers_of_a_policy_need_one_judge(tmp_path: Path) -> None:
     values = {"policy": policy_path(), "prompts": tmp_path / "prompts.jsonl"}
     gold = {"function": "trainers.demo.gold:gold", "field": "total"}
-    for judges in ({}, {"gold": gold, "gold_reward": reward_path()}):
-        with pytest.raises(ValidationError, match="one of gold and gold_reward must judge"):
+    for judges in ({}, {"gold": gold, "judge_reward": reward_path()}):
+        with pytest.raises(ValidationError, match="one of gold and judge_reward must judge"):
             make(tmp_path, **values, **judges)
 
 

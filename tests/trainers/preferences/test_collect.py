@@ -284,8 +284,9 @@ def test_ctrl_c_and_sigterm_lose_only_what_is_in_flight(
         process.kill()
         process.wait()
     interrupted.set()
-    assert process.returncode == 130
-    assert error == ""
+    assert process.returncode == 128 + number
+    words = "interrupted" if number == signal.SIGINT else "terminated"
+    assert error == f"bon-train: {words}\n"
     assert "the same command goes on" in out
     written = read_lines(tmp_path / "answers.jsonl")
     assert 0 < len(written) < 200
@@ -327,3 +328,60 @@ def test_in_process(tmp_path: Path) -> None:
     (tmp_path / "answers.jsonl").unlink()
     assert collect(tmp_path, **settings, seed=1) == 0
     assert (tmp_path / "answers.jsonl").read_bytes() != first
+
+
+def best_of_n(call: Call) -> Step:
+    """What the gateway answers with `return_candidates`."""
+    assert call.body["bon"] == {"n": 4, "return_candidates": True}
+    states = ("finished", "finished", "truncated", "failed")
+    candidates: list[dict[str, Any]] = [
+        {
+            "index": index,
+            "status": status,
+            "finish_reason": "length" if status == "truncated" else "stop",
+            "reward": 0.5 * index if status == "finished" else None,
+            "tokens": 3,
+            "message": bot(f"answer {index}"),
+        }
+        for index, status in enumerate(states)
+    ]
+    del candidates[-1]["message"]
+    reply = {
+        "choices": [{"index": 0, "message": bot("answer 1"), "finish_reason": "stop"}],
+        "bon": {"strategy": "best_of_n", "winner": 1, "candidates": candidates},
+    }
+    return Step(raw=json.dumps(reply).encode())
+
+
+def test_a_gateway_brings_all_candidates_with_their_rewards(tmp_path: Path, serve: Serve) -> None:
+    prompts(tmp_path, 2)
+    upstream = serve(best_of_n)
+    assert collect(tmp_path, upstream, samples=4, best_of_n=True, policy_name="p") == 0
+    assert upstream.requests == 2
+    for line in read_lines(tmp_path / "answers.jsonl"):
+        found = [(c["answer"][0]["content"], c.get("score")) for c in line["candidates"]]
+        assert found == [("answer 0", 0.0), ("answer 1", 0.5), ("answer 2", None)]
+        assert [c["finish_reason"] for c in line["candidates"]] == ["stop", "stop", "length"]
+    said = figures(tmp_path)
+    assert (said["answers"], said["answers cut at max_tokens"], said["candidates failed"]) == (
+        6,
+        2,
+        2,
+    )
+    # They are preferences without a labeller.
+    config = tmp_path / "prepare.yaml"
+    settings = {"input": str(tmp_path / "answers.jsonl"), "output": str(tmp_path / "data")}
+    config.write_text(yaml.safe_dump(settings | {"held_out_share": 0}))
+    assert main(["prepare", "--config", str(config)]) == 0
+    pairs = read_lines(tmp_path / "data" / "train.jsonl")
+    assert [(p["chosen"][0]["content"], p["rejected"][0]["content"]) for p in pairs] == [
+        ("answer 1", "answer 0")
+    ] * 2
+
+
+def test_an_endpoint_that_is_no_gateway_is_told(
+    tmp_path: Path, serve: Serve, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prompts(tmp_path, 9)
+    assert collect(tmp_path, serve(), best_of_n=True) == 2
+    assert "is it a bon-gateway's best-of-n model?" in capsys.readouterr().err

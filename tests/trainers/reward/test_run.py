@@ -17,7 +17,7 @@ from tests.trainers.runtime.helpers import assert_equal_weights, full_disk, logs
 from tests.trainers.small import policy_path
 from trainers.base.context import RunContext
 from trainers.base.data import Conversation, data_hash
-from trainers.base.errors import ModelError, RunError
+from trainers.base.errors import DataError, ModelError, RunError
 from trainers.reward.run import run, train_reward
 from trainers.rewards.ensemble import read_ensemble
 from trainers.rewards.meta import read_meta, template_hash
@@ -243,3 +243,32 @@ def test_a_dry_run_shows_ranks_and_writes_nothing(settings: MakeSettings) -> Non
     assert "values: [4.0, 3.0]" in shown[0]
     assert shown[1] == "rankings: 24, dropped as too long: 0"
     assert not dry.output.exists()
+
+
+def test_held_out_pairs_are_in_the_report(
+    settings: MakeSettings, world: Path, tmp_path: Path
+) -> None:
+    long = json.loads((world / "margins.jsonl").read_text().splitlines()[0])
+    long["chosen"][0]["content"] = "ball " * 600
+    held_out = tmp_path / "held-out.jsonl"
+    held_out.write_text((world / "margins.jsonl").read_text() + json.dumps(long) + "\n")
+    run_settings = settings(max_steps=2, eval_pairs=held_out)
+    figures = train_reward(run_settings, START)
+    assert figures["held-out pairs"] == 24
+    assert figures["held-out pairs dropped as too long"] == 1
+    ends = [figures[f"accuracy, 95 % interval {end}"] for end in ("from", "to")]
+    assert ends[0] < figures["accuracy on held-out pairs"] < ends[1]
+    page = (run_settings.output / "report.md").read_text()
+    assert "| margin | accuracy | 95 % interval | pairs |" in page
+    for name in ("curves", "accuracy", "calibration"):
+        assert f"(report-plots/{name}.svg)" in page
+        assert (run_settings.output / "report-plots" / f"{name}.svg").is_file()
+    assert "| accuracy on held-out pairs |" in (run_settings.output / "README.md").read_text()
+
+
+def test_a_bad_line_of_the_held_out_pairs_costs_no_run(
+    settings: MakeSettings, tmp_path: Path
+) -> None:
+    (tmp_path / "held-out.jsonl").write_text("{}\n")
+    with pytest.raises(DataError, match=r"held-out\.jsonl:1: prompt: Field required"):
+        train_reward(settings(eval_pairs=tmp_path / "held-out.jsonl"), START)

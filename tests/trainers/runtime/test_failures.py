@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.trainers.runtime.conftest import MakeSettings
@@ -37,7 +39,7 @@ def test_a_full_disk_at_the_end_leaves_no_folder_that_looks_whole(settings: Make
     train_sft(settings(max_steps=1), START)
     train_sft(settings("same", max_steps=1), START)
     with full_disk(WEIGHTS), pytest.raises(RunError, match="out could not be written: "):
-        train_sft(settings(max_steps=1, seed=1), START)
+        train_sft(settings(max_steps=1, seed=1), replace(START, overwrite=True))
     # The earlier result is still whole: the new one had not begun to take its place.
     output = settings().output
     assert_equal_weights(output, settings("same").output)

@@ -24,6 +24,7 @@ from trainers.base.errors import DataError, SettingsError
 from trainers.base.files import replaced
 from trainers.base.lines import BadLineError, read_rows
 from trainers.base.messages import shown_answer
+from trainers.base.settings import Positive
 from trainers.preferences.labellers.base import Block, LabelBlock, Labeller
 from trainers.preferences.labels import Compare, Comparison, Label, Outcome, places, task_key
 from trainers.preferences.records import Listwise
@@ -48,6 +49,9 @@ class HandLabeller(Labeller):
     it. Without it the questions are asked in the terminal."""
     compare: Compare = "all"
     """Which answers of one prompt are shown side by side: every two, or each with the next."""
+    budget: Positive | None = None
+    """Most comparisons of one prompt's answers, drawn at random so that every answer takes part as
+    far as it reaches. Six answers have 15 pairs; with five comparisons all of them still meet."""
     seed: int = 0
     """Decides which answer is shown first, as A."""
 
@@ -69,7 +73,7 @@ class HandLabeller(Labeller):
     def pairs(self, task: Listwise) -> list[BlindPair]:
         """The pairs of a record that people compare, with A and B in a blind order."""
         found = []
-        for i, j in places(len(task.candidates), self.compare):
+        for i, j in places(task, self.compare, self.budget):
             digest = hashlib.sha256(f"{self.seed}\n{task_key(task)}\n{i}\n{j}".encode()).digest()
             found.append(BlindPair(task, j, i) if digest[0] % 2 else BlindPair(task, i, j))
         return found

@@ -44,10 +44,13 @@ class JudgeLabeller(ChatLabeller):
     """What to make of a verdict that depends on the order; it is counted either way."""
     compare: Compare = "all"
     """Which answers of one prompt are compared: every two, or each with the next."""
+    budget: Positive | None = None
+    """Most comparisons of one prompt's answers, drawn at random so that every answer takes part as
+    far as it reaches. Six answers have 15 pairs; with five comparisons all of them still meet."""
 
     async def label(self, client: JsonClient, task: Listwise) -> Label:
         texts = [shown_answer(candidate.answer) for candidate in task.candidates]
-        pairs = places(len(texts), self.compare)
+        pairs = places(task, self.compare, self.budget)
         shown = [order for i, j in pairs for order in ((i, j), (j, i))]
         answers = await together(self.ask(client, task, a=texts[i], b=texts[j]) for i, j in shown)
         replies = tuple(answer.text for answer in answers)

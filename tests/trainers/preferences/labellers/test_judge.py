@@ -113,3 +113,27 @@ def test_a_chain_compares_neighbours_only(tmp_path: Path, serve: Serve) -> None:
     assert label(tmp_path, judge(upstream.url, compare="chain"), pairs="all") == 0
     assert texts_of(tmp_path / "out.jsonl") == [("bbb", "a"), ("bbb", "cc")]
     assert upstream.requests == 4
+
+
+def test_a_budget_asks_less_and_still_ties_all_answers_together(
+    tmp_path: Path, serve: Serve
+) -> None:
+    six = ["a", "bb", "ccc", "dddd", "eeeee", "ffffff"]
+    answers(tmp_path, six, six[:2])
+    upstream = serve(judging(longest))
+    assert label(tmp_path, judge(upstream.url, budget=5), pairs="all") == 0
+    found = texts_of(tmp_path / "out.jsonl")
+    assert len(found) == 5 + 1
+    assert upstream.requests == 2 * (5 + 1)
+    assert {text for pair in found[:5] for text in pair} == set(six)
+    assert all(len(better) > len(worse) for better, worse in found)
+    # The same record gives the same pairs, so a run that was stopped goes on.
+    assert label(tmp_path, judge(upstream.url, budget=5), pairs="all") == 0
+    assert (texts_of(tmp_path / "out.jsonl"), upstream.requests) == (found, 12)
+
+
+def test_a_budget_of_all_pairs_changes_nothing(tmp_path: Path, serve: Serve) -> None:
+    answers(tmp_path, ["a", "bbb", "cc"])
+    upstream = serve(judging(longest))
+    assert label(tmp_path, judge(upstream.url, budget=3), pairs="all") == 0
+    assert texts_of(tmp_path / "out.jsonl") == [("bbb", "a"), ("cc", "a"), ("bbb", "cc")]

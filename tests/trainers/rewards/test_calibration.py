@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from trainers.evaluation.calibration import Calibration
+from trainers.rewards.calibration import Calibration
 
 
 def logit(claim: float) -> float:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from trainers.evaluation.accuracy import (
+from trainers.rewards.accuracy import (
     GapShare,
     ScoredPair,
     Share,

@@ -1,0 +1,59 @@
+"""Pairs that a reward model is measured on, and both of their rewards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from pydantic import AliasChoices, Field
+
+from trainers.base.data import Conversation, Message, Pair, read_placed
+from trainers.rewards.accuracy import ScoredPair
+from trainers.rewards.scorer import RewardScorer
+
+
+class SectionPair(Pair):
+    """A pair that may belong to a section."""
+
+    section: str | None = Field(None, validation_alias=AliasChoices("section", "subset"))
+
+
+PlacedPair = tuple[str, SectionPair]
+"""With its `file:line`."""
+
+
+def scored_pairs(scorer: RewardScorer, path: Path) -> list[ScoredPair]:
+    """Both rewards of every pair of a file, in its order."""
+    return scored(scorer, read_placed(SectionPair, path))
+
+
+def scored(scorer: RewardScorer, pairs: Sequence[PlacedPair]) -> list[ScoredPair]:
+    """Both rewards of every pair."""
+    both = with_rewards(scorer, pairs, lambda pair: (pair.chosen, pair.rejected))
+    return [
+        ScoredPair(chosen, rejected, pair.margin, pair.section) for pair, (chosen, rejected) in both
+    ]
+
+
+class Prompted(Protocol):
+    """What `with_rewards` needs of a record."""
+
+    @property
+    def asked(self) -> Conversation: ...
+
+
+Line = TypeVar("Line", bound=Prompted)
+
+
+def with_rewards(
+    scorer: RewardScorer,
+    records: Sequence[tuple[str, Line]],
+    answers: Callable[[Line], Sequence[list[Message]]],
+) -> list[tuple[Line, list[float]]]:
+    """Each record with the rewards of its answers."""
+    asked = [
+        (where, one.asked.answered(answer)) for where, one in records for answer in answers(one)
+    ]
+    rewards = iter(scorer.rewards(asked))
+    return [(one, [next(rewards) for _ in answers(one)]) for _, one in records]
