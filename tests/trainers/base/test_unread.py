@@ -12,7 +12,7 @@ from tests.trainers.preferences.helpers import bot, user, write_lines
 from trainers.base.bad_lines import BadLines
 from trainers.base.data import Demonstration, Pair, PromptRecord, read_placed
 from trainers.base.errors import DataError
-from trainers.evaluation.bench_files import SectionPair
+from trainers.rewards.pairs import SectionPair
 
 PAIR: dict[str, Any] = {"prompt": [user("q")], "chosen": [bot("a")], "rejected": [bot("b")]}
 SHOWN: dict[str, Any] = {"messages": [user("q"), bot("a")]}

@@ -31,7 +31,7 @@ def prepare(folder: Path, *flags: str, **settings: Any) -> int:
     values = {"input": str(folder / "d.jsonl"), "output": str(folder / "out")} | settings
     config = folder / "prepare.yaml"
     config.write_text(yaml.safe_dump(values), encoding="utf-8")
-    return main(["prepare", "--config", str(config), *flags])
+    return main(["prepare", "--config", str(config), "--overwrite", *flags])
 
 
 def pair_line(prompt: str, chosen: str = "good", rejected: str = "bad") -> dict[str, Any]:
@@ -87,7 +87,7 @@ def test_no_prompt_is_in_both_files_and_appending_moves_nothing(
         path = write_lines(folder / "d.jsonl", *lines[:upto], *CERTAIN[seed])
         run(
             PrepareSettings(input=(path,), output=folder / "out", held_out_share=0.5, seed=seed),
-            RunContext("", show=lambda text: None),
+            RunContext("", overwrite=True, show=lambda text: None),
         )
         sides = {
             side: {normalised(line["prompt"]) for line in read_lines(folder / "out" / side)}

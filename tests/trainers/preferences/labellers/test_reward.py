@@ -77,5 +77,5 @@ def test_a_reward_server_that_answers_something_else(
 ) -> None:
     answers(tmp_path, ["a", "b"])
     labeller = {"type": "reward_server", "url": serve(lambda call: Step(raw=raw)).url}
-    assert label(tmp_path, labeller) == 0
+    assert label(tmp_path, labeller) == 1
     assert report(tmp_path)["figures"][f"failed: {reason}"] == 1
