@@ -23,6 +23,7 @@ from transformers import AutoTokenizer
 from bon_gateway import demo_models
 from reward_server.network.model import RewardModel
 from reward_server.scoring.render import Renderer
+from trainers.base.data import Conversation, Message
 from trainers.demo.world import draw_request
 from trainers.policy.drawing import PolicySampler
 
@@ -124,9 +125,9 @@ def main() -> None:
         texts = options.prompts.read_text("utf-8").splitlines()
     else:
         texts = [draw_request(rng).text for _ in range(options.count)]
-    prompts = [[{"role": "user", "content": text}] for text in texts]
+    prompts: list[list[dict[str, Any]]] = [[{"role": "user", "content": text}] for text in texts]
     drawn = PolicySampler(options.policy).draw(
-        prompts, options.n,
+        [Conversation([Message(role="user", content=text)]) for text in texts], options.n,
         seed=options.seed, max_new_tokens=options.max_tokens, batch_size=64,
     )  # fmt: skip
     answers = [[answer.text for answer in row] for row in drawn]

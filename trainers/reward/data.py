@@ -24,13 +24,13 @@ class TrainingData:
     rows: list[Row]
     dropped: int
     """Records with an answer over the length limit."""
-    equal: int
-    """Records with two answers that are one for a reward model: their reasoning, which it does not
-    see, or spaces at their ends are all the difference."""
     without_margin: int
     """Pairs of unknown margin, if the objective uses margins."""
     names: list[str]
     """Names of the first row's answers."""
+    equal: int = 0
+    """Records with two answers that are one for a reward model: their reasoning, which it does not
+    see, or spaces at their ends are all the difference."""
 
     @property
     def most_answers(self) -> int:
@@ -75,7 +75,7 @@ def prepare(
             rows.append(row | {"targets": task.targets(record)})
     if not rows:
         raise DataError(_nothing_left(settings, dropped, equal, bad))
-    return TrainingData(rows, dropped, equal, unknown, names)
+    return TrainingData(rows, dropped, unknown, names, equal)
 
 
 def _nothing_left(settings: RewardTrainSettings, dropped: int, equal: int, bad: BadLines) -> str:

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -52,7 +52,7 @@ class Prepared:
     task: RewardTask
     data: TrainingData
     held_out: HeldOutPairs
-    bad: BadLines
+    bad: BadLines = field(default_factory=BadLines)
 
 
 def run(settings: RewardTrainSettings, context: RunContext) -> dict[str, float]:
