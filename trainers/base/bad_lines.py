@@ -26,6 +26,7 @@ class BadLines:
         self.count = 0
         self._first: list[str] = []
         self._unread: Counter[str] = Counter()
+        self._noted: Counter[str] = Counter()
 
     @contextmanager
     def tried(self) -> Iterator[None]:
@@ -43,6 +44,10 @@ class BadLines:
         """Count the fields of one record that hold something and are not read."""
         self._unread.update(names)
 
+    def note(self, what: str, count: int) -> None:
+        """Count sound records of which the user should know."""
+        self._noted[what] += count
+
     def figures(self) -> dict[str, int]:
         """For the terminal and the model card; nothing where nothing was left out."""
         unread = {f"{UNREAD}: {name}": n for name, n in self._unread.most_common(MOST_FIELDS)}
@@ -51,6 +56,7 @@ class BadLines:
             **({SKIPPED: self.count} if self.count else {}),
             **unread,
             **({f"{UNREAD}: further fields": further} if further else {}),
+            **{what: count for what, count in self._noted.items() if count},
         }
 
     def report(self, show: Callable[[str], None]) -> None:

@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerBase
 from trainers.base.bad_lines import BadLines
 from trainers.base.data import Pair, read_placed
 from trainers.base.errors import DataError
+from trainers.base.special_tokens import SPECIAL, with_special_tokens
 from trainers.policy.rendering import conversation_ids, prompt_ids, until_end_of_turn
 
 WHY = (
@@ -70,7 +71,9 @@ def read_pairs(
     rows: list[dict[str, Any]] = []
     dropped = dict.fromkeys((TOO_LONG, MERGED, EQUAL), 0)
     bad = bad or BadLines()
-    for where, record in read_placed(AnswerPair, path, bad):
+    placed = read_placed(AnswerPair, path, bad)
+    bad.note(SPECIAL, with_special_tokens(tokenizer, placed))
+    for where, record in placed:
         refused = bad.count
         with bad.tried():
             row = tokenise_pair(tokenizer, folder, record, where, ends)

@@ -10,6 +10,7 @@ from trainers.base.errors import DataError
 from trainers.base.fit import require_answers, require_start
 from trainers.base.loading import load_model
 from trainers.base.report import write_report
+from trainers.base.special_tokens import SPECIAL, with_special_tokens
 from trainers.base.tokenizer import training_tokenizer
 from trainers.grpo.rewards import RewardFunction
 from trainers.grpo.settings import GrpoSettings
@@ -93,7 +94,9 @@ def _short_prompts(
     number of others. Raises DataError if there is none."""
     room = settings.max_length - settings.max_new_tokens
     rows, too_long = [], 0
-    for where, record in read_placed(PromptRecord, settings.train, bad):
+    placed = read_placed(PromptRecord, settings.train, bad)
+    bad.note(SPECIAL, with_special_tokens(tokenizer, placed))
+    for where, record in placed:
         with bad.tried():
             if len(prompt_ids(tokenizer, record.asked, where)) <= room:
                 rows.append(record.asked)

@@ -12,6 +12,7 @@ from trainers.base.bad_lines import BadLines
 from trainers.base.data import Conversation, PromptRecord, read_placed
 from trainers.base.errors import DataError
 from trainers.base.seeds import seeded
+from trainers.base.special_tokens import SPECIAL, with_special_tokens
 from trainers.policy.rendering import prompt_ids
 
 
@@ -42,6 +43,7 @@ def read_prompt_set(
     nothing is left."""
     bad = bad or BadLines()
     records = read_placed(PromptRecord, path, bad)
+    bad.note(SPECIAL, with_special_tokens(tokenizer, records))
     distinct: dict[str, tuple[str, Conversation]] = {}
     for where, record in records:
         distinct.setdefault(record.asked.key, (where, record.asked))

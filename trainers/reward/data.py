@@ -10,6 +10,7 @@ from reward_server.scoring.render import Renderer
 from trainers.base.bad_lines import BadLines
 from trainers.base.data import Message, read_placed
 from trainers.base.errors import DataError
+from trainers.base.special_tokens import SPECIAL, with_special_tokens
 from trainers.reward.settings import RewardTrainSettings
 from trainers.reward.tasks import RewardTask
 from trainers.rewards.one import render
@@ -51,6 +52,7 @@ def prepare(
     bad = bad or BadLines(skip=settings.skip_bad)
     renderer = Renderer(tokenizer)
     placed = read_placed(task.record, settings.train, bad)
+    bad.note(SPECIAL, with_special_tokens(tokenizer, placed))
     unknown = 0
     if settings.margin_weight is not None:
         unknown = sum(getattr(record, "margin", None) is None for _, record in placed)

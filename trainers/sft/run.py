@@ -15,6 +15,7 @@ from trainers.base.errors import DataError
 from trainers.base.fit import require_start
 from trainers.base.loading import load_model
 from trainers.base.report import write_report
+from trainers.base.special_tokens import SPECIAL, with_special_tokens
 from trainers.base.tokenizer import training_tokenizer
 from trainers.policy.assistant_mask import last_turn, masked_ids
 from trainers.policy.ends import declared_ends
@@ -50,7 +51,9 @@ def prepare_sft(
     bad = bad or BadLines(skip=settings.skip_bad)
     ends = declared_ends(tokenizer, settings.model, settings.revision)
     rows = []
-    for where, record in read_placed(Demonstration, settings.train, bad):
+    placed = read_placed(Demonstration, settings.train, bad)
+    bad.note(SPECIAL, with_special_tokens(tokenizer, placed))
+    for where, record in placed:
         with bad.tried():
             rows += _rows(settings, tokenizer, record.shown, where, ends)
     kept = [row for row in rows if len(row["input_ids"]) <= settings.max_length]
