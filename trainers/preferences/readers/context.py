@@ -72,10 +72,13 @@ def _history(values: Mapping[str, Any]) -> list[Message]:
 
 
 def with_input(values: Mapping[str, Any], instruction: str) -> str:
-    """Alpaca's instruction, a blank line and its input, if it has one."""
-    more = values.get("input")
-    if more is None or more == "":
-        return instruction
-    if not isinstance(more, str):
-        raise BadLineError("input: text is expected")
-    return f"{instruction}\n\n{more}"
+    """The instruction, a blank line, and what Alpaca (`input`) or Dolly (`context`) adds to it."""
+    parts = [instruction]
+    for key in ("input", "context"):
+        more = values.get(key)
+        if more is None or more == "":
+            continue
+        if not isinstance(more, str):
+            raise BadLineError(f"{key}: text is expected")
+        parts.append(more)
+    return "\n\n".join(parts)

@@ -7,7 +7,6 @@ from typing import Any
 
 from trainers.base.data import Message
 from trainers.base.lines import BadLineError
-from trainers.base.raw import Cell
 from trainers.preferences.readers import fields
 from trainers.preferences.readers.fields import Values
 from trainers.preferences.readers.options import FormatReader, ReadOptions
@@ -20,7 +19,7 @@ JOINED = "stepwise labels, joined to one for each answer"
 
 def _thumb(value: Any) -> bool | None:
     """Up or down; None for what is neither."""
-    if isinstance(value, Cell):
+    if isinstance(value, str):
         return _WORDS.get(value.strip().lower())
     if isinstance(value, bool | int | float) and value in (0, 1):
         return bool(value)

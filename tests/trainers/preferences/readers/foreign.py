@@ -271,6 +271,11 @@ FOREIGN: list[tuple[str, dict[str, Any], list[Preference]]] = [
         [Pointwise(ASK, [bot("ho")], 0.0)],
     ),
     (
+        "thumbs",
+        {"prompt": "hi", "answer": "ho", "label": "False"},
+        [Pointwise(ASK, [bot("ho")], 0.0)],
+    ),
+    (
         "stepwise",
         {"prompt": "hi", "completions": ["One.", "Two."], "labels": [True, False]},
         [Pointwise(ASK, [bot("One.\nTwo.")], 0.0)],

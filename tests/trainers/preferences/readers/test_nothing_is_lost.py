@@ -44,6 +44,10 @@ ALPACA = {"instruction": "Translate.", "input": "Sky", "chosen": "Ciel", "reject
         (TALKS | {"prompt": [FRENCH]}, [FRENCH, user("Sky?")]),
         (ALPACA, [user("Translate.\n\nSky")]),
         (ALPACA | {"input": ""}, [user("Translate.")]),
+        (
+            {"instruction": "Who?", "context": "Ann did it.", "response": "Ann."},
+            [user("Who?\n\nAnn did it.")],
+        ),
         ({"question": "Sky?", "chosen": "Bleu.", "rejected": "Blue."}, [user("Sky?")]),
         ({"system": "S", "messages": [user("a"), bot("b")]}, [system("S"), user("a")]),
         (
