@@ -9,10 +9,13 @@ from typing import Any
 
 import pyarrow
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.trainers.preferences.helpers import bot, read, user
 from trainers.base.errors import DataError
 from trainers.base.lines import read_rows
+from trainers.base.raw import RawRecord
 from trainers.preferences.records import Pairwise, Pointwise
 
 RECORD = {"prompt": "hi", "chosen": "good", "rejected": "bad"}
@@ -178,3 +181,36 @@ def test_numbers_of_json_stay_numbers(tmp_path: Path) -> None:
     path.write_text(json.dumps(record))
     with pytest.raises(DataError, match="score: a number is expected"):
         read(path)
+
+
+PIECES = st.sampled_from(
+    [
+        *(b"[", b"]", b"{", b"}", b'"a"', b":", b",", b"\n", b"\t", b'"', b"1", b" ", b"\x00"),
+        *(b"\xff", BOM, LINE.encode(), b"PAR1", b"NaN", b"\r", b"\xc3", b"a,b\n"),
+    ]
+)
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(PIECES, max_size=12).map(b"".join),
+    st.sampled_from(["jsonl", "json", "csv", "tsv", "parquet"]),
+    st.sampled_from(["", ".gz", ".zst"]),
+    st.integers(0, 8),
+)
+def test_whatever_a_file_holds_it_is_read_or_named(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes, kind: str, pack: str, cut: int
+) -> None:
+    path = tmp_path_factory.mktemp("any") / f"d.{kind}{pack}"
+    packed = {".gz": gzip.compress, ".zst": zstd}.get(pack, bytes)(data)
+    path.write_bytes(packed[: len(packed) - cut])
+    rows: list[RawRecord] = []
+    said = ""
+    try:
+        rows = list(read_rows(path))
+    except DataError as error:
+        said = str(error)
+    assert said == "" or said.startswith(str(path))
+    assert "\n" not in said
+    assert all(row.where.startswith(f"{path}:") for row in rows)
+    assert all((row.values is None) == bool(row.reason) for row in rows)

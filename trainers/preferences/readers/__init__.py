@@ -21,7 +21,7 @@ from trainers.preferences.readers.candidate_log import CandidateLogReader
 from trainers.preferences.readers.context import refuse_media
 from trainers.preferences.readers.conversations import OpenAIPreferenceReader, ShareGptReader
 from trainers.preferences.readers.feedback import StepwiseReader, ThumbsReader
-from trainers.preferences.readers.fields import Values
+from trainers.preferences.readers.fields import Values, prompt_key
 from trainers.preferences.readers.hh import HhReader
 from trainers.preferences.readers.lists import (
     CandidatesReader,
@@ -189,6 +189,8 @@ def _refuse_another(values: Values, name: str) -> None:
 
 
 def _unknown(row: RawRecord, values: Values) -> DataError:
+    if prompt_key(values) in values and len(values) == 1:
+        return DataError(f"{row.where}: prompts without answers; bon-train collect draws them")
     keys = ", ".join(sorted(printable(str(key)) for key in values)) or "none"
     return DataError(
         f"{row.where}: no known format has these keys: {keys}; name one with format: "

@@ -276,3 +276,9 @@ def test_false_tens_of_ultrafeedback_are_dropped(tmp_path: Path) -> None:
     assert [one.answer[0]["content"] for one in found.candidates] == ["true", "poor", "unknown"]
     name = "UltraFeedback's false tens: overall_score 10 beside ratings of at most 4"
     assert tally.dropped == {name: 2}
+
+
+def test_prompts_alone_are_for_collect(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "d.jsonl", {"prompt": "hi"})
+    with pytest.raises(DataError, match=":1: prompts without answers; bon-train collect"):
+        read(path)
