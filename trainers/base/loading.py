@@ -24,7 +24,7 @@ from transformers.utils import logging as transformers_logging
 
 from bon_common.loaded_model import UnfitModelError, keep_softcap, require_policy, require_weights
 from trainers.base.adapters import Adapter, attach, find_adapter, model_source
-from trainers.base.errors import ModelError
+from trainers.base.errors import ModelError, SettingsError
 from trainers.base.quantization import quantization_options
 from trainers.base.settings import TrainSettings
 
@@ -93,7 +93,16 @@ def load_model(kind: AutoClass, settings: TrainSettings, **options: Any) -> Any:
         if find_adapter(model_source(settings.model), settings.revision) is not None:
             # Merged into four bits, what the adapter learnt would be rounded away.
             raise ModelError(f"quantization: {settings.model} is an adapter; export it first")
-    return load_pretrained(kind, settings.model, settings.revision, **options)
+    if settings.adapter == "merge":
+        return load_pretrained(kind, settings.model, settings.revision, **options)
+    adapter = find_adapter(settings.model, settings.revision)
+    if adapter is None:
+        raise SettingsError(f"adapter: continue: {settings.model} is no adapter")
+    if kind is AutoModelForSequenceClassification and adapter.outputs is None:
+        raise SettingsError(
+            f"adapter: continue: {settings.model} brings no reward head to go on with; merge it"
+        )
+    return load_adapted(kind, adapter, trainable=True, **options)
 
 
 def load_pretrained(
@@ -119,15 +128,16 @@ def load_pretrained(
     merged.new_weights = [name for name in merged.new_weights if name not in adapter.shapes]
     # What is trained on top of it must name this model below, not the one under the adapter.
     merged.name_or_path = source
-    if kind is AutoModelForSequenceClassification:
-        # An adapter has no configuration of its own; padding was set when it was trained.
-        pad = load_tokenizer(source, revision, need_template=False).pad_token_id
-        merged.config.get_text_config().pad_token_id = pad
     return merged
 
 
 def load_adapted(
-    kind: AutoClass, adapter: Adapter, *, may_lack: MayLack | None = None, **options: Any
+    kind: AutoClass,
+    adapter: Adapter,
+    *,
+    trainable: bool = False,
+    may_lack: MayLack | None = None,
+    **options: Any,
 ) -> Any:
     """The model that an adapter names, under the adapter: a `PeftModel`.
 
@@ -150,7 +160,11 @@ def load_adapted(
     base = load_pretrained(
         kind, base_of(adapter), adapter.base_revision, may_lack=brought, **options
     )
-    return attach(base, adapter)
+    if kind is AutoModelForSequenceClassification:
+        # An adapter has no configuration of its own; padding was set when it was trained.
+        pad = load_tokenizer(adapter.folder, need_template=False).pad_token_id
+        base.config.get_text_config().pad_token_id = pad
+    return attach(base, adapter, trainable=trainable)
 
 
 def base_of(adapter: Adapter) -> str:

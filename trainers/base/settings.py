@@ -6,7 +6,7 @@ Nothing here reads a model or data; a key that does not exist is an error that n
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -87,6 +87,9 @@ class TrainSettings(TemplateSettings):
     are used and copied."""
     revision: str | None = None
     """Branch, tag or commit of a hub model."""
+    adapter: Literal["merge", "continue"] = "merge"
+    """Where `model` is an adapter's folder. `merge`: it is merged into its base, and the run trains
+    the result, whole or with a new adapter (`lora`). `continue`: the same adapter is trained on."""
     train: Path
     """Records to train on: JSONL, gzipped JSONL or parquet."""
     output: Path
@@ -136,6 +139,12 @@ class TrainSettings(TemplateSettings):
     def _adapter_over_four_bits(self) -> "TrainSettings":
         if self.quantization is not None and self.lora is None:
             raise ValueError("quantization: weights in four bits cannot be trained; set lora")
+        return self
+
+    @model_validator(mode="after")
+    def _one_adapter(self) -> Self:
+        if self.adapter == "continue" and self.lora is not None:
+            raise ValueError("lora: with adapter: continue the adapter keeps its own shape")
         return self
 
 

@@ -100,6 +100,8 @@ class DpoSettings(TrainSettings):
             )
         if self.reference_revision is not None and self.reference is None:
             raise ValueError("reference_revision: only with reference; that of model is its own")
+        if self.sft_first is not None and self.adapter == "continue":
+            raise ValueError("sft_first: not with adapter: continue; run `bon-train sft` before it")
         if self.sft_first is not None and self.reference is not None:
             raise ValueError("reference: with sft_first the reference is the outcome of that")
         return self

@@ -47,6 +47,8 @@ class GrpoSettings(TrainSettings):
 
     @model_validator(mode="after")
     def _groups_fit(self) -> "GrpoSettings":
+        if self.adapter == "continue":
+            raise ValueError("adapter: merge it; the KL is measured to the policy without adapters")
         if self.batch_size % self.group_size:
             raise ValueError(f"batch_size: a multiple of group_size, {self.group_size}, is needed")
         if self.max_new_tokens >= self.max_length:

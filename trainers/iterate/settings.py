@@ -12,7 +12,7 @@ from trainers.dpo.settings import DpoSettings
 from trainers.endpoint.settings import ChatSettings
 
 OWN_KEYS = frozenset((
-    "model", "revision", "train", "output", "seed", "sft_first",
+    "model", "revision", "train", "output", "seed", "sft_first", "adapter",
     "reference", "reference_revision", "reference_cache",
     "eval_prompts", "eval_max_new_tokens", "eval_batch_size",
     *TemplateSettings.model_fields,

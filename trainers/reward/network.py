@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from peft import PeftModel
 from transformers import AutoModelForSequenceClassification
 
 from trainers.base.loading import load_model
@@ -27,6 +28,8 @@ def trained_whole(net: Any) -> list[str]:
 
     They are trained as they are and kept with the adapter; without them it is worth nothing.
     """
+    if isinstance(net, PeftModel):  # its adapter says so already
+        return []
     inner = net.base_model_prefix
     head = [
         name

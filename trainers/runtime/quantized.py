@@ -8,6 +8,10 @@ from typing import Any
 import torch
 from peft import get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 
+from bon_common.loaded_model import UnfitModelError, require_weights
+from trainers.base.adapters import INNER
+from trainers.base.errors import ModelError
+
 
 def is_quantized(model: Any) -> bool:
     """Whether the weights below an adapter are in four bits."""
@@ -24,16 +28,21 @@ def merged_into_float(model: Any) -> Any:
     config = copy.deepcopy(quantized.config)
     if hasattr(config, "quantization_config"):
         del config.quantization_config
-    plain = type(quantized).from_pretrained(
+    state = {
+        name: tensor.float().cpu() for name, tensor in get_peft_model_state_dict(model).items()
+    }
+    plain, info = type(quantized).from_pretrained(
         config.name_or_path,
         config=config,
         revision=getattr(config, "_commit_hash", None) or "main",
         dtype=torch.float32,
         trust_remote_code=False,
+        output_loading_info=True,
     )
-    state = {
-        name: tensor.float().cpu() for name, tensor in get_peft_model_state_dict(model).items()
-    }
+    try:
+        require_weights(info, lambda name: f"{INNER}{name}" in state)
+    except UnfitModelError as error:
+        raise ModelError(f"{config.name_or_path}: {error}") from error
     whole: Any = get_peft_model(plain, copy.deepcopy(model.peft_config["default"]))
     set_peft_model_state_dict(whole, state)
     return whole.merge_and_unload()

@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from trainers.base.files import PARTIAL, disk_errors, flush, publish, remove_partial
 from trainers.runtime.lora import merged
+from trainers.runtime.quantized import is_quantized
 from trainers.runtime.trained import record, write_record
 
 ADAPTER = "adapter"
@@ -16,6 +17,8 @@ ADAPTER = "adapter"
 CONFIG = "config.json"
 OF_ANOTHER = ("ensemble.json", "rm_meta.json")
 """What an earlier run may have left here, and would be wrong beside this model."""
+REFERENCE = "ref"
+"""TRL's copy of an adapter that DPO goes on training; it stands for the frozen reference."""
 
 
 def save(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
@@ -25,21 +28,29 @@ def save(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     `config.json` and cannot be loaded. Raises RunError if the disk is full.
     """
     partial = folder / f"{PARTIAL}model"
-    trained = record(model, tokenizer)
+    adapted = isinstance(model, PeftModel)
+    # Over four bits a model answers otherwise than the float32 weights that are written.
+    four_bits = adapted and is_quantized(model)
+    trained = {} if four_bits else record(model, tokenizer)
     with disk_errors(str(folder)):
         folder.mkdir(parents=True, exist_ok=True)
         remove_partial(folder)
         partial.mkdir()
-        if isinstance(model, PeftModel):
+        if adapted:
+            if REFERENCE in model.peft_config:
+                model.delete_adapter(REFERENCE)
             model.save_pretrained(str(partial / ADAPTER))
             tokenizer.save_pretrained(partial / ADAPTER)
-            write_record(partial / ADAPTER, trained)
         whole = merged(model)
+        if four_bits:
+            trained = record(whole, tokenizer)
         whole.config.use_cache = True  # the trainer turned it off; generation needs it
         _name_end(whole, tokenizer)
         whole.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
         write_record(partial, trained)
+        if adapted:
+            write_record(partial / ADAPTER, trained)
         for name in (CONFIG, *OF_ANOTHER):
             (folder / name).unlink(missing_ok=True)
         _move(partial, folder)

@@ -21,6 +21,7 @@ from transformers import (
 from trainers.base.errors import ModelError
 from trainers.base.loading import load_pretrained, load_tokenizer
 from trainers.cli import main
+from trainers.runtime.trained import answers, read_record
 
 Refusal = Callable[..., str]
 
@@ -250,3 +251,54 @@ def test_a_reward_models_tokenizer_of_more_tokens(
     assert refused("grpo", tiny / "policy", reward=str(folder)).startswith(
         "m: the tokenizer has token ids up to "
     )
+
+
+@pytest.mark.parametrize("command", ["sft", "dpo", "reward"])
+def test_an_adapter_is_trained_on(command: str, tiny: Path, world: Path, tmp_path: Path) -> None:
+    """The output's adapter has the shape of the first, on the same base, and other weights."""
+    kind: Any = AutoModelForCausalLM
+    task = TaskType.CAUSAL_LM
+    if command == "reward":
+        kind, task = AutoModelForSequenceClassification, TaskType.SEQ_CLS
+    adapter_of(tiny / "policy", kind, tmp_path / "a", task)
+    values = settings_of(command, tmp_path / "a", tiny, world)
+    values |= {"output": str(tmp_path / "out"), "adapter": "continue", "learning_rate": 0.01}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(values))
+    assert main([command, "--config", str(tmp_path / "run.yaml")]) == 0
+    adapter = tmp_path / "out" / "adapter"
+    assert [path.name for path in adapter.iterdir() if path.is_dir()] == []
+    before, after = (
+        load_file(folder / "adapter_model.safetensors") for folder in (tmp_path / "a", adapter)
+    )
+    assert before.keys() == after.keys()
+    assert any(bool((before[name] != after[name]).any()) for name in before)
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == str(tiny / "policy")
+    record = read_record(adapter)
+    assert record is not None
+    for folder in (adapter, tmp_path / "out"):
+        found = answers(load_pretrained(kind, folder), record["sequences"])
+        for one, trained in zip(found, record["answers"], strict=True):
+            assert one.tolist() == pytest.approx(trained, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("command", "changes", "message"),
+    [
+        ("sft", {"lora": {"r": 2}}, "with adapter: continue the adapter keeps its own shape"),
+        ("dpo", {"sft_first": {}}, "sft_first: not with adapter: continue"),
+        ("grpo", {}, "adapter: merge it"),
+        ("sft", {}, "adapter: continue: policy is no adapter"),
+    ],
+)
+def test_where_no_adapter_can_be_trained_on(
+    command: str, changes: dict[str, Any], message: str, refused: Refusal, tiny: Path
+) -> None:
+    assert message in refused(command, tiny / "policy", adapter="continue", **changes)
+
+
+def test_a_policys_adapter_brings_no_reward_head_to_go_on_with(
+    refused: Refusal, tiny: Path, tmp_path: Path
+) -> None:
+    adapter_of(tiny / "policy", AutoModelForCausalLM, tmp_path / "a", TaskType.CAUSAL_LM)
+    assert "brings no reward head" in refused("reward", tmp_path / "a", adapter="continue")
