@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import random
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +36,7 @@ ARMS: dict[str, dict[str, dict[str, Any]]] = {
         "shared, checkpointing": {"gradient_checkpointing": True},
     },
 }
+FORK = multiprocessing.get_context("fork")
 PROMPTS, ANSWERS = (64, 320), (16, 96)
 """Fewest and most tokens of each."""
 
@@ -97,6 +97,7 @@ def _sft(values: Mapping[str, Any], tokenizer: Any, records: list[list[list[int]
 
 
 def _reward(values: Mapping[str, Any], tokenizer: Any, records: list[list[list[int]]]) -> Any:
+    from trainers.base.bad_lines import BadLines
     from trainers.reward.data import TrainingData
     from trainers.reward.run import Prepared, make_trainer
     from trainers.reward.settings import RewardTrainSettings
@@ -111,8 +112,12 @@ def _reward(values: Mapping[str, Any], tokenizer: Any, records: list[list[list[i
         for prompt, *answers in records
     ]
     settings = RewardTrainSettings.model_validate(values)
-    data = TrainingData(rows, 0, 0, ["chosen", "rejected"])
-    return make_trainer(settings, Prepared(tokenizer, task_of(settings), data))
+    data = TrainingData(
+        rows=rows, dropped=0, equal=0, without_margin=0, names=["chosen", "rejected"]
+    )
+    return make_trainer(
+        settings, Prepared(tokenizer, task_of(settings), data, BadLines(skip=False))
+    )
 
 
 def _resident(name: str) -> float:
@@ -132,13 +137,28 @@ def save_policy(folder: Path, size: str) -> None:
     AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder)).save_pretrained(folder)
 
 
-def measured(trainer: str, arm: str, folder: Path, options: argparse.Namespace) -> dict[str, float]:
-    command = [sys.executable, __file__, "--arm", trainer, arm, "--folder", str(folder),
-               "--steps", str(options.steps), "--batch", str(options.batch)]  # fmt: skip
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    out = subprocess.run(command, check=True, env=environment, stdout=subprocess.PIPE, text=True)
-    found: dict[str, float] = json.loads(out.stdout.splitlines()[-1])
-    return found
+def forked(work: Callable[..., Any], *arguments: object) -> Any:
+    """What `work` returns in a process of its own, which has the heavy libraries already."""
+    mine, its = FORK.Pipe(duplex=False)
+
+    def run() -> None:
+        its.send(work(*arguments))
+
+    process = FORK.Process(target=run)
+    process.start()
+    its.close()
+    try:
+        return mine.recv()
+    finally:
+        process.join()
+
+
+def import_libraries() -> None:
+    """They are imported, and nothing is computed: torch's threads would not survive a fork."""
+    import reward_models  # noqa: F401
+
+    import trainers.reward.run
+    import trainers.sft.run  # noqa: F401
 
 
 def main() -> None:
@@ -147,23 +167,22 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--batch", type=int, default=8, help="conversations, or pairs, an update")
-    parser.add_argument("--arm", nargs=2, help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--json", type=Path, help="write the figures there")
     parser.add_argument("--smoke", action="store_true", help="one step of a tiny model")
     options = parser.parse_args()
-    if options.arm is not None:
-        print(json.dumps(train(*options.arm, options.folder, options.steps, options.batch)))
-        return
     if options.smoke:
         options.size, options.rounds, options.steps, options.batch = "tiny", 1, 1, 2
+    os.environ["OMP_NUM_THREADS"] = "1"
+    import_libraries()
     found: dict[tuple[str, str], list[dict[str, float]]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as name:
-        save_policy(Path(name), options.size)
+        folder = Path(name)
+        forked(save_policy, folder, options.size)
         for _ in range(options.rounds):
             for trainer, arms in ARMS.items():
                 for arm in arms:
-                    found[trainer, arm].append(measured(trainer, arm, Path(name), options))
+                    row = forked(train, trainer, arm, folder, options.steps, options.batch)
+                    found[trainer, arm].append(row)
     print(f"{'trainer':8} {'arm':24} {'peak MiB':>9} {'above':>7} {'to first':>8} "
           f"{'tokens/s':>9} {'to first':>8}")  # fmt: skip
     for (trainer, arm), rows in found.items():
