@@ -72,7 +72,7 @@ def settings_of(command: str, policy: Path, tiny: Path, world: Path) -> dict[str
             "samples": 2,
             "n_values": [1, 2],
             "max_new_tokens": 4,
-            "gold_reward": str(tiny / "reward"),
+            "judge_reward": str(tiny / "reward"),
         },
     }[command]
 
