@@ -56,7 +56,8 @@ imports: env-test  ## Who may import whom.
 demo-models: env-test  ## Train the shipped demo models anew.
 	$(BIN)/bon-train demo --output runs/demo $(ARGS)
 	cp -R runs/demo/policy runs/demo/reward bon_gateway/demo_models/
-	rm -rf bon_gateway/demo_models/*/tensorboard bon_gateway/demo_models/*/checkpoints
+	rm -rf bon_gateway/demo_models/*/tensorboard bon_gateway/demo_models/*/checkpoints \
+		bon_gateway/demo_models/*/report.md bon_gateway/demo_models/*/report-plots
 
 demo-train: env-test  ## SFT, reward model, DPO and PPO in the demo world, with a report (5 minutes with AVX-512).
 	$(BIN)/bon-train demo-train --config trainers/configs/demo-train.yaml $(ARGS)

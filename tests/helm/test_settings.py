@@ -183,6 +183,17 @@ def test_the_chart_knows_which_trainers_resume() -> None:
         assert ("--resume" in container["args"]) == command.resume, name
 
 
+@pytest.mark.parametrize("name", ["prepare", "dpo"])
+def test_a_cron_job_may_replace_what_it_made(name: str) -> None:
+    again = {"command": name, "overwrite": True, "schedule": "0 3 * * *"}
+    values = laid_over(case("minimal"), {"trainerDefaults": again, "trainers": {"it": {}}})
+    (job,) = of_kind(render(values), "CronJob")
+    (container,) = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    parsed = trainer_cli._parser().parse_args(container["args"])
+    assert parsed.overwrite
+    assert not getattr(parsed, "resume", False)
+
+
 def vllm_arguments(values: dict[str, Any]) -> list[str]:
     objects = render(values)
     deployment = named(objects, "Deployment", f"{PREFIX}-generator-base")
