@@ -94,18 +94,13 @@ def best_of_n_axis(axes: Axes, sizes: Sequence[float]) -> None:
 
 def accuracy_bars(
     axes: Axes,
-    lows: Sequence[float],
+    ranges: Sequence[tuple[float, float | None]],
     shares: Sequence[float],
     errors: Any = None,
-    last: float | None = None,
 ) -> None:
-    """The accuracy for each range of the gap, `lows` being where they begin. `errors` are what
-    matplotlib takes; `last` is where the last range ends, if it does."""
-    ends = [*lows[1:], last]
-    labels = [
-        f"from {low:g}" if high is None else f"{low:g} to {high:g}"
-        for low, high in zip(lows, ends, strict=True)
-    ]
+    """The accuracy for each range of the gap; the last may have no end. `errors` are what
+    matplotlib takes."""
+    labels = [f"from {low:g}" if high is None else f"{low:g} to {high:g}" for low, high in ranges]
     axes.bar(labels, shares, yerr=errors, color=BLUE, capsize=3)
     axes.set(ylim=(0.4, 1.12), ylabel="accuracy")
     axes.set_title("How often the reward model orders a pair rightly")

@@ -51,7 +51,8 @@ def _accuracy(seeds: Sequence[Figures], figure: Figure) -> None:
     rows = [quality["by_gap"] for quality in _each(seeds, "reward-quality")]
     starts = [row["low"] for row in rows[0]]
     means, spreads = over_runs([[row["accuracy"] for row in one] for one in rows])
-    accuracy_bars(axes, starts, means, spreads if len(seeds) > 1 else None)
+    ranges = list(zip(starts, [*starts[1:], None], strict=True))
+    accuracy_bars(axes, ranges, means, spreads if len(seeds) > 1 else None)
     # With labels drawn from sigmoid(gap), a label itself is right this often.
     ceiling = [1 / (1 + exp(-(a + b) / 2)) for a, b in zip(starts, [*starts[1:], 4], strict=True)]
     axes.plot(ceiling, "o--", color=GREY, label="a training label (middle of the range)")

@@ -70,7 +70,8 @@ def _draw_accuracy(shares: Sequence[GapShare], figure: Figure) -> None:
     axes = figure.subplots()
     ends = [(one.accuracy, *wilson(one.accuracy, one.pairs)) for one in shares]
     errors = [[share - low for share, low, _ in ends], [high - share for share, _, high in ends]]
-    accuracy_bars(axes, [one.low for one in shares], [one.accuracy for one in shares], errors)
+    ranges = [(one.low, one.high) for one in shares]
+    accuracy_bars(axes, ranges, [one.accuracy for one in shares], errors)
     axes.set(ylim=(0.0, 1.05), xlabel="margin of the pair")
 
 

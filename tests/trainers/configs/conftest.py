@@ -168,4 +168,10 @@ def data(bon_train: BonTrain, runs: Path) -> Path:
 @pytest.fixture(scope="session")
 def reward(bon_train: BonTrain, data: Path) -> Path:
     """The reward model that qwen-reward.yaml makes."""
-    return bon_train("reward", output="reward", train=data / "train.jsonl", max_steps=2)
+    return bon_train(
+        "reward",
+        output="reward",
+        eval_pairs=data / "held-out.jsonl",
+        train=data / "train.jsonl",
+        max_steps=2,
+    )
