@@ -79,7 +79,10 @@ def test_a_base_model_is_given_template_end_and_padding(tmp_path: Path, command:
     tokenizer = AutoTokenizer.from_pretrained(out)
     assert tokenizer.chat_template == chatml.template
     assert (tokenizer.eos_token, tokenizer.pad_token) == ("<|im_end|>", "<|endoftext|>")
-    assert "eos_token: <|im_end|>" in (out / "README.md").read_text()
+    card = (out / "README.md").read_text()
+    assert "- eos_token: <|im_end|>" in card
+    assert "- chat_template: chatml.jinja" in card
+    assert str(tmp_path) not in card.split("## Settings")[1]
     if command != "reward":
         ends = GenerationConfig.from_pretrained(out).eos_token_id
         assert tokenizer.eos_token_id in (ends if isinstance(ends, list) else [ends])

@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from trainers.base.files import write_text
 from trainers.base.settings import Settings, flat
 
 CARD = "README.md"
+NAMED = ("chat_template",)
+"""Settings that are paths, or names, and belong into the card."""
 
 
 def write_card(
@@ -37,7 +40,7 @@ def write_card(
             "",
             "## Settings",
             "",
-            *(f"- {key}: {value}" for key, value in flat(chosen) if not isinstance(value, Path)),
+            *_lines(chosen),
             "",
             "## Measured",
             "",
@@ -46,6 +49,12 @@ def write_card(
         ]
     )
     write_text(folder / CARD, text)
+
+
+def _lines(chosen: Mapping[str, Any]) -> list[str]:
+    """A line for each setting; of a template's file its name alone."""
+    known = chosen | {key: path.name for key in NAMED if isinstance(path := chosen.get(key), Path)}
+    return [f"- {key}: {value}" for key, value in flat(known) if not isinstance(value, Path)]
 
 
 def append_figures(folder: Path, heading: str, figures: Mapping[str, float]) -> None:

@@ -17,8 +17,8 @@ from trainers.rewards.pairs import PlacedPair, SectionPair
 
 @dataclass(frozen=True)
 class HeldOutPairs:
-    pairs: Sequence[PlacedPair]
-    dropped: int
+    pairs: Sequence[PlacedPair] = ()
+    dropped: int = 0
     """Pairs with an answer over the length limit."""
 
 
@@ -30,7 +30,7 @@ def read_held_out(
     Raises DataError for a bad line, for one that the chat template refuses, and if all are long.
     """
     if settings.eval_pairs is None:
-        return HeldOutPairs((), 0)
+        return HeldOutPairs()
     renderer = Renderer(tokenizer)
     placed = read_placed(SectionPair, settings.eval_pairs)
     kept = [

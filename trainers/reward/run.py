@@ -51,7 +51,7 @@ class Prepared:
     tokenizer: Any
     task: RewardTask
     data: TrainingData
-    held_out: HeldOutPairs
+    held_out: HeldOutPairs = field(default_factory=HeldOutPairs)
     bad: BadLines = field(default_factory=BadLines)
 
 
