@@ -53,7 +53,8 @@ def write_card(
 
 def _lines(chosen: Mapping[str, Any]) -> list[str]:
     """A line for each setting; of a template's file its name alone."""
-    known = chosen | {key: path.name for key in NAMED if isinstance(path := chosen.get(key), Path)}
+    names = {key: path.name for key in NAMED if isinstance(path := chosen.get(key), Path)}
+    known = {**chosen, **names}
     return [f"- {key}: {value}" for key, value in flat(known) if not isinstance(value, Path)]
 
 
