@@ -167,6 +167,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--batch", type=int, default=8, help="conversations, or pairs, an update")
+    parser.add_argument("--skip", help="leave out arms with this in their names")
     parser.add_argument("--json", type=Path, help="write the figures there")
     parser.add_argument("--smoke", action="store_true", help="one step of a tiny model")
     options = parser.parse_args()
@@ -181,6 +182,8 @@ def main() -> None:
         for _ in range(options.rounds):
             for trainer, arms in ARMS.items():
                 for arm in arms:
+                    if options.skip and options.skip in arm:
+                        continue
                     row = forked(train, trainer, arm, folder, options.steps, options.batch)
                     found[trainer, arm].append(row)
     print(f"{'trainer':8} {'arm':24} {'peak MiB':>9} {'above':>7} {'to first':>8} "

@@ -15,5 +15,5 @@ class SftSettings(TrainSettings):
 
     padding_free: bool = False
     """Lay the conversations of a pass end to end in one row instead of padding each to the longest.
-    Gradients are the same. It pays where their lengths differ much, and with an attention that
-    skips what it masks, such as FlashAttention on a GPU."""
+    Gradients are the same. It saves memory where lengths differ much. Long rows cost time, unless
+    the attention skips what it masks, as FlashAttention does on a GPU."""
