@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from pathlib import Path
 
 import torch
 
@@ -36,8 +37,10 @@ def run(settings: PpoSettings, context: RunContext) -> Mapping[str, float]:
     """`bon-train ppo`. Returns the figures that the model card shows."""
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
+    checkpoints = Checkpoints(settings.output / "checkpoints", settings.keep_checkpoints)
     if not context.dry_run:
-        claim_folder(settings.output, context, inputs=[settings.model, settings.reward])
+        inputs: list[str | Path] = [settings.model, settings.reward]
+        claim_folder(settings.output, context, inputs=inputs, newest=checkpoints.newest())
     parts = build(settings)
     context.show(
         f"prompts: {len(parts.prompts.prompts)}, dropped as repeated: {parts.prompts.repeated}, "
@@ -47,7 +50,6 @@ def run(settings: PpoSettings, context: RunContext) -> Mapping[str, float]:
     if context.dry_run:
         show_rollout(parts, settings, context)
         return {}
-    checkpoints = Checkpoints(settings.output / "checkpoints", settings.keep_checkpoints)
     start = checkpoints.start(resume=context.resume, settings=deciding_settings(settings))
     done, beta = 0, settings.kl.beta
     before = _evaluation(parts, settings, "before")

@@ -153,7 +153,7 @@ def test_a_new_run_keeps_no_curves_of_another(values: dict[str, Any]) -> None:
     (settings.output / "metrics.jsonl").write_text('{"step": 1, "loss": 2.0}\n{"iteration": 9}\n')
     (settings.output / "tensorboard").mkdir()
     (settings.output / "tensorboard" / "old").write_text("")
-    run(settings, RunContext("test", show=lambda _: None))
+    run(settings, RunContext("test", overwrite=True, show=lambda _: None))
     assert [entry["iteration"] for entry in entries(settings.output)] == [1, 2]
     assert not (settings.output / "tensorboard" / "old").exists()
 
