@@ -152,11 +152,11 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n"
         ("d.jsonl", b"\n<!DOCTYPE html><html>", "a web page"),
         ("d.csv", b"PK\x03\x04rest", "a zip archive or a spreadsheet"),
         ("d.jsonl", b"\xff\xfe{\x00", "UTF-16 text; UTF-8 is expected"),
-        ("d.jsonl", gzip.compress(b"{}"), "packed with gzip; give it the ending .gz"),
+        ("d.jsonl", gzip.compress(b"{}", mtime=0), "packed with gzip; give it the ending .gz"),
         ("d.jsonl", zstd(b"{}"), "packed with zstd; give it the ending .zst"),
         ("d.jsonl", b"PAR1rest", "a parquet file; give it the ending .parquet"),
         ("d.arrow", b"ARROW1\x00\x00", "an Arrow file; write it as parquet"),
-        ("d.jsonl.gz", gzip.compress(b"<html>"), "a web page"),
+        ("d.jsonl.gz", gzip.compress(b"<html>", mtime=0), "a web page"),
         ("d.tar", b"a" * 257 + b"ustar", "a tar archive; unpack it"),
     ],
 )
