@@ -149,10 +149,11 @@ class Clients:
             asyncio.TaskGroup() as tasks,
         ):
             for number in itertools.count():
-                due = started + number / self.rate
-                if due - started >= seconds:
+                # Compared before the clock's time is added: its rounding may let one more through.
+                after = number / self.rate
+                if after >= seconds:
                     break
-                await asyncio.sleep(max(0.0, due - loop.time()))
+                await asyncio.sleep(max(0.0, started + after - loop.time()))
                 if len(waiting) >= self.most:
                     self.outcome.skipped += 1
                     continue

@@ -42,7 +42,7 @@ REFUSALS = (
     Refusal("less than none of the prompt", {"prompt_logprobs": -2}, "prompt_logprobs"),
     Refusal("all of the prompt", {"prompt_logprobs": -1}, "prompt_logprobs"),
     Refusal("of the prompt, streamed", {"prompt_logprobs": 1, "stream": True}, "prompt_logprobs",
-            taken=("best_of_n",), docs="`prompt_logprobs` only `single` refuses to stream"),
+            taken=("best_of_n",), docs="`single` does not stream with `prompt_logprobs`"),
     Refusal("named without logprobs", {"logprob_token_ids": [5]}, "logprob_token_ids"),
     Refusal("a number in words", {"top_logprobs": "many", "logprobs": True}, "top_logprobs"),
     Refusal("usage without a stream", {"stream_options": {"include_usage": True}},
