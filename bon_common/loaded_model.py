@@ -1,4 +1,4 @@
-"""What must be true of a model before anybody reads its answers, whoever loaded it.
+"""Checks of a loaded model, for all programs: it is whole, and it fits its tokenizer.
 
 transformers draws at random what a checkpoint lacks, and only logs it. The callers hand over what
 the library gave them, so nothing here imports it.

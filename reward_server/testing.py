@@ -44,7 +44,7 @@ def answer_length(sequence: Rendered) -> float:
 
 
 class FakePrompts:
-    """Keeps every prompt for ever; a token takes a byte."""
+    """Keeps every prompt forever; a token takes a byte."""
 
     def __init__(self) -> None:
         self.kept: set[Ids] = set()

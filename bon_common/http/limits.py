@@ -10,7 +10,7 @@ MAX_FIELDS = 256
 MAX_REQUEST_ID_BYTES = 8 * 1024
 LEAST_BYTES_PER_S = 8 * 1024
 """A body, or an answer that waits to be read, has its time limit plus the time that its bytes need
-at this rate. Without this limit one byte each half minute would hold a connection for ever."""
+at this rate. Without this limit, one byte every half minute would hold a connection forever."""
 HALF_CLOSE_S = 0.02
 """Seconds after a request within which a client that ends its side may only have ended what it
 sends. One that does so later has left: TCP does not distinguish the two."""

@@ -1,9 +1,9 @@
 """HTTP/1.1 for one connection, within limits of size and time.
 
-uvicorn's protocol trusts its clients: it takes headers of any length, waits for ever, and closes in
-a way that a client which still writes never sees its answer. This subclass replaces the parsing and
-the closing; uvicorn still runs the application and writes the response. ``connections`` holds all
-connections and calls ``check`` from time to time.
+uvicorn's protocol trusts its clients: it takes headers of any length and never gives up waiting. It
+closes in a way that loses the answer of a client that still writes. This subclass replaces the
+parsing and the closing; uvicorn still runs the application and writes the response.
+``connections`` holds all connections and calls ``check`` from time to time.
 """
 
 from __future__ import annotations

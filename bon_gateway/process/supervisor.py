@@ -209,7 +209,7 @@ def _be_worker(work: Work, pipe: connection.Connection, newest: object | None) -
 
 
 def _end_with_supervisor(pipe: connection.Connection) -> None:
-    """End this worker when its supervisor ends. Otherwise it would hold the port for ever."""
+    """End this worker when its supervisor ends. Otherwise it would hold the port forever."""
     try:
         pipe.recv_bytes()
     except (EOFError, OSError):

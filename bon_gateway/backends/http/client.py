@@ -138,7 +138,7 @@ class HttpClient:
     async def get(self, url: URL) -> bytes:
         """The body of a 200, within the connect timeout. Raises UpstreamError.
 
-        The connection is not kept: regular probes would keep one open for ever.
+        The connection is closed afterwards: regular probes would keep it open forever.
         """
         target = self._target(url)
         head = b"GET %bconnection: close\r\n\r\n" % target.head

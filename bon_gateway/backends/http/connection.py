@@ -185,7 +185,7 @@ class Connection(asyncio.Protocol):
         return None
 
     def abort(self) -> None:
-        """Close at once, which tells the upstream that nobody waits for its answer."""
+        """Close at once, so that the upstream stops working on the answer."""
         self._aborted = True
         self._stop_timer()
         if self._transport is not None:

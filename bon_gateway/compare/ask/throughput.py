@@ -21,7 +21,7 @@ TRIES = 2
 
 
 def meets(records: Sequence[ArmRecord], target: TargetSettings) -> bool:
-    """A failed request takes for ever."""
+    """Whether latency is within the target. A failed request counts as infinitely slow."""
     latencies = sorted(r.latency_s if r.ok else math.inf for r in records)
     return 1000 * quantile(latencies, target.quantile) <= target.latency_ms
 
