@@ -20,6 +20,8 @@ from bon_gateway.schemas.worker import JOB, READY, REPLY
 ROOT = Path(bon_gateway.__file__).parents[1]
 START_S = 10.0
 """Seconds that the process may take to start."""
+END_S = 1.0
+"""Seconds that a process which closed its output may take to end before it is killed."""
 WALL_FACTOR = 8
 """Wall time per CPU time that a job may take. The process itself is limited in CPU time, and on a
 busy machine its jobs take longer."""
@@ -144,6 +146,12 @@ class Checker:
         process, self._process = self._process, None
         if process is None:
             return
+        if process.stdout is not None and process.stdout.at_eof():
+            # It is ending. `kill` would ask the system how it ended, and asyncio, which asks too,
+            # would log an unknown child process.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(END_S):
+                    await process.wait()
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         await process.wait()

@@ -127,6 +127,20 @@ async def test_a_process_that_died_is_started_again(checks: SchemaChecks) -> Non
     assert await checks.schema(RECURSIVE).ask('{"n": "1"}') is Fit.NO
 
 
+async def test_a_process_that_dies_at_work_is_waited_for_and_not_killed(
+    checks: SchemaChecks, caplog: pytest.LogCaptureFixture
+) -> None:
+    for attempt in range(10):
+        assert await checks.schema(RECURSIVE).ask("{}") is Fit.YES
+        pid = child(checks)
+        assert pid is not None
+        asked = asyncio.create_task(checks.schema({**ENDLESS, "title": str(attempt)}).ask("{}"))
+        await asyncio.sleep(0.02)
+        psutil.Process(pid).kill()
+        assert await asked is Fit.UNKNOWN
+    assert {record.name for record in caplog.records} == {"bon_gateway.schemas.checks"}
+
+
 async def test_one_that_leaves_disturbs_no_other(checks: SchemaChecks) -> None:
     schema = checks.schema(RECURSIVE)
     asked = [asyncio.create_task(schema.ask(f'{{"n": {n}}}')) for n in range(20)]
