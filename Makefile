@@ -59,7 +59,7 @@ demo-models: env-test  ## Train the shipped demo models anew.
 	rm -rf bon_gateway/demo_models/*/tensorboard bon_gateway/demo_models/*/checkpoints \
 		bon_gateway/demo_models/*/report.md bon_gateway/demo_models/*/report-plots
 
-demo-train: env-test  ## SFT, reward model, DPO and PPO in the demo world, with a report (5 minutes with AVX-512).
+demo-train: env-test  ## SFT, reward model, DPO and PPO in the demo world, with a report (11 minutes with AVX2, 5 with AVX-512).
 	$(BIN)/bon-train demo-train --config trainers/configs/demo-train.yaml $(ARGS)
 
 demo-study: env-test  ## The same over three seeds, and over-optimisation on purpose (37 minutes with AVX2 alone).
