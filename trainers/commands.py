@@ -20,6 +20,7 @@ from trainers.ppo.settings import PpoSettings
 from trainers.preferences.settings import CollectSettings, LabelSettings, PrepareSettings
 from trainers.reward.settings import RewardTrainSettings
 from trainers.sft.settings import SftSettings
+from trainers.tasks.settings import TasksSettings
 
 Run = Callable[[Any, RunContext], Mapping[str, float]]
 """Takes the command's settings; returns the figures that are printed at the end."""
@@ -71,6 +72,14 @@ COMMANDS: dict[str, Command] = {
             "bon-train evaluate --config evaluate.yaml --set reward={0.output}",
             "reward-server --model {0.output}",
         ),
+    ),
+    "tasks": Command(
+        "write prompts whose answers a program can check, split into train and held-out",
+        TasksSettings,
+        "trainers.tasks.run:run",
+        dry_run=True,
+        writes=("{0.output}/train.jsonl", "{0.output}/held-out.jsonl", "{0.output}/gsm8k.jsonl"),
+        then=("bon-train collect --config collect.yaml --set prompts={0.output}/train.jsonl",),
     ),
     "collect": Command(
         "draw several answers to each prompt from a server or a policy",

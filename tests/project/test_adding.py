@@ -73,7 +73,7 @@ def run(folder: Path, *arguments: str) -> None:
 
 @pytest.mark.parametrize(
     ("section", "most"),
-    [("A strategy", 6), ("A reward model", 5), ("A labeller", 4), ("A trainer", 6)],
+    [("A strategy", 6), ("A reward model", 5), ("A labeller", 4), ("A task", 2), ("A trainer", 6)],
 )
 def test_a_recipe(section: str, most: int, tmp_path: Path) -> None:
     for name in COPIED:

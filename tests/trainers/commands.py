@@ -67,6 +67,7 @@ SHORT: dict[str, Callable[[Path], Values]] = {
         "pairs": str(data / "margins.jsonl"),
     },
     "export": lambda data: {"model": str(policy_path())},
+    "tasks": lambda data: {"only": ["capitals"]},
 }  # fmt: skip
 """By command; `output` is not among them."""
 TRAINING = ("sft", "reward", "dpo", "grpo", "ppo", "iterate")
