@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bon_common.settings.errors import SettingsError
 from bon_common.settings.sources import SettingsTree, as_yaml, parse_pairs
+from bon_gateway.compare.greedy import with_greedy
 from bon_gateway.compare.settings import CompareSettings
 from bon_gateway.sections.base import PATTERNS
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from bon_gateway.compare.ask.demo import Models
 
 REGRESSION = 1
+NO_ANSWER = 1
+"""Every request failed."""
 INTERRUPTED = 130
 
 
@@ -123,7 +126,7 @@ def _settings(arguments: argparse.Namespace) -> CompareSettings:
     tree.override(parse_pairs(arguments.settings))
     if arguments.output is not None:
         tree.override([("--output", "output", str(arguments.output))])
-    return tree.checked(CompareSettings, PATTERNS)
+    return with_greedy(tree.checked(CompareSettings, PATTERNS))
 
 
 def _models(arguments: argparse.Namespace) -> Models:
@@ -154,7 +157,8 @@ async def _measure_and_report(
     from bon_gateway.compare.ask.progress import Progress
     from bon_gateway.compare.ask.run import Run
     from bon_gateway.compare.figures.analysis import analyse
-    from bon_gateway.compare.report.tables import as_text, overview
+    from bon_gateway.compare.report.quality_tables import overview
+    from bon_gateway.compare.report.table import as_text
     from bon_gateway.compare.report.write import can_draw, write_report
 
     stop = asyncio.Event()
@@ -184,12 +188,18 @@ async def _measure_and_report(
     if not can_draw():
         print("no pictures: pip install 'bon-gateway[compare]'", file=sys.stderr)
     print(f"\n{page}")
-    return INTERRUPTED if interrupted.is_set() else 0
+    if interrupted.is_set():
+        return INTERRUPTED
+    if not any(arm.answered for arm in results.arms):
+        last = measured.records[-1].error
+        print(f"every request failed, the last with: {last}", file=sys.stderr)
+        return NO_ANSWER
+    return 0
 
 
 def _diff(arguments: argparse.Namespace) -> int:
     from bon_gateway.compare.figures.diff import changes, read_results
-    from bon_gateway.compare.report.tables import Table, as_text
+    from bon_gateway.compare.report.table import Table, as_text
 
     if len(arguments.runs) != 2:
         raise SettingsError("compare diff", "", "expected OLD and NEW")

@@ -227,6 +227,9 @@ class CompareSettings(Section):
     """Folder for the report, its figures and the records."""
     arms: dict[str, ArmSettings] = Field(min_length=1)
     """What is compared, by name: served models, or N values of one."""
+    greedy: bool = True
+    """Also ask each base policy that has an arm of several candidates once at temperature 0: what
+    best-of-N must beat."""
     prompts: PromptsSettings
     """What every arm is asked."""
     sampling: dict[str, Any] = Field(default_factory=dict)

@@ -12,7 +12,7 @@ import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist, fmean
+from statistics import NormalDist, fmean, stdev
 
 NORMAL = NormalDist()
 
@@ -42,7 +42,7 @@ class Resamples:
     def __init__(self, prompts: int, count: int, confidence: float, seed: int) -> None:
         rng = random.Random(f"{seed} bootstrap")
         self.prompts = prompts
-        self._confidence = confidence
+        self.confidence = confidence
         self.draws = [rng.choices(range(prompts), k=prompts) for _ in range(count)]
 
     def means(self, values: Sequence[float]) -> list[float]:
@@ -57,7 +57,7 @@ class Resamples:
 
     def interval(self, value: float, replicates: Sequence[float]) -> Interval:
         """The expanded percentile interval, widened where needed to hold ``value``."""
-        low, high = expanded_levels(self.prompts, self._confidence)
+        low, high = expanded_levels(self.prompts, self.confidence)
         ordered = sorted(replicates)
         return Interval(
             value,
@@ -67,6 +67,26 @@ class Resamples:
 
     def mean(self, values: Sequence[float]) -> Interval:
         return self.interval(fmean(values), self.means(values))
+
+
+def prompts_to_decide(differences: Sequence[float], confidence: float) -> int | None:
+    """How many prompts would make an interval of the mean leave out zero, if their mean and spread
+    stay as observed: (z sd / mean)^2, by the normal approximation. None where the mean is zero."""
+    mean = fmean(differences)
+    if len(differences) < 2 or mean == 0:
+        return None
+    z = NORMAL.inv_cdf((1 + confidence) / 2)
+    return max(len(differences) + 1, math.ceil((z * stdev(differences) / mean) ** 2))
+
+
+def same_numbers(pairs: Sequence[tuple[float, float]]) -> bool:
+    """Whether both numbers of every pair agree to a hundredth of their spread. Two models that were
+    trained apart never do; the rounding of one model on two machines is far smaller. False for
+    fewer than four different numbers, which say too little."""
+    first = [one for one, _ in pairs]
+    if len(set(first)) < 4:
+        return False
+    return max(abs(one - other) for one, other in pairs) <= 0.01 * stdev(first)
 
 
 def expanded_levels(prompts: int, confidence: float) -> tuple[float, float]:

@@ -104,7 +104,7 @@ Compared = tuple[dict[str, Any], list[dict[str, Any]], float]
 def test_every_arm_answers(compared: Compared, served: Served) -> None:
     results, _, _ = compared
     arms = {arm["name"]: arm for arm in results["arms"]}
-    assert set(arms) == {*(f"base-{n}" for n in SIZES), *POLICIES}
+    assert set(arms) == {*(f"base-{n}" for n in SIZES), *POLICIES, "greedy"}
     for arm in arms.values():
         assert (arm["asked"], arm["answered"]) == (len(served.prompts),) * 2, arm["failures"]
         assert (arm["unscored"], arm["unmetered"], arm["degraded"]) == (0, 0, {})
@@ -116,13 +116,14 @@ def test_every_arm_answers(compared: Compared, served: Served) -> None:
 def test_usage_is_what_the_engine_counts(compared: Compared) -> None:
     """Warm-up included; the gateway's own warm-up was before."""
     _, records, generated = compared
-    paid = sum(r["completion_tokens"] for r in records if r["key"]["arm"].startswith("base"))
+    base = (*(f"base-{n}" for n in SIZES), "greedy")
+    paid = sum(r["completion_tokens"] for r in records if r["key"]["arm"] in base)
     assert paid == generated
 
 
 def test_more_candidates_cost_more_and_are_worth_more(compared: Compared) -> None:
     results, _, _ = compared
-    base = [arm for arm in results["arms"] if arm["training"] is None]
+    base = [a for a in results["arms"] if a["training"] is None and not a["greedy"]]
     costs = [arm["cost"]["value"] for arm in base]
     rewards = [arm["quality"]["gold"]["value"] for arm in base]
     assert costs == sorted(costs)
@@ -139,5 +140,6 @@ def test_each_tuned_policy_has_its_verdict(compared: Compared) -> None:
         assert 0 < one["training_money"] < 1
         assert one["sound"]
         assert one["tuned_cost"]["value"] < one["bon_cost"]["value"] or one["compared_n"] == 1
+        assert (one["break_even"] is None) == (one["undecided"] is not None)
     told = " ".join(results["verdict"])
     assert all(name in told for name in POLICIES)

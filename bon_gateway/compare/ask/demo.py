@@ -36,6 +36,7 @@ HOUR = 2.0
 STEPS = {"dpo": ("pairs", "dpo"), "ppo": ("ppo",)}
 """The steps of a demo run that make each tuned policy, without those that best-of-N needs too."""
 GOLD = {"hook": {"function": "trainers.demo.gold:gold", "field": "total"}}
+"""The truth of the demo world, by which nothing was chosen."""
 
 
 @dataclass(frozen=True)
@@ -103,11 +104,11 @@ def compare_tree(models: Models) -> dict[str, Any]:
         "prices": PRICES,
         "training": {name: _training(models, name) for name in models.tuned},
         "load": {"concurrency": 2},
+        "quality": {"scorers": {"gold": GOLD}, "primary": "gold"},
     }
     if models.run is not None:
         held_out = models.run / "data" / "held-out-prompts.jsonl"
         tree["prompts"] = {"file": str(held_out), "limit": 60}
-        tree["quality"] = {"scorers": {"gold": GOLD}, "primary": "gold"}
     return tree
 
 

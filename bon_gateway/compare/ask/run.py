@@ -8,6 +8,8 @@ import random
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 
 from bon_common.settings.errors import SettingsError
 from bon_gateway.compare.ask import schedule
@@ -16,6 +18,7 @@ from bon_gateway.compare.ask.load import Loop
 from bon_gateway.compare.ask.progress import Progress
 from bon_gateway.compare.ask.records import RECORDS, SCORES, appending, read_lines, read_records
 from bon_gateway.compare.ask.scoring import JUDGE, KnownScores, Scorers, WantedScore
+from bon_gateway.compare.ask.selecting import probes, refuse_by_address, refuse_by_numbers
 from bon_gateway.compare.ask.throughput import highest_rate
 from bon_gateway.compare.ask.training import recorded_seconds
 from bon_gateway.compare.prompts import Messages
@@ -38,6 +41,10 @@ class Measured:
     """Seconds in the trainers' records, by name in ``training``."""
     highest_rates: Mapping[str, float]
     """By arm; empty without ``target``."""
+    prompts: Sequence[Messages] = ()
+    """What was asked, for the examples of the report."""
+    measured_at: str = ""
+    """When the last request ended, in UTC."""
 
 
 def plan(settings: CompareSettings, prompts: int) -> dict[float | None, list[Key]]:
@@ -90,6 +97,7 @@ class Run:
         # First, so that a hook that cannot be imported is reported before anything is asked.
         scorers = Scorers(quality.scorers, quality.judge, self._environ)
         try:
+            await refuse_by_address(self._settings, self._urls, self._environ)
             rates = await self._load()
             scores = await self._score(scorers)
         finally:
@@ -101,6 +109,8 @@ class Run:
             complete=not any(self._left(keys) for keys in self._plan.values()),
             training_s=self._training_s,
             highest_rates=rates,
+            prompts=self._prompts,
+            measured_at=_minute(self._settings.output / RECORDS),
         )
 
     def _left(self, keys: Sequence[Key]) -> list[Key]:
@@ -191,26 +201,37 @@ class Run:
         path = self._settings.output / SCORES
         scores = KnownScores({line["name"]: line["value"] for line in read_lines(path)})
         wanted = list(_wanted(self._settings, self.records))
+        first = probes(self._settings, _answered(self.records))
         missing = {one.name for one in wanted} - set(scores.known)
         if missing:
             self._progress.begin("scoring", len(missing))
         with appending(path) as append:
-            await scorers.run(wanted, self._prompts, scores, append, self._progress.step)
+            for part in (first, wanted):
+                await scorers.run(part, self._prompts, scores, append, self._progress.step)
+                refuse_by_numbers(self._settings, _answered(self.records), scores)
         return scores
 
 
+def _minute(path: Path) -> str:
+    """When the file was last written to."""
+    return datetime.fromtimestamp(path.stat().st_mtime, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _answered(records: Sequence[ArmRecord]) -> list[ArmRecord]:
+    """The answers that figures are made of."""
+    return [r for r in records if r.ok and not r.key.phase.startswith((SEARCH, schedule.WARM_UP))]
+
+
 def _wanted(settings: CompareSettings, records: Sequence[ArmRecord]) -> list[WantedScore]:
-    """All winners by every scorer; candidates of base arms by the one that decides."""
+    """All winners by every scorer; all candidates by the one that decides."""
     quality = settings.quality
     wanted = []
-    measured = [
-        r for r in records if r.ok and not r.key.phase.startswith((SEARCH, schedule.WARM_UP))
-    ]
+    measured = _answered(records)
     theirs = {r.key: r for r in measured if r.key.arm == settings.against}
     for record in measured:
         prompt = record.key.prompt
         wanted += [WantedScore(name, prompt, record.text) for name in quality.scorers]
-        if quality.primary != SELECTION and settings.arms[record.key.arm].training is None:
+        if quality.primary != SELECTION:
             wanted += [
                 WantedScore(quality.primary, prompt, candidate.text)
                 for candidate in record.candidates

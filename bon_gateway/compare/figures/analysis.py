@@ -7,12 +7,26 @@ from dataclasses import replace
 import bon_gateway
 from bon_common.settings.errors import SettingsError
 from bon_gateway.compare.ask.run import Measured
-from bon_gateway.compare.figures.arms import arm_figures, material
-from bon_gateway.compare.figures.decision import base_curve, curve_points, tuned_figures
+from bon_gateway.compare.ask.selecting import repeats_selection
+from bon_gateway.compare.figures.arms import Material, arm_figures, material
+from bon_gateway.compare.figures.base_curve import base_curve, curve_points
+from bon_gateway.compare.figures.choices import ChoiceColumns, choice_columns
+from bon_gateway.compare.figures.decision import tuned_figures
+from bon_gateway.compare.figures.differences import (
+    Columns,
+    differences,
+    quality_columns,
+    way_to_oracle,
+)
 from bon_gateway.compare.figures.economics import training_money
+from bon_gateway.compare.figures.examples import example_pairs, examples
 from bon_gateway.compare.figures.quality import pareto
-from bon_gateway.compare.figures.results import Results
-from bon_gateway.compare.figures.words import verdict, warnings
+from bon_gateway.compare.figures.results import Arm, Choice, Results
+from bon_gateway.compare.figures.same_policy import base_policy_of
+from bon_gateway.compare.figures.setup import setup
+from bon_gateway.compare.figures.verdict import verdict
+from bon_gateway.compare.figures.warnings import choice_warnings, warnings
+from bon_gateway.compare.greedy import greedy_of
 from bon_gateway.compare.settings import CompareSettings
 
 
@@ -21,25 +35,39 @@ def analyse(settings: CompareSettings, measured: Measured, prompts: int) -> Resu
     found = material(settings, measured.records, measured.scores)
     if not found.prompts:
         raise SettingsError(str(settings.output), "", "no prompt was asked of every arm yet")
+    same = {name: base_policy_of(found, name) for name in settings.arms}
     arms = tuple(
-        arm_figures(found, name, measured.highest_rates.get(name)) for name in settings.arms
+        arm_figures(found, name, measured.highest_rates.get(name), same[name])
+        for name in settings.arms
     )
     primary = settings.quality.primary
+    columns = quality_columns(found)
+    every = {name: choice_columns(found, name) for name in columns}
+    pools = {name: choice for name, choice in every.items() if choice is not None}
+    choices = [_choice(found, arm, columns, pools[arm.name]) for arm in arms if arm.name in pools]
     curve = base_curve(found)
     tuned = []
     for arm in arms:
         if arm.training is not None and curve is not None and arm.answered:
             training = settings.training[arm.training]
             money = training_money(training, measured.training_s.get(arm.training, 0.0))
-            figures = tuned_figures(found, curve, arm.name, money)
+            figures = tuned_figures(found, curve, arm.name, money, arm.same_as_base)
             if figures is not None:
                 tuned.append(figures)
+    shown = (examples(found, pair, measured.prompts) for pair in example_pairs(found, arms))
     places = {
         arm.name: (arm.cost.value, quality.value)
         for arm in arms
         if arm.cost is not None and (quality := arm.quality[primary]) is not None
     }
     notes = warnings(arms, primary, complete=measured.complete)
+    notes += choice_warnings(choices)
+    notes += [
+        f"{scorer} gives every answer the reward by which the gateway chose it: it is no held-out"
+        " scorer, or the reward model is the truth."
+        for scorer in settings.quality.scorers
+        if repeats_selection(scorer, [r for of in found.records.values() for r in of], found.scores)
+    ]
     notes += [
         f"{count} scores of {scorer} failed and are missing."
         for scorer, count in sorted(measured.scores.failed.items())
@@ -62,10 +90,29 @@ def analyse(settings: CompareSettings, measured: Measured, prompts: int) -> Resu
         if target is None
         else {"latency_ms": target.latency_ms, "quantile": target.quantile},
         arms=arms,
-        curve=() if curve is None else curve_points(curve, found),
+        curve=() if curve is None else curve_points(curve, found, columns),
         curve_source="" if curve is None else curve.source,
         pareto=tuple(pareto(places)),
         tuned=tuple(tuned),
+        choices=tuple(choices),
+        differences=tuple(differences(found, columns, pools)),
+        examples=tuple(one for one in shown if one is not None),
+        measured_at=measured.measured_at,
+        setup=setup(settings),
         warnings=tuple(notes),
     )
     return replace(results, verdict=tuple(verdict(results)))
+
+
+def _choice(material: Material, arm: Arm, columns: Columns, pool: ChoiceColumns) -> Choice:
+    greedy = greedy_of(material.settings, arm.name)
+    resamples, ours = material.resamples, columns[arm.name]
+    below = None if greedy is None else columns.get(greedy)
+    return Choice(
+        arm=arm.name,
+        n=arm.n,
+        random=resamples.mean(pool.random),
+        oracle=resamples.mean(pool.oracle),
+        way=None if below is None else way_to_oracle(resamples, ours, below, pool.oracle),
+        unknown=pool.unknown,
+    )

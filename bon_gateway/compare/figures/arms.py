@@ -12,6 +12,7 @@ from bon_gateway.compare.ask.schedule import WARM_UP
 from bon_gateway.compare.ask.scoring import JUDGE, KnownScores
 from bon_gateway.compare.figures.economics import HOUR_S, TokenPrices, Tokens, cost, per_token
 from bon_gateway.compare.figures.results import QUANTILES, Arm, Latency, Spent
+from bon_gateway.compare.greedy import is_greedy
 from bon_gateway.compare.settings import SELECTION, ArmSettings, CompareSettings
 from bon_gateway.compare.statistics import (
     Interval,
@@ -22,6 +23,8 @@ from bon_gateway.compare.statistics import (
 )
 from bon_gateway.compare.types import ArmRecord
 
+TOO_MANY_LOST = 0.05
+"""Share of an arm's requests, failed or unscored, above which its means cannot be trusted."""
 CURVE_POINTS = 400
 """Points of a latency curve; more make the page larger and the picture no better."""
 
@@ -83,7 +86,7 @@ def quality_column(material: Material, arm: str, scorer: str) -> list[float] | N
     """The mean score at each prompt. A failed request counts as the worst score that any arm has
     at its prompt, or anywhere if there is none there. Answers without a score are left out, and a
     prompt without any score gets the arm's mean. None if the arm has no score at all."""
-    worst = _worst(material, scorer)
+    worst = worst_scores(material, scorer)
     anywhere = min(worst.values(), default=None)
     if anywhere is None or not any(
         r.ok and material.score(scorer, r) is not None for r in material.records[arm]
@@ -101,7 +104,8 @@ def quality_column(material: Material, arm: str, scorer: str) -> list[float] | N
     return [mean if value is None else value for value in column]
 
 
-def _worst(material: Material, scorer: str) -> dict[int, float]:
+def worst_scores(material: Material, scorer: str) -> dict[int, float]:
+    """At each prompt, of all arms."""
     worst: dict[int, float] = {}
     for records in material.records.values():
         for record in records:
@@ -129,7 +133,9 @@ def cost_column(material: Material, arm: str) -> list[float] | None:
     return [fmean(values) if values else fmean(paid) for values in per_prompt]
 
 
-def arm_figures(material: Material, name: str, highest_rate: float | None) -> Arm:
+def arm_figures(
+    material: Material, name: str, highest_rate: float | None, same_as_base: str | None = None
+) -> Arm:
     settings, records = material.settings, material.records[name]
     answered = [record for record in records if record.ok]
     metered = [record for record in records if record.metered]
@@ -143,6 +149,8 @@ def arm_figures(material: Material, name: str, highest_rate: float | None) -> Ar
         model=settings.arms[name].model,
         n=typical_n(records),
         training=settings.arms[name].training,
+        greedy=is_greedy(settings, name),
+        same_as_base=same_as_base,
         asked=len(records),
         answered=len(answered),
         failures=dict(Counter(record.outcome for record in records if not record.ok)),
@@ -281,6 +289,7 @@ def _single_latencies(material: Material, like: str, phase: str) -> list[float]:
     training = material.settings.arms[like].training
     for arm, settings in material.settings.arms.items():
         records = [r for r in material.records[arm] if r.key.phase == phase]
-        if settings.training == training and records and typical_n(records) == 1:
+        sampled = settings.training == training and not is_greedy(material.settings, arm)
+        if sampled and records and typical_n(records) == 1:
             return sorted(r.latency_s if r.ok else math.inf for r in records)
     return []

@@ -1,130 +1,34 @@
-"""The curve of best-of-N, and against it the matched N and break-even of each tuned arm. Pure."""
+"""The matched N and the break-even of each tuned arm, against best-of-N of the base. Pure."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from statistics import fmean
 
 from bon_gateway.compare.figures.arms import (
+    TOO_MANY_LOST,
     Material,
     cost_column,
     prices,
     quality_column,
     tokens_of,
-    typical_n,
 )
-from bon_gateway.compare.figures.economics import (
-    TokenPrices,
-    Tokens,
-    best_of_n_tokens,
-    break_even,
-    cost,
-    mean_tokens,
-    monthly,
-    sensitivity,
-)
-from bon_gateway.compare.figures.quality import (
-    NEVER_WINS,
-    Curve,
-    Sampled,
-    estimated_curve,
-    matched_n,
-)
-from bon_gateway.compare.figures.results import CurvePoint, Tuned
-from bon_gateway.compare.settings import SELECTION
+from bon_gateway.compare.figures.base_curve import BaseCurve
+from bon_gateway.compare.figures.differences import difference
+from bon_gateway.compare.figures.economics import break_even, mean_tokens, monthly, sensitivity
+from bon_gateway.compare.figures.quality import matched_n
+from bon_gateway.compare.figures.results import Difference, Tuned
 from bon_gateway.compare.statistics import Interval
-from bon_gateway.compare.types import ArmRecord
 
-TOO_MANY_LOST = 0.05
-"""Share of an arm's requests, failed or unscored, above which its means cannot be trusted."""
+ONE_SAMPLE = "one sample of the base policy"
 
 
-@dataclass(frozen=True)
-class BaseCurve:
-    """Quality and cost of best-of-N of the base policy at every N that is known."""
-
-    quality: Curve
-    costs: Mapping[int, Sequence[float]] | None
-    """Money at each prompt, by the model; None without prices."""
-    candidate: Mapping[int, Tokens]
-    """For each N the mean tokens of one candidate."""
-    source: str
-    price: TokenPrices
-    arms: Mapping[int, str]
-    """The arms that were measured."""
-
-
-def base_curve(material: Material) -> BaseCurve | None:
-    """From the candidates of the widest base arm where the endpoint gives them, else from the
-    base arms as they were measured. None if no base arm has a score."""
-    arms = _base_arms(material)
-    if not arms:
-        return None
-    widest = arms[max(arms)]
-    quality, source = _from_candidates(material, widest), f"the candidates of {widest}"
-    if quality is None:
-        quality, source = _as_measured(material, arms), "the arms as they were measured"
-    price = prices(material.settings, material.settings.arms[widest])
-    columns = _candidate_columns(material, arms, list(quality))
-    costs = None
-    if columns and cost_column(material, widest) is not None:
-        costs = {
-            n: [cost(best_of_n_tokens(one, n), price) for one in column]
-            for n, column in columns.items()
-        }
-    candidate = {n: mean_tokens(column) for n, column in columns.items()}
-    return BaseCurve(quality, costs, candidate, source, price, arms)
-
-
-def _as_measured(material: Material, arms: Mapping[int, str]) -> Curve:
-    primary = material.settings.quality.primary
-    columns = {n: quality_column(material, arm, primary) for n, arm in sorted(arms.items())}
-    return {n: column for n, column in columns.items() if column is not None}
-
-
-def _candidate_columns(
-    material: Material, arms: Mapping[int, str], sizes: Sequence[int]
-) -> dict[int, list[Tokens]]:
-    """For each N the tokens of one candidate at each prompt, of the arm whose N is nearest by
-    ratio. Empty if no arm's tokens are known."""
-    metered = [n for n, arm in arms.items() if any(r.metered for r in material.records[arm])]
-    if not metered:
-        return {}
-    columns = {n: _candidate_column(material, arms[n]) for n in metered}
-    return {n: columns[min(metered, key=lambda m: (abs(math.log(m / n)), m))] for n in sizes}
-
-
-def _candidate_column(material: Material, arm: str) -> list[Tokens]:
-    """At each prompt; the arm's mean where the tokens are not known."""
-
-    def candidate(record: ArmRecord) -> Tokens:
-        whole, n = tokens_of(record), max(1, record.n)
-        return Tokens(whole.prompt, whole.completion / n, whole.scored / n)
-
-    column = [
-        mean_tokens([candidate(r) for r in metered]) if metered else None
-        for records in material.by_prompt(arm)
-        for metered in [[r for r in records if r.metered]]
-    ]
-    mean = mean_tokens([one for one in column if one is not None])
-    return [one or mean for one in column]
-
-
-def curve_points(curve: BaseCurve, material: Material) -> tuple[CurvePoint, ...]:
-    return tuple(
-        CurvePoint(
-            n,
-            material.resamples.mean(column),
-            None if curve.costs is None else fmean(curve.costs[n]),
-        )
-        for n, column in curve.quality.items()
-    )
-
-
-def tuned_figures(material: Material, curve: BaseCurve, name: str, training: float) -> Tuned | None:
-    """None without prices or a score: then there is nothing to compare."""
+def tuned_figures(
+    material: Material, curve: BaseCurve, name: str, training: float, same_as_base: str | None
+) -> Tuned | None:
+    """``same_as_base`` is why the arm is the base policy, if it is. None without prices or a score:
+    then there is nothing to compare."""
     quality = quality_column(material, name, material.settings.quality.primary)
     own = cost_column(material, name)
     if quality is None or own is None or curve.costs is None:
@@ -133,17 +37,28 @@ def tuned_figures(material: Material, curve: BaseCurve, name: str, training: flo
     matched = matched_n(curve.quality, quality, material.resamples)
     largest = max(curve.quality)
     compared = largest if math.isinf(matched.value) else int(matched.value)
-    broken = _break_even(material, curve, quality, own, training, compared)
+    smallest = min(curve.quality)
+    one = difference(
+        material.resamples, (name, best_of(smallest)), quality, curve.quality[smallest]
+    )
+    undecided = _undecided(matched, smallest, same_as_base, one)
+    broken = (
+        _break_even(material, curve, quality, own, training, compared)
+        if undecided is None
+        else None
+    )
     per_day = settings.requests_per_day
     retrains = settings.training[settings.arms[name].training or ""].retrains_per_month
     bon, tuned = fmean(curve.costs[compared]), fmean(own)
-    rows = sensitivity(
-        training,
-        curve.candidate[compared],
-        mean_tokens([tokens_of(record) for record in material.records[name] if record.metered]),
-        (curve.price, prices(settings, settings.arms[name])),
-        (compared, _known(matched.low, curve), _known(matched.high, curve)),
-    )
+    rows: Mapping[str, float] = {}
+    if broken is not None:
+        rows = sensitivity(
+            training,
+            curve.candidate[compared],
+            mean_tokens([tokens_of(record) for record in material.records[name] if record.metered]),
+            (curve.price, prices(settings, settings.arms[name])),
+            (compared, _known(matched.low, curve), _known(matched.high, curve)),
+        )
     return Tuned(
         arm=name,
         training_money=training,
@@ -151,14 +66,37 @@ def tuned_figures(material: Material, curve: BaseCurve, name: str, training: flo
         compared_n=compared,
         bon_cost=material.resamples.mean(curve.costs[compared]),
         tuned_cost=material.resamples.mean(own),
+        above_one=one,
+        undecided=undecided,
         break_even=broken,
-        days=broken.map(lambda requests: requests / per_day),
+        days=None if broken is None else broken.map(lambda requests: requests / per_day),
         bon_month=monthly(bon, per_day),
         tuned_month=monthly(tuned, per_day, retrains * training),
-        month_break_even=break_even(retrains * training, bon, tuned) if retrains else None,
+        month_break_even=break_even(retrains * training, bon, tuned)
+        if retrains and undecided is None
+        else None,
         sensitivity=rows,
         sound=_sound(material, [name, *curve.arms.values()]),
     )
+
+
+def best_of(n: int) -> str:
+    """Best-of-N of the base policy, in words."""
+    return ONE_SAMPLE if n == 1 else f"best-of-{n}"
+
+
+def _undecided(
+    matched: Interval, smallest: int, same_as_base: str | None, one: Difference
+) -> str | None:
+    """Why there is no break-even. Where the smallest N may already equal the tuned policy, training
+    may have bought nothing that could pay for it."""
+    if same_as_base is not None:
+        return f"it is the base policy: {same_as_base}"
+    if matched.low > smallest:
+        return None
+    if one.difference.high < 0:
+        return f"it is worse than {best_of(smallest)}"
+    return f"{best_of(smallest)} may be as good"
 
 
 def _break_even(
@@ -182,47 +120,6 @@ def _break_even(
     columns = [*(curve.quality[n] for n in sizes), *(curve.costs[n] for n in sizes), quality, own]
     value = break_even(training, fmean(curve.costs[compared]), fmean(own))
     return material.resamples.interval(value, material.resamples.of_means(requests, columns))
-
-
-def _base_arms(material: Material) -> dict[int, str]:
-    """By N; the first of several arms with the same N."""
-    arms: dict[int, str] = {}
-    for name, settings in material.settings.arms.items():
-        scored = quality_column(material, name, material.settings.quality.primary)
-        if settings.training is None and scored is not None:
-            arms.setdefault(typical_n(material.records[name]), name)
-    return arms
-
-
-def _from_candidates(material: Material, arm: str) -> Curve | None:
-    """None unless every prompt has a request whose candidates are all known."""
-    prompts = []
-    for records in material.by_prompt(arm):
-        sampled = [_sampled(material, record) for record in records if record.ok]
-        whole = [one for one in sampled if one is not None]
-        if not whole:
-            return None
-        prompts.append(whole)
-    largest = min(len(one.proxy) for samples in prompts for one in samples)
-    return estimated_curve(prompts, largest) if largest > 1 else None
-
-
-def _sampled(material: Material, record: ArmRecord) -> Sampled | None:
-    """None if a candidate that finished has no reward, or one that could win no score."""
-    primary = material.settings.quality.primary
-    proxy, quality = [], []
-    for candidate in record.candidates:
-        if candidate.status not in ("finished", "truncated") or candidate.reward is None:
-            return None
-        score: float | None = candidate.reward
-        if primary != SELECTION:
-            text, prompt = candidate.text, record.key.prompt
-            score = None if text is None else material.scores.get(primary, prompt, text)
-        if score is None:
-            return None
-        proxy.append(candidate.reward + (NEVER_WINS if candidate.status == "truncated" else 0.0))
-        quality.append(score)
-    return Sampled(proxy, quality) if proxy else None
 
 
 def _known(n: float, curve: BaseCurve) -> int:

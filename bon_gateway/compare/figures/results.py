@@ -6,7 +6,7 @@ JSON has no infinity: an infinite bound is null.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import orjson
 
@@ -52,6 +52,10 @@ class Arm:
     model: str
     n: int
     training: str | None
+    greedy: bool
+    """Drawn at temperature 0."""
+    same_as_base: str | None
+    """Why an arm with ``training`` is the base policy all the same, in words; else None."""
     asked: int
     answered: int
     failures: Mapping[str, int]
@@ -85,11 +89,80 @@ class Arm:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """Other choices among the candidates of one arm, by the primary scorer."""
+
+    arm: str
+    n: int
+    random: Interval
+    """Quality of a candidate taken at random."""
+    oracle: Interval
+    """Quality of the best candidate: no choice among these can be better."""
+    way: Interval | None
+    """The share of the way from greedy decoding to the oracle that the arm makes; None without a
+    greedy arm, or where the oracle is not clearly above it."""
+    unknown: int
+    """Answers whose candidates have no scores, which are left out."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What ``ours`` has more than ``theirs`` at the same prompts, by the primary scorer. Both are
+    arms, or choices among an arm's candidates."""
+
+    ours: str
+    theirs: str
+    difference: Interval
+    prompts: int
+    decided: bool
+    """Whether the interval leaves out zero."""
+    prompts_needed: int | None
+    """Prompts at which it would, if mean and spread stay as observed. None where it is decided, and
+    where the difference is exactly zero."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One arm's answer in an example; the text is None for a failed request."""
+
+    arm: str
+    text: str | None
+    score: float
+
+
+@dataclass(frozen=True)
+class Example:
+    """The answers of two arms to one prompt."""
+
+    prompt: str
+    ours: Answer
+    theirs: Answer
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Of two arms, the largest wins and the largest losses of the first one."""
+
+    ours: str
+    theirs: str
+    wins: tuple[Example, ...]
+    losses: tuple[Example, ...]
+    counts: tuple[int, int, int]
+    """Requests won, tied and lost."""
+
+
+@dataclass(frozen=True)
 class CurvePoint:
     n: int
     quality: Interval
     cost: float | None
     """Money for a request, as docs/compare.md computes it."""
+    random: Interval | None
+    """Quality of random choice among N; None where the candidates are not known."""
+    oracle: Interval | None
+    """Quality of the best of N by the primary scorer itself."""
+    above_greedy: Difference | None
+    """Best-of-N less greedy decoding; None without a greedy arm."""
 
 
 @dataclass(frozen=True)
@@ -103,9 +176,13 @@ class Tuned:
     """The N whose cost is compared: the matched one, or the largest that was measured."""
     bon_cost: Interval
     tuned_cost: Interval
-    break_even: Interval
+    above_one: Difference
+    """The arm less one sample of the base policy."""
+    undecided: str | None
+    """Why there is no break-even, in words; None if there is one."""
+    break_even: Interval | None
     """Requests."""
-    days: Interval
+    days: Interval | None
     """Days until the break-even, at ``requests_per_day``."""
     bon_month: float
     tuned_month: float
@@ -113,6 +190,7 @@ class Tuned:
     month_break_even: float | None
     """Requests a month that pay for the retraining; None without retraining."""
     sensitivity: Mapping[str, float]
+    """Empty without a break-even."""
     sound: bool
     """False where too many requests failed or have no score to compare."""
 
@@ -138,6 +216,13 @@ class Results:
     curve_source: str
     pareto: tuple[str, ...]
     tuned: tuple[Tuned, ...]
+    choices: tuple[Choice, ...] = ()
+    differences: tuple[Difference, ...] = ()
+    examples: tuple[Examples, ...] = ()
+    measured_at: str = ""
+    """When the last request ended, in UTC."""
+    setup: Mapping[str, str] = field(default_factory=dict)
+    """What was asked, how, and at which prices, in words."""
     warnings: tuple[str, ...] = ()
     verdict: tuple[str, ...] = ()
     format: int = FORMAT

@@ -85,11 +85,15 @@ def test_the_demo_models_from_one_command(
     done = bon("--embedded", "--output", str(out), "--set", "prompts.limit=6")
     assert done.returncode == 0, done.stderr
     results = json.loads((out / "results.json").read_text())
-    assert [arm["n"] for arm in results["arms"]] == [1, 2, 4, 8]
+    assert [arm["n"] for arm in results["arms"]] == [1, 2, 4, 8, 1]
+    assert [arm["name"] for arm in results["arms"] if arm["greedy"]] == ["greedy"]
     assert all(arm["answered"] == 6 for arm in results["arms"])
-    # One answer is seldom the best of eight: the curve rises.
-    quality = [point["quality"]["value"] for point in results["curve"]]
-    assert quality == sorted(quality)
+    # By the gold reward, which chose nothing, the oracle rises and random choice does not.
+    assert results["primary"] == "gold"
+    oracle = [point["oracle"]["value"] for point in results["curve"]]
+    assert oracle == sorted(oracle)
+    assert len({point["random"]["value"] for point in results["curve"]}) == 1
+    assert results["curve"][-1]["quality"]["value"] > results["curve"][0]["quality"]["value"]
     assert "base-8" in done.stdout
     assert str(out / "report.html") in done.stdout
     assert cli.main(["compare", "diff", str(out), str(out)]) == 0
@@ -147,7 +151,7 @@ def test_an_interrupt_keeps_what_was_measured(tmp_path: Path) -> None:
     assert "The run was stopped early" in stdout
     results = json.loads((out / "results.json").read_text())
     assert results["complete"] is False
-    assert results["planned"] == 4 * 60 * 50
+    assert results["planned"] == 5 * 60 * 50
     kept = [json.loads(line)["key"]["phase"] for line in records.read_text().splitlines()]
     assert results["measured"] <= kept.count("closed")
     assert (out / "report.html").exists()

@@ -13,7 +13,8 @@ import pytest
 from bon_gateway.compare.figures.results import Results
 from bon_gateway.compare.figures.words import number
 from bon_gateway.compare.report.plots import within_page
-from bon_gateway.compare.report.tables import as_text, overview
+from bon_gateway.compare.report.quality_tables import overview
+from bon_gateway.compare.report.table import as_text
 from bon_gateway.compare.report.write import write_report
 from bon_gateway.testing.upstream import FakeUpstream
 from tests.bon_gateway.compare.endpoints import best_of_n
@@ -26,12 +27,15 @@ VOID = {"meta", "link", "br", "use", "path", "img", "input", "hr"}
 
 @pytest.fixture
 async def results(tmp_path: Path) -> Results:
-    async with FakeUpstream(best_of_n(tokens=9, scored=12)) as base:
+    async with (
+        FakeUpstream(best_of_n(tokens=9, scored=12)) as base,
+        FakeUpstream(best_of_n(tokens=9, scored=12, mean=3.0)) as tuned,
+    ):
         arms: dict[str, Any] = {
             f"base-{n}": {"url": base.url, "model": "fake", "bon": {"n": n}} for n in (1, 4)
         }
         arms[NASTY] = {
-            "url": base.url,
+            "url": tuned.url,
             "model": "fake",
             "bon": {"n": 2},
             "training": "dpo",
@@ -94,7 +98,7 @@ def test_the_page_is_whole_in_itself(results: Results, tmp_path: Path) -> None:
     assert [r for r in page.references if not r.startswith(("#", "data:"))] == []
     assert "@import" not in text
     assert re.findall(r"url\((?!#)", text) == []
-    assert page.tags.count("svg") == 4
+    assert page.tags.count("svg") == 5
     assert len(page.ids) == len(set(page.ids))
     used = {reference[1:] for reference in page.references if reference.startswith("#")}
     used |= set(re.findall(r"url\(#([^)]+)\)", text))
@@ -114,7 +118,7 @@ def test_every_cell_has_its_label_for_small_screens(results: Results, tmp_path: 
 def test_what_lies_beside_the_page(results: Results, tmp_path: Path) -> None:
     folder = tmp_path / "out"
     write_report(results, folder)
-    names = {"quality-by-cost", "latency", "break-even", "throughput"}
+    names = {"quality-by-n", "quality-by-cost", "latency", "break-even", "throughput"}
     for suffix, magic in ((".png", b"\x89PNG"), (".svg", b"<?xml")):
         for name in names:
             assert (folder / "pictures" / (name + suffix)).read_bytes().startswith(magic)
@@ -137,7 +141,12 @@ def test_the_terminal_table(results: Results) -> None:
     lines = as_text(overview(results)).splitlines()
     assert lines[0].split()[:4] == ["arm", "N", "answered", "quality"]
     assert lines[2].split()[:3] == ["base-4", "4", "10/10"]
-    assert len(lines) == 4
+    # The two arms of several candidates have random choice and the oracle under them.
+    assert [line.split("  ")[0] for line in lines[3:5]] == [
+        "random choice of base-4",
+        "oracle of base-4",
+    ]
+    assert len(lines) == 8
 
 
 def test_svg_within_a_page() -> None:

@@ -54,6 +54,7 @@ async def test_the_break_even_is_within_its_interval(tmp_path: Path, seed: int) 
     (tuned,) = results.tuned
     assert tuned.matched_n.low <= 4 <= tuned.matched_n.high
     assert tuned.matched_n.high <= 8
+    assert tuned.break_even is not None
     assert tuned.break_even.low * (1 - 1e-9) <= BREAK_EVEN <= tuned.break_even.high * (1 + 1e-9)
     assert tuned.tuned_cost.value == pytest.approx(TUNED, abs=1e-9)
     at_n = {point.n: point.cost for point in results.curve}
@@ -105,6 +106,7 @@ async def test_a_policy_better_than_all_n_is_compared_with_the_largest(tmp_path:
     results, _ = await synthetic(tmp_path, mean=9.0)
     (tuned,) = results.tuned
     assert (tuned.matched_n.low, tuned.compared_n) == (float("inf"), 8)
+    assert tuned.break_even is not None
     bon_8 = (PROMPT_TOKENS * 10 + 8 * LENGTH * 100 + 8 * SCORED * 5) / 1e6
     for requests in (tuned.break_even.low, tuned.break_even.value, tuned.break_even.high):
         assert requests == pytest.approx(TRAINING / (bon_8 - TUNED), rel=1e-9)
@@ -112,11 +114,14 @@ async def test_a_policy_better_than_all_n_is_compared_with_the_largest(tmp_path:
 
 
 async def test_a_policy_that_is_dearer_never_pays(tmp_path: Path) -> None:
-    async with FakeUpstream(best_of_n(tokens=LENGTH, scored=SCORED)) as base:
+    async with (
+        FakeUpstream(best_of_n(tokens=LENGTH, scored=SCORED)) as base,
+        FakeUpstream(best_of_n(tokens=LENGTH, scored=0, mean=9.0)) as better,
+    ):
         arms: dict[str, Any] = {
             "base": {"url": base.url, "model": "fake", "bon": {"n": 2}},
             "tuned": {
-                "url": base.url,
+                "url": better.url,
                 "model": "fake",
                 "training": "dpo",
                 "policy_price": {"input_per_million": 10.0, "output_per_million": 1000.0},
@@ -126,5 +131,7 @@ async def test_a_policy_that_is_dearer_never_pays(tmp_path: Path) -> None:
             tmp_path, arms, quality=BY_GOLD, prices=PRICES, training={"dpo": {"money": 1.0}}
         )
         results = await compare(settings)
-    assert results.tuned[0].break_even.value == float("inf")
+    (tuned,) = results.tuned
+    assert tuned.break_even is not None
+    assert tuned.break_even.value == float("inf")
     assert "It saves nothing, so it never pays: stay with" in " ".join(results.verdict)

@@ -103,10 +103,32 @@ async def test_one_endpoint_from_flags_alone(tmp_path: Path) -> None:
         )
         out, _ = await process.communicate()
         assert process.returncode == 0
-        assert upstream.requests == 2 * 2 + 2 * 4
-        assert {call.body["temperature"] for call in upstream.calls} == {0.5}
+        assert upstream.requests == 3 * 2 + 3 * 4
+        greedy = [call.body for call in upstream.calls if call.body["temperature"] == 0]
+        assert [body["bon"]["n"] for body in greedy] == [1] * 6
+        assert {call.body["temperature"] for call in upstream.calls} == {0.5, 0}
     lines = out.decode().splitlines()
     assert [line.split()[:3] for line in lines[1:3]] == [["n-1", "1", "4/4"], ["n-4", "4", "4/4"]]
+    assert lines[5].split()[:3] == ["greedy", "1", "4/4"]
+
+
+async def test_a_run_without_any_answer_fails(tmp_path: Path) -> None:
+    prompts = tmp_path / "p.jsonl"
+    prompts.write_text('{"prompt": "p"}\n')
+    broken = Step(status=500, error={"message": "out of order"})
+    async with FakeUpstream(lambda call: broken) as upstream:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "bon_gateway", "compare", "--url", upstream.url),
+            *("--model", "fake", "--prompts", str(prompts), "--output", str(tmp_path / "out")),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        _, stderr = await process.communicate()
+    assert process.returncode == 1
+    last = stderr.decode().splitlines()[-1]
+    assert last.startswith("every request failed, the last with: ")
+    assert last.endswith("answered 500.")
+    assert (tmp_path / "out" / "report.html").exists()
 
 
 async def test_keys_come_from_the_environment(tmp_path: Path) -> None:
