@@ -47,6 +47,17 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     assert "By iteration;" in page
 
 
+def test_each_column_of_curves_says_what_it_counts_by(tmp_path: Path) -> None:
+    """Seven curves leave the last column of the lower row empty. Small numbers are written out."""
+    names = [f"figure-{n}" for n in range(7)]
+    logged(tmp_path, *({"iteration": i, **dict.fromkeys(names, i * 1e-6)} for i in (1, 2, 3)))
+    write_report(tmp_path, "A policy", {})
+    words = titles(tmp_path / "report-plots" / "curves.svg").split()
+    assert [word for word in words if word in names] == names
+    assert words.count("iteration") == 4
+    assert words.count("2e\N{MINUS SIGN}06") == 7
+
+
 def test_a_short_run_has_no_curves(tmp_path: Path) -> None:
     logged(tmp_path, {"step": 1, "loss": 0.7})
     write_report(tmp_path, "A policy", {})
