@@ -1,15 +1,22 @@
-"""The command line as a process: what it prints where, and its exit codes."""
+"""The command line: what it prints where, and its exit codes.
+
+What ends before anything is served is asked in this process, since a start takes longer than the
+rest of such a test. What goes as far as to serve is a process of its own.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -17,6 +24,7 @@ import yaml
 
 import bon_gateway
 from bon_common.settings.errors import SettingsError
+from bon_gateway import cli
 from bon_gateway.auth import load_keyring
 from bon_gateway.reload.source import check_libraries
 from bon_gateway.sections.server import AuthSettings
@@ -39,18 +47,40 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "bon_gateway", *arguments]
 
 
-def bon(
-    *arguments: str, environ: dict[str, str] | None = None, given: str | None = None
-) -> subprocess.CompletedProcess[str]:
+Done = subprocess.CompletedProcess[str]
+Bon = Callable[..., Done]
+
+
+@pytest.fixture
+def bon(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bon:
+    """``bon("serve", ..., environ={...}, given="stdin")``: the command, in this process."""
+
+    def run(*arguments: str, environ: dict[str, str] | None = None, given: str = "") -> Done:
+        for name, value in (environ or {}).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(sys, "stdin", io.StringIO(given))
+        code: Any
+        try:
+            code = cli.main(arguments)
+        except SystemExit as ended:  # argparse's
+            code = ended.code or 0
+        return Done(arguments, code, *capsys.readouterr())
+
+    return run
+
+
+def bon_process(*arguments: str) -> Done:
     return subprocess.run(
-        command(*arguments),
-        capture_output=True,
-        text=True,
-        input=given,
-        timeout=60,
-        check=False,
-        env={**os.environ, **(environ or {})},
+        command(*arguments), capture_output=True, text=True, timeout=60, check=False
     )
+
+
+def assert_one_line(done: Done, message: str) -> None:
+    assert done.returncode == 2
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"bon-gateway: {message}")
+    assert "secret" not in line
 
 
 @pytest.mark.parametrize(
@@ -80,13 +110,6 @@ def bon(
             {},
             "/nowhere.yaml: cannot be read: No such file or directory",
         ),
-        (
-            ["--set", "recording.folder=/dev/null/log"],
-            {},
-            "recording: recording.folder: /dev/null/log: cannot be written to: Not a directory",
-        ),
-        (["--host", "no-such-host.invalid"], {}, "server: server.host: no-such-host.invalid: "),
-        (["--host", "a" * 70], {}, "server: server.host: "),
         (["--port", "99999"], {}, "--port: server.port: should be less than or equal to 65535"),
         (["--set", "server.drain_grace_s=.inf"], {}, "--set: server.drain_grace_s: should be "),
         (["--set", "limits=&a {b: *a}"], {}, "--set: limits: not YAML: line 1: it holds itself"),
@@ -105,17 +128,30 @@ def bon(
     ],
 )
 def test_wrong_settings_are_one_line_and_exit_code_2(
-    config: Path, arguments: list[str], environ: dict[str, str], message: str
+    config: Path, bon: Bon, arguments: list[str], environ: dict[str, str], message: str
 ) -> None:
-    done = bon("serve", "--config", str(config), *arguments, environ=environ)
-    assert done.returncode == 2
-    assert done.stdout == ""
-    (line,) = done.stderr.splitlines()
-    assert line.startswith(f"bon-gateway: {message}")
-    assert "secret" not in line
+    assert_one_line(bon("serve", "--config", str(config), *arguments, environ=environ), message)
 
 
-def test_print_config_shows_the_result_without_secrets(config: Path) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--set", "server.prot=1"], "--set: server.prot: unknown key; did you mean 'port'?"),
+        (
+            ["--set", "recording.folder=/dev/null/log"],
+            "recording: recording.folder: /dev/null/log: cannot be written to: Not a directory",
+        ),
+        (["--host", "no-such-host.invalid"], "server: server.host: no-such-host.invalid: "),
+        (["--host", "a" * 70], "server: server.host: "),
+    ],
+)
+def test_a_process_that_cannot_serve_says_so_in_one_line(
+    config: Path, arguments: list[str], message: str
+) -> None:
+    assert_one_line(bon_process("serve", "--config", str(config), *arguments), message)
+
+
+def test_print_config_shows_the_result_without_secrets(config: Path, bon: Bon) -> None:
     done = bon(
         "serve",
         "--config",
@@ -139,7 +175,7 @@ def test_print_config_shows_the_result_without_secrets(config: Path) -> None:
     assert shown["server"]["log_level"] == "debug"
 
 
-def test_print_config_without_a_file_shows_the_embedded_default() -> None:
+def test_print_config_without_a_file_shows_the_embedded_default(bon: Bon) -> None:
     done = bon("serve", "--print-config")
     assert list(yaml.safe_load(done.stdout)["models"]) == ["demo", "demo-first-k", "demo-single"]
 
@@ -155,7 +191,7 @@ def test_a_missing_library_is_said_with_its_cure(config: Path) -> None:
     )
 
 
-def test_hash_key_makes_a_key_that_its_line_lets_in(tmp_path: Path) -> None:
+def test_hash_key_makes_a_key_that_its_line_lets_in(tmp_path: Path, bon: Bon) -> None:
     one, two = bon("hash-key", "alice"), bon("hash-key", "bob")
     (key,) = one.stderr.splitlines()
     path = tmp_path / "keys"
@@ -168,14 +204,14 @@ def test_hash_key_makes_a_key_that_its_line_lets_in(tmp_path: Path) -> None:
     assert ring.owner(f"Bearer {two.stderr.strip()}") == "bob"
 
 
-def test_hash_key_takes_a_key_from_stdin() -> None:
+def test_hash_key_takes_a_key_from_stdin(bon: Bon) -> None:
     done = bon("hash-key", "alice", "--stdin", given="my key\n")
     assert done.stdout == f"alice: sha256:{hashlib.sha256(b'my key').hexdigest()}\n"
     assert done.stderr == ""
 
 
 @pytest.mark.parametrize(("name", "given"), [("alice", "\n"), ("al ice", "k"), ("", "k")])
-def test_hash_key_refuses_what_the_keys_file_would(name: str, given: str) -> None:
+def test_hash_key_refuses_what_the_keys_file_would(bon: Bon, name: str, given: str) -> None:
     done = bon("hash-key", name, "--stdin", given=given)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
@@ -183,17 +219,18 @@ def test_hash_key_refuses_what_the_keys_file_would(name: str, given: str) -> Non
 
 
 def test_demo_models_are_where_it_says() -> None:
-    lines = bon("demo-models").stdout.splitlines()
+    """As a process: it is what a shell calls."""
+    lines = bon_process("demo-models").stdout.splitlines()
     folders = dict(line.split(" ", 1) for line in lines)
     assert set(folders) == {"policy", "reward"}
     assert all((Path(folder) / "config.json").is_file() for folder in folders.values())
 
 
-def test_version() -> None:
+def test_version(bon: Bon) -> None:
     assert bon("--version").stdout == f"bon-gateway {bon_gateway.__version__}\n"
 
 
-def test_without_a_command_it_says_what_there_is() -> None:
+def test_without_a_command_it_says_what_there_is(bon: Bon) -> None:
     done = bon()
     assert done.returncode == 2
     assert "serve" in done.stderr
@@ -251,7 +288,7 @@ def test_a_file_of_authorities_that_is_not_there_is_one_line_and_exit_code_2(
     config.write_text(
         FILE.replace("http://me:secret@", "https://").replace('9"]}', '9"], ca_file: /no}')
     )
-    done = bon("serve", "--config", str(config), "--workers", workers)
+    done = bon_process("serve", "--config", str(config), "--workers", workers)
     assert done.returncode == 2
     assert (
         done.stderr
@@ -259,7 +296,7 @@ def test_a_file_of_authorities_that_is_not_there_is_one_line_and_exit_code_2(
     )
 
 
-def test_a_password_is_not_shown_whatever_it_holds(config: Path) -> None:
+def test_a_password_is_not_shown_whatever_it_holds(config: Path, bon: Bon) -> None:
     urls = ["http://me:secret@secret@h:1", "http://me:1/secret@h/x", "http://h:1/plain"]
     done = bon(
         "serve", "--config", str(config), "--print-config", "--set", f"policies.base.urls={urls}"
@@ -269,7 +306,7 @@ def test_a_password_is_not_shown_whatever_it_holds(config: Path) -> None:
     assert shown == ["http://***@h:1", "http://***@h/x", "http://h:1/plain"]
 
 
-def test_an_empty_file_is_said_to_serve_the_demo(tmp_path: Path) -> None:
+def test_an_empty_file_is_said_to_serve_the_demo(tmp_path: Path, bon: Bon) -> None:
     path = tmp_path / "empty.yaml"
     path.write_text("# models: none yet\n")
     done = bon("serve", "--config", str(path), "--print-config")
