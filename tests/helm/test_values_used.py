@@ -220,16 +220,26 @@ def test_every_switch_is_used(value: Value) -> None:
 
 
 def switches(value: Value, values: dict[str, Any]) -> bool:
-    on, off = (laid_over(values, at(value.path, state)) for state in (True, False))
+    """Whether turning it changes what is rendered; what stands beside it is rendered once."""
     if value.name in ("hpa", "keda"):
         # They exclude each other.
         other = (*value.path[:-1], "keda" if value.name == "hpa" else "hpa")
-        on, off = laid_over(on, at(other, False)), laid_over(off, at(other, False))
+        values = laid_over(values, at(other, False))
+    turned = laid_over(values, at(value.path, not state(value, values)))
     if value.dotted == "modelCache.enabled":
-        off = laid_over(off, {"modelCache": {"download": {"enabled": False}}})
+        turned = laid_over(turned, {"modelCache": {"download": {"enabled": False}}})
     if value.dotted == "gateway.httpRoute.enabled":
-        off = laid_over(off, {"gateway": {"rollout": {"enabled": False}}})
-    return templates(on) != templates(off)
+        turned = laid_over(turned, {"gateway": {"rollout": {"enabled": False}}})
+    return templates(values) != templates(turned)
+
+
+def state(value: Value, values: Any) -> bool:
+    """Of a switch in values that may leave it at its default."""
+    for key in value.path:
+        if not isinstance(values, dict) or key not in values:
+            return bool(value.default)
+        values = values[key]
+    return bool(values)
 
 
 def test_an_ingress_uses_all_its_values() -> None:
