@@ -4,7 +4,6 @@ import contextlib
 import multiprocessing
 import os
 import signal
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,49 +11,14 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.trainers.demo.some_steps import break_off, die, refuse, start_and_hang, write
 from tests.waiting import wait_until
 from trainers.base.errors import DataError, RunError
 from trainers.demo.workers import PlanStep, Result, run_steps
 
 
 def here(function: Callable[..., dict[str, Any]]) -> str:
-    return f"{__name__}:{function.__name__}"
-
-
-def write(path: str, seconds: float = 0.0) -> dict[str, Any]:
-    """Append a line to a file, after a while; the process and what the file held before."""
-    time.sleep(seconds)
-    before = Path(path).read_text() if Path(path).exists() else ""
-    with Path(path).open("a") as out:
-        out.write("x")
-    print("printed")
-    os.write(2, b"written past python\n")
-    return {"before": before, "process": os.getpid()}
-
-
-def refuse(place: str) -> dict[str, Any]:
-    raise DataError(f"{place}: no good")
-
-
-def break_off() -> dict[str, Any]:
-    raise KeyError("gone")
-
-
-def die() -> dict[str, Any]:
-    os._exit(3)
-
-
-def hang(path: str) -> dict[str, Any]:
-    Path(path).write_text(str(os.getpid()))
-    time.sleep(600)
-    return {}
-
-
-def start_and_hang(path: str) -> dict[str, Any]:
-    """Run a step that hangs, as the main process of a demo does."""
-    steps = [PlanStep("hang", here(hang), {"path": path})]
-    run_steps(steps, 1, Path(path).parent / "inner")
-    return {}
+    return f"{function.__module__}:{function.__name__}"
 
 
 def test_what_the_longest_chain_waits_for_goes_first(tmp_path: Path) -> None:
