@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import signal
-import subprocess
-import sys
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +17,6 @@ from transformers import (
     AutoTokenizer,
 )
 
-from tests.waiting import wait_until
 from trainers.base.data import Pair, data_hash, read_records
 from trainers.cli import main
 from trainers.demo.model import save_untrained_policy
@@ -234,46 +228,3 @@ def test_evaluate_needs_a_reward_head(
 def test_an_unknown_step_of_the_demo_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", "--set", "ppo.epochs=1"]) == 2
     assert "world, sft, reward, evaluate" in capsys.readouterr().err
-
-
-def saved(folder: Path) -> bool:
-    return any((folder / "out").glob("checkpoints/checkpoint-*"))
-
-
-def test_a_terminated_run_says_so(demo: Path, tmp_path: Path) -> None:
-    path = config(demo, "reward", tmp_path, max_steps=100_000, save_every=1)
-    command = [sys.executable, "-m", "trainers", "reward", "--config", str(path)]
-    with subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            wait_until(lambda: process.poll() is not None or saved(tmp_path), 60, "it trains")
-            assert process.poll() is None
-            process.send_signal(signal.SIGTERM)
-            error = process.communicate(timeout=60)[1]
-        finally:
-            process.kill()
-    assert process.returncode == 143
-    assert error.splitlines()[-1] == "bon-train: terminated"
-    assert "Traceback" not in error
-
-
-def test_an_interrupted_run_says_so(
-    demo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Ctrl-C, in this process."""
-    path = config(demo, "reward", tmp_path, max_steps=100_000, save_every=1)
-
-    def interrupt() -> None:
-        wait_until(lambda: saved(tmp_path), 60, "it trains")
-        os.kill(os.getpid(), signal.SIGINT)
-
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    interrupting = threading.Thread(target=interrupt)
-    interrupting.start()
-    try:
-        assert main(["reward", "--config", str(path)]) == 130
-    finally:
-        interrupting.join()
-        signal.signal(signal.SIGINT, before)
-    assert capsys.readouterr().err.splitlines()[-1] == "bon-train: interrupted"
