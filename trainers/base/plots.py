@@ -1,4 +1,4 @@
-"""How the pictures of reports are drawn: their style, lines over several runs, grids of curves."""
+"""How the pictures of reports are drawn: their style, and what several of them have in common."""
 
 from __future__ import annotations
 
@@ -57,56 +57,6 @@ def over_runs(rows: Sequence[Sequence[float]]) -> tuple[list[float], list[float]
     columns = list(zip(*rows, strict=True))
     spreads = [stdev(column) if len(rows) > 1 else 0.0 for column in columns]
     return [fmean(column) for column in columns], spreads
-
-
-def curve_grid(
-    figure: Figure,
-    runs: Sequence[Sequence[Mapping[str, Any]]],
-    names: Mapping[str, str],
-    count: str,
-    columns: int = 4,
-) -> None:
-    """A small picture of each figure by `count` (step or iteration), over the entries that have it.
-    `names` has each figure's colour."""
-    rows, across = -(-len(names) // columns), min(columns, len(names))
-    grid = figure.subplots(rows, across, sharex=True, squeeze=False)
-    _place_grid(figure, rows, across)
-    for axes, (name, colour) in zip(grid.flat, names.items(), strict=False):
-        # Where a title goes is told, because matplotlib would lay out all ticks to find out.
-        axes.set_title(name, fontsize=9, y=1.0)
-        axes.tick_params(labelsize=8)
-        having = [[row for row in run if name in row] for run in runs]
-        length = min(map(len, having))
-        x = [row[count] for row in having[0][:length]]
-        values = [[row[name] for row in run[:length]] for run in having]
-        # A single point is no line.
-        mean_line(axes, x, values, colour, marker="." if length < 3 else None)
-        axes.locator_params(nbins=4)
-        axes.locator_params("x", integer=True)
-        # Beside a common factor, which stands above the axis, there is no room for the title.
-        axes.yaxis.set_major_formatter("{x:g}")
-    every = list(grid.flat)
-    for axes in every[len(names) :]:
-        axes.set_visible(False)
-    # The lowest picture of each column; the last row may be short.
-    for axes in every[len(names) - across : len(names)]:
-        axes.set_xlabel(count)
-        axes.tick_params(labelbottom=True)
-
-
-def _place_grid(figure: Figure, rows: int, across: int) -> None:
-    """Give each small picture the same room for its title and numbers. Every run draws a grid, and
-    the layout that measures all texts first takes as long as the rest of the drawing."""
-    left, bottom, title, gap = 0.65, 0.5, 0.3, 0.12  # inches
-    width, height = 2.4 * across, 2.0 * rows + 0.4
-    figure.set_layout_engine(None)
-    figure.set_size_inches(width, height)
-    wide = width / across - left - gap
-    high = (height - bottom - title * rows) / rows
-    figure.subplots_adjust(
-        left=left / width, right=1 - gap / width, wspace=(left + gap) / wide,
-        bottom=bottom / height, top=1 - title / height, hspace=title / high,
-    )  # fmt: skip
 
 
 def best_of_n_axis(axes: Axes, sizes: Sequence[float]) -> None:

@@ -74,7 +74,8 @@ def _history(path: Path) -> list[dict[str, Any]]:
 
 def _curves(history: Sequence[Mapping[str, Any]]) -> Part:
     """All figures that were logged more than once, the most telling ones first."""
-    from trainers.base.plots import BLUE, curve_grid
+    from trainers.base.curves import curve_grid
+    from trainers.base.plots import BLUE
 
     times: dict[str, int] = {}
     for entry in history:

@@ -15,6 +15,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from trainers.base.curves import curve_grid
 from trainers.base.plots import (
     BLUE,
     GREEN,
@@ -24,7 +25,6 @@ from trainers.base.plots import (
     accuracy_bars,
     best_of_n_axis,
     calibration_lines,
-    curve_grid,
     mean_line,
     over_runs,
     write_pictures,

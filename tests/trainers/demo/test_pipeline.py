@@ -17,6 +17,7 @@ def tiny(output: Path) -> DemoTrainSettings:
     return DemoTrainSettings.model_validate(
         {
             "output": output,
+            "workers": 1,  # each imports the libraries anew
             "measure": {
                 "curve_samples": 8,
                 "judged_samples": 1,
