@@ -28,12 +28,20 @@ def lines(figure: Figure) -> list[Line2D]:
     return [artist for artist in figure.artists if isinstance(artist, Line2D)]
 
 
+def points(line: Line2D) -> Any:
+    return line.get_xydata()
+
+
+def heights(line: Line2D) -> list[float]:
+    return [float(y) for _, y in points(line)]
+
+
 def test_lines_keep_their_order_place_and_colour() -> None:
     run = [{"step": i, "loss": 1.0 - 0.1 * i, "norm": 40.0 + i} for i in range(1, 6)]
     figure = drawn(run, names=("loss", "norm"))
     left, right = lines(figure)
     assert (left.get_color(), right.get_color()) == (BLUE, RED)
-    ends = [line.get_transform().transform(line.get_xydata()) for line in (left, right)]
+    ends = [line.get_transform().transform(points(line)) for line in (left, right)]
     width = figure.bbox.width
     assert 0 < ends[0][:, 0].min() < ends[0][:, 0].max() < width / 2 < ends[1][:, 0].min() < width
     # The loss falls, the norm rises.
@@ -51,7 +59,7 @@ def test_lines_keep_their_order_place_and_colour() -> None:
 def test_values_without_a_range_are_no_trouble(values: list[float]) -> None:
     figure = drawn([{"step": i, "loss": x} for i, x in enumerate(values)], names=("loss",))
     [line] = lines(figure)
-    assert line.get_xydata()[:, 1].tolist() == pytest.approx(values, nan_ok=True)
+    assert heights(line) == pytest.approx(values, nan_ok=True)
     figure.canvas.draw()
     assert all("nan" not in text and "inf" not in text for text in texts(figure))
 
@@ -60,6 +68,6 @@ def test_several_runs_are_a_mean_in_a_band() -> None:
     runs = [[{"step": i, "loss": i * slope} for i in (1, 2, 3)] for slope in (1.0, 3.0)]
     figure = drawn(*runs, names=("loss",))
     [line] = lines(figure)
-    assert line.get_xydata()[:, 1].tolist() == [2.0, 4.0, 6.0]
+    assert heights(line) == [2.0, 4.0, 6.0]
     [band] = [artist for artist in figure.artists if isinstance(artist, Polygon)]
     assert max(float(y) for _, y in band.get_xy()) == pytest.approx(6 + 2**0.5 * 3, abs=1e-3)
