@@ -26,7 +26,8 @@ def wilson(share: float, count: int) -> Bounds:
     weight = Z * Z / count
     middle = (share + weight / 2) / (1 + weight)
     half = Z / (1 + weight) * sqrt(share * (1 - share) / count + weight / (4 * count))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    # Where all trials went alike, rounding would leave the share itself just outside.
+    return max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half))
 
 
 def bootstrap(values: Sequence[float]) -> Bounds:

@@ -18,6 +18,13 @@ def test_wilson_as_published(share: float, count: int, low: float, high: float) 
     assert wilson(share, count) == pytest.approx((low, high), abs=1e-4)
 
 
+@pytest.mark.parametrize("count", range(1, 200))
+def test_the_share_is_within_its_interval(count: int) -> None:
+    for share in (0.0, 1.0):
+        low, high = wilson(share, count)
+        assert 0.0 <= low <= share <= high <= 1.0
+
+
 def test_a_share_of_nothing_has_none() -> None:
     with pytest.raises(ValueError, match="at least one"):
         wilson(0.5, 0)
