@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from bon_gateway.compare.figures.differences import random_of
 from bon_gateway.compare.figures.results import Choice, CurvePoint, Results, Tuned
 from bon_gateway.compare.figures.words import bound, number, per_thousand, spread, told
+from bon_gateway.compare.statistics import Interval
+
+NO_DIFFERENCE = Interval(0.0, 0.0, 0.0)
 
 
 def verdict(results: Results) -> list[str]:
@@ -50,8 +53,10 @@ def _above(best: str, results: Results) -> str:
     theirs = [one for one in results.differences if one.ours == best and one.theirs in names]
     clear = [one.theirs for one in theirs if one.decided]
     text = f" At the same prompts it is better than {_and(clear)}." if clear else ""
+    equal = [one.theirs for one in theirs if one.difference == NO_DIFFERENCE]
+    text += f" It has exactly the quality of {_and(equal)}." if equal else ""
     for one in theirs:
-        if not one.decided:
+        if not one.decided and one.theirs not in equal:
             text += f" Against {one.theirs} it has {told(one)}."
     return text
 
@@ -138,8 +143,9 @@ def _matched(tuned: Tuned, curve: Sequence[CurvePoint]) -> str:
     matched = tuned.matched_n
     largest = max(point.n for point in curve)
     if math.isinf(matched.value):
+        word = "is better than" if math.isinf(matched.low) else "is not decided against"
         return (
-            f"is better than best-of-{largest}, the largest known (N from {bound(matched.low)})."
+            f"{word} best-of-{largest}, the largest known (N from {bound(matched.low)})."
             " Compared with that N it looks worse than it is."
         )
     high = f"above {largest}" if math.isinf(matched.high) else f"{matched.high:g}"

@@ -25,7 +25,8 @@ def spread(interval: Interval | None) -> str:
     """Value and interval."""
     if interval is None:
         return "n/a"
-    return f"{number(interval.value)} ({bound(interval.low)} to {bound(interval.high)})"
+    value, low, high = _alike(interval)
+    return f"{value} ({low} to {high})"
 
 
 def per_thousand(interval: Interval | None) -> Interval | None:
@@ -39,11 +40,20 @@ def bound(value: float) -> str:
 
 def signed(interval: Interval) -> str:
     """Value and interval of a difference, each with its sign."""
-    value, low, high = (
-        f"{end:+.3g}" if math.isfinite(end) and abs(end) < 1000 else bound(end)
-        for end in (interval.value, interval.low, interval.high)
-    )
+    value, low, high = _alike(interval, sign="+")
     return f"{value} ({low} to {high})"
+
+
+def _alike(interval: Interval, sign: str = "") -> list[str]:
+    """The value and both ends with the same decimals, three digits for the largest of them."""
+    ends = (interval.value, interval.low, interval.high)
+    largest = max((abs(end) for end in ends if math.isfinite(end)), default=0.0)
+    if not 0.001 <= largest < 1000:
+        return [number(interval.value), bound(interval.low), bound(interval.high)]
+    decimals = max(0, 2 - math.floor(math.log10(largest)))
+    first = number(interval.value) if math.isinf(interval.value) else None
+    texts = [bound(end) if math.isinf(end) else f"{end:{sign}.{decimals}f}" for end in ends]
+    return [first or texts[0], *texts[1:]]
 
 
 def told(difference: Difference) -> str:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
-LONGEST_NAME = 26
+LONGEST_NAME = 20
 """Characters of an arm's name in a picture."""
 ENTRY, LETTER = 34.0, 6.0
 """Points that an entry of a legend takes beside its text, and for each letter of it."""
@@ -19,7 +19,9 @@ ROW_INCHES = 0.2
 
 
 def shortened(name: str) -> str:
-    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+    """Without its middle if it is long: names of arms often differ only at their ends."""
+    half = LONGEST_NAME // 2
+    return name if len(name) <= LONGEST_NAME else f"{name[: half - 1]}…{name[-half:]}"
 
 
 def legend_below(figure: Figure) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-ASIDE = 0.035
+ASIDE = 0.05
 """Arms of the same N stand beside each other, this far apart as a share of N."""
 
 
@@ -39,7 +39,7 @@ def quality_by_n(results: Results, figure: Figure) -> str:
     ticks = [2**power for power in range(widest.bit_length()) if 2**power <= widest]
     axes.set_xticks(ticks, [f"{tick}" for tick in ticks])
     axes.minorticks_off()
-    axes.set_xlim(0.85, max(widest, 2) * 1.18)
+    axes.set_xlim(0.8, max(widest, 2) * 1.18)
     axes.set(xlabel="N, candidates a request", ylabel=f"quality: {results.primary}")
     legend_below(figure)
     return f"Quality by {results.primary} against N, with intervals: {'; '.join(told)}."
