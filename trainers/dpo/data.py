@@ -16,7 +16,8 @@ from trainers.base.bad_lines import BadLines
 from trainers.base.data import Pair, read_placed
 from trainers.base.errors import DataError
 from trainers.base.special_tokens import SPECIAL, with_special_tokens
-from trainers.policy.rendering import conversation_ids, prompt_ids, until_end_of_turn
+from trainers.policy.answered import answered_ids
+from trainers.policy.rendering import until_end_of_turn
 
 WHY = (
     ". In several, a tool's words stand between the assistant's, and the policy would learn them "
@@ -76,7 +77,7 @@ def read_pairs(
     for where, record in placed:
         refused = bad.count
         with bad.tried():
-            row = tokenise_pair(tokenizer, folder, record, where, ends)
+            row = tokenise_pair(tokenizer, folder, record, where, ends, bad)
         if bad.count > refused:
             continue
         if row is None:
@@ -102,17 +103,19 @@ def tokenise_pair(
     pair: Pair,
     where: str = "a pair",
     ends: frozenset[int] | None = None,
+    bad: BadLines | None = None,
 ) -> dict[str, Any] | None:
-    """One row of `PreferenceData`; None if a token spans the end of the prompt."""
-    prompt = prompt_ids(tokenizer, pair.asked, where)
-    wholes = [
-        conversation_ids(tokenizer, pair.asked.answered(answer), where)
+    """One row of `PreferenceData`; None if a token spans the end of the prompt. `bad` as in
+    `answered_ids`."""
+    both = [
+        answered_ids(tokenizer, pair.asked.answered(answer), where, bad)
         for answer in (pair.chosen, pair.rejected)
     ]
-    if any(whole[: len(prompt)] != prompt for whole in wholes):
+    prompt = both[0].prompt
+    if any(one.whole[: len(prompt)] != prompt for one in both):
         return None
     chosen, rejected = (
-        until_end_of_turn(tokenizer, folder, whole[len(prompt) :], ends) for whole in wholes
+        until_end_of_turn(tokenizer, folder, one.whole[len(prompt) :], ends) for one in both
     )
     return {
         "prompt_ids": prompt,

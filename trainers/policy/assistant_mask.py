@@ -12,15 +12,12 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from bon_common.chat_template import chosen_template
+from trainers.base.bad_lines import BadLines
 from trainers.base.data import Conversation
 from trainers.base.errors import DataError, ModelError
 from trainers.base.template import refusals
-from trainers.policy.rendering import (
-    conversation_ids,
-    prompt_ids,
-    template_arguments,
-    until_end_of_turn,
-)
+from trainers.policy.answered import answered_ids, opens_thinking
+from trainers.policy.rendering import conversation_ids, template_arguments, until_end_of_turn
 
 MARK = re.compile(r"\{%-?\s*generation\s*-?%\}")
 
@@ -30,17 +27,22 @@ def masked_ids(
     shown: Conversation,
     where: str,
     ends: frozenset[int] | None = None,
+    bad: BadLines | None = None,
 ) -> tuple[list[int], list[bool]]:
     """The ids of a conversation, and for each whether the assistant wrote it. `ends` as in
-    `until_end_of_turn`.
+    `until_end_of_turn`, `bad` as in `answered_ids`.
 
     Raises DataError, beginning with `where`, for messages that the template refuses or whose turns
     cannot be told apart; ModelError if the template marks nothing, or closes no answer.
     """
     template = chosen_template(tokenizer.chat_template, tools=bool(shown.inputs.tools))
-    if MARK.search(str(template)):
+    # Marks know nothing of thinking that the prompt opens and the template leaves out.
+    if MARK.search(str(template)) and not opens_thinking(tokenizer, shown, where):
         return _marked(tokenizer, shown, where)
-    ids = conversation_ids(tokenizer, shown, where)
+    if shown.messages[-1]["role"] == "assistant":
+        ids = answered_ids(tokenizer, shown, where, bad).whole
+    else:
+        ids = conversation_ids(tokenizer, shown, where)
     mask = [False] * len(ids)
     for place, message in enumerate(shown.messages):
         if message["role"] == "assistant":
@@ -54,10 +56,11 @@ def last_turn(
     shown: Conversation,
     where: str,
     ends: frozenset[int] | None = None,
+    bad: BadLines | None = None,
 ) -> tuple[list[int], list[bool]]:
     """As `masked_ids`, with the last turn alone, which ends the ids: as a server asks for it, and
     as the policy writes it."""
-    ids = conversation_ids(tokenizer, shown, where)
+    ids = answered_ids(tokenizer, shown, where, bad).whole
     start, end = _turn(tokenizer, shown, len(shown.messages) - 1, ids, where, ends)
     return ids[:end], [False] * start + [True] * (end - start)
 
@@ -90,8 +93,8 @@ def _turn(
     ends: frozenset[int] | None,
 ) -> tuple[int, int]:
     """First token of the turn at `place`, and the one behind its last."""
-    start = prompt_ids(tokenizer, shown.first(place), where)
-    until = conversation_ids(tokenizer, shown.first(place + 1), where)
+    found = answered_ids(tokenizer, shown.first(place + 1), where)
+    start, until = found.prompt, found.whole
     answer = until_end_of_turn(tokenizer, str(tokenizer.name_or_path), until[len(start) :], ends)
     whole = start + answer
     # A template may write earlier turns otherwise than the last one, or tokens may merge.

@@ -26,31 +26,48 @@ def prompt_ids(
 
     Raises DataError, beginning with `where`, for messages that the template refuses.
     """
-    return _ids(tokenizer, asked, where, add_generation_prompt=True)
+    return text_ids(tokenizer, prompt_text(tokenizer, asked, where), where)
 
 
 def conversation_ids(
     tokenizer: PreTrainedTokenizerBase, shown: Conversation, where: str = "a conversation"
 ) -> list[int]:
     """The ids of a conversation that asks for no answer; DataError as `prompt_ids`."""
-    return _ids(tokenizer, shown, where, add_generation_prompt=False)
+    return text_ids(tokenizer, conversation_text(tokenizer, shown, where), where)
 
 
-def _ids(
+def prompt_text(tokenizer: PreTrainedTokenizerBase, asked: Conversation, where: str) -> str:
+    """The text of `prompt_ids`."""
+    return _text(tokenizer, asked, where, add_generation_prompt=True)
+
+
+def conversation_text(tokenizer: PreTrainedTokenizerBase, shown: Conversation, where: str) -> str:
+    """The text of `conversation_ids`."""
+    return _text(tokenizer, shown, where, add_generation_prompt=False)
+
+
+def text_ids(tokenizer: PreTrainedTokenizerBase, text: str, where: str) -> list[int]:
+    """The ids of a rendered text; DataError as `prompt_ids`."""
+    with refusals(where):
+        ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return list(strip_repeated(tuple(ids), tokenizer.bos_token_id))
+
+
+def _text(
     tokenizer: PreTrainedTokenizerBase,
     shown: Conversation,
     where: str,
     *,
     add_generation_prompt: bool,
-) -> list[int]:
+) -> str:
     with refusals(where):
-        text = tokenizer.apply_chat_template(
-            **template_arguments(tokenizer, shown),
-            tokenize=False,
-            add_generation_prompt=add_generation_prompt,
+        return str(
+            tokenizer.apply_chat_template(
+                **template_arguments(tokenizer, shown),
+                tokenize=False,
+                add_generation_prompt=add_generation_prompt,
+            )
         )
-        ids: list[int] = tokenizer(str(text), add_special_tokens=False)["input_ids"]
-    return list(strip_repeated(tuple(ids), tokenizer.bos_token_id))
 
 
 def template_arguments(tokenizer: PreTrainedTokenizerBase, shown: Conversation) -> dict[str, Any]:

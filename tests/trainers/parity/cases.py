@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.trainers.parity.families import FAMILIES, REASONING, SYSTEM, TOOLS, TURNS, Family
+from tests.trainers.parity.families import (
+    FAMILIES,
+    REASONING,
+    SWITCH,
+    SYSTEM,
+    TOOLS,
+    TURNS,
+    VARIANTS,
+    Family,
+)
 
 LOOK: dict[str, Any] = {
     # Keys in another order than vLLM's, one that it does not know, and no description.
@@ -76,10 +85,11 @@ CASES = (
         "no thinking",
         [SKY],
         beside={"chat_template_kwargs": {"enable_thinking": False}},
-        needs=frozenset({REASONING, TOOLS}),  # the family whose template has this switch
+        needs=frozenset({SWITCH}),
     ),
 )  # fmt: skip
 
 
 def pairs() -> list[tuple[Family, Case]]:
-    return [(family, case) for family in FAMILIES for case in CASES if case.needs <= family.takes]
+    families = (*FAMILIES, *VARIANTS)
+    return [(family, case) for family in families for case in CASES if case.needs <= family.takes]

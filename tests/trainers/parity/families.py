@@ -5,7 +5,7 @@ The tokenizers know bytes and the family's special tokens. Nothing here is a pub
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 SYSTEM, TURNS, TOOLS, REASONING = "system", "turns", "tools", "reasoning"
+SWITCH = "a switch for thinking"
 """What a family may have."""
 
 
@@ -187,7 +188,12 @@ FAMILIES = (
         bos="<s>",
     ),
     Family(
-        "qwen 3", QWEN_3, IM, eos="<|im_end|>", end="<|im_end|>", takes=CHAT | {TOOLS, REASONING}
+        "qwen 3",
+        QWEN_3,
+        IM,
+        eos="<|im_end|>",
+        end="<|im_end|>",
+        takes=CHAT | {TOOLS, REASONING, SWITCH},
     ),
     Family(
         "deepseek r1",
@@ -229,7 +235,37 @@ FAMILIES = (
         "falcon", FALCON, ("<|endoftext|>",), eos="<|endoftext|>", end="<|endoftext|>", takes=CHAT
     ),
 )
+R1_OPENED = """\
+{{- bos_token }}{% for m in messages if m.role == 'system' %}{{ m.content }}{% endfor %}
+{%- for m in messages %}{% if m.role == 'user' %}{{ '<\uff5cUser\uff5c>' + m.content }}
+{%- elif m.role == 'assistant' %}
+{{- '<\uff5cAssistant\uff5c>' + m.content.split('</think>')[-1] + eos_token }}
+{%- endif %}{% endfor %}
+{%- if add_generation_prompt %}{{ '<\uff5cAssistant\uff5c><think>\\n' }}{% endif %}"""
 BY_NAME = {family.name: family for family in FAMILIES}
+VARIANTS = (
+    # As published: the prompt opens the thinking, and no answer is shown with its thoughts.
+    replace(BY_NAME["deepseek r1"], name="deepseek r1, opened", template=R1_OPENED),
+    # The thinking is opened and closed without line breaks, and closed in every answer.
+    replace(
+        BY_NAME["deepseek r1"],
+        name="deepseek v3.1, opened",
+        template=R1_OPENED.replace("<think>\\n", "<think>").replace(
+            "<\uff5cAssistant\uff5c>' + m", "<\uff5cAssistant\uff5c></think>' + m"
+        ),
+    ),
+    # As Qwen3's thinking models: the last answer always has its thoughts, be they empty.
+    replace(
+        BY_NAME["qwen 3"],
+        name="qwen 3, opened",
+        template=QWEN_3.replace(
+            "{{ '<|im_start|>assistant\\n' }}\n{%- if enable",
+            "{{ '<|im_start|>assistant\\n<think>\\n' }}\n{%- if enable",
+        ),
+        takes=CHAT | {TOOLS, REASONING},
+    ),
+)
+"""Families once more, with a prompt that opens the thinking."""
 
 
 def tokenizer_of(family: Family) -> PreTrainedTokenizerFast:
