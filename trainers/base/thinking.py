@@ -1,14 +1,17 @@
-"""A policy's thinking in what it drew: reasoning, and no part of the answer that is judged."""
+"""What a policy drew as a message: its thinking, which is no part of the answer that is judged, and
+its calls of tools."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from bon_common.thinking import split_thinking
 from trainers.base.data import Message
 from trainers.base.settings import Settings
+from trainers.base.tool_calls import split_calls
 
 
 class ThinkingMarks(Settings):
@@ -21,13 +24,20 @@ class ThinkingMarks(Settings):
     into the prompt."""
 
 
-def drawn_message(text: str, marks: ThinkingMarks | None) -> Message:
-    """What a policy wrote, as the assistant's message: its thinking apart, if it marks any. An
-    answer that was cut while it was thinking says nothing."""
-    if marks is None:
-        return Message(role="assistant", content=text)
-    thought, answer = split_thinking(text, marks.start, marks.end)
-    message = Message(role="assistant", content=answer or "")
+def drawn_message(
+    text: str, marks: ThinkingMarks | None, tools: Sequence[Mapping[str, Any]] = ()
+) -> Message:
+    """What a policy wrote, as the assistant's message: its thinking apart, if it marks any, and its
+    calls, if it was given `tools`. An answer that was cut while it was thinking says nothing."""
+    # In the order of vLLM and the gateway: the calls, then what is left of the content.
+    content, calls = split_calls(text) if tools else (text, [])
+    thought = ""
+    if marks is not None:
+        thought, answer = split_thinking(content, marks.start, marks.end)
+        content = answer or ""
+    message = Message(role="assistant", content=content)
     if thought:
         message["reasoning_content"] = thought
+    if calls:
+        message["tool_calls"] = calls
     return message

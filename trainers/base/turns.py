@@ -53,7 +53,7 @@ def tidied_turns(value: object) -> object:
     for turn in value:
         if isinstance(turn, Mapping):
             if isinstance(turn.get(OLD_CALL), Mapping):
-                called = _call_id(turn[OLD_CALL])
+                called = call_id(turn[OLD_CALL])
             if turn.get("role") == OLD_RESULT and called is not None:
                 turn = {**turn, "tool_call_id": called}  # noqa: PLW2901  # the file's stays whole
         turns.append(turn)
@@ -70,11 +70,11 @@ def _with_tools(value: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(call, Mapping) or not isinstance(call.get("name"), str):
         raise BadLineError(f".{OLD_CALL}: an object with name and arguments is expected")
     function = {"name": call["name"], "arguments": call.get("arguments") or "{}"}
-    message["tool_calls"] = [{"id": _call_id(call), "type": "function", "function": function}]
+    message["tool_calls"] = [{"id": call_id(call), "type": "function", "function": function}]
     return message
 
 
-def _call_id(call: Mapping[str, Any]) -> str:
+def call_id(call: Mapping[str, Any]) -> str:
     """Nine letters and digits, which every template that asks for an id takes."""
     text = json.dumps([call.get("name"), call.get("arguments")], sort_keys=True)
     return f"c{hashlib.sha256(text.encode()).hexdigest()[:8]}"

@@ -43,8 +43,9 @@ class RewardFunction:
         TRL would leave out a reward that is None; there is none here.
         """
         asked = [self._asked[int(place)] for place in prompts]
+        both = zip(completions, asked, strict=True)
         rewards = self._scorer.score_answers(
-            asked, [drawn_message(text, self._thinking) for text in completions]
+            asked, [drawn_message(text, self._thinking, one.inputs.tools) for text, one in both]
         )
         if self._no_eos_reward is None:
             return list(rewards)

@@ -12,6 +12,7 @@ from trainers.base.data import Conversation, Message, PromptRecord, read_placed
 from trainers.base.errors import DataError
 from trainers.base.thinking import ThinkingMarks
 from trainers.policy.drawing import PolicySampler
+from trainers.policy.drawn_calls import DrawnCalls
 from trainers.policy.frozen import load_frozen, score_answers
 from trainers.policy.rendering import prompt_ids
 
@@ -52,17 +53,24 @@ class Divergence:
 
 
 def checked_prompts(
-    path: Path | None, tokenizer: PreTrainedTokenizerBase, bad: BadLines | None = None
+    path: Path | None,
+    tokenizer: PreTrainedTokenizerBase,
+    bad: BadLines | None = None,
+    *,
+    judged: bool = False,
 ) -> list[Conversation]:
     """Prompts to measure on, none without a file; read before training, so that a bad line costs
     no run. DataError for a line that cannot be read, or that the chat template refuses, unless
-    `bad` counts them."""
+    `bad` counts them; also for tools whose calls could not be read, if a reward model is to judge
+    what is drawn in this process."""
     if path is None:
         return []
     bad = bad or BadLines()
-    found = []
+    found, calls = [], DrawnCalls(tokenizer)
     for where, record in read_placed(PromptRecord, path, bad):
         with bad.tried():
+            if judged:
+                calls.require(record.asked, where)
             prompt_ids(tokenizer, record.asked, where)
             found.append(record.asked)
     if not found:

@@ -89,11 +89,13 @@ class PolicySampler:
         answers = [
             DrawnAnswer(
                 drawn_message(
-                    str(self.tokenizer.decode(ids, skip_special_tokens=True)), self._thinking
+                    str(self.tokenizer.decode(ids, skip_special_tokens=True)),
+                    self._thinking,
+                    prompts[place // samples].inputs.tools,
                 ),
                 ids[-1] in self._ends,
                 ids,
             )
-            for ids in drawn
+            for place, ids in enumerate(drawn)
         ]
         return [answers[i * samples : (i + 1) * samples] for i in range(len(prompts))]

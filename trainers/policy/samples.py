@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trainers.base.data import Conversation
+from trainers.base.messages import shown_answer
 from trainers.base.report import SHOWN_SAMPLES, BeforeAndAfter
 from trainers.policy.drawing import PolicySampler
 
@@ -27,7 +28,7 @@ def before_and_after(
     for policy, version in ((start, revision), (str(end), None)):
         sampler = PolicySampler(policy, version, device="auto")
         drawn = sampler.draw(asked, seed=seed, max_new_tokens=max_new_tokens, batch_size=len(asked))
-        texts.append([answer.text for [answer] in drawn])
+        texts.append([shown_answer([answer.message]) for [answer] in drawn])
     return [
         BeforeAndAfter(prompt.messages[-1]["content"], *both)
         for prompt, *both in zip(asked, *texts, strict=True)

@@ -13,6 +13,7 @@ from trainers.base.data import Conversation, PromptRecord, read_placed
 from trainers.base.errors import DataError
 from trainers.base.seeds import seeded
 from trainers.base.special_tokens import SPECIAL, with_special_tokens
+from trainers.policy.drawn_calls import DrawnCalls
 from trainers.policy.rendering import prompt_ids
 
 
@@ -47,9 +48,10 @@ def read_prompt_set(
     distinct: dict[str, tuple[str, Conversation]] = {}
     for where, record in records:
         distinct.setdefault(record.asked.key, (where, record.asked))
-    prompts = []
+    prompts, calls = [], DrawnCalls(tokenizer)
     for where, asked in distinct.values():
         with bad.tried():
+            calls.require(asked, where)
             prompts.append(TokenisedPrompt(asked, prompt_ids(tokenizer, asked, where)))
     short = [prompt for prompt in prompts if len(prompt.ids) <= max_tokens]
     if not short:
