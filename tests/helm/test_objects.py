@@ -157,6 +157,19 @@ def test_grace_covers_the_wait_and_the_longest_request() -> None:
     assert generator["terminationGracePeriodSeconds"] > 40 + 600
 
 
+def test_a_trainer_has_time_for_its_update_and_a_checkpoint() -> None:
+    def graces(**values: Any) -> list[int]:
+        templates = pod_templates(render(laid_over(case("training"), values)))
+        return [
+            template["spec"]["terminationGracePeriodSeconds"]
+            for _, template in templates
+            if template["spec"]["containers"][0]["name"] == "trainer"
+        ]
+
+    assert graces() == [300, 300]
+    assert sorted(graces(trainers={"dpo": {"terminationGracePeriodSeconds": 900}})) == [300, 900]
+
+
 def test_probes_never_ask_upstreams_whether_to_live() -> None:
     objects = render(case("everything"))
     for deployment in of_kind(objects, "Deployment"):

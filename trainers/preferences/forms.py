@@ -28,6 +28,7 @@ NO_SCORE = "answer without a score"
 NO_RANKS = "ranked answers, which have no scores"
 PAIR_NO_SCORE = "pair, which has no scores"
 TOO_FEW_SCORES = "fewer than two scored answers"
+BETWEEN = "scored record beside the best and the worst of its prompt"
 
 
 def in_form(
@@ -71,6 +72,8 @@ def pairs_of(
         return
     if pairs == "best_worst":
         chosen = [(max(scored, key=itemgetter(0)), min(scored, key=itemgetter(0)))]
+        if preference.pooled:
+            tally.drop(BETWEEN, len(scored) - 2)
     else:
         chosen = [(a, b) if a[0] >= b[0] else (b, a) for a, b in combinations(scored, 2)]
     for (high, better), (low, worse) in chosen:
@@ -171,4 +174,4 @@ def grouped(preferences: Iterable[Preference], tally: Tally) -> Iterator[Pairwis
                 ListedAnswer(preference.answer, preference.score, dimensions=preference.dimensions)
             )
     for prompt, candidates in groups.values():
-        yield Listwise(prompt.messages, tuple(candidates), inputs=prompt.inputs)
+        yield Listwise(prompt.messages, tuple(candidates), inputs=prompt.inputs, pooled=True)

@@ -94,6 +94,8 @@ class Listwise:
     """Model answers that a rule can compare with."""
     subset: str | None = None
     inputs: TemplateInputs = NO_INPUTS
+    pooled: bool = field(default=False, compare=False)
+    """Its answers were records of their own."""
 
     def as_json(self) -> dict[str, Any]:
         known = _known(

@@ -162,6 +162,27 @@ def test_thumbs_up_and_down_of_one_prompt_are_pairs(
     assert scores == [1.0, 0.0, 1.0]
 
 
+def test_thumbs_that_no_pair_takes_are_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ten records: six in three pairs, and four that are named."""
+    thumbs = [
+        *[("hi", "good", True), ("hi", "fine", True), ("hi", "bad", False)],
+        *[("ho", "good", True), ("ho", "bad", False)],
+        *[("he", "good", True), ("he", "fine", True), ("he", "bad", False), ("he", "no", False)],
+        ("ha", "alone", True),
+    ]
+    lines = [dict(zip(("prompt", "completion", "label"), one, strict=True)) for one in thumbs]
+    write_lines(tmp_path / "d.jsonl", *lines)
+    assert prepare(tmp_path, held_out_share=0) == 0
+    assert len(read_lines(tmp_path / "out" / "train.jsonl")) == 3
+    shown = capsys.readouterr().out.splitlines()
+    assert "dropped: fewer than two scored answers: 1" in shown
+    assert "dropped: scored record beside the best and the worst of its prompt: 3" in shown
+    assert prepare(tmp_path, held_out_share=0, pairs="all") == 0
+    assert "beside the best" not in capsys.readouterr().out
+
+
 def test_a_table_of_thumbs(tmp_path: Path) -> None:
     path = tmp_path / "d.csv"
     path.write_text("prompt,completion,label\nhi,a,True\nhi,b,false\nhi,c,1\n")
