@@ -8,16 +8,22 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from tests.ports import free_port
 from tests.trainers.commands import SHORT, TRAINING
 from tests.trainers.runtime.helpers import assert_equal_weights
 from tests.waiting import wait_until
 from trainers.cli import main
+from trainers.grpo.rewards import RewardFunction
+from trainers.grpo.trainer import GroupTrainer
+from trainers.policy.in_process import InProcessGenerator
+from trainers.ppo.update import Updater
 from trainers.runtime.log import RunLog
 
 IN_NAMESPACE = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"]
@@ -75,6 +81,84 @@ def test_a_signalled_run_goes_on_as_if_it_had_never_stopped(
     assert main([*start, "--resume"]) == 0
     assert main(start_of(command, world, whole)) == 0
     assert_equal_weights(policy_in(whole), policy_in(cut))
+
+
+PLACES: dict[str, tuple[str, type, str, int]] = {
+    # The command, what it calls there, and the call that a signal comes with.
+    "ppo, answers": ("ppo", InProcessGenerator, "generate", 3),
+    "ppo, the first of two minibatches": ("ppo", Updater, "_gradient", 5),
+    "ppo, the first iteration": ("ppo", Updater, "_gradient", 1),
+    "grpo, answers": ("grpo", GroupTrainer, "_tokenize_prompts", 3),
+    "grpo, update": ("grpo", RewardFunction, "__call__", 3),
+    "grpo, the first update": ("grpo", RewardFunction, "__call__", 1),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_signal_within_an_iteration_goes_back_to_its_start(
+    place: str, world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """The rest of the iteration is not waited for."""
+    command, kind, name, which = PLACES[place]
+    original, calls = getattr(kind, name), []
+
+    def told(*arguments: Any, **options: Any) -> Any:
+        calls.append(name)
+        if len(calls) == which:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(*arguments, **options)
+
+    cut, whole = tmp_path / "cut", tmp_path / "whole"
+    start = start_of(command, world, cut)
+    with monkeypatch.context() as patched:
+        patched.setattr(kind, name, told)
+        assert main(start) == 143
+    assert len(calls) == which
+    out, error = capsys.readouterr()
+    assert error.splitlines()[-1] == "bon-train: terminated"
+    checkpoints = cut / "out" / "checkpoints"
+    if which == 1:
+        assert not list(checkpoints.glob("*"))
+        assert "stopped before the first update was whole: --resume begins at the start" in out
+    else:
+        assert [one.name for one in checkpoints.iterdir()] == ["checkpoint-2"]
+        assert f"{checkpoints / 'checkpoint-2'} is whole" in out
+    assert main([*start, "--resume"]) == 0
+    assert main(start_of(command, world, whole)) == 0
+    assert_equal_weights(whole / "out", cut / "out")
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("told", [(0, 1), (1,)], ids=["each", "one alone"])
+def test_processes_that_train_together_stop_together(
+    told: tuple[int, ...], world: Path, tmp_path: Path
+) -> None:
+    start = start_of("sft", world, tmp_path / "cut")
+    out = tmp_path / "cut" / "out"
+    command = [sys.executable, "-m", "trainers", *start, "--set", "max_steps=100000"]
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    with ExitStack() as ended:
+        processes = []
+        for number in ("0", "1"):
+            env = os.environ | shared | {"RANK": number, "LOCAL_RANK": number}
+            process = subprocess.Popen(
+                command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            )
+            ended.enter_context(process)
+            ended.callback(process.kill)
+            processes.append(process)
+        logged = out / "metrics.jsonl"
+        gone = lambda: any(one.poll() is not None for one in processes)  # noqa: E731
+        wait_until(lambda: gone() or bool(_size(logged)), 120, "it trains")
+        for rank in told:
+            processes[rank].terminate()
+        errors = [process.communicate(timeout=60)[1] for process in processes]
+    assert [process.returncode for process in processes] == [143, 143], errors
+    assert all("bon-train: terminated" in error.splitlines() for error in errors)
+    [checkpoint] = (out / "checkpoints").iterdir()
+    assert checkpoint.name.startswith("checkpoint-")
+    assert not (out / "model.safetensors").exists()
 
 
 def in_namespace() -> bool:

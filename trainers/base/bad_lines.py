@@ -22,7 +22,7 @@ class BadLines:
 
     def __init__(self, *, skip: bool = False) -> None:
         """With `skip` they are counted, otherwise the first one's DataError goes on."""
-        self._skip = skip
+        self.skip = skip
         self.count = 0
         self._first: list[str] = []
         self._unread: Counter[str] = Counter()
@@ -34,7 +34,7 @@ class BadLines:
         try:
             yield
         except DataError as error:
-            if not self._skip:
+            if not self.skip:
                 raise
             self.count += 1
             if len(self._first) < SHOWN:

@@ -13,12 +13,18 @@ from typing import Any
 from trainers.base.card import figure_table
 from trainers.base.files import write_text
 
-PAGE, PICTURES = "report.md", "report-plots"
+PAGE, PICTURES, HISTORY = "report.md", "report-plots", "metrics.jsonl"
 SHOWN_SAMPLES = 5
 MOST_CURVES = 16
 FIRST = ("loss", "reward", "gold", "kl", "kl to reference", "rewards/margins", "rewards/accuracies")
 """Curves that come before the others."""
-NO_CURVES = frozenset({"step", "iteration", "epoch", "num_tokens", "total_flos"})
+COUNTS = {
+    "iteration": "`metrics.jsonl` and TensorBoard have the same figures.",
+    "round": "`metrics.jsonl` has the same figures, `rounds.json` all of a round.",
+    "step": "`metrics.jsonl` and TensorBoard have the same figures.",
+}
+"""What a run counts, and where its figures are."""
+NO_CURVES = frozenset({*COUNTS, "epoch", "num_tokens", "total_flos"})
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,7 @@ def write_report(
     # matplotlib takes a second to import, which a dry run need not wait for.
     from trainers.base.plots import write_pictures
 
-    history = _history(folder / "metrics.jsonl")
+    history = _history(folder / HISTORY)
     parts = [_curves(history), *parts]
     pictures = {name: draw for part in parts for name, draw in part.pictures.items()}
     write_pictures(pictures, folder / PICTURES)
@@ -84,14 +90,15 @@ def _curves(history: Sequence[Mapping[str, Any]]) -> Part:
                 times[name] = times.get(name, 0) + 1
     names = [name for name, count in times.items() if count > 1]
     names.sort(key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
+    count = next((name for name in COUNTS if history and name in history[0]), "step")
     if not names:
-        return Part("Curves", ["Nothing was logged twice; `log_every` says how often."], {})
-    count = "iteration" if "iteration" in history[0] else "step"
+        often = "" if count == "round" else "; `log_every` says how often"
+        return Part("Curves", [f"Nothing was logged twice{often}."], {})
     colours = dict.fromkeys(names[:MOST_CURVES], BLUE)
     draw = partial(curve_grid, runs=[history], names=colours, count=count)
     left = names[MOST_CURVES:]
     rest = f" Not drawn: {', '.join(left)}." if left else ""
-    words = f"By {count}; `metrics.jsonl` and TensorBoard have the same figures.{rest}"
+    words = f"By {count}; {COUNTS[count]}{rest}"
     return Part("Curves", [words], {"curves": draw})
 
 

@@ -79,6 +79,13 @@ class TemplateSettings(Settings):
     stopping at the first."""
 
 
+def refuse_templates(settings: TemplateSettings) -> None:
+    """Raise ValueError for a token or template where there is no `policy` to have it."""
+    for name, field in TemplateSettings.model_fields.items():
+        if name != "skip_bad" and getattr(settings, name) != field.default:
+            raise ValueError(f"{name}: only a policy in this process (policy) takes it")
+
+
 class TrainSettings(TemplateSettings):
     """What every training run needs. Weights stay float32."""
 

@@ -34,6 +34,7 @@ from trainers.policy.rendering import prompt_ids
 from trainers.policy.samples import before_and_after
 from trainers.runtime.arguments import autocast, common_arguments, is_main_process
 from trainers.runtime.lora import lora_config
+from trainers.runtime.memory import memory_part
 from trainers.runtime.run import claim, run_trainer
 from trainers.runtime.saving import save
 
@@ -60,9 +61,9 @@ def train_dpo(settings: DpoSettings, context: RunContext) -> dict[str, float]:
         ends=declared_ends(tokenizer, settings.model, settings.revision),
         bad=bad,
     )
-    bad.report(context.show)
     _require_same_text(tokenizer, settings)
-    prompts = checked_prompts(settings.eval_prompts, tokenizer)
+    prompts = checked_prompts(settings.eval_prompts, tokenizer, bad)
+    bad.report(context.show)
     asked = [prompt_ids(tokenizer, prompt) for prompt in prompts]
     require_answers(limit, asked, "eval_max_new_tokens", settings.eval_max_new_tokens)
     if context.dry_run:
@@ -97,7 +98,8 @@ def train_dpo(settings: DpoSettings, context: RunContext) -> dict[str, float]:
             settings.model, settings.revision, settings.output, prompts,
             seed=settings.seed, max_new_tokens=settings.eval_max_new_tokens,
         )  # fmt: skip
-        write_report(settings.output, title, figures, samples=samples)
+        parts = [memory_part(settings)]
+        write_report(settings.output, title, figures, parts=parts, samples=samples)
     return figures
 
 

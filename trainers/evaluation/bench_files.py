@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
+from trainers.base.bad_lines import BadLines
 from trainers.base.data import Message, PromptedRecord, read_placed
 from trainers.base.errors import DataError
 from trainers.evaluation import reward_bench, reward_bench_2
@@ -48,32 +49,38 @@ class BenchOptions(BenchRecord):
 
 
 def run_reward_bench(
-    scorer: RewardScorer, path: Path, prior: Path | None = None
+    scorer: RewardScorer, path: Path, prior: Path | None = None, bad: BadLines | None = None
 ) -> reward_bench.RewardBench:
-    """RewardBench on a local file; DataError for a bad line, or a file of something else."""
-    wins = _wins(scorer, path)
-    others = [] if prior is None else _wins(scorer, prior)
+    """RewardBench on a local file; DataError for a bad line that `bad` does not count, or a file of
+    something else."""
+    wins = _wins(scorer, path, bad)
+    others = [] if prior is None else _wins(scorer, prior, bad)
     try:
         return reward_bench.RewardBench.of(wins, others)
     except ValueError as error:
         raise DataError(f"{path}: {error}") from error
 
 
-def _wins(scorer: RewardScorer, path: Path) -> list[tuple[str, bool]]:
+def _wins(scorer: RewardScorer, path: Path, bad: BadLines | None) -> list[tuple[str, bool]]:
     scored = with_rewards(
         scorer,
-        read_placed(BenchPair, path),
+        read_placed(BenchPair, path, bad),
         lambda pair: _answers([pair.chosen, pair.rejected]),
+        bad,
     )
     return [(pair.subset, chosen > rejected) for pair, (chosen, rejected) in scored]
 
 
-def run_reward_bench_2(scorer: RewardScorer, path: Path) -> reward_bench_2.RewardBench2:
-    """RewardBench 2 on a local file; DataError for a bad line, or Ties that are not whole."""
+def run_reward_bench_2(
+    scorer: RewardScorer, path: Path, bad: BadLines | None = None
+) -> reward_bench_2.RewardBench2:
+    """RewardBench 2 on a local file; DataError for a bad line that `bad` does not count, or Ties
+    that are not whole."""
     scored = with_rewards(
         scorer,
-        read_placed(BenchOptions, path),
+        read_placed(BenchOptions, path, bad),
         lambda one: _answers(one.chosen + one.rejected),
+        bad,
     )
     items = [
         reward_bench_2.Item(

@@ -56,6 +56,8 @@ class Figures:
     """Answers drawn for each prompt."""
     cut: int = 0
     """Conversations whose prompt lost its start."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Bad lines, and records with fields that are not read."""
 
     def table(self) -> dict[str, float]:
         """The figures under readable names, without the curves' details."""
@@ -80,6 +82,7 @@ class Figures:
         found["held-out prompts"] = self.prompts or None
         found["answers drawn per prompt"] = self.samples or None
         found["conversations cut"] = self.cut or None
+        found |= self.left_out
         return {name: value for name, value in found.items() if value is not None}
 
     def intervals(self) -> dict[str, Any]:

@@ -6,9 +6,11 @@ from statistics import fmean, pstdev
 from typing import Any
 
 from bon_common.best_of_n import best_of_n
+from trainers.base.bad_lines import BadLines
 from trainers.base.context import RunContext
 from trainers.base.intervals import bootstrap
 from trainers.base.outputs import claim_files
+from trainers.base.tokenizer import training_tokenizer
 from trainers.evaluation.bench_files import run_reward_bench, run_reward_bench_2
 from trainers.evaluation.figures import WIDE_GAP, Figures
 from trainers.evaluation.settings import EvaluateSettings
@@ -26,11 +28,15 @@ def run(settings: EvaluateSettings, context: RunContext) -> dict[str, float]:
     files = (settings.pairs, settings.reward_bench, settings.reward_bench_2, settings.prompts)
     made = [settings.output, settings.page]
     claim_files(made, context, inputs=[path for path in files if path is not None])
-    return evaluate(settings).table()
+    bad = BadLines(skip=settings.skip_bad)
+    figures = evaluate(settings, bad)
+    bad.report(context.show)
+    return figures.table()
 
 
-def evaluate(settings: EvaluateSettings) -> Figures:
-    """Measure all that the settings name, write `settings.output`, and return the figures.
+def evaluate(settings: EvaluateSettings, bad: BadLines | None = None) -> Figures:
+    """Measure all that the settings name, write `settings.output`, and return the figures. `bad`
+    counts what is skipped and what is not read.
 
     Raises DataError naming a bad line, ModelError for a model that cannot be loaded, SettingsError
     for a `gold` that does not exist.
@@ -38,17 +44,18 @@ def evaluate(settings: EvaluateSettings) -> Figures:
     # A missing function is an error before anything is scored.
     gold = None if settings.gold is None else load_gold(settings.gold)
     scorer = _own_scorer(settings)
+    bad = bad or BadLines(skip=settings.skip_bad)
     found: dict[str, Any] = {}
     if settings.pairs is not None:
-        found |= _of_pairs(scored_pairs(scorer, settings.pairs), settings)
+        found |= _of_pairs(scored_pairs(scorer, settings.pairs, bad), settings)
     if settings.reward_bench is not None:
         prior = settings.reward_bench_prior
-        found["reward_bench"] = run_reward_bench(scorer, settings.reward_bench, prior)
+        found["reward_bench"] = run_reward_bench(scorer, settings.reward_bench, prior, bad)
     if settings.reward_bench_2 is not None:
-        found["reward_bench_2"] = run_reward_bench_2(scorer, settings.reward_bench_2)
+        found["reward_bench_2"] = run_reward_bench_2(scorer, settings.reward_bench_2, bad)
     if settings.policy is not None:
-        found |= _of_answers(_answered(settings), scorer, gold, settings)
-    figures = Figures(**found, cut=scorer.cut)
+        found |= _of_answers(_answered(settings, bad), scorer, gold, settings)
+    figures = Figures(**found, cut=scorer.cut, left_out=bad.figures())
     figures.write(settings.output)
     return figures
 
@@ -56,7 +63,8 @@ def evaluate(settings: EvaluateSettings) -> Figures:
 def score_pairs(settings: EvaluateSettings) -> list[ScoredPair]:
     """Both rewards of every pair, in the order of the file."""
     assert settings.pairs is not None
-    return scored_pairs(_own_scorer(settings), settings.pairs)
+    bad = BadLines(skip=settings.skip_bad)
+    return scored_pairs(_own_scorer(settings), settings.pairs, bad)
 
 
 def _own_scorer(settings: EvaluateSettings) -> RewardScorer:
@@ -92,11 +100,16 @@ def _of_pairs(scored: Sequence[ScoredPair], settings: EvaluateSettings) -> dict[
     }
 
 
-def _answered(settings: EvaluateSettings) -> list[Placed]:
+def _answered(settings: EvaluateSettings, bad: BadLines) -> list[Placed]:
     """Answers of the policy that the settings name, each with its prompt, prompt by prompt."""
     assert settings.policy is not None
-    sampler = PolicySampler(settings.policy, device=settings.device, thinking=settings.thinking)
-    prompts = checked_prompts(settings.prompts, sampler.tokenizer)
+    sampler = PolicySampler(
+        settings.policy,
+        device=settings.device,
+        tokenizer=training_tokenizer(str(settings.policy), None, settings),
+        thinking=settings.thinking,
+    )
+    prompts = checked_prompts(settings.prompts, sampler.tokenizer, bad, judged=True)
     answers = sampler.draw(
         prompts,
         settings.samples,

@@ -6,15 +6,16 @@ from typing import Annotated
 from pydantic import Field, field_validator, model_validator
 
 from bon_common.ensemble import Combine
-from trainers.base.settings import Positive, Settings
+from trainers.base.settings import Positive, TemplateSettings, refuse_templates
 from trainers.base.thinking import ThinkingMarks
 from trainers.rewards.gold import GoldSettings
 
 Gap = Annotated[float, Field(ge=0)]
 
 
-class EvaluateSettings(Settings):
-    """Measures a reward model on the files that are named; at least one is needed."""
+class EvaluateSettings(TemplateSettings):
+    """Measures a reward model on the files that are named; at least one is needed. The settings of
+    tokens and templates are those of `policy`."""
 
     reward: Path
     """Folder of a reward model, or of an ensemble."""
@@ -76,6 +77,8 @@ class EvaluateSettings(Settings):
         sources = (self.pairs, self.reward_bench, self.reward_bench_2, self.policy)
         if all(source is None for source in sources):
             raise ValueError("one of pairs, reward_bench, reward_bench_2 and policy is needed")
+        if self.policy is None:
+            refuse_templates(self)
         if self.policy is not None and self.prompts is None:
             raise ValueError("prompts: needed to sample from the policy")
         if self.policy is not None and (self.gold is None) == (self.judge_reward is None):

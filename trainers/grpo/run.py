@@ -16,12 +16,14 @@ from trainers.grpo.rewards import RewardFunction
 from trainers.grpo.settings import GrpoSettings
 from trainers.grpo.trainer import GroupTrainer, grpo_config
 from trainers.policy.divergence import checked_prompts, measure_divergence
+from trainers.policy.drawn_calls import DrawnCalls
 from trainers.policy.ends import end_tokens
 from trainers.policy.rendering import prompt_ids
 from trainers.policy.samples import before_and_after
 from trainers.rewards.scorer import RewardScorer
 from trainers.runtime.arguments import common_arguments, is_main_process
 from trainers.runtime.lora import lora_config
+from trainers.runtime.memory import memory_part
 from trainers.runtime.run import claim, run_trainer
 from trainers.runtime.saving import save
 
@@ -33,8 +35,8 @@ def train_grpo(settings: GrpoSettings, context: RunContext) -> dict[str, float]:
     limit = require_start(settings, tokenizer)
     bad = BadLines(skip=settings.skip_bad)
     prompts, too_long = _short_prompts(settings, tokenizer, bad)
+    held_out = checked_prompts(settings.eval_prompts, tokenizer, bad, judged=True)
     bad.report(context.show)
-    held_out = checked_prompts(settings.eval_prompts, tokenizer)
     asked = [prompt_ids(tokenizer, prompt) for prompt in held_out]
     require_answers(limit, asked, "max_new_tokens", settings.max_new_tokens)
     context.show(f"prompts: {len(prompts)}, dropped as too long: {too_long}")
@@ -83,7 +85,8 @@ def train_grpo(settings: GrpoSettings, context: RunContext) -> dict[str, float]:
             settings.model, settings.revision, settings.output, held_out,
             seed=settings.seed, max_new_tokens=settings.max_new_tokens,
         )  # fmt: skip
-        write_report(settings.output, title, figures, samples=samples)
+        parts = [memory_part(settings)]
+        write_report(settings.output, title, figures, parts=parts, samples=samples)
     return figures
 
 
@@ -93,11 +96,12 @@ def _short_prompts(
     """The prompts behind which an answer of full length fits, in the order of the file, and the
     number of others. Raises DataError if there is none."""
     room = settings.max_length - settings.max_new_tokens
-    rows, too_long = [], 0
+    rows, too_long, calls = [], 0, DrawnCalls(tokenizer)
     placed = read_placed(PromptRecord, settings.train, bad)
     bad.note(SPECIAL, with_special_tokens(tokenizer, placed))
     for where, record in placed:
         with bad.tried():
+            calls.require(record.asked, where)
             if len(prompt_ids(tokenizer, record.asked, where)) <= room:
                 rows.append(record.asked)
             else:

@@ -48,6 +48,8 @@ def place_rows(count: int) -> Dataset:
 class GroupTrainer(RunTrainer, GRPOTrainer):
     """GRPO in a run that can be resumed, on prompts that are tokens already."""
 
+    stops_within_a_step = True
+
     def __init__(self, *, prompt_ids: Sequence[list[int]], **options: Any) -> None:
         """`prompt_ids` at the places that the rows name; all else is GRPOTrainer's."""
         self._own_prompt_ids = prompt_ids

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trainers.base.context import RunContext
-from trainers.base.data import Conversation, PromptRecord, data_hash, read_records
+from trainers.base.data import Conversation, data_hash
 from trainers.base.errors import DataError
 from trainers.base.files import read_json, write_json, write_lines
 from trainers.base.seeds import mixed_seed
@@ -24,9 +24,9 @@ from trainers.iterate.labelling import (
     label,
     rewarded,
 )
+from trainers.iterate.measure import measure
 from trainers.iterate.samplers import InProcessSampler, RoundSampler
 from trainers.iterate.settings import IterateSettings
-from trainers.policy.divergence import measure_divergence
 from trainers.policy.drawing import DrawnAnswer
 from trainers.rewards.scorer import RewardScorer
 from trainers.runtime.arguments import CHECKPOINTS
@@ -191,23 +191,10 @@ class Round:
         return train_dpo(self.tuning(reference), inner)
 
     def _measure(self) -> dict[str, float]:
-        """Reward and distance from the start of all rounds, on `eval_prompts`."""
-        settings = self.settings
-        if settings.eval_prompts is None:
+        """Reward, distance from the start of all rounds, and wins over it, on `eval_prompts`."""
+        if self.settings.eval_prompts is None:
             return {}
-        prompts = [record.asked for record in read_records(PromptRecord, settings.eval_prompts)]
-        divergence, texts = measure_divergence(
-            self.policy,
-            settings.model,
-            prompts,
-            revision=settings.revision,
-            seed=settings.seed,
-            max_new_tokens=settings.max_new_tokens,
-            batch_size=settings.sample_batch_size,
-            thinking=settings.thinking,
-        )
-        rewards = self.scorer().score_answers(prompts, texts)
-        return {**divergence.table(), "reward": sum(rewards) / len(rewards)}
+        return measure(self.settings, self.policy, self.scorer(), self.folder.parent)
 
 
 def _rewarded(

@@ -8,7 +8,9 @@ from trainers.base.data import Conversation, data_hash
 from trainers.base.files import read_json, write_json
 from trainers.base.fit import require_answers, require_start
 from trainers.base.outputs import claim_folder
+from trainers.base.report import HISTORY, PAGE, PICTURES
 from trainers.base.tokenizer import training_tokenizer
+from trainers.iterate.page import write_page
 from trainers.iterate.round import Round
 from trainers.iterate.settings import IterateSettings
 from trainers.policy.divergence import checked_prompts
@@ -24,8 +26,9 @@ def run(settings: IterateSettings, context: RunContext) -> dict[str, float]:
     """`bon-train iterate`. Returns the figures of the last round, and the rewards of all."""
     tokenizer = training_tokenizer(settings.model, settings.revision, settings)
     bad = BadLines(skip=settings.skip_bad)
-    prompts = checked_prompts(settings.prompts, tokenizer, bad)
-    held_out = checked_prompts(settings.eval_prompts, tokenizer)
+    here = settings.endpoint is None
+    prompts = checked_prompts(settings.prompts, tokenizer, bad, judged=here)
+    held_out = checked_prompts(settings.eval_prompts, tokenizer, bad, judged=True)
     bad.report(context.show)
     tuning = Round(settings, 0, settings.model, context).tuning(settings.model)
     limit = require_start(tuning, tokenizer, key="dpo.max_length")
@@ -43,7 +46,9 @@ def run(settings: IterateSettings, context: RunContext) -> dict[str, float]:
         start = str(current.policy)
         context.show(_line(records[-1]))
     context.show(f"the last policy is {start}")
-    return {**_figures(records), **bad.figures()}
+    figures = {**_figures(records), **bad.figures()}
+    write_page(settings.output, records, figures)
+    return figures
 
 
 def _begin(settings: IterateSettings, context: RunContext) -> None:
@@ -57,7 +62,8 @@ def _begin(settings: IterateSettings, context: RunContext) -> None:
     now = settings.model_dump(mode="json", exclude=FREE)
     now |= {"prompts": data_hash(settings.prompts)}
     made = ("settings.json", "rounds.json", "rounds")
-    claim_folder(settings.output, context, inputs=[settings.model], made=made, state=made)
+    written = (*made, PAGE, PICTURES, HISTORY)
+    claim_folder(settings.output, context, inputs=[settings.model], made=written, state=made)
     if path.exists():
         require_equal(read_json(path), now, settings.output)
     write_json(path, now)

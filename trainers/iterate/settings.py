@@ -81,7 +81,8 @@ class IterateSettings(TemplateSettings):
     dpo: dict[str, Any] = Field(default_factory=dict)
     """Settings of `bon-train dpo` for every round: beta, loss, epochs, lora, ..."""
     eval_prompts: Path | None = None
-    """`{prompt}` records; one answer to each measures reward and KL to the start, each round."""
+    """`{prompt}` records; one answer to each measures reward, KL to the start, and how often the
+    reward model prefers it to the start's, each round."""
 
     @property
     def last_policy(self) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -30,7 +30,10 @@ class InProcessGenerator:
         max_new_tokens: int,
         batch_size: int,
         top_p: float = 1.0,
+        check: Callable[[], None] | None = None,
     ) -> None:
+        """`check` is called before each token, and may raise."""
+        self._check = check
         self._model = model
         self._cache = cache_name(model)
         self._pad = pad
@@ -71,6 +74,8 @@ class InProcessGenerator:
         alive = torch.ones_like(rows, dtype=torch.bool)
         cache = None
         for step in range(self._max_new_tokens):
+            if self._check is not None:
+                self._check()
             out = self._model(
                 input_ids=ids,
                 attention_mask=mask,

@@ -20,6 +20,7 @@ from trainers.ppo.policy import Reference, load_policy
 from trainers.ppo.prompts import PromptSet, read_prompt_set
 from trainers.ppo.rollout import Collector
 from trainers.ppo.settings import InProcessDrawSettings, PpoSettings
+from trainers.ppo.stopping import StopSign
 from trainers.ppo.update import Updater
 from trainers.ppo.value import ValueModel, value_from_policy, value_from_reward
 from trainers.rewards.gold import load_gold
@@ -38,6 +39,7 @@ class PpoParts:
     value: ValueModel
     collector: Collector
     updater: Updater
+    sign: StopSign
 
 
 def build(settings: PpoSettings) -> PpoParts:
@@ -71,6 +73,7 @@ def build(settings: PpoSettings) -> PpoParts:
         value = value_from_policy(settings.model, settings.revision, device)
     ends = end_tokens(policy, tokenizer)
     pad = pad_token(tokenizer, ends)
+    sign = StopSign()
     collector = Collector(
         settings=settings,
         tokenizer=tokenizer,
@@ -78,16 +81,19 @@ def build(settings: PpoSettings) -> PpoParts:
         reference=Reference(policy),
         value=value,
         scorer=scorer,
-        generator=_generator(settings, policy, pad, ends),
+        generator=_generator(settings, policy, pad, ends, sign),
         ends=ends,
         pad=pad,
         gold=None if settings.gold is None else load_gold(settings.gold),
+        sign=sign,
     )
-    updater = Updater(settings, policy, value)
-    return PpoParts(tokenizer, prompts, eval_prompts, bad, policy, value, collector, updater)
+    updater = Updater(settings, policy, value, sign)
+    return PpoParts(tokenizer, prompts, eval_prompts, bad, policy, value, collector, updater, sign)
 
 
-def _generator(settings: PpoSettings, policy: Any, pad: int, ends: frozenset[int]) -> Generator:
+def _generator(
+    settings: PpoSettings, policy: Any, pad: int, ends: frozenset[int], sign: StopSign
+) -> Generator:
     if isinstance(settings.generation, InProcessDrawSettings):
         return InProcessGenerator(
             policy,
@@ -96,6 +102,7 @@ def _generator(settings: PpoSettings, policy: Any, pad: int, ends: frozenset[int
             temperature=settings.sampling.temperature,
             max_new_tokens=settings.sampling.max_new_tokens,
             batch_size=settings.generation.batch_size,
+            check=sign.check,
         )
     from trainers.ppo.vllm import VllmGenerator
 

@@ -7,7 +7,7 @@ policy of the loss.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -25,6 +25,7 @@ from trainers.ppo.policy import Reference
 from trainers.ppo.prompts import TokenisedPrompt
 from trainers.ppo.rewards import answer_scores, shaped_rewards
 from trainers.ppo.settings import PpoSettings
+from trainers.ppo.stopping import StopSign
 from trainers.ppo.value import ValueModel
 from trainers.rewards.gold import Gold
 from trainers.rewards.scorer import RewardScorer
@@ -79,6 +80,7 @@ class Collector:
     ends: frozenset[int]
     pad: int
     gold: Gold | None
+    sign: StopSign = field(default_factory=StopSign)
 
     def answer(self, prompts: Sequence[TokenisedPrompt], seed: int) -> Answers:
         """Draw one answer to each prompt with the policy as it is now, and judge it."""
@@ -87,7 +89,10 @@ class Collector:
         drawn = self.generator.generate(ids, seed)
         texts = self.tokenizer.batch_decode(drawn, skip_special_tokens=True)
         asked = [prompt.asked for prompt in prompts]
-        judged = [drawn_message(text, self.settings.thinking) for text in texts]
+        judged = [
+            drawn_message(text, self.settings.thinking, one.inputs.tools)
+            for text, one in zip(texts, asked, strict=True)
+        ]
         sequences = Sequences.build(ids, drawn, self.pad, self.policy.device)
         device = sequences.ids.device
         golds = None
@@ -108,6 +113,7 @@ class Collector:
         temperature = self.settings.sampling.temperature
 
         def measure(part: Sequences) -> tuple[Tensor, ...]:
+            self.sign.check()
             stats = answer_stats(self.policy, part, temperature)
             return stats.logps, self.reference.logps(part, temperature), stats.entropy
 
@@ -115,7 +121,8 @@ class Collector:
         return logps, reference, entropy
 
     def policy_logps(self, sequences: Sequences) -> Tensor:
-        """The policy's log-probs as it is now, (rows, width)."""
+        """The policy's log-probs as it is now, (rows, width). No signal ends this: it is asked
+        behind an update, which is whole."""
         temperature = self.settings.sampling.temperature
         (logps,) = self._by_parts(
             sequences, lambda part: (answer_logps(self.policy, part, temperature),)

@@ -25,9 +25,11 @@ from trainers.ppo.metrics import drift_metrics, evaluate_policy, rollout_metrics
 from trainers.ppo.models import PpoParts, build
 from trainers.ppo.prompts import prompts_of
 from trainers.ppo.settings import PpoSettings
-from trainers.runtime.checkpoints import Checkpoints
+from trainers.ppo.stopping import StopAskedError
+from trainers.runtime.checkpoints import Checkpoints, stopped
 from trainers.runtime.interrupts import held
 from trainers.runtime.log import RunLog
+from trainers.runtime.memory import memory_line, memory_part
 from trainers.runtime.saving import save
 
 SHOWN = ("reward", "gold", "kl to reference", "kl to old policy", "entropy", "length", "eos rate")
@@ -50,6 +52,7 @@ def run(settings: PpoSettings, context: RunContext) -> Mapping[str, float]:
     if context.dry_run:
         show_rollout(parts, settings, context)
         return {}
+    context.show(memory_line(settings))
     start = checkpoints.start(resume=context.resume, settings=deciding_settings(settings))
     done, beta = 0, settings.kl.beta
     before = _evaluation(parts, settings, "before")
@@ -65,9 +68,10 @@ def run(settings: PpoSettings, context: RunContext) -> Mapping[str, float]:
         closing(log),
         progress("iterations", settings.iterations, done) as advance,
     ):
+        parts.sign.watch(signals)
         _loop(settings, context, parts, checkpoints, log, done, beta, advance, signals)
         if signals:
-            context.show(f"stopped: {checkpoints.newest()} is whole, and --resume goes on from it")
+            context.show(stopped(checkpoints.newest()))
     figures = {
         **before,
         **_evaluation(parts, settings, "after"),
@@ -84,7 +88,8 @@ def run(settings: PpoSettings, context: RunContext) -> Mapping[str, float]:
         settings.model, settings.revision, settings.output, [one.asked for one in held_out],
         seed=settings.seed, max_new_tokens=settings.sampling.max_new_tokens,
     )  # fmt: skip
-    write_report(settings.output, title, figures, samples=samples)
+    parts_of_page = [memory_part(settings)]
+    write_report(settings.output, title, figures, parts=parts_of_page, samples=samples)
     return figures
 
 
@@ -99,11 +104,17 @@ def _loop(
     advance: Advance,
     signals: Sequence[int],
 ) -> None:
-    """All iterations from `done` on, logged and with checkpoints; a signal ends it early."""
+    """All iterations from `done` on, logged and with checkpoints; a signal ends it early, with the
+    state in which the iteration began."""
     known: set[str] = set()
     began = time.monotonic()
     for iteration in range(done, settings.iterations):
-        figures, beta = iterate(parts, settings, iteration, beta)
+        try:
+            figures, beta = iterate(parts, settings, iteration, beta)
+        except StopAskedError:
+            if iteration > 0 and iteration not in checkpoints.steps():
+                save_checkpoint(checkpoints, settings, parts, iteration, beta)
+            break
         advance()
         found = alarms([*log.history, figures], settings.alarms)
         log.write(iteration + 1, {**figures, "alarms": list(found)})

@@ -20,14 +20,23 @@ from trainers.ppo.masked import masked_sum
 from trainers.ppo.recompute import keep_inputs_only, recomputing
 from trainers.ppo.rollout import Rollouts
 from trainers.ppo.settings import PpoSettings
+from trainers.ppo.stopping import StopAskedError, StopSign, Undo
 from trainers.ppo.value import ValueModel
 
 
 class Updater:
     """Owns the optimiser; policy and value model are changed in place."""
 
-    def __init__(self, settings: PpoSettings, policy: Any, value: ValueModel) -> None:
+    def __init__(
+        self,
+        settings: PpoSettings,
+        policy: Any,
+        value: ValueModel,
+        sign: StopSign | None = None,
+    ) -> None:
+        """`sign` may end an update in its middle."""
         self._settings = settings
+        self._sign = sign or StopSign()
         self._policy = policy
         self._value = value
         update = settings.update
@@ -49,8 +58,19 @@ class Updater:
         """Follow the gradient for `epochs` passes; returns means over the steps.
 
         Raises RunError naming the iteration for a loss or gradient that is not finite, before its
-        step is made.
+        step is made; StopAskedError, with weights and optimiser as they were, if a signal came.
         """
+        before = None
+        if self._sign.watched:
+            before = Undo.of((p for part in self._parameters for p in part), self.optimizer)
+        try:
+            return self._update(rollouts, iteration, undone=before is not None)
+        except StopAskedError:
+            assert before is not None, "only an update that can be undone is stopped"
+            before.back()
+            raise
+
+    def _update(self, rollouts: Rollouts, iteration: int, *, undone: bool) -> dict[str, float]:
         settings = self._settings.update
         factor = rate_factor(self._settings, iteration)
         for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
@@ -61,6 +81,8 @@ class Updater:
             random = seeded(self._settings.seed, "minibatches", iteration, epoch)
             order = torch.randperm(len(rollouts.sequences), generator=random)
             for rows in torch.split(order, settings.minibatch_size):
+                if undone:
+                    self._sign.check()
                 figures = self._gradient(rollouts, rows.to(rollouts.logps.device))
                 self._require_finite(figures, iteration)
                 kl = figures["kl to old policy, per token"]

@@ -201,14 +201,24 @@ async def _ask_all(
 def _in_process(
     settings: CollectSettings, prompts: Sequence[PromptToSample], collection: Collection
 ) -> None:
+    from trainers.base.tokenizer import training_tokenizer
     from trainers.policy.drawing import PolicySampler
+    from trainers.policy.drawn_calls import DrawnCalls
     from trainers.policy.rendering import prompt_ids
 
     assert settings.policy is not None
     if not prompts:
         return
-    sampler = PolicySampler(settings.policy, device=settings.device, thinking=settings.thinking)
+    sampler = PolicySampler(
+        settings.policy,
+        device=settings.device,
+        tokenizer=training_tokenizer(str(settings.policy), None, settings),
+        thinking=settings.thinking,
+    )
     # An error of the template, or of a length, comes before hours of drawing.
+    calls = DrawnCalls(sampler.tokenizer)
+    for one in prompts:
+        calls.require(one.asked, one.where)
     asked = [prompt_ids(sampler.tokenizer, one.asked, one.where) for one in prompts]
     sampler.require_room(asked, "max_tokens", settings.max_tokens)
     size = max(1, settings.batch_size // settings.samples)

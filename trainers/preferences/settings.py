@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from trainers.base.lines import MAX_LINE_BYTES
-from trainers.base.settings import Positive, Settings, Share
+from trainers.base.settings import Positive, Settings, Share, TemplateSettings, refuse_templates
 from trainers.base.thinking import ThinkingMarks
 from trainers.endpoint.settings import ChatSettings
 from trainers.preferences.forms import Form, PairChoice
@@ -63,8 +63,9 @@ class ReadSettings(Settings):
         )
 
 
-class CollectSettings(ReadSettings):
-    """Several answers to each prompt, from a server or from a policy in this process."""
+class CollectSettings(ReadSettings, TemplateSettings):
+    """Several answers to each prompt, from a server or from a policy in this process. The settings
+    of tokens and templates are those of `policy`."""
 
     prompts: Files
     """Files, folders or patterns of `{prompt}` or `{messages}` lines, or of any preference data;
@@ -106,6 +107,8 @@ class CollectSettings(ReadSettings):
     def _one_source(self) -> CollectSettings:
         if (self.endpoint is None) == (self.policy is None):
             raise ValueError("either endpoint or policy is needed")
+        if self.policy is None:
+            refuse_templates(self)
         if self.best_of_n and self.endpoint is None:
             raise ValueError("best_of_n: only an endpoint can be a bon-gateway's")
         return self

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from transformers import PreTrainedTokenizerBase
 
 from reward_server.scoring.render import Renderer
+from trainers.base.bad_lines import BadLines
 from trainers.base.data import read_placed
 from trainers.base.errors import DataError
 from trainers.reward.settings import RewardTrainSettings
@@ -23,24 +24,29 @@ class HeldOutPairs:
 
 
 def read_held_out(
-    settings: RewardTrainSettings, tokenizer: PreTrainedTokenizerBase
+    settings: RewardTrainSettings, tokenizer: PreTrainedTokenizerBase, bad: BadLines | None = None
 ) -> HeldOutPairs:
     """The pairs of `eval_pairs` that are short enough, none without such a file.
 
-    Raises DataError for a bad line, for one that the chat template refuses, and if all are long.
+    Raises DataError for a bad line and for one that the chat template refuses, unless `bad` counts
+    them, and if none is left.
     """
     if settings.eval_pairs is None:
         return HeldOutPairs()
     renderer = Renderer(tokenizer)
-    placed = read_placed(SectionPair, settings.eval_pairs)
-    kept = [
-        (where, pair)
-        for where, pair in placed
-        if all(
-            len(render(renderer, pair.asked.answered(answer), where).ids) <= settings.max_length
-            for answer in (pair.chosen, pair.rejected)
-        )
-    ]
+    bad = bad or BadLines(skip=settings.skip_bad)
+    kept, dropped = [], 0
+    for where, pair in read_placed(SectionPair, settings.eval_pairs, bad):
+        with bad.tried():
+            lengths = [
+                len(render(renderer, pair.asked.answered(answer), where).ids)
+                for answer in (pair.chosen, pair.rejected)
+            ]
+            if max(lengths) <= settings.max_length:
+                kept.append((where, pair))
+            else:
+                dropped += 1
     if not kept:
-        raise DataError(f"{settings.eval_pairs}: every pair exceeds max_length")
-    return HeldOutPairs(kept, len(placed) - len(kept))
+        skipped = f", {bad.count} bad lines were skipped" if bad.count else ""
+        raise DataError(f"{settings.eval_pairs}: every pair exceeds max_length{skipped}")
+    return HeldOutPairs(kept, dropped)

@@ -35,6 +35,7 @@ from trainers.rewards.quality import quality_figures, quality_part
 from trainers.rewards.scorer import RewardScorer
 from trainers.runtime.arguments import common_arguments, is_main_process
 from trainers.runtime.lora import lora_config
+from trainers.runtime.memory import memory_part
 from trainers.runtime.run import claim, run_trainer
 from trainers.runtime.saving import CONFIG, save
 from trainers.runtime.trainer import RunTrainer
@@ -42,6 +43,24 @@ from trainers.runtime.trainer import RunTrainer
 
 class _Trainer(RunTrainer, PreferenceTrainer):
     """Our rewards on TRL's loop, with the run's checkpoints and reports."""
+
+    unshared: str | None = None
+    """Why each answer computes its prompt again; None if they share it."""
+
+    @property
+    def sharing(self) -> str:
+        if self.unshared is None:
+            return "prompts are computed once for all answers"
+        return f"prompts are computed again for each answer: {self.unshared}"
+
+    def prompt_lines(self) -> list[str]:
+        """The same for the page, with the batches for which sharing paid."""
+        if self.unshared is not None:
+            return [self.sharing]
+        collator = self.data_collator
+        assert isinstance(collator, Collator)
+        counts = collator.batches
+        return [self.sharing, f"batches with shared prompts: {counts[True]} of {counts.total()}"]
 
 
 @dataclass(frozen=True)
@@ -99,7 +118,7 @@ def _prepare(settings: RewardTrainSettings) -> Prepared:
     require_start(settings, tokenizer, AutoModelForSequenceClassification)
     task, bad = task_of(settings), BadLines(skip=settings.skip_bad)
     data = prepare(settings, task, tokenizer, bad)
-    return Prepared(tokenizer, task, data, read_held_out(settings, tokenizer), bad)
+    return Prepared(tokenizer, task, data, read_held_out(settings, tokenizer, bad), bad)
 
 
 def _train_one(
@@ -107,6 +126,7 @@ def _train_one(
 ) -> dict[str, float]:
     data, tokenizer = prepared.data, prepared.tokenizer
     trainer = make_trainer(settings, prepared)
+    context.show(trainer.sharing)
     result = run_trainer(trainer, settings, context)
     noun = prepared.task.noun
     figures = {
@@ -133,7 +153,8 @@ def _train_one(
         if quality:
             figures |= quality_figures(quality)
             append_figures(settings.output, "On held-out pairs", quality_figures(quality))
-        parts = [quality_part(quality)] if quality else []
+        parts = [memory_part(settings, *trainer.prompt_lines())]
+        parts += [quality_part(quality)] if quality else []
         write_report(settings.output, title, figures, parts=parts)
     return figures
 
@@ -148,12 +169,21 @@ def _scored_held_out(settings: RewardTrainSettings, held_out: HeldOutPairs) -> l
     return scored(scorer, held_out.pairs)
 
 
+def unshared(settings: RewardTrainSettings, net: Any) -> str | None:
+    """Why the answers of a record do not share their prompt; None if they do."""
+    if not settings.share_prompt:
+        return "share_prompt is off"
+    if settings.lora is not None and settings.lora.dropout > 0:
+        return "the adapter has dropout"
+    return obstacle(net)
+
+
 def make_trainer(settings: RewardTrainSettings, prepared: Prepared) -> _Trainer:
     """The trainer that `bon-train reward` runs."""
     net = load_network(settings)
-    dropped = settings.lora is not None and settings.lora.dropout > 0
-    shared = settings.share_prompt and not dropped and obstacle(net) is None
-    return _Trainer(
+    reason = unshared(settings, net)
+    shared = reason is None
+    trainer = _Trainer(
         model=net,
         objective=prepared.task.objective,
         weights=list(settings.dimensions.values()) if settings.dimensions else [1.0],
@@ -170,6 +200,8 @@ def make_trainer(settings: RewardTrainSettings, prepared: Prepared) -> _Trainer:
         processing_class=prepared.tokenizer,
         peft_config=lora_config(settings.lora, "SEQ_CLS", trained_whole(net)),
     )
+    trainer.unshared = reason
+    return trainer
 
 
 def measured_meta(

@@ -1,9 +1,10 @@
 """TRL's RewardTrainer with what it lacks: several answers a record, several outputs a model."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -33,10 +34,14 @@ class Collator:
     """Whether a record's answers may stand in one row, behind what they share."""
     window: float = math.inf
     """A batch with a longer conversation has a row for each answer."""
+    batches: Counter[bool] = field(default_factory=Counter)
+    """How many had one row a record, and how many did not."""
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
         """The rows, and the records' targets beside them."""
-        batch = self._together(rows) or self._apart(rows)
+        together = self._together(rows)
+        self.batches[together is not None] += 1
+        batch = together or self._apart(rows)
         for name in rows[0]["targets"]:
             values = [torch.tensor(row["targets"][name], dtype=torch.float32) for row in rows]
             batch[name] = pad_sequence(values, True) if values[0].dim() else torch.stack(values)

@@ -8,7 +8,9 @@ from typing import Protocol, TypeVar
 
 from pydantic import AliasChoices, Field
 
+from trainers.base.bad_lines import BadLines
 from trainers.base.data import Conversation, Message, Pair, read_placed
+from trainers.base.errors import DataError
 from trainers.rewards.accuracy import ScoredPair
 from trainers.rewards.scorer import RewardScorer
 
@@ -23,14 +25,16 @@ PlacedPair = tuple[str, SectionPair]
 """With its `file:line`."""
 
 
-def scored_pairs(scorer: RewardScorer, path: Path) -> list[ScoredPair]:
-    """Both rewards of every pair of a file, in its order."""
-    return scored(scorer, read_placed(SectionPair, path))
+def scored_pairs(scorer: RewardScorer, path: Path, bad: BadLines | None = None) -> list[ScoredPair]:
+    """Both rewards of every pair of a file, in its order; `bad` as in `with_rewards`."""
+    return scored(scorer, read_placed(SectionPair, path, bad), bad)
 
 
-def scored(scorer: RewardScorer, pairs: Sequence[PlacedPair]) -> list[ScoredPair]:
-    """Both rewards of every pair."""
-    both = with_rewards(scorer, pairs, lambda pair: (pair.chosen, pair.rejected))
+def scored(
+    scorer: RewardScorer, pairs: Sequence[PlacedPair], bad: BadLines | None = None
+) -> list[ScoredPair]:
+    """Both rewards of every pair; `bad` as in `with_rewards`."""
+    both = with_rewards(scorer, pairs, lambda pair: (pair.chosen, pair.rejected), bad)
     return [
         ScoredPair(chosen, rejected, pair.margin, pair.section) for pair, (chosen, rejected) in both
     ]
@@ -50,10 +54,31 @@ def with_rewards(
     scorer: RewardScorer,
     records: Sequence[tuple[str, Line]],
     answers: Callable[[Line], Sequence[list[Message]]],
+    bad: BadLines | None = None,
 ) -> list[tuple[Line, list[float]]]:
-    """Each record with the rewards of its answers."""
+    """Each record with the rewards of its answers; `bad` may count, and leave out, those that the
+    reward model cannot read. Raises DataError if none is left."""
+    if bad is not None and bad.skip:
+        records = _readable(scorer, records, answers, bad)
     asked = [
         (where, one.asked.answered(answer)) for where, one in records for answer in answers(one)
     ]
     rewards = iter(scorer.rewards(asked))
     return [(one, [next(rewards) for _ in answers(one)]) for _, one in records]
+
+
+def _readable(
+    scorer: RewardScorer,
+    records: Sequence[tuple[str, Line]],
+    answers: Callable[[Line], Sequence[list[Message]]],
+    bad: BadLines,
+) -> list[tuple[str, Line]]:
+    kept = []
+    for where, one in records:
+        with bad.tried():
+            for answer in answers(one):
+                scorer.require((where, one.asked.answered(answer)))
+            kept.append((where, one))
+    if not kept:
+        raise DataError(f"{records[0][0]}: no record is left, {bad.count} bad lines were skipped")
+    return kept

@@ -115,6 +115,11 @@ class RewardScorer:
                     raise RunError(f"{where}: the reward model answered {reward}")
         return [combine(row, self.how) for row in rows]
 
+    def require(self, placed: Placed) -> None:
+        """Raise DataError as `rewards` would for this conversation."""
+        for model, _, _ in self.members:
+            self._render(model, placed, 0, set())
+
     def _render(self, model: OneModel, placed: Placed, index: int, cut: set[int]) -> Rendered:
         where, judged = placed
         rendered = render(model.renderer, judged, where)

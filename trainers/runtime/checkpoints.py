@@ -80,6 +80,13 @@ class Checkpoints:
         return newest
 
 
+def stopped(newest: Path | None) -> str:
+    """What a run that a signal ended says."""
+    if newest is None:
+        return "stopped before the first update was whole: --resume begins at the start"
+    return f"stopped: {newest} is whole, and --resume goes on from it"
+
+
 def _require_equal(checkpoint: Path, settings: dict[str, Any]) -> None:
     """A run that went on with other settings would equal no run at all."""
     try:

@@ -1,5 +1,7 @@
 """Run a trainer from start or checkpoint to end, reporting as it goes."""
 
+import signal
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,11 @@ from trainers.base.errors import RunError
 from trainers.base.outputs import claim_folder
 from trainers.base.settings import TrainSettings
 from trainers.runtime.arguments import CHECKPOINTS, is_main_process, processes
-from trainers.runtime.checkpoints import Checkpoints
+from trainers.runtime.checkpoints import Checkpoints, stopped
 from trainers.runtime.interrupts import held
 from trainers.runtime.log import Reports, RunLog
-from trainers.runtime.stopping import StopWhenAsked
+from trainers.runtime.memory import memory_line
+from trainers.runtime.stopping import StepStopAskedError, StopWhenAsked, StopWithinStep
 from trainers.runtime.trainer import RunTrainer
 
 FREE = {"output", "train", "log_every", "save_every", "keep_checkpoints"}
@@ -34,11 +37,11 @@ def claim(settings: TrainSettings, context: RunContext) -> None:
 def run_trainer(trainer: RunTrainer, settings: TrainSettings, context: RunContext) -> TrainOutput:
     """Train to the end; the loss returned is the mean over all updates, resumed ones included.
 
-    A SIGINT or SIGTERM ends the run after the update that it is in, with a checkpoint. With
-    `context.resume`, goes on from the newest checkpoint in `settings.output`, or begins at
-    the start if there is none. Raises RunError for a loss or gradient that is not finite, a full
-    disk, and checkpoints that are in the way; SettingsError for settings that do not fit the
-    checkpoint.
+    A SIGINT or SIGTERM ends the run after the update that it is in, with a checkpoint; where it
+    takes long, in its middle, with the state before it. With `context.resume`, goes on from the
+    newest checkpoint in `settings.output`, or begins at the start if there is none. Raises RunError
+    for a loss or gradient that is not finite, a full disk, and checkpoints that are in the way;
+    SettingsError for settings that do not fit the checkpoint.
     """
     if trainer.args.world_size != processes():
         raise RunError(
@@ -54,22 +57,39 @@ def run_trainer(trainer: RunTrainer, settings: TrainSettings, context: RunContex
     done = 0 if start is None else checkpoints.steps()[-1]
     if main and context.resume:
         context.show(f"no checkpoint in {checkpoints.folder}" if start is None else f"from {start}")
+    if main:
+        context.show(memory_line(settings))
     trainer.remove_callback(PrinterCallback)
     with ExitStack() as closing:
         # The first to enter is the last to leave: the signal takes effect when all is closed.
         signals = closing.enter_context(held(second_at_once=True))
-        trainer.add_callback(StopWhenAsked(trainer, signals))
+        stop = StopWhenAsked(trainer, signals)
+        trainer.add_callback(stop)
         if main:
             reports = Reports(RunLog(settings.output, "step", done))
             trainer.add_callback(reports)
             closing.callback(reports.close)
-        result = _finished(trainer, start) or trainer.train(
-            resume_from_checkpoint=None if start is None else str(start)
-        )
+        result = _finished(trainer, start) or _trained(trainer, start, signals)
+        if stop.stopped and not signals:
+            # Another process was told. This one must not write its model as one that is trained.
+            signal.raise_signal(signal.SIGTERM)
         if main and signals:
-            context.show(f"stopped: {checkpoints.newest()} is whole, and --resume goes on from it")
+            context.show(stopped(checkpoints.newest()))
     loss = mean_loss(trainer.state.log_history, done, result)
     return TrainOutput(result.global_step, loss, result.metrics)
+
+
+def _trained(trainer: RunTrainer, start: Path | None, signals: Sequence[int]) -> TrainOutput:
+    begin = None if start is None else str(start)
+    if not trainer.stops_within_a_step or trainer.args.world_size > 1:
+        return trainer.train(resume_from_checkpoint=begin)
+    within = StopWithinStep(trainer, signals)
+    trainer.add_callback(within)
+    try:
+        return trainer.train(resume_from_checkpoint=begin)
+    except StepStopAskedError:
+        within.save()
+        return TrainOutput(trainer.state.global_step, 0.0, {})
 
 
 def _finished(trainer: RunTrainer, start: Path | None) -> TrainOutput | None:

@@ -24,6 +24,8 @@ class RunTrainer(Trainer):
     """What a checkpoint must be resumed with."""
     updates_per_batch = 1
     """A checkpoint may be written after a multiple of these updates."""
+    stops_within_a_step = False
+    """Whether a step may take so long that a signal ends it in its middle."""
     _writing = False
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int] | None:
@@ -53,6 +55,10 @@ class RunTrainer(Trainer):
     def load_checkpoint(self, checkpoint: Path) -> None:
         """Take a checkpoint's weights, and nothing else of it."""
         self._load_from_checkpoint(str(checkpoint))
+
+    def save_checkpoint(self) -> None:
+        """Write one now."""
+        self._save_checkpoint(self.model, None)
 
     def _require_finite(self, name: str, value: float) -> None:
         if not math.isfinite(value):

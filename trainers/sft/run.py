@@ -21,6 +21,7 @@ from trainers.policy.assistant_mask import last_turn, masked_ids
 from trainers.policy.ends import declared_ends
 from trainers.runtime.arguments import common_arguments, is_main_process
 from trainers.runtime.lora import lora_config
+from trainers.runtime.memory import memory_part
 from trainers.runtime.run import claim, run_trainer
 from trainers.runtime.saving import save
 from trainers.runtime.trainer import RunTrainer
@@ -55,7 +56,7 @@ def prepare_sft(
     bad.note(SPECIAL, with_special_tokens(tokenizer, placed))
     for where, record in placed:
         with bad.tried():
-            rows += _rows(settings, tokenizer, record.shown, where, ends)
+            rows += _rows(settings, tokenizer, record.shown, where, ends, bad)
     kept = [row for row in rows if len(row["input_ids"]) <= settings.max_length]
     if not kept:
         skipped = f", or was skipped as one of {bad.count} bad lines" if bad.count else ""
@@ -71,12 +72,15 @@ def _rows(
     shown: Conversation,
     where: str,
     ends: frozenset[int],
+    bad: BadLines,
 ) -> list[dict[str, list[int]]]:
     if settings.learn == "all":
-        return [tokenise(tokenizer, shown, where, ends)]
+        return [tokenise(tokenizer, shown, where, ends, bad)]
     turns = [i for i, one in enumerate(shown.messages, start=1) if one["role"] == "assistant"]
     learnt = turns if settings.learn == "each" else turns[-1:]
-    return [_labelled(*last_turn(tokenizer, shown.first(count), where, ends)) for count in learnt]
+    return [
+        _labelled(*last_turn(tokenizer, shown.first(count), where, ends, bad)) for count in learnt
+    ]
 
 
 def tokenise(
@@ -84,12 +88,13 @@ def tokenise(
     shown: Conversation,
     where: str,
     ends: frozenset[int] | None = None,
+    bad: BadLines | None = None,
 ) -> dict[str, list[int]]:
     """`input_ids` and `labels` of one conversation, both of its length in tokens.
 
     Raises DataError, beginning with `where`, and ModelError as `masked_ids` does.
     """
-    ids, mask = masked_ids(tokenizer, shown, where, ends)
+    ids, mask = masked_ids(tokenizer, shown, where, ends, bad)
     return _labelled(ids, mask)
 
 
@@ -112,7 +117,9 @@ def train_sft(settings: SftSettings, context: RunContext) -> dict[str, float]:
     bad.report(context.show)
     if context.dry_run:
         context.show(_example(tokenizer, data.rows[0]))
-        context.show(f"conversations: {len(data.rows)}, dropped as too long: {data.dropped}")
+        counts = {"conversations": len(data.rows), "dropped as too long": data.dropped}
+        shown = {**counts, **bad.figures()}
+        context.show(", ".join(f"{name}: {count}" for name, count in shown.items()))
         return {}
     trainer = make_trainer(settings, tokenizer, data)
     result = run_trainer(trainer, settings, context)
@@ -128,7 +135,7 @@ def train_sft(settings: SftSettings, context: RunContext) -> dict[str, float]:
         hashes = {settings.train.name: data_hash(settings.train)}
         title = "Policy, supervised fine-tuning"
         write_card(settings.output, title, context.command, hashes, settings, figures)
-        write_report(settings.output, title, figures)
+        write_report(settings.output, title, figures, parts=[memory_part(settings)])
     return figures
 
 

@@ -272,3 +272,33 @@ def test_a_bad_line_of_the_held_out_pairs_costs_no_run(
     (tmp_path / "held-out.jsonl").write_text("{}\n")
     with pytest.raises(DataError, match=r"held-out\.jsonl:1: prompt: Field required"):
         train_reward(settings(eval_pairs=tmp_path / "held-out.jsonl"), START)
+
+
+@pytest.mark.parametrize(
+    ("changes", "line", "batches"),
+    [
+        ({}, "prompts are computed once for all answers", True),
+        (
+            {"share_prompt": False},
+            "prompts are computed again for each answer: share_prompt is off",
+            False,
+        ),
+        (
+            {"lora": {"r": 2, "dropout": 0.5}, "dtype": "bfloat16"},
+            "prompts are computed again for each answer: the adapter has dropout",
+            False,
+        ),
+    ],
+)  # fmt: skip
+def test_terminal_and_page_say_what_saves_memory(
+    settings: MakeSettings, changes: dict[str, Any], line: str, batches: bool
+) -> None:
+    shown: list[str] = []
+    one = settings(max_steps=2, batch_size=4, **changes)
+    train_reward(one, RunContext("bon-train reward", show=shown.append))
+    on = "dtype bfloat16, lora.r 2" if "lora" in changes else "none"
+    page = (one.output / "report.md").read_text()
+    for text in (line, f"memory options: {on}"):
+        assert text in shown
+        assert f"- {text}\n" in page
+    assert ("- batches with shared prompts: " in page) == batches
