@@ -2,7 +2,8 @@
 
 An ordinary product rearranges the weights, or reads them as they lie, in every call. Measured on
 one core with AVX2, 768 to 2048 columns and about 1280 rows, MKL's took 1.0 to 1.2 times as long as
-this; small matrices gain nothing, and a single row loses.
+this; small matrices gain nothing there. With 576 columns and 2 to 16 rows, as they are when tokens
+are drawn, it is 1.2 to 1.4 times, for small matrices too; a single row loses a sixth.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 LEAST_WEIGHTS = 1 << 19
-"""A smaller matrix gains nothing from packing."""
+"""A smaller matrix gains nothing from packing in a batch of whole conversations."""
 
 
 class PackedLinear(nn.Linear):
@@ -36,8 +37,9 @@ class PackedLinear(nn.Linear):
         return product
 
 
-def pack_weights(net: nn.Module) -> int:
-    """Replace the large linear layers below `net` by packed ones; returns how many.
+def pack_weights(net: nn.Module, least: int = LEAST_WEIGHTS) -> int:
+    """Replace linear layers of at least `least` weights below `net` by packed ones; returns how
+    many.
 
     Replaces none off the CPU, in other types than float32, or in a torch without oneDNN.
     """
@@ -46,7 +48,7 @@ def pack_weights(net: nn.Module) -> int:
     packed: dict[int, PackedLinear] = {}
     for parent in list(net.modules()):
         for name, child in list(parent.named_children()):
-            if _pays(child):
+            if _packs(child, least):
                 assert isinstance(child, nn.Linear)
                 if id(child) not in packed:
                     packed[id(child)] = PackedLinear(child)
@@ -54,11 +56,11 @@ def pack_weights(net: nn.Module) -> int:
     return len(packed)
 
 
-def _pays(module: nn.Module) -> bool:
+def _packs(module: nn.Module, least: int) -> bool:
     # A subclass may compute something else.
     return (
         type(module) is nn.Linear
         and module.weight.device.type == "cpu"
         and module.weight.dtype == torch.float32
-        and module.weight.numel() >= LEAST_WEIGHTS
+        and module.weight.numel() >= least
     )

@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import nn
 
-from reward_server.network import packed_linear
 from reward_server.network.packed_linear import PackedLinear, pack_weights
 from reward_server.network.shared_prompt import SharedPromptForward, choose_forward
 from tests.reward_server.network.test_shared_prompt import (
@@ -57,14 +56,11 @@ def test_only_large_plain_layers_are_packed() -> None:
 
 
 @pytest.mark.parametrize(("family", "changes"), SHARED)
-def test_rewards_of_a_packed_network(
-    family: str, changes: dict[str, object], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(packed_linear, "LEAST_WEIGHTS", 1)
+def test_rewards_of_a_packed_network(family: str, changes: dict[str, object]) -> None:
     model = random_model(family, changes)
     batch = groups(random.Random(family), [1, 8, 3])
     expected = alone(model, batch)
-    assert pack_weights(model.base) == 2 * 7
+    assert pack_weights(model.base, 1) == 2 * 7
     forward = choose_forward(model, keep_bytes=1 << 20)
     assert isinstance(forward, SharedPromptForward)
     assert forward.final is not None
@@ -73,12 +69,11 @@ def test_rewards_of_a_packed_network(
     assert rewards(model, forward(batch, 100)) == pytest.approx(expected, abs=TOLERANCE)
 
 
-def test_an_encoder_is_packed_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packed_linear, "LEAST_WEIGHTS", 1)
+def test_an_encoder_is_packed_too() -> None:
     model = random_model("bert", {})
     batch = groups(random.Random(1), [4, 2])
     expected = alone(model, batch)
-    assert pack_weights(model.base) > 0
+    assert pack_weights(model.base, 1) > 0
     assert rewards(model, choose_forward(model)(batch, 1000)) == pytest.approx(
         expected, abs=TOLERANCE
     )

@@ -25,12 +25,15 @@ from bon_gateway.backends.policy.embedded.logprobs import TokenTable
 from bon_gateway.backends.policy.embedded.network import CausalNetwork
 from bon_gateway.backends.policy.embedded.params import GENERATION_DEFAULTS
 from bon_gateway.backends.policy.embedded.settings import TransformersPolicySettings
+from reward_server.network.packed_linear import pack_weights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 logger = logging.getLogger(__name__)
 
+LEAST_PACKED = 1 << 17
+"""Weights of the smallest matrix that is packed."""
 NO_LIMIT = 10**9
 """A tokenizer without a limit names a number far above this."""
 
@@ -90,6 +93,8 @@ def load_causal_model(settings: TransformersPolicySettings) -> LoadedModel:
     require_room(model, tokenizer)
     keep_softcap(model)
     model.to(device).eval()
+    if settings.pack_weights:
+        pack_weights(model, LEAST_PACKED)
     network = CausalNetwork(model)
     network.probe(device)
     assembled = assemble(model, network, tokenizer, device)

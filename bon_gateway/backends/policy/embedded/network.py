@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+from transformers.cache_utils import DynamicSlidingWindowLayer
 
 from bon_common.loaded_model import cache_name
+from bon_gateway.backends.policy.embedded.cache import RoomyLayer, make_room
 
 PREFILL_CHUNK = 512
 """Prompt tokens in one step. Other requests get their turns between two steps."""
@@ -35,7 +36,9 @@ class CausalNetwork:
         """
         known = {self._cache: cache}
         output = self._model(input_ids=tokens, use_cache=True, **known, **self._last_only)
-        return output.logits[:, -1], output.get(self._cache)
+        cache = output.get(self._cache)
+        make_room(cache)
+        return output.logits[:, -1], cache
 
     def take(self, cache: Any, rows: Tensor) -> None:
         """Keep the cache's rows at the positions ``rows`` [M], in that order. A position may occur
@@ -59,5 +62,5 @@ class CausalNetwork:
             self(zeros[:1, None], cache)
         # Recurrent layers take a prompt whole or token by token, but not in chunks.
         layers = getattr(cache, "layers", None) or [None]
-        if all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers):
+        if all(type(layer) in (RoomyLayer, DynamicSlidingWindowLayer) for layer in layers):
             self.prefill_chunk = PREFILL_CHUNK

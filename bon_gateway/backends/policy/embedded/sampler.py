@@ -10,14 +10,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bon_gateway.backends.policy.embedded.params import SamplingParams
 
 BLOCK = 64
 """Random numbers that a row draws at a time."""
-TOP_P_PREFIX = 1024
-"""Number of likeliest tokens in which the border of top_p is searched before all are sorted."""
+TOP_P_PREFIXES = (128, 2048)
+"""Numbers of likeliest tokens in which the border of top_p is searched before all are sorted."""
+GROUP = 256
+"""Tokens of a group when a token is drawn."""
 SEED_MASK = 2**64 - 1
 
 
@@ -51,7 +53,7 @@ class TokenSampler:
         """Draw a token for each row: logits [M, V] float32, which stay unchanged, to token ids [M].
         Raises FloatingPointError if the logits hold NaN."""
         params = self._params
-        if bool(logits.isnan().any()):
+        if bool(logits.amax().isnan()):
             raise FloatingPointError("the logits hold NaN")
         if self._steps < params.min_tokens:
             logits = logits.index_fill(1, self._banned, -torch.inf)
@@ -126,12 +128,12 @@ def filter_logits(logits: Tensor, min_p: float, top_k: int, top_p: float) -> Ten
 def _nucleus_border(logits: Tensor, top_p: float) -> Tensor:
     """The least logit of the smallest set with a probability of ``top_p`` or more, [M, 1]."""
     total = logits.logsumexp(dim=-1, keepdim=True)
-    size = min(TOP_P_PREFIX, logits.shape[-1])
-    largest = logits.topk(size, dim=-1).values
-    before = _mass_before(largest, total)
-    if size < logits.shape[-1] and bool((before[:, -1] < top_p).any()):
-        largest = logits.sort(dim=-1, descending=True).values
+    vocabulary = logits.shape[-1]
+    for size in (*(size for size in TOP_P_PREFIXES if size < vocabulary), vocabulary):
+        largest = logits.topk(size, dim=-1).values
         before = _mass_before(largest, total)
+        if size == vocabulary or not bool((before[:, -1] < top_p).any()):
+            break
     kept = (before < top_p).sum(dim=-1, keepdim=True)
     return largest.gather(1, kept - 1)
 
@@ -149,12 +151,27 @@ def draw_tokens(probabilities: Tensor, uniforms: Tensor) -> Tensor:
     """
     # The sum over a large vocabulary needs float64, which MPS does not have.
     exact = torch.float32 if probabilities.device.type == "mps" else torch.float64
-    cumulative = probabilities.cumsum(dim=-1, dtype=exact)
-    total = cumulative[:, -1:].contiguous()
-    wanted = uniforms[:, None].to(exact) * total
-    drawn = torch.searchsorted(cumulative, wanted, right=True)
-    # Rounding may raise the product to the total, where searchsorted would pass the last token.
-    return torch.minimum(drawn, torch.searchsorted(cumulative, total))[:, 0]
+    # First a group of tokens, then one of the group: running sums over all tokens take long.
+    missing = -probabilities.shape[-1] % GROUP
+    padded = nn.functional.pad(probabilities, (0, missing))
+    groups = padded.view(len(padded), -1, GROUP)
+    masses = groups.sum(dim=-1, dtype=exact)
+    ends = masses.cumsum(dim=-1)
+    wanted = uniforms[:, None].to(exact) * ends[:, -1:]
+    group = _first_above(ends, wanted)
+    wanted = wanted - (ends.gather(1, group) - masses.gather(1, group))
+    members = groups.take_along_dim(group[..., None], dim=1)[:, 0]
+    return (group * GROUP + _first_above(members.cumsum(dim=-1, dtype=exact), wanted))[:, 0]
+
+
+def _first_above(sums: Tensor, wanted: Tensor) -> Tensor:
+    """The first position of rising ``sums`` [M, K] above ``wanted`` [M, 1], as [M, 1].
+
+    Rounding may raise ``wanted`` to the last sum or lower it below 0. The position is one where the
+    sums rise even then.
+    """
+    found = torch.searchsorted(sums, wanted.clamp(min=0), right=True)
+    return torch.minimum(found, torch.searchsorted(sums, sums[:, -1:].contiguous()))
 
 
 def _bias(params: SamplingParams, vocabulary: int, device: torch.device) -> Tensor | None:

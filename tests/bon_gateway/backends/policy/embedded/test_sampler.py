@@ -10,7 +10,7 @@ from torch import Tensor
 from bon_gateway.backends.policy.embedded.params import SamplingParams
 from bon_gateway.backends.policy.embedded.sampler import (
     BLOCK,
-    TOP_P_PREFIX,
+    TOP_P_PREFIXES,
     TokenSampler,
     draw_tokens,
     filter_logits,
@@ -75,11 +75,12 @@ def test_filters_keep_what_their_definitions_say(seed: int) -> None:
         assert torch.equal(row[row.isfinite()], before[row.isfinite()])
 
 
-@pytest.mark.parametrize("spread", [0.001, 8.0])
+@pytest.mark.parametrize("spread", [0.001, 8.0, 100.0])
 def test_top_p_is_exact_in_a_large_vocabulary(spread: float) -> None:
-    """A flat distribution has its border beyond the prefix that is looked at first."""
+    """The flatter a distribution, the longer the prefix in which its border lies."""
     torch.manual_seed(0)
-    logits = (torch.randperm(3 * TOP_P_PREFIX).float() / (3 * TOP_P_PREFIX) * spread)[None]
+    size = 2 * TOP_P_PREFIXES[-1]
+    logits = (torch.randperm(size).float() / size * spread)[None]
     kept = filter_logits(logits, 0.0, 0, 0.7)[0].isfinite()
     assert set(kept.nonzero()[:, 0].tolist()) == reference_filter(logits[0].tolist(), 0, 0, 0.7)
 
