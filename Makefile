@@ -23,7 +23,7 @@ export BON_VLLM_PYTHON := $(CURDIR)/.venv-vllm/bin/python
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test tests lint format types imports unit env-serve env-test env-vllm \
-	demo-models demo-train demo-study demo-compare bench-smoke docs lock wheel image image-test clean
+	demo-models real-model demo-train demo-study demo-compare bench-smoke docs lock wheel image image-test clean
 
 help:  ## Print the targets.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
@@ -58,6 +58,9 @@ demo-models: env-test  ## Train the shipped demo models anew.
 	cp -R runs/demo/policy runs/demo/reward bon_gateway/demo_models/
 	rm -rf bon_gateway/demo_models/*/tensorboard bon_gateway/demo_models/*/checkpoints \
 		bon_gateway/demo_models/*/report.md bon_gateway/demo_models/*/report-plots
+
+real-model: env-serve  ## A real small language model, into models/ (93 MB to download). Flags: ARGS="--output FOLDER".
+	@$(BIN)/bon-gateway demo-models --real $(ARGS)
 
 demo-train: env-test  ## SFT, reward model, DPO and PPO in the demo world, with a report (11 minutes with AVX2, 5 with AVX-512).
 	$(BIN)/bon-train demo-train --config trainers/configs/demo-train.yaml $(ARGS)

