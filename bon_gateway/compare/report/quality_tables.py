@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bon_gateway.compare.figures.differences import oracle_of, random_of
 from bon_gateway.compare.figures.results import Arm, Choice, CurvePoint, Results
@@ -100,7 +100,9 @@ def quality(results: Results) -> Table:
         " choice and oracle choose among the same candidates: blindly, and by the score itself."
         " Wins: ties count a half."
     )
-    return table("Quality", note, quality_rows(results), columns)
+    rows = list(quality_rows(results))
+    under = frozenset(place for place, row in enumerate(rows) if row.choice is not None)
+    return replace(table("Quality", note, rows, columns), under=under)
 
 
 def paired(results: Results) -> Table:

@@ -19,6 +19,8 @@ class Table:
     note: str
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    under: frozenset[int] = frozenset()
+    """The rows that belong to the one above them."""
 
 
 def table(title: str, note: str, subjects: Iterable[T], columns: Columns[T]) -> Table:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import html
 import json
+import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,11 +12,12 @@ from typing import Any
 import pytest
 
 from bon_gateway.compare.figures.results import Results
-from bon_gateway.compare.figures.words import number
+from bon_gateway.compare.figures.words import number, signed, spread
 from bon_gateway.compare.report.plots import within_page
 from bon_gateway.compare.report.quality_tables import overview
 from bon_gateway.compare.report.table import as_text
 from bon_gateway.compare.report.write import write_report
+from bon_gateway.compare.statistics import Interval
 from bon_gateway.testing.upstream import FakeUpstream
 from tests.bon_gateway.compare.endpoints import best_of_n
 from tests.bon_gateway.compare.support import BY_GOLD, compare, settings_of
@@ -155,6 +157,36 @@ def test_svg_within_a_page() -> None:
     assert within_page(svg, "n") == (
         '<svg><g id="n-a"/><use xlink:href="#n-a" clip-path="url(#n-b)"/></svg>'
     )
+
+
+def test_every_arm_has_one_colour_everywhere(results: Results, tmp_path: Path) -> None:
+    page = write_report(results, tmp_path / "out").read_text(encoding="utf-8")
+    for place in range(len(results.arms)):
+        pictures = re.findall(r'<figure id="picture-([a-z-]+)">(.*?)</figure>', page, re.DOTALL)
+        coloured = {name for name, svg in pictures if f"var(--arm-{place})" in svg}
+        assert coloured >= {"quality-by-n", "quality-by-cost", "latency", "throughput"}
+    # Only the style names colours; the pictures leave them to the reader's scheme.
+    for colour in ("#1f6fb2", "#1d2433", "#ffffff"):
+        assert colour not in page.split("</style>")[1]
+
+
+@pytest.mark.parametrize(
+    ("ends", "text", "difference"),
+    [
+        ((-0.322, -0.6914, 0.0667), "-0.322 (-0.691 to 0.067)", "-0.322 (-0.691 to +0.067)"),
+        ((1.97, 1.7, 2.163), "1.97 (1.70 to 2.16)", "+1.97 (+1.70 to +2.16)"),
+        ((227.4, 197, 339), "227 (197 to 339)", "+227 (+197 to +339)"),
+        ((12345.0, 1000, 20000), "12,345 (1,000 to 20,000)", "12,345 (1,000 to 20,000)"),
+        ((0.0, 0.0, 0.0), "0 (0 to 0)", "0 (0 to 0)"),
+        ((5.0, 1.0, math.inf), "5.00 (1.00 to ∞)", "+5.00 (+1.00 to ∞)"),
+        ((math.inf, 1.0, math.inf), "never (1.00 to ∞)", "never (+1.00 to ∞)"),
+    ],
+)
+def test_an_interval_has_one_number_of_decimals(
+    ends: tuple[float, float, float], text: str, difference: str
+) -> None:
+    assert spread(Interval(*ends)) == text
+    assert signed(Interval(*ends)) == difference
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,11 @@ from bon_gateway.compare.statistics import (
     Interval,
     Resamples,
     expanded_levels,
+    prompts_to_decide,
     quantile,
     quantile_interval,
     quantile_ranks,
+    same_numbers,
     slowest_of,
     t_quantile,
     win,
@@ -196,6 +198,24 @@ def test_intervals_of_the_break_even_hold_it() -> None:
 
     low, high = binomial_limits(REPETITIONS, CONFIDENCE)
     assert low <= coverage(one, 100.0) <= high
+
+
+def test_prompts_to_decide() -> None:
+    """(1.96 sd / mean)^2: differences of sd 1 and mean .1 need 385."""
+    half = math.sqrt(99 / 100)
+    column = [0.1 + half] * 50 + [0.1 - half] * 50
+    assert prompts_to_decide(column, CONFIDENCE) == math.ceil((1.959964 / 0.1) ** 2)
+    assert prompts_to_decide([0.0, 0.0], CONFIDENCE) is None
+    assert prompts_to_decide([1.0], CONFIDENCE) is None
+    assert prompts_to_decide([1.0, 0.9], CONFIDENCE) == 3  # never fewer than there are
+
+
+def test_the_same_numbers() -> None:
+    rewards = [0.1, 0.5, -2.0, 3.0]
+    assert same_numbers([(r, r + 1e-4) for r in rewards])
+    assert not same_numbers([(r, r + 0.1) for r in rewards])
+    assert not same_numbers([(r, 2 * r) for r in rewards])
+    assert not same_numbers([(1.0, 1.0)] * 10)  # one number says nothing
 
 
 def test_draws_are_the_same_for_every_figure() -> None:
