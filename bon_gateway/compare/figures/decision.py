@@ -91,7 +91,7 @@ def _undecided(
     """Why there is no break-even. Where the smallest N may already equal the tuned policy, training
     may have bought nothing that could pay for it."""
     if same_as_base is not None:
-        return f"it is the base policy: {same_as_base}"
+        return "it is the base policy"
     if matched.low > smallest:
         return None
     if one.difference.high < 0:

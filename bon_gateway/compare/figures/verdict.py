@@ -107,10 +107,10 @@ def _tuned(tuned: Tuned, results: Results) -> str:
             f"{tuned.arm}: too many requests failed or have no score to compare it with best-of-N."
         )
     if tuned.undecided is not None:
-        return (
-            f"{tuned.arm} has no break-even: {tuned.undecided}. Against {tuned.above_one.theirs} it"
-            f" has {told(tuned.above_one)}."
-        )
+        text = f"{tuned.arm} has no break-even: {tuned.undecided}."
+        if any(arm.name == tuned.arm and arm.same_as_base for arm in results.arms):
+            return text
+        return f"{text} Against {tuned.above_one.theirs} it has {told(tuned.above_one)}."
     assert tuned.break_even is not None, "there is one unless the arm says why not"
     assert tuned.days is not None, "they go with the break-even"
     text = f"{tuned.arm} {_matched(tuned, results.curve)}"

@@ -138,7 +138,8 @@ def paired(results: Results) -> Table:
 def curve(results: Results) -> Table:
     """Best-of-N at every N, with greedy, random choice and the oracle beside it."""
     columns: Columns[CurvePoint] = {
-        "N": lambda point: f"{point.n}",
+        # With its name, because on a narrow screen it is the head of a card.
+        "N": lambda point: f"N = {point.n}",
         "best-of-N": lambda point: spread(point.quality),
     }
     if any(point.random for point in results.curve):

@@ -68,6 +68,7 @@ async def test_the_base_policy_at_the_same_address_is_called_so(tmp_path: Path) 
     assert one.break_even is None
     said = "dpo is the base policy: it asks the same model at the same address as base-1."
     assert said in results.verdict
+    assert "dpo has no break-even: it is the base policy." in results.verdict
     assert "dpo, which is the base policy" in render(results, {})
 
 
