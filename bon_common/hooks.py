@@ -27,7 +27,10 @@ def load_hook(name: str, *arguments: str, key: str = "function") -> Callable[...
         found = importlib.import_module(module)
     except Exception as error:
         # Importing a module may raise whatever the module does.
-        raise SettingsError("settings", key, f"{name}: cannot be imported: {error}") from error
+        text = f"{name}: cannot be imported: {error}"
+        if isinstance(error, ModuleNotFoundError) and error.name == module.partition(".")[0]:
+            text += "; install it, or put the folder that it is in on PYTHONPATH"
+        raise SettingsError("settings", key, text) from error
     member = getattr(found, attribute, None)
     if not callable(member):
         what = "there is no function of this name" if member is None else "it is no function"

@@ -116,6 +116,8 @@ def _add_init(commands: Any) -> None:
     init = commands.add_parser("init", help=summary, description=summary)
     init.add_argument("recipe", nargs="?", help="one of those that `bon-train init` lists")
     init.add_argument("--output", type=Path, help="file to write (default: RECIPE.yaml)")
+    init.add_argument("--model", help="policy to write in place of the recipes' Qwen2.5-0.5B")
+    init.add_argument("--runs", help="folder of data and results to write in place of runs/qwen")
     _add_overwrite(init)
 
 
@@ -142,7 +144,13 @@ def _add_set(command: argparse.ArgumentParser, form: str) -> None:
 def _init(options: argparse.Namespace) -> Outcome:
     if options.recipe is None:
         return Outcome(ending=[listing()])
-    command, path = write_recipe(options.recipe, options.output, overwrite=options.overwrite)
+    command, path = write_recipe(
+        options.recipe,
+        options.output,
+        model=options.model,
+        runs=options.runs,
+        overwrite=options.overwrite,
+    )
     dry = ["--dry-run"] if COMMANDS[command].dry_run else []
     then = shlex.join(["bon-train", command, "--config", str(path), *dry])
     return Outcome(ending=[f"wrote: {path}", f"next:  {then}"])

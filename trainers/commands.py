@@ -52,9 +52,13 @@ Training = partial(Command, dry_run=True, resume=True)
 """A command that trains."""
 
 EXPORT = "bon-train export --config export.yaml --set model={0.output}"
-TRAIN_ON = (
-    "bon-train reward --config reward.yaml --set train={0.output}/train.jsonl",
-    "bon-train dpo --config dpo.yaml --set train={0.output}/train.jsonl",
+TRAIN_ON = tuple(
+    f"bon-train {name} --config {name}.yaml --set train={{0.output}}/train.jsonl "
+    f"--set {measured_on}={{0.output}}/held-out.jsonl"
+    for name, measured_on in (("reward", "eval_pairs"), ("dpo", "eval_prompts"))
+)
+EVALUATE = (
+    "bon-train evaluate --config evaluate.yaml --set reward={0.output} --set pairs={0.eval_pairs}"
 )
 
 COMMANDS: dict[str, Command] = {
@@ -69,7 +73,7 @@ COMMANDS: dict[str, Command] = {
         RewardTrainSettings,
         "trainers.reward.run:run",
         then=(
-            "bon-train evaluate --config evaluate.yaml --set reward={0.output}",
+            EVALUATE,
             "reward-server --model {0.output}",
         ),
     ),
@@ -93,7 +97,7 @@ COMMANDS: dict[str, Command] = {
         LabelSettings,
         "trainers.preferences.label:run",
         dry_run=True,
-        then=("bon-train prepare --config prepare.yaml --set input={0.output} --set format=auto",),
+        then=("bon-train prepare --config prepare.yaml --set input={0.output}",),
     ),
     "prepare": Command(
         "read preference data of any known format, split it by prompt, write canonical files",
@@ -133,7 +137,7 @@ COMMANDS: dict[str, Command] = {
         then=(EXPORT,),
     ),
     "evaluate": Command(
-        "measure a reward model, and best-of-n in the demo world",
+        "measure a reward model, and best-of-n by it on a policy of yours",
         EvaluateSettings,
         "trainers.evaluation.run:run",
         writes=("{0.output}", "{0.page}"),

@@ -25,13 +25,15 @@ from trainers.base.settings import shipped
 from trainers.commands import COMMANDS
 
 PREFIX = "qwen-"
+MODEL, RUNS = "Qwen/Qwen2.5-0.5B-Instruct", "runs/qwen"
+"""The policy of all recipes, and the folder of their files."""
 WIDTH = 100
 UNSET = object()
 """No value in the recipe."""
 
 
 def recipes() -> dict[str, str]:
-    """The command of each recipe. `log-prepare` is a second recipe of `prepare`."""
+    """The command of each recipe. `log-prepare` is another recipe of `prepare`."""
     names = sorted(path.stem.removeprefix(PREFIX) for path in shipped("").glob(f"{PREFIX}*.yaml"))
     return {name: name.rpartition("-")[2] for name in names}
 
@@ -42,17 +44,29 @@ def listing() -> str:
     return "\n".join(["recipes (bon-train init NAME):", *lines])
 
 
-def write_recipe(name: str, output: Path | None, *, overwrite: bool = False) -> tuple[str, Path]:
-    """Write a recipe; returns its command and the file. SettingsError if there is no such recipe,
-    or if the file exists and may not be overwritten."""
+def write_recipe(
+    name: str,
+    output: Path | None,
+    *,
+    model: str | None = None,
+    runs: str | None = None,
+    overwrite: bool = False,
+) -> tuple[str, Path]:
+    """Write a recipe; returns its command and the file. `model` and `runs` stand in place of the
+    recipe's own model and folder. SettingsError if there is no such recipe, or if the file exists
+    and may not be overwritten."""
     known = recipes()
     if name not in known:
         raise SettingsError(f"{name}: no such recipe; there are {', '.join(known)}")
     path = output or Path(f"{name}.yaml")
     if path.exists() and not overwrite:
         raise SettingsError(f"{path}: already there; --overwrite replaces it")
+    text = text_of_recipe(name)
+    # In the comments too, which say how the model is served.
+    text = text if model is None else text.replace(MODEL, model)
+    text = text if runs is None else text.replace(RUNS, runs.rstrip("/"))
     with replaced(path) as out:
-        out.write(text_of_recipe(name))
+        out.write(text)
     return known[name], path
 
 
@@ -91,7 +105,7 @@ def _section(
 ) -> Iterator[str]:
     """The lines of a section. `values` is what the recipe sets of it. `active` leaves defaults in
     force, for a section that is commented out as a whole."""
-    for name, field in kind.model_fields.items():
+    for name, field in _in_order(kind, values, indent):
         if not indent:
             yield ""
         yield from _prose(_explanation(field), indent)
@@ -103,6 +117,15 @@ def _section(
             yield from _section(_chosen(sections, value), value, f"{indent}  ")
         else:
             yield from _plain(name, value, indent)
+
+
+def _in_order(
+    kind: type[BaseModel], values: Mapping[str, Any], indent: str
+) -> list[tuple[str, FieldInfo]]:
+    """The settings, and at the top of a file those first that somebody has to look at: the
+    recipe's."""
+    fields = list(kind.model_fields.items())
+    return fields if indent else sorted(fields, key=lambda one: one[0] not in values)
 
 
 def _default(name: str, field: FieldInfo, indent: str, *, active: bool) -> Iterator[str]:

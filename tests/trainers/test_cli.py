@@ -147,7 +147,7 @@ def test_reward_dry_run_shows_both_sides_and_counts_drops(
     assert main(["reward", "--config", str(path), "--dry-run"]) == 0
     out = capsys.readouterr().out
     assert "chosen: <|" in out
-    assert "reward read at: <eos>" in out
+    assert "reward read at: '<eos>'" in out
     assert 0 < kept < 64
     assert f"pairs: {kept}, dropped as too long: {64 - kept}" in out
 

@@ -104,6 +104,24 @@ def test_a_file_that_exists_is_refused(
     assert Path("sft.yaml").read_text() == text_of_recipe("sft")
 
 
+def test_model_and_folder_of_ones_own(tmp_path: Path) -> None:
+    path = tmp_path / "dpo.yaml"
+    mine = ["--model", "/models/mine", "--runs", "runs/shop/"]
+    assert main(["init", "dpo", "--output", str(path), *mine]) == 0
+    values = yaml.safe_load(path.read_text())
+    assert (values["model"], values["train"], values["output"]) == (
+        "/models/mine", "runs/shop/data/train.jsonl", "runs/shop/dpo",
+    )  # fmt: skip
+    assert "qwen" not in path.read_text().partition("\n\n")[2].lower()
+
+
+@pytest.mark.parametrize("name", recipes())
+def test_what_the_recipe_sets_comes_first(name: str) -> None:
+    keys = re.findall(r"^#?(\w+):", text_of_recipe(name).partition("\n\n")[2], re.MULTILINE)
+    mine = shipped_values(name)
+    assert set(keys[: len(mine)]) == set(mine)
+
+
 def test_an_unknown_recipe_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["init", "sfd"]) == 2
     assert "sfd: no such recipe; there are collect, dpo" in capsys.readouterr().err

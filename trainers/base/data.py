@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NotRequired, TypeVar
+from typing import Annotated, Any, ClassVar, NotRequired, TypeVar
 
 from pydantic import (
     AliasChoices,
@@ -86,6 +86,9 @@ class Record(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
+    stand_ins: ClassVar[Mapping[str, str]] = {}
+    """Fields that are read where the other one is missing."""
+
     @classmethod
     def known(cls) -> frozenset[str]:
         """The fields that are read."""
@@ -141,7 +144,20 @@ class Demonstration(ChatRecord):
 
 
 class PromptRecord(PromptedRecord):
-    """What to sample an answer for."""
+    """What to sample an answer for: `prompt`, or without one `messages`, as `collect` does."""
+
+    stand_ins: ClassVar[Mapping[str, str]] = {"messages": "prompt"}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_messages(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or values.get("prompt") or "messages" not in values:
+            return values
+        messages = values["messages"]
+        answered = isinstance(messages, list) and messages and isinstance(messages[-1], dict)
+        if answered and messages[-1].get("role") == "assistant":
+            messages = messages[:-1]
+        return {**values, "prompt": messages}
 
 
 class Pair(PromptedRecord):
@@ -201,7 +217,8 @@ def _unread(kind: type[Record], row: RawRecord) -> list[str]:
     prompt, without which the answer answers another question."""
     assert row.values is not None
     found = {key: value for key, value in row.values.items() if value not in (None, "", [], {})}
-    names = [name for name in found if name not in kind.known()]
+    known = kind.known() | {name for name, other in kind.stand_ins.items() if other not in found}
+    names = [name for name in found if name not in known]
     for name in names:
         if name in MEDIA_KEYS:
             raise DataError(f"{row.where}: {name}: only text can be learnt from")

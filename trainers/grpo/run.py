@@ -113,6 +113,12 @@ def _short_prompts(
             else f"{settings.train}: no prompt is left: {too_long} exceed max_length - "
             f"max_new_tokens, {room}, and {bad.count} bad lines were skipped"
         )
+    needed = settings.batch_size // settings.group_size
+    if len(rows) < needed:  # TRL draws whole updates only, so there would be none
+        raise DataError(
+            f"{settings.train}: an update needs {needed} prompts (batch_size / group_size), and "
+            f"there are {len(rows)}; lower batch_size"
+        )
     return rows, too_long
 
 

@@ -87,20 +87,25 @@ def run(settings: LabelSettings, context: RunContext) -> dict[str, float]:
     path = report_path(settings.output)
     write_report(path, settings, tally, {"input": settings.input}, figures=figures)
     if not preferences:
-        reasons = "; ".join(f"{n} {reason}" for reason, n in tally.dropped.most_common())
-        raise NothingWrittenError(f"{settings.output}: no preference is left to write: {reasons}")
+        raise NothingWrittenError(
+            f"{settings.output}: no preference is left to write: {tally.reasons()}"
+        )
     return {**tally.figures(), **figures}
 
 
 def _claim(settings: LabelSettings, context: RunContext) -> None:
-    """Make way for the output. One that a journal stands beside is made anew from the journal."""
-    made = [settings.output, report_path(settings.output)]
+    """Make way for the output. One that was made from labels that are still there, in the journal
+    or on a sheet, is made from them anew: there may be more of them now."""
+    report = report_path(settings.output)
     labels = journal_path(settings.output)
-    refuse_inputs([*made, labels], settings.input)
+    refuse_inputs([settings.output, report, labels], settings.input)
     if context.overwrite:
         remove([labels])
-    elif not labels.exists():
-        claim_files(made, context)
+        return
+    sheet = settings.labeller.sheet if isinstance(settings.labeller, HandLabeller) else None
+    from_sheet = sheet is not None and sheet.exists() and report.exists()
+    if not labels.exists() and not from_sheet:
+        claim_files([settings.output, report], context)
 
 
 def read_tasks(settings: LabelSettings, tally: Tally) -> list[Listwise]:
@@ -121,8 +126,7 @@ def read_tasks(settings: LabelSettings, tally: Tally) -> list[Listwise]:
             found[task_key(kept)] = kept
     if not found:
         names = ", ".join(map(str, settings.input))
-        reasons = "; ".join(f"{n} {reason}" for reason, n in tally.dropped.most_common())
-        raise DataError(f"{names}: nothing to label: {reasons}")
+        raise DataError(f"{names}: nothing to label: {tally.reasons()}")
     return list(found.values())
 
 

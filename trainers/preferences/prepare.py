@@ -55,8 +55,14 @@ def run(settings: PrepareSettings, context: RunContext) -> dict[str, float]:
             line = _line(settings, preference)
             outs[side].write(json.dumps(line, ensure_ascii=False) + "\n")
         _require_records(settings, tally, written)
-    if held_out not in paths.values():  # an earlier run's, and of other records
+    if not written["held-out"].records:  # an earlier run's, of other records, or an empty one
         remove([held_out])
+        if held_out in paths.values():
+            context.show(
+                f"note: held_out_share {settings.held_out_share:g} holds out none of "
+                f"{len(written['train'].prompts)} prompts; a larger share lets `reward` and `dpo` "
+                "measure what they made"
+            )
     counts = {
         side: {"records": made.records, "prompts": len(made.prompts)}
         for side, made in written.items()
@@ -163,10 +169,8 @@ def _require_records(settings: PrepareSettings, tally: Tally, written: dict[Side
             f"held_out_share {settings.held_out_share:g} leaves no prompt to train on; there are "
             f"{len(written['held-out'].prompts)}"
         )
-    reasons = "; ".join(f"{n} {reason}" for reason, n in tally.dropped.most_common())
     names = ", ".join(map(str, settings.input))
-    bad = f"{tally.bad} bad lines" if tally.bad else ""
-    raise DataError(f"{names}: no usable record: {'; '.join(filter(None, (bad, reasons)))}")
+    raise DataError(f"{names}: no usable record: {tally.reasons()}")
 
 
 def _digest(text: str) -> bytes:

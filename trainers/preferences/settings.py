@@ -105,8 +105,13 @@ class CollectSettings(ReadSettings, TemplateSettings):
 
     @model_validator(mode="after")
     def _one_source(self) -> CollectSettings:
-        if (self.endpoint is None) == (self.policy is None):
+        if self.endpoint is None and self.policy is None:
             raise ValueError("either endpoint or policy is needed")
+        if self.endpoint is not None and self.policy is not None:
+            raise ValueError(
+                "both endpoint and policy are there; leave one out, or set it to null "
+                "(--set endpoint=null)"
+            )
         if self.policy is None:
             refuse_templates(self)
         if self.best_of_n and self.endpoint is None:

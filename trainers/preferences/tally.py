@@ -61,6 +61,12 @@ class Tally:
         if len(self.bad_lines) < MAX_EXAMPLES:
             self.bad_lines.append(message)
 
+    def reasons(self) -> str:
+        """Why nothing is left: what was dropped, and the first bad line."""
+        bad = f"{self.bad} bad line(s), the first: {self.bad_lines[0]}" if self.bad else ""
+        dropped = [f"{count} {reason}" for reason, count in self.dropped.most_common()]
+        return "; ".join(filter(None, (bad, *dropped)))
+
     def as_json(self) -> dict[str, Any]:
         """The part of a report that says how the input was used."""
         return {

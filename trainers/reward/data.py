@@ -115,6 +115,6 @@ def show_example(tokenizer: PreTrainedTokenizerBase, data: TrainingData) -> str:
     for name, ids in zip(data.names, row["sequences"], strict=True):
         place = ids[0] if ids[0] == tokenizer.cls_token_id else ids[-1]
         lines.append(f"{name}: {tokenizer.decode(ids)}")
-        lines.append(f"  tokens: {len(ids)}, reward read at: {tokenizer.decode([place])}")
+        lines.append(f"  tokens: {len(ids)}, reward read at: {tokenizer.decode([place])!r}")
     lines += [f"{name}: {value}" for name, value in row["targets"].items()]
     return "\n".join(lines)

@@ -22,6 +22,7 @@ from trainers.runtime.log import Reports, RunLog
 from trainers.runtime.memory import memory_line
 from trainers.runtime.stopping import StepStopAskedError, StopWhenAsked, StopWithinStep
 from trainers.runtime.trainer import RunTrainer
+from trainers.runtime.warming import WarmUpNote
 
 FREE = {"output", "train", "log_every", "save_every", "keep_checkpoints"}
 """Settings that a resumed run may change: no number depends on them. Data is compared by hash."""
@@ -68,6 +69,7 @@ def run_trainer(trainer: RunTrainer, settings: TrainSettings, context: RunContex
         if main:
             reports = Reports(RunLog(settings.output, "step", done))
             trainer.add_callback(reports)
+            trainer.add_callback(WarmUpNote(context.show))
             closing.callback(reports.close)
         result = _finished(trainer, start) or _trained(trainer, start, signals)
         if stop.stopped and not signals:

@@ -9,6 +9,7 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
+from trainers.base.bad_lines import BadLines
 from trainers.base.data import (
     Demonstration,
     Pair,
@@ -30,6 +31,16 @@ def write(tmp_path: Path, *lines: str) -> Path:
     path = tmp_path / "data.jsonl"
     path.write_text("\n".join(lines), encoding="utf-8")
     return path
+
+
+def test_messages_stand_for_a_prompt(tmp_path: Path) -> None:
+    alone, both = f'{{"messages": [{USER}]}}', f'{{"prompt": "ho", "messages": [{USER}]}}'
+    bad = BadLines()
+    records = read_placed(PromptRecord, write(tmp_path, GOOD, alone, both), bad)
+    asked = [record.prompt for _, record in records]
+    assert asked == [[{"role": "user", "content": text}] for text in ("hi", "hi", "ho")]
+    unread = "records with a field that is not read"
+    assert bad.figures() == {f"{unread}: id": 1, f"{unread}: messages": 1}
 
 
 def test_reads_records_and_skips_blank_lines(tmp_path: Path) -> None:

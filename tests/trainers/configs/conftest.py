@@ -143,7 +143,7 @@ def bon_train(qwen: Path, runs: Path) -> BonTrain:
     """
 
     def start(name: str, *flags: str, output: str, model: bool = True, **changes: Any) -> Path:
-        command = name.removeprefix("log-")
+        command = name.rpartition("-")[2]
         known = {"output": str(runs / output)} | ({"model": str(qwen)} if model else {})
         overrides = [
             part
@@ -160,9 +160,11 @@ def bon_train(qwen: Path, runs: Path) -> BonTrain:
 
 @pytest.fixture(scope="session")
 def data(bon_train: BonTrain, runs: Path) -> Path:
-    """The pairs that qwen-prepare.yaml makes."""
+    """The pairs that qwen-ultrafeedback-prepare.yaml makes."""
     source = str(runs / "ultrafeedback.parquet")
-    return bon_train("prepare", output="data", model=False, input=source, held_out_share=0.2)
+    return bon_train(
+        "ultrafeedback-prepare", output="data", model=False, input=source, held_out_share=0.2
+    )
 
 
 @pytest.fixture(scope="session")

@@ -224,3 +224,10 @@ def test_passes_of_an_update_add_up_to_it(settings: MakeSettings) -> None:
         assert other["reward"] == pytest.approx(mine["reward"], abs=1e-4)
         assert other["grad_norm"] == pytest.approx(mine["grad_norm"], rel=1e-3)
     assert largest_difference(whole.output, parts.output) < 1e-4
+
+
+def test_fewer_prompts_than_an_update_needs(settings: MakeSettings, tmp_path: Path) -> None:
+    few = tmp_path / "few.jsonl"
+    few.write_text('{"prompt": "name two toys for a bear"}\n')
+    with pytest.raises(DataError, match=r"few\.jsonl: an update needs 2 prompts .*there are 1"):
+        train_grpo(settings(train=few, batch_size=8, group_size=4), START)

@@ -222,6 +222,10 @@ def test_prompts_come_from_any_data(tmp_path: Path, serve: Serve) -> None:
     ("settings", "message"),
     [
         ({}, "collect.yaml: either endpoint or policy is needed"),
+        (
+            {"policy": "p", "endpoint": {"url": "http://127.0.0.1:1"}},
+            "collect.yaml: both endpoint and policy are there; leave one out, or set it to null",
+        ),
         ({"policy": "p", "temperature": 0}, "temperature: should be greater than 0"),
         ({"policy": "p", "samples": 1}, "samples: should be greater than or equal to 2"),
         ({"policy": "p", "prompts": []}, "prompts: at least one file is expected"),

@@ -106,7 +106,7 @@ def test_the_gateways_log_can_be_judged_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("labeller", "message"),
     [
-        ({"type": "dice"}, "labeller.type: unknown type 'dice'; known: hand, judge"),
+        ({"type": "dice"}, "labeller.type: unknown type 'dice'; known: gold, hand, judge"),
         ({"type": "regex", "patterns": [{"pattern": "("}]}, "pattern: no regular expression: "),
         ({"type": "hand", "sheet": "x.csv"}, "sheet: a .tsv or .jsonl file is expected"),
         ({"type": "hand"}, "labeller.sheet: needed, since there is no terminal to ask in"),

@@ -15,6 +15,7 @@ from trainers.preferences.settings import CollectSettings, LabelSettings, Prepar
         (CollectSettings, "qwen-collect.yaml"),
         (LabelSettings, "qwen-label.yaml"),
         (PrepareSettings, "qwen-prepare.yaml"),
+        (PrepareSettings, "qwen-ultrafeedback-prepare.yaml"),
         (PrepareSettings, "qwen-log-prepare.yaml"),
     ],
 )

@@ -239,7 +239,7 @@ def test_a_dry_run_shows_ranks_and_writes_nothing(settings: MakeSettings) -> Non
     dry = settings(train="rankings", objective="all_pairs")
     run(dry, RunContext("bon-train reward", dry_run=True, show=shown.append))
     assert "rank 1: <|user|>name two toys" in shown[0]
-    assert "reward read at: <eos>" in shown[0]
+    assert "reward read at: '<eos>'" in shown[0]
     assert "values: [4.0, 3.0]" in shown[0]
     assert shown[1] == "rankings: 24, dropped as too long: 0"
     assert not dry.output.exists()

@@ -54,6 +54,20 @@ def test_a_disk_that_takes_no_metrics_ends_the_run_in_one_line(settings: MakeSet
         train_sft(settings(), START)
 
 
+@pytest.mark.parametrize(("warm_up", "noted"), [(10, True), (9, False), (0, False)])
+def test_a_warm_up_that_never_ends_is_noted(
+    settings: MakeSettings, warm_up: int, noted: bool
+) -> None:
+    shown: list[str] = []
+    train_sft(settings(warmup_steps=warm_up), replace(START, show=shown.append))
+    note = (
+        "note: the run ends in its warm-up: warmup_steps is 10, and there are 10 updates, so the "
+        "learning rate gets to 0.0009 and never to 0.001; lower warmup_steps or batch_size, or "
+        "raise epochs"
+    )
+    assert (note in shown) == noted
+
+
 def test_a_loss_that_is_not_finite_ends_the_run(settings: MakeSettings) -> None:
     run = settings(learning_rate=1e30, save_every=1)
     with pytest.raises(RunError, match=r"step \d: the (loss|gradient norm) is (nan|inf)"):

@@ -193,6 +193,7 @@ def _unknown(row: RawRecord, values: Values) -> DataError:
         return DataError(f"{row.where}: prompts without answers; bon-train collect draws them")
     keys = ", ".join(sorted(printable(str(key)) for key in values)) or "none"
     return DataError(
-        f"{row.where}: no known format has these keys: {keys}; name one with format: "
+        f"{row.where}: no known format has these keys: {keys}; say with fields where its own are, "
+        "such as fields={prompt: KEY, chosen: KEY, rejected: KEY}, or name one with format: "
         f"{', '.join(FORMATS)}"
     )

@@ -153,3 +153,27 @@ def test_the_terminal_asks_and_goes_on_where_it_was_left(tmp_path: Path) -> None
     assert set(first.groups()) == {"one", "two"}
     assert set(second.groups()) == {"three", "four"}
     assert texts_of(tmp_path / "out.jsonl") == [first.groups(), second.groups()[::-1]]
+
+
+def test_a_sheet_may_be_filled_in_bit_by_bit(tmp_path: Path) -> None:
+    answers(tmp_path, ["a", "b"], ["c", "d"])
+    for filled in range(3):
+        if filled:
+            rows = read_rows(tmp_path / "sheet.tsv")
+            rows[filled - 1]["preference"] = "a"
+            write_rows(tmp_path / "sheet.tsv", rows)
+        else:
+            assert label(tmp_path, hand(tmp_path)) == 0
+        assert label(tmp_path, hand(tmp_path)) == (0 if filled else 1)
+        made = tmp_path / "out.jsonl"
+        assert (len(read_lines(made)) if made.exists() else 0) == filled
+
+
+def test_a_sheet_does_not_replace_a_file_of_another_kind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers(tmp_path, ["a", "b"])
+    assert label(tmp_path, hand(tmp_path)) == 0
+    (tmp_path / "out.jsonl").write_text("mine")
+    assert label(tmp_path, hand(tmp_path)) == 2
+    assert "out.jsonl: already there" in capsys.readouterr().err

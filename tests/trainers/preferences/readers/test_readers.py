@@ -273,7 +273,8 @@ def test_an_unknown_format_names_the_keys_and_the_formats(tmp_path: Path) -> Non
     with pytest.raises(DataError) as error:
         read(path, skip_bad=True)
     assert str(error.value) == (
-        f"{path}:1: no known format has these keys: a, b; name one with format: "
+        f"{path}:1: no known format has these keys: a, b; say with fields where its own are, "
+        "such as fields={prompt: KEY, chosen: KEY, rejected: KEY}, or name one with format: "
         + ", ".join(FORMATS)
     )
 
