@@ -12,7 +12,7 @@ from torch.utils.tensorboard import SummaryWriter
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from trainers.base.files import disk_errors
-from trainers.base.progress import make_bar
+from trainers.base.progress import PAUSE_S, make_bar
 from trainers.runtime.interrupts import held
 
 
@@ -71,12 +71,14 @@ def _entries(path: Path, count: str, done: int) -> list[dict[str, Any]]:
 
 class Reports(TrainerCallback):
     """Logs what TRL's trainer logs, and shows updates done, their rate, the time left and the last
-    loss; nothing is shown without a terminal."""
+    loss: in a bar, or without a terminal in a line now and then."""
 
-    def __init__(self, log: RunLog, stream: TextIO | None = None) -> None:
+    def __init__(
+        self, log: RunLog, stream: TextIO | None = None, *, pause_s: float = PAUSE_S
+    ) -> None:
         """The bar goes to `stream`, stderr unless given."""
         self._log = log
-        self._bar = make_bar("updates", stream)
+        self._bar = make_bar("updates", stream, pause_s=pause_s)
         self._task = self._bar.add_task("training", total=None)
 
     def on_train_begin(
