@@ -24,7 +24,9 @@ COUNTS = {
     "step": "`metrics.jsonl` and TensorBoard have the same figures.",
 }
 """What a run counts, and where its figures are."""
-NO_CURVES = frozenset({*COUNTS, "epoch", "num_tokens", "total_flos"})
+AT_THE_END = ("train_loss", "train_runtime", "train_samples_per_second", "train_steps_per_second")
+"""Logged once by each start of a run, so more than once by a run that was resumed."""
+NO_CURVES = frozenset({*COUNTS, *AT_THE_END, "epoch", "num_tokens", "total_flos"})
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ def test_all_that_was_logged_twice_is_drawn(tmp_path: Path) -> None:
         {"step": 1, "grad_norm": 2.0, "loss": 0.7, "epoch": 0.1},
         {"step": 2, "grad_norm": 1.5, "loss": 0.6, "epoch": 0.2, "alarms": ["kl"]},
         {"step": 2, "train_runtime": 3.0},
+        {"step": 2, "train_runtime": 4.0},  # of a resumed run
     )
     write_report(tmp_path, "A policy", {"updates": 2, "loss": 0.65})
     page = (tmp_path / "report.md").read_text()
