@@ -82,8 +82,9 @@ def test_the_demo_models_from_one_command(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    done = bon("--embedded", "--output", str(out), "--set", "prompts.limit=6")
-    assert done.returncode == 0, done.stderr
+    arguments = ["--embedded", "--output", str(out), "--set", "prompts.limit=6"]
+    assert cli.main(["compare", *arguments]) == 0
+    printed = capsys.readouterr().out
     results = json.loads((out / "results.json").read_text())
     assert [arm["n"] for arm in results["arms"]] == [1, 2, 4, 8, 1]
     assert [arm["name"] for arm in results["arms"] if arm["greedy"]] == ["greedy"]
@@ -94,8 +95,8 @@ def test_the_demo_models_from_one_command(
     assert oracle == sorted(oracle)
     assert len({point["random"]["value"] for point in results["curve"]}) == 1
     assert results["curve"][-1]["quality"]["value"] > results["curve"][0]["quality"]["value"]
-    assert "base-8" in done.stdout
-    assert str(out / "report.html") in done.stdout
+    assert "base-8" in printed
+    assert str(out / "report.html") in printed
     assert cli.main(["compare", "diff", str(out), str(out)]) == 0
     results["arms"][0]["answered"] = 3
     (tmp_path / "worse.json").write_text(json.dumps(results))
@@ -115,8 +116,8 @@ def test_a_demo_run_from_one_command(tmp_path: Path) -> None:
     shutil.copy(PROMPTS, run / "data" / "held-out-prompts.jsonl")
     (run / "figures.json").write_text(json.dumps({"seconds": {"pairs": 600, "dpo": 1200}}))
     limit = ("--set", "prompts.limit=5")
-    done = bon("--embedded", "--trained", str(run), "--output", str(out), *limit)
-    assert done.returncode == 0, done.stderr
+    arguments = ["--embedded", "--trained", str(run), "--output", str(out), *limit]
+    assert cli.main(["compare", *arguments]) == 0
     results = json.loads((out / "results.json").read_text())
     arms = {arm["name"]: arm for arm in results["arms"]}
     assert results["primary"] == "gold"
