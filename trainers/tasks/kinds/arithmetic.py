@@ -22,13 +22,14 @@ class TwoNumbers(PromptTask):
     forms: ClassVar[tuple[str, ...]]
 
     def of(self, pairs: Iterable[tuple[int, int]], count: int) -> Iterator[Problem]:
-        """A problem for each of `count` pairs. Where the answer is one of the two numbers, to
-        repeat the question would be to answer it."""
+        """A problem in each form for each of `count` pairs. Where the answer is one of the two
+        numbers, to repeat the question would be to answer it."""
         fit = [pair for pair in pairs if self.right(*pair) not in pair]
         for a, b in chosen(fit, count, self.name):
             first, second = (a, b) if self.ordered or one_of((0, 1), self.name, a, b) else (b, a)
-            prompt = one_of(self.forms, self.name, "form", a, b).format(a=first, b=second)
-            yield number_problem(prompt, f"{a} {b}", self.right(a, b))
+            for form in self.forms:
+                prompt = form.format(a=first, b=second)
+                yield number_problem(prompt, f"{a} {b}", self.right(a, b))
 
     ordered: ClassVar[bool] = False
     """Whether the question depends on the order of the two."""
@@ -42,7 +43,7 @@ class Sums(TwoNumbers):
     name = "sums"
     forms = (
         "What is {a} + {b}?",
-        "What is {a} plus {b}?",
+        "What is {a} plus {b}? Answer with the number only.",
         "Add {a} and {b}. Answer with the number only.",
         "What is the sum of {a} and {b}?",
     )
@@ -51,7 +52,7 @@ class Sums(TwoNumbers):
         return a + b
 
     def problems(self) -> Iterator[Problem]:
-        yield from self.of(((a, b) for a in range(1, 61) for b in range(a, 61)), 700)
+        yield from self.of(((a, b) for a in range(1, 21) for b in range(a, 21)), 200)
 
 
 class Differences(TwoNumbers):
@@ -59,7 +60,7 @@ class Differences(TwoNumbers):
     ordered = True
     forms = (
         "What is {a} - {b}?",
-        "What is {a} minus {b}?",
+        "What is {a} minus {b}? Answer with the number only.",
         "Subtract {b} from {a}. Answer with the number only.",
         "Tom has {a} marbles and gives away {b} of them. How many marbles are left?",
     )
@@ -68,7 +69,7 @@ class Differences(TwoNumbers):
         return a - b
 
     def problems(self) -> Iterator[Problem]:
-        yield from self.of(((a, b) for a in range(3, 61) for b in range(1, a)), 700)
+        yield from self.of(((a, b) for a in range(3, 21) for b in range(1, a)), 170)
 
 
 class Products(TwoNumbers):
@@ -83,13 +84,13 @@ class Products(TwoNumbers):
         return a * b
 
     def problems(self) -> Iterator[Problem]:
-        yield from self.of(((a, b) for a in range(2, 16) for b in range(a, 16)), 105)
+        yield from self.of(((a, b) for a in range(2, 13) for b in range(a, 13)), 66)
 
 
 class Doubles(PromptTask):
     name = "doubles"
 
     def problems(self) -> Iterator[Problem]:
-        for number in range(3, 61):
+        for number in range(3, 41):
             yield number_problem(f"What is double {number}?", f"double {number}", 2 * number)
             yield number_problem(f"What is half of {2 * number}?", f"half {number}", number)

@@ -19,7 +19,7 @@ class NumberSequences(PromptTask):
     name = "sequences"
 
     def problems(self) -> Iterator[Problem]:
-        steps = [(start, step) for start in range(1, 41) for step in (1, 2, 3, 4, 5, 10)]
+        steps = [(start, step) for start in range(1, 41) for step in (1, 2, 3, 5, 10)]
         for start, step in chosen(steps, 200, self.name):
             yield self._problem([start + step * place for place in range(5)])
         falling = [(start, step) for start in range(42, 101, 2) for step in (1, 2, 5, 10)]
