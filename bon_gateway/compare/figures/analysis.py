@@ -8,7 +8,7 @@ import bon_gateway
 from bon_common.settings.errors import SettingsError
 from bon_gateway.compare.ask.run import Measured
 from bon_gateway.compare.ask.selecting import repeats_selection
-from bon_gateway.compare.figures.arms import Material, arm_figures, material
+from bon_gateway.compare.figures.arms import arm_figures
 from bon_gateway.compare.figures.base_curve import base_curve, curve_points
 from bon_gateway.compare.figures.choices import ChoiceColumns, choice_columns
 from bon_gateway.compare.figures.decision import tuned_figures
@@ -20,6 +20,7 @@ from bon_gateway.compare.figures.differences import (
 )
 from bon_gateway.compare.figures.economics import training_money
 from bon_gateway.compare.figures.examples import example_pairs, examples
+from bon_gateway.compare.figures.material import Material, material
 from bon_gateway.compare.figures.quality import pareto
 from bon_gateway.compare.figures.results import Arm, Choice, Results
 from bon_gateway.compare.figures.same_policy import base_policy_of

@@ -3,134 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from statistics import fmean, median, mode
+from collections import Counter
+from collections.abc import Callable, Sequence
+from statistics import fmean, median
 
-from bon_gateway.compare.ask.schedule import WARM_UP
-from bon_gateway.compare.ask.scoring import JUDGE, KnownScores
-from bon_gateway.compare.figures.economics import HOUR_S, TokenPrices, Tokens, cost, per_token
-from bon_gateway.compare.figures.results import QUANTILES, Arm, Latency, Spent
-from bon_gateway.compare.greedy import is_greedy
-from bon_gateway.compare.settings import SELECTION, ArmSettings, CompareSettings
-from bon_gateway.compare.statistics import (
-    Interval,
-    Resamples,
-    quantile_interval,
-    slowest_of,
-    win,
+from bon_gateway.compare.ask.scoring import JUDGE
+from bon_gateway.compare.figures.economics import HOUR_S
+from bon_gateway.compare.figures.latencies import latency_of
+from bon_gateway.compare.figures.material import (
+    Material,
+    cost_column,
+    quality_column,
+    typical_n,
 )
+from bon_gateway.compare.figures.results import Arm, Spent
+from bon_gateway.compare.greedy import is_greedy
+from bon_gateway.compare.settings import SELECTION
+from bon_gateway.compare.statistics import Interval, Resamples, win
 from bon_gateway.compare.types import ArmRecord
-
-TOO_MANY_LOST = 0.05
-"""Share of an arm's requests, failed or unscored, above which its means cannot be trusted."""
-CURVE_POINTS = 400
-"""Points of a latency curve; more make the page larger and the picture no better."""
-
-
-@dataclass(frozen=True)
-class Material:
-    """Everything that figures are made of. A column has one value for each paired prompt."""
-
-    settings: CompareSettings
-    records: Mapping[str, Sequence[ArmRecord]]
-    """By arm, of paired prompts, without the warm-up."""
-    prompts: Sequence[int]
-    """The paired prompts, which every arm was asked, in the order of every column."""
-    scores: KnownScores
-    resamples: Resamples
-
-    def by_prompt(self, arm: str) -> list[list[ArmRecord]]:
-        found: dict[int, list[ArmRecord]] = defaultdict(list)
-        for record in self.records[arm]:
-            found[record.key.prompt].append(record)
-        return [found[prompt] for prompt in self.prompts]
-
-    def score(self, scorer: str, record: ArmRecord) -> float | None:
-        """The score of an answered request's winner."""
-        if scorer == SELECTION:
-            return record.reward
-        return self.scores.get(scorer, record.key.prompt, record.text)
-
-
-def material(
-    settings: CompareSettings, records: Sequence[ArmRecord], scores: KnownScores
-) -> Material:
-    """Keeps the prompts that every arm was asked, so that all figures are paired."""
-    measured = [r for r in records if r.key.phase != WARM_UP and r.key.arm in settings.arms]
-    asked = {arm: {r.key.prompt for r in measured if r.key.arm == arm} for arm in settings.arms}
-    paired = sorted(set.intersection(*asked.values()))
-    by_arm = {
-        arm: [r for r in measured if r.key.arm == arm and r.key.prompt in set(paired)]
-        for arm in settings.arms
-    }
-    resamples = Resamples(
-        max(1, len(paired)), settings.resamples, settings.confidence, settings.seed
-    )
-    return Material(settings, by_arm, paired, scores, resamples)
-
-
-def prices(settings: CompareSettings, arm: ArmSettings) -> TokenPrices:
-    read, generated = per_token(arm.policy_price or settings.prices.policy)
-    scored, _ = per_token(arm.reward_price or settings.prices.reward)
-    return TokenPrices(read, generated, scored)
-
-
-def tokens_of(record: ArmRecord) -> Tokens:
-    """Of a request: all its candidates' together."""
-    return Tokens(record.prompt_tokens, record.completion_tokens, record.reward_tokens)
-
-
-def quality_column(material: Material, arm: str, scorer: str) -> list[float] | None:
-    """The mean score at each prompt. A failed request counts as the worst score that any arm has
-    at its prompt, or anywhere if there is none there. Answers without a score are left out, and a
-    prompt without any score gets the arm's mean. None if the arm has no score at all."""
-    worst = worst_scores(material, scorer)
-    anywhere = min(worst.values(), default=None)
-    if anywhere is None or not any(
-        r.ok and material.score(scorer, r) is not None for r in material.records[arm]
-    ):
-        return None
-    column: list[float | None] = []
-    for prompt, records in zip(material.prompts, material.by_prompt(arm), strict=True):
-        values = [
-            material.score(scorer, record) if record.ok else worst.get(prompt, anywhere)
-            for record in records
-        ]
-        known = [value for value in values if value is not None]
-        column.append(fmean(known) if known else None)
-    mean = fmean(value for value in column if value is not None)
-    return [mean if value is None else value for value in column]
-
-
-def worst_scores(material: Material, scorer: str) -> dict[int, float]:
-    """At each prompt, of all arms."""
-    worst: dict[int, float] = {}
-    for records in material.records.values():
-        for record in records:
-            value = material.score(scorer, record) if record.ok else None
-            if value is not None:
-                prompt = record.key.prompt
-                worst[prompt] = min(value, worst.get(prompt, math.inf))
-    return worst
-
-
-def cost_column(material: Material, arm: str) -> list[float] | None:
-    """Money for an answered request at each prompt; the arm's mean where the tokens are not known.
-    None if they are known nowhere, or the policy has no price."""
-    chosen = material.settings.arms[arm]
-    if (chosen.policy_price or material.settings.prices.policy) is None:
-        return None
-    price = prices(material.settings, chosen)
-    per_prompt = [
-        [cost(tokens_of(record), price) for record in records if record.metered]
-        for records in material.by_prompt(arm)
-    ]
-    paid = [value for values in per_prompt for value in values]
-    if not paid:
-        return None
-    return [fmean(values) if values else fmean(paid) for values in per_prompt]
 
 
 def arm_figures(
@@ -175,7 +65,7 @@ def arm_figures(
         ),
         cost=None if costs is None else material.resamples.mean(costs),
         latency=tuple(
-            _latency(material, name, phase)
+            latency_of(material, name, phase)
             for phase in dict.fromkeys(record.key.phase for record in records)
         ),
         overhead_ms=_timing(answered, "overhead"),
@@ -184,12 +74,6 @@ def arm_figures(
         highest_rate=highest_rate,
         cost_at_rate=None if hour is None or not highest_rate else hour / HOUR_S / highest_rate,
     )
-
-
-def typical_n(records: Sequence[ArmRecord]) -> int:
-    """The N of most answers."""
-    sizes = [record.n for record in records if record.ok]
-    return mode(sizes) if sizes else 1
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -252,44 +136,3 @@ def _paired(
     settings = material.settings
     own = Resamples(len(column), settings.resamples, settings.confidence, settings.seed)
     return own.mean(column)
-
-
-def _latency(material: Material, arm: str, phase: str) -> Latency:
-    records = [r for r in material.records[arm] if r.key.phase == phase]
-    n = typical_n(records)
-    singles = _single_latencies(material, arm, phase) if n > 1 else []
-    first = [r.first_token_s for r in records if r.first_token_s is not None]
-    return Latency(
-        phase=phase,
-        requests=len(records),
-        quantiles=_quantiles(material, [r.latency_s if r.ok else math.inf for r in records]),
-        service=_quantiles(material, [r.service_s if r.ok else math.inf for r in records]),
-        first_token=_quantiles(material, first) if first else None,
-        shift={f"{q:g}": 1000 * slowest_of(singles, n, q) for q in QUANTILES} if singles else None,
-        curve=_answered_within(records),
-    )
-
-
-def _answered_within(records: Sequence[ArmRecord]) -> tuple[tuple[float, float], ...]:
-    ordered = sorted(1000 * record.latency_s for record in records if record.ok)
-    step = max(1, math.ceil(len(ordered) / CURVE_POINTS))
-    # From the slowest down, so that the last point is the share that was answered at all.
-    ranks = range(len(ordered), 0, -step)
-    return tuple((round(ordered[rank - 1], 3), rank / len(records)) for rank in reversed(ranks))
-
-
-def _quantiles(material: Material, seconds: Sequence[float]) -> dict[str, Interval]:
-    values = [1000 * value for value in seconds]
-    confidence = material.settings.confidence
-    return {f"{q:g}": quantile_interval(values, q, confidence) for q in QUANTILES}
-
-
-def _single_latencies(material: Material, like: str, phase: str) -> list[float]:
-    """Seconds of the same policy's single answers in that phase, ascending."""
-    training = material.settings.arms[like].training
-    for arm, settings in material.settings.arms.items():
-        records = [r for r in material.records[arm] if r.key.phase == phase]
-        sampled = settings.training == training and not is_greedy(material.settings, arm)
-        if sampled and records and typical_n(records) == 1:
-            return sorted(r.latency_s if r.ok else math.inf for r in records)
-    return []

@@ -7,14 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from bon_gateway.compare.figures.arms import (
-    Material,
-    cost_column,
-    prices,
-    quality_column,
-    tokens_of,
-    typical_n,
-)
 from bon_gateway.compare.figures.differences import Columns, difference
 from bon_gateway.compare.figures.economics import (
     TokenPrices,
@@ -22,6 +14,14 @@ from bon_gateway.compare.figures.economics import (
     best_of_n_tokens,
     cost,
     mean_tokens,
+)
+from bon_gateway.compare.figures.material import (
+    Material,
+    cost_column,
+    prices,
+    quality_column,
+    tokens_of,
+    typical_n,
 )
 from bon_gateway.compare.figures.quality import NEVER_WINS, Curve, Sampled, estimated_curve
 from bon_gateway.compare.figures.results import CurvePoint

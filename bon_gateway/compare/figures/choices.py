@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from bon_gateway.compare.figures.arms import TOO_MANY_LOST, Material, worst_scores
+from bon_gateway.compare.figures.material import TOO_MANY_LOST, Material, worst_scores
 from bon_gateway.compare.settings import SELECTION
 from bon_gateway.compare.types import ArmRecord
 

@@ -6,7 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
-from bon_gateway.compare.figures.arms import (
+from bon_gateway.compare.figures.base_curve import BaseCurve
+from bon_gateway.compare.figures.differences import difference
+from bon_gateway.compare.figures.economics import break_even, mean_tokens, monthly, sensitivity
+from bon_gateway.compare.figures.material import (
     TOO_MANY_LOST,
     Material,
     cost_column,
@@ -14,9 +17,6 @@ from bon_gateway.compare.figures.arms import (
     quality_column,
     tokens_of,
 )
-from bon_gateway.compare.figures.base_curve import BaseCurve
-from bon_gateway.compare.figures.differences import difference
-from bon_gateway.compare.figures.economics import break_even, mean_tokens, monthly, sensitivity
 from bon_gateway.compare.figures.quality import matched_n
 from bon_gateway.compare.figures.results import Difference, Tuned
 from bon_gateway.compare.statistics import Interval

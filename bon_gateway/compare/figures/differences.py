@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 
-from bon_gateway.compare.figures.arms import Material, quality_column
 from bon_gateway.compare.figures.choices import ChoiceColumns
+from bon_gateway.compare.figures.material import Material, quality_column
 from bon_gateway.compare.figures.results import Difference
 from bon_gateway.compare.greedy import greedy_of
 from bon_gateway.compare.statistics import Interval, Resamples, prompts_to_decide

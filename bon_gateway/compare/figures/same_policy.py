@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bon_gateway.compare.figures.arms import Material, typical_n
+from bon_gateway.compare.figures.material import Material, typical_n
 
 ENOUGH = 5
 """Equal answers that are no accident."""

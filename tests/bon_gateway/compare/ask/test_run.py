@@ -13,7 +13,7 @@ import pytest
 
 from bon_gateway.compare.ask.progress import Progress
 from bon_gateway.compare.ask.schedule import WARM_UP
-from bon_gateway.compare.figures.arms import CURVE_POINTS, _answered_within
+from bon_gateway.compare.figures.latencies import CURVE_POINTS, answered_within
 from bon_gateway.compare.types import ArmRecord, Key
 from bon_gateway.testing.script import Step
 from bon_gateway.testing.upstream import FakeUpstream
@@ -68,11 +68,11 @@ def test_a_latency_curve_of_many_has_few_points() -> None:
     key = Key("closed", "a", 0, 0)
     records = [ArmRecord(key, 0.0, 0.0, latency_s=i / 1000) for i in range(1, 1001)]
     records += [ArmRecord(key, 0.0, 0.0, 5.0, outcome="timeout")] * 1000
-    curve = _answered_within(records)
+    curve = answered_within(records)
     assert len(curve) <= CURVE_POINTS
     assert curve[-1] == (1000.0, 0.5)
     assert all(share == pytest.approx(ms / 2000) for ms, share in curve)
-    assert _answered_within(records[1000:]) == ()
+    assert answered_within(records[1000:]) == ()
 
 
 async def test_it_ends_by_itself_when_it_is_told_to(tmp_path: Path) -> None:
