@@ -7,6 +7,7 @@ commented out, with their defaults. The comments are the docstrings of the setti
 from __future__ import annotations
 
 import inspect
+import re
 import textwrap
 from collections.abc import Iterator, Mapping
 from enum import Enum
@@ -25,22 +26,31 @@ from trainers.base.settings import shipped
 from trainers.commands import COMMANDS
 
 PREFIX = "qwen-"
-MODEL, RUNS = "Qwen/Qwen2.5-0.5B-Instruct", "runs/qwen"
-"""The policy of all recipes, and the folder of their files."""
+ORDER = (
+    *("collect", "label", "prepare", "sft", "reward", "evaluate"),
+    *("dpo", "iterate", "grpo", "ppo", "export"),
+)
+"""Of the commands that have a recipe."""
+MODEL = re.compile(r"(Qwen/)?Qwen2\.5-0\.5B-Instruct")
+"""The policy of all recipes, and its bare name in their prose."""
+RUNS = "runs/qwen"
+"""The folder of all recipes' files."""
 WIDTH = 100
 UNSET = object()
 """No value in the recipe."""
 
 
 def recipes() -> dict[str, str]:
-    """The command of each recipe. `log-prepare` is another recipe of `prepare`."""
+    """The command of each recipe, in the order of use. `log-prepare` is one more of `prepare`."""
     names = sorted(path.stem.removeprefix(PREFIX) for path in shipped("").glob(f"{PREFIX}*.yaml"))
-    return {name: name.rpartition("-")[2] for name in names}
+    known = {name: name.rpartition("-")[2] for name in names}
+    return dict(sorted(known.items(), key=lambda one: ORDER.index(one[1])))
 
 
 def listing() -> str:
     """A line for each recipe."""
-    lines = [f"  {name:12} {_head(name)}" for name in recipes()]
+    wide = max(map(len, recipes()))
+    lines = [f"  {name:{wide}} {_head(name)}" for name in recipes()]
     return "\n".join(["recipes (bon-train init NAME):", *lines])
 
 
@@ -63,7 +73,8 @@ def write_recipe(
         raise SettingsError(f"{path}: already there; --overwrite replaces it")
     text = text_of_recipe(name)
     # In the comments too, which say how the model is served.
-    text = text if model is None else text.replace(MODEL, model)
+    if model is not None:
+        text = MODEL.sub(lambda found: model if found[1] else Path(model).name, text)
     text = text if runs is None else text.replace(RUNS, runs.rstrip("/"))
     with replaced(path) as out:
         out.write(text)

@@ -112,7 +112,8 @@ def test_model_and_folder_of_ones_own(tmp_path: Path) -> None:
     assert (values["model"], values["train"], values["output"]) == (
         "/models/mine", "runs/shop/data/train.jsonl", "runs/shop/dpo",
     )  # fmt: skip
-    assert "qwen" not in path.read_text().partition("\n\n")[2].lower()
+    assert "qwen" not in path.read_text().lower()
+    assert path.read_text().startswith("# DPO of mine with LoRA")
 
 
 @pytest.mark.parametrize("name", recipes())
@@ -124,7 +125,7 @@ def test_what_the_recipe_sets_comes_first(name: str) -> None:
 
 def test_an_unknown_recipe_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["init", "sfd"]) == 2
-    assert "sfd: no such recipe; there are collect, dpo" in capsys.readouterr().err
+    assert "sfd: no such recipe; there are collect, label" in capsys.readouterr().err
 
 
 def test_every_kind_of_a_union_is_named() -> None:
