@@ -21,7 +21,7 @@ from typing import Any
 from bon_common.settings.sources import as_yaml
 from trainers.base.context import INTERRUPTED, TERMINATED, RunContext
 from trainers.base.errors import TrainersError
-from trainers.base.settings import load_settings
+from trainers.base.settings import load_settings, require_files
 from trainers.commands import COMMANDS
 from trainers.ending import ending
 from trainers.recipes import listing, write_recipe
@@ -178,6 +178,7 @@ def _run(options: argparse.Namespace, command: str) -> Outcome:
     if options.print_config:
         print(as_yaml(settings), end="")
         return Outcome()
+    require_files(settings)
     figures = known.load()(settings, context)
     return Outcome(figures, () if context.dry_run else ending(known, settings))
 

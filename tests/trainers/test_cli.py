@@ -19,6 +19,7 @@ from transformers import (
 
 from trainers.base.data import Pair, data_hash, read_records
 from trainers.cli import main
+from trainers.commands import COMMANDS
 from trainers.demo.model import save_untrained_policy
 from trainers.demo.tokenizer import build_tokenizer
 
@@ -162,6 +163,32 @@ def pair_lengths(demo: Path) -> list[int]:
         for pair in read_records(Pair, demo / "data" / "pairs.jsonl")
     ]
     return [max(len(tokenizer(text)["input_ids"]) for text in both) for both in texts]
+
+
+@pytest.mark.parametrize(
+    ("command", "key"),
+    [
+        ("sft", "train"),
+        ("reward", "eval_pairs"),
+        ("dpo", "eval_prompts"),
+        ("ppo", "prompts"),
+        ("iterate", "prompts"),
+        ("evaluate", "pairs"),
+    ],
+)
+def test_a_missing_file_is_found_before_anything_is_loaded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str, key: str
+) -> None:
+    known = COMMANDS[command].settings.model_fields
+    named = {name: "nowhere" for name in ("model", "reward", "train", "prompts") if name in known}
+    given = (tmp_path / "there.jsonl").resolve()
+    given.touch()
+    values = named | {one: str(given) for one in ("train", "prompts") if one in named}
+    path = tmp_path / f"{command}.yaml"
+    path.write_text(yaml.safe_dump({**values, "output": "out", key: "gone.jsonl"}))
+    assert main([command, "--config", str(path)]) == 2
+    error = capsys.readouterr().err
+    assert error == f"bon-train: {key}: gone.jsonl: No such file or directory\n"
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,11 @@ from trainers.base.errors import SettingsError
 from trainers.base.system_prompt import SystemPromptUse
 
 ENV_PREFIX = "BON_TRAIN__"
+DATA_FILES = (
+    *("train", "prompts", "pairs", "eval_pairs", "eval_prompts"),
+    *("reward_bench", "reward_bench_prior", "reward_bench_2"),
+)
+"""The settings of all commands that name one file of data."""
 """Prefix of the environment variables that `bon-train` reads."""
 
 Positive = Annotated[int, Field(gt=0)]
@@ -194,3 +199,12 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield from flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
+
+
+def require_files(settings: Settings) -> None:
+    """SettingsError for a data file that is not there. A command that trains would find out after
+    it has loaded torch and a model."""
+    for name in DATA_FILES:
+        path = getattr(settings, name, None)
+        if isinstance(path, Path) and not path.exists():
+            raise SettingsError(f"{name}: {path}: No such file or directory")
