@@ -110,7 +110,6 @@ def test_those_that_draw_take_them_too(
         "system_prompt": "merge",
         "skip_bad": True,
         **({"max_new_tokens": 4} if command != "ppo" else {"sampling": {"max_new_tokens": 4}}),
-        **({"batch_size": 8} if command == "grpo" else {}),  # a single prompt's answers
     }
     assert run(command, tmp_path, "--dry-run", **settings) == 0
     shown = capsys.readouterr().out

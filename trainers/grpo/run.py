@@ -47,6 +47,7 @@ def train_grpo(settings: GrpoSettings, context: RunContext) -> dict[str, float]:
         context.show(f"prompt: {tokenizer.decode(prompt_ids(tokenizer, prompts[0]))}")
         context.show(f"reward of an empty answer: {nothing:.3f}")
         return {}
+    _require_an_update(settings, len(prompts))
     policy = load_model(AutoModelForCausalLM, settings)
     # Batches of prompts end at the same column only when they are padded on the left.
     tokenizer.padding_side = "left"
@@ -113,13 +114,17 @@ def _short_prompts(
             else f"{settings.train}: no prompt is left: {too_long} exceed max_length - "
             f"max_new_tokens, {room}, and {bad.count} bad lines were skipped"
         )
+    return rows, too_long
+
+
+def _require_an_update(settings: GrpoSettings, prompts: int) -> None:
+    """Raise DataError if there are too few prompts: TRL draws whole updates only."""
     needed = settings.batch_size // settings.group_size
-    if len(rows) < needed:  # TRL draws whole updates only, so there would be none
+    if prompts < needed:
         raise DataError(
             f"{settings.train}: an update needs {needed} prompts (batch_size / group_size), and "
-            f"there are {len(rows)}; lower batch_size"
+            f"there are {prompts}; lower batch_size"
         )
-    return rows, too_long
 
 
 def _rewards(history: list[dict[str, float]]) -> dict[str, float]:
