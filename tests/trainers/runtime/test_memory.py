@@ -25,7 +25,7 @@ from trainers.sft.padding_free import require_apart
 from trainers.sft.run import train_sft
 from trainers.sft.settings import SftSettings
 
-STEPS = 20
+STEPS = 50
 STRAY = 0.05
 """How far weights trained in bfloat16 are from those trained in float32 after `STEPS` updates, as
 a share of the way that these went."""
@@ -84,7 +84,7 @@ def test_bfloat16_keeps_weights_in_float32(name: str, world: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", ["sft", "reward"])
-def test_bfloat16_strays_little_in_twenty_updates(name: str, world: Path, tmp_path: Path) -> None:
+def test_bfloat16_strays_little_in_fifty_updates(name: str, world: Path, tmp_path: Path) -> None:
     how = {"max_steps": STEPS, "batch_size": 8}
     outputs = [
         run(name, world, tmp_path / dtype, dtype=dtype, **how) for dtype in ("float32", "bfloat16")
