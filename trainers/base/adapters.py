@@ -16,6 +16,8 @@ from trainers.base.errors import ModelError
 WEIGHTS = "adapter_model.safetensors"
 INNER = "base_model.model."
 """peft's prefix of the names in an adapter's file."""
+LARGE = frozenset({".safetensors", ".bin", ".json", ".model"})
+POINTER = b"version https://git-lfs"
 HEAD_ENDINGS = ("score.weight", "classifier.weight", "out_proj.weight")
 
 
@@ -43,11 +45,23 @@ def model_source(model: str | Path) -> str:
     """The folder or hub name; ModelError for what can only be a folder and is not there."""
     name = str(model)
     if Path(name).is_dir():
+        _refuse_pointers(Path(name))
         return name
     owner, slash, rest = name.partition("/")
     if isinstance(model, Path) or not slash or "/" in rest or owner in {"", ".", "..", "~"}:
         raise ModelError(f"{name}: no such model folder")
     return name
+
+
+def _refuse_pointers(folder: Path) -> None:
+    """Raise ModelError for a folder that git fetched without the large files."""
+    for path in sorted(folder.glob("*.*")):
+        if path.suffix in LARGE and path.is_file():
+            with path.open("rb") as file:
+                if file.read(len(POINTER)) == POINTER:
+                    raise ModelError(
+                        f"{path}: a pointer of Git LFS, not the file; `git lfs pull` gets the file"
+                    )
 
 
 def find_adapter(model: str | Path, revision: str | None = None) -> Adapter | None:
@@ -104,7 +118,9 @@ def attach(base: Any, adapter: Adapter, *, trainable: bool = False) -> Any:
     except KeyError as error:
         raise ModelError(f"{adapter.folder}: the adapter lacks {error}") from error
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        lines = str(error).split("\n") if str(error).strip() else [type(error).__name__]
+        # torch names the first layer below a heading.
+        reason = " ".join(" ".join(lines[:2] if lines[0].endswith(":") else lines[:1]).split())
         raise ModelError(f"{adapter.folder}: no adapter for {adapter.base}: {reason}") from error
     own = get_peft_model_state_dict(model, save_embedding_layers=False)
     lacking = sorted({name.removeprefix(INNER) for name in own} - adapter.shapes.keys())

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, NotRequired, TypeVar
@@ -219,6 +219,7 @@ def _unread(kind: type[Record], row: RawRecord) -> list[str]:
     found = {key: value for key, value in row.values.items() if value not in (None, "", [], {})}
     known = kind.known() | {name for name, other in kind.stand_ins.items() if other not in found}
     names = [name for name in found if name not in known]
+    lost = {one for name in found if name in known for one in _lost(found[name], name)}
     for name in names:
         if name in MEDIA_KEYS:
             raise DataError(f"{row.where}: {name}: only text can be learnt from")
@@ -226,7 +227,24 @@ def _unread(kind: type[Record], row: RawRecord) -> list[str]:
             raise DataError(
                 f"{row.where}: {name}: part of the prompt; bon-train prepare puts it there"
             )
-    return [printable(name) for name in names]
+    return [printable(name) for name in (*names, *sorted(lost))]
+
+
+def _lost(value: object, name: str) -> Iterator[str]:
+    """Fields of messages, also of listed answers, that hold something and that no message keeps."""
+    for item in value if isinstance(value, list) else ():
+        if not isinstance(item, Mapping):
+            continue
+        if "role" in item:
+            message = tidied(item)
+            assert isinstance(message, Mapping)
+            kept = Message.__annotations__
+            for key, said in message.items():
+                if key not in kept and said not in (None, "", [], {}):
+                    yield f"{name}.{key}"
+        else:
+            for key, inner in item.items():
+                yield from _lost(inner, f"{name}.{key}")
 
 
 def _reason(error: ValidationError) -> str:

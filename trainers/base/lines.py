@@ -14,12 +14,13 @@ import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, NoReturn, cast
+from typing import IO, Any, cast
 
 from trainers.base.arrays import Broken, array_entries
 from trainers.base.errors import DataError
 from trainers.base.opening import PARQUET, check_head, kind_of, opened
 from trainers.base.raw import RawRecord
+from trainers.base.strict_json import decoder, loads
 from trainers.base.tables import DELIMITERS, csv_rows, parquet_rows
 
 _HEAD = 512
@@ -67,6 +68,8 @@ def _unbroken(rows: Iterator[RawRecord], path: Path) -> Iterator[RawRecord]:
             number = int(row.where.rpartition(":")[2])
             yield row
     except gzip.BadGzipFile as error:
+        if number:
+            raise DataError(f"{path}: a damaged gzip file: {error}") from error
         raise DataError(f"{path}: not a gzip file") from error
     except (EOFError, zlib.error):
         yield RawRecord(f"{path}:{number + 1}", None, "the gzip file ends in the middle")
@@ -97,9 +100,8 @@ def _json(stream: IO[bytes], path: Path, limit: int) -> Iterator[RawRecord]:
 
 def _array_rows(stream: IO[bytes], path: Path, limit: int) -> Iterator[RawRecord]:
     number = 0
-    decoder = json.JSONDecoder(parse_constant=_refuse_constant)
     try:
-        for values in array_entries(stream, decoder, limit):
+        for values in array_entries(stream, decoder(), limit):
             number += 1
             yield _record(f"{path}:{number}", values)
     except Broken as error:
@@ -136,7 +138,7 @@ def _parse(line: bytes, where: str) -> RawRecord:
     except UnicodeDecodeError:
         return RawRecord(where, None, "not UTF-8 text")
     try:
-        values = json.loads(text, parse_constant=_refuse_constant)
+        values = loads(text)
     except json.JSONDecodeError as error:
         return RawRecord(where, None, f"broken JSON: {error.msg} at column {error.colno}")
     except ValueError as error:
@@ -150,11 +152,6 @@ def _record(where: str, values: Any) -> RawRecord:
     if not isinstance(values, dict):
         return RawRecord(where, None, "a JSON object is expected")
     return RawRecord(where, values)
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    """JSON has no NaN; Python's parser would take it, and a NaN score orders nothing."""
-    raise ValueError(f"{name} is no JSON number")
 
 
 def printable(name: str) -> str:

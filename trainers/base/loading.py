@@ -4,10 +4,12 @@ Code that comes with a checkpoint is never run.
 """
 
 import logging
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Protocol
 
 import torch
@@ -29,6 +31,8 @@ from trainers.base.quantization import quantization_options
 from trainers.base.settings import TrainSettings
 
 TOKENIZER = "tokenizer_config.json"
+BROKEN_WEIGHTS = (UnpicklingError, struct.error, EOFError, LookupError)
+"""What torch's own reader raises for a `pytorch_model.bin` that is not one."""
 MayLack = Callable[[Any, str], bool]
 """Whether a network may start with a weight, by its name, that its checkpoint lacks."""
 
@@ -59,7 +63,7 @@ def load_tokenizer(
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             source, revision=revision, trust_remote_code=False
         )
-    except (OSError, ValueError) as error:
+    except Exception as error:  # the library's own has no other class
         raise ModelError(_why(source, "no tokenizer can be loaded", error)) from error
     if need_template and tokenizer.chat_template is None:
         raise ModelError(f"{source}: the tokenizer has no chat template")
@@ -199,7 +203,7 @@ def _load(
         )
     except UnfitModelError as error:
         raise ModelError(f"{source}: {error}") from error
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except (*BROKEN_WEIGHTS, OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError(_why(source, "no such model can be loaded", error)) from error
     keep_softcap(net)
     return net

@@ -6,7 +6,6 @@ Content in parts is joined as vLLM joins it. What is not text is refused.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -76,7 +75,7 @@ def _message(given: Any, name: str) -> Message:
     try:
         value = tidied(given)
     except BadLineError as error:
-        raise BadLineError(f"{name}{error}") from error
+        raise type(error)(f"{name}{error}") from error
     if not isinstance(value, Mapping):
         raise BadLineError(f"{name}: a message with role and content is expected")
     role = value.get("role")
@@ -91,7 +90,6 @@ def _message(given: Any, name: str) -> Message:
     if calls:
         if not isinstance(calls, list) or not all(isinstance(call, dict) for call in calls):
             raise BadLineError(f"{name}.tool_calls: a list of objects is expected")
-        _require_unicode(json.dumps(calls, ensure_ascii=False), f"{name}.tool_calls")
         message["tool_calls"] = calls
     for key in TEXT_KEYS:
         if key in value:

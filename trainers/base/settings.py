@@ -36,7 +36,9 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class Settings(BaseModel):
     """Base of all settings: frozen, and unknown keys are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
 
 class LoraSettings(Settings):

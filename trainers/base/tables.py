@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from trainers.base.errors import DataError
 from trainers.base.raw import Cell, RawRecord
+from trainers.base.strict_json import loads
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
@@ -25,7 +25,9 @@ def csv_rows(stream: IO[bytes], path: Path, delimiter: str, limit: int) -> Itera
     old_limit = csv.field_size_limit(limit)
     try:
         reader = csv.reader(text, delimiter=delimiter, strict=True)
-        names = next(reader, [])
+        header = enumerate(next(reader, []), start=1)
+        # pandas writes its index under no name.
+        names = [name or f"column {place}" for place, name in header]
         twice = {name for name in names if names.count(name) > 1}
         if twice:
             raise DataError(f"{path}:1: the column {min(twice)!r} is there twice")
@@ -51,7 +53,7 @@ def _value(cell: str) -> Any:
     """A list of messages, which JSON in a cell may hold, or the cell's text."""
     if cell.lstrip().startswith("[{"):
         try:
-            found = json.loads(cell)
+            found = loads(cell)
         except (ValueError, RecursionError):
             return Cell(cell)
         if all("role" in item or "from" in item for item in found if isinstance(item, dict)):

@@ -5,13 +5,13 @@ They are part of the prompt: the same question with other tools is another quest
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from bon_common.chat_template import OWN_ARGUMENTS
 from trainers.base.lines import BadLineError
+from trainers.base.strict_json import loads
 
 TOOLS, FUNCTIONS, TEMPLATE_KWARGS = "tools", "functions", "chat_template_kwargs"
 INPUT_KEYS = frozenset((TOOLS, FUNCTIONS, TEMPLATE_KWARGS))
@@ -92,7 +92,7 @@ def _decoded(value: object) -> object:
     if not isinstance(value, str) or not value.strip():
         return None if isinstance(value, str) else value
     try:
-        return json.loads(value)
+        return loads(value)
     except ValueError as error:
         raise BadLineError(": broken JSON") from error
     except RecursionError as error:

@@ -10,14 +10,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from jinja2 import TemplateSyntaxError
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from bon_common.chat_template import DEFAULT
+from bon_common.chat_template import DEFAULT, TEMPLATE_ERRORS
 from trainers.base.errors import ModelError
 from trainers.base.loading import load_tokenizer
 from trainers.base.settings import TemplateSettings
 from trainers.base.system_prompt import with_system_prompt
 
+_ANY = [{"role": "user", "content": "hi"}]
 PADDING_WORDS = ("pad", "endoftext", "end_of_text", "unk", "reserved")
 """Words in the names of tokens that pad without harm, the best first."""
 
@@ -43,6 +45,7 @@ def training_tokenizer(
     if template is None and (need_template or settings.system_prompt != "keep"):
         raise ModelError(f"{model}: the tokenizer has no chat template; set chat_template")
     if template is not None:
+        _require_syntax(tokenizer, settings.chat_template or model)
         tokenizer.chat_template = _each(
             template, lambda text: with_system_prompt(text, settings.system_prompt)
         )
@@ -79,9 +82,21 @@ def _template(tokenizer: PreTrainedTokenizerBase, name: Path, model: str) -> str
     try:
         return name.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        known = f", nor one of {', '.join(sorted(own))}" if isinstance(own, dict) else ""
+        known = f", nor one of {', '.join(sorted(own))} of {model}" if isinstance(own, dict) else ""
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise ModelError(f"chat_template: {name}: {reason}{known} of {model}") from error
+        raise ModelError(f"chat_template: {name}: {reason}{known}") from error
+
+
+def _require_syntax(tokenizer: PreTrainedTokenizerBase, name: Path | str) -> None:
+    """Raise ModelError for a template that is none; otherwise each record would be to blame."""
+    templates = tokenizer.chat_template
+    for text in templates.values() if isinstance(templates, dict) else [templates]:
+        try:
+            tokenizer.apply_chat_template(_ANY, chat_template=text, tokenize=False)
+        except TemplateSyntaxError as error:
+            raise ModelError(f"{name}: chat template, line {error.lineno}: {error}") from error
+        except TEMPLATE_ERRORS:  # it may refuse this conversation
+            continue
 
 
 def _each(template: str | dict[str, str], change: Callable[[str], str]) -> str | dict[str, str]:

@@ -94,7 +94,8 @@ def build_demo(output: Path, overrides: Sequence[str], context: RunContext) -> F
     torch.set_num_threads(1)
     for run in (plan.sft, plan.reward):
         claim(run, context)
-    claim_files([output / "data", output / "untrained", plan.evaluate.output], context)
+    made = [output / "data", output / "untrained", plan.evaluate.output]
+    claim_files(made, context, folders=True)
     write_world(plan.world, output)
     train_sft(plan.sft, context)
     train_reward(plan.reward, context)

@@ -42,7 +42,7 @@ def export(settings: ExportSettings, context: RunContext) -> dict[str, float]:
     `trainers.export.checks`), RunError for an output that exists or if the disk is full.
     """
     final = settings.output
-    claim_files([final], context, inputs=[Path(settings.model)])
+    claim_files([final], context, inputs=[Path(settings.model)], folders=True)
     source = load_source(settings)
     _check(source, settings.model)
     loaded = require_trained(source.model, settings.model)

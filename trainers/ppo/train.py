@@ -12,7 +12,7 @@ import torch
 from trainers.base.card import write_card
 from trainers.base.context import RunContext
 from trainers.base.data import data_hash
-from trainers.base.outputs import claim_folder
+from trainers.base.outputs import claim_folder, require_place
 from trainers.base.progress import Advance, progress
 from trainers.base.report import write_report
 from trainers.base.seeds import mixed_seed
@@ -41,6 +41,7 @@ def run(settings: PpoSettings, context: RunContext) -> Mapping[str, float]:
         torch.set_num_threads(settings.threads)
     checkpoints = Checkpoints(settings.output / "checkpoints", settings.keep_checkpoints)
     if not context.dry_run:
+        require_place(settings.output)
         inputs: list[str | Path] = [settings.model, settings.reward]
         claim_folder(settings.output, context, inputs=inputs, newest=checkpoints.newest())
     parts = build(settings)

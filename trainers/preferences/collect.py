@@ -17,7 +17,7 @@ from trainers.base.data import Conversation, Message
 from trainers.base.errors import DataError
 from trainers.base.lines import BadLineError, read_rows
 from trainers.base.messages import is_empty
-from trainers.base.outputs import refuse_inputs, remove
+from trainers.base.outputs import refuse_inputs, remove, require_place
 from trainers.base.progress import Advance, progress
 from trainers.base.template_inputs import read_inputs
 from trainers.endpoint.chat import Sampling, ask, ask_for_candidates
@@ -98,6 +98,7 @@ def run(settings: CollectSettings, context: RunContext) -> dict[str, float]:
         context.show(json.dumps(_shown(prompts[0].asked), indent=2, ensure_ascii=False))
         return {**tally.figures(), "prompts": len(prompts)}
     path = report_path(settings.output)
+    require_place(settings.output.parent, settings.output)
     refuse_inputs([settings.output], settings.prompts)
     if context.overwrite:
         remove([settings.output, path])

@@ -32,6 +32,13 @@ def data_files(inputs: Iterable[Path], tally: Tally) -> tuple[Path, ...]:
 
 
 def _files(path: Path, tally: Tally) -> list[Path]:
+    try:
+        return _found(path, tally)
+    except OSError as error:  # a folder that may not be read, a name that is too long
+        raise DataError(f"{path}: {error.strerror or error}") from error
+
+
+def _found(path: Path, tally: Tally) -> list[Path]:
     if path.is_dir():
         inside = [one for one in path.iterdir() if one.is_file() and not one.name.startswith(".")]
         return _usable(path, inside, tally)

@@ -18,7 +18,7 @@ from trainers.base.context import RunContext
 from trainers.base.errors import DataError, NothingWrittenError
 from trainers.base.files import write_lines
 from trainers.base.lines import read_rows
-from trainers.base.outputs import claim_files, refuse_inputs, remove
+from trainers.base.outputs import claim_files, refuse_inputs, remove, require_place
 from trainers.base.progress import progress
 from trainers.endpoint.http import FailureLimit, RequestFailedError
 from trainers.endpoint.work import for_each
@@ -98,6 +98,7 @@ def _claim(settings: LabelSettings, context: RunContext) -> None:
     or on a sheet, is made from them anew: there may be more of them now."""
     report = report_path(settings.output)
     labels = journal_path(settings.output)
+    require_place(settings.output.parent, settings.output)
     refuse_inputs([settings.output, report, labels], settings.input)
     if context.overwrite:
         remove([labels])

@@ -12,7 +12,13 @@ from trainers.base.errors import DataError
 from trainers.base.lines import BadLineError, NotTextError
 from trainers.base.messages import is_empty, prompt_messages
 from trainers.base.template_inputs import NO_INPUTS, TemplateInputs, read_inputs
-from trainers.preferences.readers import FORMATS, detect, fields, mapped_rows
+from trainers.preferences.readers import (
+    FORMATS,
+    detect,
+    fields,
+    mapped_rows,
+    require_storable,
+)
 from trainers.preferences.readers.context import refuse_media
 from trainers.preferences.readers.fields import Values
 from trainers.preferences.readers.options import ReadOptions
@@ -103,8 +109,9 @@ def _prompts(values: Values, tally: Tally, options: ReadOptions) -> list[Convers
     else:
         # Formats that hold the prompt inside other fields.
         found = [asked_of(one) for one in FORMATS[name].preferences(values, tally, options)]
-    if not options.templated:
-        for asked in found:
+    for asked in found:
+        require_storable(asked.as_json())
+        if not options.templated:
             refuse_rendered(asked.messages)
     return found
 

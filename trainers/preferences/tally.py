@@ -62,10 +62,12 @@ class Tally:
             self.bad_lines.append(message)
 
     def reasons(self) -> str:
-        """Why nothing is left: what was dropped, and the first bad line."""
+        """Why nothing is left: what was dropped, the first bad line, and fields that may have held
+        what was missed."""
         bad = f"{self.bad} bad line(s), the first: {self.bad_lines[0]}" if self.bad else ""
         dropped = [f"{count} {reason}" for reason, count in self.dropped.most_common()]
-        return "; ".join(filter(None, (bad, *dropped)))
+        unread = [f"not read: {name}" for name in sorted(set().union(*self.unread.values()))]
+        return "; ".join(filter(None, (bad, *dropped, *unread[:MAX_FIELDS])))
 
     def as_json(self) -> dict[str, Any]:
         """The part of a report that says how the input was used."""

@@ -13,7 +13,7 @@ from transformers.trainer_utils import TrainOutput
 from trainers.base.context import RunContext
 from trainers.base.data import data_hash
 from trainers.base.errors import RunError
-from trainers.base.outputs import claim_folder
+from trainers.base.outputs import claim_folder, require_place
 from trainers.base.settings import TrainSettings
 from trainers.runtime.arguments import CHECKPOINTS, is_main_process, processes
 from trainers.runtime.checkpoints import Checkpoints, stopped
@@ -31,6 +31,7 @@ FREE = {"output", "train", "log_every", "save_every", "keep_checkpoints"}
 def claim(settings: TrainSettings, context: RunContext) -> None:
     """Make way for a run, before anything is read; RunError if an earlier one is in the way."""
     if is_main_process() and not context.dry_run:
+        require_place(settings.output)
         newest = Checkpoints(settings.output / CHECKPOINTS, settings.keep_checkpoints).newest()
         claim_folder(settings.output, context, inputs=[settings.model], newest=newest)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,16 @@ import pyarrow
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from tests.trainers.preferences.helpers import bot, read, user
+from trainers.base.context import RunContext
 from trainers.base.errors import DataError
 from trainers.base.lines import read_rows
 from trainers.base.raw import RawRecord
+from trainers.preferences import prepare
 from trainers.preferences.records import Pairwise, Pointwise
+from trainers.preferences.settings import PrepareSettings
 
 RECORD = {"prompt": "hi", "chosen": "good", "rejected": "bad"}
 LINE = json.dumps(RECORD) + "\n"
@@ -56,6 +62,7 @@ def test_a_long_array_is_read_piece_by_piece(tmp_path: Path) -> None:
         ('[{"a": 1}, 3]', 2, "a JSON object is expected"),
         ('[{"a": 1}; {"a": 2}]', 2, "broken JSON: , or ] is expected"),
         ('[{"a": NaN}]', 1, "broken JSON: NaN is no JSON number"),
+        ('[{"a": 1}, {"a": 1, "a": 2}]', 2, "broken JSON: the key 'a' is there twice"),
         ('[{"a": 1}] {"a": 2}', 2, "something follows the JSON array"),
         ('[{"a": "' + "x" * 300_000 + '"}]', 1, "longer than 1000 bytes"),
         ('[{"a": ' + "[" * 100_000, 1, "broken JSON: nested too deeply"),
@@ -114,6 +121,11 @@ def test_messages_in_a_cell(tmp_path: Path) -> None:
     [
         ("prompt,answer,score\nhi,ho\n", ":2: 2 cells for 3 columns"),
         ("prompt,answer,score\nhi,ho,much\n", ":2: score: a number is expected"),
+        ("prompt,answer,score\nhi,ho,1_0\n", ":2: score: a number is expected"),
+        (
+            "prompt,answer,label\nhi,ho,yes\n",
+            ": no usable record: 1 fewer than two usable answers; not read: label",
+        ),
         ("prompt,prompt\nhi,ho\n", ":1: the column 'prompt' is there twice"),
         ('prompt,answer,score\n"hi,ho,1\n', ":2: broken CSV: unexpected end of data"),
         ("prompt,answer\n", ": the file has no records"),
@@ -123,8 +135,47 @@ def test_a_broken_table_is_named(tmp_path: Path, text: str, reason: str) -> None
     path = tmp_path / "d.csv"
     path.write_text(text)
     with pytest.raises(DataError) as error:
-        read(path)
+        prepared(path)
     assert str(error.value) == f"{path}{reason}"
+
+
+def test_a_column_without_a_name_is_called_by_its_place(tmp_path: Path) -> None:
+    """pandas writes its index so."""
+    path = tmp_path / "d.csv"
+    path.write_text(",prompt,chosen,rejected\n0,hi,good,bad\n")
+    found, tally = read(path)
+    assert found == [PAIR]
+    assert tally.unread == {path: {"column 1": 1}}
+
+
+def prepared(path: Path) -> None:
+    settings = PrepareSettings(input=(path,), output=path.parent / "out", held_out_share=0)
+    prepare.run(settings, RunContext("bon-train prepare", dry_run=True, show=lambda text: None))
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ({"chat_template_kwargs": {"a": date(2020, 1, 1)}}, "chat_template_kwargs: holds what"),
+        ({"chat_template_kwargs": {"a": math.nan}}, "chat_template_kwargs: holds what"),
+        ({"tools": [{"function": {"name": "f", "x": b"1"}}]}, "tools: holds what JSON does not"),
+        (
+            {"chosen": [{**bot("a"), "tool_calls": [{"name": "f", "x": b"1"}]}]},
+            "chosen.0.tool_calls: holds what JSON does not",
+        ),
+    ],
+)
+def test_what_parquet_has_and_json_has_not(
+    tmp_path: Path, more: dict[str, Any], reason: str
+) -> None:
+    path = tmp_path / "d.parquet"
+    sound = RECORD | {"when": date(2020, 1, 1)}
+    parquet.write_table(pyarrow.Table.from_pylist([sound]), path)
+    assert read(path)[0] == [PAIR]
+    parquet.write_table(pyarrow.Table.from_pylist([RECORD | more]), path)
+    with pytest.raises(DataError) as error:
+        prepared(path)
+    assert str(error.value).startswith(f"{path}:1: {reason}")
 
 
 def test_a_zstd_file_that_was_not_finished_gives_what_is_sound(tmp_path: Path) -> None:

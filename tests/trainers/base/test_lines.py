@@ -88,6 +88,9 @@ def test_what_is_not_gzip_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError) as error:
         read(path)
     assert str(error.value) == f"{path}: not a gzip file"
+    path.write_bytes(gzip.compress(LINE.encode())[:-8] + bytes(8))
+    with pytest.raises(DataError, match="a damaged gzip file: CRC check failed"):
+        read(path)
 
 
 def test_parquet_rows_are_numbered_and_nulls_left_out(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import yaml
 from peft import LoraConfig, PeftModel, TaskType, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -24,6 +25,7 @@ from trainers.cli import main
 from trainers.runtime.trained import answers, read_record
 
 Refusal = Callable[..., str]
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
 
 
 def without_a_layer(source: Path, folder: Path) -> Path:
@@ -208,6 +210,38 @@ def test_a_reward_models_adapter_brings_its_head(tiny: Path, tmp_path: Path) -> 
     with pytest.raises(ModelError, match="the adapter brings no reward head"):
         load_pretrained(kind, tmp_path / "a")
     with pytest.raises(ModelError, match="an adapter of a reward model, not of a policy"):
+        load_pretrained(AutoModelForCausalLM, tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("model.safetensors", POINTER, "m/model.safetensors: a pointer of Git LFS, not the file"),
+        ("tokenizer.json", POINTER, "m/tokenizer.json: a pointer of Git LFS, not the file"),
+        ("tokenizer.json", "{}", "m: no tokenizer can be loaded: "),
+        ("tokenizer.json", '{"added_tokens": [], "model": {}}', "m: no tokenizer can be loaded: "),
+        ("pytorch_model.bin", "junk", "m: no such model can be loaded: "),
+        ("chat_template.jinja", "\n{% for m in messages %}{{ m.x }", "m: chat template, line 2: "),
+    ],
+)
+def test_a_file_of_a_model_that_is_broken(
+    name: str, content: str, reason: str, refused: Refusal, tiny: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(tiny / "policy", tmp_path / "m"))
+    if name == "pytorch_model.bin":
+        (folder / "model.safetensors").unlink()
+    (folder / name).write_text(content)
+    assert refused("sft", folder).startswith(reason)
+
+
+def test_an_adapter_of_another_base_names_a_layer(tiny: Path, tmp_path: Path) -> None:
+    adapter_of(tiny / "policy", AutoModelForCausalLM, tmp_path / "a", TaskType.CAUSAL_LM)
+    config = AutoConfig.from_pretrained(tiny / "policy", hidden_size=32)
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / "wide")
+    path = tmp_path / "a" / "adapter_config.json"
+    values = json.loads(path.read_text()) | {"base_model_name_or_path": str(tmp_path / "wide")}
+    path.write_text(json.dumps(values))
+    with pytest.raises(ModelError, match=r"no adapter for .*wide: .*size mismatch for .*q_proj"):
         load_pretrained(AutoModelForCausalLM, tmp_path / "a")
 
 

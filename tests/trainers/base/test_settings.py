@@ -50,6 +50,7 @@ def test_settings_are_frozen() -> None:
     [
         ("epoch=1", "--set: epoch: unknown key; did you mean 'epochs'?"),
         ("epochs=many", "--set: epochs: should be a number, not 'many'"),
+        ("learning_rate=.inf", "--set: learning_rate: should be a finite number, not inf"),
         ("batch_size=0", "--set: batch_size: should be greater than 0, not 0"),
         ("epochs", "--set: epochs: expected KEY=VALUE"),
         ("epochs=[", "--set: epochs: not YAML: line 1"),

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from tests.trainers.preferences.helpers import bot, user, write_lines
+from tests.trainers.preferences.helpers import bot, read, user, write_lines
 from trainers.base.bad_lines import BadLines
 from trainers.base.data import Demonstration, Pair, PromptRecord, read_placed
 from trainers.base.errors import DataError
+from trainers.reward.records import Ranking
 from trainers.rewards.pairs import SectionPair
 
 PAIR: dict[str, Any] = {"prompt": [user("q")], "chosen": [bot("a")], "rejected": [bot("b")]}
@@ -62,6 +63,29 @@ def test_other_fields_are_counted(tmp_path: Path) -> None:
     bad = BadLines()
     read_placed(Pair, path, bad)
     assert bad.figures()[f"{name}: further fields"] == 10
+
+
+def test_fields_of_messages_are_counted(tmp_path: Path) -> None:
+    """`weight: 0`, for example, says elsewhere that a turn is not to be learnt."""
+    turns: list[Any] = [user("q"), {**bot("a"), "weight": 0, "x\n": None, "reasoning": "r"}]
+    path = write_lines(tmp_path / "d.jsonl", {"messages": [*turns, *turns]})
+    bad = BadLines()
+    [(_, shown)] = read_placed(Demonstration, path, bad)
+    assert shown.messages[1] == {**bot("a"), "reasoning_content": "r"}
+    name = "records with a field that is not read"
+    assert bad.figures() == {f"{name}: messages.weight": 1}
+    listed = [{"answer": [bot(text) | {"id": 1}], "score": n} for n, text in enumerate("ab")]
+    bad = BadLines()
+    read_placed(Ranking, write_lines(path, {"prompt": "q", "candidates": listed}), bad)
+    assert bad.figures() == {f"{name}: candidates.answer.id": 1}
+
+
+def test_an_image_in_a_message_is_refused(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "d.jsonl", PAIR | {"prompt": [user("q") | {"images": ["a.png"]}]})
+    for read_them in (lambda: read_placed(Pair, path), lambda: read(path)):
+        with pytest.raises(DataError) as error:
+            read_them()
+        assert str(error.value) == f"{path}:1: prompt.0.images: only text can be learnt from"
 
 
 @pytest.mark.parametrize("kind", [PromptRecord, Pair])

@@ -57,6 +57,11 @@ def test_nothing_found_is_an_error(tmp_path: Path, name: str) -> None:
         data_files([tmp_path / name], Tally())
 
 
+def test_a_name_that_no_file_can_have_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"/x+: File name too long$"):
+        data_files([tmp_path / ("x" * 300)], Tally())
+
+
 def test_the_gateways_recording_folder_is_read_as_it_is(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,10 +11,12 @@ from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from trainers.base.errors import DataError
 from trainers.base.lines import MAX_LINE_BYTES, BadLineError, printable, read_rows
 from trainers.base.raw import RawRecord
+from trainers.base.strict_json import unstorable
 from trainers.preferences.readers.annotation import ArgillaReader, LabelStudioReader
 from trainers.preferences.readers.arenas import ArenaReader, ArenaTableReader
 from trainers.preferences.readers.candidate_log import CandidateLogReader
@@ -153,10 +155,20 @@ def _read(
     refuse_media(values)
     found = reader.preferences(values, tally, options)
     for preference in found:
+        require_storable(preference.as_json())
         if not options.templated:
             refuse_rendered(preference.prompt)
     tally.note(SPECIAL, any(has_special_tokens(one) for one in found))
     return found
+
+
+def require_storable(line: Mapping[str, Any]) -> None:
+    """Raise BadLineError, naming the field, for a line that no file could hold."""
+    if unstorable(line) is not None:
+        for name, value in line.items():
+            reason = unstorable(value)
+            if reason is not None:
+                raise BadLineError(f"{name}: {reason}")
 
 
 def _chosen(rows: Sequence[RawRecord]) -> str | None:

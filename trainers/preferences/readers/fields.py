@@ -11,6 +11,7 @@ from trainers.base.lines import BadLineError, printable
 from trainers.base.messages import answer_messages, chat_messages, prompt_messages
 from trainers.base.prompt_text import is_transcript
 from trainers.base.raw import Cell
+from trainers.base.strict_json import unstorable
 from trainers.preferences.readers.context import with_context, with_input
 from trainers.preferences.readers.seen import Seen
 from trainers.preferences.readers.transcript import transcript_prompt
@@ -59,6 +60,8 @@ def number(value: Any, name: str) -> float:
 
 
 def _number_in(cell: Cell) -> int | float | None:
+    if "_" in cell:  # Python's own numbers may have one between their digits
+        return None
     try:
         return int(cell) if cell.strip().lstrip("+-").isdecimal() else float(cell)
     except ValueError:
@@ -159,6 +162,9 @@ def references(values: Values) -> tuple[str, ...]:
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list) or not all(isinstance(item, str) for item in texts):
         raise BadLineError("reference: a text or a list of texts is expected")
+    reason = unstorable(texts)
+    if reason is not None:
+        raise BadLineError(f"reference: {reason}")
     return tuple(texts)
 
 

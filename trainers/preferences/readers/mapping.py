@@ -33,6 +33,9 @@ class FieldMapping:
             else:
                 found[target] = value
                 rest = _without(rest, steps)
+        for target, source in self.sources.items():
+            if target in found and rest.get(target) not in (None, "", [], {}):
+                tally.note(f"records whose own {target} gave way to {source} (fields.{target})")
         return {**rest, **found}
 
 

@@ -48,6 +48,55 @@ BAD: list[tuple[str, str | dict[str, Any], str]] = [
         ),
         "chosen.0.tool_calls: half a surrogate pair",
     ),
+    *(
+        (
+            "canonical",
+            {"prompt": "hi", "chosen": "a", "rejected": "b", **more},
+            f"{next(iter(more))}: half a surrogate pair",
+        )
+        for more in (
+            {"tools": [{"type": "function", "function": {"name": "\ud800"}}]},
+            {"chat_template_kwargs": {"a": "\ud800"}},
+            {"subset": "\ud800"},
+            {"preferences": {"\ud800": 1}},
+        )
+    ),
+    (
+        "listwise",
+        {"prompt": "hi", "candidates": [{"answer": "a", "policy": "\ud800"}, {"answer": "b"}]},
+        "candidates: half a surrogate pair",
+    ),
+    (
+        "canonical",
+        {"prompt": "hi", "chosen": "a", "rejected": "b", "tools": '[{"name": "f", "x": NaN}]'},
+        "tools: broken JSON",
+    ),
+    (
+        "canonical",
+        '{"prompt": "hi", "prompt": "ho", "chosen": "a", "rejected": "b"}',
+        "broken JSON: the key 'prompt' is there twice",
+    ),
+    (
+        "canonical",
+        '{"prompt": "hi", "chosen": [{"role": "assistant", "content": "a", "content": "b"}]}',
+        "broken JSON: the key 'content' is there twice",
+    ),
+    *(
+        (
+            "canonical",
+            {"prompt": "hi", "chosen": {"role": "assistant", "tool_calls": [call]}, "rejected": ""},
+            f"chosen.0.tool_calls.0.function.{reason}",
+        )
+        for call, reason in (
+            ({"x": 1}, "name: missing"),
+            ({"function": {"name": 5}}, "name: missing"),
+            ({"function": "f"}, "name: missing"),
+            (
+                {"function": {"name": "f", "arguments": [1]}},
+                "arguments: text or an object is expected",
+            ),
+        )
+    ),
     ("canonical", "[1]", "a JSON object is expected"),
     ("canonical", {"chosen": "a", "rejected": "b"}, "prompt: missing"),
     ("canonical", {"prompt": "hi", "rejected": "b"}, "chosen: missing"),

@@ -150,6 +150,26 @@ def test_fields_of_other_names_are_mapped(tmp_path: Path) -> None:
     assert tally.noted == {"records without gap (fields.margin)": 1}
 
 
+def test_a_column_that_a_mapped_field_takes_the_place_of_is_counted(tmp_path: Path) -> None:
+    line = PAIR | {"prompt": "Ignored?", "question": "Sky?", "margin": None, "gap": 1}
+    path = write_lines(tmp_path / "d.jsonl", line)
+    options = ReadOptions(fields=FieldMapping({"prompt": "question", "margin": "gap"}))
+    [found], tally = read(path, options=options)
+    assert found.prompt == [user("Sky?")]
+    assert tally.noted == {"records whose own prompt gave way to question (fields.prompt)": 1}
+    swapped = ReadOptions(fields=FieldMapping({"chosen": "rejected", "rejected": "chosen"}))
+    assert read(path, options=swapped)[1].noted == {}
+
+
+def test_calls_without_openais_form_get_it(tmp_path: Path) -> None:
+    call = {"id": "c1", "name": "f", "arguments": {"a": 1}}
+    answer = {"role": "assistant", "content": None, "tool_calls": [call]}
+    [found], _ = read(write_lines(tmp_path / "d.jsonl", PAIR | {"chosen": [answer]}))
+    assert isinstance(found, Pairwise)
+    function = {"name": "f", "arguments": {"a": 1}}
+    assert found.chosen[0]["tool_calls"] == [{"id": "c1", "type": "function", "function": function}]
+
+
 def test_a_mapped_field_that_a_reader_needs_is_missed_by_name(tmp_path: Path) -> None:
     lines: list[dict[str, Any]] = [PAIR, PAIR, {"a": 1}]
     path = write_lines(tmp_path / "d.jsonl", *lines)
