@@ -20,7 +20,7 @@ from typing_extensions import TypedDict
 
 from trainers.base.bad_lines import BadLines
 from trainers.base.errors import DataError
-from trainers.base.lines import printable, read_rows
+from trainers.base.lines import BadLineError, printable, read_rows
 from trainers.base.prompt_text import HISTORY, MEDIA_KEYS, SYSTEM_KEYS, messages_of
 from trainers.base.raw import RawRecord
 from trainers.base.template_inputs import INPUT_KEYS, NO_INPUTS, TemplateInputs, read_inputs
@@ -219,7 +219,7 @@ def _unread(kind: type[Record], row: RawRecord) -> list[str]:
     found = {key: value for key, value in row.values.items() if value not in (None, "", [], {})}
     known = kind.known() | {name for name, other in kind.stand_ins.items() if other not in found}
     names = [name for name in found if name not in known]
-    lost = {one for name in found if name in known for one in _lost(found[name], name)}
+    lost = {one for name in found if name in known - INPUT_KEYS for one in _lost(found[name], name)}
     for name in names:
         if name in MEDIA_KEYS:
             raise DataError(f"{row.where}: {name}: only text can be learnt from")
@@ -236,15 +236,23 @@ def _lost(value: object, name: str) -> Iterator[str]:
         if not isinstance(item, Mapping):
             continue
         if "role" in item:
-            message = tidied(item)
-            assert isinstance(message, Mapping)
-            kept = Message.__annotations__
-            for key, said in message.items():
-                if key not in kept and said not in (None, "", [], {}):
+            message = _tidied_or_none(item)
+            for key, said in (message or {}).items():
+                if key not in Message.__annotations__ and said not in (None, "", [], {}):
                     yield f"{name}.{key}"
         else:
             for key, inner in item.items():
                 yield from _lost(inner, f"{name}.{key}")
+
+
+def _tidied_or_none(item: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """None for what only looks like a message: those of the record were read without an error."""
+    try:
+        message = tidied(item)
+    except BadLineError:
+        return None
+    assert isinstance(message, Mapping)
+    return message
 
 
 def _reason(error: ValidationError) -> str:

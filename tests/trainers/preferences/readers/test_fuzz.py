@@ -23,10 +23,9 @@ TEXTS = st.one_of(
 )
 NUMBERS = st.one_of(st.integers(), st.floats(allow_nan=False), st.booleans(), st.just(10**400))
 CONTENTS = st.one_of(TEXTS, st.none(), st.lists(st.fixed_dictionaries({"text": TEXTS}), max_size=2))
+CALLS = st.lists(st.sampled_from([{}, {"function": {"name": "f"}}, {"name": "f"}, "f"]), max_size=2)
 MESSAGES: st.SearchStrategy[Any] = st.lists(
-    st.fixed_dictionaries(
-        {"role": ROLES}, optional={"content": CONTENTS, "tool_calls": st.lists(st.just({}))}
-    ),
+    st.fixed_dictionaries({"role": ROLES}, optional={"content": CONTENTS, "tool_calls": CALLS}),
     max_size=3,
 )
 VALUES_INSIDE = st.one_of(TEXTS, NUMBERS, st.none(), st.lists(TEXTS, max_size=2))
