@@ -72,6 +72,11 @@ def write_recipe(
     if path.exists() and not overwrite:
         raise SettingsError(f"{path}: already there; --overwrite replaces it")
     text = text_of_recipe(name)
+    for option, value in (("model", model), ("runs", runs)):
+        if value is not None and not _stands_for_itself(value):
+            raise SettingsError(
+                f"--{option}: YAML reads {value!r} as something else; write it there in quotes"
+            )
     # In the comments too, which say how the model is served.
     if model is not None:
         text = MODEL.sub(lambda found: model if found[1] else Path(model).name, text)
@@ -79,6 +84,14 @@ def write_recipe(
     with replaced(path) as out:
         out.write(text)
     return known[name], path
+
+
+def _stands_for_itself(text: str) -> bool:
+    """Whether YAML reads these words, without quotes, as they are."""
+    try:
+        return bool(yaml.safe_load(f"[{text}, key: {text}]") == [text, {"key": text}])
+    except yaml.YAMLError:
+        return False
 
 
 def text_of_recipe(name: str) -> str:

@@ -123,6 +123,19 @@ def test_what_the_recipe_sets_comes_first(name: str) -> None:
     assert set(keys[: len(mine)]) == set(mine)
 
 
+@pytest.mark.parametrize("name", ["my runs: new", "runs #1", "", "7", "[a", "a, b", "x\ny"])
+@pytest.mark.parametrize("option", ["--model", "--runs"])
+def test_a_name_that_yaml_reads_otherwise_is_refused(
+    option: str, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`train: runs #1/data` would train on `runs`."""
+    path = tmp_path / "dpo.yaml"
+    assert main(["init", "dpo", "--output", str(path), option, name]) == 2
+    error = f"bon-train: {option}: YAML reads {name!r} as something else"
+    assert capsys.readouterr().err.startswith(error)
+    assert not path.exists()
+
+
 def test_an_unknown_recipe_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["init", "sfd"]) == 2
     assert "sfd: no such recipe; there are collect, label" in capsys.readouterr().err
