@@ -12,7 +12,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -22,7 +22,8 @@ from bon_common.settings.sources import as_yaml
 from trainers.base.context import INTERRUPTED, TERMINATED, RunContext
 from trainers.base.errors import TrainersError
 from trainers.base.settings import load_settings, require_files
-from trainers.commands import COMMANDS
+from trainers.base.sole_writer import sole_writer
+from trainers.commands import COMMANDS, OUTPUT
 from trainers.ending import ending
 from trainers.recipes import listing, write_recipe
 from trainers.runtime.arguments import is_main_process
@@ -179,7 +180,10 @@ def _run(options: argparse.Namespace, command: str) -> Outcome:
         print(as_yaml(settings), end="")
         return Outcome()
     require_files(settings)
-    figures = known.load()(settings, context)
+    trains = known.resume and not context.dry_run and is_main_process()
+    folder = Path(OUTPUT.format(settings))
+    with sole_writer(folder) if trains else nullcontext():
+        figures = known.load()(settings, context)
     return Outcome(figures, () if context.dry_run else ending(known, settings))
 
 

@@ -22,6 +22,8 @@ from trainers.reward.settings import RewardTrainSettings
 from trainers.sft.settings import SftSettings
 from trainers.tasks.settings import TasksSettings
 
+OUTPUT = "{0.output}"
+"""Where a command writes; `{0}` is its settings."""
 Run = Callable[[Any, RunContext], Mapping[str, float]]
 """Takes the command's settings; returns the figures that are printed at the end."""
 
@@ -38,7 +40,7 @@ class Command:
     """Whether it knows --dry-run."""
     resume: bool = False
     """Whether it knows --resume."""
-    writes: tuple[str, ...] = ("{0.output}",)
+    writes: tuple[str, ...] = (OUTPUT,)
     """What it writes; `{0}` is its settings."""
     then: tuple[str, ...] = ()
     """The commands that may come next."""
