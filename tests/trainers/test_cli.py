@@ -185,10 +185,13 @@ def test_a_missing_file_is_found_before_anything_is_loaded(
     given.touch()
     values = named | {one: str(given) for one in ("train", "prompts") if one in named}
     path = tmp_path / f"{command}.yaml"
-    path.write_text(yaml.safe_dump(values | {"output": "out", key: "gone.jsonl"}))
-    assert main([command, "--config", str(path)]) == 2
-    error = capsys.readouterr().err
-    assert error == f"bon-train: {key}: gone.jsonl: No such file or directory\n"
+    for gone, reason in (
+        ("gone.jsonl", "No such file or directory"),
+        ("x" * 300, "File name too long"),
+    ):
+        path.write_text(yaml.safe_dump(values | {"output": "out", key: gone}))
+        assert main([command, "--config", str(path)]) == 2
+        assert capsys.readouterr().err == f"bon-train: {key}: {gone}: {reason}\n"
 
 
 @pytest.mark.parametrize(

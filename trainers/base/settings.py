@@ -22,12 +22,12 @@ from trainers.base.errors import SettingsError
 from trainers.base.system_prompt import SystemPromptUse
 
 ENV_PREFIX = "BON_TRAIN__"
+"""Prefix of the environment variables that `bon-train` reads."""
 DATA_FILES = (
     *("train", "prompts", "pairs", "eval_pairs", "eval_prompts"),
     *("reward_bench", "reward_bench_prior", "reward_bench_2"),
 )
 """The settings of all commands that name one file of data."""
-"""Prefix of the environment variables that `bon-train` reads."""
 
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -208,5 +208,8 @@ def require_files(settings: Settings) -> None:
     it has loaded torch and a model."""
     for name in DATA_FILES:
         path = getattr(settings, name, None)
-        if isinstance(path, Path) and not path.exists():
-            raise SettingsError(f"{name}: {path}: No such file or directory")
+        if isinstance(path, Path):
+            try:
+                path.stat()
+            except OSError as error:
+                raise SettingsError(f"{name}: {path}: {error.strerror or error}") from error
