@@ -13,6 +13,18 @@ from trainers.base.errors import DataError
 
 HI = [user("hi")]
 DEEP = "[" * 100_000
+HALF_CHARACTERS: tuple[dict[str, Any], ...] = (
+    {"tools": [{"type": "function", "function": {"name": "\ud800"}}]},
+    {"chat_template_kwargs": {"a": "\ud800"}},
+    {"subset": "\ud800"},
+    {"preferences": {"\ud800": 1}},
+)
+BAD_CALLS: tuple[tuple[dict[str, Any], str], ...] = (
+    ({"x": 1}, "name: missing"),
+    ({"function": {"name": 5}}, "name: missing"),
+    ({"function": "f"}, "name: missing"),
+    ({"function": {"name": "f", "arguments": [1]}}, "arguments: text or an object is expected"),
+)
 BAD: list[tuple[str, str | dict[str, Any], str]] = [
     (
         "canonical",
@@ -54,12 +66,7 @@ BAD: list[tuple[str, str | dict[str, Any], str]] = [
             {"prompt": "hi", "chosen": "a", "rejected": "b", **more},
             f"{next(iter(more))}: half a surrogate pair",
         )
-        for more in (
-            {"tools": [{"type": "function", "function": {"name": "\ud800"}}]},
-            {"chat_template_kwargs": {"a": "\ud800"}},
-            {"subset": "\ud800"},
-            {"preferences": {"\ud800": 1}},
-        )
+        for more in HALF_CHARACTERS
     ),
     (
         "listwise",
@@ -87,15 +94,7 @@ BAD: list[tuple[str, str | dict[str, Any], str]] = [
             {"prompt": "hi", "chosen": {"role": "assistant", "tool_calls": [call]}, "rejected": ""},
             f"chosen.0.tool_calls.0.function.{reason}",
         )
-        for call, reason in (
-            ({"x": 1}, "name: missing"),
-            ({"function": {"name": 5}}, "name: missing"),
-            ({"function": "f"}, "name: missing"),
-            (
-                {"function": {"name": "f", "arguments": [1]}},
-                "arguments: text or an object is expected",
-            ),
-        )
+        for call, reason in BAD_CALLS
     ),
     ("canonical", "[1]", "a JSON object is expected"),
     ("canonical", {"chosen": "a", "rejected": "b"}, "prompt: missing"),
