@@ -1,4 +1,4 @@
-"""One run at a time writes into a folder: two would remove each other's checkpoints."""
+"""One run at a time writes into a folder or a journal: two would remove each other's work."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def sole_writer(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder, os.O_RDONLY)
     try:
-        _lock(descriptor, folder)
+        lock(descriptor, folder)
         try:
             yield
         finally:
@@ -36,10 +36,11 @@ def sole_writer(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _lock(descriptor: int, folder: Path) -> None:
+def lock(descriptor: int, path: Path) -> None:
+    """Hold what is open there until it is closed; RunError, naming `path`, if another run does."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise RunError(f"{folder}: another run is writing there") from error
+        raise RunError(f"{path}: another run is writing there") from error
     except OSError:  # as some network file systems say
         return

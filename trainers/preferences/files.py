@@ -13,6 +13,7 @@ from trainers.base.data import data_hash
 from trainers.base.errors import DataError
 from trainers.base.files import write_json
 from trainers.base.settings import Settings
+from trainers.base.sole_writer import lock
 from trainers.preferences.tally import Tally, short_names
 
 Append = Callable[[Mapping[str, Any]], None]
@@ -24,13 +25,11 @@ def journal(path: Path, show: Callable[[str], None]) -> Iterator[Append]:
     """A JSONL file that a run appends to, so that a stopped run goes on where it stopped.
 
     A killed run may leave a torn last line, which is cut off first. DataError if the file cannot be
-    opened.
+    opened, RunError if another run is writing to it.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         out = path.open("ab", buffering=0)
-        if _cut_torn_line(path):
-            show(f"{path}: a torn last line was cut off")
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from error
 
@@ -43,6 +42,12 @@ def journal(path: Path, show: Callable[[str], None]) -> Iterator[Append]:
             raise DataError(f"{path}: {error.strerror or error}") from error
 
     with out:
+        lock(out.fileno(), path)  # another run's last line may look torn
+        try:
+            if _cut_torn_line(path):
+                show(f"{path}: a torn last line was cut off")
+        except OSError as error:
+            raise DataError(f"{path}: {error.strerror or error}") from error
         try:
             yield append
         except KeyboardInterrupt:

@@ -13,6 +13,7 @@ from trainers.base.errors import RunError
 from trainers.base.sole_writer import sole_writer
 from trainers.cli import main
 from trainers.commands import COMMANDS
+from trainers.preferences.files import journal
 
 
 @pytest.mark.parametrize("command", TRAINING)
@@ -26,6 +27,23 @@ def test_a_second_run_into_the_same_folder_is_refused(
         assert main([command, "--config", str(path)]) == 2
         assert capsys.readouterr().err == f"bon-train: {output}: another run is writing there\n"
         assert output.exists()  # the first one's
+
+
+@pytest.mark.parametrize("command", ["collect", "label"])
+def test_a_second_run_into_the_same_journal_is_refused(
+    command: str, world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out.jsonl"
+    path = tmp_path / "run.yaml"
+    path.write_text(yaml.safe_dump(SHORT[command](world) | {"output": str(output)}))
+    held = output if command == "collect" else tmp_path / "out.labels.jsonl"
+    half = '{"prompt": [{"role": "us'
+    with journal(held, print):
+        held.write_text(half)
+        assert main([command, "--config", str(path)]) == 2
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert error == f"bon-train: {held}: another run is writing there"
+        assert held.read_text() == half
 
 
 def test_these_are_all_that_train() -> None:
