@@ -7,12 +7,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import TopPLogitsWarper
 
 from bon_common.loaded_model import cache_name
 from trainers.base.seeds import seeded
 from trainers.policy.sequences import Sequences
 
+NUCLEUS_PREFIXES = (256, 4096)
+"""Numbers of likeliest tokens among which the nucleus is looked for before all are sorted."""
 COMPACT_BELOW = 0.75
 """Finished answers leave the batch when fewer than this share of it is left."""
 
@@ -39,7 +40,7 @@ class InProcessGenerator:
         self._pad = pad
         self._ends = torch.tensor(sorted(ends), device=model.device)
         self._temperature = temperature
-        self._nucleus = TopPLogitsWarper(top_p) if top_p < 1 else None
+        self._top_p = top_p
         self._max_new_tokens = max_new_tokens
         self._batch_size = batch_size
 
@@ -66,7 +67,9 @@ class InProcessGenerator:
 
     @torch.no_grad()
     def _batch(self, prompts: list[Sequence[int]], random: torch.Generator) -> list[list[int]]:
-        batch = Sequences.build(prompts, [[] for _ in prompts], self._pad, self._model.device)
+        # Equal prompts are read once.
+        places = {prompt: place for place, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
+        batch = Sequences.build(list(places), [[]] * len(places), self._pad, self._model.device)
         ids, mask, positions = batch.ids, batch.mask.long(), batch.positions
         rows = torch.arange(len(prompts), device=ids.device)
         answers = ids.new_full((len(prompts), self._max_new_tokens), self._pad)
@@ -84,8 +87,12 @@ class InProcessGenerator:
                 logits_to_keep=1,
                 **{self._cache: cache},
             )
-            cache = out[self._cache]
-            tokens = self._draw(ids, out.logits[:, -1], random)
+            cache, logits = out[self._cache], out.logits[:, -1]
+            if step == 0 and len(places) < len(prompts):
+                which = rows.new_tensor([places[tuple(prompt)] for prompt in prompts])
+                cache.reorder_cache(which)
+                logits, positions, mask = logits[which], positions[which], mask[which]
+            tokens = self._draw(logits, random)
             answers[rows[alive], step] = tokens[alive]
             lengths[rows[alive]] += 1
             alive &= ~torch.isin(tokens, self._ends)
@@ -103,10 +110,24 @@ class InProcessGenerator:
             row[:length] for row, length in zip(answers.tolist(), lengths.tolist(), strict=True)
         ]
 
-    def _draw(self, ids: Tensor, logits: Tensor, random: torch.Generator) -> Tensor:
-        """One token a row, from (rows, vocabulary); `ids` are what stands before it."""
+    def _draw(self, logits: Tensor, random: torch.Generator) -> Tensor:
+        """One token a row, from (rows, vocabulary)."""
         scaled = logits.float() / self._temperature
-        if self._nucleus is not None:
-            scaled = self._nucleus(ids, scaled)
-        probabilities = scaled.softmax(-1)
-        return probabilities.multinomial(1, generator=random).squeeze(-1)
+        if self._top_p == 1:
+            return scaled.softmax(-1).multinomial(1, generator=random).squeeze(-1)
+        probabilities, tokens = nucleus(scaled.softmax(-1), self._top_p)
+        drawn = probabilities.multinomial(1, generator=random)
+        return tokens.gather(-1, drawn).squeeze(-1)
+
+
+def nucleus(probabilities: Tensor, top_p: float) -> tuple[Tensor, Tensor]:
+    """The likeliest tokens that have `top_p` together, the last one included: their probabilities
+    and ids, both (rows, width); 0 behind a row's last one (Holtzman et al. 2020, arXiv:1904.09751).
+    """
+    vocabulary = probabilities.shape[-1]
+    for width in (*(size for size in NUCLEUS_PREFIXES if size < vocabulary), vocabulary):
+        largest, tokens = probabilities.topk(width)
+        before = largest.cumsum(-1) - largest
+        if width == vocabulary or bool((before[:, -1] >= top_p).all()):
+            break
+    return largest.masked_fill(before >= top_p, 0.0), tokens

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from trainers.policy.frozen import load_frozen
-from trainers.policy.in_process import InProcessGenerator
+from trainers.policy.in_process import NUCLEUS_PREFIXES, InProcessGenerator, nucleus
 from trainers.policy.sequences import Sequences
 
 PROMPTS = [[5, 6, 7, 8, 9, 10], [11, 12], [13, 14, 15]]
@@ -72,6 +72,40 @@ def test_answers_come_in_the_order_of_the_prompts_whatever_the_batch(make: Make)
     whole = make(temperature=1e-4).generate(PROMPTS, seed=0)
     assert make(temperature=1e-4, batch_size=1).generate(PROMPTS, seed=0) == whole
     assert len({tuple(a) for a in whole}) == 3
+
+
+def test_equal_prompts_are_read_once(make: Make, tiny: Path) -> None:
+    """Among others of other lengths, and each answer still is that to its own prompt."""
+    seen: list[int] = []
+    policy = load_frozen(tiny / "policy")
+    policy.register_forward_pre_hook(
+        lambda _, __, inputs: seen.append(inputs["input_ids"].numel()), with_kwargs=True
+    )
+    drawing = InProcessGenerator(
+        policy, pad=0, ends=ENDS, temperature=1e-4, max_new_tokens=8, batch_size=64
+    )
+    repeated = [PROMPTS[place] for place in (1, 0, 1, 2, 0, 1)]
+    answers = drawing.generate(repeated, seed=0)
+    assert seen[0] == len(PROMPTS) * max(map(len, PROMPTS))
+    alone = {tuple(prompt): make(temperature=1e-4, max_new_tokens=8).generate([prompt], seed=0)[0]
+             for prompt in PROMPTS}  # fmt: skip
+    assert answers == [alone[tuple(prompt)] for prompt in repeated]
+
+
+@pytest.mark.parametrize("spread", [0.1, 1.0, 3.0])
+def test_the_nucleus_is_that_of_a_full_sort(spread: float) -> None:
+    """The flatter a distribution, the longer the prefix that holds its nucleus."""
+    torch.manual_seed(0)
+    logits = torch.randn(5, 3 * NUCLEUS_PREFIXES[-1]) * spread
+    probabilities = logits.softmax(-1)
+    kept, tokens = nucleus(probabilities, 0.9)
+    for row in range(5):
+        order = probabilities[row].sort(descending=True)
+        count = int((order.values.cumsum(-1) - order.values < 0.9).sum())
+        chosen = tokens[row][kept[row] > 0]
+        assert torch.equal(probabilities[row][chosen], order.values[:count])  # ties either way
+        assert len(set(chosen.tolist())) == count
+        assert kept[row].sum() >= 0.9
 
 
 def test_it_draws_from_the_distribution_at_the_temperature(make: Make, tiny: Path) -> None:
