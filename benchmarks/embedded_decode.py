@@ -3,7 +3,8 @@
 Ways, in turns: the embedded policy's own generation; transformers' ``generate`` for N prompts one
 after another; ``generate`` with ``num_return_sequences`` N; with ``--vllm-python`` a vLLM server on
 the same machine. All sample at temperature 1 and go on to the last token. ``--model`` is a folder,
-or one of Qwen3's sizes with random weights. Ratios compare within a round.
+or one of Qwen3's sizes with random weights. Ratios compare within a round. Seconds are CPU time on
+the CPU, of the vLLM server's processes too, and wall time on a GPU.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import torch
 from reward_gpu import SIZES, VOCABULARY
 from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
@@ -125,15 +127,23 @@ def served(python: str, model: Path, candidates: int, tokens: int, folder: Path)
         yield draw
 
 
-def measure(ways: dict[str, Way], prompt: list[int], rounds: int) -> dict[str, list[float]]:
+def cpu_seconds() -> float:
+    """Of this process and those that it started."""
+    children = psutil.Process().children(recursive=True)
+    return time.process_time() + sum(sum(child.cpu_times()[:2]) for child in children)
+
+
+def measure(
+    ways: dict[str, Way], prompt: list[int], rounds: int, clock: Callable[[], float]
+) -> dict[str, list[float]]:
     """Tokens a second of each way in each round, after one that warms up."""
     speeds: dict[str, list[float]] = defaultdict(list)
     for turn in range(rounds + 1):
         for name, way in ways.items():
-            begun = time.perf_counter()
+            begun = clock()
             drawn = way(prompt, turn)
             if turn:
-                speeds[name].append(drawn / (time.perf_counter() - begun))
+                speeds[name].append(drawn / (clock() - begun))
     return speeds
 
 
@@ -185,7 +195,8 @@ def main() -> None:
         prompt = [2 + position % 500 for position in range(options.prompt)]
         print(f"{loaded.device}, {plain.dtype}, {options.candidates} candidates")
         print(f"{'way':24} {'tokens/s':>12} {'ratio':>8}")
-        rows = report(measure(ways, prompt, options.rounds))
+        clock = cpu_seconds if loaded.device.type == "cpu" else time.perf_counter
+        rows = report(measure(ways, prompt, options.rounds, clock))
     if options.json is not None:
         options.json.write_text(json.dumps({"model": options.model, "rows": rows}, indent=2))
 
