@@ -15,6 +15,8 @@ from bon_common.process import raise_descriptor_limit, spare_the_collector
 from reward_server.http.app import create_app
 from reward_server.http.auth import Keys
 from reward_server.http.service import Service
+from reward_server.model_path import check_place
+from reward_server.model_settings import ModelSettings
 from reward_server.settings import Settings
 
 CLOSING_S = 1
@@ -39,6 +41,10 @@ class _Server(DrainingServer):
 def serve(settings: Settings, environ: Mapping[str, str]) -> None:
     """Serve until a signal; blocks. Raises StartupError for a model that cannot be served, and
     SettingsError for an address or keys that cannot be used."""
+    # All of them before the first is loaded.
+    for one in settings.served.values():
+        if isinstance(one, ModelSettings):
+            check_place(one.model)
     # Ignored until there are keys to reload: by default the signal ends a process.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 

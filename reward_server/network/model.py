@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import importlib.util
 import math
-import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -30,6 +28,7 @@ from bon_common.loaded_model import (
     require_weights,
 )
 from reward_server.errors import BatchMemoryError, StartupError
+from reward_server.model_path import check_place
 from reward_server.network.packing import Layout
 from reward_server.network.sequence import Output
 
@@ -37,8 +36,6 @@ Pooling = Literal["last_token", "model"]
 IdLists = Sequence[Sequence[int]]
 TypeLists = Sequence[Sequence[int] | None] | None
 """For each sequence an encoder's segment ids, or None."""
-
-HUB_NAME = re.compile(r"[A-Za-z0-9_][\w.-]*(/[A-Za-z0-9_][\w.-]*)?")
 
 SCORE_HEAD_MODEL_TYPES = frozenset(
     {"biogpt", "bloom", "falcon", "gpt2", "gpt_bigcode"}
@@ -101,7 +98,7 @@ class RewardModel:
         naming the setting at fault, also when the checkpoint lacks weights: a scoring head drawn
         at random would answer noise.
         """
-        _check_place(path)
+        check_place(path)
         place = torch.device(_device(device))
         if device_map is not None and importlib.util.find_spec("accelerate") is None:
             raise StartupError("device_map", "needs accelerate, which is not installed")
@@ -343,19 +340,6 @@ def _dtype(dtype: str, place: torch.device) -> torch.dtype:
     if not isinstance(found, torch.dtype):
         raise StartupError("dtype", f"torch has no dtype {dtype}")
     return found
-
-
-def _check_place(path: str) -> None:
-    """Raises StartupError for a path that is neither a folder nor the name of a model on the hub.
-
-    The library would take a missing folder for such a name, and explain how to write one.
-    """
-    place = Path(path)
-    if place.exists():
-        if not place.is_dir():
-            raise StartupError("model", f"this is no folder: {path}")
-    elif not HUB_NAME.fullmatch(path):
-        raise StartupError("model", f"there is no such folder: {path}")
 
 
 def _first_line(error: Exception) -> str:

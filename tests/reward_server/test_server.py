@@ -190,8 +190,17 @@ def test_a_missing_folder_is_named_with_exit_code_two(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "reward_server", "--model", str(folder), "--port", "0"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    last = done.stderr.splitlines()[-1]
-    assert last == f"reward-server: startup: model: there is no such folder: {folder}"
+    # It does not listen for a model that it cannot load.
+    assert done.stderr == f"reward-server: startup: model: there is no such folder: {folder}\n"
+
+
+def test_every_missing_folder_is_found_before_anything_is_loaded(
+    llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = {"first": {"model": str(llama)}, "second": {"model": str(tmp_path / "missing")}}
+    monkeypatch.setattr("reward_server.server.create_app", None)
+    with pytest.raises(StartupError, match="there is no such folder"):
+        serve(Settings.model_validate({"models": models, "port": 0}), {})
 
 
 def test_a_port_in_use_is_one_line_and_exit_code_two(llama: Path) -> None:
