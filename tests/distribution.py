@@ -23,8 +23,14 @@ if TYPE_CHECKING:
     from xdist.workermanage import WorkerController
 
 ENGINES = "engines"
-FIRST = ("tests/trainers/", "tests/reward_server/")
-"""Folders with the longest files. They start early, so that none runs alone at the end."""
+FIRST = (
+    "tests/trainers/",
+    "tests/reward_server/",
+    "tests/bon_gateway/compare/test_cli.py",
+    "tests/project/test_adding.py",
+)
+"""The longest files, and folders that have most of them. They start early, so that none runs alone
+at the end."""
 WAITING = (
     "tests/integration/",
     "tests/bon_gateway/api/",
