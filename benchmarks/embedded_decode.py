@@ -23,8 +23,8 @@ from typing import Any
 import httpx
 import psutil
 import torch
-from reward_gpu import SIZES, VOCABULARY
-from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
+from reward_gpu import SIZES, config_of
+from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen3ForCausalLM
 
 from bon_gateway.backends.policy.embedded.generation import GenerationJob, GenerationTask
 from bon_gateway.backends.policy.embedded.loading import LoadedModel, load_causal_model
@@ -39,21 +39,7 @@ Way = Callable[[list[int], int], int]
 
 def random_folder(size: str, folder: Path) -> Path:
     """A checkpoint with random weights, and the demo policy's tokenizer."""
-    hidden, inner, layers, heads, key_heads = SIZES[size]
-    config = Qwen3Config(
-        vocab_size=1000 if size == "tiny" else VOCABULARY,
-        hidden_size=hidden,
-        intermediate_size=inner,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        num_key_value_heads=key_heads,
-        head_dim=16 if size == "tiny" else 128,
-        max_position_embeddings=4096,
-        tie_word_embeddings=True,
-        pad_token_id=0,
-        eos_token_id=1,
-        dtype=torch.bfloat16,
-    )
+    config = config_of(size, tie_word_embeddings=True, dtype=torch.bfloat16)
     torch.manual_seed(0)
     Qwen3ForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
     AutoTokenizer.from_pretrained(DEMO).save_pretrained(folder)

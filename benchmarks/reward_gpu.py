@@ -48,9 +48,9 @@ BUDGET = 1 << 20
 Way = Callable[[Sequence[Rendered]], object]
 
 
-def network(size: str, attention: str, device: str, dtype: torch.dtype) -> Any:
+def config_of(size: str, **settings: Any) -> Qwen3Config:
     hidden, inner, layers, heads, key_heads = SIZES[size]
-    config = Qwen3Config(
+    return Qwen3Config(
         vocab_size=1000 if size == "tiny" else VOCABULARY,
         hidden_size=hidden,
         intermediate_size=inner,
@@ -59,12 +59,14 @@ def network(size: str, attention: str, device: str, dtype: torch.dtype) -> Any:
         num_key_value_heads=key_heads,
         head_dim=16 if size == "tiny" else 128,
         max_position_embeddings=4096,
-        num_labels=1,
         pad_token_id=0,
         eos_token_id=1,
-        attn_implementation=attention,
-        dtype=dtype,
+        **settings,
     )
+
+
+def network(size: str, attention: str, device: str, dtype: torch.dtype) -> Any:
+    config = config_of(size, num_labels=1, attn_implementation=attention, dtype=dtype)
     torch.manual_seed(0)
     with torch.device(device):
         net = Qwen3ForSequenceClassification(config)

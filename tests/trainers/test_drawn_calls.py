@@ -6,13 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from transformers import AutoModelForSequenceClassification
 
 from bon_gateway.strategies.conversation import RewardView
 from reward_server.scoring.render import Renderer
 from tests.trainers.parity.cases import LOOK, SKY
-from tests.trainers.parity.families import BY_NAME, tokenizer_of, write_policy
+from tests.trainers.parity.families import BY_NAME, tokenizer_of, write_models
 from tests.trainers.preferences.helpers import write_lines
 from tests.trainers.test_tools import run
 from trainers.base.data import Conversation
@@ -59,13 +57,7 @@ def test_which_templates_write_calls_that_can_be_read() -> None:
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `policy` and `reward`, with a template like Llama 3's."""
-    root = tmp_path_factory.mktemp("models")
-    tokenizer = write_policy(BY_NAME["llama 3"], root / "policy")
-    torch.manual_seed(0)
-    net = AutoModelForSequenceClassification.from_pretrained(root / "policy", num_labels=1)
-    net.save_pretrained(root / "reward")
-    tokenizer.save_pretrained(root / "reward")
-    return root
+    return write_models(BY_NAME["llama 3"], tmp_path_factory.mktemp("models"))
 
 
 @pytest.mark.parametrize("command", ["collect", "evaluate", "grpo", "ppo", "iterate"])

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from transformers import AutoModelForSequenceClassification
 
-from tests.trainers.parity.families import BY_NAME, write_policy
+from tests.trainers.parity.families import BY_NAME, write_models, write_policy
 from tests.trainers.preferences.helpers import bot, read_lines, user, write_lines
 from tests.trainers.test_template_settings import SYSTEM, base_model
 from tests.trainers.test_tools import run
@@ -27,13 +26,7 @@ REFUSED = PAIR | {"prompt": [SYSTEM, user("Sky?")]}
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `policy` and `reward`, with a template like Gemma's."""
-    root = tmp_path_factory.mktemp("models")
-    tokenizer = write_policy(BY_NAME["gemma"], root / "policy")
-    torch.manual_seed(0)
-    net = AutoModelForSequenceClassification.from_pretrained(root / "policy", num_labels=1)
-    net.save_pretrained(root / "reward")
-    tokenizer.save_pretrained(root / "reward")
-    return root
+    return write_models(BY_NAME["gemma"], tmp_path_factory.mktemp("models"))
 
 
 @pytest.mark.parametrize("command", ["dpo", "grpo", "ppo", "iterate", "reward"])

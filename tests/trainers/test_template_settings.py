@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, GenerationConfig
+from transformers import AutoTokenizer, GenerationConfig
 
 from bon_gateway.backends.policy.embedded import prompt as embedded
 from reward_server.scoring.render import Renderer
-from tests.trainers.parity.families import BY_NAME, Family, write_policy
+from tests.trainers.parity.families import BY_NAME, Family, write_models, write_policy
 from tests.trainers.preferences.helpers import bot, user, write_lines
 from tests.trainers.test_tools import LINE, run
 from trainers.rewards.meta import read_meta, template_hash
@@ -93,10 +93,7 @@ def test_those_that_draw_take_them_too(
     tmp_path: Path, command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     chatml = BY_NAME["chatml"]
-    tokenizer = write_policy(chatml, tmp_path / "whole")
-    net = AutoModelForSequenceClassification.from_pretrained(tmp_path / "whole", num_labels=1)
-    net.save_pretrained(tmp_path / "reward")
-    tokenizer.save_pretrained(tmp_path / "reward")
+    write_models(chatml, tmp_path)
     model = base_model(tmp_path / "base", chatml, chat_template=None, eos_token="<pad>")
     assert isinstance(chatml.template, str)
     (tmp_path / "chatml.jinja").write_text(chatml.template)

@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 import yaml
-from transformers import AutoModelForSequenceClassification
 
 from bon_gateway.testing.script import Call, Step
 from tests.trainers.conftest import Serve
 from tests.trainers.parity.cases import CALL, LOOK
-from tests.trainers.parity.families import BY_NAME, write_policy
+from tests.trainers.parity.families import BY_NAME, write_models
 from tests.trainers.preferences.helpers import (
     bot,
     log_candidate,
@@ -41,13 +39,7 @@ LINE: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `policy` and `reward`, with a template like Qwen3's."""
-    root = tmp_path_factory.mktemp("models")
-    tokenizer = write_policy(BY_NAME["qwen 3"], root / "policy")
-    torch.manual_seed(0)
-    net = AutoModelForSequenceClassification.from_pretrained(root / "policy", num_labels=1)
-    net.save_pretrained(root / "reward")
-    tokenizer.save_pretrained(root / "reward")
-    return root
+    return write_models(BY_NAME["qwen 3"], tmp_path_factory.mktemp("models"))
 
 
 def run(command: str, folder: Path, *flags: str, **settings: Any) -> int:

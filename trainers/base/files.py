@@ -1,7 +1,6 @@
 """Files that are there whole or not at all, whatever ends the process that writes them."""
 
 import json
-import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from typing import IO, Any
 
 from safetensors import SafetensorError
 
+from bon_common.publish import flush
 from trainers.base.data import write_records
 from trainers.base.errors import RunError
 
@@ -87,32 +87,6 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RunError(f"{path}: not a file of bon-train") from error
-
-
-def publish(partial: Path, final: Path) -> None:
-    """Make a finished folder visible under its name, in place of an older one of that name.
-
-    All of it reaches the disk first: after a power cut a name must not stand for an empty file.
-    """
-    for path in sorted(partial.rglob("*")):
-        if path.is_file():
-            # safetensors creates its file for the owner only, which a container's user may not be.
-            path.chmod(0o644)
-        flush(path)
-    flush(partial)
-    if final.exists():
-        shutil.rmtree(final)
-    partial.rename(final)
-    flush(final.parent)
-
-
-def flush(path: Path) -> None:
-    """Wait until a file's or a folder's content is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def remove_partial(folder: Path) -> None:

@@ -41,7 +41,7 @@ def claim_files(
     found = [path for path in wanted if _is_there(path)]
     for path in found:
         if path.is_dir() and not folders:
-            raise RunError(f"{path}: a folder, where a file is to be written")
+            raise RunError(f"{path}: is a folder; the output is a file")
     if found and not context.overwrite:
         raise RunError(f"{found[0]}: already there; --overwrite replaces it")
 

@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from transformers import GenerationConfig
 
+from bon_common.publish import publish
 from trainers.base.context import RunContext
 from trainers.base.errors import ModelError
-from trainers.base.files import PARTIAL, disk_errors, publish
+from trainers.base.files import PARTIAL, disk_errors
 from trainers.base.loading import load_pretrained
 from trainers.base.outputs import claim_files
 from trainers.export.checks import (

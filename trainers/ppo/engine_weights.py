@@ -19,7 +19,8 @@ import torch
 from peft import PeftModel
 from torch import Tensor
 
-from trainers.base.files import PARTIAL, disk_errors, publish
+from bon_common.publish import publish
+from trainers.base.files import PARTIAL, disk_errors
 
 
 def whole_weights(policy: Any) -> dict[str, Tensor]:

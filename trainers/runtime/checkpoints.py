@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bon_common.publish import publish
 from trainers.base.errors import RunError, SettingsError
-from trainers.base.files import PARTIAL, disk_errors, publish, remove_partial
+from trainers.base.files import PARTIAL, disk_errors, remove_partial
 
 NAME = "checkpoint-"
 SETTINGS = "settings.json"

@@ -7,7 +7,8 @@ from typing import Any
 from peft import PeftModel
 from transformers import PreTrainedTokenizerBase
 
-from trainers.base.files import PARTIAL, disk_errors, flush, publish, remove_partial
+from bon_common.publish import flush, publish
+from trainers.base.files import PARTIAL, disk_errors, remove_partial
 from trainers.runtime.lora import merged
 from trainers.runtime.quantized import is_quantized
 from trainers.runtime.trained import record, write_record

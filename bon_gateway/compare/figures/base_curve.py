@@ -105,7 +105,7 @@ def _candidate_column(material: Material, arm: str) -> list[Tokens]:
 
 
 def curve_points(curve: BaseCurve, material: Material, columns: Columns) -> tuple[CurvePoint, ...]:
-    """``columns`` has the quality of the arms, of which the greedy one is compared."""
+    """The curve's points. Each is compared with the greedy arm's column, if there is one."""
     mean = material.resamples.mean
     greedy = greedy_of(material.settings, curve.arms[max(curve.arms)])
     below = None if greedy is None else columns.get(greedy)

@@ -1,12 +1,10 @@
-"""Hashes, and folders that are there whole or not at all."""
+"""Hashes of files, and a lock on a folder that is made."""
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,27 +38,6 @@ def tensors_sha256(path: Path) -> str:
             for start in range(begin, end, PIECE):
                 digest.update(file.read(min(PIECE, end - start)))
     return digest.hexdigest()
-
-
-def publish(made: Path, folder: Path) -> None:
-    """Give a finished folder its name, in place of an older one. It reaches the disk first: after a
-    power cut a name must not stand for an empty file."""
-    for path in (*made.rglob("*"), made):
-        if path.is_file():
-            path.chmod(0o644)  # safetensors writes for the owner alone
-        _flush(path)
-    if folder.exists():
-        shutil.rmtree(folder)
-    made.rename(folder)
-    _flush(folder.parent)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from importlib.metadata import distribution
 from importlib.util import find_spec
 from pathlib import Path
 
+from bon_common.publish import publish
 from bon_gateway.demo_models.real import hub, package
 from bon_gateway.demo_models.real.facts import (
     AUTHOR,
@@ -30,7 +31,7 @@ from bon_gateway.demo_models.real.facts import (
     HubUnreachableError,
     RealModelError,
 )
-from bon_gateway.demo_models.real.files import alone, publish, sha256, tensors_sha256
+from bon_gateway.demo_models.real.files import alone, sha256, tensors_sha256
 
 SOURCE = "source.json"
 WEIGHTS = "model.safetensors"

@@ -74,7 +74,7 @@ def test_a_folder_in_the_place_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "out.json").mkdir()
     again = RunContext("bon-train x", overwrite=True, show=lambda text: None)
     for context in (START, again):
-        with pytest.raises(RunError, match=r"out\.json: a folder, where a file is to be written$"):
+        with pytest.raises(RunError, match=r"out\.json: is a folder; the output is a file$"):
             claim_files([tmp_path / "out.json"], context)
     claim_files([tmp_path / "out.json"], again, folders=True)
 

@@ -11,7 +11,13 @@ from typing import Any
 
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
-from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForSequenceClassification,
+    GenerationConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
 
 SYSTEM, TURNS, TOOLS, REASONING = "system", "turns", "tools", "reasoning"
 SWITCH = "a switch for thinking"
@@ -308,3 +314,13 @@ def write_policy(family: Family, folder: Path) -> PreTrainedTokenizerFast:
     tokenizer.save_pretrained(folder)
     loaded: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(folder)
     return loaded
+
+
+def write_models(family: Family, root: Path) -> Path:
+    """Fill a folder with a random `policy` and a random `reward` model of the family."""
+    tokenizer = write_policy(family, root / "policy")
+    torch.manual_seed(0)
+    net = AutoModelForSequenceClassification.from_pretrained(root / "policy", num_labels=1)
+    net.save_pretrained(root / "reward")
+    tokenizer.save_pretrained(root / "reward")
+    return root

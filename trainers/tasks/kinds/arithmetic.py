@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import ClassVar
@@ -34,9 +35,9 @@ class TwoNumbers(PromptTask):
     ordered: ClassVar[bool] = False
     """Whether the question depends on the order of the two."""
 
+    @abstractmethod
     def right(self, a: int, b: int) -> int:
         """The answer."""
-        raise NotImplementedError
 
 
 class Sums(TwoNumbers):

@@ -1,6 +1,6 @@
-"""A layer's keys and values with room for tokens to come.
+"""A cache layer with room for the tokens to come.
 
-transformers' own layer copies all that it holds for every new token.
+transformers' own layer copies everything it holds for each new token.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from torch import Tensor
 from transformers.cache_utils import DynamicLayer
 
 ROOM = 64
-"""Tokens for which room is made at a time, at the least."""
+"""The layer makes room for at least this many tokens at a time."""
 
 
 class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
-    """What a ``DynamicLayer`` holds, in larger tensors of which ``keys`` and ``values`` are the
-    used part. Whatever replaces ``keys`` ends the room, and the next token makes new room."""
+    """A ``DynamicLayer`` whose tensors are larger than what it holds: ``keys`` and ``values`` are
+    views of the used part. Code that replaces ``keys`` drops the room; the next token makes new
+    room."""
 
     def __init__(self, plain: DynamicLayer) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -46,7 +47,7 @@ class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
 
 
 def make_room(cache: Any) -> None:
-    """Replace the layers of ``cache`` that copy for each token. A cache of other kinds stays."""
+    """Replace the layers of ``cache`` that copy for each token. Other layers stay as they are."""
     layers = getattr(cache, "layers", None) or []
     for position, layer in enumerate(layers):
         if type(layer) is DynamicLayer and layer.is_initialized:
