@@ -7,6 +7,7 @@ same fact are on one side.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -42,6 +43,22 @@ def placed(tasks: Iterable[PromptTask]) -> list[PlacedProblem]:
         for task in tasks
         for problem in task.problems()
     ]
+
+
+def mixed(problems: Iterable[PlacedProblem]) -> list[PlacedProblem]:
+    """In the order of the files, so that the first thousand lines hold something of every task."""
+    return sorted(problems, key=lambda one: position("order", one.problem.prompt))
+
+
+def first_of_each_task(problems: Iterable[PlacedProblem], most: int | None) -> list[PlacedProblem]:
+    """At most so many of each task and side, the first ones as they stand; None: all of them."""
+    counts = Counter[tuple[str, TaskSide]]()
+    kept = []
+    for one in problems:
+        counts[one.task, one.side] += 1
+        if most is None or counts[one.task, one.side] <= most:
+            kept.append(one)
+    return kept
 
 
 @cache

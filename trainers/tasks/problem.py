@@ -31,6 +31,8 @@ class PromptTask(ABC):
     name: ClassVar[str]
     """Stands in the files that `bon-train tasks` writes. It is part of the split: a task that
     is renamed gets another one."""
+    natural_example: ClassVar[bool] = True
+    """Whether the examples read as people write, so that a policy may learn from them."""
 
     @abstractmethod
     def problems(self) -> Iterable[Problem]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,52 @@ def test_some_tasks_are_chosen_and_an_unknown_one_is_named(
     assert {line["task"] for line in lines} == {"capitals", "sums"}
     assert tasks(tmp_path / "other", "--set", "only=[riddles]") == 2
     assert "only: there is no task 'riddles'; there are sums, " in capsys.readouterr().err
+
+
+def test_tasks_are_balanced_and_fewer_prompts_are_a_part_of_more(tmp_path: Path) -> None:
+    assert tasks(tmp_path / "all") == 0
+    limits = ("--set", "per_task.train=7", "--set", "per_task.held_out=3")
+    assert tasks(tmp_path / "some", *limits) == 0
+    for name, most in (("train", 7), ("held-out", 3)):
+        everything = read_lines(tmp_path / "all" / f"{name}.jsonl")
+        seen = Counter[str]()
+        wanted = []
+        for line in everything:
+            seen[line["task"]] += 1
+            if seen[line["task"]] <= most:
+                wanted.append(line)
+        assert read_lines(tmp_path / "some" / f"{name}.jsonl") == wanted
+        assert len(wanted) == most * len(seen)
+    assert tasks(tmp_path / "none", "--set", "per_task.train=0") == 2
+
+
+def test_examples_are_right_answers_to_training_prompts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert tasks(tmp_path, "--set", "examples=5", "--set", "per_task.train=9") == 0
+    assert "examples" in capsys.readouterr().out
+    lines = read_lines(tmp_path / "examples.jsonl")
+    train = {line["prompt"]: line["task"] for line in read_lines(tmp_path / "train.jsonl")}
+    said = [[turn["content"] for turn in line["messages"]] for line in lines]
+    assert [[turn["role"] for turn in line["messages"]] for line in lines] == [
+        ["user", "assistant"] for _ in lines
+    ]
+    assert all(catalogue()[prompt].problem.check(answer) for prompt, answer in said)
+    counts = Counter(train[prompt] for prompt, _ in said)
+    assert set(counts.values()) == {5}
+    prose = {"number-of-sentences", "word-to-use", "word-to-avoid", "end-phrase", "languages"}
+    assert set(counts) == set(train.values()) - prose
+    assert tasks(tmp_path, "--set", "examples=5") == 2, "the files are there"
+
+
+def test_a_dry_run_counts_what_the_limits_leave(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    limits = ("--set", "per_task.train=7", "--set", "examples=2")
+    assert tasks(tmp_path / "out", "--set", "only=[capitals]", *limits, "--dry-run") == 0
+    out = capsys.readouterr().out
+    assert next(line for line in out.splitlines() if line.startswith("capitals")).split()[1] == "7"
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_dry_run_lists_the_tasks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

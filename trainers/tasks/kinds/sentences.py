@@ -69,6 +69,7 @@ PARTS = (
 
 class NumberOfSentences(PromptTask):
     name = "number-of-sentences"
+    natural_example = False
 
     def problems(self) -> Iterator[Problem]:
         for subject, said in SUBJECTS.items():
@@ -82,6 +83,7 @@ class NumberOfSentences(PromptTask):
 
 class WordToUse(PromptTask):
     name = "word-to-use"
+    natural_example = False
 
     def problems(self) -> Iterator[Problem]:
         for subject, said in SUBJECTS.items():
@@ -94,6 +96,7 @@ class WordToUse(PromptTask):
 
 class WordToAvoid(PromptTask):
     name = "word-to-avoid"
+    natural_example = False
 
     def problems(self) -> Iterator[Problem]:
         for subject, said in SUBJECTS.items():
@@ -109,6 +112,7 @@ class WordToAvoid(PromptTask):
 
 class EndPhrase(PromptTask):
     name = "end-phrase"
+    natural_example = False
 
     def problems(self) -> Iterator[Problem]:
         for subject, said in SUBJECTS.items():
@@ -121,6 +125,7 @@ class EndPhrase(PromptTask):
 
 class Languages(PromptTask):
     name = "languages"
+    natural_example = False
 
     def problems(self) -> Iterator[Problem]:
         for language, subjects in NATIVE.items():
