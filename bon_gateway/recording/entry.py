@@ -10,7 +10,7 @@ import orjson
 
 from bon_common.logs import timestamp
 from bon_gateway.recording.redaction import Redaction
-from bon_gateway.types import Candidate, ChatRequest, Selection
+from bon_gateway.types import Candidate, ChatRequest, Completion, Selection
 
 VERSION = 1
 
@@ -87,7 +87,18 @@ def _candidate(candidate: Candidate, redaction: Redaction) -> dict[str, Any]:
         "tokens": candidate.tokens,
         "message": None if completion is None else redaction.apply(completion.message),
         "reason": redaction.scalar(candidate.reason),
+        **_logprob(completion),
     }
+
+
+def _logprob(completion: Completion | None) -> dict[str, float]:
+    """What mean log-probabilities are made of, where the client asked for logprobs. Their form is
+    the upstream's; one that cannot be read must not cost the record."""
+    try:
+        found = None if completion is None else completion.logprob
+    except (KeyError, TypeError, ValueError):
+        found = None
+    return {} if found is None else {"logprob": found}
 
 
 def _number(value: Any) -> int | None:

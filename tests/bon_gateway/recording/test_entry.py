@@ -2,11 +2,15 @@ from __future__ import annotations
 
 import json
 from math import nan
+from typing import Any
 
 import pytest
+from msgspec import structs
 
 from bon_gateway.recording.entry import is_sampled, to_line
 from bon_gateway.recording.redaction import Redaction
+from bon_gateway.testing.fakes import completion
+from bon_gateway.types import Candidate, CandidateStatus
 from tests.bon_gateway.recording.kit import entry, request, selection
 
 PLAIN = Redaction((), ())
@@ -53,6 +57,27 @@ def test_a_record_says_what_was_asked_drawn_and_chosen() -> None:
         "degraded": "candidates_failed, deadline",
         "error": None,
     }
+
+
+@pytest.mark.parametrize(
+    ("logprobs", "written"),
+    [
+        ({"content": [{"logprob": -0.5}, {"logprob": -1.25}]}, {"logprob": -1.75}),
+        ({"content": []}, {}),
+        ({"content": [{"token": "a"}]}, {}),
+        ({"content": ["a"]}, {}),
+        (None, {}),
+    ],
+)
+def test_the_sum_of_the_logprobs_is_kept_where_they_can_be_read(
+    logprobs: Any, written: dict[str, float]
+) -> None:
+    drawn = structs.replace(completion(), logprobs=logprobs)
+    candidate = Candidate(0, CandidateStatus.FINISHED, drawn, 0.5, 3)
+    chosen = structs.replace(selection(), candidates=(candidate,))
+    line = to_line(entry(chosen=chosen), PLAIN, with_sampling=True)
+    [found] = json.loads(line)["candidates"]
+    assert {key: found[key] for key in found if key == "logprob"} == written
 
 
 def test_a_failed_request_has_its_error_and_no_candidates() -> None:

@@ -27,7 +27,7 @@ class CandidateLogReader(FormatReader):
     keys = ("messages", "candidates", "v")
     harmless = frozenset(
         {"ts", "request_id", "model", "reward", "strategy", "n", "winner", "degraded"}
-        | {"candidates.index", "candidates.tokens", "candidates.reason"}
+        | {"candidates.index", "candidates.tokens", "candidates.reason", "candidates.logprob"}
     )
 
     def inputs(self, values: Values) -> TemplateInputs:
