@@ -23,7 +23,7 @@ export BON_VLLM_PYTHON := $(CURDIR)/.venv-vllm/bin/python
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test tests lint format types imports unit env-serve env-test env-vllm \
-	demo-models real-model demo-train demo-study demo-compare bench-smoke docs lock wheel image image-test clean
+	demo-models real-model demo-train demo-study demo-compare real-study bench-smoke docs lock wheel image image-test clean
 
 help:  ## Print the targets.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
@@ -71,6 +71,9 @@ demo-study: env-test  ## The same over three seeds, and over-optimisation on pur
 demo-compare: env-test  ## Best-of-N or a tuned policy, of demo-train or of the shipped models: runs/demo-compare/report.html.
 	$(BIN)/bon-gateway compare --embedded --output runs/demo-compare --restart \
 		$(if $(wildcard runs/demo-train/dpo/config.json),--trained runs/demo-train) $(ARGS)
+
+real-study: env-test env-vllm  ## Best-of-N and tuned policies on the real model: docs/real-model.md (4 hours on two cores; goes on where it stopped). Flags: ARGS="--list", "--smoke".
+	@PYTHONPATH=benchmarks $(BIN)/python -m real_study $(ARGS)
 
 bench-smoke: env-test env-vllm  ## Run every benchmark that knows --smoke in that short form. Some: ARGS="soak overhead".
 	@$(BIN)/python benchmarks/smoke.py $(ARGS)
