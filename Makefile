@@ -2,8 +2,11 @@
 #
 #   PYTHON    the interpreter to make environments with (default: the first suitable on PATH)
 #   PIP_ARGS  further arguments for pip install, such as --extra-index-url ADDRESS
+#   DEMO      the models of make serve: real or toy
 #   ARGS      flags for what the target runs: make serve ARGS="--port 9000"
 #   TORCH_INDEX_URL  address of a further index for the images' torch, such as that of its CPU build
+
+DEMO ?= real
 
 export PYTHON
 export PIP_ARGS
@@ -28,8 +31,8 @@ export BON_VLLM_PYTHON := $(CURDIR)/.venv-vllm/bin/python
 help:  ## Print the targets.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
 
-serve: env-serve  ## Serve the demo models on http://127.0.0.1:8080. Flags: ARGS="--port 9000".
-	@exec $(BIN)/bon-gateway serve $(ARGS)
+serve: env-serve  ## Serve a small real model on http://127.0.0.1:8080, or with DEMO=toy the toy. ARGS="--port 9000".
+	@exec $(BIN)/bon-gateway serve --demo $(DEMO) $(ARGS)
 
 test: lint types imports tests  ## Lint, types, import contracts and all tests. pytest's flags: ARGS="-k name".
 

@@ -11,6 +11,7 @@ import os
 import secrets
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from bon_gateway import demo_models
 from bon_gateway.compare.cli import add_parser as add_compare
 from bon_gateway.compare.cli import compare
 from bon_gateway.demo_models.real import facts as real
+from bon_gateway.demo_models.real.reward import make_demo
 from bon_gateway.reload.source import SettingsSource, check
 from bon_gateway.settings import demo
 from bon_gateway.settings.loader import load
@@ -30,12 +32,8 @@ NOT_WELL = 1
 USAGE_ERROR = 2
 INTERRUPTED = 130
 KEY_BYTES = 32
-HINT = (
-    "this is the demo model; try: curl {url}/v1/chat/completions"
-    " -H 'content-type: application/json'"
-    """ -d '{"model": "demo", "seed": 7,"""
-    """ "messages": [{"role": "user", "content": "name three toys for a bear"}]}'"""
-)
+INTERRUPTION = "bon-gateway: interrupted; the same command goes on"
+INSTEAD = "; --demo toy (make serve DEMO=toy) needs no download"
 FLAGS = {
     "host": "server.host",
     "port": "server.port",
@@ -79,6 +77,12 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--port", help="port to listen on, 0 for a free one (server.port)")
     serve.add_argument("--workers", help="worker processes (server.workers)")
     serve.add_argument("--log-level", help="debug, info, warning or error (server.log_level)")
+    serve.add_argument(
+        "--demo", choices=demo.DEMOS, default="toy",
+        help="which demo models, if the settings name none: the toy ones that come with it (the"
+        f" default), or {real.NAME} with a reward model, downloaded once ({real.PACKAGE_MB} MB)"
+        f" into {real.FOLDER.parent}/; where that fails, the toy ones are served",
+    )  # fmt: skip
     serve.add_argument(
         "--print-config", action="store_true", help="show the resulting settings as YAML and exit"
     )
@@ -136,8 +140,8 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    source = SettingsSource(arguments.config, tuple(_overrides(arguments)))
-    settings = load(source.config, os.environ, source.overrides)
+    source = SettingsSource(arguments.config, tuple(_overrides(arguments)), arguments.demo)
+    settings = load(source.config, os.environ, source.overrides, source.demo)
     if arguments.config is not None and demo.in_use(settings):
         message = f"{arguments.config}: names no model, so the demo models are served"
         print(f"bon-gateway: {message}", file=sys.stderr)
@@ -145,11 +149,22 @@ def _serve(arguments: argparse.Namespace) -> int:
         sys.stdout.write(as_yaml(settings))
         return 0
     keyring = check(settings, os.environ)
+    if demo.in_use(settings) == "real":
+        try:
+            make_demo(partial(print, file=sys.stderr, flush=True), os.environ, INSTEAD)
+        except real.RealModelError as error:
+            print(f"bon-gateway: {error}; the toy models are served", file=sys.stderr)
+            source = replace(source, demo="toy")
+            settings = load(source.config, os.environ, source.overrides, source.demo)
+        except KeyboardInterrupt:
+            print(INTERRUPTION, file=sys.stderr)
+            return INTERRUPTED
     # These take half a second to import. No other command has to wait for them.
     from bon_gateway.app import create_app
     from bon_gateway.process.server import run
 
-    hint = HINT if keyring.open and demo.in_use(settings) else None
+    found = demo.in_use(settings)
+    hint = demo.HINTS[found] if keyring.open and found else None
     return run(partial(create_app, source=source), settings, open_access=keyring.open, hint=hint)
 
 
@@ -192,7 +207,7 @@ def _demo_models(arguments: argparse.Namespace) -> int:
         print(f"bon-gateway: {error}", file=sys.stderr)
         return NOT_WELL
     except KeyboardInterrupt:
-        print("bon-gateway: interrupted; the same command goes on", file=sys.stderr)
+        print(INTERRUPTION, file=sys.stderr)
         return INTERRUPTED
     print(f"policy {arguments.output}")
     return 0

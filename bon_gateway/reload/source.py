@@ -17,6 +17,7 @@ from bon_common.settings.sources import Override
 from bon_gateway.auth import check_upstream_keys, load_keyring
 from bon_gateway.recording.files import prepare_folder
 from bon_gateway.settings import demo
+from bon_gateway.settings.demo import Demo
 from bon_gateway.settings.loader import load
 from bon_gateway.settings.tree import Settings
 
@@ -27,10 +28,12 @@ class SettingsSource:
 
     config: Path | None = None
     overrides: tuple[Override, ...] = ()
+    demo: Demo = "toy"
+    """The embedded default, for settings that name no model."""
 
     def read(self, environ: Mapping[str, str]) -> tuple[Settings, KeyRing]:
         """Settings that can be served, and their keys. Raises SettingsError."""
-        settings = load(self.config, environ, self.overrides)
+        settings = load(self.config, environ, self.overrides, self.demo)
         return settings, check(settings, environ)
 
     def digest(self, settings: Settings) -> bytes:

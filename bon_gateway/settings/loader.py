@@ -20,7 +20,10 @@ NAMED = ("policies", "rewards", "models")
 
 
 def load(
-    config: Path | None, environ: Mapping[str, str], overrides: Iterable[Override] = ()
+    config: Path | None,
+    environ: Mapping[str, str],
+    overrides: Iterable[Override] = (),
+    default: demo.Demo = "toy",
 ) -> Settings:
     """Load and check the settings. Without any policy, reward and model those of the embedded
     default are taken. Raises SettingsError for the first problem."""
@@ -30,7 +33,7 @@ def load(
     tree.environment(environ, ENV_PREFIX)
     tree.override(overrides)
     if not any(tree.root.get(section) for section in NAMED):
-        for section, named in demo.tree().items():
+        for section, named in demo.tree(default).items():
             tree.add((section,), named, demo.SOURCE)
     load_plugins(tree, None if config is None else str(config))
     return tree.checked(Settings, PATTERNS)

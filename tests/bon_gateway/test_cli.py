@@ -180,6 +180,20 @@ def test_print_config_without_a_file_shows_the_embedded_default(bon: Bon) -> Non
     assert list(yaml.safe_load(done.stdout)["models"]) == ["demo", "demo-first-k", "demo-single"]
 
 
+@pytest.mark.parametrize("demo", ["toy", "real"])
+def test_demo_says_which_default_is_served(bon: Bon, config: Path, demo: str) -> None:
+    """Where the settings name models of their own, they are served."""
+    done = bon("serve", "--demo", demo, "--print-config")
+    name = {"toy": "demo", "real": "smollm2"}[demo]
+    assert list(yaml.safe_load(done.stdout)["models"]) == [
+        name,
+        f"{name}-first-k",
+        f"{name}-single",
+    ]
+    own = bon("serve", "--demo", demo, "--config", str(config), "--print-config")
+    assert list(yaml.safe_load(own.stdout)["models"]) == ["assistant"]
+
+
 def test_a_missing_library_is_said_with_its_cure(config: Path) -> None:
     default, remote = load(None, {}), load(config, {})
     check_libraries(default, lambda _: True)

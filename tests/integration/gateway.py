@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,7 +15,7 @@ import psutil
 import yaml
 
 from tests.integration.exposition import get, scrape, total
-from tests.integration.processes import Processes, with_descriptors
+from tests.integration.processes import Processes, in_folder, with_descriptors
 from tests.waiting import wait_until
 
 BOOT_S = 120.0
@@ -32,14 +33,18 @@ class Gateway:
         settings: Mapping[str, Any] | None = None,
         environ: Mapping[str, str] | None = None,
         descriptors: int | None = None,
+        flags: Sequence[str] = (),
+        folder: Path | None = None,
     ) -> None:
-        """Without settings it is the embedded default."""
-        command = [sys.executable, "-m", "bon_gateway", "serve", "--port", "0"]
+        """Without settings it is the embedded default. It runs in `folder`, if one is given."""
+        command = [sys.executable, "-m", "bon_gateway", "serve", "--port", "0", *flags]
         if settings is not None:
             path = processes.write("gateway.yaml", yaml.safe_dump(dict(settings)))
             command += ["--config", str(path)]
         if descriptors is not None:
             command = with_descriptors(command, descriptors)
+        if folder is not None:
+            command = in_folder(command, folder)
         self.process = processes.start("gateway", command, environ)
         self._url: str | None = None
 

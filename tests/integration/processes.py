@@ -7,6 +7,7 @@ a parent which is killed, and the group is what finds them again.
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +25,11 @@ POLL_S = 0.05
 def with_descriptors(command: Sequence[str], most: int) -> list[str]:
     """The command, run so that it and its children may open so many files and no more."""
     return ["sh", "-c", f'ulimit -n {most} && exec "$@"', "sh", *command]
+
+
+def in_folder(command: Sequence[str], folder: Path) -> list[str]:
+    """The command, run there."""
+    return ["sh", "-c", f'cd {shlex.quote(str(folder))} && exec "$@"', "sh", *command]
 
 
 class Process:

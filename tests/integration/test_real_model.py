@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +19,14 @@ from typing import Any
 
 import pytest
 
+import bon_gateway
+from bon_gateway.demo_models.real.facts import FOLDER
 from tests.integration.conftest import FAN_OUTS
 from tests.integration.engines import CONTEXT, MODEL, Generator, start_vllm
 from tests.integration.gateway import Gateway, leave
 from tests.integration.processes import Processes
 from tests.integration.reference import Answer, PolicyReference
+from tests.random_adapter import write_random_adapter
 from tests.real_model import real_model
 from tests.vllm_forks import VllmForks
 from tests.waiting import eventually
@@ -233,3 +240,27 @@ async def test_a_deadline_and_a_client_that_leaves(real: Real) -> None:
     await leave(request)
     await eventually(lambda: real.engine.running == 0, 10, "the engine is idle")
     assert real.engine.generated - before < 4 * 400
+
+
+def test_serve_on_it(processes: Processes, tmp_path: Path) -> None:
+    """`make serve`: the adapter is merged, and what is printed is worth typing. The package is a
+    copy, whose adapter has random weights."""
+    base = tmp_path / FOLDER
+    base.parent.mkdir()
+    base.symlink_to(real_model())
+    adapter = write_random_adapter(base, tmp_path / "run")
+    package = shutil.copytree(Path(bon_gateway.__file__).parent, tmp_path / "bon_gateway")
+    parts = package / "demo_models" / "real" / "reward_adapter"
+    shutil.copytree(adapter, parts, dirs_exist_ok=True)
+    gateway = Gateway(processes, flags=("--demo", "real"), folder=tmp_path)
+    gateway.wait()
+    [asked] = [line for line in gateway.process.output.splitlines() if line.startswith("curl ")]
+    assert "/smollm2-135m-instruct-reward (538 MB)" in gateway.process.output
+    done = subprocess.run(
+        ["bash", "-c", asked.replace("python3", sys.executable)],
+        capture_output=True, text=True, check=True, timeout=120,
+    )  # fmt: skip
+    rewards = re.findall(r"^-?\d+\.\d+ \S", done.stdout, re.MULTILINE)
+    assert len(rewards) == 4
+    assert len(set(rewards)) > 1
+    gateway.process.stop()

@@ -10,6 +10,13 @@ LICENSE = "Apache-2.0"
 FOLDER = Path("models/smollm2-135m-instruct")
 """Where it is put, below the current folder, unless another one is named."""
 SAVED_MB = 273
+REWARD_FOLDER = FOLDER.with_name(f"{FOLDER.name}-reward")
+"""Where the reward model on top of it is put."""
+SOURCE = "source.json"
+"""The file that says what a folder was made of."""
+WEIGHTS = "model.safetensors"
+TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+"""An adapter may bring its own of these files."""
 
 HUB_NAME = f"{AUTHOR}/{NAME}"
 HUB_REVISION = "12fd25f77366fa6b3b4b768ec3050bf629380bac"

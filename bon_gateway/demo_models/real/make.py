@@ -27,20 +27,23 @@ from bon_gateway.demo_models.real.facts import (
     PACKAGE_MB,
     PADDING,
     SAVED_MB,
+    SOURCE,
     UNPACKED_SHA256,
+    WEIGHTS,
     HubUnreachableError,
     RealModelError,
 )
 from bon_gateway.demo_models.real.files import alone, sha256, tensors_sha256
 
-SOURCE = "source.json"
-WEIGHTS = "model.safetensors"
 NEEDED = ("config.json", "tokenizer.json", "tokenizer_config.json", "LICENSE", "README.md", WEIGHTS)
+TITLE = f"{NAME} ({AUTHOR}, {LICENSE})"
 LIBRARIES = ("torch", "transformers", "huggingface_hub")
 
 
-def make(folder: Path, show: Callable[[str], None], environ: Mapping[str, str]) -> None:
-    """Make `folder`, unless it is there and sound.
+def make(
+    folder: Path, show: Callable[[str], None], environ: Mapping[str, str], instead: str = ""
+) -> None:
+    """Make `folder`, unless it is there and sound. The line about the download ends with `instead`.
 
     Raises RealModelError with what is missing: neither source can be reached, a hash is wrong, the
     disk is full, or the folder holds something else.
@@ -49,11 +52,11 @@ def make(folder: Path, show: Callable[[str], None], environ: Mapping[str, str]) 
         folder.parent.mkdir(parents=True, exist_ok=True)
         with alone(folder):
             if is_sound(folder):
-                show(f"{NAME} ({AUTHOR}, {LICENSE}): already in {folder}")
+                show(f"{TITLE}: already in {folder}")
                 return
             if folder.exists() and not (folder / SOURCE).exists():
                 raise RealModelError(f"{folder}: holds something else; name another folder")
-            _make(folder, show, environ)
+            _make(folder, show, environ, instead)
     except OSError as error:
         raise RealModelError(f"{folder}: {error.strerror or error}") from error
 
@@ -71,7 +74,9 @@ def is_sound(folder: Path) -> bool:
         return False
 
 
-def _make(folder: Path, show: Callable[[str], None], environ: Mapping[str, str]) -> None:
+def _make(
+    folder: Path, show: Callable[[str], None], environ: Mapping[str, str], instead: str
+) -> None:
     missing = [name for name in LIBRARIES if find_spec(name) is None]
     if missing:
         raise RealModelError(f"{' and '.join(missing)} missing; install the extra `embedded`")
@@ -79,12 +84,12 @@ def _make(folder: Path, show: Callable[[str], None], environ: Mapping[str, str])
     partial.mkdir(exist_ok=True)
     try:
         hub.reach()
-        show(f"{NAME} ({AUTHOR}, {LICENSE}): downloads {HUB_MB} MB from the model hub")
+        show(f"{TITLE}: downloads {HUB_MB} MB from the model hub, into {folder}{instead}")
         made, source, license_text = partial / "hub", HUB_NAME, _own_license()
         hub.fetch(made)
         _pad_apart(made)
     except HubUnreachableError as absent:
-        show(f"{NAME} ({AUTHOR}, {LICENSE}): downloads {PACKAGE_MB} MB, the package {PACKAGE}")
+        show(f"{TITLE}: downloads {PACKAGE_MB} MB, {PACKAGE}, into {folder}{instead}")
         made, source = partial / "unpacked", PACKAGE
         try:
             package.fetch(partial, made, environ)

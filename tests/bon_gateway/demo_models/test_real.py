@@ -24,16 +24,8 @@ from bon_gateway.demo_models.real.facts import (
     RealModelError,
 )
 from bon_gateway.demo_models.real.files import sha256, tensors_sha256
+from tests.bon_gateway.demo_models.kit import offline
 from tests.real_model import real_model
-
-ALONE = {"PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": "", "PIP_CONSTRAINT": ""}
-"""Variables with which pip reads nothing of this machine's configuration."""
-
-
-def offline(links: Path) -> dict[str, str]:
-    """An environment with no index and no hub: pip finds what lies in `links` alone."""
-    pip = {"PIP_ARGS": f"--no-index --find-links {links}"}
-    return {**os.environ, **ALONE, **pip, "HF_HUB_OFFLINE": "1"}
 
 
 def ran(folder: Path, environ: Mapping[str, str]) -> tuple[int, str, str]:

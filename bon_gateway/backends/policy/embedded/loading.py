@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -52,7 +52,7 @@ class LoadedModel:
     """Most tokens that prompt and answer may have together; None is no limit."""
     eos_ids: frozenset[int]
     defaults: Mapping[str, Any]
-    """The checkpoint's own values for ``GENERATION_DEFAULTS``."""
+    """Values for ``GENERATION_DEFAULTS``: the settings' or else the checkpoint's own."""
 
     def decode(self, ids: Sequence[int], *, skip_special_tokens: bool) -> str:
         """The text of ``ids``, without cleaning up spaces."""
@@ -98,6 +98,8 @@ def load_causal_model(settings: TransformersPolicySettings) -> LoadedModel:
     network = CausalNetwork(model)
     network.probe(device)
     assembled = assemble(model, network, tokenizer, device)
+    ours = settings.generation.model_dump(exclude_none=True)
+    assembled = replace(assembled, defaults={**assembled.defaults, **ours})
     logger.info(
         "policy model %s is loaded on %s as %s in %.1f s",
         settings.model,

@@ -43,7 +43,7 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
 """Parameters that are not implemented, each with the values that have no effect."""
 
 GENERATION_DEFAULTS = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
-"""Parameters that a checkpoint's generation_config sets if the client does not."""
+"""Parameters that the settings or a checkpoint's generation_config set if the client does not."""
 
 
 @dataclass(frozen=True, slots=True)

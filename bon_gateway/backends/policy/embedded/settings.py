@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 
 from bon_gateway.backends.settings import LocalModelSettings, PolicySettings
 from bon_gateway.protocols import PolicyBackend
+from bon_gateway.sections.base import Section
 from bon_gateway.thinking import ThinkingSettings
+
+
+class GenerationSettings(Section):
+    """Sampling parameters for requests that do not name them. What is None is as the checkpoint's
+    ``generation_config.json`` has it."""
+
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    """Above 0, for several candidates that differ."""
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Only the likeliest tokens that have this probability together."""
+    top_k: Annotated[int, Field(ge=-1)] | None = None
+    """Only so many of the likeliest tokens; 0 or -1 for all."""
+    min_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Only tokens with at least this share of the likeliest token's probability."""
+    repetition_penalty: Annotated[float, Field(gt=0)] | None = None
+    """Above 1, tokens that occurred before become less likely."""
 
 
 class TransformersPolicySettings(LocalModelSettings, PolicySettings):
@@ -20,6 +37,8 @@ class TransformersPolicySettings(LocalModelSettings, PolicySettings):
     """As for ``vllm``: how the model marks its thinking, which checks and the reward model skip."""
     max_tokens: PositiveInt = 512
     """Most tokens of an answer if the client sets no limit."""
+    generation: GenerationSettings = GenerationSettings()
+    """In place of the checkpoint's own, as vLLM's ``--override-generation-config``."""
     pack_weights: bool = True
     """Rearrange weight matrices for faster products, on the CPU in float32: several candidates are
     drawn a fifth faster, one alone a sixth slower. Each matrix exists twice while it is packed."""

@@ -39,6 +39,9 @@ def test_generation_config_gives_defaults_and_ends(folder: Path, tmp_path: Path)
     loaded = load_causal_model(settings(tmp_path / "m"))
     assert loaded.eos_ids == {EOS, 5, 6}
     assert loaded.defaults == {"temperature": 0.7, "top_k": 20}
+    ours = {"temperature": 0.2, "top_p": 0.9}
+    loaded = load_causal_model(settings(tmp_path / "m", generation=ours))
+    assert loaded.defaults == {"temperature": 0.2, "top_k": 20, "top_p": 0.9}
 
 
 def test_precision(folder: Path) -> None:
