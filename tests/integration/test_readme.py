@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import orjson
@@ -15,20 +14,12 @@ import pytest
 import yaml
 
 from bon_gateway.settings.tree import Settings
-
-ROOT = Path(__file__).resolve().parents[2]
-ADDRESS = "http://127.0.0.1:8080"
-
-
-def blocks(language: str) -> list[str]:
-    """The README's code blocks of one language; ``""`` for those without."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+from tests.integration.readme import ADDRESS, blocks
 
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    """The embedded default, as ``make serve`` starts it."""
+    """The embedded default, as ``make serve DEMO=toy`` starts it."""
     command = [sys.executable, "-m", "bon_gateway", "serve", "--port", "0"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None

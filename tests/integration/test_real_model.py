@@ -25,6 +25,7 @@ from tests.integration.conftest import FAN_OUTS
 from tests.integration.engines import CONTEXT, MODEL, Generator, start_vllm
 from tests.integration.gateway import Gateway, leave
 from tests.integration.processes import Processes
+from tests.integration.readme import ADDRESS, blocks
 from tests.integration.reference import Answer, PolicyReference
 from tests.random_adapter import write_random_adapter
 from tests.real_model import real_model
@@ -243,8 +244,8 @@ async def test_a_deadline_and_a_client_that_leaves(real: Real) -> None:
 
 
 def test_serve_on_it(processes: Processes, tmp_path: Path) -> None:
-    """`make serve`: the adapter is merged, and what is printed is worth typing. The package is a
-    copy, whose adapter has random weights."""
+    """`make serve`: the adapter is merged; what is printed, and the README's request, show all four
+    answers. The package is a copy, whose adapter has random weights."""
     base = tmp_path / FOLDER
     base.parent.mkdir()
     base.symlink_to(real_model())
@@ -256,11 +257,13 @@ def test_serve_on_it(processes: Processes, tmp_path: Path) -> None:
     gateway.wait()
     [asked] = [line for line in gateway.process.output.splitlines() if line.startswith("curl ")]
     assert "/smollm2-135m-instruct-reward (538 MB)" in gateway.process.output
-    done = subprocess.run(
-        ["bash", "-c", asked.replace("python3", sys.executable)],
-        capture_output=True, text=True, check=True, timeout=120,
-    )  # fmt: skip
-    rewards = re.findall(r"^-?\d+\.\d+ \S", done.stdout, re.MULTILINE)
-    assert len(rewards) == 4
-    assert len(set(rewards)) > 1
+    [told] = blocks("sh")
+    for script in (asked, told.replace(ADDRESS, gateway.url)):
+        done = subprocess.run(
+            ["bash", "-c", script.replace("python3", sys.executable)],
+            capture_output=True, text=True, check=True, timeout=120,
+        )  # fmt: skip
+        rewards = re.findall(r"^-?\d+\.\d+ \S", done.stdout, re.MULTILINE)
+        assert len(rewards) == 4
+        assert len(set(rewards)) > 1
     gateway.process.stop()
