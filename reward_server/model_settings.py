@@ -39,8 +39,8 @@ class ModelKeys(BaseModel):
     """Spread the layers over several devices, as `accelerate` understands it; instead of `device`.
     The package has to be installed."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Precision of the network; auto is float32 on the CPU and bfloat16 elsewhere. A CPU that cannot
-    multiply in bfloat16 (one with AVX2 alone) is slower in it."""
+    """Precision of the network; auto is float32 on the CPU and bfloat16 elsewhere. A CPU that
+    cannot multiply in bfloat16 (one with AVX2 alone) is slower in it."""
     compile: bool = False
     """Compile the network with torch.compile; the first calls take longer. On the CPU it needs
     `g++`."""

@@ -31,8 +31,8 @@ class LocalModelSettings(BackendSettings):
     device: Device = "auto"
     """``auto`` takes a GPU if there is one."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """``auto`` is float32 on a CPU, otherwise what the checkpoint holds. A CPU that cannot multiply in
-    bfloat16 (one with AVX2 alone) is slower in it."""
+    """``auto`` is float32 on a CPU, otherwise what the checkpoint holds. A CPU that cannot multiply
+    in bfloat16 (one with AVX2 alone) is slower in it."""
     trust_remote_code: bool = False
     """Whether code that comes with the model may run. Only for models that you trust."""
     threads: PositiveInt | None = None

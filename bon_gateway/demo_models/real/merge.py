@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -44,19 +45,24 @@ def merge(base: Path, adapter: Path, out: Path) -> None:
     The weights are float32, as they were trained: bfloat16 would round away a part of what the
     adapter adds, and the rewards would not be those of its card.
     """
-    weights = merged_weights(
-        load_file(base / WEIGHTS), load_file(adapter / ADAPTER_WEIGHTS), _scale(adapter)
-    )
-    save_file(weights, out / WEIGHTS, {"format": "pt"})
+    try:
+        parts = load_file(adapter / ADAPTER_WEIGHTS)
+        weights = merged_weights(load_file(base / WEIGHTS), parts, _scale(adapter))
+        labels = [str(one["name"]) for one in _read(adapter / META)["dimensions"]]
+        save_file(weights, out / WEIGHTS, {"format": "pt"})
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        # Of a full disk too: the library has one error for all.
+        reason = " ".join(str(error).split())
+        raise RealModelError(f"{adapter} cannot be merged: {reason}") from error
+    config = _config(_read(base / "config.json"), labels)
+    (out / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     shutil.copyfile(adapter / META, out / META)
-    labels = [one["name"] for one in _read(adapter / META)["dimensions"]]
-    (out / "config.json").write_text(
-        json.dumps(_config(_read(base / "config.json"), labels), indent=2) + "\n", encoding="utf-8"
-    )
     for name in TOKENIZER:
-        # The adapter was trained with its own template, if it has one.
-        source = adapter / name if (adapter / name).is_file() else base / name
-        shutil.copyfile(source, out / name)
+        # An adapter was trained with the template that it brings. One may also stand in a
+        # tokenizer's configuration, and then has no file.
+        found = [folder / name for folder in (adapter, base) if (folder / name).is_file()]
+        if found:
+            shutil.copyfile(found[0], out / name)
 
 
 def merged_weights(

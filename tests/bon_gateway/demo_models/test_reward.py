@@ -97,6 +97,17 @@ def test_the_adapters_own_template_wins(base: Path, adapter: Path) -> None:
     assert (folder / "tokenizer.json").read_bytes() == (base / "tokenizer.json").read_bytes()
 
 
+def test_a_template_in_the_tokenizers_configuration(base: Path, adapter: Path) -> None:
+    """As the hub has it: there is no file of it."""
+    for folder in (base, adapter):
+        template = (folder / "chat_template.jinja").read_text()
+        (folder / "chat_template.jinja").unlink()
+        path = folder / "tokenizer_config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"chat_template": template}))
+    folder, _ = made(base, adapter)
+    assert len(score(folder, TALKS, 2)) == 2
+
+
 def test_another_folder_is_left_alone(base: Path, adapter: Path) -> None:
     folder = base.with_name("base-reward")
     folder.mkdir()
@@ -111,6 +122,15 @@ def test_an_adapter_that_is_not_whole(base: Path, adapter: Path, name: str) -> N
     (adapter / name).unlink()
     with pytest.raises(RealModelError, match=f"has no {name}"):
         made(base, adapter)
+
+
+@pytest.mark.parametrize("name", reward.PARTS)
+def test_an_adapter_that_is_damaged(base: Path, adapter: Path, name: str) -> None:
+    (adapter / name).write_text("{}")
+    with pytest.raises(RealModelError, match="cannot be merged: ") as caught:
+        made(base, adapter)
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in base.parent.iterdir() if path.is_dir()] == ["base"]
 
 
 @pytest.mark.parametrize(
