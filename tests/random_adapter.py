@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import get_peft_model
@@ -19,14 +20,14 @@ def write_random_adapter(base: Path, folder: Path) -> Path:
     torch.manual_seed(1)
     config = lora_config(LoraSettings(r=4), "SEQ_CLS", ["score"])
     assert config is not None
-    model = get_peft_model(
-        AutoModelForSequenceClassification.from_pretrained(base, num_labels=1, dtype=torch.float32),
-        config,
+    net: Any = AutoModelForSequenceClassification.from_pretrained(
+        base, num_labels=1, dtype=torch.float32
     )
+    model: Any = get_peft_model(net, config)
     for parameter in model.parameters():
         if parameter.requires_grad:
             torch.nn.init.normal_(parameter, std=0.05)
-    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer: Any = AutoTokenizer.from_pretrained(base)
     save(model, tokenizer, folder)
     meta = RewardMeta(
         normalisation=Spread(0.0, 1.0, 2),

@@ -78,7 +78,7 @@ def _make(base: Path, adapter: Path, folder: Path, wanted: Mapping[str, str]) ->
     partial.mkdir()
     try:
         merge(base, adapter, partial)
-        source = {**wanted, "bytes": _bytes(partial)}
+        source: dict[str, str | int] = {**wanted, "bytes": _bytes(partial)}
         (partial / SOURCE).write_text(json.dumps(source) + "\n", encoding="utf-8")
         (partial / "README.md").write_text(
             f"# Reward model on {NAME}\n\nThe adapter that comes with bon-gateway, merged. Made by "

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -41,7 +42,7 @@ def test_which_one_is_in_use(which: demo.Demo) -> None:
 def test_a_large_machine_is_not_taken_whole(
     monkeypatch: pytest.MonkeyPatch, cores: int, threads: int | None
 ) -> None:
-    monkeypatch.setattr(demo.os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
     assert demo.tree("real")["policies"]["smollm2"]["threads"] == threads
 
 
