@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from bon_gateway.demo_models.real import merge, reward
-from bon_gateway.demo_models.real.facts import HUB_NAME, PACKAGE, RealModelError
+from bon_gateway.demo_models.real.facts import HUB_NAME, PACKAGE, WEIGHTS, RealModelError
 from reward_server.model_settings import ModelSettings
 from reward_server.scoring.loading import load_parts
 from tests.random_adapter import write_random_adapter
@@ -54,7 +54,7 @@ def made(base: Path, adapter: Path) -> tuple[Path, list[str]]:
 def test_it_is_what_the_trainers_merge(run: Path, base: Path, adapter: Path) -> None:
     folder, said = made(base, adapter)
     assert len(said) == 1
-    ours, theirs = load_file(folder / merge.WEIGHTS), load_file(run / merge.WEIGHTS)
+    ours, theirs = load_file(folder / WEIGHTS), load_file(run / WEIGHTS)
     assert ours.keys() == theirs.keys()
     for name, tensor in ours.items():
         assert torch.equal(tensor, theirs[name]), name
@@ -83,9 +83,9 @@ def test_it_is_made_once_and_again_if_base_or_adapter_change(base: Path, adapter
     (base / "source.json").write_text(json.dumps({"from": HUB_NAME}))
     assert len(made(base, adapter)[1]) == 1
     assert (folder / "source.json").read_bytes() not in (first, second)
-    (folder / merge.WEIGHTS).write_bytes(b"cut")
+    (folder / WEIGHTS).write_bytes(b"cut")
     assert len(made(base, adapter)[1]) == 1
-    assert load_file(folder / merge.WEIGHTS)
+    assert load_file(folder / WEIGHTS)
     assert not list(folder.parent.glob(".partial*"))
 
 
