@@ -37,7 +37,7 @@ ENGINE_FLAGS = (
     *("--max-num-batched-tokens", "16384", "--max-num-seqs", "192"),
     # With blocks of 128 no prompt of these would fill one, and the 32 candidates of a prompt would
     # compute it 32 times.
-    *("--block-size", "16"),
+    *("--block-size", "32"),
 )
 TIMEOUT_S = 900.0
 

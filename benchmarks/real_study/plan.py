@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from real_study.layout import LARGE, MODEL, TUNED, Layout
 
 CONFIGS = "trainers/configs"
 PUBLISHED = "BON_REAL_DATA"
 """Names the folder with the published files, which the repository does not have."""
+SHORT_MINUTES = 0.5
+"""Of a step in the short form."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +51,14 @@ class StudyStep:
 
 def steps_of(layout: Layout) -> list[StudyStep]:
     """In an order in which each comes after what it needs."""
-    return [
+    steps = [
         *_data(layout),
         *_reward_models(layout),
         *_policies(layout),
         *_measurements(layout),
         *_reports(layout),
     ]
+    return [replace(step, minutes=SHORT_MINUTES) for step in steps] if layout.smoke else steps
 
 
 def _data(layout: Layout) -> list[StudyStep]:
