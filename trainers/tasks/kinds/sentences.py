@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
-from trainers.tasks.choosing import listed
+from trainers.tasks.choosing import listed, position
 from trainers.tasks.forms import AllOf, AvoidsWord, EndsWith, HasWord, InLanguage, ProseAbout
 from trainers.tasks.problem import Problem, PromptTask
 from trainers.tasks.text import ONES
@@ -22,7 +22,6 @@ SUBJECTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )  # fmt: skip
 """What to write about, and a word for it that has to be there."""
-USED = listed("blue happy old quiet green warm small long people water")
 AVOIDED = listed("the is and are of")
 ENDS = ("That is all.", "Thank you for reading.", "The end.", "Good night!")
 COMMON: Mapping[str, frozenset[str]] = MappingProxyType(
@@ -60,11 +59,36 @@ EXAMPLES: Mapping[str, str] = MappingProxyType(
     }
 )
 PARTS = (
-    "Many people enjoy {word} every day.",
-    "Children know {word} quite well.",
-    "Some of us talk of {word} at home.",
-    "I like {word} in spring.",
+    "Many people enjoy {subject} every day.",
+    "I often think about {subject} at night.",
+    "My sister draws {subject} with her pencils.",
+    "We discussed {subject} during lunch.",
+    "Nobody here dislikes {subject}.",
+    "You learn much from {subject} when young.",
+    "An artist painted {subject} for us.",
+    "They sing songs on {subject} in spring.",
 )
+WITH_WORD: Mapping[str, str] = MappingProxyType(
+    {
+        "blue": "I painted {subject} on a blue wall.",
+        "happy": "My happy memories begin with {subject}.",
+        "old": "An old man told us stories of {subject}.",
+        "quiet": "On quiet days I think about {subject}.",
+        "green": "She wrote about {subject} in a green book.",
+        "warm": "On warm evenings we talk about {subject}.",
+        "small": "A small child asked me about {subject}.",
+        "long": "We had a long talk about {subject}.",
+        "people": "Many people enjoy {subject} every day.",
+        "water": "I think about {subject} when I drink water.",
+    }
+)
+
+
+def some_parts(subject: str, count: int, place: str) -> str:
+    """`count` different sentences about the subject, others for another `place`."""
+    start = int(position("examples", subject, place) * len(PARTS))
+    chosen = (PARTS[(start + step) % len(PARTS)] for step in range(count))
+    return " ".join(chosen).format(subject=subject)
 
 
 class NumberOfSentences(PromptTask):
@@ -77,7 +101,7 @@ class NumberOfSentences(PromptTask):
                 noun = "sentence" if count == 1 else "sentences"
                 prompt = f"Write exactly {ONES[count]} {noun} about {subject}."
                 check = ProseAbout(said, prompt, least=count, most=count)
-                example = " ".join(PARTS[:count]).format(word=said[0])
+                example = some_parts(subject, count, str(count))
                 yield Problem(prompt, f"{subject} {count}", check, example)
 
 
@@ -87,10 +111,10 @@ class WordToUse(PromptTask):
 
     def problems(self) -> Iterator[Problem]:
         for subject, said in SUBJECTS.items():
-            for word in USED:
+            for word in WITH_WORD:
                 prompt = f'Write one sentence about {subject} that contains the word "{word}".'
                 check = AllOf((ProseAbout(said, prompt, most=1), HasWord(word)))
-                example = f"My {said[0]} makes me think of {word} things."
+                example = WITH_WORD[word].format(subject=subject)
                 yield Problem(prompt, f"{subject} {word}", check, example)
 
 
@@ -106,7 +130,9 @@ class WordToAvoid(PromptTask):
                     f'Do not use the word "{word}" anywhere.'
                 )
                 check = AllOf((ProseAbout(said, prompt, most=2), AvoidsWord(word)))
-                example = f"My {said[0]} makes me smile every day."
+                # "the sea" without "the".
+                about = said[0] if word in subject.split() else subject
+                example = some_parts(about, 1, word)
                 yield Problem(prompt, f"{subject} {word}", check, example)
 
 
@@ -119,7 +145,7 @@ class EndPhrase(PromptTask):
             for end in ENDS:
                 prompt = f'Write one sentence about {subject}, then end with exactly: "{end}"'
                 check = EndsWith(end, ProseAbout(said, prompt, most=2))
-                example = f"{PARTS[0].format(word=said[0])} {end}"
+                example = f"{some_parts(subject, 1, end)} {end}"
                 yield Problem(prompt, f"{subject} {end}", check, example)
 
 
