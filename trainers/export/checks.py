@@ -105,6 +105,13 @@ def require_trained(model: Any, folder: str) -> float:
     return require_parity(before, after, dtype, folder, what)
 
 
+def relative_difference(before: Sequence[Tensor], after: Sequence[Tensor]) -> float:
+    """The largest difference of an output, relative to the largest output or 1."""
+    largest = max(1.0, *(float(one.abs().max()) for one in before))
+    gaps = [float((a - b).abs().max()) for a, b in zip(before, after, strict=True)]
+    return max(gaps) / largest
+
+
 def require_parity(
     before: Sequence[Tensor],
     after: Sequence[Tensor],
@@ -112,13 +119,11 @@ def require_parity(
     name: str,
     what: str = "what was written differs by {:.2g} from what was trained",
 ) -> float:
-    """The largest difference of an output, relative to the largest output or 1.
+    """`relative_difference`.
 
     Raises ModelError, saying `what`, if it is beyond the tolerance or not a number.
     """
-    largest = max(1.0, *(float(one.abs().max()) for one in before))
-    gaps = [float((a - b).abs().max()) for a, b in zip(before, after, strict=True)]
-    difference = max(gaps) / largest
+    difference = relative_difference(before, after)
     if not difference <= TOLERANCE[dtype]:  # so that nan fails too
         raise ModelError(
             f"{name}: {what.format(difference)} (tolerance {TOLERANCE[dtype]:g} in {dtype})"

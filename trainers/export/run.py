@@ -1,6 +1,9 @@
-"""Write the folder, read it back, require_parity, and only then give it its name."""
+"""Write the folder, read it back, require parity, and only then give it its name."""
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +23,18 @@ from trainers.export.checks import (
     check_template,
     outputs,
     probe_ids,
+    relative_difference,
     require_parity,
     require_trained,
 )
-from trainers.export.settings import ExportSettings, SamplingDefaults
+from trainers.export.difference import thinned
+from trainers.export.settings import AdapterSettings, ExportSettings, SamplingDefaults
 from trainers.export.source import CLASSES, ExportSource, Kind, load_source
 from trainers.runtime.lora import merged
 
 CARRIED = ("README.md", "rm_meta.json")
 """Files beside the weights that go with them: the model card, the reward model's statistics."""
+DIFFERENCE = "largest relative difference of an output"
 SERVE: dict[Kind, str] = {
     "policy": "vllm serve {folder}",
     "reward model": "vllm serve {folder} --runner pooling",
@@ -47,27 +53,54 @@ def export(settings: ExportSettings, context: RunContext) -> dict[str, float]:
     source = load_source(settings)
     _check(source, settings.model)
     loaded = require_trained(source.model, settings.model)
+    if settings.as_adapter is not None:
+        return _export_adapter(source, settings, settings.as_adapter)
     sequences = probe_ids(source.tokenizer)
     before = outputs(source.model, sequences)
-    partial = final.parent / f"{PARTIAL}{final.name}"
-    try:
+    with _new_folder(final) as partial:
         with disk_errors(str(final)):
-            final.parent.mkdir(parents=True, exist_ok=True)
-            shutil.rmtree(partial, ignore_errors=True)
             _write(source, settings, partial)
         written = load_pretrained(CLASSES[source.kind], partial).eval()
         difference = require_parity(
             before, outputs(written, sequences), settings.dtype, settings.model
         )
+    context.show(f"{source.kind}: {SERVE[source.kind].format(folder=final)}")
+    return {DIFFERENCE: max(loaded, difference), "tolerance": TOLERANCE[settings.dtype]}
+
+
+def _export_adapter(
+    source: ExportSource, settings: ExportSettings, wanted: AdapterSettings
+) -> dict[str, float]:
+    """The difference to the base. That it is not the whole difference is said, and no error."""
+    source = replace(source, model=merged(source.model))
+    sequences = probe_ids(source.tokenizer)
+    before = outputs(source.model, sequences)
+    thin = thinned(source, wanted, settings.model)
+    thin.model.to(getattr(torch, settings.dtype))
+    with _new_folder(settings.output) as partial, disk_errors(str(settings.output)):
+        thin.model.save_pretrained(str(partial))
+        source.tokenizer.save_pretrained(partial)
+        _carry(settings, partial)
+    after = outputs(thin.model.float(), sequences)
+    return {
+        "share of the difference that is kept": thin.kept,
+        DIFFERENCE: relative_difference(before, after),
+    }
+
+
+@contextmanager
+def _new_folder(final: Path) -> Iterator[Path]:
+    """Where to write; it gets its name once all is done, and leaves nothing otherwise."""
+    partial = final.parent / f"{PARTIAL}{final.name}"
+    try:
+        with disk_errors(str(final)):
+            final.parent.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(partial, ignore_errors=True)
+        yield partial
         with disk_errors(str(final)):
             publish(partial, final)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    context.show(f"{source.kind}: {SERVE[source.kind].format(folder=final)}")
-    return {
-        "largest relative difference of an output": max(loaded, difference),
-        "tolerance": TOLERANCE[settings.dtype],
-    }
 
 
 def _check(source: ExportSource, name: str) -> None:
@@ -94,6 +127,10 @@ def _write(source: ExportSource, settings: ExportSettings, folder: Path) -> None
         model.generation_config = _generation(settings.generation, source.tokenizer, ends)
     model.save_pretrained(folder)
     source.tokenizer.save_pretrained(folder)
+    _carry(settings, folder)
+
+
+def _carry(settings: ExportSettings, folder: Path) -> None:
     for name in CARRIED:
         beside = Path(settings.model) / name
         # An adapter's card and statistics lie with the merged model, one folder up.

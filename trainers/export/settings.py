@@ -24,6 +24,23 @@ class SamplingDefaults(Settings):
     """Its default limit; None leaves it to vLLM."""
 
 
+class AdapterSettings(Settings):
+    """The adapter to write: what the model differs by from its base, as matrices of a low rank."""
+
+    base: str
+    """What the model was tuned from, over however many runs: checkpoint folder or hub name."""
+    base_revision: str | None = None
+    """Branch, tag or commit of a hub base."""
+    r: Positive = 16
+    """Rank of the matrices. Where the difference has a higher one, its largest parts are kept, and
+    the run says how much of it that is."""
+
+    @field_validator("base", mode="before")
+    @classmethod
+    def _path_as_text(cls, value: object) -> object:
+        return str(value) if isinstance(value, Path) else value
+
+
 class ExportSettings(Settings):
     """Makes a folder that vLLM serves: a policy, or a reward model with `--runner pooling`."""
 
@@ -39,6 +56,8 @@ class ExportSettings(Settings):
     """Folder to make; it must not exist."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Type of the stored weights."""
+    as_adapter: AdapterSettings | None = None
+    """Write a LoRA adapter in place of the whole model."""
     generation: SamplingDefaults = SamplingDefaults()
     """For policies only."""
 

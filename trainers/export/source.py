@@ -36,7 +36,7 @@ def load_source(settings: ExportSettings) -> ExportSource:
     refuse_ensemble(settings.model, "what is exported")
     adapter = find_adapter(settings.model, settings.revision)
     if adapter is None:
-        kind = _kind(settings.model, settings.revision)
+        kind = kind_of(settings.model, settings.revision)
         model = load_pretrained(CLASSES[kind], settings.model, settings.revision)
     else:
         kind, model = _adapted(settings, adapter)
@@ -47,7 +47,8 @@ def load_source(settings: ExportSettings) -> ExportSource:
     return ExportSource(kind, model.eval(), tokenizer)
 
 
-def _kind(model: str, revision: str | None) -> Kind:
+def kind_of(model: str, revision: str | None) -> Kind:
+    """What a whole model is, by its configuration; ModelError for anything else."""
     config = load_config(model, revision)
     for architecture in config.architectures or ():
         for ending, kind in HEADS.items():
