@@ -30,8 +30,8 @@ class TasksSettings(Settings):
     """Limits that balance the tasks; by default there are none, and large tasks outweigh others."""
     examples: Positive | None = None
     """Also write `examples.jsonl`, records for `bon-train sft`: this many training prompts of each
-    task with a right answer, by which a policy learns the form of short answers. Tasks that ask for
-    prose have none, because their generated answers do not read well."""
+    task with a right answer, by which a policy learns the form of short answers. `languages` has
+    none, because its generated answers are not all good grammar."""
     gsm8k: Path | None = None
     """A file of GSM8K as published (`question`, `answer`). Its questions are written to
     `gsm8k.jsonl`, apart from the split: whether to train on them is for you to say."""

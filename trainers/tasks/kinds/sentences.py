@@ -93,7 +93,6 @@ def some_parts(subject: str, count: int, place: str) -> str:
 
 class NumberOfSentences(PromptTask):
     name = "number-of-sentences"
-    natural_example = False
 
     def problems(self) -> Iterator[Problem]:
         for subject, said in SUBJECTS.items():
@@ -107,7 +106,6 @@ class NumberOfSentences(PromptTask):
 
 class WordToUse(PromptTask):
     name = "word-to-use"
-    natural_example = False
 
     def problems(self) -> Iterator[Problem]:
         for subject, said in SUBJECTS.items():
@@ -120,7 +118,6 @@ class WordToUse(PromptTask):
 
 class WordToAvoid(PromptTask):
     name = "word-to-avoid"
-    natural_example = False
 
     def problems(self) -> Iterator[Problem]:
         for subject, said in SUBJECTS.items():
@@ -138,7 +135,6 @@ class WordToAvoid(PromptTask):
 
 class EndPhrase(PromptTask):
     name = "end-phrase"
-    natural_example = False
 
     def problems(self) -> Iterator[Problem]:
         for subject, said in SUBJECTS.items():
@@ -151,7 +147,7 @@ class EndPhrase(PromptTask):
 
 class Languages(PromptTask):
     name = "languages"
-    natural_example = False
+    natural_example = False  # The articles are not always those of the noun.
 
     def problems(self) -> Iterator[Problem]:
         for language, subjects in NATIVE.items():
