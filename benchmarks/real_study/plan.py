@@ -121,8 +121,20 @@ def _reward_models(layout: Layout) -> list[StudyStep]:
         "head", "--input", str(layout.folder / "labelled-own.jsonl"), "--output", str(some),
         "--lines", str(layout.sizes.weak_prompts),
     )  # fmt: skip
+    adapter = [
+        f"model={layout.trained('reward')}", f"output={layout.folder / 'reward-adapter'}",
+        f"as_adapter.base={MODEL}", "as_adapter.r=5", "dtype=bfloat16",
+    ]  # fmt: skip
     return [
-        _trainer(layout, "reward", 45, ["label"], [f"train={labelled}", f"model={MODEL}", *few]),
+        _trainer(
+            layout,
+            "reward",
+            25,
+            ["label", "sft"],
+            [f"train={labelled}", f"model={layout.trained('sft')}", *few],
+        ),
+        # What the package ships: the reward model as an adapter on the model as it is published.
+        StudyStep("adapter", 1, [_always("export", None, adapter)], ["reward"]),
         StudyStep("few-labels", 1, [head], ["label"]),
         _trainer(
             layout, "weak-reward", 5, ["few-labels"], [f"train={some}", f"model={MODEL}", *few]

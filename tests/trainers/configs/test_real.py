@@ -35,7 +35,8 @@ def test_each_reads_what_the_one_before_writes() -> None:
     assert found["dpo"]["train"].startswith(found["prepare"]["output"])
     for name in ("ppo", "grpo"):
         assert found[name]["reward"] == found["reward"]["output"]
-    assert {found[name]["model"] for name in ("dpo", "ppo", "grpo")} == {found["sft"]["output"]}
-    assert {found[name]["model"] for name in ("sft", "reward", "weak-reward")} == {
+    tuned = ("reward", "dpo", "ppo", "grpo")
+    assert {found[name]["model"] for name in tuned} == {found["sft"]["output"]}
+    assert {found[name]["model"] for name in ("sft", "weak-reward")} == {
         "models/smollm2-135m-instruct"
     }
