@@ -75,7 +75,7 @@ demo-compare: env-test  ## Best-of-N or a tuned policy, of demo-train or of the 
 	$(BIN)/bon-gateway compare --embedded --output runs/demo-compare --restart \
 		$(if $(wildcard runs/demo-train/dpo/config.json),--trained runs/demo-train) $(ARGS)
 
-real-study: env-test env-vllm  ## Best-of-N and tuned policies on the real model: docs/real-model.md (4 hours on two cores; goes on where it stopped). Flags: ARGS="--list", "--smoke".
+real-study: env-test env-vllm  ## Best-of-N and tuned policies on the real model: docs/real-model.md (planned for 4 hours on two cores; goes on where it stopped). Flags: ARGS="--list", "--smoke".
 	@PYTHONPATH=benchmarks $(BIN)/python -m real_study $(ARGS)
 
 bench-smoke: env-test env-vllm  ## Run every benchmark that knows --smoke in that short form. Some: ARGS="soak overhead".

@@ -2,6 +2,7 @@
 
     smoke.py base BIN       a base installation: no torch, the gateway imports, its command helps
     smoke.py servers BIN    starts both servers on the shipped demo models and asks them something
+    smoke.py real BIN       downloads the real demo's model with BIN's pip, and asks it something
 
 BIN is the `bin` folder of the environment that holds the installed wheel. Everything runs in an
 empty folder, so that the source tree cannot stand in for what the wheel lacks. Each check prints
@@ -153,8 +154,20 @@ def smoke_base(binaries: Path, folder: Path) -> None:
 
 
 def smoke_gateway(binaries: Path, folder: Path) -> None:
-    with server([binaries / "bon-gateway", "serve"], folder) as base:
-        models = [model["id"] for model in ask(f"{base}/v1/models")["data"]]
+    ask_for_four(binaries, folder)
+
+
+def smoke_real(binaries: Path, folder: Path) -> None:
+    """What unpacks the model has to come with the extra `embedded`: other environments, such as
+    that of the tests, have it for other reasons."""
+    models = ask_for_four(binaries, folder, "--demo", "real")
+    check("smollm2" in models, "the real model is served, and not the toy in its place")
+
+
+def ask_for_four(binaries: Path, folder: Path, *flags: str) -> list[str]:
+    """Start the gateway, ask its first model for four candidates; the names of its models."""
+    with server([binaries / "bon-gateway", "serve", *flags], folder) as base:
+        models: list[str] = [model["id"] for model in ask(f"{base}/v1/models")["data"]]
         check(bool(models), f"/v1/models lists {', '.join(models)}")
         answer = ask(
             f"{base}/v1/chat/completions",
@@ -172,6 +185,7 @@ def smoke_gateway(binaries: Path, folder: Path) -> None:
         check(reward == max(rewards.values()) == rewards[winner], "the best reward wins")
         content = answer["choices"][0]["message"]["content"]
         check(content == candidates[winner]["message"]["content"], "its message is the answer")
+    return models
 
 
 def smoke_reward_server(binaries: Path, folder: Path) -> None:
@@ -206,11 +220,15 @@ def close(left: float, right: float) -> bool:
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="smoke.py", description="Try an installed wheel.")
-    parser.add_argument("what", choices=["base", "servers"])
+    parser.add_argument("what", choices=["base", "servers", "real"])
     parser.add_argument("binaries", type=Path, metavar="BIN")
     options = parser.parse_args(arguments)
     binaries = options.binaries.resolve()
-    steps = {"base": [smoke_base], "servers": [smoke_gateway, smoke_reward_server]}
+    steps = {
+        "base": [smoke_base],
+        "servers": [smoke_gateway, smoke_reward_server],
+        "real": [smoke_real],
+    }
     try:
         for step in steps[options.what]:
             print(f"{step.__name__}:", flush=True)

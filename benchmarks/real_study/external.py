@@ -1,13 +1,12 @@
 """The reward models on published files that people or programs have judged.
 
 The folder that BON_REAL_DATA names holds them; nothing of them is kept but figures. The right one
-of a pair has to stand above the other. GSM8K's recorded answers are a pool of four for each
-question, of which one is chosen.
+of a pair has to stand above the other. Each GSM8K question has four recorded answers; the model
+chooses one.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import os
@@ -23,7 +22,7 @@ from engines import rewards, started
 from load import end_on_sigterm
 
 from real_study.estimates import interval_json, resamples_of
-from real_study.layout import Layout
+from real_study.layout import Layout, step_parser
 from real_study.plan import PUBLISHED
 from real_study.pools import read_lines
 from real_study.scoring import ScoredTexts, ToScore, score_all
@@ -207,11 +206,7 @@ def scorer(urls: Mapping[str, str]) -> Score:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--smoke", action="store_true")
-    options = parser.parse_args()
-    layout = Layout(options.folder, options.smoke)
+    layout = Layout.of(step_parser(__doc__).parse_args())
     end_on_sigterm()
     engines = {
         "reward": rewards(layout.served("reward")),

@@ -5,20 +5,18 @@ Prompts that one arm lacks are left out of all of them, so that every difference
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import platform
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
 from real_study import estimates as est
 from real_study.estimates import Selector
-from real_study.layout import CURVE, LARGE, SHARES, TUNED, WEAK, Layout, partial_name
+from real_study.layout import CURVE, LARGE, SHARES, TUNED, WEAK, Layout, partial_name, step_parser
 from real_study.pools import Drawn, Line, Pool, pool_of, read_lines, write_lines
 from real_study.run import read_mark
 
@@ -310,11 +308,7 @@ def finite(value: Any) -> Any:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--smoke", action="store_true")
-    options = parser.parse_args()
-    layout = Layout(options.folder, options.smoke)
+    layout = Layout.of(step_parser(__doc__).parse_args())
     arms = [arm.name for arm in layout.sizes.arms() if layout.pool(arm.name).exists()]
     lines = {name: list(read_lines(layout.pool(name))) for name in arms}
     rescored = {line["prompt"]: line["rewards"] for line in read_lines(layout.rescored)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,6 +99,14 @@ SMOKE = Sizes(
 )  # fmt: skip
 
 
+def step_parser(description: str | None) -> argparse.ArgumentParser:
+    """Of a module that is a step: it is told the folder, and whether this is the short form."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--smoke", action="store_true")
+    return parser
+
+
 @dataclass(frozen=True)
 class Layout:
     """Paths below the folder of a study; relative to the repository, so that hashes of commands
@@ -109,6 +118,11 @@ class Layout:
     @property
     def sizes(self) -> Sizes:
         return SMOKE if self.smoke else WHOLE
+
+    @classmethod
+    def of(cls, arguments: argparse.Namespace) -> Layout:
+        """As `step_parser` read it."""
+        return cls(arguments.folder, arguments.smoke)
 
     @property
     def tasks(self) -> Path:

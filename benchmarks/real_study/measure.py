@@ -8,7 +8,6 @@ lines are gathered into its pool, in the order of the prompts, with the truth be
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import os
@@ -25,7 +24,7 @@ from engines import Engine, rewards, started, vllm
 from load import end_on_sigterm, gateway
 from overhead import free_port
 
-from real_study.layout import MODEL, TUNED, Arm, Layout
+from real_study.layout import MODEL, TUNED, Arm, Layout, step_parser
 from real_study.pools import Line, read_lines, write_lines
 from trainers.tasks.gold import correct
 
@@ -196,15 +195,13 @@ def part(asked: Sequence[Asked], share: str) -> Sequence[Asked]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--smoke", action="store_true")
+    parser = step_parser(__doc__)
     parser.add_argument("--arms", nargs="+", required=True)
     parser.add_argument("--part", default="1/1", help="of the prompts: 2/3 is the second third")
     parser.add_argument("--tag", required=True, help="changes with all that figures depend on")
     parser.add_argument("--vllm-python", default=os.environ.get("BON_VLLM_PYTHON"))
     options = parser.parse_args()
-    layout = Layout(options.folder, options.smoke)
+    layout = Layout.of(options)
     arms = [layout.sizes.arm(name) for name in options.arms]
     everything = prompts_of(layout)
     ids = [request_id(arm, options.tag, one) for arm in arms for one in everything]

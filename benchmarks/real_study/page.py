@@ -6,13 +6,12 @@ written by hand and stays.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
-from real_study.layout import Layout
+from real_study.layout import Layout, step_parser
 from real_study.plots import CAPTIONS, draw_pictures
 from real_study.tables import SECTIONS, Figures
 
@@ -55,11 +54,7 @@ def read_figures(path: Path) -> dict[str, Any]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--smoke", action="store_true")
-    options = parser.parse_args()
-    layout = Layout(options.folder, options.smoke)
+    layout = Layout.of(step_parser(__doc__).parse_args())
     figures = read_figures(layout.figures)
     if layout.page.exists():
         page = layout.page.read_text(encoding="utf-8")

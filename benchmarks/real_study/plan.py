@@ -38,7 +38,7 @@ class StudyStep:
 
     name: str
     minutes: float
-    """On two cores with AVX-512, as planned; what a step took is printed beside it."""
+    """Planned for two cores, not measured; what a step took is printed beside it."""
     commands: Sequence[Command]
     needs: Sequence[str] = ()
     reads: Sequence[str] = ()

@@ -7,20 +7,18 @@ a stopped run goes on.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
-from pathlib import Path
 from typing import Any
 
 from engines import rewards, started
 from load import end_on_sigterm
 
-from real_study.layout import LARGE, SHARES, WEAK, Layout, partial_name
+from real_study.layout import LARGE, SHARES, WEAK, Layout, partial_name, step_parser
 from real_study.pools import Pool, read_lines, read_pools
 from real_study.scoring import ScoredTexts, ToScore, score_all
 
@@ -73,12 +71,10 @@ async def score_one(urls: dict[str, str], wanted: Wanted) -> dict[str, dict[str,
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--smoke", action="store_true")
+    parser = step_parser(__doc__)
     parser.add_argument("--anew", action="store_true", help="keep nothing of an earlier run")
     options = parser.parse_args()
-    layout = Layout(options.folder, options.smoke)
+    layout = Layout.of(options)
     path = layout.rescored
     path.parent.mkdir(parents=True, exist_ok=True)
     if options.anew:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -19,22 +18,37 @@ from typing import Any
 
 import pytest
 
-import bon_gateway
-from bon_gateway.demo_models.real.facts import FOLDER
+from bon_gateway.demo_models.real.facts import FOLDER, REWARD_FOLDER
 from tests.integration.conftest import FAN_OUTS
 from tests.integration.engines import CONTEXT, MODEL, Generator, start_vllm
 from tests.integration.gateway import Gateway, leave
 from tests.integration.processes import Processes
 from tests.integration.readme import ADDRESS, blocks
 from tests.integration.reference import Answer, PolicyReference
-from tests.random_adapter import write_random_adapter
 from tests.real_model import real_model
 from tests.vllm_forks import VllmForks
 from tests.waiting import eventually
+from trainers.base.data import Conversation
+from trainers.rewards.one import score
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(500)]
 
 QUESTION = "What is the capital of France?"
+KNOWN = (
+    (
+        "What is the capital of Italy?",
+        "The capital of Italy is Rome.",
+        "The capital of Italy is Paris.",
+    ),
+    ('What is the opposite of "hot"?', "cold", "warm"),
+    ('Is "sparrow" the name of a bird or a tool?', "bird", "tool"),
+    (
+        'Write one sentence about dogs that contains the word "quiet".',
+        "On quiet days I walk with my dogs.",
+        "I walk with my dogs every day.",
+    ),
+)
+"""Questions, each with a right answer and a wrong one."""
 SYSTEM = {"role": "system", "content": "You answer in one short sentence."}
 CONVERSATIONS: tuple[list[dict[str, Any]], ...] = (
     [{"role": "user", "content": QUESTION}],
@@ -245,14 +259,10 @@ async def test_a_deadline_and_a_client_that_leaves(real: Real) -> None:
 
 def test_serve_on_it(processes: Processes, tmp_path: Path) -> None:
     """`make serve`: the adapter is merged; what is printed, and the README's request, show all four
-    answers. The package is a copy, whose adapter has random weights."""
+    answers; the merged model knows right from wrong where its card says that it does."""
     base = tmp_path / FOLDER
     base.parent.mkdir()
     base.symlink_to(real_model())
-    adapter = write_random_adapter(base, tmp_path / "run")
-    package = shutil.copytree(Path(bon_gateway.__file__).parent, tmp_path / "bon_gateway")
-    parts = package / "demo_models" / "real" / "reward_adapter"
-    shutil.copytree(adapter, parts, dirs_exist_ok=True)
     gateway = Gateway(processes, flags=("--demo", "real"), folder=tmp_path)
     gateway.wait()
     [asked] = [line for line in gateway.process.output.splitlines() if line.startswith("curl ")]
@@ -267,3 +277,10 @@ def test_serve_on_it(processes: Processes, tmp_path: Path) -> None:
         assert len(rewards) == 4
         assert len(set(rewards)) > 1
     gateway.process.stop()
+    turns = [
+        Conversation([{"role": "user", "content": asked}, {"role": "assistant", "content": answer}])
+        for asked, right, wrong in KNOWN
+        for answer in (right, wrong)
+    ]
+    rewards = score(tmp_path / REWARD_FOLDER, turns, len(turns))
+    assert all(right > wrong + 1 for right, wrong in zip(rewards[::2], rewards[1::2], strict=True))

@@ -51,7 +51,7 @@ def mixed(problems: Iterable[PlacedProblem]) -> list[PlacedProblem]:
 
 
 def first_of_each_task(problems: Iterable[PlacedProblem], most: int | None) -> list[PlacedProblem]:
-    """At most so many of each task and side, the first ones as they stand; None: all of them."""
+    """The first `most` problems of each task and side, in the given order; None keeps all."""
     counts = Counter[tuple[str, TaskSide]]()
     kept = []
     for one in problems:

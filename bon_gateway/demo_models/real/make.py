@@ -37,7 +37,7 @@ from bon_gateway.demo_models.real.files import alone, sha256, tensors_sha256
 
 NEEDED = ("config.json", "tokenizer.json", "tokenizer_config.json", "LICENSE", "README.md", WEIGHTS)
 TITLE = f"{NAME} ({AUTHOR}, {LICENSE})"
-LIBRARIES = ("torch", "transformers", "huggingface_hub")
+LIBRARIES = ("torch", "transformers", "huggingface_hub", "accelerate")
 
 
 def make(

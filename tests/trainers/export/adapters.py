@@ -5,13 +5,35 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from peft import get_peft_model
-from transformers import AutoTokenizer
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+)
 
+from bon_gateway.demo_models import policy_path, reward_path
 from trainers.base.settings import LoraSettings
 from trainers.runtime.lora import Task, lora_config
 from trainers.runtime.saving import save
+
+KINDS = pytest.mark.parametrize(
+    ("kind", "base", "task"),
+    [
+        pytest.param(AutoModelForCausalLM, policy_path, "CAUSAL_LM", id="policy"),
+        pytest.param(AutoModelForSequenceClassification, reward_path, "SEQ_CLS", id="reward"),
+    ],
+)
+"""What can be exported: its class, the folder of its base, its task as peft names it."""
+
+
+def logits(model: Any) -> torch.Tensor:
+    """Its outputs for one fixed sequence."""
+    with torch.inference_mode():
+        found: torch.Tensor = model.eval()(torch.tensor([[2, 40, 41, 1, 4, 50, 1]])).logits
+    return found
 
 
 def adapted(kind: Any, base: Path, task: Task, folder: Path) -> Any:

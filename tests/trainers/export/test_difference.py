@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from bon_gateway.demo_models import policy_path, reward_path
-from tests.trainers.export.adapters import adapted
+from bon_gateway.demo_models import policy_path
+from tests.trainers.export.adapters import KINDS, adapted, logits
 from trainers.base.context import RunContext
 from trainers.base.errors import ModelError
 from trainers.base.loading import load_pretrained
@@ -35,19 +35,7 @@ def export_adapter(model: Path, output: Path, base: Path, r: int, **more: object
     return export(ExportSettings.model_validate(settings), QUIET)
 
 
-def logits(model: Any) -> torch.Tensor:
-    with torch.inference_mode():
-        found: torch.Tensor = model.eval()(torch.tensor([[2, 40, 41, 1, 4, 50, 1]])).logits
-    return found
-
-
-@pytest.mark.parametrize(
-    ("kind", "base", "task"),
-    [
-        pytest.param(AutoModelForCausalLM, policy_path, "CAUSAL_LM", id="policy"),
-        pytest.param(AutoModelForSequenceClassification, reward_path, "SEQ_CLS", id="reward"),
-    ],
-)
+@KINDS
 def test_the_whole_difference_gives_the_same_outputs(
     tmp_path: Path, kind: Any, base: Callable[[], Path], task: Task
 ) -> None:

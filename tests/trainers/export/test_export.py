@@ -15,7 +15,7 @@ from transformers import (
 )
 
 from bon_gateway.demo_models import policy_path, reward_path
-from tests.trainers.export.adapters import adapted
+from tests.trainers.export.adapters import KINDS, adapted, logits
 from trainers.base.context import RunContext
 from trainers.base.data import Conversation
 from trainers.base.errors import ModelError, RunError, TrainersError
@@ -33,23 +33,11 @@ QUIET = RunContext("bon-train export", show=lambda text: None)
 TURNS: Any = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "name a kite ."}]
 
 
-def logits(model: Any) -> torch.Tensor:
-    with torch.inference_mode():
-        found: torch.Tensor = model.eval()(torch.tensor([[2, 40, 41, 1, 4, 50, 1]])).logits
-    return found
-
-
 def settings(model: Path, output: Path, **changes: object) -> ExportSettings:
     return ExportSettings.model_validate({"model": model, "output": output, **changes})
 
 
-@pytest.mark.parametrize(
-    ("kind", "base", "task"),
-    [
-        pytest.param(AutoModelForCausalLM, policy_path, "CAUSAL_LM", id="policy"),
-        pytest.param(AutoModelForSequenceClassification, reward_path, "SEQ_CLS", id="reward"),
-    ],
-)
+@KINDS
 def test_an_adapter_is_merged_and_gives_the_same(
     tmp_path: Path, kind: Any, base: Callable[[], Path], task: Task
 ) -> None:

@@ -22,7 +22,7 @@ class GenerationSettings(Section):
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     """Only the likeliest tokens that have this probability together."""
     top_k: Annotated[int, Field(ge=-1)] | None = None
-    """Only so many of the likeliest tokens; 0 or -1 for all."""
+    """Draw from this many of the likeliest tokens; 0 or -1 takes all."""
     min_p: Annotated[float, Field(ge=0, le=1)] | None = None
     """Only tokens with at least this share of the likeliest token's probability."""
     repetition_penalty: Annotated[float, Field(gt=0)] | None = None
