@@ -23,7 +23,7 @@ from trainers.reward.data import TrainingData, prepare, show_example
 from trainers.reward.held_out import HeldOutPairs, read_held_out
 from trainers.reward.network import load_network, trained_whole
 from trainers.reward.settings import RewardTrainSettings
-from trainers.reward.shared_prompt import final_layer, obstacle
+from trainers.reward.shared_prompt import final_layer, obstacle, row_length
 from trainers.reward.tasks import RewardTask, task_of
 from trainers.reward.trainer import Collator, PreferenceTrainer
 from trainers.rewards.accuracy import ScoredPair
@@ -183,6 +183,10 @@ def make_trainer(settings: RewardTrainSettings, prepared: Prepared) -> _Trainer:
     net = load_network(settings)
     reason = unshared(settings, net)
     shared = reason is None
+    rows = prepared.data.rows
+    if shared:
+        # Else a record of many answers would fill up the rows of a batch of few.
+        rows = [row | {"row_length": row_length(row["sequences"])} for row in rows]
     trainer = _Trainer(
         model=net,
         objective=prepared.task.objective,
@@ -191,11 +195,11 @@ def make_trainer(settings: RewardTrainSettings, prepared: Prepared) -> _Trainer:
         # A layer that is computed again in the backward pass would be computed whole there.
         read_only=shared and not settings.gradient_checkpointing and final_layer(net) is not None,
         args=RewardConfig(
-            # The sampler groups by the `length` column, which the model itself never sees.
+            # The sampler groups by a column of lengths, which the model itself never sees.
             remove_unused_columns=False,
             **common_arguments(settings),
         ),
-        train_dataset=Dataset.from_list(prepared.data.rows),
+        train_dataset=Dataset.from_list(rows),
         data_collator=Collator(prepared.tokenizer.pad_token_id, shared, attention_window(net)),
         processing_class=prepared.tokenizer,
         peft_config=lora_config(settings.lora, "SEQ_CLS", trained_whole(net)),

@@ -30,9 +30,11 @@ WHOLE = {"full_attention", "sliding_attention"}
 """Kinds of layers that see a whole conversation, if it is no longer than the window."""
 PROBE = ((9, (1, 5, 2)), (2, (2, 3)))
 """Lengths of prompts and of their answers, with which every network is tried."""
+SHORT_ROW = 512
+"""Tokens. In a row that is no longer, attention costs little beside the products with weights."""
 MOST_SQUARES = 2.0
-"""Attention grows with the square of a row. Rows that would cost it more than this, against whole
-conversations, are not shared."""
+"""Attention grows with the square of a row. Longer rows that would cost it more than this, against
+whole conversations, are not shared."""
 
 
 @dataclass(frozen=True)
@@ -50,18 +52,22 @@ class SharedRows:
     another; -1 where a record has fewer answers."""
 
 
+def row_length(answers: Sequence[list[int]]) -> int:
+    """Tokens of a record's row: what its answers begin with once, and the rest of each."""
+    prompt = _common(answers)
+    return prompt + sum(len(ids) - prompt for ids in answers)
+
+
 def shared_rows(records: Sequence[Sequence[list[int]]], pad: int) -> SharedRows | None:
     """The rows of a batch; None where whole conversations would cost less."""
     prompts = [_common(answers) for answers in records]
-    lengths = [
-        prompt + sum(len(ids) - prompt for ids in answers)
-        for prompt, answers in zip(prompts, records, strict=True)
-    ]
-    longest = max(lengths)
+    longest = max(map(row_length, records))
     whole = max(len(ids) for answers in records for ids in answers)
     sequences = sum(map(len, records))
     squares = len(records) * longest**2
-    if len(records) * longest >= sequences * whole or squares > MOST_SQUARES * sequences * whole**2:
+    if len(records) * longest >= sequences * whole:
+        return None
+    if longest > SHORT_ROW and squares > MOST_SQUARES * sequences * whole**2:
         return None
     ids, positions, segments, places = [], [], [], []
     for number, (prompt, answers) in enumerate(zip(prompts, records, strict=True)):

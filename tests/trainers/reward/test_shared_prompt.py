@@ -135,8 +135,10 @@ def test_what_cannot_share_says_why(family: str, changes: dict[str, Any], reason
 
 def test_rows_that_would_cost_more_are_not_shared() -> None:
     assert shared_rows([[[1, 2, 3], [4, 5, 6]]], pad=0) is None
-    long = [[1, 2], *([1, 2, *[3 + i] * 30] for i in range(8))]
+    long = [[1, 2], *([1, 2, *[3 + i] * 90] for i in range(8))]
     assert shared_rows([long], pad=0) is None, "eight answers of no prompt: 64 squares for 8"
+    short = [[1, 2], *([1, 2, *[3 + i] * 30] for i in range(8))]
+    assert shared_rows([short], pad=0) is not None, "attention costs little in a short row"
 
 
 def test_an_answer_that_another_begins_with_keeps_its_last_token() -> None:
