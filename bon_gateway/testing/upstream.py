@@ -16,6 +16,7 @@ from aiohttp import web
 from yarl import URL
 
 from bon_gateway.testing import chat, rewards
+from bon_gateway.testing.listener import Listener
 from bon_gateway.testing.script import PLAIN, Call, Script, Step
 
 CHAT = "/v1/chat/completions"
@@ -64,8 +65,7 @@ class FakeUpstream:
         self.port = port
         self._api_key = api_key
         self._record = record
-        self._runner: web.ServerRunner | None = None
-        self._server: web.Server | None = None
+        self._listener = Listener(self._handle)
 
     @property
     def url(self) -> str:
@@ -74,22 +74,15 @@ class FakeUpstream:
     @property
     def connections(self) -> int:
         """Connections that are open now."""
-        return 0 if self._server is None else len(self._server.connections)
+        return self._listener.connections
 
     async def start(self) -> None:
         """After ``stop`` it listens on the same port again."""
-        self._server = web.Server(self._handle, handler_cancellation=True, access_log=None)
-        self._runner = web.ServerRunner(self._server, shutdown_timeout=0)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, self.host, self.port, backlog=4096)
-        await site.start()
-        self.port = self._runner.addresses[0][1]
+        self.port = await self._listener.start(self.host, self.port)
 
     async def stop(self) -> None:
         """Closes the port and every connection."""
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        await self._listener.stop()
 
     async def __aenter__(self) -> Self:
         await self.start()

@@ -9,6 +9,8 @@ from typing import Literal
 import aiohttp
 from aiohttp import web
 
+from bon_gateway.testing.listener import Listener
+
 Fault = Literal["refuse", "fail", "overload", "cut", "hang"]
 STATUS = {"refuse": 400, "fail": 500, "overload": 503}
 
@@ -33,13 +35,11 @@ class SpoilingProxy:
 
     async def start(self) -> None:
         self._client = aiohttp.ClientSession(auto_decompress=False)
-        server = web.Server(self._handle, handler_cancellation=True, access_log=None)
-        self._runner = web.ServerRunner(server, shutdown_timeout=0)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
+        self._listener = Listener(self._handle)
+        await self._listener.start("127.0.0.1", self.port)
 
     async def stop(self) -> None:
-        await self._runner.cleanup()
+        await self._listener.stop()
         await self._client.close()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
