@@ -17,6 +17,7 @@ from pathlib import Path
 
 import bon_gateway
 from bon_common.keys import KEY_NAME, digest
+from bon_common.listening import bind, listening_host
 from bon_common.settings.errors import SettingsError
 from bon_common.settings.sources import Override, as_yaml, parse_pairs
 from bon_gateway import demo_models
@@ -150,6 +151,9 @@ def _serve(arguments: argparse.Namespace) -> int:
         return 0
     keyring = check(settings, os.environ)
     if demo.in_use(settings) == "real":
+        # A port that is taken is said before the download, not after it.
+        host = listening_host(settings.server.host, open_access=keyring.open)
+        bind(host, settings.server.port, "server.").close()
         try:
             make_demo(partial(print, file=sys.stderr, flush=True), os.environ, INSTEAD)
         except real.RealModelError as error:

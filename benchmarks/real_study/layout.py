@@ -53,8 +53,6 @@ class Sizes:
     held_out: int = 20
     """Prompts of one task to measure on."""
     examples: int = 40
-    base_prompts: int = 400
-    """Of the training prompts, those that the base model answers too."""
     weak_prompts: int = 60
     """Labelled prompts of the weak reward model."""
     pool: int = 32
@@ -94,7 +92,7 @@ class Sizes:
 
 WHOLE = Sizes()
 SMOKE = Sizes(
-    train=2, held_out=1, examples=2, base_prompts=8, weak_prompts=6, pool=4, small_pool=2,
+    train=2, held_out=1, examples=2, weak_prompts=6, pool=4, small_pool=2,
     base_pool=2, alone=2, pairs=8, max_tokens=16,
 )  # fmt: skip
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from real_study.layout import LARGE, MODEL, TUNED, Layout
+from trainers.runtime.hardware import multiplies_bfloat16
 
 CONFIGS = "trainers/configs"
 PUBLISHED = "BON_REAL_DATA"
@@ -63,21 +64,33 @@ def steps_of(layout: Layout) -> list[StudyStep]:
 
 def _data(layout: Layout) -> list[StudyStep]:
     sizes = layout.sizes
-    tasks = [
-        f"output={layout.tasks}", f"per_task.train={sizes.train}",
-        f"per_task.held_out={sizes.held_out}", f"examples={sizes.examples}",
-    ]  # fmt: skip
+    limits = [f"per_task.train={sizes.train}", f"per_task.held_out={sizes.held_out}"]
+    right = layout.folder / "right-answers"
     few = _few(layout, "max_steps=1", "log_every=1", "warmup_steps=0")
-    collect = [*_few(layout, "limit=12"), f"prompts={layout.tasks / 'train.jsonl'}"]
-    answers, base = layout.folder / "answers.jsonl", layout.folder / "base-answers.jsonl"
+    prompts = [*_few(layout, "limit=12"), f"prompts={layout.tasks / 'train.jsonl'}"]
+    answers, completed = layout.folder / "answers.jsonl", layout.folder / "answers-completed.jsonl"
     both, own = layout.folder / "labelled.jsonl", layout.folder / "labelled-own.jsonl"
+    complete = _module(
+        "completed", "--input", str(answers), "--examples", str(right / "examples.jsonl"),
+        "--output", str(completed),
+    )  # fmt: skip
     return [
         StudyStep(
             "model", 3, [_program("bon_gateway", "demo-models", "--real", "--output", MODEL)]
         ),
-        StudyStep("tasks", 1, [_always("tasks", None, tasks)], ["model"]),
+        StudyStep(
+            "tasks", 1,
+            [
+                _always(
+                    "tasks", None, [f"output={layout.tasks}", *limits, f"examples={sizes.examples}"]
+                ),
+                # Of every prompt to draw answers to.
+                _always("tasks", None, [f"output={right}", *limits, f"examples={sizes.train}"]),
+            ],
+            ["model"],
+        ),
         _trainer(
-            layout, "sft", 6, ["tasks"],
+            layout, "sft", 8, ["tasks"],
             [f"train={layout.tasks / 'examples.jsonl'}", f"model={MODEL}", *few],
         ),
         StudyStep(
@@ -85,30 +98,19 @@ def _data(layout: Layout) -> list[StudyStep]:
             [
                 _journal(
                     "collect", "real-collect.yaml",
-                    [f"policy={layout.trained('sft')}", f"output={answers}", *collect],
+                    [f"policy={layout.trained('sft')}", f"output={answers}", *prompts],
                 )
             ],
             ["tasks", "sft"], [f"{CONFIGS}/real-collect.yaml"],
         ),
         StudyStep(
-            "collect-base", 8,
-            [
-                _journal(
-                    "collect", "real-collect.yaml",
-                    [f"policy={MODEL}", f"output={base}", *collect, f"limit={sizes.base_prompts}"],
-                )
-            ],
-            ["tasks"], [f"{CONFIGS}/real-collect.yaml"],
-        ),
-        StudyStep(
             "label", 2,
             [
-                _always(
-                    "label", "real-label.yaml", [f"input=[{answers}, {base}]", f"output={both}"]
-                ),
+                complete,
+                _always("label", "real-label.yaml", [f"input={completed}", f"output={both}"]),
                 _always("label", "real-label.yaml", [f"input={answers}", f"output={own}"]),
             ],
-            ["collect", "collect-base"], [f"{CONFIGS}/real-label.yaml"],
+            ["collect"], [f"{CONFIGS}/real-label.yaml", *_sources("completed")],
         ),
     ]  # fmt: skip
 
@@ -238,8 +240,11 @@ def _reports(layout: Layout) -> list[StudyStep]:
 def _trainer(
     layout: Layout, name: str, minutes: float, needs: Sequence[str], changes: Sequence[str]
 ) -> StudyStep:
-    """A run of a trainer by the settings file of its name."""
+    """A run of a trainer by the settings file of its name; in the faster of both types, but for
+    PPO, whose `dtype` rounds the policy's weights."""
     file = f"real-{name}.yaml"
+    if name != "ppo" and multiplies_bfloat16():
+        changes = [*changes, "dtype=bfloat16"]
     method = "reward" if name == "weak-reward" else name
     command = Command(
         _bon_train(method, file, [*changes, f"output={layout.trained(name)}"]),

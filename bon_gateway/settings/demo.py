@@ -7,6 +7,7 @@ or a real small model that is downloaded once.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 from bon_gateway import demo_models
@@ -85,10 +86,30 @@ def _real() -> dict[str, dict[str, Any]]:
     }
 
 
+def changes_at_most(root: Mapping[str, Any], demo: Demo) -> bool:
+    """Whether settings name nothing but parts of this default: `policies.demo.threads`. A `type`
+    makes an upstream of one's own."""
+    for section, named in tree(demo).items():
+        given = root.get(section) or {}
+        if not isinstance(given, dict) or not given.keys() <= named.keys():
+            return False
+        if not all(isinstance(one, dict) and "type" not in one for one in given.values()):
+            return False
+    return True
+
+
 def in_use(settings: Settings) -> Demo | None:
-    """Whose models these settings serve, if any default's. Other sections may differ."""
+    """Whose models these settings serve, if any default's. All else may differ."""
     for demo in DEMOS:
         default = Settings.model_validate(tree(demo))
-        if settings.models == default.models and settings.policies == default.policies:
+        if settings.models.keys() == default.models.keys() and _served(settings) == _served(
+            default
+        ):
             return demo
     return None
+
+
+def _served(settings: Settings) -> dict[str, dict[str, Any]]:
+    """Which model each policy serves."""
+    policies = settings.policies.items()
+    return {name: one.model_dump(include={"type", "model"}) for name, one in policies}

@@ -26,14 +26,24 @@ def load(
     default: demo.Demo = "toy",
 ) -> Settings:
     """Load and check the settings. Without any policy, reward and model those of the embedded
-    default are taken. Raises SettingsError for the first problem."""
+    default are taken, of which the environment and flags may change parts. Raises SettingsError for
+    the first problem."""
+    overrides = tuple(overrides)
     tree = SettingsTree()
     if config is not None:
         tree.read(config)
+    own = SettingsTree()
+    own.environment(environ, ENV_PREFIX)
+    own.override(overrides)
+    embedded: Mapping[str, Mapping[str, object]] = {}
+    if not any(map(tree.root.get, NAMED)) and demo.changes_at_most(own.root, default):
+        embedded = demo.tree(default)
+    for section, named in embedded.items():
+        tree.add((section,), named, demo.SOURCE)
     tree.environment(environ, ENV_PREFIX)
     tree.override(overrides)
-    if not any(tree.root.get(section) for section in NAMED):
-        for section, named in demo.tree(default).items():
+    for section, named in embedded.items():
+        if not tree.root[section]:  # emptied by a flag, which is no way to name models
             tree.add((section,), named, demo.SOURCE)
     load_plugins(tree, None if config is None else str(config))
     return tree.checked(Settings, PATTERNS)

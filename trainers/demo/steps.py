@@ -48,6 +48,7 @@ from trainers.reward.run import train_reward
 from trainers.reward.settings import RewardTrainSettings
 from trainers.rewards.accuracy import accuracy, by_gap
 from trainers.rewards.one import score
+from trainers.runtime.hardware import multiplies_bfloat16
 from trainers.sft.run import train_sft
 from trainers.sft.settings import SftSettings
 
@@ -206,10 +207,7 @@ def _quick_products(*, wanted: bool) -> Iterator[None]:
     kernel is many times slower in this mode. Measurements, and PPO, whose old and new probabilities
     must agree, do without. A CPU that has no such products would only pay for composing attention.
     """
-    # Older versions of torch cannot tell; float32 is right on every CPU.
-    tell: Callable[[], dict[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
-    able = tell()
-    if not wanted or not (able.get("amx_bf16") or able.get("avx512_bf16")):
+    if not wanted or not multiplies_bfloat16():
         yield
         return
     torch.set_float32_matmul_precision("medium")

@@ -112,3 +112,17 @@ def test_an_interrupted_download(place: Path) -> None:
     assert (place / "log").read_text().splitlines() == [
         DOWNLOADS, "bon-gateway: interrupted; the same command goes on",
     ]  # fmt: skip
+
+
+def test_a_port_that_is_taken_is_said_before_the_download(place: Path) -> None:
+    (place / "links").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = subprocess.run(
+            [sys.executable, "-m", "bon_gateway", "serve", "--demo", "real", "--port", port],
+            cwd=place, capture_output=True, text=True, timeout=60, check=False,
+            env={**offline(place / "links"), "PYTHONPATH": os.pathsep.join((str(place), str(ROOT)))},
+        )  # fmt: skip
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert f"port {port}" in done.stderr

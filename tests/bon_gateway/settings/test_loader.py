@@ -97,6 +97,37 @@ def test_a_file_without_models_takes_it_too_and_one_with_some_does_not(
     assert not demo.in_use(load(config, {}))
 
 
+@pytest.mark.parametrize(
+    "environ", [{}, {"BON_GATEWAY__MODELS__DEMO-SINGLE__POLICY": "demo"}], ids=["flags", "both"]
+)
+def test_parts_of_the_embedded_default_can_be_changed(environ: dict[str, str]) -> None:
+    flags = [flag("policies.demo.threads", 3), flag("models.demo.strategy.n", 5)]
+    settings = load(None, environ, flags)
+    assert demo.in_use(settings) == "toy"
+    assert settings.policies["demo"].model_dump()["threads"] == 3
+    assert settings.models["demo"].strategy.drawn == 5
+    assert settings.models["demo-first-k"].strategy.drawn == 10
+
+
+def test_a_section_that_a_flag_empties_is_the_default_s() -> None:
+    assert load(None, {}, [flag("policies", {}), flag("models", None)]) == load(None, {})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("policies.demo", {"type": "vllm", "urls": ["http://localhost:8000"]}),
+        ("policies.demo.type", "vllm"),
+        ("policies.demos.threads", 3),
+        ("policies.demo", 3),
+        ("policies", [1]),
+    ],
+)
+def test_what_is_no_part_of_the_default_is_one_s_own(key: str, value: object) -> None:
+    source, _, _ = failure(None, {}, flag(key, value))
+    assert source != "embedded default"
+
+
 def test_the_default_is_to_blame_for_what_is_wrong_with_it() -> None:
     source, key, reason = failure(None, {}, flag("limits.max_n", 9))
     assert (source, key) == ("embedded default", "models.demo-first-k.strategy")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,13 @@ def assert_equal_weights(left: Path, right: Path) -> None:
 def largest_difference(left: Path, right: Path) -> float:
     mine, other = weights(left), weights(right)
     return max(float((mine[name] - other[name]).abs().max()) for name in mine)
+
+
+def distance(left: Path, right: Path) -> float:
+    """Root of the sum of squares, over the weights that both have."""
+    mine, other = weights(left), weights(right)
+    both = mine.keys() & other.keys()
+    return math.sqrt(sum(float((mine[name] - other[name]).square().sum()) for name in both))
 
 
 def logs(folder: Path) -> list[dict[str, float]]:

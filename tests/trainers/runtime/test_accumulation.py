@@ -12,13 +12,13 @@ from trainers.sft.run import IGNORED, prepare_sft, train_sft
 STEPS = 8
 GOLDEN = [
     (0.799593, 0.59882),
-    (1.093751, 0.96546),
-    (1.050717, 0.68325),
-    (0.761062, 0.94269),
-    (0.978472, 0.76841),
-    (0.970480, 0.71133),
-    (0.847847, 0.67458),
-    (0.882888, 0.54943),
+    (1.056274, 0.73968),
+    (1.081603, 0.84773),
+    (0.766479, 1.01321),
+    (0.973734, 0.78785),
+    (0.986599, 0.75808),
+    (0.881819, 0.58882),
+    (0.882849, 0.67538),
 ]
 """Loss and gradient norm of the demo policy on the 24 conversations of the fixture,
 as they were when this was written."""

@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from bon_gateway import demo_models
 from tests.trainers.runtime.conftest import MakeSettings
-from tests.trainers.runtime.helpers import START, largest_difference, logs, weights
+from tests.trainers.runtime.helpers import START, distance, largest_difference, logs, weights
 from tests.trainers.small import policy_path, reward_path
 from trainers.base.errors import ModelError
 from trainers.base.settings import LoraSettings
@@ -69,7 +69,12 @@ def test_checkpointed_gradients_are_the_same(name: str, world: Path, tmp_path: P
     for one, other in zip(logs(plain), logs(checkpointed), strict=True):
         assert other["loss"] == pytest.approx(one["loss"], rel=1e-6, abs=1e-6)
         assert other["grad_norm"] == pytest.approx(one["grad_norm"], rel=1e-6)
-    assert largest_difference(plain, checkpointed) < 1e-6
+    if name != "reward":
+        assert largest_difference(plain, checkpointed) < 1e-6
+    # Checkpointed, the reward trainer computes its last layer for all tokens, else for those that
+    # are read: another order of sums. Adam makes whole steps of the smallest gradients, so that the
+    # rounding of a gradient near zero can be seen in its weight.
+    assert distance(plain, checkpointed) < 1e-5 * distance(plain, policy_path())
 
 
 @pytest.mark.parametrize("name", ["sft", "reward", "dpo", "grpo"])
