@@ -116,12 +116,13 @@ def test_an_interrupted_download(place: Path) -> None:
 
 def test_a_port_that_is_taken_is_said_before_the_download(place: Path) -> None:
     (place / "links").mkdir()
+    environ = offline(place / "links")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         done = subprocess.run(
             [sys.executable, "-m", "bon_gateway", "serve", "--demo", "real", "--port", port],
             cwd=place, capture_output=True, text=True, timeout=60, check=False,
-            env={**offline(place / "links"), "PYTHONPATH": os.pathsep.join((str(place), str(ROOT)))},
+            env={**environ, "PYTHONPATH": os.pathsep.join((str(place), str(ROOT)))},
         )  # fmt: skip
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
