@@ -13,6 +13,9 @@ TUNED = ("dpo", "ppo", "grpo")
 CURVE = (1, 2, 4, 8, 16, 32)
 LARGE = "sft-pool"
 """The arm whose pool most is computed from."""
+POOL_TEMPERATURE = 0.8
+"""Of the candidates that a reward model chooses among, in training too. At 1 a sample is far worse
+than greedy decoding, which eats what choosing gains."""
 WEAK = "weak"
 """The reward model of few labels, as pools name it."""
 SHARES = (0.25, 0.5, 0.75)
@@ -70,18 +73,18 @@ class Sizes:
     def arms(self) -> tuple[Arm, ...]:
         return (
             Arm("base-greedy", "base", 0.0),
-            Arm("base-pool", "base", 1.0, self.base_pool),
+            Arm("base-pool", "base", POOL_TEMPERATURE, self.base_pool),
             Arm("sft-greedy", "sft", 0.0),
             Arm("sft-t0.7", "sft", 0.7),
             Arm("sft-t1", "sft", 1.0),
-            Arm(LARGE, "sft", 1.0, self.pool),
+            Arm(LARGE, "sft", POOL_TEMPERATURE, self.pool),
             *(
                 arm
                 for name in TUNED
                 for arm in (
                     Arm(f"{name}-greedy", name, 0.0),
                     Arm(f"{name}-t0.7", name, 0.7),
-                    Arm(f"{name}-pool", name, 1.0, self.small_pool),
+                    Arm(f"{name}-pool", name, POOL_TEMPERATURE, self.small_pool),
                 )
             ),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from real_study.layout import TUNED
+from real_study.layout import POOL_TEMPERATURE, TUNED
 
 Figures = Mapping[str, Any]
 NONE = "-"
@@ -71,7 +71,11 @@ def tasks(figures: Figures) -> str:
     known = figures["by task"][0]
     tuned = [f"{name}, greedy" for name in TUNED if f"{name}, greedy" in known]
     columns = ["base, greedy", "sft, greedy", "random", "best", "oracle", *tuned]
-    shown = {"random": "one sample, T 1", "best": "best of 8", "oracle": "oracle of 8"}
+    shown = {
+        "random": f"one sample, T {POOL_TEMPERATURE:g}",
+        "best": "best of 8",
+        "oracle": "oracle of 8",
+    }
     head = ["task", "prompts", *(shown.get(name, name) for name in columns)]
     return markdown(
         head,

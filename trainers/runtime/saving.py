@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from accelerate.utils import extract_model_from_parallel
 from peft import PeftModel
 from transformers import PreTrainedTokenizerBase
 
@@ -29,6 +30,9 @@ def save(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     `config.json` and cannot be loaded. Raises RunError if the disk is full.
     """
     partial = folder / f"{PARTIAL}model"
+    # Trained under autocast, the model would answer in bfloat16 here, and not as the float32
+    # weights that are written.
+    model = extract_model_from_parallel(model, keep_fp32_wrapper=False)
     adapted = isinstance(model, PeftModel)
     # Over four bits a model answers otherwise than the float32 weights that are written.
     four_bits = adapted and is_quantized(model)

@@ -17,6 +17,9 @@ from trainers.base.errors import ModelError
 from trainers.base.settings import LoraSettings
 from trainers.dpo.run import train_dpo
 from trainers.dpo.settings import DpoSettings
+from trainers.export.checks import TOLERANCE
+from trainers.export.run import export
+from trainers.export.settings import ExportSettings
 from trainers.grpo.run import train_grpo
 from trainers.grpo.settings import GrpoSettings
 from trainers.reward.run import train_reward
@@ -86,6 +89,14 @@ def test_bfloat16_keeps_weights_in_float32(name: str, world: Path, tmp_path: Pat
     # A step of 1e-3 would be lost in bfloat16's eight bits.
     assert moved
     assert any(not trained[n].equal(trained[n].bfloat16().float()) for n in moved)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_what_bfloat16_trained_is_exported(name: str, world: Path, tmp_path: Path) -> None:
+    """The record of what was trained is that of the float32 weights that are written."""
+    output = run(name, world, tmp_path / "out", dtype="bfloat16", max_steps=1)
+    settings = ExportSettings(model=str(output), output=tmp_path / "exported")
+    assert max(export(settings, START).values()) <= TOLERANCE["float32"]
 
 
 @pytest.mark.parametrize("name", ["sft", "reward"])
