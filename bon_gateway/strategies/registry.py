@@ -15,12 +15,16 @@ from bon_gateway.sections.base import type_name
 from bon_gateway.strategies.best_of_n import BestOfNSettings
 from bon_gateway.strategies.first_k import FirstKSettings
 from bon_gateway.strategies.hook import HookStrategySettings
+from bon_gateway.strategies.pessimistic import PessimisticSettings
 from bon_gateway.strategies.settings import StrategySettings
 from bon_gateway.strategies.single import SingleSettings
+from bon_gateway.strategies.soft import SoftSettings
 
 KINDS: tuple[type[StrategySettings], ...] = (
     BestOfNSettings,
     FirstKSettings,
+    SoftSettings,
+    PessimisticSettings,
     SingleSettings,
     HookStrategySettings,
 )

@@ -71,3 +71,14 @@ def test_a_hook_keeps_its_function_and_is_not_for_requests_to_choose() -> None:
     for refused in ({"strategy": "hook"}, {"function": "builtins:min"}):
         with pytest.raises(ValidationError):
             BonWire.model_validate(refused)
+
+
+@pytest.mark.parametrize(
+    ("own", "key"), [({"type": "soft"}, "reward_temperature"), ({"type": "pessimistic"}, "beta")]
+)
+def test_a_calibrated_key_stays_and_is_not_for_requests(own: dict[str, Any], key: str) -> None:
+    changed = resolve({"n": 2}, {**own, key: 0.25}).model_dump()
+    assert (changed["n"], changed[key]) == (2, 0.25)
+    assert resolve({"strategy": own["type"]}, BEST).model_dump()[key] == 1.0
+    with pytest.raises(ValidationError):
+        BonWire.model_validate({key: 0.5})
