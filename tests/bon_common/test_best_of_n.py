@@ -5,8 +5,10 @@ import random
 from statistics import fmean
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from bon_common.best_of_n import best_of_n
+from bon_common.best_of_n import best_of_n, chances_to_be_best
 
 PROXY = [0.3, -1.0, 2.0, 0.9]
 GOLD = [1.0, 4.0, 2.0, -3.0]
@@ -74,3 +76,23 @@ def test_large_samples_do_not_overflow() -> None:
     values = [float(i) for i in range(5000)]
     # E[max] of n from 1..M without replacement is n (M + 1) / (n + 1); here from 0.
     assert best_of_n(values, values, 2000) == pytest.approx(2000 * 5001 / 2001 - 1, rel=1e-9)
+
+
+def test_chances_to_be_best() -> None:
+    assert chances_to_be_best([0.3, -1.0, 2.0, 0.9], 2) == pytest.approx([1 / 6, 0, 3 / 6, 2 / 6])
+    assert chances_to_be_best([5.0, 1.0, 5.0], 1) == pytest.approx([1 / 3] * 3, abs=1e-9)
+    assert chances_to_be_best([5.0, 1.0, 5.0], 3) == pytest.approx([0.5, 0, 0.5], abs=1e-9)
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=7), st.data())
+def test_chances_are_those_of_all_draws(values: list[int], data: st.DataObject) -> None:
+    n = data.draw(st.integers(1, len(values)))
+    counted = [0.0] * len(values)
+    draws = list(itertools.combinations(range(len(values)), n))
+    for draw in draws:
+        best = [i for i in draw if values[i] == max(values[j] for j in draw)]
+        for i in best:
+            counted[i] += 1 / len(best) / len(draws)
+    chances = chances_to_be_best([float(value) for value in values], n)
+    assert chances == pytest.approx(counted, abs=1e-9)
+    assert sum(chances) == pytest.approx(1, abs=1e-9)
