@@ -23,6 +23,7 @@ from bon_gateway.sections.base import Component, Section, type_name
 from bon_gateway.sections.recording import RecordingSettings
 from bon_gateway.sections.server import AuthSettings, LimitsSettings, ServerSettings
 from bon_gateway.settings.tree import ServedModelSettings
+from bon_gateway.strategies.extract import EXTRACTS
 from bon_gateway.strategies.registry import KINDS as STRATEGIES
 from bon_gateway.thinking import ThinkingSettings
 from reward_server.model_settings import EnsembleSettings
@@ -88,6 +89,8 @@ def _sections() -> Iterator[tuple[str, type[Section], str]]:
     for title, kind, _ in _kinds("models.<name>.strategy", STRATEGIES):
         # A strategy's file says what it does, and when it helps and harms.
         yield title, kind, inspect.getdoc(sys.modules[kind.__module__]) or ""
+    for title, kind, _ in _kinds("models.<name>.strategy.extract", EXTRACTS):
+        yield title, kind, inspect.getdoc(kind) or ""
     yield "server", ServerSettings, ""
     yield "auth", AuthSettings, ""
     yield "limits", LimitsSettings, ""
@@ -125,10 +128,7 @@ def _trainers() -> Iterator[str]:
         _note_sections(kind, f"{name}.", inner, without=common)
     for section, places in inner.items():
         title = f"## {', '.join(dict.fromkeys(places))}"
-        if set(section.model_fields) == {"type"}:
-            yield "\n".join(["", title, "", f"{_doc(section)} It has no further settings.", ""])
-        else:
-            yield _section(title, section, _doc(section))
+        yield _section(title, section, _doc(section))
 
 
 def _note_sections(
@@ -163,6 +163,8 @@ def _doc(section: type[BaseModel]) -> str:
 
 
 def _section(title: str, section: type[BaseModel], words: str) -> str:
+    if set(section.model_fields) == {"type"}:
+        return "\n".join(["", title, "", f"{words} It has no further settings.".strip(), ""])
     said = [words.replace("``", "`"), ""] if words else []
     return "\n".join(["", title, "", *said, _table(section.model_fields)])
 
@@ -214,7 +216,8 @@ def _default(field: FieldInfo) -> str:
         return "required"
     value = field.get_default(call_default_factory=True)
     if isinstance(value, BaseModel):
-        return "its defaults"
+        own = value.model_dump()
+        return f"`{{type: {own['type']}}}`" if "type" in own else "its defaults"
     if isinstance(value, str) and "\n" in value:
         return "a text that ships"
     if isinstance(value, tuple) and value:

@@ -17,6 +17,7 @@ from bon_common.http.settings import LONGEST_S
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps|xpu(:\d+)?)$")]
 URL_PATTERN = r"^https?://[^/\s]+(/.*)?$"
 HEADER_PATTERN = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"
+PATH_PATTERN = r"^[^.]+(\.[^.]+)*$"
 
 
 def _is_address(url: str) -> str:
@@ -42,6 +43,7 @@ HeaderName = Annotated[str, Field(pattern=HEADER_PATTERN)]
 PATTERNS = {
     URL_PATTERN: "should be an address such as http://host:port",
     HEADER_PATTERN: "should be the name of an HTTP header",
+    PATH_PATTERN: "should be a dotted field such as result.answer",
 }
 """What errors say instead of the pattern."""
 

@@ -44,15 +44,24 @@ class RewardView(msgspec.Struct, frozen=True):
 
     def answer(self, message: Message) -> dict[str, Any]:
         """The turn to score: a candidate's message with the prefill, without reasoning."""
-        content = message.get("content") or said(message)
         answer: dict[str, Any] = {}
         calls = list(message.get("tool_calls") or ())
         if self.prefill is not None:
             opening = self.prefill.opening
             answer = {key: value for key, value in opening.items() if key not in _REASONING}
             calls = [*(answer.pop("tool_calls", None) or ()), *calls]
-            content = self.prefill.whole(content)
-        answer |= {"role": "assistant", "content": after_thinking(content, self.thinking) or ""}
+        text = answer_text(message, self.thinking, self.prefill)
+        answer |= {"role": "assistant", "content": text}
         if calls:
             answer["tool_calls"] = calls
         return answer
+
+
+def answer_text(
+    message: Message, thinking: ThinkingSettings | None, prefill: Prefill | None
+) -> str:
+    """What a candidate's message says, with the prefill and without thinking."""
+    content = message.get("content") or said(message)
+    if prefill is not None:
+        content = prefill.whole(content)
+    return after_thinking(content, thinking) or ""

@@ -21,7 +21,7 @@ REASONS_TOLD = 3
 @dataclass(frozen=True, slots=True)
 class PoolStrategy:
     """Draws the number of candidates in its settings, keeps the first ``n`` usable ones and answers
-    with the best. A subclass may override ``order``."""
+    with the best. A subclass may override ``order`` or ``decide``."""
 
     settings: DrawSettings
     judge: Judge = field(default_factory=Judge)
@@ -33,6 +33,12 @@ class PoolStrategy:
     async def order(self, request: ChatRequest, candidates: Sequence[Candidate]) -> Sequence[int]:
         """Indices of the candidates that may win, best first."""
         return rank(candidates)
+
+    async def decide(
+        self, request: ChatRequest, policy: PolicyBackend, candidates: Sequence[Candidate]
+    ) -> Sequence[int]:
+        """``order``, for a subclass that reads answers and so must know how the policy thinks."""
+        return await self.order(request, candidates)
 
     def drawn(self, request: ChatRequest) -> int:
         # Candidates beyond n are drawn only to be cut; the client cannot ask for them.
@@ -65,7 +71,7 @@ class PoolStrategy:
         outcome = await Draw(request, policy, reward, plan, check, trace).run()
         if MISPLACED in [candidate.reason for candidate in outcome.candidates]:
             self.judge.answer_in_reasoning(policy, request.request_id)
-        order = await self.order(request, outcome.candidates)
+        order = await self.decide(request, policy, outcome.candidates)
         return select(outcome, request, order, self.name, settings.fallback)
 
 

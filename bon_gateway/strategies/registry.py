@@ -15,16 +15,22 @@ from bon_gateway.sections.base import type_name
 from bon_gateway.strategies.best_of_n import BestOfNSettings
 from bon_gateway.strategies.first_k import FirstKSettings
 from bon_gateway.strategies.hook import HookStrategySettings
+from bon_gateway.strategies.majority import MajoritySettings
+from bon_gateway.strategies.majority_of_the_bests import MajorityOfTheBestsSettings
 from bon_gateway.strategies.pessimistic import PessimisticSettings
 from bon_gateway.strategies.settings import StrategySettings
 from bon_gateway.strategies.single import SingleSettings
 from bon_gateway.strategies.soft import SoftSettings
+from bon_gateway.strategies.weighted_vote import WeightedVoteSettings
 
 KINDS: tuple[type[StrategySettings], ...] = (
     BestOfNSettings,
     FirstKSettings,
     SoftSettings,
     PessimisticSettings,
+    MajoritySettings,
+    WeightedVoteSettings,
+    MajorityOfTheBestsSettings,
     SingleSettings,
     HookStrategySettings,
 )

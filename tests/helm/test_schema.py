@@ -234,6 +234,10 @@ REFUSED_BY_THE_GATEWAY: tuple[dict[str, Any], ...] = (
     {"models": {"new": {"policy": "qwen", "strategy": {"type": "best_of_n"}}}},
     {"models": {"new": {"policy": "qwen", "strategy": {"type": "single", "n": 2}}}},
     {"models": {"new": {"policy": "qwen", "strategy": {"type": "hook", "function": "no_colon"}}}},
+    {"models": {"assistant": {"strategy": {"type": "majority", "extract": {"type": "box"}}}}},
+    {"models": {"assistant": {"strategy": {"type": "majority", "extract": {"type": "regex"}}}}},
+    {"models": {"assistant": {"strategy": {"type": "majority_of_the_bests", "m": 0}}}},
+    {"models": {"new": {"policy": "qwen", "strategy": {"type": "weighted_vote"}}}},
     {"rewards": {"other": {"type": "hook", "function": "a:b", "urls": ["http://r"]}}},
     {"models": {"new": {"policy": "qwen", "strategy": {"type": "single", "min_candidates": 2}}}},
     {

@@ -1,0 +1,79 @@
+"""Shared by the strategies that vote: draw candidates, find their final answers, let them vote.
+
+Only candidates that may win vote (``contenders``), and of these only those with a final answer. If
+there are none, the order is that of ``best_of_n``. The winner is the best candidate of the winning
+answer. A client that asks for several choices gets different answers: the best candidate of each,
+by their votes, and only then the other candidates in the order of ``best_of_n``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Literal, Union
+
+from pydantic import Discriminator
+
+from bon_common.selection.votes import VotingRule
+from bon_gateway.protocols import PolicyBackend
+from bon_gateway.strategies.conversation import answer_text
+from bon_gateway.strategies.decide import contenders, led_by
+from bon_gateway.strategies.extract import (
+    EXTRACTS,
+    CandidateAnswer,
+    ExtractSettings,
+    FindAnswer,
+    LastNumberSettings,
+)
+from bon_gateway.strategies.pool import PoolStrategy
+from bon_gateway.strategies.prefill import Prefill
+from bon_gateway.strategies.settings import DrawSettings
+from bon_gateway.types import Candidate, ChatRequest
+
+if TYPE_CHECKING:
+    AnyExtract = ExtractSettings
+else:
+    AnyExtract = Annotated[(Union[EXTRACTS], Discriminator("type"))]  # noqa: UP007 - of a tuple
+
+LONG = 8192
+"""Characters above which the event loop does other work before the next answer is read."""
+
+
+class VoteSettings(DrawSettings):
+    """The keys of `best_of_n`, and where the final answer stands."""
+
+    fallback: Literal["first", "error"] = "first"
+    """What to answer if no candidate has a reward, because the reward model is down or refuses the
+    conversation: with ``first`` the most frequent answer wins, ``error`` is an error. With
+    ``error`` nothing is drawn while the reward model is down."""
+    extract: AnyExtract = LastNumberSettings()
+    """Where the final answer stands. Candidates without one do not vote; if none has one, it is
+    ``best_of_n``."""
+
+
+@dataclass(frozen=True, slots=True)
+class VoteStrategy(PoolStrategy):
+    settings: VoteSettings
+    rule: VotingRule = field(kw_only=True)
+    find: FindAnswer = field(kw_only=True)
+
+    async def decide(
+        self, request: ChatRequest, policy: PolicyBackend, candidates: Sequence[Candidate]
+    ) -> Sequence[int]:
+        prefill = Prefill.of(request)
+        answers: dict[int, str] = {}
+        # By index and not by reward: where nothing else decides, the first voter does.
+        for position in sorted(contenders(candidates)):
+            completion = candidates[position].completion
+            message = {} if completion is None else completion.message
+            text = answer_text(message, policy.thinking, prefill)
+            found = self.find(CandidateAnswer(text, message.get("tool_calls") or ()))
+            if found is not None:
+                answers[position] = found
+            if len(text) > LONG:
+                await asyncio.sleep(0)
+        voters = [*answers]
+        rewards = [candidates[position].reward for position in voters]
+        best = self.rule([*answers.values()], rewards)
+        return led_by([voters[place] for place in best], candidates)
