@@ -18,20 +18,20 @@ from bon_gateway.strategies.settings import DrawSettings
 from bon_gateway.types import Candidate, ChatRequest
 
 
-class MajoritySettings(DrawSettings):
+class LastLineSettings(DrawSettings):
     """The keys of `best_of_n`, and those that are written here."""
 
-    type: Literal["majority"]
+    type: Literal["last_line"]
     ignore_case: bool = True
 
     needs_reward: ClassVar[bool] = False
 
-    def build(self, judge: Judge) -> Majority:
-        return Majority(self, judge)
+    def build(self, judge: Judge) -> LastLine:
+        return LastLine(self, judge)
 
 
-class Majority(PoolStrategy):
-    settings: MajoritySettings
+class LastLine(PoolStrategy):
+    settings: LastLineSettings
 
     async def order(self, request: ChatRequest, candidates: Sequence[Candidate]) -> Sequence[int]:
         """Those that may win by their votes, and among equals as `best_of_n` would have them."""
