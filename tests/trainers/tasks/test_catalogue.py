@@ -61,7 +61,7 @@ def test_the_split_is_the_same_in_every_release() -> None:
     assert side_of_fact("sums", "3 5") == "held-out"
     assert side_of_fact("capitals", "France") == "held-out"
     listed = "\n".join(sorted(one.problem.prompt for one in PROBLEMS if one.side == "held-out"))
-    assert hashlib.sha256(listed.encode()).hexdigest()[:16] == "d3bc9b32b7c4311e"
+    assert hashlib.sha256(listed.encode()).hexdigest()[:16] == "758c158770c9888e"
 
 
 def test_no_right_word_is_one_that_answers_are_wrapped_in() -> None:

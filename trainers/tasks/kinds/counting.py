@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 
 from trainers.tasks.choosing import chosen, one_of
 from trainers.tasks.kinds.arithmetic import number_problem
@@ -10,6 +11,9 @@ from trainers.tasks.problem import Problem, PromptTask
 from trainers.tasks.vocabulary import GROUPS, THINGS, plural
 
 MOST = 9
+"""Things in the longest list, and more."""
+LISTS = 8
+"""Of each group and length."""
 
 
 def single_words() -> list[str]:
@@ -21,7 +25,7 @@ class LettersOfAWord(PromptTask):
     name = "letters-of-a-word"
 
     def problems(self) -> Iterator[Problem]:
-        for word in chosen(single_words(), 220, self.name):
+        for word in single_words():
             prompt = f'How many letters are in the word "{word}"?'
             yield number_problem(prompt, word, len(word))
 
@@ -32,7 +36,7 @@ class OneLetter(PromptTask):
     name = "one-letter"
 
     def problems(self) -> Iterator[Problem]:
-        for word in chosen(single_words(), 220, self.name):
+        for word in single_words():
             # The letters that are there twice are worth asking for.
             often = sorted(set(word), key=lambda letter: (-word.count(letter), letter))
             letter = one_of(often[:2], self.name, word)
@@ -45,9 +49,12 @@ class ThingsInAList(PromptTask):
 
     def problems(self) -> Iterator[Problem]:
         names = [name for name, group in GROUPS.items() if len(group) > MOST]
-        wanted = [(name, count, turn) for name in names for count in range(2, 9) for turn in (1, 2)]
-        for name, count, turn in wanted:
-            listed = ", ".join(chosen(GROUPS[name], count, self.name, name, count, turn))
+        # Keys, so that a list that is chosen twice is there once.
+        lists = {
+            ", ".join(chosen(GROUPS[name], count, self.name, name, count, turn)): (name, count)
+            for name, count, turn in product(names, range(2, MOST), range(1, LISTS + 1))
+        }
+        for listed, (name, count) in lists.items():
             prompt = one_of(
                 (
                     f"How many {plural(name)} are in this list: {listed}?",

@@ -20,7 +20,7 @@ class LargerOfTwo(PromptTask):
 
     def problems(self) -> Iterator[Problem]:
         pairs = ((a, b) for a in range(2, 200) for b in range(a + 1, 200) if b - a < 40)
-        for a, b in chosen(pairs, 420, self.name):
+        for a, b in chosen(pairs, 1200, self.name):
             word = one_of(("larger", "smaller"), self.name, "word", a, b)
             right, wrong = (b, a) if word == "larger" else (a, b)
             first, second = (a, b) if one_of((0, 1), self.name, "order", a, b) else (b, a)
