@@ -31,7 +31,9 @@ HINTS: dict[Demo, str] = {
     "real": (
         f"this is {facts.NAME}: of four answers, the one with the highest reward is returned."
         " To see all four with their rewards:\n"
-        "curl -s {url}/v1/chat/completions -H 'content-type: application/json'"
+        # It listens before its models are loaded, so the first call waits for them.
+        "curl -sf --retry 30 -o /dev/null {url}/readyz;"
+        " curl -s {url}/v1/chat/completions -H 'content-type: application/json'"
         """ -d '{"model": "smollm2", "seed": 7,"""
         """ "messages": [{"role": "user", "content": "What is the capital of Italy?"}],"""
         """ "bon": {"return_candidates": true}}'"""

@@ -49,3 +49,10 @@ def test_a_large_machine_is_not_taken_whole(
 def test_it_is_light_to_import() -> None:
     script = "import sys, bon_gateway.cli; assert not {'torch', 'transformers'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_the_real_demo_s_hint_waits_until_its_models_are_loaded() -> None:
+    before, found, _ = demo.HINTS["real"].partition("{url}/v1/chat/completions")
+    assert found
+    assert "--retry" in before
+    assert "{url}/readyz" in before
