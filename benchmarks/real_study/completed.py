@@ -1,7 +1,7 @@
 """Adds a right answer to the lists of drawn answers that have none.
 
-Such a list says nothing about what is right, and the prompts that a policy never answers rightly
-are those of which a reward model has most to learn.
+A list of wrong answers alone teaches a reward model nothing. Yet the prompts that the policy always
+gets wrong are the ones that teach it most.
 """
 
 from __future__ import annotations

@@ -21,9 +21,12 @@ MOST_THREADS = 8
 """More of them wait longer for each other than they compute, in a model of this size."""
 
 
+# The server listens before its models are loaded, so each question waits for them first.
+_READY = "curl -sf --retry 30 -o /dev/null {url}/readyz; "
 HINTS: dict[Demo, str] = {
     "toy": (
-        "this is the demo model; try: curl {url}/v1/chat/completions"
+        f"this is the demo model; try: {_READY}"
+        "curl {url}/v1/chat/completions"
         " -H 'content-type: application/json'"
         """ -d '{"model": "demo", "seed": 7,"""
         """ "messages": [{"role": "user", "content": "name three toys for a bear"}]}'"""
@@ -31,9 +34,8 @@ HINTS: dict[Demo, str] = {
     "real": (
         f"this is {facts.NAME}: of four answers, the one with the highest reward is returned."
         " To see all four with their rewards:\n"
-        # It listens before its models are loaded, so the first call waits for them.
-        "curl -sf --retry 30 -o /dev/null {url}/readyz;"
-        " curl -s {url}/v1/chat/completions -H 'content-type: application/json'"
+        f"{_READY}"
+        "curl -s {url}/v1/chat/completions -H 'content-type: application/json'"
         """ -d '{"model": "smollm2", "seed": 7,"""
         """ "messages": [{"role": "user", "content": "What is the capital of Italy?"}],"""
         """ "bon": {"return_candidates": true}}'"""
@@ -104,9 +106,8 @@ def in_use(settings: Settings) -> Demo | None:
     """Whose models these settings serve, if any default's. All else may differ."""
     for demo in DEMOS:
         default = Settings.model_validate(tree(demo))
-        if settings.models.keys() == default.models.keys() and _served(settings) == _served(
-            default
-        ):
+        same_names = settings.models.keys() == default.models.keys()
+        if same_names and _served(settings) == _served(default):
             return demo
     return None
 

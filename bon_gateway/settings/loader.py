@@ -25,9 +25,11 @@ def load(
     overrides: Iterable[Override] = (),
     default: demo.Demo = "toy",
 ) -> Settings:
-    """Load and check the settings. Without any policy, reward and model those of the embedded
-    default are taken, of which the environment and flags may change parts. Raises SettingsError for
-    the first problem."""
+    """Load and check the settings. Without any policy, reward or model of the operator's, those of
+    the embedded default are taken. The environment and flags may change parts of it.
+
+    Raises SettingsError for the first problem.
+    """
     overrides = tuple(overrides)
     tree = SettingsTree()
     if config is not None:

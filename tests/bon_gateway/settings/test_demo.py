@@ -51,8 +51,9 @@ def test_it_is_light_to_import() -> None:
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
-def test_the_real_demo_s_hint_waits_until_its_models_are_loaded() -> None:
-    before, found, _ = demo.HINTS["real"].partition("{url}/v1/chat/completions")
+@pytest.mark.parametrize("which", demo.DEMOS)
+def test_the_printed_question_waits_until_the_models_are_loaded(which: demo.Demo) -> None:
+    before, found, _ = demo.HINTS[which].partition("{url}/v1/chat/completions")
     assert found
     assert "--retry" in before
     assert "{url}/readyz" in before

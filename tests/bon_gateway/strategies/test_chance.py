@@ -1,4 +1,4 @@
-"""The order of candidates of which chance decides."""
+"""The order of candidates that chance decides."""
 
 from __future__ import annotations
 
