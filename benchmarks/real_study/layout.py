@@ -51,7 +51,7 @@ class Arm:
 class Sizes:
     """The whole study, or the short form in which no figure counts."""
 
-    train: int = 300
+    train: int = 160
     """Prompts of one task to draw answers to."""
     held_out: int = 20
     """Prompts of one task to measure on."""

@@ -94,7 +94,7 @@ def _data(layout: Layout) -> list[StudyStep]:
             [f"train={layout.tasks / 'examples.jsonl'}", f"model={MODEL}", *few],
         ),
         StudyStep(
-            "collect", 32,
+            "collect", 22,
             [
                 _journal(
                     "collect", "real-collect.yaml",
@@ -131,7 +131,7 @@ def _reward_models(layout: Layout) -> list[StudyStep]:
         _trainer(
             layout,
             "reward",
-            40,
+            31,
             ["label", "sft"],
             [f"train={labelled}", f"model={layout.trained('sft')}", *few],
         ),
