@@ -149,10 +149,14 @@ def _policies(layout: Layout) -> list[StudyStep]:
     train = layout.tasks / "train.jsonl"
     pairs = layout.folder / "pairs"
     prepare = [f"input={layout.folder / 'labelled-own.jsonl'}", f"output={pairs}"]
-    dpo = _few(layout, "max_steps=1", "log_every=1", "warmup_steps=0", "batch_size=4")
+    dpo = [
+        # Kept between runs with other settings, because it takes minutes.
+        f"reference_cache={layout.folder / 'reference-logps'}",
+        *_few(layout, "max_steps=1", "log_every=1", "warmup_steps=0", "batch_size=4"),
+    ]
     grpo = _few(
         layout, "max_steps=1", "log_every=1", "warmup_steps=0", "batch_size=8", "group_size=4",
-        "accumulate=1", "max_new_tokens=8",
+        "max_new_tokens=8",
     )  # fmt: skip
     ppo = _few(
         layout, "iterations=1", "prompts_per_iteration=8", "update.minibatch_size=8",
@@ -240,10 +244,9 @@ def _reports(layout: Layout) -> list[StudyStep]:
 def _trainer(
     layout: Layout, name: str, minutes: float, needs: Sequence[str], changes: Sequence[str]
 ) -> StudyStep:
-    """A run of a trainer by the settings file of its name; in the faster of both types, but for
-    PPO, whose `dtype` rounds the policy's weights."""
+    """A run of a trainer by the settings file of its name, in the faster of both types."""
     file = f"real-{name}.yaml"
-    if name != "ppo" and multiplies_bfloat16():
+    if multiplies_bfloat16():
         changes = [*changes, "dtype=bfloat16"]
     method = "reward" if name == "weak-reward" else name
     command = Command(
