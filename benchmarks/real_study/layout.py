@@ -61,12 +61,12 @@ class Sizes:
     pool: int = 32
     small_pool: int = 4
     """Candidates of a tuned policy."""
-    base_pool: int = 8
+    base_pool: int = 4
     alone: int = 40
     """Prompts asked one after another, for the latency."""
     slices: int = 2
     """Steps that draw the large pool."""
-    pairs: int = 600
+    pairs: int = 400
     """Most pairs of a published file that are scored, and as many questions of GSM8K."""
     max_tokens: int = 64
 
