@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from bon_gateway.replay.clock import VirtualLoop
 from bon_gateway.replay.log import read_log
 from bon_gateway.replay.pools import PoolSet, pool_set
 from bon_gateway.replay.settings import ReplaySettings
+
+T = TypeVar("T")
+
+
+def virtual(work: Coroutine[Any, Any, T]) -> T:
+    """Runs it in virtual time."""
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(work)
 
 
 def candidate(index: int, **values: Any) -> dict[str, Any]:

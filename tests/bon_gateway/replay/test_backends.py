@@ -16,8 +16,7 @@ from bon_gateway.replay.policy import RecordedPolicy
 from bon_gateway.replay.rewards import RecordedRewards, known_rewards
 from bon_gateway.thinking import ThinkingSettings
 from bon_gateway.types import CandidateStatus, ChatRequest, Completion, RewardRequest, Sample
-from tests.bon_gateway.replay.kit import candidates, line, read, write
-from tests.bon_gateway.replay.test_clock import virtual
+from tests.bon_gateway.replay.kit import candidates, line, read, virtual, write
 
 ASKED = ChatRequest([{"role": "user", "content": "?"}], {}, None, 1, "r")
 LENGTHS = (30, 10, 20, 10)

@@ -4,19 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
-from typing import Any, TypeVar
 
 import pytest
 
-from bon_gateway.replay.clock import VirtualLoop
-
-T = TypeVar("T")
-
-
-def virtual(work: Coroutine[Any, Any, T]) -> T:
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(work)
+from tests.bon_gateway.replay.kit import virtual
 
 
 def test_an_hour_is_over_at_once_and_exactly() -> None:
