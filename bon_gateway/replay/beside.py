@@ -43,9 +43,8 @@ def greedy_answers(
             raise SettingsError(line.place, "", f"drawn at temperature {temperature:g}, not greedy")
         ours = (pools.source.policy, pools.source.policy_revision)
         if (recorded.policy, recorded.policy_revision) != ours:
-            raise SettingsError(
-                line.place, "", f"of policy {recorded.policy}, the pools of {ours[0]}"
-            )
+            told = f"of policy {recorded.policy}, and the pools are of {ours[0]}"
+            raise SettingsError(line.place, "", told)
         for one in recorded.candidates:
             if one.status in USABLE and one.message is not None:
                 found.setdefault(prompt_key(recorded.messages), one)

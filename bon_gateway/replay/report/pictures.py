@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 class Axis:
     label: str
     of: Callable[[ReplayRow], Interval | None]
+    by_factors: bool = False
+    """Whether factors between its values mean something: rewards have no zero of their own."""
 
 
 def pictures(results: ReplayResults) -> Mapping[str, Picture]:
@@ -31,8 +33,8 @@ def pictures(results: ReplayResults) -> Mapping[str, Picture]:
     worth = Axis("gold", lambda row: row.gold) if gold else Axis("reward", lambda row: row.reward)
     if not any(worth.of(row) for row in results.rows):
         return {}
-    tokens = Axis("tokens a request", lambda row: row.tokens)
-    latency = Axis("simulated ms a request", lambda row: row.latency)
+    tokens = Axis("tokens a request", lambda row: row.tokens, by_factors=True)
+    latency = Axis("simulated ms a request", lambda row: row.latency, by_factors=True)
     note = (
         "Up and to the left is better. Bars are intervals of the means: where they overlap, the"
         " differences at the same prompts decide."
@@ -77,6 +79,7 @@ def _scatter(rows: Sequence[ReplayRow], across: Axis, up: Axis, figure: Figure) 
             )
         told.append(f"{row.name} {spread(y)} at {number(x.value)}")
     axes.set(xlabel=across.label, ylabel=up.label)
-    log_or_linear(axes, places)
+    if across.by_factors:
+        log_or_linear(axes, places)
     legend_below(figure)
     return f"{up.label.capitalize()} against {across.label}, with intervals: {'; '.join(told)}."
