@@ -56,6 +56,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--pools",
         nargs="+",
+        action="extend",
         type=Path,
         metavar="PATH",
         help="files or folders of the candidate log",

@@ -113,6 +113,11 @@ def test_what_is_wrong_is_one_line(
     assert message in wrong
 
 
+def test_pools_may_be_given_together_and_one_by_one(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["replay", "--pools", "a", "b", "--pools", "c", "--strategy", "single"]
+    assert printed(capsys, *arguments)["pools"] == ["a", "b", "c"]
+
+
 def test_without_pools(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["replay", "--strategy", "single"]) == 2
     assert capsys.readouterr().err == "bon-gateway: settings: pools: is required\n"

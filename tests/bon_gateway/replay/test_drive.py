@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from statistics import fmean, stdev
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pytest
 from hypothesis import given, settings
@@ -156,16 +155,6 @@ def test_equal_seeds_give_equal_results(strategy: dict[str, Any]) -> None:
     assert run(strategy, pools, seed=2) != first
 
 
-def test_each_permutation_draws_its_own_winner() -> None:
-    """With one seed for all, a strategy that draws the winner would draw the same place each time:
-    here equal rewards, each time all candidates."""
-    pools = pools_of(recorded([1.0] * 4, [1, 2, 3, 4]))
-    (found,) = run({"type": "soft", "n": 4}, pools, permutations=200)
-    won = [one.winner.index for one in found if one.winner is not None]
-    for index in range(4):
-        assert won.count(index) / 200 == pytest.approx(1 / 4, abs=4 * math.sqrt(3 / 16 / 200))
-
-
 def test_all_strategies_see_the_same_orders() -> None:
     pools = pools_of(*[recorded([*map(float, range(8))]) for _ in range(5)])
     small = run({"type": "best_of_n", "n": 2}, pools)
@@ -291,6 +280,7 @@ def test_every_strategy_answers_as_when_it_serves(name: str) -> None:
 
 class SpySettings(BestOfNSettings):
     type: Literal["spy"]  # type: ignore[assignment]
+    seeds: ClassVar[list[int | None]] = []
 
     def build(self, judge: Judge) -> Spy:
         return Spy(self, judge)
@@ -309,21 +299,31 @@ class Spy(BestOfN):
     ) -> Selection:
         assert isinstance(policy, RecordedPolicy)
         assert isinstance(reward, RecordedRewards)
+        SpySettings.seeds.append(request.seed)
         await asyncio.sleep(60)
         return await BestOfN.run(self, request, policy, reward, trace)
 
 
-def test_the_strategy_itself_runs() -> None:
+def test_the_strategy_itself_runs_with_a_seed_for_each_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(SpySettings, "seeds", [])
     made = ReplaySettings.model_validate(
-        {"pools": ["p"], "strategies": {"it": {"type": "single"}}, "permutations": 1}
+        {"pools": ["p"], "strategies": {"it": {"type": "single"}}, "permutations": 3}
     )
-    ((one,),) = replay(SpySettings(type="spy", n=2), "it", pools_of(recorded([1.0, 2.0])), made)
-    assert one.winner is not None
-    assert one.winner.index == 1
-    assert one.latency_s == pytest.approx(60 + 0.25)
+    pools = pools_of(recorded([1.0, 2.0]), recorded([1.0, 2.0]))
+    for own in replay(SpySettings(type="spy", n=2), "it", pools, made):
+        for one in own:
+            assert one.winner is not None
+            assert one.winner.index == 1
+            assert one.latency_s == pytest.approx(60 + 0.25)
+    assert None not in SpySettings.seeds
+    assert len(set(SpySettings.seeds)) == 2 * 3
 
 
-class GreedySpySettings(SpySettings):
+class OverdrawingSettings(BestOfNSettings):
+    type: Literal["overdrawing"]  # type: ignore[assignment]
+
     def build(self, judge: Judge) -> Overdrawing:
         return Overdrawing(self, judge)
 
@@ -349,6 +349,6 @@ def test_a_strategy_that_draws_more_than_it_says_is_found_out() -> None:
     made = ReplaySettings.model_validate(
         {"pools": ["p"], "strategies": {"it": {"type": "single"}}, "permutations": 1}
     )
-    kind = GreedySpySettings(type="spy", n=5)
+    kind = OverdrawingSettings(type="overdrawing", n=5)
     with pytest.raises(SettingsError, match="drew more candidates than it says"):
         replay(kind, "it", pools_of(recorded([1.0, 2.0])), made)
