@@ -1,4 +1,4 @@
-"""The command line: ``serve``, ``check``, ``compare``, ``hash-key``, ``demo-models``.
+"""The command line: ``serve``, ``check``, ``compare``, ``replay``, ``hash-key``, ``demo-models``.
 
 A problem with the settings is one line on stderr, with exit code 2.
 """
@@ -26,6 +26,8 @@ from bon_gateway.compare.cli import compare
 from bon_gateway.demo_models.real import facts as real
 from bon_gateway.demo_models.real.reward import make_demo
 from bon_gateway.reload.source import SettingsSource, check
+from bon_gateway.replay.cli import add_parser as add_replay
+from bon_gateway.replay.cli import replay
 from bon_gateway.settings import demo
 from bon_gateway.settings.loader import load
 
@@ -51,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "serve": _serve,
         "check": _check,
         "compare": compare,
+        "replay": replay,
         "hash-key": _hash_key,
         "demo-models": _demo_models,
     }
@@ -96,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_settings(check)
     add_compare(commands)
+    add_replay(commands)
     hash_key = commands.add_parser(
         "hash-key",
         help="make an API key",

@@ -58,10 +58,10 @@ class Known:
 
 class SchemaChecks:
     """Everything that one gateway knows about schemas. ``limit_s`` is the CPU time for checking one
-    answer. ``close`` ends the checking process."""
+    answer, unless a ``checker`` is given. ``close`` ends the checking process."""
 
-    def __init__(self, limit_s: float = 0.25) -> None:
-        self._checker = Checker(limit_s)
+    def __init__(self, limit_s: float = 0.25, checker: Checker | None = None) -> None:
+        self._checker = checker or Checker(limit_s)
         self._known: OrderedDict[bytes, Known] = OrderedDict()
         self._bytes = 0
 

@@ -76,6 +76,10 @@ def _places(root: dict[str, Any]) -> Iterator[tuple[_PluginGroup, KeyPath, dict[
     for name, model in _map(root.get("models")).items():
         if isinstance(_map(model).get("strategy"), dict):
             yield STRATEGIES, ("models", name, "strategy"), model
+    strategies = _map(root.get("strategies"))
+    for name, strategy in strategies.items():
+        if isinstance(strategy, dict):
+            yield STRATEGIES, ("strategies", name), strategies
 
 
 def _map(value: Any) -> dict[Any, Any]:

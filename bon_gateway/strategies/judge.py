@@ -11,6 +11,7 @@ import orjson
 
 from bon_gateway.errors import BadRequestError
 from bon_gateway.protocols import PolicyBackend
+from bon_gateway.schemas.checker import Checker
 from bon_gateway.schemas.checks import Schema, SchemaChecks
 from bon_gateway.strategies.prefill import Prefill
 from bon_gateway.strategies.validity import AnswerCheck
@@ -20,11 +21,11 @@ _log = logging.getLogger(__name__)
 
 
 class Judge:
-    """``schema_limit_s`` is the CPU time that checking one answer may take. ``close`` ends the
-    checking process."""
+    """``schema_limit_s`` is the CPU time that checking one answer may take, unless a ``checker`` is
+    given. ``close`` ends the checking process."""
 
-    def __init__(self, schema_limit_s: float = 0.25) -> None:
-        self._schemas = SchemaChecks(schema_limit_s)
+    def __init__(self, schema_limit_s: float = 0.25, checker: Checker | None = None) -> None:
+        self._schemas = SchemaChecks(schema_limit_s, checker)
         self._hinted: set[int] = set()
 
     async def check_for(self, request: ChatRequest, policy: PolicyBackend) -> AnswerCheck:

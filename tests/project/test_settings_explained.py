@@ -12,6 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from bon_gateway.compare.settings import CompareSettings
+from bon_gateway.replay.settings import ReplaySettings
 from bon_gateway.settings.tree import Settings
 from reward_server.settings import Settings as RewardServerSettings
 from trainers.commands import COMMANDS
@@ -19,6 +20,7 @@ from trainers.commands import COMMANDS
 ROOTS: tuple[type[BaseModel], ...] = (
     Settings,
     CompareSettings,
+    ReplaySettings,
     RewardServerSettings,
     *(command.settings for command in COMMANDS.values()),
 )

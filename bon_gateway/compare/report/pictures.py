@@ -4,8 +4,8 @@ who do not see it."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bon_gateway.compare.figures.results import Arm, Results
@@ -17,21 +17,11 @@ from bon_gateway.compare.report.axes import (
     steps_of_thousand,
 )
 from bon_gateway.compare.report.colours import SOFT, arm_colour, arm_marker
+from bon_gateway.compare.report.picture import SIZE, Picture
 from bon_gateway.compare.report.quality_by_n import quality_by_n
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-SIZE = (4.6, 3.6)
-"""Inches. So small that on a phone's screen the text is still as large as the page's."""
-
-
-@dataclass(frozen=True)
-class Picture:
-    title: str
-    caption: str
-    draw: Callable[[Results, Figure], str]
-    """Returns the alternative text."""
 
 
 def pictures(results: Results) -> Mapping[str, Picture]:
@@ -43,31 +33,33 @@ def pictures(results: Results) -> Mapping[str, Picture]:
             "Each arm at its N. The line is best-of-N of the base policy; random choice and the"
             " oracle choose among the same candidates. Bars and bands are intervals of the means:"
             " where they overlap, the differences at the same prompts decide.",
-            quality_by_n,
+            partial(quality_by_n, results),
         )
     if any(arm.cost and arm.quality[results.primary] for arm in results.arms):
         made["quality-by-cost"] = Picture(
             "Quality against cost",
             "The line joins the arms that no other beats in both. Bars are intervals.",
-            _quality_by_cost,
+            partial(_quality_by_cost, results),
         )
     if any(latency.curve for arm in results.arms for latency in arm.latency):
         made["latency"] = Picture(
             "Latency",
             "Share of requests answered within a time. Crosses: the slowest of N independent"
             " single answers.",
-            _latency,
+            partial(_latency, results),
         )
     if any(one.break_even and math.isfinite(one.break_even.value) for one in results.tuned):
         made["break-even"] = Picture(
             "Break-even",
             "Money paid after a number of requests, training included. Where a tuned policy"
             " crosses best-of-N at its matched N, it has paid back. Grey: the interval.",
-            _break_even,
+            partial(_break_even, results),
         )
     if any(arm.highest_rate is not None for arm in results.arms):
         made["throughput"] = Picture(
-            "Throughput", "Requests a second that still meet the latency target.", _throughput
+            "Throughput",
+            "Requests a second that still meet the latency target.",
+            partial(_throughput, results),
         )
     return made
 

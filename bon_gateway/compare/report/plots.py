@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Mapping
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bon_gateway.compare.figures.results import Results
 from bon_gateway.compare.report.colours import INK, LINE, PAGE, as_variables
-from bon_gateway.compare.report.pictures import SIZE, pictures
+from bon_gateway.compare.report.picture import SIZE, Picture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,18 +39,18 @@ STYLE: dict[Any, Any] = {  # its type names every parameter that there is
 }
 
 
-def draw_all(results: Results, folder: Path) -> dict[str, str]:
-    """Write each picture that the figures allow, as PNG and SVG. Returns the SVG texts by name, to
-    be put into a page."""
+def draw_all(pictures: Mapping[str, Picture], folder: Path) -> dict[str, str]:
+    """Write each picture as PNG and SVG into ``folder``. Returns the SVG texts by name, to be put
+    into a page."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     folder.mkdir(parents=True, exist_ok=True)
     drawn = {}
-    for name, picture in pictures(results).items():
+    for name, picture in pictures.items():
         with rc_context(STYLE):
             figure = Figure(figsize=SIZE, layout="constrained")
-            alt = picture.draw(results, figure)
+            alt = picture.draw(figure)
             figure.savefig(folder / f"{name}.png", dpi=160)
             drawn[name] = _svg(figure, folder / f"{name}.svg", alt)
     return drawn

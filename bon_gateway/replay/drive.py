@@ -1,0 +1,160 @@
+"""Runs one strategy on every pool: the driver of a replay.
+
+The strategy is built and run as the gateway builds and runs it. Only what it talks to is recorded,
+and only the clock is virtual. Requests run one after another, so that none waits for another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bon_common.settings.errors import SettingsError
+from bon_gateway.errors import GatewayError
+from bon_gateway.protocols import Strategy, Trace
+from bon_gateway.replay.clock import VirtualLoop
+from bon_gateway.replay.log import RecordedCandidate
+from bon_gateway.replay.policy import RecordedPolicy
+from bon_gateway.replay.pools import PoolSet, PromptPool
+from bon_gateway.replay.rewards import KnownReward, RecordedRewards, known_rewards
+from bon_gateway.replay.schemas import StillChecker
+from bon_gateway.replay.settings import ReplaySettings
+from bon_gateway.strategies.judge import Judge
+from bon_gateway.strategies.settings import StrategySettings
+from bon_gateway.types import ChatRequest, Selection
+
+SEED_BITS = 62
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """One request, replayed in one order of its pool. Costs count what was drawn and scored, the
+    losers and what was stopped included."""
+
+    winner: RecordedCandidate | None
+    """None if the strategy answered with an error."""
+    error: str | None
+    """Its code."""
+    degraded: tuple[str, ...]
+    drawn: int
+    rounds: int
+    tokens: int
+    scored: int
+    """Answers that the reward model read; equal ones count once."""
+    scored_tokens: int
+    latency_s: float
+    """Virtual seconds."""
+    changed: int
+    """Candidates that are judged differently than when they were recorded."""
+
+
+def replay(
+    kind: StrategySettings, name: str, pools: PoolSet, settings: ReplaySettings
+) -> list[list[Replayed]]:
+    """For each pool, one entry for each permutation of the strategy that ``kind`` builds. Equal
+    arguments give equal results.
+
+    Raises SettingsError, with the strategy's ``name``, if a pool has fewer candidates than the
+    strategy may draw.
+    """
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(_replay(kind, name, pools, settings))
+
+
+async def _replay(
+    kind: StrategySettings, name: str, pools: PoolSet, settings: ReplaySettings
+) -> list[list[Replayed]]:
+    judge = Judge(checker=StillChecker())
+    strategy = kind.build(judge)
+    _require_size(strategy, name, pools)
+    scored = kind.needs_reward or any(
+        one.reward is not None for pool in pools.pools for one in pool.candidates
+    )
+    try:
+        return [
+            await _replay_pool(strategy, pool, number, scored, settings)
+            for number, pool in enumerate(pools.pools)
+        ]
+    finally:
+        await judge.close()
+
+
+def _require_size(strategy: Strategy, name: str, pools: PoolSet) -> None:
+    short = [p for p in pools.pools if strategy.drawn(p.request) > len(p.candidates)]
+    if not short:
+        return
+    least = min(short, key=lambda pool: len(pool.candidates))
+    needed = strategy.drawn(least.request)
+    raise SettingsError(
+        f"strategies.{name}", "", f"draws {needed} candidates, and the smallest pool has"
+        f" {len(least.candidates)} ({least.place}; {len(short)} of {len(pools.pools)} pools are too"
+        f" small). Lower it, or leave those out with --at-least {needed}",
+    )  # fmt: skip
+
+
+async def _replay_pool(
+    strategy: Strategy, pool: PromptPool, number: int, scored: bool, settings: ReplaySettings
+) -> list[Replayed]:
+    known = known_rewards(pool, settings.thinking) if scored else None
+    found = []
+    for permutation in range(settings.permutations):
+        # Only the pool's number and the permutation decide: all strategies see the same orders.
+        source = random.Random(f"{settings.seed} {number} {permutation}")
+        order = source.sample(pool.candidates, len(pool.candidates))
+        asked = pool.request
+        request = ChatRequest(
+            asked.messages, asked.sampling, source.getrandbits(SEED_BITS), 1, asked.request_id
+        )
+        policy = RecordedPolicy(
+            order, pool.prompt_tokens or 0, settings.token_ms / 1000, settings.thinking
+        )
+        found.append(await _replay_request(strategy, request, policy, order, known, settings))
+    return found
+
+
+async def _replay_request(
+    strategy: Strategy,
+    request: ChatRequest,
+    policy: RecordedPolicy,
+    order: Sequence[RecordedCandidate],
+    known: dict[bytes, KnownReward] | None,
+    settings: ReplaySettings,
+) -> Replayed:
+    reward = None if known is None else RecordedRewards(known, settings.reward_ms / 1000)
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    selection: Selection | None = None
+    code = None
+    try:
+        selection = await strategy.run(request, policy, reward, Trace())
+    except GatewayError as error:
+        code = error.code
+    latency_s = loop.time() - started
+    if policy.short:
+        raise SettingsError(
+            f"strategies.{strategy.name}", "", "it drew more candidates than it says, and more than"
+            f" the {len(order)} of {request.request_id}",
+        )  # fmt: skip
+    return Replayed(
+        winner=None if selection is None else order[selection.winners[0]],
+        error=code,
+        degraded=() if selection is None else selection.degraded,
+        drawn=len(policy.tokens),
+        rounds=policy.rounds,
+        tokens=sum(policy.tokens.values()),
+        scored=0 if reward is None else reward.answers,
+        scored_tokens=0 if reward is None else reward.tokens,
+        latency_s=latency_s,
+        changed=0 if selection is None else _changed(selection, order),
+    )
+
+
+def _changed(selection: Selection, order: Sequence[RecordedCandidate]) -> int:
+    """``single`` judges nothing, so for it every candidate is finished."""
+    return sum(
+        candidate.status is not order[candidate.index].status
+        for candidate in selection.candidates
+        if candidate.completion is not None
+    )

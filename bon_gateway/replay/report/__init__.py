@@ -1,0 +1,1 @@
+"""Shows what a replay found: tables, pictures and a page."""

@@ -1,0 +1,87 @@
+"""A reward model that knows recorded rewards: the RewardBackend of a replay."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import msgspec
+import orjson
+
+from bon_gateway.errors import RewardRefusedError
+from bon_gateway.replay.pools import PromptPool
+from bon_gateway.strategies.conversation import RewardView
+from bon_gateway.strategies.prefill import Prefill
+from bon_gateway.thinking import ThinkingSettings
+from bon_gateway.types import Message, NonTextParts, RewardRequest, Scores
+
+
+class KnownReward(msgspec.Struct, frozen=True):
+    reward: float
+    tokens: int
+    """Of the prompt, if it is known, and the answer, both as the policy counts them."""
+
+
+def known_rewards(pool: PromptPool, thinking: ThinkingSettings | None) -> dict[bytes, KnownReward]:
+    """By the answer as the reward model reads it. Of equal answers the first reward counts."""
+    view = RewardView.of(pool.request, thinking, Prefill.of(pool.request), RecordedRewards.PARTS)
+    found: dict[bytes, KnownReward] = {}
+    for one in pool.candidates:
+        if one.reward is not None and one.message is not None:
+            key = orjson.dumps(view.answer(one.message))
+            found.setdefault(key, KnownReward(one.reward, (pool.prompt_tokens or 0) + one.tokens))
+    return found
+
+
+class RecordedRewards:
+    """Used for one request. A call takes ``reward_s``, however many answers it has. An answer whose
+    reward was not recorded is refused, so that the strategy does what it does when it serves."""
+
+    PARTS: NonTextParts = "send"
+    """Whatever the conversation holds, nothing reads it here."""
+
+    def __init__(self, known: Mapping[bytes, KnownReward], reward_s: float) -> None:
+        self._known = known
+        self._reward_s = reward_s
+        self.answers = 0
+        """Answers that were scored, or asked for."""
+        self.tokens = 0
+
+    @property
+    def non_text_parts(self) -> NonTextParts:
+        return self.PARTS
+
+    @property
+    def announces(self) -> bool:
+        return False
+
+    async def start(self) -> None:
+        return None
+
+    def ready(self) -> bool:
+        return True
+
+    def warming(self) -> bool:
+        return False
+
+    def health(self) -> dict[str, str]:
+        return {}
+
+    def troubles(self) -> dict[str, str]:
+        return {}
+
+    async def close(self) -> None:
+        return None
+
+    async def announce(self, request: RewardRequest) -> None:
+        return None
+
+    async def score(self, request: RewardRequest, completions: Sequence[Message]) -> Scores:
+        await asyncio.sleep(self._reward_s)
+        found = [self._known.get(orjson.dumps(one)) for one in completions]
+        tokens = sum(one.tokens for one in found if one is not None)
+        self.answers += len(completions)
+        self.tokens += tokens
+        refusal = RewardRefusedError("no reward was recorded") if None in found else None
+        rewards = tuple(None if one is None else one.reward for one in found)
+        return Scores(rewards, tokens, refusal)
