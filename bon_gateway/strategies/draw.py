@@ -58,8 +58,8 @@ class Drawn(msgspec.Struct, frozen=True):
 
 @dataclass(eq=False)
 class Draw:
-    """Draws candidates of ``request``; used once. Without a ``rule`` it draws ``plan.drawn`` of them
-    at once, with one as many waves as that asks for.
+    """Draws candidates of ``request``; used once. Without a ``rule`` it draws ``plan.drawn`` at
+    once, with one as many waves as that asks for.
 
     Making it raises BadRequestError for a conversation that ``reward`` cannot read.
     """

@@ -11,10 +11,10 @@ from bon_gateway.types import Candidate, Stopped
 
 
 class NextWave(msgspec.Struct, frozen=True):
-    """``draw`` more candidates. With 0 the drawing ends, and ``stopped`` says why."""
-
     draw: int
-    stopped: Stopped | None = None
+    """Candidates to draw; with 0 the drawing ends."""
+    stopped: Stopped
+    """Why it ends there. Without meaning if ``draw`` is above 0."""
 
 
 class WaveRule(Protocol):

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
 
-from bon_common.selection.adaptive.prior import NormalInverseGamma, PromptRewards
 from bon_common.selection.adaptive.improvement import expected_improvement
+from bon_common.selection.adaptive.prior import NormalInverseGamma, PromptRewards
 from bon_common.selection.adaptive.waves import Waves
 
 PROMPTS = 2000

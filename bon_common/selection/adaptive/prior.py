@@ -25,6 +25,8 @@ SHAPES = (1.0, 300.0)
 """Bounds of ``shape``. At 300 the prompts' variances differ by less than 6 %."""
 STRENGTHS = (1e-4, 1e3)
 """Bounds of ``strength``: means spread 100 times as far as rewards within a prompt, or 0.03."""
+LEAST_VARIANCE = 1e-200
+"""A pooled variance below it counts as none."""
 FACTOR = 1e3
 """The typical variance lies within this factor of the pooled one."""
 
@@ -100,22 +102,19 @@ class NormalInverseGamma:
             # ``posterior``'s scale, written out: the fit spends its time here.
             weight, mean, scale = self.strength * count / strength, self.mean, self.scale
             total -= shape * math.fsum(
-                [
-                    math.log(scale + 0.5 * (p.squares + weight * (p.mean - mean) ** 2))
-                    for p in alike
-                ]
+                [math.log(scale + 0.5 * (p.squares + weight * (p.mean - mean) ** 2)) for p in alike]
             )
         return total
 
 
 def fit(prompts: Sequence[PromptRewards]) -> NormalInverseGamma | None:
     """The prior of the largest likelihood within ``SHAPES`` and ``STRENGTHS``, found by improving
-    one parameter after the other. None if no prompt has two different rewards."""
+    one parameter after the other. None if no prompt has two rewards that differ."""
     spare = sum(prompt.count - 1 for prompt in prompts)
     squares = math.fsum(prompt.squares for prompt in prompts)
-    if spare <= 0 or not squares > 0:
+    pooled = squares / spare if spare > 0 else 0.0
+    if pooled < LEAST_VARIANCE:
         return None
-    pooled = squares / spare
     mean = math.fsum(prompt.mean for prompt in prompts) / len(prompts)
     prior = NormalInverseGamma(mean, strength=1.0, shape=3.0, scale=3.0 * pooled)
     for _ in range(ROUNDS):
@@ -130,9 +129,7 @@ def fit(prompts: Sequence[PromptRewards]) -> NormalInverseGamma | None:
     return prior
 
 
-def _recentred(
-    prior: NormalInverseGamma, prompts: Sequence[PromptRewards]
-) -> NormalInverseGamma:
+def _recentred(prior: NormalInverseGamma, prompts: Sequence[PromptRewards]) -> NormalInverseGamma:
     """With the mean that EM would take next: prompts of little variance say more about it."""
     weights = []
     for prompt in prompts:

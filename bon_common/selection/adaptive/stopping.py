@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from bon_common.selection.adaptive.improvement import expected_improvement
 from bon_common.selection.adaptive.prior import NormalInverseGamma, PromptRewards
 
 
-def gain_of_another(rewards: Sequence[float], prior: NormalInverseGamma) -> float:
-    """What one more sample is expected to add to the best of ``rewards``, in their unit. The order
-    of the rewards does not matter. Raises ValueError for no rewards, or one that is not finite."""
-    after = prior.posterior(PromptRewards.of(rewards))
-    return expected_improvement(max(rewards), after.predictive())
+@dataclass(frozen=True, slots=True)
+class PriceRule:
+    """Draw another sample as long as its expected gain is at least its price.
 
-
-def worth_another(rewards: Sequence[float], prior: NormalInverseGamma, price: float) -> bool:
-    """Whether that is at least the ``price`` of a sample, in the unit of the rewards. At price 0 it
-    always is.
-
-    The rule looks one sample ahead. It is the index rule of Pandora's box (Weitzman 1979), whose
-    boxes are alike here, so that it would be optimal if the distribution were known.
+    It looks one sample ahead, as in Pandora's box (Weitzman 1979): if the distribution were known
+    and samples came one by one, no rule would do better.
     """
-    return gain_of_another(rewards, prior) >= price
+
+    prior: NormalInverseGamma
+    price: float
+    """Of one sample, in the unit of the rewards. At 0 another one is always worth it."""
+
+    def worth_another(self, rewards: Sequence[float]) -> bool:
+        """Whether one more is worth it after ``rewards``. See ``gain_of_another``."""
+        return self.gain_of_another(rewards) >= self.price
+
+    def gain_of_another(self, rewards: Sequence[float]) -> float:
+        """What one more sample is expected to add to the best of ``rewards``, in their unit. Their
+        order does not matter. Raises ValueError for no rewards, or one that is not finite."""
+        after = self.prior.posterior(PromptRewards.of(rewards))
+        return expected_improvement(max(rewards), after.predictive())
