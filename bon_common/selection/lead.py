@@ -17,4 +17,4 @@ def chance_to_lead(first: int, second: int) -> float:
     if first < 0 or second < 0:
         raise ValueError(f"votes must not be negative, got {first} and {second}")
     trials = first + second + 1
-    return sum(math.comb(trials, j) for j in range(first + 1)) / 2**trials
+    return sum(math.comb(trials, j) for j in range(first + 1)) / (1 << trials)

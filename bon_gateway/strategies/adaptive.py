@@ -39,7 +39,7 @@ LARGEST = 1e100
 """Rewards beyond it say nothing: their squares would overflow."""
 
 
-class AdaptiveSettings(DrawSettings):
+class AdaptiveStrategySettings(DrawSettings):
     type: Literal["adaptive"]
     n: PositiveInt = 8
     """The target: it spends as little as gives the reward of ``best_of_n`` with this ``n``."""
@@ -75,13 +75,13 @@ class AdaptiveSettings(DrawSettings):
         # It has to stay below the cap.
         return {"cap": most, "n": min(self.n, most - 1)} if most > 1 else {}
 
-    def build(self, judge: Judge) -> Adaptive:
-        return Adaptive(self, judge)
+    def build(self, judge: Judge) -> AdaptiveStrategy:
+        return AdaptiveStrategy(self, judge)
 
 
 @dataclass(frozen=True, slots=True)
-class Adaptive(PoolStrategy):
-    settings: AdaptiveSettings
+class AdaptiveStrategy(PoolStrategy):
+    settings: AdaptiveStrategySettings
 
     def wave_rule(self, request: ChatRequest, policy: PolicyBackend, trace: Trace) -> WaveRule:
         settings = self.settings

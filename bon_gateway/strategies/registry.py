@@ -12,7 +12,7 @@ from pydantic import Field
 from pydantic.fields import FieldInfo
 
 from bon_gateway.sections.base import type_name
-from bon_gateway.strategies.adaptive import AdaptiveSettings
+from bon_gateway.strategies.adaptive import AdaptiveStrategySettings
 from bon_gateway.strategies.best_of_n import BestOfNSettings
 from bon_gateway.strategies.first_k import FirstKSettings
 from bon_gateway.strategies.good_enough import GoodEnoughSettings
@@ -28,7 +28,7 @@ from bon_gateway.strategies.weighted_vote import WeightedVoteSettings
 KINDS: tuple[type[StrategySettings], ...] = (
     BestOfNSettings,
     FirstKSettings,
-    AdaptiveSettings,
+    AdaptiveStrategySettings,
     GoodEnoughSettings,
     SoftSettings,
     PessimisticSettings,

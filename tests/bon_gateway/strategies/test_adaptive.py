@@ -11,7 +11,7 @@ from bon_common.selection.adaptive.prior import NormalInverseGamma
 from bon_common.selection.adaptive.stopping import PriceRule
 from bon_gateway.errors import BadRequestError
 from bon_gateway.protocols import Trace
-from bon_gateway.strategies.adaptive import AdaptiveSettings
+from bon_gateway.strategies.adaptive import AdaptiveStrategySettings
 from bon_gateway.strategies.judge import Judge
 from bon_gateway.testing.fakes import Act, FakeHistory, FakePolicy, FakeReward, completion
 from bon_gateway.types import ChatRequest, Message, Selection, Stopped
@@ -36,7 +36,7 @@ async def run(
     reward: FakeReward | None = None,
     **settings: Any,
 ) -> Selection:
-    strategy = AdaptiveSettings(type="adaptive", **{"wave": 2, **settings}).build(Judge())
+    strategy = AdaptiveStrategySettings(type="adaptive", **{"wave": 2, **settings}).build(Judge())
     trace = Trace(history=history)
     return await strategy.run(request, policy or FakePolicy(), reward or FakeReward(), trace)
 
@@ -173,7 +173,7 @@ async def test_the_client_may_ask_for_no_more_than_n(ask: Ask) -> None:
 
 
 def test_the_cap_is_above_n() -> None:
-    assert AdaptiveSettings(type="adaptive").drawn == 16
-    assert AdaptiveSettings(type="adaptive", n=4, cap=5).drawn == 5
+    assert AdaptiveStrategySettings(type="adaptive").drawn == 16
+    assert AdaptiveStrategySettings(type="adaptive", n=4, cap=5).drawn == 5
     with pytest.raises(ValidationError, match=r"cap\n  Value error, must be above n \(4\), got 4"):
-        AdaptiveSettings(type="adaptive", n=4, cap=4)
+        AdaptiveStrategySettings(type="adaptive", n=4, cap=4)
