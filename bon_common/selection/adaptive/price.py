@@ -12,7 +12,8 @@ from bon_common.selection.adaptive.improvement import expected_improvement
 from bon_common.selection.adaptive.prior import NormalInverseGamma, PromptRewards
 from bon_common.selection.adaptive.waves import Waves
 
-PROMPTS = 2000
+PROMPTS = 4000
+"""With these the noise of a price is 2 %, and computing it takes 0.8 s of one core."""
 SEED = 20
 HALVINGS = 30
 

@@ -155,7 +155,7 @@ async def test_a_wave_without_two_that_may_win_says_nothing(ask: Ask) -> None:
 
 async def test_what_a_deadline_cut_is_not_remembered(ask: Ask) -> None:
     history = FakeHistory()
-    selection = await run(ask(), history, policy=FakePolicy({7: Act()}), deadline_ms=50)
+    selection = await run(ask(), history, policy=FakePolicy({7: Act()}), deadline_ms=300)
     assert told(selection) == (8, 1, Stopped.DEADLINE)
     assert selection.degraded == ("deadline",)
     assert history.added == []

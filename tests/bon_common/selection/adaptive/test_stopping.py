@@ -43,6 +43,12 @@ def test_the_gain_decides(rewards: list[float], price: float) -> None:
     assert rule.worth_another(rewards) == (rule.gain_of_another(rewards) >= price)
 
 
+def test_a_gain_equal_to_the_price_is_worth_it() -> None:
+    gain = PriceRule(PRIOR, price=0.0).gain_of_another([1.0, 2.0])
+    assert PriceRule(PRIOR, price=gain).worth_another([2.0, 1.0])
+    assert not PriceRule(PRIOR, price=gain * (1 + 1e-12)).worth_another([1.0, 2.0])
+
+
 def test_a_lead_lowers_the_gain() -> None:
     strong = PriceRule(NormalInverseGamma(0.0, 100.0, 100.0, 100.0), price=0.0)
     assert strong.gain_of_another([0, 0, 0, 3]) < strong.gain_of_another([0, 0, 0, 1])
