@@ -7,9 +7,10 @@ price follows from `n`: with it, the expected reward is that of `best_of_n` with
 `cap` must be above `n`: what one request saves, another spends.
 
 It helps where candidates are the cost. In simulation, with Gaussian rewards of equal spread, it
-needs 0.78 of the candidates of best-of-16 in 3.1 rounds, or 0.80 in 2.2 with `first_wave: 8`. Where the spread differs much between prompts it saves less (0.88 in 3.5). It harms where latency
-counts, because waves come one after the other. It also harms where rewards within a prompt are far
-from Gaussian: with a long tail of high rewards it stops too early (exponential rewards: 0.62 of the
+needs 0.78 of the candidates of best-of-16 in 3.1 rounds, or 0.80 in 2.2 with `first_wave: 8`. Where
+the spread differs much between prompts it saves less (0.88 in 3.5). It harms where latency counts,
+because waves come one after the other. It also harms where rewards within a prompt are far from
+Gaussian: with a long tail of high rewards it stops too early (exponential rewards: 0.62 of the
 candidates, and 0.88 of what best-of-16 gains over one sample).
 
 It begins as `best_of_n`: so it answers the first 50 requests, which fill the history, and every

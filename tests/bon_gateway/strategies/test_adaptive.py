@@ -9,11 +9,18 @@ from pydantic import ValidationError
 
 from bon_common.selection.adaptive.prior import NormalInverseGamma
 from bon_common.selection.adaptive.stopping import PriceRule
-from bon_gateway.errors import BadRequestError
+from bon_gateway.errors import BadRequestError, RewardError
 from bon_gateway.protocols import Trace
 from bon_gateway.strategies.adaptive import AdaptiveStrategySettings
 from bon_gateway.strategies.judge import Judge
-from bon_gateway.testing.fakes import Act, FakeHistory, FakePolicy, FakeReward, completion
+from bon_gateway.testing.fakes import (
+    Act,
+    FakeHistory,
+    FakePolicy,
+    FakeReward,
+    completion,
+    reward_of_digits,
+)
 from bon_gateway.types import ChatRequest, Message, Selection, Stopped
 
 Ask = Callable[..., ChatRequest]
@@ -105,10 +112,14 @@ async def test_the_order_within_a_wave_does_not_matter(ask: Ask) -> None:
     assert len(stops) == 1
 
 
-def silent(message: Message) -> float:
+def one_is_no_number(message: Message) -> float:
+    return math.nan if message["content"] == "answer 1" else reward_of_digits(message)
+
+
+def one_is_lost(message: Message) -> float:
     if message["content"] == "answer 1":
-        return math.nan
-    return 1.0
+        raise RewardError("too long")
+    return reward_of_digits(message)
 
 
 @pytest.mark.parametrize(
@@ -116,16 +127,23 @@ def silent(message: Message) -> float:
     [
         (FakeReward(failures=99), ("reward_unavailable",)),
         (FakeReward(rule=lambda _: 4.0), ()),
-        (FakeReward(rule=silent), ()),
-        (FakeReward(rule=lambda m: 1e200 * len(m["content"])), ()),
+        (FakeReward(rule=one_is_no_number), ()),
+        (FakeReward(rule=one_is_lost), ("reward_unavailable",)),
+        (FakeReward(rule=lambda m: 1e200 * reward_of_digits(m)), ()),
     ],
-    ids=["the reward model is down", "all are equal", "one is no number", "they are too large"],
+    ids=[
+        "the reward model is down",
+        "all are equal",
+        "one is no number",
+        "one is missing",
+        "too large",
+    ],
 )
 async def test_rewards_that_say_nothing_make_it_best_of_n(
     ask: Ask, reward: FakeReward, degraded: tuple[str, ...]
 ) -> None:
     history = learnt(1e9)
-    selection = await run(ask(), history, reward=reward)
+    selection = await run(ask(), history, reward=reward, wave=3)
     assert told(selection) == (8, 2, Stopped.TARGET)
     assert selection.degraded == degraded
     assert all(math.isfinite(reward) for rewards, _ in history.added for reward in rewards)
