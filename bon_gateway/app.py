@@ -115,6 +115,8 @@ def create_app(
         else:
             kept = same_backends(before.settings, settings)
             gateway = gateway.with_backends_of(before.gateway, kept)
+            if before.settings.history == settings.history:
+                gateway = gateway.with_histories_of(before.gateway)
             recorder = before.recorder
             if before.settings.recording != settings.recording:
                 recorder = build_recorder(settings.recording, metrics)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 from bon_gateway.auth import check_upstream_keys, upstream_key
 from bon_gateway.backends.reward.metered import MeteredReward
@@ -12,6 +13,8 @@ from bon_gateway.gateway import Gateway, ServedModel
 from bon_gateway.metrics import Metrics
 from bon_gateway.protocols import RewardBackend
 from bon_gateway.settings.tree import Settings
+from bon_gateway.strategies.history import WindowHistory
+from bon_gateway.strategies.history_files import ModelFiles, ModelIdentity
 from bon_gateway.strategies.judge import Judge
 
 
@@ -33,10 +36,22 @@ def build_gateway(
             reward=None if served.reward is None else rewards[served.reward],
             strategy=served.strategy.build(judge),
             settings=served,
+            history=_history(name, settings),
         )
         for name, served in settings.models.items()
     }
     return Gateway(policies, rewards, models, judge)
+
+
+def _history(name: str, settings: Settings) -> WindowHistory | None:
+    served, folder = settings.models[name], settings.history.folder
+    if served.reward is None:
+        return None
+    if folder is None:
+        return WindowHistory()
+    revision = settings.policies[served.policy].revision
+    identity = ModelIdentity(name, served.policy, revision, served.reward)
+    return WindowHistory(ModelFiles(Path(folder), identity))
 
 
 def key_of(settings: BackendSettings, environ: Mapping[str, str]) -> str | None:

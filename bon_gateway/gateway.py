@@ -9,7 +9,13 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from bon_gateway.errors import NotFoundError
-from bon_gateway.protocols import Backend, PolicyBackend, RewardBackend, Strategy
+from bon_gateway.protocols import (
+    Backend,
+    PolicyBackend,
+    RewardBackend,
+    RewardHistory,
+    Strategy,
+)
 from bon_gateway.settings.tree import ServedModelSettings, Settings
 from bon_gateway.strategies.judge import Judge
 
@@ -27,6 +33,8 @@ class ServedModel:
     reward: RewardBackend | None
     strategy: Strategy
     settings: ServedModelSettings
+    history: RewardHistory | None = None
+    """None without a reward model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +94,8 @@ class Gateway:
     @property
     def parts(self) -> list[Closing]:
         """All that has to be closed."""
-        return [*self.backends.values(), self.judge]
+        histories = [served.history for served in self.models.values()]
+        return [*self.backends.values(), *filter(None, histories), self.judge]
 
     async def start(self) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -121,6 +130,19 @@ class Gateway:
         return replace(
             self, policies=policies, rewards=rewards, models=models, created=running.created
         )
+
+    def with_histories_of(self, running: Gateway) -> Gateway:
+        """This gateway, which has not started, with the histories of one that runs, for each served
+        model that has the same backends there."""
+        models = {
+            name: replace(served, history=before.history)
+            if (before := running.models.get(name)) is not None
+            and before.policy is served.policy
+            and before.reward is served.reward
+            else served
+            for name, served in self.models.items()
+        }
+        return replace(self, models=models)
 
 
 async def wait_until(ready: Callable[[], bool], within_s: float) -> bool:

@@ -71,6 +71,10 @@ class Metrics:
         self._tokens = counters("bon_tokens", paid, "model", "kind")
         lost = "Answers that lost something on the way, by what was lost."
         self._degraded = counters("bon_degraded", lost, "model", "reason")
+        why = "Answers of strategies that draw in waves, by why they stopped."
+        self._stopped = counters("bon_stopped", why, "model", "reason")
+        waves = "Waves drawn for these answers together."
+        self._rounds = counters("bon_rounds", waves, "model")
         # A histogram's sum falls with each negative value, which `rate` takes for a restart.
         # Two sums that only rise give the true mean.
         sums = "Sum of the winners' rewards and of their gains, positive and negative apart."
@@ -194,6 +198,9 @@ class Metrics:
                 gain = won - sum(scored) / len(scored)
                 self._gain.of(model).observe(gain)
                 self._add_reward(gain, model, "gain")
+        if selection.stopped is not None:
+            self._stopped.of(model, selection.stopped).inc()
+            self._rounds.of(model).inc(selection.rounds)
         for reason in selection.degraded:
             self._degraded.of(model, reason).inc()
 

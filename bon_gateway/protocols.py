@@ -6,6 +6,8 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from bon_common.selection.adaptive.prior import NormalInverseGamma
+from bon_common.selection.adaptive.waves import Waves
 from bon_gateway.thinking import ThinkingSettings
 from bon_gateway.types import (
     ChatRequest,
@@ -25,6 +27,32 @@ class DeltaSink(Protocol):
     async def send(self, index: int, delta: Delta) -> None: ...
 
 
+class RewardHistory(Protocol):
+    """What the rewards of a served model's earlier requests say about the next one's. No call
+    waits: what is not known yet is computed aside, and known to later requests."""
+
+    @property
+    def prior(self) -> NormalInverseGamma | None:
+        """How rewards vary within and between prompts; None as long as too little is known."""
+        ...
+
+    @property
+    def tokens(self) -> float | None:
+        """Mean number of generated tokens of a candidate; None without earlier requests."""
+        ...
+
+    def price(self, waves: Waves, target: int) -> float | None:
+        """The price per candidate at which drawing in ``waves`` is expected to give the reward of
+        best-of-``target``, in the unit of the rewards; None if it is not known yet."""
+        ...
+
+    def add(self, rewards: Sequence[float], tokens: int) -> None:
+        """The finite rewards of one request's candidates, and their generated tokens together."""
+        ...
+
+    async def close(self) -> None: ...
+
+
 @dataclass(slots=True)
 class Trace:
     """What is known of a run while it runs, and still known if it is cancelled."""
@@ -37,6 +65,8 @@ class Trace:
     """Names of the replicas that were asked, in order; a name may occur several times."""
     sink: DeltaSink | None = None
     """Set when the client streams."""
+    history: RewardHistory | None = None
+    """That of the served model, for strategies that learn from it."""
 
 
 class Backend(Protocol):

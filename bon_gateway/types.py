@@ -247,6 +247,22 @@ class Timings(msgspec.Struct, frozen=True):
     score: float
 
 
+class Stopped(StrEnum):
+    """Why a strategy that draws in waves drew no further one."""
+
+    PRICE = "price"
+    """Another candidate was not worth its price."""
+    TARGET = "target"
+    """As many were drawn as ``best_of_n`` draws: there was nothing to tell the worth of more."""
+    CAP = "cap"
+    """As many were drawn as may be."""
+    GOOD_ENOUGH = "good_enough"
+    """A candidate's reward passed the threshold."""
+    VOTE = "vote"
+    """The leading answer was certain enough."""
+    DEADLINE = "deadline"
+
+
 class Selection(msgspec.Struct, frozen=True):
     """The outcome of one request."""
 
@@ -262,6 +278,10 @@ class Selection(msgspec.Struct, frozen=True):
     degraded: tuple[str, ...] = ()
     """What was lost, as short codes; empty if all went as asked."""
     details: Mapping[str, Any] | None = None
+    rounds: int = 1
+    """Waves in which the candidates were drawn."""
+    stopped: Stopped | None = None
+    """Why there was no further wave; None for a strategy that draws all at once."""
 
     @property
     def winner(self) -> Candidate:

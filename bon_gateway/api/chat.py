@@ -106,7 +106,7 @@ class ChatCall(msgspec.Struct, frozen=True):
                 policy_revision=self.services.settings.policies[made_of.policy].revision,
                 reward=made_of.reward,
                 strategy=self.strategy.name,
-                n=self.drawn,
+                n=self.drawn if selection is None else selection.n,
                 request=self.request,
                 selection=selection,
                 error=error,
@@ -178,7 +178,7 @@ def prepare(
         strategy=strategy,
         drawn=drawn,
         head=render.AnswerHead(f"chatcmpl-{os.urandom(16).hex()}", int(time.time()), served.name),
-        trace=Trace(),
+        trace=Trace(history=served.history),
     )
 
 

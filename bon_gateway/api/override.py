@@ -52,6 +52,8 @@ def _merged(
     kind: type[StrategySettings], own: StrategySettings, asked: dict[str, Any]
 ) -> dict[str, Any]:
     kept = {name: value for name, value in own.model_dump().items() if name in kind.model_fields}
+    if "n" in asked:
+        kept = {name: value for name, value in kept.items() if name not in kind.follow_n}
     merged = {**kept, **asked, "type": type_name(kind)}
     if "min_candidates" in kept and "min_candidates" not in asked:
         # The operator chose this minimum for the operator's n.
@@ -73,11 +75,10 @@ def _validate(kind: type[StrategySettings], values: dict[str, Any]) -> StrategyS
 def _within_limits(
     strategy: StrategySettings, asked: dict[str, Any], limits: LimitsSettings
 ) -> StrategySettings:
-    excess = strategy.drawn - limits.max_n
-    if excess <= 0:
+    if strategy.drawn <= limits.max_n:
         return strategy
-    n = strategy.pool - excess
-    if limits.on_excess_n == "refuse" or n < 1 or "n" not in strategy.counts:
+    lowered = strategy.lowered(limits.max_n)
+    if limits.on_excess_n == "refuse" or not lowered:
         param = "bon.n"
         beyond = [key for key in strategy.counts if key != "n" and key in asked]
         if beyond and strategy.pool < limits.max_n:
@@ -86,7 +87,7 @@ def _within_limits(
         raise BadRequestError.at(
             param, f"{strategy.drawn} candidates are above the limit of {limits.max_n}"
         )
-    values = strategy.model_dump()
+    values = strategy.model_dump() | lowered
     if "min_candidates" in values:
-        values["min_candidates"] = min(values["min_candidates"], n)
-    return _validate(type(strategy), values | {"n": n})
+        values["min_candidates"] = min(values["min_candidates"], values["n"])
+    return _validate(type(strategy), values)

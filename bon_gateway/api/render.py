@@ -111,6 +111,9 @@ def bon_object(
             "total": _ms(total_s),
         },
     }
+    if selection.stopped is not None:
+        answer["rounds"] = selection.rounds
+        answer["stopped"] = selection.stopped
     if selection.details is not None:
         answer["details"] = selection.details
     return answer

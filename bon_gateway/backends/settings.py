@@ -46,8 +46,8 @@ class PolicySettings(BackendSettings):
     """The settings of one policy, which build it."""
 
     revision: str | None = None
-    """Which weights these are, in your words. The candidate log records it; nothing else uses
-    it."""
+    """Which weights these are, in your words. The candidate log records it, and with
+    another one ``history`` begins anew. Nothing else uses it."""
 
     @abstractmethod
     def build(self, key: str | None) -> PolicyBackend:

@@ -20,6 +20,7 @@ from bon_gateway.settings import demo
 from bon_gateway.settings.demo import Demo
 from bon_gateway.settings.loader import load
 from bon_gateway.settings.tree import Settings
+from bon_gateway.strategies import history_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,8 @@ def check(settings: Settings, environ: Mapping[str, str]) -> KeyRing:
             raise SettingsError(error.source, f"{path}.{error.key}", error.reason) from error
     if settings.recording.folder is not None:
         prepare_folder(settings.recording.folder)
+    if settings.history.folder is not None:
+        history_files.prepare_folder(settings.history.folder)
     return keys
 
 

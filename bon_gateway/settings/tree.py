@@ -21,6 +21,7 @@ from bon_gateway.backends.policy import registry as policies
 from bon_gateway.backends.reward import registry as rewards
 from bon_gateway.backends.settings import BackendSettings, PolicySettings, RewardSettings
 from bon_gateway.sections.base import Component, Section
+from bon_gateway.sections.history import HistorySettings
 from bon_gateway.sections.recording import RecordingSettings
 from bon_gateway.sections.server import AuthSettings, LimitsSettings, ServerSettings
 from bon_gateway.strategies import registry as strategies
@@ -70,6 +71,8 @@ class Settings(Section):
     """Limits for one request, one key and one worker."""
     recording: RecordingSettings = RecordingSettings()
     """The candidate log."""
+    history: HistorySettings = HistorySettings()
+    """What strategies learn from earlier requests."""
 
     @property
     def backends(self) -> dict[str, BackendSettings]:

@@ -7,23 +7,64 @@ harms where one mistake is the most frequent answer, and where a text has number
 answer: then numbers that mean nothing are counted. Where no two final answers are equal it is
 `best_of_n`, or without a reward model one sample at N times the price.
 
+With `stop_at` it draws in waves and stops as soon as the leading answer is certain enough. That
+saves most where the policy is nearly always right, and costs further rounds where it is not.
+
 By default the final answer is the last number, which needs no agreement with the model about a
 form. If the prompt asks for a form, such as `\boxed{}` or JSON, set `extract` to it.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
 
+from pydantic import Field, PositiveInt
+
+from bon_common.selection.adaptive.waves import Waves
+from bon_common.selection.lead import chance_to_lead
 from bon_common.selection.votes import majority
+from bon_gateway.protocols import PolicyBackend, Trace
 from bon_gateway.strategies.judge import Judge
 from bon_gateway.strategies.votes import VoteSettings, VoteStrategy
+from bon_gateway.strategies.waves import NextWave, WaveRule
+from bon_gateway.types import Candidate, ChatRequest, Stopped
 
 
 class MajoritySettings(VoteSettings):
     type: Literal["majority"]
+    stop_at: Annotated[float, Field(gt=0.5, lt=1)] | None = None
+    """Chance at which the leading answer is certain enough to stop: that it is more frequent than
+    the second one. With 0.95 four equal answers are enough, and three are not. None draws all
+    ``n`` at once."""
+    wave: PositiveInt = 4
+    """Candidates drawn at a time, with ``stop_at``."""
 
     needs_reward: ClassVar[bool] = False
 
-    def build(self, judge: Judge) -> VoteStrategy:
-        return VoteStrategy(self, judge, rule=majority, find=self.extract.build())
+    def build(self, judge: Judge) -> Majority:
+        return Majority(self, judge, rule=majority, find=self.extract.build())
+
+
+@dataclass(frozen=True, slots=True)
+class Majority(VoteStrategy):
+    settings: MajoritySettings
+
+    def wave_rule(
+        self, request: ChatRequest, policy: PolicyBackend, trace: Trace
+    ) -> WaveRule | None:
+        settings, stop_at = self.settings, self.settings.stop_at
+        if stop_at is None:
+            return None
+        waves = Waves(max(settings.wave, request.top), settings.wave, cap=settings.n)
+
+        async def rule(candidates: Sequence[Candidate]) -> NextWave:
+            votes = Counter((await self.answers(request, policy, candidates)).values())
+            first, second = [*[count for _, count in votes.most_common(2)], 0, 0][:2]
+            if first and chance_to_lead(first, second) >= stop_at:
+                return NextWave(0, Stopped.VOTE)
+            return NextWave(waves.after(len(candidates)), Stopped.CAP)
+
+        return rule

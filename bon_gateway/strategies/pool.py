@@ -13,6 +13,7 @@ from bon_gateway.strategies.judge import Judge
 from bon_gateway.strategies.select import check_top, select
 from bon_gateway.strategies.settings import DrawSettings
 from bon_gateway.strategies.validity import MISPLACED
+from bon_gateway.strategies.waves import WaveRule
 from bon_gateway.types import Candidate, ChatRequest, Selection
 
 REASONS_TOLD = 3
@@ -21,7 +22,7 @@ REASONS_TOLD = 3
 @dataclass(frozen=True, slots=True)
 class PoolStrategy:
     """Draws the number of candidates in its settings, keeps the first ``n`` usable ones and answers
-    with the best. A subclass may override ``order`` or ``decide``."""
+    with the best. A subclass may override ``order`` or ``decide``, and ``wave_rule``."""
 
     settings: DrawSettings
     judge: Judge = field(default_factory=Judge)
@@ -40,6 +41,12 @@ class PoolStrategy:
         """``order``, for a subclass that reads answers and so must know how the policy thinks."""
         return await self.order(request, candidates)
 
+    def wave_rule(
+        self, request: ChatRequest, policy: PolicyBackend, trace: Trace
+    ) -> WaveRule | None:
+        """Decides after each wave whether there is another; None draws all at once."""
+        return None
+
     def drawn(self, request: ChatRequest) -> int:
         # Candidates beyond n are drawn only to be cut; the client cannot ask for them.
         check_top(request, self._kept(request))
@@ -57,18 +64,21 @@ class PoolStrategy:
     ) -> Selection:
         """Raises NoRewardError before anything is drawn if the reward model is down and
         ``fallback`` would make that the answer anyway."""
-        settings, keep = self.settings, self._kept(request)
+        settings, kept = self.settings, self._kept(request)
         if reward is not None and settings.fallback == "error" and not reward.ready():
             raise _none_up(reward)
+        drawn = self.drawn(request)
+        # At temperature 0 there is one candidate, and so nothing to decide on.
+        rule = None if request.greedy else self.wave_rule(request, policy, trace)
         plan = Plan(
-            drawn=self.drawn(request),
-            keep=keep,
+            drawn=drawn,
+            keep=kept if rule is None else drawn,
             deadline=None if settings.deadline_ms is None else settings.deadline_ms / 1000,
-            min_candidates=min(settings.min_candidates, keep),
+            min_candidates=min(settings.min_candidates, kept),
             retries=settings.retries,
         )
         check = await self.judge.check_for(request, policy)
-        outcome = await Draw(request, policy, reward, plan, check, trace).run()
+        outcome = await Draw(request, policy, reward, plan, check, trace, rule).run()
         if MISPLACED in [candidate.reason for candidate in outcome.candidates]:
             self.judge.answer_in_reasoning(policy, request.request_id)
         order = await self.decide(request, policy, outcome.candidates)

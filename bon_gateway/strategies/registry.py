@@ -12,8 +12,10 @@ from pydantic import Field
 from pydantic.fields import FieldInfo
 
 from bon_gateway.sections.base import type_name
+from bon_gateway.strategies.adaptive import AdaptiveStrategySettings
 from bon_gateway.strategies.best_of_n import BestOfNSettings
 from bon_gateway.strategies.first_k import FirstKSettings
+from bon_gateway.strategies.good_enough import GoodEnoughSettings
 from bon_gateway.strategies.hook import HookStrategySettings
 from bon_gateway.strategies.majority import MajoritySettings
 from bon_gateway.strategies.majority_of_the_bests import MajorityOfTheBestsSettings
@@ -26,6 +28,8 @@ from bon_gateway.strategies.weighted_vote import WeightedVoteSettings
 KINDS: tuple[type[StrategySettings], ...] = (
     BestOfNSettings,
     FirstKSettings,
+    AdaptiveStrategySettings,
+    GoodEnoughSettings,
     SoftSettings,
     PessimisticSettings,
     MajoritySettings,

@@ -73,8 +73,8 @@ class Scoring:
             self._linger = loop.call_later(LINGER_S, self._begin)
 
     async def settle(self, within: float | None) -> None:
-        """Wait until all is scored, at most for ``within`` seconds. No more candidates come. What
-        is not scored then is given up."""
+        """Wait until all is scored, at most for ``within`` seconds. No more candidates come
+        meanwhile. What is not scored then is given up."""
         self.close()
         if self._running is None:
             # No call runs that this would have to wait for, so it needs no task.

@@ -73,6 +73,8 @@ def select(
         ),
         timings=drawn.timings,
         degraded=_degraded(drawn, len(winners) < request.top),
+        rounds=drawn.rounds,
+        stopped=drawn.stopped,
     )
 
 

@@ -23,15 +23,24 @@ class StrategySettings(Component):
     counts: ClassVar[tuple[str, ...]] = ()
     """Keys whose sum is the number of candidates that one request draws; without any it is 1."""
 
+    follow_n: ClassVar[tuple[str, ...]] = ()
+    """Keys that an operator chose for the operator's ``n``: a request with another ``n`` gets their
+    defaults."""
+
     @property
     def drawn(self) -> int:
-        """Candidates that one request draws."""
+        """Candidates that one request draws, or the most that it may draw."""
         return sum(getattr(self, key) for key in self.counts) or 1
 
     @property
     def pool(self) -> int:
         """Number of candidates from which the winner is chosen."""
         return 1
+
+    def lowered(self, most: int) -> dict[str, int]:
+        """Values with which it draws only ``most`` candidates; empty if there are none."""
+        n = self.pool - (self.drawn - most)
+        return {"n": n} if n >= 1 and "n" in self.counts else {}
 
     @abstractmethod
     def build(self, judge: Judge) -> Strategy:

@@ -61,9 +61,19 @@ class VoteStrategy(PoolStrategy):
     async def decide(
         self, request: ChatRequest, policy: PolicyBackend, candidates: Sequence[Candidate]
     ) -> Sequence[int]:
+        answers = await self.answers(request, policy, candidates)
+        voters = [*answers]
+        rewards = [candidates[position].reward for position in voters]
+        best = self.rule([*answers.values()], rewards)
+        return led_by([voters[place] for place in best], candidates)
+
+    async def answers(
+        self, request: ChatRequest, policy: PolicyBackend, candidates: Sequence[Candidate]
+    ) -> dict[int, str]:
+        """The final answers of those that may vote, by position. By position and not by reward:
+        where nothing else decides, the first voter does."""
         prefill = Prefill.of(request)
         answers: dict[int, str] = {}
-        # By index and not by reward: where nothing else decides, the first voter does.
         for position in sorted(contenders(candidates)):
             completion = candidates[position].completion
             message = {} if completion is None else completion.message
@@ -73,7 +83,4 @@ class VoteStrategy(PoolStrategy):
                 answers[position] = found
             if len(text) > LONG:
                 await asyncio.sleep(0)
-        voters = [*answers]
-        rewards = [candidates[position].reward for position in voters]
-        best = self.rule([*answers.values()], rewards)
-        return led_by([voters[place] for place in best], candidates)
+        return answers

@@ -8,6 +8,8 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from bon_common.selection.adaptive.prior import NormalInverseGamma
+from bon_common.selection.adaptive.waves import Waves
 from bon_gateway.errors import GatewayError, RewardError
 from bon_gateway.protocols import Trace
 from bon_gateway.thinking import ThinkingSettings
@@ -181,3 +183,23 @@ class FakeReward(_FakeBackend):
         if len(self.calls) <= self.failures:
             raise RewardError("the fake reward model was told to fail")
         return Scores(tuple(self.rule(m) for m in completions), tokens=10 * len(completions))
+
+
+@dataclass(slots=True)
+class FakeHistory:
+    """A RewardHistory that knows what it is told."""
+
+    prior: NormalInverseGamma | None = None
+    tokens: float | None = None
+    prices: Mapping[int, float] = field(default_factory=dict)
+    """By target."""
+    added: list[tuple[list[float], int]] = field(default_factory=list)
+
+    def price(self, waves: Waves, target: int) -> float | None:
+        return self.prices.get(target)
+
+    def add(self, rewards: Sequence[float], tokens: int) -> None:
+        self.added.append(([*rewards], tokens))
+
+    async def close(self) -> None:
+        return None

@@ -60,11 +60,13 @@ def gateway() -> Schema:
 
 def strategies() -> str:
     """What the chart's checks have to know of each strategy, as JSON: whether it needs a reward
-    model, and the keys, with their defaults, whose sum is how many candidates it draws."""
+    model, and the keys, with their defaults, whose sum is how many candidates it draws. One with a
+    ``cap`` may draw that many, by default twice ``n``."""
     known = {
         type_name(kind): {
             "needsReward": kind.needs_reward,
             "counts": {key: kind.model_fields[key].default for key in kind.counts},
+            "capped": "cap" in kind.model_fields,
         }
         for kind in KINDS
     }

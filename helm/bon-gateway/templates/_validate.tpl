@@ -138,6 +138,12 @@
 {{- $sum = add $sum (get $counts $count) -}}
 {{- end -}}
 {{- $drawn := max 1 $sum | int -}}
+{{- if $kind.capped -}}
+{{- $drawn = default (mul 2 $counts.n) $strategy.cap | int -}}
+{{- if le $drawn $counts.n -}}
+{{- fail (printf "%s.%s.strategy.cap: must be above n (%d)" $key $name $counts.n) -}}
+{{- end -}}
+{{- end -}}
 {{- if and $kind.needsReward (not $model.reward) -}}
 {{- fail (printf "%s.%s.reward: strategy %s needs a reward" $key $name $strategy.type) -}}
 {{- end -}}

@@ -82,3 +82,37 @@ def test_a_calibrated_key_stays_and_is_not_for_requests(own: dict[str, Any], key
     assert resolve({"strategy": own["type"]}, BEST).model_dump()[key] == 1.0
     with pytest.raises(ValidationError):
         BonWire.model_validate({key: 0.5})
+
+
+ADAPTIVE = {"type": "adaptive", "n": 16, "cap": 24, "wave": 3}
+
+
+def adaptive(bon: dict[str, Any], own: dict[str, Any], **limits: Any) -> tuple[Any, ...]:
+    changed = resolve(bon, own, **limits)
+    dumped = changed.model_dump()
+    return dumped["n"], dumped["cap"], dumped["wave"], changed.drawn
+
+
+def test_a_cap_stays_with_the_n_that_it_was_chosen_for() -> None:
+    assert adaptive({"deadline_ms": 50}, ADAPTIVE) == (16, 24, 3, 24)
+    assert adaptive({"n": 8}, ADAPTIVE) == (8, None, 3, 16)
+    assert adaptive({"n": 32}, ADAPTIVE) == (32, None, 3, 64)
+    assert adaptive({"strategy": "adaptive"}, BEST) == (8, None, 4, 16)
+
+
+def test_the_limit_counts_what_may_be_drawn() -> None:
+    with pytest.raises(BadRequestError, match="66 candidates are above the limit of 64") as caught:
+        resolve({"n": 33}, ADAPTIVE)
+    assert caught.value.param == "bon.n"
+    assert adaptive({"n": 33}, ADAPTIVE, on_excess_n="clamp") == (33, 64, 3, 64)
+    assert adaptive({"n": 90}, ADAPTIVE, on_excess_n="clamp") == (63, 64, 3, 64)
+    with pytest.raises(BadRequestError, match="above the limit of 1"):
+        resolve({"n": 2}, ADAPTIVE, max_n=1, on_excess_n="clamp")
+
+
+def test_a_threshold_and_a_price_are_not_for_requests() -> None:
+    for key in ("threshold", "price_per_token", "stop_at", "wave", "cap"):
+        with pytest.raises(ValidationError):
+            BonWire.model_validate({key: 0.9})
+    with pytest.raises(ValidationError):
+        BonWire.model_validate({"strategy": "good_enough"})

@@ -15,7 +15,7 @@ from bon_gateway.recording.recorder import Recorder as NoRecorder
 from bon_gateway.reload.generations import Generation, Generations
 from bon_gateway.settings.tree import Settings
 from bon_gateway.strategies.judge import Judge
-from bon_gateway.testing.fakes import FakePolicy
+from bon_gateway.testing.fakes import FakeHistory, FakePolicy
 
 
 @dataclass(slots=True)
@@ -166,3 +166,26 @@ def test_backends_that_did_not_change_are_kept() -> None:
     assert gateway.models["a"].policy is running["a"]
     assert gateway.models["b"].policy is fresh["b"]
     assert gateway.created == 7
+
+
+def test_a_served_model_keeps_its_history_with_its_backends() -> None:
+    before, after = settings(a=1.0, b=1.0), settings(a=1.0, b=2.0, c=1.0)
+    kept = same_backends(before, after)
+
+    def gateway(of: Settings) -> Gateway:
+        policies = {name: Policy() for name in of.policies}
+        models = {
+            name: ServedModel(
+                name, policies[name], None, served.strategy.build(Judge()), served, FakeHistory()
+            )
+            for name, served in of.models.items()
+        }
+        return Gateway(policies, {}, models, Judge())
+
+    running, fresh = gateway(before), gateway(after)
+    found = fresh.with_backends_of(running, kept).with_histories_of(running)
+    histories = {name: served.history for name, served in found.models.items()}
+    assert histories["a"] is running.models["a"].history
+    assert histories["b"] is fresh.models["b"].history
+    assert histories["c"] is fresh.models["c"].history
+    assert all(history in found.parts for history in histories.values())

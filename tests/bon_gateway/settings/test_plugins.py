@@ -118,7 +118,7 @@ def test_what_is_wrong_with_its_keys_is_told_as_usual(folder: Path) -> None:
         ("a_reward", "the plugin plugin_of_mine:Ours is not a subclass of bon_gateway.strategies."),
         ("misnamed", "the plugin plugin_of_mine:Mine does not have type: Literal['misnamed']"),
         ("unfinished", "the plugin plugin_of_mine:Unfinished has no build"),
-        ("unheard_of", "unknown type 'unheard_of'; known: best_of_n, first_k, soft, pessimistic, "),
+        ("unheard_of", "unknown type 'unheard_of'; known: best_of_n, first_k, adaptive, "),
         ("ours", "unknown type 'ours'; known: "),
     ],
 )

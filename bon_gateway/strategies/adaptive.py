@@ -1,0 +1,150 @@
+"""Draw in waves until another candidate is not worth its price: the reward of best-of-N for less.
+
+After each wave it asks what one more candidate is expected to add to the best so far. It goes on as
+long as that is above a price, up to `cap`. How rewards vary within a prompt it knows from this
+request and from earlier ones of the same served model (an empirical Bayes prior: `history`). The
+price follows from `n`: with it, the expected reward is that of `best_of_n` with this `n`. For this
+`cap` must be above `n`: what one request saves, another spends.
+
+It helps where candidates are the cost. In simulation, with Gaussian rewards of equal spread, it
+needs 0.78 of the candidates of best-of-16 in 3.1 rounds, or 0.80 in 2.2 with `first_wave: 8`. Where
+the spread differs much between prompts it saves less (0.88 in 3.5). It harms where latency counts,
+because waves come one after the other. It also harms where rewards within a prompt are far from
+Gaussian: with a long tail of high rewards it stops too early (exponential rewards: 0.62 of the
+candidates, and 0.88 of what best-of-16 gains over one sample).
+
+It begins as `best_of_n`: so it answers the first 50 requests, which fill the history, and every
+request whose rewards say nothing: some are missing, or all are equal.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from pydantic import PositiveFloat, PositiveInt, ValidationInfo, field_validator
+
+from bon_common.selection.adaptive.stopping import PriceRule
+from bon_common.selection.adaptive.waves import Waves
+from bon_gateway.protocols import PolicyBackend, RewardBackend, RewardHistory, Trace
+from bon_gateway.strategies.decide import contenders
+from bon_gateway.strategies.judge import Judge
+from bon_gateway.strategies.pool import PoolStrategy
+from bon_gateway.strategies.settings import DrawSettings
+from bon_gateway.strategies.waves import NextWave, WaveRule
+from bon_gateway.types import Candidate, ChatRequest, Selection, Stopped
+
+LARGEST = 1e100
+"""Rewards beyond it say nothing: their squares would overflow."""
+
+
+class AdaptiveStrategySettings(DrawSettings):
+    type: Literal["adaptive"]
+    n: PositiveInt = 8
+    """The target: it spends as little as gives the reward of ``best_of_n`` with this ``n``."""
+    cap: PositiveInt | None = None
+    """Most candidates that one request may draw. It must be above ``n``, because prompts that gain
+    from more candidates make up for those that stop early. None is twice ``n``, and so it is for a
+    request that sets another ``n``."""
+    wave: PositiveInt = 4
+    """Candidates drawn at a time. A larger wave means fewer rounds and more candidates."""
+    first_wave: PositiveInt | None = None
+    """Candidates of the first wave; None is ``wave``. Half of ``n`` saves a round on most requests
+    and costs few candidates."""
+    price_per_token: PositiveFloat | None = None
+    """What a generated token is worth, in the reward model's own unit. It takes the place of the
+    price that follows from ``n``. A candidate's price is this times the mean length of earlier
+    candidates."""
+
+    follow_n: ClassVar[tuple[str, ...]] = ("cap",)
+
+    @property
+    def drawn(self) -> int:
+        return 2 * self.n if self.cap is None else self.cap
+
+    @field_validator("cap")
+    @classmethod
+    def _above_n(cls, cap: int | None, info: ValidationInfo) -> int | None:
+        n = info.data.get("n")
+        if cap is not None and n is not None and cap <= n:
+            raise ValueError(f"must be above n ({n}), got {cap}")
+        return cap
+
+    def lowered(self, most: int) -> dict[str, int]:
+        # It has to stay below the cap.
+        return {"cap": most, "n": min(self.n, most - 1)} if most > 1 else {}
+
+    def build(self, judge: Judge) -> AdaptiveStrategy:
+        return AdaptiveStrategy(self, judge)
+
+
+@dataclass(frozen=True, slots=True)
+class AdaptiveStrategy(PoolStrategy):
+    settings: AdaptiveStrategySettings
+
+    def wave_rule(self, request: ChatRequest, policy: PolicyBackend, trace: Trace) -> WaveRule:
+        settings = self.settings
+        waves = Waves(
+            # One reward says nothing of how they vary.
+            first=max(settings.first_wave or settings.wave, request.top, 2),
+            size=settings.wave,
+            cap=settings.drawn,
+        )
+        return AdaptiveWaves(settings.n, waves, self._price_rule(waves, trace.history))
+
+    def _price_rule(self, waves: Waves, history: RewardHistory | None) -> PriceRule | None:
+        """None if too little is known yet."""
+        if history is None or history.prior is None:
+            return None
+        per_token = self.settings.price_per_token
+        if per_token is None:
+            price = history.price(waves, self.settings.n)
+        else:
+            tokens = history.tokens
+            price = None if tokens is None else per_token * tokens
+        return None if price is None else PriceRule(history.prior, price)
+
+    async def run(
+        self,
+        request: ChatRequest,
+        policy: PolicyBackend,
+        reward: RewardBackend | None,
+        trace: Trace,
+    ) -> Selection:
+        selection = await PoolStrategy.run(self, request, policy, reward, trace)
+        # At a deadline it is the short answers that are there, and they may be worse or better.
+        if trace.history is not None and selection.stopped not in (None, Stopped.DEADLINE):
+            rivals = [selection.candidates[p] for p in contenders(selection.candidates)]
+            rewards = telling(rivals)
+            if rewards is not None:
+                trace.history.add(rewards, sum(rival.tokens for rival in rivals))
+        return selection
+
+
+@dataclass(frozen=True, slots=True)
+class AdaptiveWaves:
+    """The waves of one request. Without a ``rule`` it is best-of-``target``."""
+
+    target: int
+    waves: Waves
+    rule: PriceRule | None
+
+    async def __call__(self, candidates: Sequence[Candidate]) -> NextWave:
+        drawn = len(candidates)
+        rewards = telling([candidates[p] for p in contenders(candidates)])
+        if self.rule is None or (drawn and (rewards is None or min(rewards) == max(rewards))):
+            return NextWave(max(0, self.target - drawn), Stopped.TARGET)
+        if rewards is not None and not self.rule.worth_another(rewards):
+            return NextWave(0, Stopped.PRICE)
+        return NextWave(self.waves.after(drawn), Stopped.CAP)
+
+
+def telling(rivals: Sequence[Candidate]) -> list[float] | None:
+    """The rewards of those that may win; None if they say nothing of how rewards vary: fewer than
+    two, or one that is missing, not finite or beyond ``LARGEST``."""
+    rewards = [rival.reward for rival in rivals if rival.reward is not None]
+    if len(rewards) < max(2, len(rivals)):
+        return None
+    return rewards if all(math.fabs(reward) <= LARGEST for reward in rewards) else None

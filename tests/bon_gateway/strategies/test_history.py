@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from bon_common.selection.adaptive.prior import PromptRewards, fit
+from bon_common.selection.adaptive.waves import Waves
+from bon_gateway.strategies import history as module
+from bon_gateway.strategies.history import REFIT, WINDOW, PastRequest, WindowHistory
+
+WAVES = Waves(first=2, size=2, cap=8)
+
+
+@dataclass
+class Files:
+    """HistoryFiles in memory."""
+
+    found: Sequence[PastRequest] = ()
+    written: list[list[PastRequest]] = field(default_factory=list)
+    error: OSError | None = None
+
+    def read(self) -> Sequence[PastRequest]:
+        return self.found
+
+    def write(self, requests: Sequence[PastRequest]) -> None:
+        if self.error is not None:
+            raise self.error
+        self.written.append([*requests])
+
+
+def rewards(seed: int, spread: float = 1.0) -> list[float]:
+    source = random.Random(seed)
+    mean = source.gauss(0, 3)
+    return [source.gauss(mean, spread) for _ in range(4)]
+
+
+def fill(history: WindowHistory, count: int, start: int = 0) -> None:
+    for seed in range(start, start + count):
+        history.add(rewards(seed), tokens=40)
+
+
+async def test_nothing_is_known_before_the_least_number_of_requests() -> None:
+    history = WindowHistory(least=20)
+    assert history.tokens is None
+    fill(history, 19)
+    await history.settled()
+    assert history.prior is None
+    assert history.price(WAVES, 4) is None
+    fill(history, 1, start=19)
+    assert history.prior is None, "it is computed aside"
+    await history.settled()
+    assert history.prior == fit([PromptRewards.of(rewards(seed)) for seed in range(20)])
+    assert history.tokens == 10.0
+
+
+async def test_a_price_is_known_to_later_requests_than_the_first() -> None:
+    history = WindowHistory(least=10)
+    fill(history, 10)
+    await history.settled()
+    assert history.price(WAVES, 4) is None
+    await history.settled()
+    price = history.price(WAVES, 4)
+    assert price is not None
+    assert 0 < price < 1
+    assert history.price(WAVES, 6) is None, "another target has another price"
+
+
+async def test_the_prior_follows_the_traffic_and_the_price_follows_the_prior() -> None:
+    history = WindowHistory(least=10)
+    fill(history, 10)
+    await history.settled()
+    history.price(WAVES, 4)
+    await history.settled()
+    before = history.price(WAVES, 4)
+    assert before is not None
+    for seed in range(WINDOW):
+        history.add(rewards(seed, spread=10.0), tokens=4)
+    assert history.tokens == 1.0, "the window holds the newest alone"
+    await history.settled()
+    after = history.price(WAVES, 4)
+    assert after is not None
+    assert 5 < after / before < 20
+
+
+async def test_it_is_fitted_again_only_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    fits = []
+    monkeypatch.setattr(module, "fit", lambda prompts: fits.append(len(prompts)))
+    history = WindowHistory(least=5)
+    for count in range(5 + 2 * REFIT):
+        fill(history, 1, start=count)
+        await history.settled()
+    assert fits == [5, 5 + REFIT, 5 + 2 * REFIT]
+
+
+async def test_without_different_rewards_there_is_no_prior() -> None:
+    history = WindowHistory(least=5)
+    for _ in range(5):
+        history.add([1.0, 1.0], tokens=2)
+    await history.settled()
+    assert history.prior is None
+    assert history.price(WAVES, 4) is None
+
+
+async def test_files_make_up_for_a_restart() -> None:
+    files = Files()
+    before = WindowHistory(files, least=10)
+    fill(before, 12)
+    await before.settled()
+    await before.close()
+    after = WindowHistory(Files(found=files.written[-1]), least=10)
+    assert after.prior is None
+    await after.settled()
+    assert after.prior == before.prior
+    assert after.prior is not None
+
+
+async def test_it_writes_what_it_has_seen_and_nothing_else() -> None:
+    other = PastRequest(at=1, count=4, mean=0.0, squares=3.0, tokens=40)
+    files = Files(found=[other] * 20)
+    history = WindowHistory(files, least=10)
+    fill(history, 3)
+    await history.settled()
+    assert history.prior is not None, "what others have seen counts"
+    fill(history, 1, start=3)
+    await history.close()
+    means = [PromptRewards.of(rewards(seed)).mean for seed in range(4)]
+    assert [[request.mean for request in once] for once in files.written] == [means[:3], means]
+
+
+async def test_nothing_new_is_not_written() -> None:
+    files = Files()
+    await WindowHistory(files).close()
+    assert files.written == []
+
+
+async def test_a_folder_that_fails_costs_a_line_and_nothing_else(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    history = WindowHistory(Files(error=OSError(28, "No space left on device")), least=5)
+    fill(history, 5)
+    await history.settled()
+    assert history.prior is not None
+    assert "cannot be written: No space left on device" in caplog.text
+    await history.close()
+
+
+async def test_closing_waits_for_the_step_that_runs_and_begins_no_other() -> None:
+    history = WindowHistory(least=5)
+    fill(history, 5)
+    await history.settled()
+    for target in (3, 4, 5, 6, 7):
+        history.price(WAVES, target)
+    await asyncio.sleep(0)
+    await history.close()
+    known = [t for t in (3, 4, 5, 6, 7) if history.price(WAVES, t) is not None]
+    assert known == [3]
+    assert {t.get_name() for t in asyncio.all_tasks()}.isdisjoint({"learning from rewards"})
