@@ -111,6 +111,8 @@ def bon_object(
             "total": _ms(total_s),
         },
     }
+    if winner.confidence is not None:
+        answer["confidence"] = winner.confidence
     if selection.details is not None:
         answer["details"] = selection.details
     return answer
@@ -125,6 +127,8 @@ def _candidate(candidate: Candidate, with_message: bool) -> dict[str, Any]:
         "reward": candidate.reward,
         "tokens": candidate.tokens,
     }
+    if candidate.confidence is not None:
+        answer["confidence"] = candidate.confidence
     if candidate.reason is not None:
         answer["reason"] = candidate.reason
     if with_message and completion is not None:
@@ -139,9 +143,11 @@ def headers(selection: Selection, overhead_s: float) -> dict[str, str]:
         "x-bon-n": str(selection.n),
         "x-bon-overhead-ms": f"{1000 * overhead_s:.2f}",
     }
-    reward = selection.winner.reward
+    reward, confidence = selection.winner.reward, selection.winner.confidence
     if reward is not None:
         answer["x-bon-reward"] = f"{reward:.6g}"
+    if confidence is not None:
+        answer["x-bon-confidence"] = f"{confidence:.6g}"
     if selection.degraded:
         answer["x-bon-degraded"] = ", ".join(selection.degraded)
     return answer
