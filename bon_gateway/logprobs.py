@@ -30,8 +30,9 @@ class Reading:
     def add(self, logprobs: object) -> None:
         """Read the tokens of an OpenAI logprobs object. An engine may send any JSON, or none."""
         try:
-            content = logprobs["content"] if isinstance(logprobs, Mapping) else None
-            self.add_tokens(map(_numbers, content or ()))
+            content = logprobs.get("content") if isinstance(logprobs, Mapping) else None
+            listed = self._signal.top > 0
+            self.add_tokens(_numbers(token, listed=listed) for token in content or ())
         except (AttributeError, KeyError, TypeError):
             self.spoilt()
 
@@ -129,5 +130,6 @@ def measured(completion: Completion, measuring: Measuring | None) -> Completion:
     )
 
 
-def _numbers(token: Mapping[str, Any]) -> TokenLogprobs:
-    return token["logprob"], [other["logprob"] for other in token.get("top_logprobs") or ()]
+def _numbers(token: Mapping[str, Any], *, listed: bool) -> TokenLogprobs:
+    others = token.get("top_logprobs") or () if listed else ()
+    return token["logprob"], [other["logprob"] for other in others]

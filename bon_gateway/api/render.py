@@ -96,6 +96,7 @@ def bon_object(
         "n": selection.n,
         "winner": winner.index,
         "reward": winner.reward,
+        **_confidence(winner),
         "degraded": ", ".join(selection.degraded) or None,
         "candidates": [_candidate(c, return_candidates) for c in selection.candidates],
         "usage": {
@@ -111,8 +112,6 @@ def bon_object(
             "total": _ms(total_s),
         },
     }
-    if winner.confidence is not None:
-        answer["confidence"] = winner.confidence
     if selection.details is not None:
         answer["details"] = selection.details
     return answer
@@ -125,15 +124,19 @@ def _candidate(candidate: Candidate, with_message: bool) -> dict[str, Any]:
         "status": candidate.status,
         "finish_reason": None if completion is None else completion.finish_reason,
         "reward": candidate.reward,
+        **_confidence(candidate),
         "tokens": candidate.tokens,
     }
-    if candidate.confidence is not None:
-        answer["confidence"] = candidate.confidence
     if candidate.reason is not None:
         answer["reason"] = candidate.reason
     if with_message and completion is not None:
         answer["message"] = completion.message
     return answer
+
+
+def _confidence(candidate: Candidate) -> dict[str, float]:
+    """Only where it was measured."""
+    return {} if candidate.confidence is None else {"confidence": candidate.confidence}
 
 
 def headers(selection: Selection, overhead_s: float) -> dict[str, str]:

@@ -103,11 +103,12 @@ class VllmDraw:
             if self._hides:
                 read_numbers(unseen[number], self._readings[place])
                 completion = self._with_confidence(place, completion)
-                # Many tokens take a while, in which others wait.
-                await asyncio.sleep(0)
             else:
                 completion = measured(completion, self.measuring)
             self._settle(place, completion)
+            if self.measuring is not None:
+                # A candidate's tokens take a while, and others wait for the event loop.
+                await asyncio.sleep(0)
         if self._pending:
             n = len(self.indices)
             raise malformed(
@@ -125,7 +126,8 @@ class VllmDraw:
         replica = self.lease.replica
         if not self._hides:
             return await replica.client.ask(replica.call, self.body, self.headers)
-        return read_unseen(await replica.client.payload(replica.call, self.body, self.headers))
+        payload = await replica.client.payload(replica.call, self.body, self.headers)
+        return await read_unseen(payload)
 
     def _with_confidence(self, place: int, completion: Completion) -> Completion:
         """The completion of a choice whose tokens have all been read."""
