@@ -138,6 +138,10 @@ def test_equal_confidences_share_their_ranks(order: tuple[int, ...]) -> None:
     # Sums of different ranks that are equal: 4 + 1 and 3 + 2. The most confident one leads.
     equal = borda([["A", "B", "B", "A"][i] for i in order], [-float(i) for i in order], 1.0)
     assert order[equal[0]] == 0
+    # The two of B share ranks 2 and 3: 2.5 each and not 3, so that both answers have 5.
+    answers, confidences = ["A", "B", "B", "A"], [-1.0, -2.0, -2.0, -3.0]
+    shared = borda([answers[i] for i in order], [confidences[i] for i in order], 1.0)
+    assert order[shared[0]] == 0
 
 
 def test_one_without_confidence_weighs_nothing_and_takes_no_rank() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from bon_gateway.errors import NoConfidenceError, PolicyFailedError
+from bon_gateway.errors import NoConfidenceError, PolicyFailedError, RewardRefusedError
 from bon_gateway.protocols import Trace
 from bon_gateway.strategies.best_of_n import BestOfNSettings
 from bon_gateway.strategies.borda import BordaSettings
@@ -163,6 +163,19 @@ async def test_one_reward_is_better_than_all_confidence(ask: Ask) -> None:
     )
     assert (selection.winners, selection.degraded) == ((1, 0), ())
     assert selection.winner.confidence == -8.0
+
+
+async def test_rewards_that_are_left_decide(ask: Ask) -> None:
+    def rule(message: Any) -> float:
+        if message["content"] == "too long":
+            raise RewardRefusedError("it cannot be read", too_many=True)
+        return 0.0
+
+    drawn = policy(said("too long", -0.1), said("short", -9.0))
+    selection = await run(
+        BestOfNSettings, ask(), drawn, FakeReward(rule=rule), fallback="confidence"
+    )
+    assert (selection.winners, selection.degraded) == ((1,), ("reward_refused",))
 
 
 async def test_where_neither_is_known_the_index_decides(ask: Ask) -> None:
