@@ -17,7 +17,8 @@ GatewayError                    500  internal_error
 │   ├── PolicyUnreachableError  503  upstream_unavailable    (retryable) + Retry-After
 │   │   └── NoUpstreamError          no replica is up; asking again at once is useless
 │   ├── PolicyOverloadedError   503  upstream_overloaded     (retryable) + Retry-After
-│   └── PolicyTimeoutError      504  upstream_timeout
+│   ├── PolicyTimeoutError      504  upstream_timeout
+│   └── NoConfidenceError       502  confidence_unavailable
 └── RewardError                 503  reward_unavailable      (retryable) + Retry-After
     ├── NoRewardError           503  reward_unavailable      + Retry-After
     └── RewardRefusedError      422  reward_refused
@@ -179,6 +180,12 @@ class PolicyOverloadedError(PolicyError):
 class PolicyTimeoutError(PolicyError):
     status = 504
     default_code = "upstream_timeout"
+
+
+class NoConfidenceError(PolicyError):
+    """The policy gives no log-probabilities, and the strategy chooses by them."""
+
+    default_code = "confidence_unavailable"
 
 
 class RewardError(GatewayError):

@@ -104,7 +104,9 @@ class PolicyBackend(Backend, Protocol):
     ) -> None:
         """Draw one candidate for each index and report each as it finishes, in any order.
 
-        Candidate i uses ``request.seed_of(i)``. A candidate that cannot be drawn is reported with
+        Candidate i uses ``request.seed_of(i)``. If the request has a signal, each completion has
+        its ``confidence``, and the log-probabilities that the client asked for and no others;
+        ``logprobs.Measuring`` does both. A candidate that cannot be drawn is reported with
         its error; nothing is raised but CancelledError. Cancelling the call aborts what still
         runs, at the engine too.
         """

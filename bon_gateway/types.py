@@ -40,6 +40,19 @@ class Caller(msgspec.Struct, frozen=True):
         return {"x-request-id": self.request_id, **self.trace}
 
 
+class Signal(msgspec.Struct, frozen=True):
+    """How the log-probabilities of a candidate's tokens become one number: how sure the policy was.
+    All are natural logarithms."""
+
+    top: int
+    """How many of the largest log-probabilities at each token's place it reads; with 0 only that of
+    the token itself."""
+    of_token: Callable[[Sequence[float]], float]
+    """The value of one token, from what is read of it, the largest first."""
+    of_all: Callable[[Sequence[float]], float]
+    """From the values of all tokens, in their order; there is at least one."""
+
+
 class ChatRequest(msgspec.Struct, frozen=True):
     """One prompt and how to sample its answers."""
 
@@ -54,6 +67,9 @@ class ChatRequest(msgspec.Struct, frozen=True):
     request_id: str
     trace: Mapping[str, str] = msgspec.field(default_factory=dict)
     """See ``Caller.trace``."""
+    signal: Signal | None = None
+    """What the policy measures of each candidate, as its ``confidence``; None measures nothing.
+    The log-probabilities that this takes are not shown to the client."""
 
     @property
     def caller(self) -> Caller:
@@ -107,6 +123,9 @@ class Completion(msgspec.Struct, frozen=True):
     completion_details: Mapping[str, Any] | None = None
     """Its ``usage.completion_tokens_details``. If one answer holds several candidates, the first of
     them has the counts of all, so that the sum over candidates is what was paid."""
+    confidence: float | None = None
+    """What the request's signal measured; None if nothing was asked for, or if the policy gave no
+    log-probabilities that can be read."""
 
     @property
     def logprob(self) -> float | None:
@@ -206,6 +225,11 @@ class Candidate(msgspec.Struct, frozen=True):
     reason: str | None = None
     """Why it is rejected, failed or invalid, or a remark about a usable one, in a few words."""
     tier: Tier = Tier.ANSWER
+
+    @property
+    def confidence(self) -> float | None:
+        """See ``Completion.confidence``."""
+        return None if self.completion is None else self.completion.confidence
 
 
 class UpstreamState(StrEnum):

@@ -25,6 +25,7 @@ from bon_gateway.sections.server import AuthSettings, LimitsSettings, ServerSett
 from bon_gateway.settings.tree import ServedModelSettings
 from bon_gateway.strategies.extract import EXTRACTS
 from bon_gateway.strategies.registry import KINDS as STRATEGIES
+from bon_gateway.strategies.signals import SIGNALS
 from bon_gateway.thinking import ThinkingSettings
 from reward_server.model_settings import EnsembleSettings
 from reward_server.settings import Settings as RewardServerSettings
@@ -89,7 +90,10 @@ def _sections() -> Iterator[tuple[str, type[Section], str]]:
     for title, kind, _ in _kinds("models.<name>.strategy", STRATEGIES):
         # A strategy's file says what it does, and when it helps and harms.
         yield title, kind, inspect.getdoc(sys.modules[kind.__module__]) or ""
-    for title, kind, _ in _kinds("models.<name>.strategy.extract", EXTRACTS):
+    for title, kind, _ in [
+        *_kinds("models.<name>.strategy.extract", EXTRACTS),
+        *_kinds("models.<name>.strategy.signal", SIGNALS),
+    ]:
         yield title, kind, inspect.getdoc(kind) or ""
     yield "server", ServerSettings, ""
     yield "auth", AuthSettings, ""

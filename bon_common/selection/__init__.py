@@ -1,5 +1,7 @@
-"""Rules that choose among scored candidates: pure functions of rewards and final answers.
+"""Rules that choose among candidates: pure functions of rewards, confidences and final answers.
 
 A rule gives every candidate a log weight, its chance to win up to a common factor, by which
 ``gumbel`` draws an order; or it lets candidates with equal final answers vote together (``votes``).
+``confidence`` reads how sure the policy was from log-probabilities, where there are no rewards.
+``poisson`` says how many candidates to draw.
 """

@@ -1,10 +1,10 @@
 """Votes among final answers.
 
 Candidates with equal final answers are one class, and a class wins by what its members have
-together. Each rule takes one final answer and one raw reward for each voter; a reward may be
-missing. It returns one place for each class, best class first: that of the member with the best
-reward, or of the first member where rewards are equal or missing. Who may vote, and what a final
-answer is, others decide.
+together. Each rule takes one final answer and one raw reward for each voter, or a confidence in the
+reward's place; either may be missing. It returns one place for each class, best class first: that
+of the member with the best reward, or of the first member where rewards are equal or missing. Who
+may vote, and what a final answer is, others decide.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ VotingRule = Callable[[Sequence[str], Rewards], list[int]]
 """From final answers and rewards to the places that lead their classes, best class first."""
 
 DIGITS = 12
-"""Chances that differ less are equal but for rounding; then the best reward decides."""
+"""Sums of weights that differ less are equal but for rounding; then the best reward decides."""
 
 _NONE = -math.inf
 """What a missing reward is worth: less than any other."""
@@ -80,6 +80,32 @@ def majority_of_the_bests(answers: Sequence[str], rewards: Rewards, m: int) -> l
     for place, chance in zip(scored, chances_to_be_best(known, min(m, len(known))), strict=True):
         weights[place] = chance
     return _leaders(answers, rewards, _sum_then_best(weights, rewards, digits=DIGITS))
+
+
+def borda(answers: Sequence[str], confidences: Rewards, p: float) -> list[int]:
+    """The answer with the largest sum of weights first; the voter of rank r among N weighs
+    (N - r + 1)^p. Rank 1 is the most confident.
+
+    Borda voting by self-certainty (Kang et al. 2025, arXiv:2502.18581). Only the order of the
+    confidences counts, so any measure of confidence may be used. ``p`` is at least 0: with 0 all
+    votes weigh the same, with 1 it is Borda's count, and towards infinity the most confident voter
+    decides. Equal confidences weigh equally, the mean of what their ranks weigh, so the order of
+    the voters does not matter. N counts voters with a confidence; one without weighs nothing.
+    Without any confidences it is ``majority``. The most confident member leads its class.
+    """
+    known = sorted({value for value in confidences if value is not None})
+    if not known:
+        return majority(answers, confidences)
+    weights, below = {}, 0
+    total = sum(value is not None for value in confidences)
+    for value in known:
+        tied = sum(other == value for other in confidences)
+        # Relative to the largest, so that no power overflows. From the lowest rank up.
+        powers = [(place / total) ** p for place in range(below + 1, below + tied + 1)]
+        weights[value] = math.fsum(powers) / tied
+        below += tied
+    of_each = [0.0 if value is None else weights[value] for value in confidences]
+    return _leaders(answers, confidences, _sum_then_best(of_each, confidences, digits=DIGITS))
 
 
 Standing = Callable[[Sequence[int]], tuple[float, float]]

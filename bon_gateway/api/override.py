@@ -3,9 +3,10 @@ limits."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
 from bon_gateway.api.schema import BonWire
 from bon_gateway.errors import BadRequestError
@@ -51,7 +52,12 @@ def resolve_strategy(
 def _merged(
     kind: type[StrategySettings], own: StrategySettings, asked: dict[str, Any]
 ) -> dict[str, Any]:
-    kept = {name: value for name, value in own.model_dump().items() if name in kind.model_fields}
+    fields = kind.model_fields
+    kept = {
+        name: value
+        for name, value in own.model_dump().items()
+        if name in fields and _may_be(fields[name], value)
+    }
     if "n" in asked:
         kept = {name: value for name, value in kept.items() if name not in kind.follow_n}
     merged = {**kept, **asked, "type": type_name(kind)}
@@ -59,6 +65,12 @@ def _merged(
         # The operator chose this minimum for the operator's n.
         merged["min_candidates"] = min(kept["min_candidates"], merged.get("n", 1))
     return merged
+
+
+def _may_be(field: FieldInfo, value: Any) -> bool:
+    """Whether a key of both strategies may hold the value, if it holds one of certain words."""
+    words = get_args(field.annotation) if get_origin(field.annotation) is Literal else (value,)
+    return value in words
 
 
 def _validate(kind: type[StrategySettings], values: dict[str, Any]) -> StrategySettings:

@@ -96,6 +96,7 @@ def bon_object(
         "n": selection.n,
         "winner": winner.index,
         "reward": winner.reward,
+        **_confidence(winner),
         "degraded": ", ".join(selection.degraded) or None,
         "candidates": [_candidate(c, return_candidates) for c in selection.candidates],
         "usage": {
@@ -126,6 +127,7 @@ def _candidate(candidate: Candidate, with_message: bool) -> dict[str, Any]:
         "status": candidate.status,
         "finish_reason": None if completion is None else completion.finish_reason,
         "reward": candidate.reward,
+        **_confidence(candidate),
         "tokens": candidate.tokens,
     }
     if candidate.reason is not None:
@@ -135,6 +137,11 @@ def _candidate(candidate: Candidate, with_message: bool) -> dict[str, Any]:
     return answer
 
 
+def _confidence(candidate: Candidate) -> dict[str, float]:
+    """Only where it was measured."""
+    return {} if candidate.confidence is None else {"confidence": candidate.confidence}
+
+
 def headers(selection: Selection, overhead_s: float) -> dict[str, str]:
     """The answer's ``x-bon-*`` headers."""
     answer = {
@@ -142,9 +149,11 @@ def headers(selection: Selection, overhead_s: float) -> dict[str, str]:
         "x-bon-n": str(selection.n),
         "x-bon-overhead-ms": f"{1000 * overhead_s:.2f}",
     }
-    reward = selection.winner.reward
+    reward, confidence = selection.winner.reward, selection.winner.confidence
     if reward is not None:
         answer["x-bon-reward"] = f"{reward:.6g}"
+    if confidence is not None:
+        answer["x-bon-confidence"] = f"{confidence:.6g}"
     if selection.degraded:
         answer["x-bon-degraded"] = ", ".join(selection.degraded)
     return answer

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 METHODS = b"GET, HEAD, POST"
 EXPOSED = (
-    b"x-request-id, x-bon-strategy, x-bon-n, x-bon-reward, x-bon-overhead-ms, x-bon-degraded,"
-    b" retry-after"
+    b"x-request-id, x-bon-strategy, x-bon-n, x-bon-reward, x-bon-confidence, x-bon-overhead-ms,"
+    b" x-bon-degraded, retry-after"
 )
 """Headers that a page may read. They are listed because ``*`` has no effect with credentials."""
 MAX_AGE_S = 600

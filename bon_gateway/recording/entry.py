@@ -88,6 +88,7 @@ def _candidate(candidate: Candidate, redaction: Redaction) -> dict[str, Any]:
         "message": None if completion is None else redaction.apply(completion.message),
         "reason": redaction.scalar(candidate.reason),
         **_logprob(completion),
+        **({} if candidate.confidence is None else {"confidence": candidate.confidence}),
     }
 
 

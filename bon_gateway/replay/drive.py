@@ -21,6 +21,7 @@ from bon_gateway.replay.pools import PoolSet, PromptPool
 from bon_gateway.replay.rewards import KnownReward, RecordedRewards, known_rewards
 from bon_gateway.replay.schemas import StillChecker
 from bon_gateway.replay.settings import ReplaySettings
+from bon_gateway.strategies.history import WindowHistory
 from bon_gateway.strategies.judge import Judge
 from bon_gateway.strategies.settings import StrategySettings
 from bon_gateway.types import ChatRequest, Selection
@@ -72,13 +73,26 @@ async def _replay(
     scored = kind.needs_reward or any(
         one.reward is not None for pool in pools.pools for one in pool.candidates
     )
+    known = [known_rewards(pool, settings.thinking) if scored else None for pool in pools.pools]
+    history = WindowHistory()
+    found: list[list[Replayed]] = [[] for _ in pools.pools]
     try:
-        return [
-            await _replay_pool(strategy, pool, number, scored, settings)
-            for number, pool in enumerate(pools.pools)
-        ]
+        # One order of each pool after the other, because that is how a strategy that learns from
+        # earlier requests meets them: it sees no prompt twice before it has seen all.
+        for permutation in range(settings.permutations):
+            for number, pool in enumerate(pools.pools):
+                # Nobody waits for it when it serves. Here time stands still meanwhile.
+                await history.settled()
+                shuffled = _shuffled(pool, f"{settings.seed} {number} {permutation}")
+                found[number].append(
+                    await _replay_request(
+                        strategy, shuffled, known[number], Trace(history=history), settings
+                    )
+                )
     finally:
+        await history.close()
         await judge.close()
+    return found
 
 
 def _require_size(strategy: Strategy, name: str, pools: PoolSet) -> None:
@@ -94,48 +108,52 @@ def _require_size(strategy: Strategy, name: str, pools: PoolSet) -> None:
     )  # fmt: skip
 
 
-async def _replay_pool(
-    strategy: Strategy, pool: PromptPool, number: int, scored: bool, settings: ReplaySettings
-) -> list[Replayed]:
-    known = known_rewards(pool, settings.thinking) if scored else None
-    found = []
-    for permutation in range(settings.permutations):
-        # Only the pool's number and the permutation decide: all strategies see the same orders.
-        source = random.Random(f"{settings.seed} {number} {permutation}")
-        order = source.sample(pool.candidates, len(pool.candidates))
-        asked = pool.request
-        request = ChatRequest(
-            asked.messages, asked.sampling, source.getrandbits(SEED_BITS), 1, asked.request_id
-        )
-        policy = RecordedPolicy(
-            order, pool.prompt_tokens or 0, settings.token_ms / 1000, settings.thinking
-        )
-        found.append(await _replay_request(strategy, request, policy, order, known, settings))
-    return found
+@dataclass(frozen=True, slots=True)
+class ShuffledPool:
+    """One request, and its candidates in the order in which it draws them."""
+
+    request: ChatRequest
+    order: Sequence[RecordedCandidate]
+    prompt_tokens: int
+
+
+def _shuffled(pool: PromptPool, seed: str) -> ShuffledPool:
+    """The pool's number and the permutation alone make the seed: all strategies see the same
+    orders."""
+    source = random.Random(seed)
+    order = source.sample(pool.candidates, len(pool.candidates))
+    asked = pool.request
+    request = ChatRequest(
+        asked.messages, asked.sampling, source.getrandbits(SEED_BITS), 1, asked.request_id
+    )
+    return ShuffledPool(request, order, pool.prompt_tokens or 0)
 
 
 async def _replay_request(
     strategy: Strategy,
-    request: ChatRequest,
-    policy: RecordedPolicy,
-    order: Sequence[RecordedCandidate],
+    shuffled: ShuffledPool,
     known: dict[bytes, KnownReward] | None,
+    trace: Trace,
     settings: ReplaySettings,
 ) -> Replayed:
+    order = shuffled.order
+    policy = RecordedPolicy(
+        order, shuffled.prompt_tokens, settings.token_ms / 1000, settings.thinking
+    )
     reward = None if known is None else RecordedRewards(known, settings.reward_ms / 1000)
     loop = asyncio.get_running_loop()
     started = loop.time()
     selection: Selection | None = None
     code = None
     try:
-        selection = await strategy.run(request, policy, reward, Trace())
+        selection = await strategy.run(shuffled.request, policy, reward, trace)
     except GatewayError as error:
         code = error.code
     latency_s = loop.time() - started
     if policy.short:
         raise SettingsError(
             f"strategies.{strategy.name}", "", "it drew more candidates than it says, and more than"
-            f" the {len(order)} of {request.request_id}",
+            f" the {len(order)} of {shuffled.request.request_id}",
         )  # fmt: skip
     return Replayed(
         winner=None if selection is None else order[selection.winners[0]],

@@ -12,6 +12,7 @@ from itertools import groupby
 from typing import Any
 
 from bon_gateway.errors import PolicyRefusedError
+from bon_gateway.logprobs import Measuring, measured
 from bon_gateway.protocols import Trace
 from bon_gateway.replay.log import RecordedCandidate
 from bon_gateway.thinking import ThinkingSettings
@@ -71,6 +72,7 @@ class RecordedPolicy:
         for index in beyond:
             self.short = True
             report(Sample(index, PolicyRefusedError("the pool has no further candidate")))
+        measuring = Measuring.of(request)
         running = sorted(set(indices) - set(beyond))
         self.tokens.update(dict.fromkeys(running, 0))
         self.rounds += self._running == 0
@@ -84,7 +86,7 @@ class RecordedPolicy:
                 for index in ended:
                     running.remove(index)
                     self.tokens[index] = trace.tokens[index] = length
-                    report(Sample(index, self._completion(index)))
+                    report(Sample(index, measured(self._completion(index), measuring)))
         finally:
             self._running -= 1
             # Only if it is cancelled do any still run.

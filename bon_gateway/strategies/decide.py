@@ -41,6 +41,18 @@ def contenders(candidates: Sequence[Candidate]) -> tuple[int, ...]:
     return tuple([p for p, kind in zip(order, kinds, strict=True) if kind == kinds[0]])
 
 
+def rank_by_confidence(candidates: Sequence[Candidate]) -> tuple[int, ...]:
+    """Positions of the usable candidates: first the contenders that have a confidence, the most
+    confident first, then the others in the order of ``rank``. Ties go to the lower index."""
+    order = [
+        (-confidence, candidates[position].index, position)
+        for position in contenders(candidates)
+        if (confidence := candidates[position].confidence) is not None
+    ]
+    order.sort()
+    return led_by([place[-1] for place in order], candidates)
+
+
 def led_by(best: Sequence[int], candidates: Sequence[Candidate]) -> tuple[int, ...]:
     """``best`` first, then the other usable candidates in the order of ``rank``."""
     return (*best, *[position for position in rank(candidates) if position not in best])

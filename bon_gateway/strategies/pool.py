@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from bon_gateway.errors import NoRewardError
 from bon_gateway.protocols import PolicyBackend, RewardBackend, Trace
-from bon_gateway.strategies.decide import rank
-from bon_gateway.strategies.draw import Draw, Plan
+from bon_gateway.strategies.decide import rank, rank_by_confidence
+from bon_gateway.strategies.draw import Draw, Drawn, Plan
 from bon_gateway.strategies.judge import Judge
 from bon_gateway.strategies.select import check_top, select
 from bon_gateway.strategies.settings import DrawSettings
+from bon_gateway.strategies.signals import MEAN_LOGPROB
 from bon_gateway.strategies.validity import MISPLACED
 from bon_gateway.strategies.waves import WaveRule
 from bon_gateway.types import Candidate, ChatRequest, Selection
@@ -41,6 +44,12 @@ class PoolStrategy:
         """``order``, for a subclass that reads answers and so must know how the policy thinks."""
         return await self.order(request, candidates)
 
+    async def decide_by_confidence(
+        self, request: ChatRequest, policy: PolicyBackend, candidates: Sequence[Candidate]
+    ) -> Sequence[int]:
+        """The same where all rewards are lost and the fallback is ``confidence``."""
+        return rank_by_confidence(candidates)
+
     def wave_rule(
         self, request: ChatRequest, policy: PolicyBackend, trace: Trace
     ) -> WaveRule | None:
@@ -65,6 +74,11 @@ class PoolStrategy:
         """Raises NoRewardError before anything is drawn if the reward model is down and
         ``fallback`` would make that the answer anyway."""
         settings, kept = self.settings, self._kept(request)
+        signal = settings.chooses_by
+        if signal is not None:
+            reward = None
+        elif reward is not None and settings.fallback == "confidence":
+            signal = MEAN_LOGPROB
         if reward is not None and settings.fallback == "error" and not reward.ready():
             raise _none_up(reward)
         drawn = self.drawn(request)
@@ -78,11 +92,27 @@ class PoolStrategy:
             retries=settings.retries,
         )
         check = await self.judge.check_for(request, policy)
-        outcome = await Draw(request, policy, reward, plan, check, trace, rule).run()
+        measured = msgspec.structs.replace(request, signal=signal)
+        outcome = await Draw(measured, policy, reward, plan, check, trace, rule).run()
         if MISPLACED in [candidate.reason for candidate in outcome.candidates]:
             self.judge.answer_in_reasoning(policy, request.request_id)
-        order = await self.decide(request, policy, outcome.candidates)
-        return select(outcome, request, order, self.name, settings.fallback)
+        stands_in = settings.fallback == "confidence" and _all_lost(outcome)
+        decide = self.decide_by_confidence if stands_in else self.decide
+        order = await decide(request, policy, outcome.candidates)
+        return select(
+            outcome,
+            request,
+            order,
+            self.name,
+            settings.fallback,
+            by_confidence=stands_in or settings.chooses_by is not None,
+        )
+
+
+def _all_lost(drawn: Drawn) -> bool:
+    """Whether the reward model failed and left no reward."""
+    scored = any(candidate.reward is not None for candidate in drawn.candidates)
+    return bool(drawn.reward_errors) and not scored
 
 
 def _none_up(reward: RewardBackend) -> NoRewardError:

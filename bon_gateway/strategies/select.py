@@ -9,10 +9,11 @@ from typing import Any, Literal
 from bon_gateway.errors import (
     BadRequestError,
     GatewayError,
+    NoConfidenceError,
     NoValidCandidateError,
     PolicyRefusedError,
 )
-from bon_gateway.strategies.decide import all_empty
+from bon_gateway.strategies.decide import USABLE, all_empty
 from bon_gateway.strategies.draw import Drawn
 from bon_gateway.strategies.validity import UNCHECKED
 from bon_gateway.types import Candidate, CandidateStatus, ChatRequest, Selection, Usage
@@ -36,15 +37,18 @@ def select(
     request: ChatRequest,
     order: Sequence[int],
     strategy: str,
-    fallback: Literal["first", "error"],
+    fallback: Literal["first", "confidence", "error"],
+    *,
+    by_confidence: bool = False,
 ) -> Selection:
     """Choose as many of ``drawn`` as the client asked for. ``order`` has the indices of the
-    candidates that may win, best first.
+    candidates that may win, best first; ``by_confidence`` says that confidences made it.
 
     If the reward model failed, scored candidates go before unscored ones; if none is scored,
     ``fallback`` decides. Raises the candidates' own error if none is usable, NoValidCandidateError
-    if they were produced but may not win, and RewardError if the fallback is ``error``. A reward
-    error that may pass goes before a refusal.
+    if they were produced but may not win. If the fallback is ``error``, raises RewardError, or
+    NoConfidenceError if confidences should have decided and there are none. A reward error that may
+    pass goes before a refusal.
     """
     order = order or all_empty(drawn.candidates)
     if not order:
@@ -55,6 +59,13 @@ def select(
         and all(candidate.reward is None for candidate in drawn.candidates)
     ):
         raise drawn.reward_errors[0]
+    confidence_lost = by_confidence and _lacks_confidence(drawn.candidates)
+    if (
+        confidence_lost
+        and fallback == "error"
+        and all(candidate.confidence is None for candidate in drawn.candidates)
+    ):
+        raise NoConfidenceError("the policy gave no log-probabilities to choose by")
     winners = tuple(order[: request.top])
     winner_tokens = sum([drawn.candidates[p].tokens for p in winners])
     completions = [c.completion for c in drawn.candidates if c.completion is not None]
@@ -72,7 +83,12 @@ def select(
             completion_details=_summed([c.completion_details for c in completions]),
         ),
         timings=drawn.timings,
-        degraded=_degraded(drawn, len(winners) < request.top),
+        degraded=(
+            *_degraded(drawn),
+            *(["confidence_unavailable"] if confidence_lost else ()),
+            *(["chosen_by_confidence"] if _stood_in(drawn, winners, by_confidence) else ()),
+            *(["fewer_choices"] if len(winners) < request.top else ()),
+        ),
         rounds=drawn.rounds,
         stopped=drawn.stopped,
     )
@@ -90,7 +106,17 @@ def _summed(details: Sequence[Mapping[str, Any] | None]) -> dict[str, Any] | Non
     return dict(total) or None
 
 
-def _degraded(drawn: Drawn, fewer_choices: bool) -> tuple[str, ...]:
+def _lacks_confidence(candidates: Sequence[Candidate]) -> bool:
+    return any(c.confidence is None for c in candidates if c.status in USABLE)
+
+
+def _stood_in(drawn: Drawn, winners: Sequence[int], by_confidence: bool) -> bool:
+    """Whether confidence chose in the place of rewards."""
+    chosen = drawn.candidates[winners[0]].confidence is not None
+    return by_confidence and chosen and bool(drawn.reward_errors)
+
+
+def _degraded(drawn: Drawn) -> list[str]:
     reasons = []
     if drawn.deadline_passed:
         reasons.append("deadline")
@@ -99,9 +125,7 @@ def _degraded(drawn: Drawn, fewer_choices: bool) -> tuple[str, ...]:
     if UNCHECKED in [c.reason for c in drawn.candidates]:
         reasons.append("unchecked")
     reasons += dict.fromkeys([error.loss for error in drawn.reward_errors])
-    if fewer_choices:
-        reasons.append("fewer_choices")
-    return tuple(reasons)
+    return reasons
 
 
 def _no_winner(candidates: tuple[Candidate, ...]) -> GatewayError:

@@ -10,6 +10,7 @@ from pydantic import Field, PositiveInt, model_validator
 from bon_gateway.protocols import Strategy
 from bon_gateway.sections.base import Component, Milliseconds
 from bon_gateway.strategies.judge import Judge
+from bon_gateway.types import Signal
 
 
 class StrategySettings(Component):
@@ -59,13 +60,21 @@ class DrawSettings(StrategySettings):
     """If fewer than this have arrived at the deadline, the answer is an error (504)."""
     retries: Annotated[int, Field(ge=0, le=5)] = 1
     """How often a failed candidate is drawn again."""
-    fallback: Literal["first", "error"] = "first"
+    fallback: Literal["first", "confidence", "error"] = "first"
     """What to answer if no candidate has a reward, because the reward model is down or refuses the
-    conversation: ``first`` takes the finished candidate with the lowest index, ``error`` is an
-    error. With ``error`` nothing is drawn while the reward model is down."""
+    conversation: ``first`` takes the finished candidate with the lowest index, ``confidence`` the
+    one with the highest mean log-probability of its tokens, ``error`` is an error. With
+    ``confidence`` the policy is asked for log-probabilities in every request, which makes its
+    answers larger. With ``error`` nothing is drawn while the reward model is down."""
 
     asked: ClassVar[tuple[str, ...]] = ("n", "deadline_ms", "min_candidates")
     counts: ClassVar[tuple[str, ...]] = ("n",)
+
+    @property
+    def chooses_by(self) -> Signal | None:
+        """The confidence by which the strategy itself chooses. Then nothing is scored. None for the
+        strategies that choose by rewards, or by no number."""
+        return None
 
     @property
     def pool(self) -> int:

@@ -9,16 +9,16 @@ by their votes, and only then the other candidates in the order of ``best_of_n``
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Literal, Union
 
 from pydantic import Discriminator
 
-from bon_common.selection.votes import VotingRule
+from bon_common.selection.votes import VotingRule, majority
 from bon_gateway.protocols import PolicyBackend
 from bon_gateway.strategies.conversation import answer_text
-from bon_gateway.strategies.decide import contenders, led_by
+from bon_gateway.strategies.decide import contenders, rank, rank_by_confidence
 from bon_gateway.strategies.extract import (
     EXTRACTS,
     CandidateAnswer,
@@ -43,10 +43,13 @@ LONG = 8192
 class VoteSettings(DrawSettings):
     """The keys of `best_of_n`, and where the final answer stands."""
 
-    fallback: Literal["first", "error"] = "first"
+    fallback: Literal["first", "confidence", "error"] = "first"
     """What to answer if no candidate has a reward, because the reward model is down or refuses the
-    conversation: with ``first`` the most frequent answer wins, ``error`` is an error. With
-    ``error`` nothing is drawn while the reward model is down."""
+    conversation: with ``first`` the most frequent answer wins, with ``confidence`` too, but its
+    candidate with the highest mean log-probability is sent, and that decides between equally
+    frequent answers; ``error`` is an error. With ``confidence`` the policy is asked for
+    log-probabilities in every request, which makes its answers larger. With ``error`` nothing is
+    drawn while the reward model is down."""
     extract: AnyExtract = LastNumberSettings()
     """Where the final answer stands. Candidates without one do not vote; if none has one, it is
     ``best_of_n``."""
@@ -62,16 +65,32 @@ class VoteStrategy(PoolStrategy):
         self, request: ChatRequest, policy: PolicyBackend, candidates: Sequence[Candidate]
     ) -> Sequence[int]:
         answers = await self.answers(request, policy, candidates)
-        voters = [*answers]
-        rewards = [candidates[position].reward for position in voters]
-        best = self.rule([*answers.values()], rewards)
-        return led_by([voters[place] for place in best], candidates)
+        return _led(answers, [candidates[p].reward for p in answers], self.rule, rank(candidates))
+
+    async def decide_by_confidence(
+        self, request: ChatRequest, policy: PolicyBackend, candidates: Sequence[Candidate]
+    ) -> Sequence[int]:
+        """The most frequent answer, given by its most confident candidate. Confidence also decides
+        between equally frequent answers, and where there are no answers."""
+        return await self.voted_by_confidence(request, policy, candidates, majority)
+
+    async def voted_by_confidence(
+        self,
+        request: ChatRequest,
+        policy: PolicyBackend,
+        candidates: Sequence[Candidate],
+        rule: VotingRule,
+    ) -> Sequence[int]:
+        """The leaders of the answers by ``rule``, to which confidences are what rewards are."""
+        answers = await self.answers(request, policy, candidates)
+        confidences = [candidates[p].confidence for p in answers]
+        return _led(answers, confidences, rule, rank_by_confidence(candidates))
 
     async def answers(
         self, request: ChatRequest, policy: PolicyBackend, candidates: Sequence[Candidate]
     ) -> dict[int, str]:
-        """The final answers of those that may vote, by position. By position and not by reward:
-        where nothing else decides, the first voter does."""
+        """The voters' final answers by their positions, in the order of index: where nothing else
+        decides, the first voter does."""
         prefill = Prefill.of(request)
         answers: dict[int, str] = {}
         for position in sorted(contenders(candidates)):
@@ -84,3 +103,15 @@ class VoteStrategy(PoolStrategy):
             if len(text) > LONG:
                 await asyncio.sleep(0)
         return answers
+
+
+def _led(
+    answers: Mapping[int, str],
+    worth: Sequence[float | None],
+    rule: VotingRule,
+    others: Sequence[int],
+) -> Sequence[int]:
+    """The leaders of the answers by ``rule``, then the ``others`` in their order."""
+    voters = [*answers]
+    best = [voters[place] for place in rule([*answers.values()], worth)]
+    return (*best, *[position for position in others if position not in best])

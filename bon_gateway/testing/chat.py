@@ -26,6 +26,9 @@ def refusal(body: Mapping[str, Any], model: str) -> tuple[int, dict[str, Any]] |
         return 400, _error("temperature must be non-negative", "temperature")
     if n < 1 or (n > 1 and temperature == 0):
         return 400, _error("n must be 1 when using greedy sampling", "n")
+    if body.get("top_logprobs") and not body.get("logprobs"):
+        message = "when using `top_logprobs`, `logprobs` must be set to true."
+        return 400, _error(message, "top_logprobs")
     if body.get("stream") and body.get("prompt_logprobs") is not None:
         return 400, _error("`prompt_logprobs` are not available when `stream=True`.", None)
     return None
@@ -85,12 +88,28 @@ def prompt_ids(body: Mapping[str, Any]) -> list[int]:
     return [len(str(message.get("content"))) for message in body["messages"]]
 
 
-def _logprobs(tokens: tuple[str, ...]) -> dict[str, Any]:
-    content = [
-        {"token": t, "logprob": -len(t) / 8, "bytes": list(t.encode()), "top_logprobs": []}
-        for t in tokens
-    ]
+def _logprobs(tokens: tuple[str, ...], top: int) -> dict[str, Any]:
+    """As vLLM lists alternatives: first the token drawn, then the likeliest others, which here are
+    likelier."""
+    content = []
+    for token in tokens:
+        drawn = _token(token, -len(token) / 8)
+        others = [_token(f"{token}{rank}", -(rank + 1) / len(token) / 8) for rank in range(top)]
+        content.append({**drawn, "top_logprobs": [drawn, *others][:top]})
     return {"content": content}
+
+
+def _prompt_logprobs(body: Mapping[str, Any]) -> list[Any] | None:
+    """One entry, which has as many alternatives as vLLM gives each token of the prompt. Without
+    words about the prompt an echoed one gets those of the answer."""
+    top = body.get("prompt_logprobs")
+    if top is None and body.get("echo"):
+        top = body.get("top_logprobs") or 0
+    return None if top is None else [dict.fromkeys(map(str, range(top)))]
+
+
+def _token(text: str, logprob: float) -> dict[str, Any]:
+    return {"token": text, "logprob": logprob, "bytes": list(text.encode())}
 
 
 def whole(
@@ -102,6 +121,7 @@ def whole(
     """The body of an answer that is not streamed."""
     body = call.body
     ids, logprobs = body.get("return_token_ids"), body.get("logprobs")
+    top = body.get("top_logprobs") or 0
     prompt = prompt_ids(body)
     choices = []
     for place, candidate in enumerate(drawn):
@@ -120,7 +140,7 @@ def whole(
             {
                 "index": place,
                 "message": message,
-                "logprobs": _logprobs(candidate.tokens) if logprobs else None,
+                "logprobs": _logprobs(candidate.tokens, top) if logprobs else None,
                 "finish_reason": candidate.finish_reason,
                 "stop_reason": None,
                 "token_ids": candidate.ids if ids else None,
@@ -138,7 +158,7 @@ def whole(
             "completion_tokens_details": None,
             **(usage_details or {}),
         },
-        "prompt_logprobs": [None] if body.get("prompt_logprobs") is not None else None,
+        "prompt_logprobs": _prompt_logprobs(body),
         "prompt_token_ids": prompt if ids else None,
         "prompt_text": PROMPT_TEXT if body.get("return_prompt_text") else None,
         "kv_transfer_params": body.get("kv_transfer_params"),
@@ -177,7 +197,7 @@ def chunks(
     body = call.body
     options = body.get("stream_options") or {}
     continuous = options.get("include_usage") and options.get("continuous_usage_stats")
-    ids = body.get("return_token_ids")
+    ids, top = body.get("return_token_ids"), body.get("top_logprobs") or 0
     prompt = prompt_ids(body)
     head = _head(call, "chat.completion.chunk", model)
 
@@ -199,7 +219,7 @@ def chunks(
         choice: dict[str, Any] = {
             "index": place,
             "delta": _delta(candidate, start, "".join(tokens)),
-            "logprobs": _logprobs(tokens) if body.get("logprobs") else None,
+            "logprobs": _logprobs(tokens, top) if body.get("logprobs") else None,
             "finish_reason": None,
             "token_ids": candidate.ids[start:end] if ids else None,
         }

@@ -11,6 +11,7 @@ from typing import Any
 from bon_common.selection.adaptive.prior import NormalInverseGamma
 from bon_common.selection.adaptive.waves import Waves
 from bon_gateway.errors import GatewayError, RewardError
+from bon_gateway.logprobs import Measuring, measured
 from bon_gateway.protocols import Trace
 from bon_gateway.thinking import ThinkingSettings
 from bon_gateway.types import (
@@ -33,14 +34,18 @@ def completion(
     finish_reason: str = "stop",
     tokens: int = 3,
     prompt_tokens: int = 5,
+    logprobs: Sequence[float] | None = None,
     **message: Any,
 ) -> Completion:
-    """An assistant's completion; further keywords go into its message."""
+    """An assistant's completion; further keywords go into its message. ``logprobs`` are those of
+    its tokens, without alternatives."""
+    content = [{"token": "t", "logprob": each, "top_logprobs": []} for each in logprobs or ()]
     return Completion(
         message={"role": "assistant", "content": text, **message},
         finish_reason=finish_reason,
         tokens=tokens,
         prompt_tokens=prompt_tokens,
+        logprobs=None if logprobs is None else {"content": content},
     )
 
 
@@ -97,9 +102,11 @@ class FakePolicy(_FakeBackend):
         self.requests.append(request)
         async with asyncio.TaskGroup() as tasks:
             for index in indices:
-                tasks.create_task(self._play(index, report, trace))
+                tasks.create_task(self._play(request, index, report, trace))
 
-    async def _play(self, index: int, report: ReportSample, trace: Trace) -> None:
+    async def _play(
+        self, request: ChatRequest, index: int, report: ReportSample, trace: Trace
+    ) -> None:
         act = self.acts.get(index, Act((completion(f"answer {index}"),)))
         attempt = self.attempts[index]
         self.attempts[index] += 1
@@ -111,6 +118,8 @@ class FakePolicy(_FakeBackend):
             if not act.outcomes:
                 await asyncio.Event().wait()
             outcome = act.outcomes[min(attempt, len(act.outcomes) - 1)]
+            if isinstance(outcome, Completion):
+                outcome = measured(outcome, Measuring.of(request))
             report(Sample(index, outcome))
         except asyncio.CancelledError:
             self.aborted.add(index)

@@ -150,9 +150,12 @@ class HttpClient:
 
     async def ask(self, url: URL, body: bytes, headers: Mapping[str, str]) -> JsonAnswer:
         """Like ``post``, for callers that pass parts of the answer on. Raises UpstreamError."""
+        return read_answer(await self.payload(url, body, headers))
+
+    async def payload(self, url: URL, body: bytes, headers: Mapping[str, str]) -> bytes:
+        """The body of a 200, for callers that read it in their own way. Raises UpstreamError."""
         target = self._target(url)
-        payload = await self._whole(target, _post(target, body, headers), body, self._timeout_s)
-        return read_answer(payload)
+        return await self._whole(target, _post(target, body, headers), body, self._timeout_s)
 
     async def events(
         self, url: URL, body: bytes, headers: Mapping[str, str]

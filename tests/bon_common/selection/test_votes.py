@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from bon_common.selection.votes import (
     VotingRule,
+    borda,
     majority,
     majority_of_the_bests,
     weighted_vote,
@@ -22,6 +23,7 @@ RULES: dict[str, VotingRule] = {
     "majority": majority,
     "weighted_vote": partial(weighted_vote, temperature=2.0),
     "majority_of_the_bests": partial(majority_of_the_bests, m=3),
+    "borda": partial(borda, p=1.0),
 }
 ABBBC = ["A", "B", "B", "B", "C"]
 RISING = [-3.0, -2.0, 0.5, 1.0, 7.0]
@@ -110,6 +112,50 @@ def test_equal_chances_are_equal_whatever_the_rounding() -> None:
         rewards = [float(reward) for reward in range(size)]
         led = majority_of_the_bests([str(i) for i in range(size)], rewards, 1)
         assert led == [*reversed(range(size))]
+
+
+def test_ranks_weigh_by_their_power() -> None:
+    # Ranks from the most confident: A 1 weighs 4^p, B 2 and 3 weigh 3^p + 2^p, C 4 weighs 1.
+    answers, confidences = ["C", "B", "A", "B"], [-4.0, -2.0, -1.0, -3.0]
+    assert borda(answers, confidences, 1.0) == [1, 2, 0]  # 5, 4, 1
+    assert borda(answers, confidences, 3.0) == [2, 1, 0]  # 64, 35, 1
+    # 4^p = 3^p + 2^p at p = 1.5071265916...
+    assert borda(answers, confidences, 1.507126)[0] == 1
+    assert borda(answers, confidences, 1.507127)[0] == 2
+
+
+def test_what_the_power_leads_to() -> None:
+    assert borda(ABBBC, RISING, 0.0)[0] == 3
+    assert borda(ABBBC, RISING, 1000.0)[0] == 4
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
+def test_equal_confidences_share_their_ranks(order: tuple[int, ...]) -> None:
+    """A and B share ranks 1 and 2, 3.5 each; the two C share 3 and 4, together 3: C is last."""
+    answers, confidences = ["A", "B", "C", "C"], [-1.0, -1.0, -2.0, -2.0]
+    led = borda([answers[i] for i in order], [confidences[i] for i in order], 1.0)
+    assert answers[order[led[-1]]] == "C"
+    # Sums of different ranks that are equal: 4 + 1 and 3 + 2. The most confident one leads.
+    equal = borda([["A", "B", "B", "A"][i] for i in order], [-float(i) for i in order], 1.0)
+    assert order[equal[0]] == 0
+    # The two of B share ranks 2 and 3: 2.5 each and not 3, so that both answers have 5.
+    answers, confidences = ["A", "B", "B", "A"], [-1.0, -2.0, -2.0, -3.0]
+    shared = borda([answers[i] for i in order], [confidences[i] for i in order], 1.0)
+    assert order[shared[0]] == 0
+
+
+def test_one_without_confidence_weighs_nothing_and_takes_no_rank() -> None:
+    assert borda(["A", "A", "B"], [None, None, -50.0], 1.0) == [2, 0]
+    # A weighs 3 and B 2 + 1; among five it would be 5 and 4 + 3.
+    answers, confidences = ["A", "B", "B", "C", "C"], [-1.0, -2.0, -3.0, None, None]
+    assert borda(answers, confidences, 1.0) == [0, 1, 3]
+
+
+@given(pool=voters)
+def test_only_the_order_of_the_confidences_counts(pool: list[tuple[str, int]]) -> None:
+    answers = [answer for answer, _ in pool]
+    one = borda(answers, [float(c) for _, c in pool], 1.3)
+    assert borda(answers, [math.exp(c) - 99 for _, c in pool], 1.3) == one
 
 
 def test_subsets_have_members() -> None:

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from bon_gateway.errors import PolicyFailedError
-from bon_gateway.testing.fakes import Act, FakePolicy
+from bon_gateway.testing.fakes import Act, FakePolicy, completion
 from tests.bon_gateway.api.conftest import Setup, serving
 
 BROKEN = PolicyFailedError("broken")
@@ -168,3 +168,23 @@ async def test_nothing_is_written_unless_it_is_asked_for(
         assert (await served.chat()).status_code == 200
     assert os.listdir(tmp_path) == []  # noqa: PTH208 - pathlib's would be called blocking here
     assert served.metric("bon_recorded_total", outcome="written") == 0
+
+
+async def test_confidence_is_recorded_where_it_was_measured(record: Callable[..., Any]) -> None:
+    drawn = {i: Act((completion("so", logprobs=(-1.0 - i, -2.0)),)) for i in range(4)}
+
+    async def act(served: Any) -> None:
+        assert (await served.chat(bon={"strategy": "confidence"})).status_code == 200
+        assert (await served.chat(logprobs=True)).status_code == 200
+
+    measured, asked = sorted(
+        await record(act, setup={"policy": FakePolicy(drawn)}),
+        key=lambda line: "logprobs" in line["sampling"],
+    )
+    assert [each["confidence"] for each in measured["candidates"]] == [-1.5, -2.0, -2.5, -3.0]
+    assert (measured["v"], measured["strategy"], measured["winner"]) == (1, "confidence", 0)
+    # The request as the client sent it.
+    assert measured["sampling"] == {}
+    assert not any("logprob" in each for each in measured["candidates"])
+    assert not any("confidence" in each for each in asked["candidates"])
+    assert asked["candidates"][1]["logprob"] == -4.0

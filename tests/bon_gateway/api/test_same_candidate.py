@@ -67,6 +67,7 @@ FEATURES = {
     "plain": Feature(),
     "cut by max_tokens": Feature(request={"max_tokens": 20}),
     "logprobs": Feature(request={"logprobs": True, "top_logprobs": 2}),
+    "no alternatives": Feature(request={"logprobs": True, "top_logprobs": 0}),
     "token ids": Feature(request={"return_token_ids": True}),
     "prompt text": Feature(request={"return_prompt_text": True, "return_token_ids": True}),
     "both, one token": Feature(Step(tokens=1), {"logprobs": True, "return_token_ids": True}),
@@ -105,6 +106,9 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "best_of_n": {"bon": {"strategy": "best_of_n", "n": 3}},
     "first_k": {"bon": {"strategy": "first_k", "n": 2, "spare": 1}},
     "deadline": {"bon": {"strategy": "best_of_n", "n": 3, "deadline_ms": 60_000}},
+    "confidence": {"bon": {"strategy": "confidence", "n": 1}},
+    "confidence by alternatives": {"bon": {"strategy": "borda", "n": 1}},
+    "the same, deadline": {"bon": {"strategy": "borda", "n": 1, "deadline_ms": 60_000}},
     "single": {"bon": {"strategy": "single"}},
     "single, deadline": {"bon": {"strategy": "single", "deadline_ms": 60_000}},
 }
@@ -205,7 +209,9 @@ async def test_single_streams_what_vllm_streams(feature: str) -> None:
         right = seen(await engine(upstream, case))
         assert (answer == right) is case.one_form
         async with FakeUpstream(lambda request: form.step) as other:
-            assert answer == seen(await engine(other, form))
+            whole = seen(await engine(other, form))
+        # What vLLM has to say of the prompt's tokens it says in no stream.
+        assert answer == whole | {"prompt_logprobs": None}
 
 
 async def test_a_whole_answer_is_asked_for_candidate_by_candidate() -> None:

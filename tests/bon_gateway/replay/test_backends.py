@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from bon_gateway.errors import PolicyRefusedError, RewardRefusedError
@@ -14,8 +15,16 @@ from bon_gateway.protocols import Trace
 from bon_gateway.replay.log import RecordedCandidate
 from bon_gateway.replay.policy import RecordedPolicy
 from bon_gateway.replay.rewards import RecordedRewards, known_rewards
+from bon_gateway.strategies.signals import MEAN_LOGPROB, SelfCertaintySettings
 from bon_gateway.thinking import ThinkingSettings
-from bon_gateway.types import CandidateStatus, ChatRequest, Completion, RewardRequest, Sample
+from bon_gateway.types import (
+    CandidateStatus,
+    ChatRequest,
+    Completion,
+    RewardRequest,
+    Sample,
+    Signal,
+)
 from tests.bon_gateway.replay.kit import candidates, line, read, virtual, write
 
 ASKED = ChatRequest([{"role": "user", "content": "?"}], {}, None, 1, "r")
@@ -94,6 +103,24 @@ def test_the_log_probabilities_keep_their_sum_and_their_mean() -> None:
     assert completion.logprobs is not None
     content = completion.logprobs["content"]
     assert math.fsum(t["logprob"] for t in content) / len(content) == pytest.approx(-0.2)
+
+
+def test_confidence_is_measured_as_by_any_policy() -> None:
+    async def work(signal: Signal | None) -> Completion:
+        seen: list[Sample] = []
+        asked = msgspec.structs.replace(ASKED, signal=signal)
+        await policy(logprob=-6.0).sample(asked, [0], Trace(), seen.append)
+        outcome = seen[0].outcome
+        assert isinstance(outcome, Completion)
+        return outcome
+
+    assert virtual(work(None)).confidence is None
+    found = virtual(work(MEAN_LOGPROB))
+    assert found.confidence == pytest.approx(-0.2)
+    # The request did not ask for log-probabilities itself.
+    assert found.logprobs is None
+    # The log has no alternatives to a token.
+    assert virtual(work(SelfCertaintySettings(type="self_certainty").build())).confidence is None
 
 
 def test_a_stream_has_the_whole_answer() -> None:

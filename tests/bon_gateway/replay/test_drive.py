@@ -264,6 +264,11 @@ def test_every_strategy_answers_as_when_it_serves(name: str) -> None:
     section: dict[str, Any] = {"type": name}
     if name != "single":
         section["n"] = 4
+    needed: dict[str, dict[str, Any]] = {
+        "adaptive": {"cap": 6},
+        "good_enough": {"threshold": 1.0},
+    }
+    section |= needed.get(name, {})
     more = {"permutations": 5, "seed": 3}
     made = ReplaySettings.model_validate({"pools": ["p"], "strategies": {"it": section}, **more})
     kind = made.strategies["it"]
@@ -276,6 +281,28 @@ def test_every_strategy_answers_as_when_it_serves(name: str) -> None:
         selection = virtual(served(kind, order, request))
         assert one.winner == order[selection.winners[0]]
         assert one.drawn == selection.n
+
+
+def test_a_strategy_learns_from_the_requests_before() -> None:
+    source = random.Random(5)
+    pools = pools_of(
+        *(recorded([source.gauss(0, 1) for _ in range(16)]) for _ in range(30)),
+    )
+    made = ReplaySettings.model_validate(
+        {
+            "pools": ["p"],
+            "strategies": {"it": {"type": "adaptive", "n": 8, "wave": 2}},
+            "permutations": 4,
+        }
+    )
+    found = replay(made.strategies["it"], "it", pools, made)
+    drawn = [[one.drawn for one in own] for own in found]
+    # The first 50 requests are those of the first pass, and 20 of the second.
+    assert {own[0] for own in drawn} == {8}
+    assert {own[1] for own in drawn[:20]} == {8}
+    later = [own[place] for own in drawn for place in (2, 3)]
+    assert min(later) < 8 < max(later)
+    assert replay(made.strategies["it"], "it", pools, made) == found
 
 
 class SpySettings(BestOfNSettings):

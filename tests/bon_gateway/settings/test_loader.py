@@ -170,7 +170,8 @@ def test_the_default_is_to_blame_for_what_is_wrong_with_it() -> None:
             None,
             (
                 "unknown type 'best'; known: best_of_n, first_k, adaptive, good_enough, soft,"
-                " pessimistic, majority, weighted_vote, majority_of_the_bests, single"
+                " pessimistic, poisson, majority, weighted_vote, majority_of_the_bests,"
+                " confidence, borda, single"
             ),
         ),
         (
@@ -202,6 +203,12 @@ def test_the_default_is_to_blame_for_what_is_wrong_with_it() -> None:
             {"type": "weighted_vote", "reward_temperature": 0},
             "models.assistant.strategy.reward_temperature",
             "should be greater than 0",
+        ),
+        (
+            "models.assistant.strategy",
+            {"type": "confidence", "signal": {"type": "entropy"}},
+            "models.assistant.strategy.signal.type",
+            "unknown type 'entropy'; known: mean_logprob, self_certainty, lowest_group",
         ),
         ("models.assistant.policy", "bas", None, "no policy is named 'bas'"),
         ("models.assistant.reward", "bas", None, "no reward is named 'bas'"),

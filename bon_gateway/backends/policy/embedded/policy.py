@@ -20,8 +20,9 @@ from bon_gateway.backends.policy.embedded.engine import Engine
 from bon_gateway.backends.policy.embedded.prompt import prompt_ids
 from bon_gateway.backends.policy.embedded.settings import TransformersPolicySettings
 from bon_gateway.errors import PolicyError
+from bon_gateway.logprobs import Measuring, measured
 from bon_gateway.protocols import Trace
-from bon_gateway.types import ChatRequest, Delta, ReportSample, Sample
+from bon_gateway.types import ChatRequest, Completion, Delta, ReportSample, Sample
 
 if TYPE_CHECKING:
     from bon_gateway.backends.policy.embedded.generation import Event, GenerationJob
@@ -93,6 +94,9 @@ class TransformersPolicy:
         candidate that has not ended.
         """
         missing = set(indices)
+        measuring = Measuring.of(request)
+        if measuring is not None:
+            request = measuring.asked(request)
         events: asyncio.Queue[Event] = asyncio.Queue()
         generation: GenerationJob | None = None
         try:
@@ -104,7 +108,10 @@ class TransformersPolicy:
                 event = await events.get()
                 if isinstance(event, Sample):
                     missing.discard(event.index)
-                    report(event)
+                    outcome = event.outcome
+                    if isinstance(outcome, Completion):
+                        outcome = measured(outcome, measuring)
+                    report(Sample(event.index, outcome))
                 elif isinstance(event, PolicyError):
                     for index in sorted(missing):
                         report(Sample(index, event))

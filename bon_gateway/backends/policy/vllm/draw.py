@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from bon_gateway.assemble import Assembly
+from bon_gateway.backends.http.client import JsonAnswer
 from bon_gateway.backends.http.faults import UpstreamError, malformed, policy_error
 from bon_gateway.backends.policy.vllm import check, wire
+from bon_gateway.backends.policy.vllm.numbers import read_numbers, read_unseen
 from bon_gateway.backends.policy.vllm.ways import UpstreamWays
 from bon_gateway.backends.pool.replica import Lease
+from bon_gateway.logprobs import Measuring, Reading, measured
 from bon_gateway.protocols import Trace
 from bon_gateway.types import Completion, Delta, ReportSample, Sample
 from bon_gateway.unexpected import log_unexpected
@@ -34,11 +40,17 @@ class VllmDraw:
     lease: Lease
     trace: Trace
     report: ReportSample
+    measuring: Measuring | None
+    """What to measure of each candidate, if anything."""
     _pending: set[int] = field(init=False)
     """Choices that have not ended."""
+    _readings: Sequence[Reading] = field(init=False)
+    """What is measured of each choice of a stream."""
 
     def __post_init__(self) -> None:
         self._pending = set(range(len(self.indices)))
+        of_each = () if self.measuring is None else [self.measuring.signal] * len(self.indices)
+        self._readings = [Reading(signal) for signal in of_each]
 
     async def run(self) -> None:
         """Report every candidate, unless this is cancelled."""
@@ -54,10 +66,11 @@ class VllmDraw:
             self._fail_rest(malformed("its answer could not be read"))
 
     async def _run_whole(self) -> None:
-        replica, n = self.lease.replica, len(self.indices)
-        answer, writable = await replica.client.ask(replica.call, self.body, self.headers)
+        n = len(self.indices)
+        answer, writable = await self._ask()
         paid = check.usage_of(answer)
         choices = [choice for choice in check.choices_of(answer) if isinstance(choice, dict)]
+        unseen = [choice.pop("logprobs", None) for choice in choices] if self._hides else []
         plain = check.all_plain(choices, writable=writable)
         self.ways.saw_answer(paid, () if plain else choices)
         if n > 1 and len(choices) == 1:
@@ -69,7 +82,7 @@ class VllmDraw:
         if not writable:
             check.check_writable(extra)
         details = paid.completion_details
-        for choice, tokens in zip(choices, counts, strict=True):
+        for number, (choice, tokens) in enumerate(zip(choices, counts, strict=True)):
             try:
                 place = check.place_of(choice)
             except UpstreamError:
@@ -87,13 +100,41 @@ class VllmDraw:
                 choice, paid, tokens=tokens, response_extra=extra, completion_details=details
             )
             details = None
+            if self._hides:
+                read_numbers(unseen[number], self._readings[place])
+                completion = self._with_confidence(place, completion)
+            else:
+                completion = measured(completion, self.measuring)
             self._settle(place, completion)
+            if self.measuring is not None:
+                # A candidate's tokens take a while, and others wait for the event loop.
+                await asyncio.sleep(0)
         if self._pending:
             n = len(self.indices)
             raise malformed(
                 f"its answer lacks a choice, it has {n - len(self._pending)} of {n} choices; an"
                 " upstream that ignores n needs fan_out: separate"
             )
+
+    @property
+    def _hides(self) -> bool:
+        """Whether there are log-probabilities that the client will not see."""
+        return self.measuring is not None and not self.measuring.shown
+
+    async def _ask(self) -> JsonAnswer:
+        """Raises UpstreamError."""
+        replica = self.lease.replica
+        if not self._hides:
+            return await replica.client.ask(replica.call, self.body, self.headers)
+        payload = await replica.client.payload(replica.call, self.body, self.headers)
+        return await read_unseen(payload)
+
+    def _with_confidence(self, place: int, completion: Completion) -> Completion:
+        """The completion of a choice whose tokens have all been read."""
+        if self.measuring is None:
+            return completion
+        confidence = self._readings[place].confidence
+        return msgspec.structs.replace(completion, confidence=confidence)
 
     async def _run_streamed(self) -> None:
         """The last candidate, or the only one, ends with the stream, whose last chunk may hold more
@@ -138,6 +179,10 @@ class VllmDraw:
         except UpstreamError as error:
             self._fail(place, error)
             return
+        if self.measuring is not None:
+            # At once, so that no token's alternatives are kept for longer than their chunk.
+            self._readings[place].add(choice.get("logprobs"))
+            choice = {**choice, "logprobs": self.measuring.told(choice.get("logprobs"))}
         assemblies[place].add(_counts(paid, choice))
         if paid is not None:
             self.trace.tokens[self.indices[place]] = paid.tokens
@@ -156,7 +201,7 @@ class VllmDraw:
         except UpstreamError as error:
             self._fail(place, error)
         else:
-            self._settle(place, completion)
+            self._settle(place, self._with_confidence(place, completion))
 
     def _settle(self, place: int, completion: Completion) -> None:
         index = self.indices[place]

@@ -25,6 +25,7 @@ from bon_gateway.backends.policy.vllm.ways import UpstreamWays
 from bon_gateway.backends.pool.backend import Pooled
 from bon_gateway.backends.pool.replica import Lease, Replica
 from bon_gateway.backends.settings import PolicySettings
+from bon_gateway.logprobs import Measuring
 from bon_gateway.protocols import Trace
 from bon_gateway.sections.base import HeaderName
 from bon_gateway.thinking import ThinkingSettings
@@ -169,6 +170,9 @@ class VllmPolicy(Pooled):
         report: ReportSample,
     ) -> list[VllmDraw]:
         """Raises UpstreamError if the request cannot be written as JSON."""
+        measuring = Measuring.of(request)
+        if measuring is not None:
+            request = measuring.asked(request)
         streamed = (
             trace.count_tokens and not self._ways.parses_reasoning and wire.streamable(request)
         )
@@ -198,6 +202,7 @@ class VllmPolicy(Pooled):
                 lease=lease,
                 trace=trace,
                 report=report,
+                measuring=measuring,
             )
             for group in groups
         ]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from bon_gateway.backends.policy.embedded.loading import LoadedModel
 from bon_gateway.backends.policy.embedded.policy import TransformersPolicy
@@ -21,7 +22,9 @@ from bon_gateway.errors import (
     PolicyRefusedError,
     PolicyUnreachableError,
 )
+from bon_gateway.logprobs import Reading
 from bon_gateway.protocols import PolicyBackend, Trace
+from bon_gateway.strategies.signals import MeanLogprobSettings, SelfCertaintySettings
 from bon_gateway.types import Completion, Delta
 from tests.bon_gateway.backends.policy.embedded.kit import (
     CONTEXT,
@@ -47,6 +50,34 @@ async def test_it_is_a_policy_backend(open_policy: OpenPolicy) -> None:
     policy: PolicyBackend = await open_policy()
     assert policy.ready()
     assert set(policy.health().values()) == {"up"}
+
+
+@pytest.mark.parametrize(
+    "client",
+    [{}, {"logprobs": True}, *({"logprobs": True, "top_logprobs": top} for top in (1, 9))],
+)
+async def test_a_signal_measures_and_changes_nothing_else(
+    open_policy: OpenPolicy, client: dict[str, Any]
+) -> None:
+    policy = await open_policy()
+    asked = request(max_tokens=12, **client)
+    every = request(max_tokens=12, logprobs=True, top_logprobs=5)
+    plain, full = [await draw(policy, each, 3, Trace()) for each in (asked, every)]
+    for settings in (
+        MeanLogprobSettings(),
+        SelfCertaintySettings(type="self_certainty", top_logprobs=4),
+    ):
+        signal = settings.build()
+        seen = await draw(policy, structs.replace(asked, signal=signal), 3, Trace())
+        for index, outcome in seen.items():
+            whole = full[index]
+            assert isinstance(outcome, Completion)
+            assert isinstance(whole, Completion)
+            assert structs.replace(outcome, confidence=None) == plain[index]
+            reading = Reading(signal)
+            reading.add(whole.logprobs)
+            assert outcome.confidence == pytest.approx(reading.confidence)
+            assert outcome.confidence is not None
 
 
 async def test_candidates_come_with_their_seeds(open_policy: OpenPolicy) -> None:

@@ -1,0 +1,57 @@
+"""Draw N candidates and answer with the one of which the policy was most sure.
+
+How sure it was, `signal` reads from the log-probabilities of the candidate's tokens, for which the
+gateway asks the policy itself; the client sees only those that it asked for. It needs no reward
+model, and scores nothing where the served model has one.
+
+It helps where no reward model fits and the policy is more often right where it is sure, as for
+questions whose answer is right or wrong. It harms where being sure means being ordinary: common
+answers win over careful ones, and a mistake that the policy makes firmly wins too. Look at one
+sample at temperature 0 beside it, as `bon-gateway compare` does: by `mean_logprob` it may be no
+better, at N times the price. All that the policy generated counts, its thinking too: where the
+thinking is longer than the answer, it decides more.
+
+An engine that gives no log-probabilities leaves the order of index, or an error (`fallback`). One
+that refuses to give them, such as vLLM with `--max-logprobs` below what `signal` reads, refuses all
+requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from bon_gateway.strategies.decide import rank_by_confidence
+from bon_gateway.strategies.judge import Judge
+from bon_gateway.strategies.pool import PoolStrategy
+from bon_gateway.strategies.settings import DrawSettings
+from bon_gateway.strategies.signals import AnySignal, MeanLogprobSettings
+from bon_gateway.types import Candidate, ChatRequest, Signal
+
+
+class ConfidenceSettings(DrawSettings):
+    type: Literal["confidence"]
+    fallback: Literal["first", "error"] = "first"
+    """What to answer if the policy gives no log-probabilities: ``first`` takes the finished
+    candidate with the lowest index, ``error`` is an error (502)."""
+    signal: AnySignal = MeanLogprobSettings()
+    """How the log-probabilities of a candidate become its confidence."""
+
+    needs_reward: ClassVar[bool] = False
+
+    @property
+    def chooses_by(self) -> Signal:
+        return self.signal.build()
+
+    def build(self, judge: Judge) -> Confidence:
+        return Confidence(self, judge)
+
+
+@dataclass(frozen=True, slots=True)
+class Confidence(PoolStrategy):
+    settings: ConfidenceSettings
+
+    async def order(self, request: ChatRequest, candidates: Sequence[Candidate]) -> Sequence[int]:
+        """The most confident first. Ties go to the lower index."""
+        return rank_by_confidence(candidates)
