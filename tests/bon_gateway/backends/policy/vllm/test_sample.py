@@ -287,7 +287,7 @@ async def test_what_vllm_cannot_stream_is_asked_for_whole(upstream: FakeUpstream
     async with started(backend):
         outcomes = await draw(backend, chat(prompt_logprobs=1), [0], count_tokens=True)
     assert isinstance(outcomes[0], Completion), repr(outcomes[0])
-    assert outcomes[0].response_extra == {**ALWAYS, "prompt_logprobs": [None]}
+    assert outcomes[0].response_extra == {**ALWAYS, "prompt_logprobs": [{"0": None}]}
 
 
 async def test_each_candidate_is_yielded_as_it_finishes(upstream: FakeUpstream) -> None:
