@@ -1,4 +1,4 @@
-"""The reward models on published files that people or programs have judged.
+"""The reward model on published files that people or programs have judged.
 
 The folder that BON_REAL_DATA names holds them; nothing of them is kept but figures. The right one
 of a pair has to stand above the other. Each GSM8K question has four recorded answers; the model
@@ -35,9 +35,8 @@ from trainers.tasks.text import numbers, plain
 PAIR_FILES = {"LLMBar": "llmbar.jsonl", "hh-harmless": "hh-harmless-test.jsonl.gz"}
 GSM8K = "gsm8k-model-solutions.jsonl"
 GSM8K_MODELS = ("6b_finetuning", "6b_verification", "175b_finetuning", "175b_verification")
-NAMES = ("reward", "weak")
-Score = Callable[[str, Sequence[ToScore]], list[ScoredTexts | None]]
-"""Rewards by the model of that name."""
+NAME = "reward"
+Score = Callable[[Sequence[ToScore]], list[ScoredTexts | None]]
 
 
 @dataclass(frozen=True)
@@ -166,29 +165,27 @@ def _mean(values: Sequence[float]) -> dict[str, float] | None:
 def measure(folder: Path, layout: Layout, score: Score) -> dict[str, Any]:
     """All files that are there; what is not is named."""
     found: dict[str, Any] = {"pairs": {}, "missing": []}
-    most = layout.sizes.pairs
+    sizes = layout.sizes
     for name, file in PAIR_FILES.items():
         if not (folder / file).is_file():
             found["missing"].append(file)
             continue
-        pairs = pairs_of(folder, name, file, layout.folder / "published", most)
+        pairs = pairs_of(folder, name, file, layout.folder / "published", sizes.pairs)
         items = [ToScore(one.messages, [one.better, one.worse]) for one in pairs]
-        scored = {model: score(model, items) for model in NAMES}
-        found["pairs"][name] = pair_figures(pairs, scored)
+        found["pairs"][name] = pair_figures(pairs, {NAME: score(items)})
     if (folder / GSM8K).is_file():
-        questions = questions_of(folder / GSM8K, most)
+        questions = questions_of(folder / GSM8K, sizes.questions)
         asked = [
             ToScore([{"role": "user", "content": one.question}], one.solutions) for one in questions
         ]
-        scored = {model: score(model, asked) for model in NAMES}
-        found["gsm8k"] = question_figures(questions, scored)
+        found["gsm8k"] = question_figures(questions, {NAME: score(asked)})
     else:
         found["missing"].append(GSM8K)
     return found
 
 
-def scorer(urls: Mapping[str, str]) -> Score:
-    def score(name: str, items: Sequence[ToScore]) -> list[ScoredTexts | None]:
+def scorer(url: str) -> Score:
+    def score(items: Sequence[ToScore]) -> list[ScoredTexts | None]:
         found: list[ScoredTexts | None] = [None] * len(items)
         count = 0
 
@@ -197,9 +194,9 @@ def scorer(urls: Mapping[str, str]) -> Score:
             found[place] = one
             count += 1
             if count % 100 == 0:
-                print(f"{name}: {count} of {len(items)}", flush=True)
+                print(f"{count} of {len(items)}", flush=True)
 
-        asyncio.run(score_all(urls[name], items, done))
+        asyncio.run(score_all(url, items, done))
         return found
 
     return score
@@ -208,12 +205,8 @@ def scorer(urls: Mapping[str, str]) -> Score:
 def main() -> int:
     layout = Layout.of(step_parser(__doc__).parse_args())
     end_on_sigterm()
-    engines = {
-        "reward": rewards(layout.served("reward")),
-        "weak": rewards(layout.trained("weak-reward")),
-    }
-    with started(engines, layout.folder) as urls:
-        found = measure(Path(os.environ[PUBLISHED]), layout, scorer(urls))
+    with started({NAME: rewards(layout.served("reward"))}, layout.folder) as urls:
+        found = measure(Path(os.environ[PUBLISHED]), layout, scorer(urls[NAME]))
     layout.external.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     return 0
 

@@ -66,8 +66,10 @@ class Sizes:
     """Prompts asked one after another, for the latency."""
     slices: int = 2
     """Steps that draw the large pool."""
-    pairs: int = 400
-    """Most pairs of a published file that are scored, and as many questions of GSM8K."""
+    pairs: int = 420
+    """Most pairs of a published file that are scored."""
+    questions: int = 200
+    """Of GSM8K, each with four recorded answers."""
     max_tokens: int = 64
 
     def arms(self) -> tuple[Arm, ...]:
@@ -96,7 +98,7 @@ class Sizes:
 WHOLE = Sizes()
 SMOKE = Sizes(
     train=2, held_out=1, examples=2, weak_prompts=6, pool=4, small_pool=2,
-    base_pool=2, alone=2, pairs=8, max_tokens=16,
+    base_pool=2, alone=2, pairs=8, questions=4, max_tokens=16,
 )  # fmt: skip
 
 

@@ -227,7 +227,7 @@ def _reports(layout: Layout) -> list[StudyStep]:
             "rescore", 10, [_module("rescore", *folder, anew=("--anew",))], [*pools, "weak-reward"]
         ),
         StudyStep(
-            "external", 15, [_module("external", *folder)], ["reward", "weak-reward"],
+            "external", 15, [_module("external", *folder)], ["reward"],
             _sources("external"), environment=PUBLISHED,
         ),
         StudyStep(

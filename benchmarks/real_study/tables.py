@@ -138,12 +138,12 @@ def external(figures: Figures) -> str:
     lines = [
         [
             name if row["subset"] == name else f"{name}, {row['subset']}", str(row["pairs"]),
-            interval(row["reward"], 2), interval(row["weak"], 2), interval(row["longer"], 2),
+            interval(row["reward"], 2), interval(row["longer"], 2),
         ]
         for name, group in found["pairs"].items()
         for row in group
     ]  # fmt: skip
-    head = ["pairs", "number", "reward model", "weak reward model", "the longer one"]
+    head = ["pairs", "number", "reward model", "the longer one"]
     parts = [markdown(head, lines)]
     if "gsm8k" in found:
         ways = found["gsm8k"]["ways"]
