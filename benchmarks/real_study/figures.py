@@ -96,10 +96,8 @@ def rows_of(pools: Pools) -> dict[str, est.Row]:
     ):
         answers = [pool.answer for pool in pools[arm]]
         rows[name] = est.Row([one.gold for one in answers], fmean(one.tokens for one in answers))
-    for arm, policy in (
-        ("base-pool", "base"), ("sft-pool", "sft"), *((f"{one}-pool", one) for one in tuned)
-    ):  # fmt: skip
-        found = pools[arm]
+    for policy in ("sft", *tuned):
+        found = pools[f"{policy}-pool"]
         for n in sizes_of(found):
             tokens = n * fmean(fmean(one.tokens for one in pool.drawn) for pool in found)
             for name, selector in SELECTORS.items():

@@ -61,7 +61,6 @@ class Sizes:
     pool: int = 32
     small_pool: int = 4
     """Candidates of a tuned policy."""
-    base_pool: int = 4
     alone: int = 40
     """Prompts asked one after another, for the latency."""
     slices: int = 2
@@ -75,7 +74,6 @@ class Sizes:
     def arms(self) -> tuple[Arm, ...]:
         return (
             Arm("base-greedy", "base", 0.0),
-            Arm("base-pool", "base", POOL_TEMPERATURE, self.base_pool),
             Arm("sft-greedy", "sft", 0.0),
             Arm("sft-t0.7", "sft", 0.7),
             Arm("sft-t1", "sft", 1.0),
@@ -98,7 +96,7 @@ class Sizes:
 WHOLE = Sizes()
 SMOKE = Sizes(
     train=2, held_out=1, examples=2, weak_prompts=6, pool=4, small_pool=2,
-    base_pool=2, alone=2, pairs=8, questions=4, max_tokens=16,
+    alone=2, pairs=8, questions=4, max_tokens=16,
 )  # fmt: skip
 
 
