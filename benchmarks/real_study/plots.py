@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,8 @@ from trainers.base.plots import (
 )
 
 PURPLE = "#7d4bb3"
+LABEL_GAP = 0.045
+"""Of the axis: between the middles of two labels."""
 COLOURS = {
     "reward model": BLUE,
     "mean log-probability": ORANGE,
@@ -64,17 +67,35 @@ def _curves(figures: Figures, figure: Figure) -> None:
     axes = figure.subplots()
     for name, colour in COLOURS.items():
         _line(axes, figures["curves"][name], colour, name, band=name == "reward model")
-    tuned = [name for name in TUNED if f"{name}, greedy" in figures["rows"]]
-    once = ("sft", GREY, "--"), *((name, "black", ":") for name in tuned)
-    for policy, colour, style in once:
-        value = figures["rows"][f"{policy}, greedy"]["accuracy"]["value"]
-        axes.axhline(value, color=colour, linestyle=style, linewidth=1)
+    axes.set(ylabel="accuracy on held-out prompts")
+    _greedy_lines(axes, figures)
+    axes.legend(loc="upper left", fontsize=8)
+
+
+def _greedy_lines(axes: Axes, figures: Figures) -> None:
+    """A line for each policy's greedy answers, with its name beside the picture."""
+    rows = figures["rows"]
+    tuned = [name for name in TUNED if f"{name}, greedy" in rows]
+    styles = {"sft": (GREY, "--"), **dict.fromkeys(tuned, ("black", ":"))}
+    values = {name: rows[f"{name}, greedy"]["accuracy"]["value"] for name in styles}
+    low, high = axes.get_ylim()
+    for name, place in apart(values, LABEL_GAP * (high - low)).items():
+        colour, style = styles[name]
+        axes.axhline(values[name], color=colour, linestyle=style, linewidth=1)
         axes.annotate(
-            f"{policy}, greedy", (1.0, value), (4, 0), fontsize=8, va="center",
+            f"{name}, greedy", (1.0, place), (4, 0), fontsize=8, va="center",
             xycoords=("axes fraction", "data"), textcoords="offset points",
         )  # fmt: skip
-    axes.set(ylabel="accuracy on held-out prompts")
-    axes.legend(loc="upper left", fontsize=8)
+
+
+def apart(values: Mapping[str, float], gap: float) -> dict[str, float]:
+    """Places for labels, each at its value or above, no two nearer than `gap`."""
+    places: dict[str, float] = {}
+    least = -math.inf
+    for name in sorted(values, key=lambda one: values[one]):
+        places[name] = max(values[name], least)
+        least = places[name] + gap
+    return places
 
 
 def _partial(figures: Figures, figure: Figure) -> None:

@@ -139,3 +139,11 @@ def test_the_repositorys_pools_give_its_figures() -> None:
         right = sum(one.answer.gold for one in greedy) / len(greedy)
         value = kept["rows"]["sft, greedy"]["accuracy"]["value"]
         assert right == pytest.approx(value)
+
+
+def test_labels_of_near_values_stand_apart_in_their_order() -> None:
+    places = plots.apart({"b": 0.481, "a": 0.473, "c": 0.57}, 0.02)
+    assert [*places] == ["a", "b", "c"]
+    assert places["a"] == 0.473
+    assert places["b"] == pytest.approx(0.493)
+    assert places["c"] == 0.57
