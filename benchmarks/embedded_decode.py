@@ -1,10 +1,11 @@
 """Tokens a second of the embedded policy: N candidates of one prompt, drawn together.
 
-Ways, in turns: the embedded policy's own generation; transformers' ``generate`` for N prompts one
-after another; ``generate`` with ``num_return_sequences`` N; with ``--vllm-python`` a vLLM server on
-the same machine. All sample at temperature 1 and go on to the last token. ``--model`` is a folder,
-or one of Qwen3's sizes with random weights. Ratios compare within a round. Seconds are CPU time on
-the CPU, of the vLLM server's processes too, and wall time on a GPU.
+Ways, in turns: the embedded policy's own generation, in bfloat16 too on a CPU that multiplies it;
+transformers' ``generate`` for N prompts one after another; ``generate`` with
+``num_return_sequences`` N; with ``--vllm-python`` a vLLM server on the same machine. All sample at
+temperature 1 and go on to the last token. ``--model`` is a folder, or one of Qwen3's sizes with
+random weights. Ratios compare within a round. Seconds are CPU time on the CPU, of the vLLM server's
+processes too, and wall time on a GPU.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from bon_gateway.backends.policy.embedded.generation import GenerationJob, Gener
 from bon_gateway.backends.policy.embedded.loading import LoadedModel, load_causal_model
 from bon_gateway.backends.policy.embedded.params import SamplingParams
 from bon_gateway.backends.policy.embedded.settings import TransformersPolicySettings
+from trainers.runtime.hardware import multiplies_bfloat16
 
 DEMO = Path(__file__).parents[1] / "bon_gateway" / "demo_models" / "policy"
 
@@ -166,7 +168,8 @@ def main() -> None:
             type="transformers", model=str(model), threads=options.threads
         )
         loaded = load_causal_model(settings)
-        dtype = torch.float32 if loaded.device.type == "cpu" else "auto"  # as the policy itself
+        on_cpu = loaded.device.type == "cpu"
+        dtype = torch.float32 if on_cpu else "auto"  # as the policy itself
         plain = AutoModelForCausalLM.from_pretrained(model, dtype=dtype).to(loaded.device).eval()
         shape = (options.candidates, options.tokens)
         ways = {
@@ -174,6 +177,9 @@ def main() -> None:
             "generate, together": library(plain, *shape, together=True),
             "embedded": embedded(loaded, *shape),
         }
+        if on_cpu and multiplies_bfloat16():
+            halved = settings.model_copy(update={"dtype": "bfloat16"})
+            ways["embedded, bfloat16"] = embedded(load_causal_model(halved), *shape)
         if options.vllm_python:
             ways["vllm"] = stack.enter_context(
                 served(options.vllm_python, Path(model), *shape, folder)
@@ -181,7 +187,7 @@ def main() -> None:
         prompt = [2 + position % 500 for position in range(options.prompt)]
         print(f"{loaded.device}, {plain.dtype}, {options.candidates} candidates")
         print(f"{'way':24} {'tokens/s':>12} {'ratio':>8}")
-        clock = cpu_seconds if loaded.device.type == "cpu" else time.perf_counter
+        clock = cpu_seconds if on_cpu else time.perf_counter
         rows = report(measure(ways, prompt, options.rounds, clock))
     if options.json is not None:
         options.json.write_text(json.dumps({"model": options.model, "rows": rows}, indent=2))
