@@ -41,7 +41,9 @@ class Connections:
         self._most = limits.max_connections or connections_allowed()
         self._lingering = max(4, self._most // 8)
         """Refused connections that may wait for their clients to read why."""
-        self._open: set[BoundedHttpProtocol] = set()
+        self._open: dict[BoundedHttpProtocol, None] = {}
+        """In the order in which they came, for which the loop's clock is too coarse: uvloop's has
+        steps of a millisecond."""
         self._refused: Counter[str] = Counter()
         self._ticking = False
         shortest = min(limits.head_timeout_s, limits.body_timeout_s, limits.write_timeout_s)
@@ -59,7 +61,7 @@ class Connections:
     def joined(self, connection: BoundedHttpProtocol) -> bool:
         """Add a new connection. Returns whether it may send requests. It is aborted here if there
         are too many even to be refused with an answer."""
-        self._open.add(connection)
+        self._open[connection] = None
         if not self._ticking:
             self._ticking = True
             connection.loop.call_later(self._tick_s, self._tick, connection.loop)
@@ -71,7 +73,7 @@ class Connections:
         return False
 
     def left(self, connection: BoundedHttpProtocol) -> None:
-        self._open.discard(connection)
+        self._open.pop(connection, None)
 
     def refused(self, refusal: Refusal) -> None:
         self._refused[refusal.code] += 1
@@ -83,7 +85,7 @@ class Connections:
         longest = heapq.nsmallest(max(1, self._most // 32), idle, key=lambda one: one.idle_since)
         for connection in longest:
             connection.transport.abort()
-            self._open.discard(connection)
+            self._open.pop(connection, None)
         if longest:
             self._refused["idle_closed"] += len(longest)
         return len(longest)
