@@ -40,7 +40,7 @@ class ModelKeys(BaseModel):
     The package has to be installed."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Precision of the network; auto is float32 on the CPU and bfloat16 elsewhere. A CPU that
-    cannot multiply in bfloat16 (one with AVX2 alone) is slower in it."""
+    cannot multiply in bfloat16 (one with AVX2 alone) is slower in it, one that can is faster."""
     compile: bool = False
     """Compile the network with torch.compile; the first calls take longer. On the CPU it needs
     `g++`."""
