@@ -33,6 +33,8 @@ from bon_gateway.settings.loader import load
 
 NOT_WELL = 1
 USAGE_ERROR = 2
+READER_LEFT = 141
+"""What a shell reports of a program that SIGPIPE ended."""
 INTERRUPTED = 130
 KEY_BYTES = 32
 INTERRUPTION = "bon-gateway: interrupted; the same command goes on"
@@ -58,10 +60,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         "demo-models": _demo_models,
     }
     try:
-        return commands[arguments.command](arguments)
+        code = commands[arguments.command](arguments)
+        sys.stdout.flush()
     except SettingsError as error:
         print(f"bon-gateway: {error}", file=sys.stderr)
         return USAGE_ERROR
+    except BrokenPipeError:
+        # Whoever reads has left, as `head` does; Python would try once more when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return READER_LEFT
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:

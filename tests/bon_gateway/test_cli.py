@@ -326,3 +326,14 @@ def test_an_empty_file_is_said_to_serve_the_demo(tmp_path: Path, bon: Bon) -> No
     done = bon("serve", "--config", str(path), "--print-config")
     assert done.returncode == 0
     assert done.stderr == f"bon-gateway: {path}: names no model, so the demo models are served\n"
+
+
+def test_a_reader_that_leaves_ends_a_command_quietly() -> None:
+    command = [sys.executable, "-m", "bon_gateway", "serve", "--print-config"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        told = process.stderr.read()
+        assert process.wait(60) == cli.READER_LEFT
+    assert told == b""
