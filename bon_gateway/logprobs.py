@@ -75,7 +75,7 @@ class Measuring(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, request: ChatRequest) -> Measuring | None:
-        """None if nothing is to be measured, or if the client's own parameters leave no way."""
+        """None if there is nothing to measure, or if the client's own parameters rule it out."""
         signal, sampling = request.signal, request.sampling
         if signal is None:
             return None

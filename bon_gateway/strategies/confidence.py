@@ -1,15 +1,16 @@
-"""Draw N candidates and answer with the one of which the policy was most sure.
+"""Draw N candidates and answer with the one that the policy was surest of.
 
-How sure it was, `signal` reads from the log-probabilities of the candidate's tokens, for which the
-gateway asks the policy itself; the client sees only those that it asked for. It needs no reward
-model, and scores nothing where the served model has one.
+`signal` reads how sure it was from the log-probabilities of the candidate's tokens. The gateway
+asks the policy for them; the client sees only those that it asked for itself. The strategy needs no
+reward model. Where the served model has one, it scores nothing.
 
 It helps where no reward model fits and the policy is more often right where it is sure, as for
 questions whose answer is right or wrong. It harms where being sure means being ordinary: common
-answers win over careful ones, and a mistake that the policy makes firmly wins too. Look at one
-sample at temperature 0 beside it, as `bon-gateway compare` does: by `mean_logprob` it may be no
-better, at N times the price. All that the policy generated counts, its thinking too: where the
-thinking is longer than the answer, it decides more.
+answers win over careful ones, and a firm mistake wins too. Compare it with one sample at temperature
+0, as `bon-gateway compare` does: on a small real model the surest of 16 by `mean_logprob` were right
+in 0.487 of cases, greedy decoding in 0.473 and best of 16 by a reward model in 0.557 (docs/replay.md).
+All generated tokens count, those of thinking too. Where the thinking is longer than the answer, it
+decides more.
 
 An engine that gives no log-probabilities leaves the order of index, or an error (`fallback`). One
 that refuses to give them, such as vLLM with `--max-logprobs` below what `signal` reads, refuses all

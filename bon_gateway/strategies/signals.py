@@ -39,9 +39,9 @@ class MeanLogprobSettings(SignalSettings):
 
 class SelfCertaintySettings(SignalSettings):
     """How far from uniform the policy's distribution is, as the mean over the tokens, 0 or more
-    (self-certainty, arXiv:2502.18581). The paper takes it over the whole vocabulary, of which an
-    engine tells only the likeliest tokens. So here it is the distribution among those
-    ``top_logprobs``, renormalised: 0 if all of them are equally likely."""
+    (self-certainty, arXiv:2502.18581). The paper takes the whole vocabulary. An engine tells only
+    the likeliest tokens, so here it is the distribution among those ``top_logprobs``, renormalised:
+    0 if all of them are equally likely."""
 
     type: Literal["self_certainty"]
     top_logprobs: Annotated[int, Field(ge=2, le=MOST_TOP)] = 5

@@ -16,7 +16,7 @@ from bon_common.selection.adaptive.waves import Waves
 PRIOR = NormalInverseGamma(mean=2.0, strength=0.1, shape=4.0, scale=4.0)
 WAVES = Waves(first=4, size=4, cap=32)
 FEW = 300
-"""Prompts for a price of which only the direction matters."""
+"""So few that a price is rough; these tests look at which of two is larger."""
 
 
 @dataclass(frozen=True)
