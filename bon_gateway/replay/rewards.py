@@ -8,12 +8,16 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import orjson
 
+from bon_gateway.backends.reward.local import LocalReward
 from bon_gateway.errors import RewardRefusedError
 from bon_gateway.replay.pools import PromptPool
 from bon_gateway.strategies.conversation import RewardView
 from bon_gateway.strategies.prefill import Prefill
 from bon_gateway.thinking import ThinkingSettings
 from bon_gateway.types import Message, NonTextParts, RewardRequest, Scores
+
+PARTS: NonTextParts = "send"
+"""Whatever a conversation holds, nothing reads it here."""
 
 
 class KnownReward(msgspec.Struct, frozen=True):
@@ -24,7 +28,7 @@ class KnownReward(msgspec.Struct, frozen=True):
 
 def known_rewards(pool: PromptPool, thinking: ThinkingSettings | None) -> dict[bytes, KnownReward]:
     """By the answer as the reward model reads it. Of equal answers the first reward counts."""
-    view = RewardView.of(pool.request, thinking, Prefill.of(pool.request), RecordedRewards.PARTS)
+    view = RewardView.of(pool.request, thinking, Prefill.of(pool.request), PARTS)
     found: dict[bytes, KnownReward] = {}
     for one in pool.candidates:
         if one.reward is not None and one.message is not None:
@@ -33,48 +37,17 @@ def known_rewards(pool: PromptPool, thinking: ThinkingSettings | None) -> dict[b
     return found
 
 
-class RecordedRewards:
+class RecordedRewards(LocalReward):
     """Used for one request. A call takes ``reward_s``, however many answers it has. An answer whose
     reward was not recorded is refused, so that the strategy does what it does when it serves."""
 
-    PARTS: NonTextParts = "send"
-    """Whatever the conversation holds, nothing reads it here."""
-
     def __init__(self, known: Mapping[bytes, KnownReward], reward_s: float) -> None:
+        super().__init__("recorded", PARTS)
         self._known = known
         self._reward_s = reward_s
         self.answers = 0
         """Answers that were scored, or asked for."""
         self.tokens = 0
-
-    @property
-    def non_text_parts(self) -> NonTextParts:
-        return self.PARTS
-
-    @property
-    def announces(self) -> bool:
-        return False
-
-    async def start(self) -> None:
-        return None
-
-    def ready(self) -> bool:
-        return True
-
-    def warming(self) -> bool:
-        return False
-
-    def health(self) -> dict[str, str]:
-        return {}
-
-    def troubles(self) -> dict[str, str]:
-        return {}
-
-    async def close(self) -> None:
-        return None
-
-    async def announce(self, request: RewardRequest) -> None:
-        return None
 
     async def score(self, request: RewardRequest, completions: Sequence[Message]) -> Scores:
         await asyncio.sleep(self._reward_s)
