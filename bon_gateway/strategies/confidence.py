@@ -6,11 +6,11 @@ reward model. Where the served model has one, it scores nothing.
 
 It helps where no reward model fits and the policy is more often right where it is sure, as for
 questions whose answer is right or wrong. It harms where being sure means being ordinary: common
-answers win over careful ones, and a firm mistake wins too. Compare it with one sample at temperature
-0, as `bon-gateway compare` does: on a small real model the surest of 16 by `mean_logprob` were right
-in 0.487 of cases, greedy decoding in 0.473 and best of 16 by a reward model in 0.557 (docs/replay.md).
-All generated tokens count, those of thinking too. Where the thinking is longer than the answer, it
-decides more.
+answers win over careful ones, and a firm mistake wins too. Compare it with one sample at
+temperature 0, as `bon-gateway compare` does: on a small real model the surest of 16 by
+`mean_logprob` were right in 0.487 of cases, greedy decoding in 0.473 and best of 16 by a reward
+model in 0.557 (docs/replay.md). All generated tokens count, those of thinking too. Where the
+thinking is longer than the answer, it decides more.
 
 An engine that gives no log-probabilities leaves the order of index, or an error (`fallback`). One
 that refuses to give them, such as vLLM with `--max-logprobs` below what `signal` reads, refuses all
