@@ -128,6 +128,18 @@ GATEWAY = "gateway.settings.models.assistant"
             {"gateway": {"settings": {"recording": {"folder": "log"}}}},
             "gateway.settings.recording.folder: an absolute path",
         ),
+        (
+            {"gateway": {"settings": {"history": {"folder": "learnt"}}}},
+            "gateway.settings.history.folder: an absolute path",
+        ),
+        (
+            {
+                "gateway": {
+                    "settings": {"history": {"folder": "/a/"}, "recording": {"folder": "/a"}}
+                }
+            },
+            "gateway.settings.history.folder: it is that of recording",
+        ),
         ({"generators": {"base": {}}}, "generators.base.model: is required"),
         ({"generators": {"base": {"model": "a/b"}}}, "generators.base.revision: is required"),
         (

@@ -112,6 +112,25 @@ def test_generators_and_reward_servers_become_policies_and_rewards(tmp_path: Pat
     assert set(settings.policies) == {"base", "tuned", "elsewhere"}
 
 
+@pytest.mark.parametrize(
+    ("claim", "volume"),
+    [
+        ("learnt", {"persistentVolumeClaim": {"claimName": "learnt"}}),
+        ("", {"emptyDir": {"sizeLimit": "64Mi"}}),
+    ],
+)
+def test_all_pods_share_what_they_have_learnt(claim: str, volume: dict[str, Any]) -> None:
+    values = laid_over(
+        case("two-gpus"),
+        {"gateway": {"historyVolume": {"existingClaim": claim}}},
+    )
+    pod = named(render(values), "Deployment", f"{PREFIX}-gateway")["spec"]["template"]["spec"]
+    assert {"name": "history", **volume} in pod["volumes"]
+    (mount,) = [m for m in pod["containers"][0]["volumeMounts"] if m["name"] == "history"]
+    # Without a folder of its own for each pod.
+    assert mount == {"name": "history", "mountPath": "/var/lib/bon-gateway/history"}
+
+
 def test_the_second_gateway_differs_in_its_models_alone(tmp_path: Path) -> None:
     objects = render(case("tuned"))
     first = gateway_settings(objects, tmp_path)

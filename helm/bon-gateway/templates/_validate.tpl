@@ -73,9 +73,16 @@
 {{- if has $gateway.settings.server.host (list "127.0.0.1" "localhost" "::1") -}}
 {{- fail "gateway.settings.server.host: nobody outside the pod reaches loopback" -}}
 {{- end -}}
-{{- $folder := get (default dict $gateway.settings.recording) "folder" -}}
+{{- range $section := list "recording" "history" -}}
+{{- $folder := get (default dict (get $gateway.settings $section)) "folder" -}}
 {{- if and $folder (not (regexMatch "^/[^/]+" $folder)) -}}
-{{- fail "gateway.settings.recording.folder: an absolute path is needed, for a volume is mounted there" -}}
+{{- fail (printf "gateway.settings.%s.folder: an absolute path is needed, for a volume is mounted there" $section) -}}
+{{- end -}}
+{{- end -}}
+{{- $recording := get (default dict $gateway.settings.recording) "folder" -}}
+{{- $history := get (default dict $gateway.settings.history) "folder" -}}
+{{- if and $recording $history (eq (clean $recording) (clean $history)) -}}
+{{- fail "gateway.settings.history.folder: it is that of recording, and each needs a volume of its own" -}}
 {{- end -}}
 {{- range $section := list "policies" "rewards" -}}
 {{- range $name, $upstream := get $gateway.settings $section -}}
