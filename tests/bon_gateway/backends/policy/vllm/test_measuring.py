@@ -177,6 +177,7 @@ async def test_an_engine_that_refuses_what_the_signal_reads_answers_all_the_same
             other = await draw(
                 backend, replace(chat(), signal=MEAN_LOGPROB), [0], count_tokens=count_tokens
             )
+            assert isinstance(other[0], Completion)
             assert other[0].confidence is not None
 
 
