@@ -7,9 +7,11 @@ candidates say. Without a reward model, or with `beta: null`, consensus alone de
 risk decoding).
 
 It helps where the reward model can be fooled: an answer that exploits it is rarely like the others.
-It needs no final answer, which the strategies that vote look for. It harms where the best answer is
-the unusual one, and where `similarity` sees form and not meaning. It costs as many tokens as
-`best_of_n`.
+On short answers of a small real model, 0.574 of its choices were right with `n` 16, and 0.557 of
+those of `best_of_n`; with a weak reward model and `n` 32, 0.487 and 0.339 (docs/replay.md). It
+needs no final answer, which the strategies that vote look for. It harms where the best answer is
+the unusual one, and where `similarity` sees form and not meaning: of the choices by consensus
+alone, 0.484 were right. It costs as many tokens as `best_of_n`.
 
 Candidates without a reward come last; if none has one, `fallback` decides. No request may set
 `beta`, which has to be calibrated. A request that chooses this strategy for a model that has

@@ -8,6 +8,12 @@ arXiv:2310.02743).
 
 An answer has a joint reward only if all members gave one: a mean over fewer would not compare with
 those of the other candidates. So a member that is down costs all rewards.
+
+Where ``mean`` and ``std`` of a member are not set, they are those of its newest 4096 rewards that
+this worker has seen, the first ones of the request included, and stay the same until the request
+ends. Workers learn apart and begin anew after a restart, so equal answers to different requests get
+slightly different rewards. Set both for a strategy that compares rewards with a fixed number, such
+as ``good_enough``, and for rewards that are equal everywhere.
 """
 
 from __future__ import annotations
@@ -42,7 +48,8 @@ class RewardMemberSettings(Section):
     matter."""
     mean: float | None = None
     """Mean of its rewards over many requests, which is subtracted from each. None learns it, and
-    ``std``, from this worker's newest 4096 rewards."""
+    ``std``, from this worker's newest 4096 rewards. ``rm_meta.json`` of a reward model that
+    bon-train trained states both."""
     std: PositiveFloat | None = None
     """Their standard deviation, by which what is left is divided."""
 
