@@ -60,8 +60,9 @@ class LengthCalibrationSettings(Section):
 
     slope: float
     """What one more character brings, in the reward model's own unit: subtracted for each character
-    of an answer's text. Fit it on recorded candidates, within prompts. Negative if the reward model
-    likes short answers."""
+    of an answer's text. Fit it on recorded candidates, within prompts. Rewards that were recorded
+    with a slope show what is still to be added to it. Negative if the reward model likes short
+    answers."""
     reference: Annotated[int, Field(ge=0)] = 0
     """Characters of an answer whose reward stays as it is. It changes the rewards of all candidates
     alike. The mean length keeps thresholds as they are."""

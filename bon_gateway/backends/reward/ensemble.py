@@ -7,7 +7,8 @@ or their mean less their variance, trusts no answer about which they disagree (C
 arXiv:2310.02743).
 
 An answer has a joint reward only if all members gave one: a mean over fewer would not compare with
-those of the other candidates. So a member that is down costs all rewards.
+those of the other candidates. So a member that is down costs all rewards. All members read the same
+conversation: the strictest ``non_text_parts`` among them decides about parts that are not text.
 
 Where ``mean`` and ``std`` of a member are not set, they are those of its newest 4096 rewards that
 this worker has seen, the first ones of the request included, and stay the same until the request

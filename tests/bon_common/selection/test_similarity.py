@@ -73,7 +73,7 @@ def test_cosine_closed_values() -> None:
     # Pairs: cos 45 degrees, 0, and -cos 45 degrees.
     assert found == pytest.approx([half / 2, 0.0, -half / 2], abs=1e-9)
     assert cosine_consensus([[0.0, 0.0], [1.0, 2.0]]) == [0.0, 0.0]
-    huge = [[1e300, 1e300], [1e-300, 1e-300]]
+    huge = [[1.7e308, 1.7e308], [5e-324, 5e-324]]
     assert cosine_consensus(huge) == pytest.approx([1.0, 1.0], abs=1e-9)
 
 

@@ -106,11 +106,15 @@ async def test_those_without_a_reward_come_last_and_still_count_as_others() -> N
 
 
 async def test_what_is_compared_is_what_a_reward_model_reads(ask: Ask) -> None:
-    """Not the thinking, which is alike here; and tool calls are part of an answer."""
-    thinking = FakePolicy(thinking=ThinkingSettings())
-    texts = ("<think>so so so so</think>one", "<think>other</think>two", "<think>x</think>two")
-    thinking.acts = policy(*texts).acts
-    assert (await run(ask(), thinking)).winners == (1,)
+    """Not the thinking, by which the first two are alike; and tool calls are part of an answer."""
+    same = "it is the same at some length"
+    thought = (same, same, "well", "hm")
+    said = ("one", "three", "two", "two")
+    texts = [f"<think>{a}</think>{b}" for a, b in zip(thought, said, strict=True)]
+    drawn = policy(*texts)
+    assert (await run(ask(), drawn)).winners in {(0,), (1,)}
+    drawn.thinking = ThinkingSettings()
+    assert (await run(ask(), drawn)).winners == (2,)
 
     def calling(city: str) -> Completion:
         arguments = f'{{"city": "{city}"}}'
@@ -124,10 +128,12 @@ async def test_what_is_compared_is_what_a_reward_model_reads(ask: Ask) -> None:
 
 async def test_one_candidate_needs_no_others(ask: Ask) -> None:
     assert (await run(ask(temperature=0), policy("a", "b", "a"), knowing("a", [1]))).n == 1
-    broken = PolicyFailedError("broken")
-    assert (await run(ask(), policy(broken, "b", broken), knowing("b", [1]))).winners == (1,)
+    lost = PolicyFailedError("lost")
+    assert (await run(ask(), policy(lost, "b", lost), knowing("b", [1]))).winners == (1,)
     with pytest.raises(PolicyFailedError):
-        await run(ask(), policy(broken, broken))
+        await run(ask(), policy(lost, lost))
+    never = {"type": "hook", "function": f"{__name__}:broken"}
+    assert (await run(ask(), policy("a", lost), similarity=never)).winners == (0,)
 
 
 CANDIDATES = st.lists(
