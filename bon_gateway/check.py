@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Mapping
 
 from bon_gateway.backends.http.settings import UpstreamSettings
+from bon_gateway.backends.settings import ComposedRewardSettings
 from bon_gateway.factory import key_of
 from bon_gateway.settings.tree import Settings
 
@@ -17,7 +18,11 @@ from bon_gateway.settings.tree import Settings
 async def check_upstreams(settings: Settings, environ: Mapping[str, str]) -> tuple[list[str], bool]:
     """A line for each upstream, and whether all are well."""
     upstreams = {p: s for p, s in settings.backends.items() if isinstance(s, UpstreamSettings)}
-    within = [path for path in settings.backends if path not in upstreams]
+    within = [
+        path
+        for path, s in settings.backends.items()
+        if path not in upstreams and not isinstance(s, ComposedRewardSettings)
+    ]
     found = await asyncio.gather(
         *(s.build(key_of(s, environ)).trial(s.model) for s in upstreams.values())
     )

@@ -11,6 +11,7 @@ from typing import Protocol
 from bon_gateway.errors import NotFoundError
 from bon_gateway.protocols import (
     Backend,
+    ComposedReward,
     PolicyBackend,
     RewardBackend,
     RewardHistory,
@@ -46,6 +47,9 @@ class Gateway:
     models: Mapping[str, ServedModel]
     judge: Judge
     """Judges the candidates of all strategies."""
+    composed: Mapping[str, ComposedReward] = field(default_factory=dict)
+    """Made of ``rewards``, by names of their own. There is nothing in them to start or close, and
+    their health is that of ``rewards``."""
     created: int = field(default_factory=lambda: int(time.time()))
     """Unix time of the start, which ``/v1/models`` shows."""
 
@@ -119,16 +123,27 @@ class Gateway:
             name: running.rewards[name] if f"rewards.{name}" in kept else reward
             for name, reward in self.rewards.items()
         }
+        # One whose own settings are the same may still have members that are new.
+        composed = {
+            name: (running.composed[name] if f"rewards.{name}" in kept else own).over(rewards)
+            for name, own in self.composed.items()
+        }
+        by_name = rewards | composed
         models = {
             name: replace(
                 served,
                 policy=policies[served.settings.policy],
-                reward=None if served.settings.reward is None else rewards[served.settings.reward],
+                reward=None if served.settings.reward is None else by_name[served.settings.reward],
             )
             for name, served in self.models.items()
         }
         return replace(
-            self, policies=policies, rewards=rewards, models=models, created=running.created
+            self,
+            policies=policies,
+            rewards=rewards,
+            composed=composed,
+            models=models,
+            created=running.created,
         )
 
     def with_histories_of(self, running: Gateway) -> Gateway:

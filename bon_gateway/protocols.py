@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -147,6 +147,16 @@ class RewardBackend(Backend, Protocol):
 
     def warming(self) -> bool:
         """Whether it has never been ready so far and may still become it."""
+        ...
+
+
+class ComposedReward(RewardBackend, Protocol):
+    """A reward that is made of others, which belong to somebody else: its ``start`` and ``close``
+    do nothing."""
+
+    def over(self, rewards: Mapping[str, RewardBackend]) -> ComposedReward:
+        """The same, made of the backends of the same names in ``rewards``; itself if it is made of
+        these already."""
         ...
 
 

@@ -160,8 +160,10 @@ class Delta(msgspec.Struct, frozen=True):
     completion_details: Mapping[str, Any] | None = None
 
 
-class RewardRequest(msgspec.Struct, frozen=True):
-    """The conversation whose answers a reward model scores."""
+class RewardRequest(msgspec.Struct, frozen=True, eq=False, weakref=True):
+    """The conversation whose answers a reward model scores. All calls for the candidates of one
+    request have the same object, so a reward model may keep something for it as long as it lives.
+    """
 
     messages: Sequence[Message]
     tools: Sequence[Any] | None = None
@@ -186,6 +188,9 @@ class Scores(msgspec.Struct, frozen=True):
     tokens: int
     """Tokens that the reward model was asked to read, the prompt counted for each completion."""
     refusal: RewardRefusedError | None = None
+    members: Sequence[Mapping[str, float]] | None = None
+    """For each answer, what each member of an ensemble gave, by the members' names in the settings.
+    None from a single reward model."""
 
 
 class CandidateStatus(StrEnum):
@@ -225,6 +230,8 @@ class Candidate(msgspec.Struct, frozen=True):
     reason: str | None = None
     """Why it is rejected, failed or invalid, or a remark about a usable one, in a few words."""
     tier: Tier = Tier.ANSWER
+    rewards: Mapping[str, float] | None = None
+    """See ``Scores.members``."""
 
     @property
     def confidence(self) -> float | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 
-from bon_gateway.protocols import PolicyBackend, RewardBackend
-from bon_gateway.sections.base import Component, Device
+from bon_gateway.protocols import ComposedReward, PolicyBackend, RewardBackend
+from bon_gateway.sections.base import Component, Device, Section
 
 
 class BackendSettings(Component):
@@ -54,9 +55,39 @@ class PolicySettings(BackendSettings):
         """The policy, not started. ``key`` is what ``key_variable`` holds."""
 
 
+class LengthCalibrationSettings(Section):
+    """The part of a reward that is only length."""
+
+    slope: float
+    """What one more character brings, in the reward model's own unit: subtracted for each character
+    of an answer's text. Fit it on recorded candidates, within prompts. Rewards that were recorded
+    with a slope show what is still to be added to it. Negative if the reward model likes short
+    answers."""
+    reference: Annotated[int, Field(ge=0)] = 0
+    """Characters of an answer whose reward stays as it is. It changes the rewards of all candidates
+    alike. The mean length keeps thresholds as they are."""
+
+
 class RewardSettings(BackendSettings):
     """The settings of one reward model, which build it."""
 
+    length_calibration: LengthCalibrationSettings | None = None
+    """Take out of the rewards what they owe to length alone. None leaves them raw."""
+
     @abstractmethod
     def build(self, key: str | None) -> RewardBackend:
-        """The reward model, not started. ``key`` is what ``key_variable`` holds."""
+        """The reward model, not started. ``key`` is what ``key_variable`` holds. Others calibrate
+        it."""
+
+
+class ComposedRewardSettings(BackendSettings):
+    """The settings of a reward that is made of others in ``rewards``."""
+
+    @property
+    @abstractmethod
+    def refers_to(self) -> tuple[str, ...]:
+        """The names of the others."""
+
+    @abstractmethod
+    def compose(self, rewards: Mapping[str, RewardBackend]) -> ComposedReward:
+        """The reward. ``rewards`` has the others, and may have more."""

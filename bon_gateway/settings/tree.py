@@ -19,7 +19,12 @@ from pydantic import (
 
 from bon_gateway.backends.policy import registry as policies
 from bon_gateway.backends.reward import registry as rewards
-from bon_gateway.backends.settings import BackendSettings, PolicySettings, RewardSettings
+from bon_gateway.backends.settings import (
+    BackendSettings,
+    ComposedRewardSettings,
+    PolicySettings,
+    RewardSettings,
+)
 from bon_gateway.sections.base import Component, Section
 from bon_gateway.sections.history import HistorySettings
 from bon_gateway.sections.recording import RecordingSettings
@@ -35,13 +40,13 @@ def _made_or_described(value: Any, validate: ValidatorFunctionWrapHandler) -> An
 
 if TYPE_CHECKING:
     AnyPolicy = PolicySettings
-    AnyReward = RewardSettings
+    AnyReward = RewardSettings | ComposedRewardSettings
     AnyStrategy = StrategySettings
 else:
     # The class of a plugin's settings is not in these unions; SerializeAsAny writes all its fields.
     _COMPONENT = (Discriminator("type"), WrapValidator(_made_or_described), SerializeAsAny())
     AnyPolicy = Annotated[(Union[policies.KINDS], *_COMPONENT)]  # noqa: UP007 - of a tuple
-    AnyReward = Annotated[(Union[rewards.KINDS], *_COMPONENT)]  # noqa: UP007 - of a tuple
+    AnyReward = Annotated[(Union[(*rewards.KINDS, *rewards.COMPOSED)], *_COMPONENT)]
     AnyStrategy = Annotated[(Union[strategies.KINDS], *_COMPONENT)]  # noqa: UP007 - of a tuple
 
 
@@ -60,7 +65,7 @@ class Settings(Section):
     policies: dict[str, AnyPolicy] = Field(min_length=1)
     """The models that generate, by name."""
     rewards: dict[str, AnyReward] = Field(default_factory=dict)
-    """The models that score, by name."""
+    """The models that score, and ensembles of them, by name."""
     models: dict[str, ServedModelSettings] = Field(min_length=1)
     """The models that clients may ask for, by name."""
     server: ServerSettings = ServerSettings()
@@ -75,6 +80,24 @@ class Settings(Section):
     """What strategies learn from earlier requests."""
 
     @property
+    def reward_models(self) -> dict[str, RewardSettings]:
+        """The rewards that are not made of others."""
+        return {
+            name: reward
+            for name, reward in self.rewards.items()
+            if not isinstance(reward, ComposedRewardSettings)
+        }
+
+    @property
+    def composed_rewards(self) -> dict[str, ComposedRewardSettings]:
+        """The rewards that are made of ``reward_models``."""
+        return {
+            name: reward
+            for name, reward in self.rewards.items()
+            if isinstance(reward, ComposedRewardSettings)
+        }
+
+    @property
     def backends(self) -> dict[str, BackendSettings]:
         """All policies and reward models, as ``policies.<name>`` and ``rewards.<name>``."""
         return {
@@ -87,6 +110,16 @@ class Settings(Section):
         """The backends, and each served model's strategy as ``models.<name>.strategy``."""
         strategies = {f"models.{n}.strategy": served.strategy for n, served in self.models.items()}
         return {**self.backends, **strategies}
+
+    @model_validator(mode="after")
+    def _rewards_are_made_of_reward_models(self) -> Self:
+        for name, reward in self.composed_rewards.items():
+            for other in reward.refers_to:
+                if other not in self.rewards:
+                    raise ValueError(f"rewards.{name}: no reward is named {other!r}")
+                if other not in self.reward_models:
+                    raise ValueError(f"rewards.{name}: {other!r} is made of other rewards itself")
+        return self
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:

@@ -191,7 +191,8 @@ class Draw:
         for index in range(self._arrivals.asked):
             candidate = self._arrivals.candidate(index, stopped_by)
             if scoring is not None and (reward := scoring.reward(index)) is not None:
-                candidate = msgspec.structs.replace(candidate, reward=reward)
+                rewards = scoring.members(index)
+                candidate = msgspec.structs.replace(candidate, reward=reward, rewards=rewards)
             candidates.append(candidate)
         return tuple(candidates)
 

@@ -21,6 +21,7 @@ from bon_gateway.strategies.good_enough import GoodEnoughSettings
 from bon_gateway.strategies.hook import HookStrategySettings
 from bon_gateway.strategies.majority import MajoritySettings
 from bon_gateway.strategies.majority_of_the_bests import MajorityOfTheBestsSettings
+from bon_gateway.strategies.mbr import MbrSettings
 from bon_gateway.strategies.pessimistic import PessimisticSettings
 from bon_gateway.strategies.poisson import PoissonSettings
 from bon_gateway.strategies.settings import StrategySettings
@@ -35,6 +36,7 @@ KINDS: tuple[type[StrategySettings], ...] = (
     GoodEnoughSettings,
     SoftSettings,
     PessimisticSettings,
+    MbrSettings,
     PoissonSettings,
     MajoritySettings,
     WeightedVoteSettings,

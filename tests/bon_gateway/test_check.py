@@ -49,6 +49,19 @@ async def test_all_is_well(tmp_path: Path) -> None:
     assert {call.path for call in up.calls} == {"/v1/chat/completions", "/v1/score"}
 
 
+async def test_an_ensemble_is_as_well_as_its_members(tmp_path: Path) -> None:
+    async with FakeUpstream() as up:
+        settings = tree(up.url, up.url)
+        members = [{"reward": "r"}, {"reward": "s"}]
+        settings["rewards"] |= {
+            "s": settings["rewards"]["r"],
+            "both": {"type": "ensemble", "members": members},
+        }
+        code, lines = await check(tmp_path, settings)
+    assert code == 0
+    assert [line.split(":")[0] for line in lines] == ["policies.p", "rewards.r", "rewards.s"]
+
+
 async def test_a_key_that_is_refused_is_named_and_not_shown(tmp_path: Path) -> None:
     async with FakeUpstream(api_key="secret") as up:
         settings = tree(up.url, up.url, api_key_env=KEY)
