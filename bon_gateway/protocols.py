@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -63,10 +63,18 @@ class Trace:
     """Set if candidates may be aborted. Policies then keep ``tokens`` up to date while they run."""
     replicas: list[str] = field(default_factory=list)
     """Names of the replicas that were asked, in order; a name may occur several times."""
+    variants: dict[int, list[str]] = field(default_factory=dict)
+    """The variants that were asked for each candidate, in order: the last is the one that drew it.
+    Only policies with variants write it."""
     sink: DeltaSink | None = None
     """Set when the client streams."""
     history: RewardHistory | None = None
     """That of the served model, for strategies that learn from it."""
+
+    def variant(self, index: int) -> str | None:
+        """The variant that draws the candidate, or drew it last."""
+        asked = self.variants.get(index)
+        return asked[-1] if asked else None
 
 
 class Backend(Protocol):
@@ -114,6 +122,15 @@ class PolicyBackend(Backend, Protocol):
 
     def stream(self, request: ChatRequest, trace: Trace) -> AsyncGenerator[Delta, None]:
         """Stream the one candidate of index 0. Raises PolicyError; closing it aborts."""
+        ...
+
+
+class MixedPolicy(PolicyBackend, Protocol):
+    """A policy whose candidates other policies draw. It has no upstream of its own, so that nothing
+    has to be started, watched or closed."""
+
+    def over(self, policies: Mapping[str, PolicyBackend]) -> MixedPolicy:
+        """The same over these policies, by the names that the settings give them."""
         ...
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from pydantic import PositiveInt
 
-from bon_gateway.protocols import PolicyBackend, RewardBackend
+from bon_gateway.protocols import MixedPolicy, PolicyBackend, RewardBackend
 from bon_gateway.sections.base import Component, Device
+from bon_gateway.thinking import ThinkingSettings
 
 
 class BackendSettings(Component):
@@ -48,10 +50,40 @@ class PolicySettings(BackendSettings):
     revision: str | None = None
     """Which weights these are, in your words. The candidate log records it, and with
     another one ``history`` begins anew. Nothing else uses it."""
+    thinking: ThinkingSettings | None = None
+    """How the model marks thinking inside the content."""
+
+    serves_several: ClassVar[bool] = False
+    """Whether it can ask for another model than its own, by the model's name."""
 
     @abstractmethod
     def build(self, key: str | None) -> PolicyBackend:
         """The policy, not started. ``key`` is what ``key_variable`` holds."""
+
+
+class MixSettings(Component):
+    """The settings of a policy that is made of other policies, which build it."""
+
+    revision: str | None = None
+    """As for other policies. None joins the revisions of the policies that it asks."""
+
+    @property
+    @abstractmethod
+    def asks(self) -> tuple[str, ...]:
+        """Names of the policies that it asks, each once."""
+
+    @property
+    @abstractmethod
+    def further_models(self) -> tuple[tuple[str, str], ...]:
+        """Models that it asks these policies for beside their own: policy and model, each once."""
+
+    @abstractmethod
+    def check_over(self, policies: Mapping[str, PolicySettings]) -> None:
+        """Raises ValueError, with the key in this section, if it cannot be made of these."""
+
+    @abstractmethod
+    def build(self, policies: Mapping[str, PolicyBackend]) -> MixedPolicy:
+        """The policy over these, of which it starts and closes none."""
 
 
 class RewardSettings(BackendSettings):

@@ -19,7 +19,12 @@ from pydantic import (
 
 from bon_gateway.backends.policy import registry as policies
 from bon_gateway.backends.reward import registry as rewards
-from bon_gateway.backends.settings import BackendSettings, PolicySettings, RewardSettings
+from bon_gateway.backends.settings import (
+    BackendSettings,
+    MixSettings,
+    PolicySettings,
+    RewardSettings,
+)
 from bon_gateway.sections.base import Component, Section
 from bon_gateway.sections.history import HistorySettings
 from bon_gateway.sections.recording import RecordingSettings
@@ -34,13 +39,13 @@ def _made_or_described(value: Any, validate: ValidatorFunctionWrapHandler) -> An
 
 
 if TYPE_CHECKING:
-    AnyPolicy = PolicySettings
+    AnyPolicy = PolicySettings | MixSettings
     AnyReward = RewardSettings
     AnyStrategy = StrategySettings
 else:
     # The class of a plugin's settings is not in these unions; SerializeAsAny writes all its fields.
     _COMPONENT = (Discriminator("type"), WrapValidator(_made_or_described), SerializeAsAny())
-    AnyPolicy = Annotated[(Union[policies.KINDS], *_COMPONENT)]  # noqa: UP007 - of a tuple
+    AnyPolicy = Annotated[(Union[policies.KINDS + policies.MIXED], *_COMPONENT)]  # noqa: UP007 - of a tuple
     AnyReward = Annotated[(Union[rewards.KINDS], *_COMPONENT)]  # noqa: UP007 - of a tuple
     AnyStrategy = Annotated[(Union[strategies.KINDS], *_COMPONENT)]  # noqa: UP007 - of a tuple
 
@@ -58,7 +63,7 @@ class ServedModelSettings(Section):
 
 class Settings(Section):
     policies: dict[str, AnyPolicy] = Field(min_length=1)
-    """The models that generate, by name."""
+    """The models that generate, by name, and mixes of them."""
     rewards: dict[str, AnyReward] = Field(default_factory=dict)
     """The models that score, by name."""
     models: dict[str, ServedModelSettings] = Field(min_length=1)
@@ -75,10 +80,31 @@ class Settings(Section):
     """What strategies learn from earlier requests."""
 
     @property
+    def plain_policies(self) -> dict[str, PolicySettings]:
+        """Those with a model of their own."""
+        found = self.policies.items()
+        return {name: policy for name, policy in found if isinstance(policy, PolicySettings)}
+
+    @property
+    def mixes(self) -> dict[str, MixSettings]:
+        """Those that are made of others."""
+        found = self.policies.items()
+        return {name: policy for name, policy in found if isinstance(policy, MixSettings)}
+
+    def revision_of(self, policy: str) -> str | None:
+        """The policy's revision; of a mix without one, those of the policies that it asks."""
+        settings, mix = self.policies[policy], self.mixes.get(policy)
+        if settings.revision is not None or mix is None:
+            return settings.revision
+        named = {name: self.policies[name].revision for name in mix.asks}
+        told = [f"{name} {revision}" for name, revision in named.items() if revision is not None]
+        return ", ".join(told) or None
+
+    @property
     def backends(self) -> dict[str, BackendSettings]:
-        """All policies and reward models, as ``policies.<name>`` and ``rewards.<name>``."""
+        """All models, as ``policies.<name>`` and ``rewards.<name>``."""
         return {
-            **{f"policies.{name}": policy for name, policy in self.policies.items()},
+            **{f"policies.{name}": policy for name, policy in self.plain_policies.items()},
             **{f"rewards.{name}": reward for name, reward in self.rewards.items()},
         }
 
@@ -87,6 +113,15 @@ class Settings(Section):
         """The backends, and each served model's strategy as ``models.<name>.strategy``."""
         strategies = {f"models.{n}.strategy": served.strategy for n, served in self.models.items()}
         return {**self.backends, **strategies}
+
+    @model_validator(mode="after")
+    def _mixes_fit(self) -> Self:
+        for name, mix in self.mixes.items():
+            try:
+                mix.check_over(self.plain_policies)
+            except ValueError as error:
+                raise ValueError(f"policies.{name}.{error}") from None
+        return self
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:

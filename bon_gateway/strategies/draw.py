@@ -192,6 +192,8 @@ class Draw:
             candidate = self._arrivals.candidate(index, stopped_by)
             if scoring is not None and (reward := scoring.reward(index)) is not None:
                 candidate = msgspec.structs.replace(candidate, reward=reward)
+            if (variant := self.trace.variant(index)) is not None:
+                candidate = msgspec.structs.replace(candidate, variant=variant)
             candidates.append(candidate)
         return tuple(candidates)
 
