@@ -18,6 +18,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from bon_gateway.backends.policy.registry import KINDS as POLICIES
+from bon_gateway.backends.policy.registry import MIXED
+from bon_gateway.backends.policy.variants.settings import VariantSettings
 from bon_gateway.backends.reward.registry import KINDS as REWARDS
 from bon_gateway.sections.base import Component, Section, type_name
 from bon_gateway.sections.recording import RecordingSettings
@@ -85,6 +87,8 @@ def _sections() -> Iterator[tuple[str, type[Section], str]]:
     """Title, section, and what stands between them."""
     yield from _kinds("policies.<name>", POLICIES)
     yield "policies.<name>.thinking", ThinkingSettings, ""
+    yield from _kinds("policies.<name>", MIXED)
+    yield "policies.<name>.of", VariantSettings, inspect.getdoc(VariantSettings) or ""
     yield from _kinds("rewards.<name>", REWARDS)
     yield "models.<name>", ServedModelSettings, ""
     for title, kind, _ in _kinds("models.<name>.strategy", STRATEGIES):

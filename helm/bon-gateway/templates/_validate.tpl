@@ -79,7 +79,7 @@
 {{- end -}}
 {{- range $section := list "policies" "rewards" -}}
 {{- range $name, $upstream := get $gateway.settings $section -}}
-{{- range get $upstream "urls" -}}
+{{- range get $upstream "urls" | default list -}}
 {{- if regexMatch "^https?://[^/]*@" . -}}
 {{- fail (printf "gateway.settings.%s.%s.urls: a password does not belong into a ConfigMap; api_key_env takes it from gateway.secretEnv" $section $name) -}}
 {{- end -}}
@@ -116,6 +116,32 @@
 {{- end -}}
 {{- if not .models -}}
 {{- fail (printf "%s: name at least one served model" $key) -}}
+{{- end -}}
+{{- range $name, $mix := $settings.policies -}}
+{{- $labels := list -}}
+{{- range $place, $variant := get $mix "of" | default list -}}
+{{- $path := printf "gateway.settings.policies.%s.of.%d" $name $place -}}
+{{- $policy := get $settings.policies $variant.policy | default dict -}}
+{{- if or (not $policy) (hasKey $policy "of") -}}
+{{- fail (printf "%s.policy: no policy with a model of its own is named %q" $path $variant.policy) -}}
+{{- end -}}
+{{- if and $variant.model (ne $policy.type "vllm") -}}
+{{- fail (printf "%s.model: policy %q has only one model" $path $variant.policy) -}}
+{{- end -}}
+{{- $first := get $settings.policies (first $mix.of).policy -}}
+{{- $marks := list -}}
+{{- range list $first $policy -}}
+{{- $marks = append $marks (kindIs "map" .thinking | ternary (toJson (merge (deepCopy (default dict .thinking)) $defaults.thinking)) "") -}}
+{{- end -}}
+{{- if ne (first $marks) (last $marks) -}}
+{{- fail (printf "%s.policy: %q has another thinking than %q" $path $variant.policy (first $mix.of).policy) -}}
+{{- end -}}
+{{- $label := $variant.name | default $variant.policy -}}
+{{- if has $label $labels -}}
+{{- fail (printf "gateway.settings.policies.%s: two variants are called %q" $name $label) -}}
+{{- end -}}
+{{- $labels = append $labels $label -}}
+{{- end -}}
 {{- end -}}
 {{- $limits := default dict $settings.limits -}}
 {{- $maxN := default $defaults.maxN $limits.max_n | int -}}
