@@ -49,7 +49,8 @@ def test_its_revision_is_its_own_or_that_of_its_parts(tmp_path: Path) -> None:
     assert read(tmp_path, *both, revision="v1").revision_of("mix") == "v1"
     settings = read(tmp_path, *both)
     assert settings.revision_of("mix") == "large r2"
-    assert (settings.revision_of("other"), settings.revision_of("large")) == (None, "r2")
+    assert (settings.revision_of("other"), settings.revision_of("small")) == (None, None)
+    assert settings.revision_of("large") == "r2"
 
 
 @pytest.mark.parametrize(

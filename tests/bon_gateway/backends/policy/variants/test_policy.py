@@ -125,6 +125,13 @@ async def test_while_a_policy_is_down_the_others_draw_its_candidates() -> None:
     assert variants(await best_of(3, policy)) == ["a", "b", "c"]
 
 
+async def test_the_last_policy_that_is_up_is_asked_again() -> None:
+    flaky = FakePolicy({0: Act((DEAD, completion("answer 9")))})
+    selection = await best_of(1, mix({"small": FakePolicy(is_ready=False), "large": flaky}))
+    assert variants(selection) == ["thoughtful"]
+    assert flaky.attempts[0] == 2
+
+
 async def test_single_streams_from_the_variant_of_candidate_0() -> None:
     class Sink:
         def __init__(self) -> None:
