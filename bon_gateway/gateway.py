@@ -65,6 +65,10 @@ class Gateway:
             )
         return served
 
+    def policy(self, name: str) -> PolicyBackend:
+        """One of ``policies`` or of ``mixes``; the settings have checked that it exists."""
+        return self.mixes[name] if name in self.mixes else self.policies[name]
+
     def ready(self) -> bool:
         """Whether some policy is ready and no reward model is still warming up.
 

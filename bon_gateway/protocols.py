@@ -63,18 +63,19 @@ class Trace:
     """Set if candidates may be aborted. Policies then keep ``tokens`` up to date while they run."""
     replicas: list[str] = field(default_factory=list)
     """Names of the replicas that were asked, in order; a name may occur several times."""
-    variants: dict[int, list[str]] = field(default_factory=dict)
-    """The variants that were asked for each candidate, in order: the last is the one that drew it.
-    Only policies with variants write it."""
+    variants: dict[int, str] = field(default_factory=dict)
+    """The variant that was asked last for each candidate. Written by policies with variants, and by
+    strategies that ask several policies: there it is the policy's name."""
+    tried: dict[int, set[str]] = field(default_factory=dict)
+    """The policies that a mix has asked for each candidate."""
     sink: DeltaSink | None = None
     """Set when the client streams."""
     history: RewardHistory | None = None
     """That of the served model, for strategies that learn from it."""
-
-    def variant(self, index: int) -> str | None:
-        """The variant that draws the candidate, or drew it last."""
-        asked = self.variants.get(index)
-        return asked[-1] if asked else None
+    policy: str = ""
+    """The name of the served model's policy."""
+    policies: Mapping[str, PolicyBackend] = field(default_factory=dict)
+    """Those that the strategy ``asks`` beside the served model's own, by name."""
 
 
 class Backend(Protocol):
@@ -99,13 +100,8 @@ class Backend(Protocol):
     async def close(self) -> None: ...
 
 
-class PolicyBackend(Backend, Protocol):
-    """A model that generates."""
-
-    @property
-    def thinking(self) -> ThinkingSettings | None:
-        """How it marks thinking inside a message's content, if it does."""
-        ...
+class CandidateSource(Protocol):
+    """What draws candidates."""
 
     async def sample(
         self, request: ChatRequest, indices: Sequence[int], trace: Trace, report: ReportSample
@@ -118,6 +114,15 @@ class PolicyBackend(Backend, Protocol):
         its error; nothing is raised but CancelledError. Cancelling the call aborts what still
         runs, at the engine too.
         """
+        ...
+
+
+class PolicyBackend(Backend, CandidateSource, Protocol):
+    """A model that generates."""
+
+    @property
+    def thinking(self) -> ThinkingSettings | None:
+        """How it marks thinking inside a message's content, if it does."""
         ...
 
     def stream(self, request: ChatRequest, trace: Trace) -> AsyncGenerator[Delta, None]:

@@ -229,7 +229,8 @@ class Candidate(msgspec.Struct, frozen=True):
     """Why it is rejected, failed or invalid, or a remark about a usable one, in a few words."""
     tier: Tier = Tier.ANSWER
     variant: str | None = None
-    """The variant that drew it last, if the policy has variants."""
+    """The variant that drew it last, if the policy has variants, or the policy's name, if the
+    strategy asks several."""
 
     @property
     def confidence(self) -> float | None:
@@ -291,6 +292,10 @@ class Stopped(StrEnum):
     """A candidate's reward passed the threshold."""
     VOTE = "vote"
     """The leading answer was certain enough."""
+    ESCALATED = "escalated"
+    """No candidate of the first policy passed the threshold, so a better one drew too."""
+    UNJUDGED = "unjudged"
+    """The first policy's candidates have no reward, so nothing says whether they will do."""
     DEADLINE = "deadline"
 
 

@@ -178,7 +178,11 @@ def prepare(
         strategy=strategy,
         drawn=drawn,
         head=render.AnswerHead(f"chatcmpl-{os.urandom(16).hex()}", int(time.time()), served.name),
-        trace=Trace(history=served.history),
+        trace=Trace(
+            history=served.history,
+            policy=served.settings.policy,
+            policies={name: gateway.policy(name) for name in settings.asks.values()},
+        ),
     )
 
 

@@ -100,6 +100,12 @@ class Settings(Section):
         told = [f"{name} {revision}" for name, revision in named.items() if revision is not None]
         return ", ".join(told) or None
 
+    def _think_alike(self, one: str, other: str) -> bool:
+        """Whether two policies have the same ``thinking``, which all parts of a mix share."""
+        plain = [self.mixes[n].asks[0] if n in self.mixes else n for n in (one, other)]
+        first, second = [self.plain_policies[name].thinking for name in plain]
+        return first == second
+
     @property
     def backends(self) -> dict[str, BackendSettings]:
         """All models, as ``policies.<name>`` and ``rewards.<name>``."""
@@ -134,6 +140,15 @@ class Settings(Section):
                 raise ValueError(
                     f"models.{name}.reward: strategy {served.strategy.type} needs a reward"
                 )
+            for key, asked in served.strategy.asks.items():
+                path = f"models.{name}.strategy.{key}"
+                if asked not in self.policies:
+                    raise ValueError(f"{path}: no policy is named {asked!r}")
+                if not self._think_alike(asked, served.policy):
+                    raise ValueError(
+                        f"{path}: {asked!r} has another thinking than {served.policy!r}, and one"
+                        " answer is read in one way"
+                    )
             if served.strategy.drawn > self.limits.max_n:
                 raise ValueError(
                     f"models.{name}.strategy: it draws {served.strategy.drawn} candidates, above"

@@ -103,7 +103,7 @@ class Single:
                     CandidateStatus.FINISHED,
                     completion,
                     tokens=completion.tokens,
-                    variant=trace.variant(0),
+                    variant=trace.variants.get(0),
                 ),
             ),
             reward_tokens=0,

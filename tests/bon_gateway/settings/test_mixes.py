@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from bon_common.settings.errors import SettingsError
 from bon_gateway.settings.loader import load
@@ -84,3 +85,30 @@ def test_what_cannot_be_a_mix_is_refused(
         read(tmp_path, *of)
     assert caught.value.key == f"policies.mix.{key}".rstrip(".")
     assert reason in caught.value.reason
+
+
+@pytest.mark.parametrize(
+    ("policy", "first", "reason"),
+    [
+        ("large", "gone", "no policy is named 'gone'"),
+        ("large", "thinker", "'thinker' has another thinking than 'large'"),
+        ("mix", "thinker", "'thinker' has another thinking than 'mix'"),
+    ],
+)
+def test_a_cascade_asks_a_policy_that_is_there_and_thinks_alike(
+    policy: str, first: str, reason: str
+) -> None:
+    tree = {
+        "policies": {**PLAIN, "mix": {"type": "variants", "of": [{"policy": "small"}]}},
+        "rewards": {"r": {"type": "reward_server", "urls": [URL]}},
+    }
+
+    def served(first: str) -> dict[str, Any]:
+        strategy = {"type": "cascade", "first": first, "threshold": 1}
+        return {"m": {"policy": policy, "reward": "r", "strategy": strategy}}
+
+    Settings.model_validate({**tree, "models": served("small")})
+    Settings.model_validate({**tree, "models": served("mix")})
+    with pytest.raises(ValidationError, match=r"models\.m\.strategy\.first") as caught:
+        Settings.model_validate({**tree, "models": served(first)})
+    assert reason in str(caught.value)

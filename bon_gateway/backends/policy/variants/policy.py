@@ -77,7 +77,6 @@ class VariantsPolicy:
         self._policies = {name: policies[name] for name in settings.asks}
         self._shares = [variant.share for variant in settings.of]
         self._turns = turns(self._shares)
-        self._policy_of = {variant.label: variant.policy for variant in settings.of}
 
     def over(self, policies: Mapping[str, PolicyBackend]) -> VariantsPolicy:
         """The same variants over other policies of the same names."""
@@ -127,15 +126,15 @@ class VariantsPolicy:
     def _deal(self, index: int, up: Collection[str], trace: Trace) -> int:
         """The place of the variant that draws the candidate now, which is noted in ``trace``.
 
-        It is the candidate's own, unless that one's policy is down or has failed it before, while
+        It is the candidate's own, unless that one's policy is down or was tried before, while
         another policy is up.
         """
-        asked_before = trace.variants.setdefault(index, [])
-        failed = {self._policy_of[label] for label in asked_before}
-        able = [name for name in up if name not in failed] or up
+        tried = trace.tried.setdefault(index, set())
+        able = [name for name in up if name not in tried] or up
         place = self._turns[index % len(self._turns)]
         if self._variants[place].policy not in able:
             among = [p for p, variant in enumerate(self._variants) if variant.policy in able]
             place = dealt_among(index, self._shares, among)
-        asked_before.append(self._variants[place].label)
+        tried.add(self._variants[place].policy)
+        trace.variants[index] = self._variants[place].label
         return place
