@@ -184,6 +184,7 @@ def test_a_wrong_value_is_refused_by_its_key(over: Values, said: str) -> None:
 
 LOCAL = {"type": "transformers", "model": "x"}
 THINKER = {"type": "vllm", "urls": ["http://vllm:8000"], "thinking": {}}
+CASCADE = {"type": "cascade", "first": "qwen", "threshold": 1}
 REFUSED_BY_THE_GATEWAY: tuple[dict[str, Any], ...] = (
     {"unknown": {}},
     {"server": {"port": -1}},
@@ -267,6 +268,16 @@ REFUSED_BY_THE_GATEWAY: tuple[dict[str, Any], ...] = (
     {"models": {"assistant": {"strategy": {"type": "adaptive", "price_per_token": 0}}}},
     {"models": {"assistant": {"strategy": {"type": "good_enough", "n": 4}}}},
     {"models": {"assistant": {"strategy": {"type": "majority", "stop_at": 0.5}}}},
+    {"models": {"assistant": {"strategy": {"type": "cascade", "first": "qwen"}}}},
+    {"models": {"assistant": {"strategy": {"type": "cascade", "threshold": 1}}}},
+    {"models": {"assistant": {"strategy": {**CASCADE, "first": "missing"}}}},
+    {"models": {"assistant": {"strategy": {**CASCADE, "first_n": 0}}}},
+    {"models": {"assistant": {"strategy": {**CASCADE, "n": 63, "first_n": 2}}}},
+    {
+        "policies": {"thinker": THINKER},
+        "models": {"assistant": {"strategy": {**CASCADE, "first": "thinker"}}},
+    },
+    {"models": {"new": {"policy": "qwen", "strategy": CASCADE}}},
     {"history": {"window": 3}},
     {"rewards": {"other": {"type": "hook", "function": "a:b", "urls": ["http://r"]}}},
     {"models": {"new": {"policy": "qwen", "strategy": {"type": "single", "min_candidates": 2}}}},

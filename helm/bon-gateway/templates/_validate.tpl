@@ -105,8 +105,18 @@
 {{- end -}}
 {{- end -}}
 
+{{/* How a policy marks its thinking, as a text to compare; that of a mix is its first policy's. A
+     dict: root, settings, policy. */}}
+{{- define "bon.thinkingOf" -}}
+{{- $policy := get .settings.policies .policy -}}
+{{- if hasKey $policy "of" -}}{{- $policy = get .settings.policies (first $policy.of).policy -}}{{- end -}}
+{{- $defaults := .root.Files.Get "files/defaults.json" | fromJson -}}
+{{- if kindIs "map" $policy.thinking -}}{{- toJson (merge (deepCopy $policy.thinking) $defaults.thinking) -}}{{- end -}}
+{{- end -}}
+
 {{/* What the gateway would refuse at its start. A dict: settings, models, key. */}}
 {{- define "bon.validateModels" -}}
+{{- $root := .root -}}
 {{- $settings := .settings -}}
 {{- $key := .key -}}
 {{- $kinds := .root.Files.Get "files/strategies.json" | fromJson -}}
@@ -128,13 +138,9 @@
 {{- if and $variant.model (ne $policy.type "vllm") -}}
 {{- fail (printf "%s.model: policy %q has only one model" $path $variant.policy) -}}
 {{- end -}}
-{{- $first := get $settings.policies (first $mix.of).policy -}}
-{{- $marks := list -}}
-{{- range list $first $policy -}}
-{{- $marks = append $marks (kindIs "map" .thinking | ternary (toJson (merge (deepCopy (default dict .thinking)) $defaults.thinking)) "") -}}
-{{- end -}}
-{{- if ne (first $marks) (last $marks) -}}
-{{- fail (printf "%s.policy: %q has another thinking than %q" $path $variant.policy (first $mix.of).policy) -}}
+{{- $first := (first $mix.of).policy -}}
+{{- if ne (include "bon.thinkingOf" (dict "root" $root "settings" $settings "policy" $variant.policy)) (include "bon.thinkingOf" (dict "root" $root "settings" $settings "policy" $first)) -}}
+{{- fail (printf "%s.policy: %q has another thinking than %q" $path $variant.policy $first) -}}
 {{- end -}}
 {{- $label := $variant.name | default $variant.policy -}}
 {{- if has $label $labels -}}
@@ -155,6 +161,15 @@
 {{- end -}}
 {{- if and $model.reward (not (hasKey $settings.rewards $model.reward)) -}}
 {{- fail (printf "%s.%s.reward: no reward is named %q" $key $name $model.reward) -}}
+{{- end -}}
+{{- if eq $strategy.type "cascade" -}}
+{{- $path := printf "%s.%s.strategy.first" $key $name -}}
+{{- if not (hasKey $settings.policies $strategy.first) -}}
+{{- fail (printf "%s: no policy is named %q" $path $strategy.first) -}}
+{{- end -}}
+{{- if ne (include "bon.thinkingOf" (dict "root" $root "settings" $settings "policy" $strategy.first)) (include "bon.thinkingOf" (dict "root" $root "settings" $settings "policy" $model.policy)) -}}
+{{- fail (printf "%s: %q has another thinking than %q" $path $strategy.first $model.policy) -}}
+{{- end -}}
 {{- end -}}
 {{- $kind := get $kinds $strategy.type -}}
 {{- $counts := dict -}}
