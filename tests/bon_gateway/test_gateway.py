@@ -117,8 +117,10 @@ async def test_a_mix_asks_the_policies_of_its_gateway(kept: set[str]) -> None:
     gateway = fresh.with_backends_of(running, {f"policies.{name}" for name in kept})
     request = ChatRequest([{"role": "user", "content": "?"}], {}, None, 1, "request")
     await gateway.mixes["mix"].sample(request, [0, 1], Trace(), lambda _: None)
+    assert gateway.policy("mix") is gateway.mixes["mix"]
     for name in ("small", "large"):
         asked = old if name in kept else new
+        assert gateway.policy(name) is gateway.policies[name]
         assert gateway.policies[name] is asked[name]
         assert [len(fakes[name].requests) for fakes in (old, new)] == (
             [1, 0] if name in kept else [0, 1]

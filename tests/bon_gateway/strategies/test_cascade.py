@@ -188,8 +188,10 @@ async def test_a_failed_candidate_is_drawn_again_by_its_own_policy(ask: Ask) -> 
     assert (small.attempts[0], selection.winners, labels(selection)) == (2, (0,), ["small"])
 
 
-def test_what_it_draws() -> None:
+def test_what_it_draws(ask: Ask) -> None:
     settings = CascadeSettings(type="cascade", first="small", first_n=2, threshold=1, n=6)
+    strategy = settings.build(Judge())
+    assert [strategy.drawn(request) for request in (ask(), ask(temperature=0))] == [8, 2]
     assert (settings.drawn, settings.asks) == (8, {"first": "small"})
     assert settings.lowered(5) == {"n": 3}
     assert settings.lowered(2) == {}
