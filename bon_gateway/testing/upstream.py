@@ -48,10 +48,9 @@ class FakeUpstream:
         ``port`` 0 takes a free one."""
         self.script = script
         self.model = model
-        self.served = (model, *adapters)
-        self.models = orjson.dumps(
-            {"object": "list", "data": [{"id": name, "object": "model"} for name in self.served]}
-        )
+        self.adapters = adapters
+        listed = [{"id": name, "object": "model"} for name in (model, *adapters)]
+        self.models = orjson.dumps({"object": "list", "data": listed})
         """What ``/v1/models`` answers."""
         self.healthy = True
         """Whether ``/health`` and ``/readyz`` answer 200."""
@@ -151,7 +150,7 @@ class FakeUpstream:
         return _error(404, {"message": "Not Found", "type": "NotFoundError", "code": 404})
 
     async def _chat(self, request: web.BaseRequest, call: Call, step: Step) -> web.StreamResponse:
-        refused = chat.refusal(call.body, self.served)
+        refused = chat.refusal(call.body, (self.model, *self.adapters))
         if refused is not None:
             return _error(*refused)
         if call.body.get("stream") and step.streamed is not None:

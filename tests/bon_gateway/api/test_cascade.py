@@ -73,7 +73,7 @@ def worth(reward: float) -> FakeUpstream:
 async def test_the_reward_decides_who_answers(
     fan_out: str, reward: float, escalated: bool, tmp_path: Path
 ) -> None:
-    recording = {"recording": {"folder": str(tmp_path)}}
+    recording: dict[str, Any] = {"recording": {"folder": str(tmp_path)}}
     async with (
         FakeUpstream() as small,
         FakeUpstream() as large,
@@ -153,7 +153,7 @@ async def test_both_may_be_mixes() -> None:
         policies = {**plain, "mix": mix}
         strategy = {**CASCADE, "first": "mix"}
         made_of = {"policy": "mix", "reward": "r", "strategy": strategy}
-        sections = {"policies": policies, "models": {"smart": made_of}}
+        sections: dict[str, Any] = {"policies": policies, "models": {"smart": made_of}}
         async with serving(small, large, judge, **sections) as (http, _):
             answer = (await chat(http)).json()
     labels = [candidate["variant"] for candidate in answer["bon"]["candidates"]]

@@ -100,7 +100,7 @@ async def test_usage_metrics_and_the_log_tell_them_apart(tmp_path: Path) -> None
     small = FakeUpstream(
         lambda call: Step(tokens=2) if call.path.endswith("completions") else Step()
     )
-    recording = {"recording": {"folder": str(tmp_path)}}
+    recording: dict[str, Any] = {"recording": {"folder": str(tmp_path)}}
     async with small, large, serving(small, large, **recording) as (http, app):
         answer = (await chat(http)).json()
         single = (await chat(http, model="one")).json()

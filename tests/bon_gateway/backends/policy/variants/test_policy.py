@@ -19,7 +19,7 @@ from bon_gateway.types import ChatRequest, Completion, Delta, Sample, Selection
 from tests.waiting import until
 
 DEAD = PolicyUnreachableError("dead")
-OF = [
+OF: list[dict[str, Any]] = [
     {"policy": "small", "share": 2, "temperature": 0.7},
     {"policy": "large", "name": "thoughtful", "system_suffix": "Think.", "model": "lora"},
 ]
@@ -107,7 +107,10 @@ async def test_a_candidate_that_failed_is_drawn_again_by_another_variant() -> No
 
 
 async def test_one_policy_alone_draws_its_candidates_again() -> None:
-    of = [{"policy": "small"}, {"policy": "small", "name": "hot", "temperature": 1.5}]
+    of: list[dict[str, Any]] = [
+        {"policy": "small"},
+        {"policy": "small", "name": "hot", "temperature": 1.5},
+    ]
     policies = {"small": FakePolicy({1: Act((DEAD, completion("answer 9")))})}
     selection = await best_of(2, mix(policies, of))
     assert variants(selection) == ["small", "hot"]
