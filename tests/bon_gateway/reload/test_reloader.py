@@ -210,6 +210,23 @@ async def test_a_mix_asks_the_new_upstream_of_one_of_its_parts(
     assert (first["backends_new"], second["backends_new"]) == (["policies.q", "policies.mix"], [])
 
 
+async def test_a_cascade_asks_the_new_upstream_of_its_first_policy(
+    running: Running, upstream: FakeUpstream
+) -> None:
+    plain = running.tree["policies"]["p"]
+    cascade = {"type": "cascade", "first": "small", "threshold": -100, "n": 2}
+    running.tree["policies"]["small"] = plain
+    running.tree["rewards"] = {"r": {"type": "reward_server", "urls": [upstream.url]}}
+    running.tree["models"] = {"a": {"policy": "p", "reward": "r", "strategy": cascade}}
+    await running.start()
+    async with FakeUpstream() as new:
+        running.write(policies={"p": plain, "small": {**plain, "urls": [new.url]}})
+        await running.reload()
+        asked = len(new.calls)
+        bon = (await running.chat()).json()["bon"]
+        assert (bon["stopped"], bon["degraded"], len(new.calls)) == ("good_enough", None, asked + 1)
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
