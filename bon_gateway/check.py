@@ -23,11 +23,19 @@ async def check_upstreams(settings: Settings, environ: Mapping[str, str]) -> tup
         for path, s in settings.backends.items()
         if path not in upstreams and not isinstance(s, ComposedRewardSettings)
     ]
+    asked = [(path, upstream, upstream.model) for path, upstream in upstreams.items()]
+    # The upstreams of a mix are asked already, but not for the further models that it names.
+    asked += [
+        (f"policies.{name}", upstream, model)
+        for name, mix in settings.mixes.items()
+        for policy, model in mix.further_models
+        if (upstream := upstreams.get(f"policies.{policy}")) is not None
+    ]
     found = await asyncio.gather(
-        *(s.build(key_of(s, environ)).trial(s.model) for s in upstreams.values())
+        *(upstream.build(key_of(upstream, environ)).trial(model) for _, upstream, model in asked)
     )
     lines, well = [], True
-    for name, answers in zip(upstreams, found, strict=True):
+    for (name, _, _), answers in zip(asked, found, strict=True):
         for replica, wrong in answers.items():
             lines.append(f"{name}: {replica}: {wrong or 'ok'}")
             well = well and wrong is None

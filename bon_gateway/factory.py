@@ -24,7 +24,8 @@ def build_gateway(
 ) -> Gateway:
     """Raises SettingsError for an ``api_key_env`` without a usable key."""
     check_upstream_keys(settings, environ)
-    policies = {name: p.build(key_of(p, environ)) for name, p in settings.policies.items()}
+    policies = {name: p.build(key_of(p, environ)) for name, p in settings.plain_policies.items()}
+    mixes = {name: mix.build(policies) for name, mix in settings.mixes.items()}
     rewards: dict[str, RewardBackend] = {
         name: MeteredReward(name, _reward(r, environ), metrics)
         for name, r in settings.reward_models.items()
@@ -35,7 +36,7 @@ def build_gateway(
     models = {
         name: ServedModel(
             name=name,
-            policy=policies[served.policy],
+            policy=(policies | mixes)[served.policy],
             reward=None if served.reward is None else by_name[served.reward],
             strategy=served.strategy.build(judge),
             settings=served,
@@ -43,7 +44,7 @@ def build_gateway(
         )
         for name, served in settings.models.items()
     }
-    return Gateway(policies, rewards, models, judge, composed)
+    return Gateway(policies, rewards, models, judge, mixes, composed)
 
 
 def _reward(settings: RewardSettings, environ: Mapping[str, str]) -> RewardBackend:
@@ -58,7 +59,7 @@ def _history(name: str, settings: Settings) -> WindowHistory | None:
         return None
     if folder is None:
         return WindowHistory()
-    revision = settings.policies[served.policy].revision
+    revision = settings.revision_of(served.policy)
     identity = ModelIdentity(name, served.policy, revision, served.reward)
     return WindowHistory(ModelFiles(Path(folder), identity))
 

@@ -70,6 +70,9 @@ class ChatRequest(msgspec.Struct, frozen=True):
     signal: Signal | None = None
     """What the policy measures of each candidate, as its ``confidence``; None measures nothing.
     The log-probabilities that this takes are not shown to the client."""
+    upstream_model: str | None = None
+    """The name of the model to ask an upstream for, such as a LoRA adapter's; None leaves it to the
+    policy."""
 
     @property
     def caller(self) -> Caller:
@@ -232,6 +235,9 @@ class Candidate(msgspec.Struct, frozen=True):
     tier: Tier = Tier.ANSWER
     rewards: Mapping[str, float] | None = None
     """See ``Scores.members``."""
+    variant: str | None = None
+    """The variant that drew it last, if the policy has variants, or the policy's name, if the
+    strategy asks several."""
 
     @property
     def confidence(self) -> float | None:
@@ -255,14 +261,16 @@ class UpstreamState(StrEnum):
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """What was paid. The prompt counts once, completion tokens count for all candidates."""
+    """What was paid. The prompt counts once, or once for each variant of the policy that was asked:
+    their prompts differ. Completion tokens count for all candidates."""
 
     prompt_tokens: int
     winner_tokens: int
     discarded_tokens: int
     reward_tokens: int
     prompt_details: Mapping[str, Any] | None = None
-    """Counts for the prompt, once (``cached_tokens``), if the upstream sends them."""
+    """Counts for the prompt (``cached_tokens``), as often as it counts itself, if the upstream
+    sends them."""
     completion_details: Mapping[str, Any] | None = None
     """Sums over all candidates (``reasoning_tokens``), if the upstream sends them."""
 
@@ -291,6 +299,10 @@ class Stopped(StrEnum):
     """A candidate's reward passed the threshold."""
     VOTE = "vote"
     """The leading answer was certain enough."""
+    ESCALATED = "escalated"
+    """No candidate of the first policy passed the threshold, so a better one drew too."""
+    UNJUDGED = "unjudged"
+    """The first policy's candidates have no reward, so nothing says whether they will do."""
     DEADLINE = "deadline"
 
 

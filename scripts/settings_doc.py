@@ -18,6 +18,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from bon_gateway.backends.policy.registry import KINDS as POLICIES
+from bon_gateway.backends.policy.registry import MIXED
+from bon_gateway.backends.policy.variants.settings import VariantSettings
 from bon_gateway.backends.reward.ensemble import RewardMemberSettings
 from bon_gateway.backends.reward.registry import COMPOSED
 from bon_gateway.backends.reward.registry import KINDS as REWARDS
@@ -89,6 +91,8 @@ def _sections() -> Iterator[tuple[str, type[Section], str]]:
     """Title, section, and what stands between them."""
     yield from _kinds("policies.<name>", POLICIES)
     yield "policies.<name>.thinking", ThinkingSettings, ""
+    yield from _kinds("policies.<name>", MIXED)
+    yield "policies.<name>.of", VariantSettings, inspect.getdoc(VariantSettings) or ""
     yield from _kinds("rewards.<name>", REWARDS)
     yield "rewards.<name>.length_calibration", LengthCalibrationSettings, ""
     for title, kind, _ in _kinds("rewards.<name>", COMPOSED):

@@ -8,8 +8,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
-from bon_gateway.protocols import ComposedReward, PolicyBackend, RewardBackend
+from bon_gateway.protocols import ComposedReward, MixedPolicy, PolicyBackend, RewardBackend
 from bon_gateway.sections.base import Component, Device, Section
+from bon_gateway.thinking import ThinkingSettings
 
 
 class BackendSettings(Component):
@@ -49,6 +50,11 @@ class PolicySettings(BackendSettings):
     revision: str | None = None
     """Which weights these are, in your words. The candidate log records it, and with
     another one ``history`` begins anew. Nothing else uses it."""
+    thinking: ThinkingSettings | None = None
+    """How the model marks thinking inside the content."""
+
+    serves_several: ClassVar[bool] = False
+    """Whether it can ask for another model than its own, by the model's name."""
 
     @abstractmethod
     def build(self, key: str | None) -> PolicyBackend:
@@ -66,6 +72,31 @@ class LengthCalibrationSettings(Section):
     reference: Annotated[int, Field(ge=0)] = 0
     """Characters of an answer whose reward stays as it is. It changes the rewards of all candidates
     alike. The mean length keeps thresholds as they are."""
+
+
+class MixSettings(Component):
+    """The settings of a policy that is made of other policies, which build it."""
+
+    revision: str | None = None
+    """As for other policies. None joins the revisions of the policies that it asks."""
+
+    @property
+    @abstractmethod
+    def asks(self) -> tuple[str, ...]:
+        """Names of the policies that it asks, each once."""
+
+    @property
+    @abstractmethod
+    def further_models(self) -> tuple[tuple[str, str], ...]:
+        """Models that it asks these policies for beside their own: policy and model, each once."""
+
+    @abstractmethod
+    def check_over(self, policies: Mapping[str, PolicySettings]) -> None:
+        """Raises ValueError, with the key in this section, if it cannot be made of these."""
+
+    @abstractmethod
+    def build(self, policies: Mapping[str, PolicyBackend]) -> MixedPolicy:
+        """The policy over these, of which it starts and closes none."""
 
 
 class RewardSettings(BackendSettings):

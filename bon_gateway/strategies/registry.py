@@ -15,6 +15,7 @@ from bon_gateway.sections.base import type_name
 from bon_gateway.strategies.adaptive import AdaptiveStrategySettings
 from bon_gateway.strategies.best_of_n import BestOfNSettings
 from bon_gateway.strategies.borda import BordaSettings
+from bon_gateway.strategies.cascade import CascadeSettings
 from bon_gateway.strategies.confidence import ConfidenceSettings
 from bon_gateway.strategies.first_k import FirstKSettings
 from bon_gateway.strategies.good_enough import GoodEnoughSettings
@@ -34,6 +35,7 @@ KINDS: tuple[type[StrategySettings], ...] = (
     FirstKSettings,
     AdaptiveStrategySettings,
     GoodEnoughSettings,
+    CascadeSettings,
     SoftSettings,
     PessimisticSettings,
     MbrSettings,

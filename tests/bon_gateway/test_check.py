@@ -103,6 +103,23 @@ async def test_a_reward_that_is_no_number_and_an_answer_that_fails(tmp_path: Pat
     assert "first call (/v1/score): " in lines[1]
 
 
+async def test_a_mix_is_asked_only_for_the_models_that_it_adds(tmp_path: Path) -> None:
+    async with FakeUpstream(adapters=("lora",)) as up:
+        settings = tree(up.url, up.url, model="fake")
+        of = [{"policy": "p", "name": name, "model": name} for name in ("lora", "gone")]
+        settings["policies"]["mix"] = {"type": "variants", "of": [{"policy": "p"}, *of]}
+        del settings["rewards"]["r"]["model"]
+        code, lines = await check(tmp_path, settings)
+    place = f"127.0.0.1:{up.port}"
+    assert code == 1
+    assert sorted(lines) == [
+        f"policies.mix: {place}: it does not serve 'gone', but: fake, lora",
+        f"policies.mix: {place}: ok",
+        f"policies.p: {place}: ok",
+        f"rewards.r: {place}: ok",
+    ]
+
+
 async def test_a_name_behind_which_there_are_addresses(tmp_path: Path) -> None:
     async with FakeUpstream() as up:
         settings = tree(f"http://localhost:{up.port}", up.url)

@@ -11,10 +11,11 @@ from bon_gateway.backends.reward.ensemble import RewardEnsemble
 from bon_gateway.factory import build_gateway
 from bon_gateway.gateway import Gateway, same_backends
 from bon_gateway.metrics import Metrics
-from bon_gateway.protocols import RewardBackend
+from bon_gateway.protocols import RewardBackend, Trace
 from bon_gateway.settings.tree import Settings
 from bon_gateway.strategies.judge import Judge
 from bon_gateway.testing.fakes import FakePolicy, FakeReward
+from bon_gateway.types import ChatRequest
 
 
 @dataclass(slots=True)
@@ -141,3 +142,63 @@ def test_a_name_may_change_its_kind() -> None:
     _, back = reloaded(ensembles(), plain)
     assert back.composed == {}
     assert back.models["m"].reward is back.rewards["both"]
+
+
+def mixed(large: float = 1.0, share: int = 1) -> Settings:
+    def plain(timeout_s: float) -> dict[str, Any]:
+        return {"type": "vllm", "urls": ["http://127.0.0.1:9"], "timeout_s": timeout_s}
+
+    of = [{"policy": "small"}, {"policy": "large", "share": share}]
+    return Settings.model_validate(
+        {
+            "policies": {
+                "small": plain(1.0),
+                "large": plain(large),
+                "mix": {"type": "variants", "of": of},
+            },
+            "models": {"m": {"policy": "mix", "strategy": {"type": "majority"}}},
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("after", "kept"),
+    [
+        (mixed(), {"policies.small", "policies.large", "policies.mix"}),
+        (mixed(large=2.0), {"policies.small"}),
+        (mixed(share=2), {"policies.small", "policies.large"}),
+    ],
+    ids=["nothing changes", "a part changes", "the mix changes"],
+)
+def test_a_mix_is_kept_with_all_its_parts_or_made_anew(after: Settings, kept: set[str]) -> None:
+    before = mixed()
+    assert same_backends(before, after) == kept
+    running = build_gateway(before, Metrics(), {})
+    gateway = build_gateway(after, Metrics(), {}).with_backends_of(running, kept)
+    mix = gateway.models["m"].policy
+    assert mix is gateway.mixes["mix"]
+    assert (mix is running.mixes["mix"]) is ("policies.mix" in kept)
+    for name, policy in gateway.policies.items():
+        assert (policy is running.policies[name]) is (f"policies.{name}" in kept)
+    assert [*gateway.backends] == ["policies.small", "policies.large"]
+
+
+@pytest.mark.parametrize("kept", [set(), {"small"}, {"small", "large"}, {"small", "large", "mix"}])
+async def test_a_mix_asks_the_policies_of_its_gateway(kept: set[str]) -> None:
+    def made() -> tuple[dict[str, FakePolicy], Gateway]:
+        fakes = {"small": FakePolicy(), "large": FakePolicy()}
+        return fakes, Gateway(fakes, {}, {}, Judge(), {"mix": mixed().mixes["mix"].build(fakes)})
+
+    old, running = made()
+    new, fresh = made()
+    gateway = fresh.with_backends_of(running, {f"policies.{name}" for name in kept})
+    request = ChatRequest([{"role": "user", "content": "?"}], {}, None, 1, "request")
+    await gateway.mixes["mix"].sample(request, [0, 1], Trace(), lambda _: None)
+    assert gateway.policy("mix") is gateway.mixes["mix"]
+    for name in ("small", "large"):
+        asked = old if name in kept else new
+        assert gateway.policy(name) is gateway.policies[name]
+        assert gateway.policies[name] is asked[name]
+        assert [len(fakes[name].requests) for fakes in (old, new)] == (
+            [1, 0] if name in kept else [0, 1]
+        )

@@ -109,7 +109,17 @@ def test_generators_and_reward_servers_become_policies_and_rewards(tmp_path: Pat
     assert isinstance(helpful, RewardServerSettings)
     assert helpful.urls == (f"http://{PREFIX}-reward-helpful:8081",)
     assert helpful.resolve == "addresses"
-    assert set(settings.policies) == {"base", "tuned", "elsewhere"}
+    assert set(settings.policies) == {"base", "tuned", "elsewhere", "mix"}
+    assert settings.mixes["mix"].asks == ("base", "elsewhere")
+
+
+def test_a_mix_has_no_time_of_its_own(tmp_path: Path) -> None:
+    policies = {
+        "qwen": {"timeout_s": 7},
+        "mix": {"type": "variants", "of": [{"policy": "qwen"}]},
+    }
+    values = laid_over(case("minimal"), {"gateway": {"settings": {"policies": policies}}})
+    assert gateway_settings(render(values), tmp_path).server.drain_grace_s == 7 + 60
 
 
 @pytest.mark.parametrize(

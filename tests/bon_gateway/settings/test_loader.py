@@ -162,15 +162,20 @@ def test_the_default_is_to_blame_for_what_is_wrong_with_it() -> None:
         ("policies.base.session_header", "Host", None, "'Host' already has a meaning in a call"),
         ("rewards.helpful.resolve_interval_s", 0, None, "should be greater than 0, not 0"),
         ("policies.base.type", "vlm", None, "unknown type 'vlm'; known: vllm, transformers"),
-        ("policies.new", {}, "policies.new.type", "is required; known: vllm, transformers"),
+        (
+            "policies.new",
+            {},
+            "policies.new.type",
+            "is required; known: vllm, transformers, variants",
+        ),
         ("policies.new.type", "vllm", "policies.new.urls", "is required"),
         (
             "models.assistant.strategy.type",
             "best",
             None,
             (
-                "unknown type 'best'; known: best_of_n, first_k, adaptive, good_enough, soft,"
-                " pessimistic, mbr, poisson, majority, weighted_vote, majority_of_the_bests,"
+                "unknown type 'best'; known: best_of_n, first_k, adaptive, good_enough, cascade,"
+                " soft, pessimistic, mbr, poisson, majority, weighted_vote, majority_of_the_bests,"
                 " confidence, borda, single"
             ),
         ),

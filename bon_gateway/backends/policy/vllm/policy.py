@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import msgspec
 from pydantic import field_validator
@@ -54,6 +54,8 @@ class VllmPolicySettings(UpstreamSettings, PolicySettings):
     the engines can then send all candidates of a request to one engine."""
     timeout_s: Seconds = 600.0
     """Seconds that one candidate may take."""
+
+    serves_several: ClassVar[bool] = True
 
     @field_validator("session_header")
     @classmethod
@@ -163,7 +165,8 @@ class VllmPolicy(Pooled):
         self, request: ChatRequest, trace: Trace, replica: Replica
     ) -> AsyncGenerator[Delta, None]:
         """Raises UpstreamError, also for anything that cannot be read."""
-        body = wire.open_body(request, self._name(replica), n=1, streamed=True, interval=None)
+        model = self._name(replica, request)
+        body = wire.open_body(request, model, n=1, streamed=True, interval=None)
         events = replica.client.events(
             replica.call, wire.with_seed(body, request.seed_of(0)), self._headers(request, 0)
         )
@@ -225,7 +228,7 @@ class VllmPolicy(Pooled):
         n = len(groups[0])
         body = wire.open_body(
             request,
-            self._name(lease.replica),
+            self._name(lease.replica, request),
             n=n,
             streamed=streamed,
             interval=wire.STREAM_INTERVAL,
@@ -255,8 +258,9 @@ class VllmPolicy(Pooled):
             headers[self._session_header] = request.request_id
         return headers
 
-    def _name(self, replica: Replica) -> str | None:
-        return self._model or replica.model
+    def _name(self, replica: Replica, request: ChatRequest | None = None) -> str | None:
+        other = None if request is None else request.upstream_model
+        return other or self._model or replica.model
 
     async def _warm_up(self, replica: Replica) -> None:
         if self._model is None:
