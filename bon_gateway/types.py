@@ -280,6 +280,8 @@ class Stopped(StrEnum):
     """As many were drawn as ``best_of_n`` draws: there was nothing to tell the worth of more."""
     CAP = "cap"
     """As many were drawn as may be."""
+    LEARNING = "learning"
+    """All were drawn that may be, to learn how rewards vary."""
     GOOD_ENOUGH = "good_enough"
     """A candidate's reward passed the threshold."""
     VOTE = "vote"
