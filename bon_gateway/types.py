@@ -308,6 +308,8 @@ class Selection(msgspec.Struct, frozen=True):
     """Waves in which the candidates were drawn."""
     stopped: Stopped | None = None
     """Why there was no further wave; None for a strategy that draws all at once."""
+    saved_tokens: int | None = None
+    """See ``strategies.saved``; None where there is nothing to compare with."""
 
     @property
     def winner(self) -> Candidate:

@@ -110,6 +110,13 @@ class Settings(Section):
                     f"limits.max_candidates_per_key: must not be below the"
                     f" {served.strategy.drawn} candidates that models.{name} draws"
                 )
+            for key in ("max_tokens_per_request", "tokens_per_key"):
+                tokens = getattr(self.limits, key)
+                if tokens is not None and served.strategy.drawn > tokens:
+                    raise ValueError(
+                        f"limits.{key}: must not be below the {served.strategy.drawn} candidates"
+                        f" that models.{name} draws"
+                    )
         if self.limits.max_n > self.limits.max_candidates:
             raise ValueError("limits.max_candidates: must not be below limits.max_n")
         return self
