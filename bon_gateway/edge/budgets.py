@@ -27,7 +27,7 @@ class KeyBudget(msgspec.Struct, frozen=True):
 
 
 @dataclass(slots=True)
-class _Spent:
+class _KeyWindow:
     """What one key has spent."""
 
     until: float
@@ -44,7 +44,7 @@ class KeyBudgets:
     def __init__(self, budget: KeyBudget, clock: Callable[[], float] = time.monotonic) -> None:
         self._budget = budget
         self._clock = clock
-        self._spent: dict[str, _Spent] = {}
+        self._spent: dict[str, _KeyWindow] = {}
 
     def changed(self, budget: KeyBudget) -> KeyBudgets:
         """Another budget for the same spending. Windows that have begun keep their end."""
@@ -100,19 +100,19 @@ class KeyBudgets:
                 found[f"x-ratelimit-reset-{what}"] = f"{self._left_s(spent)}s"
         return found
 
-    def _of(self, key_name: str) -> _Spent:
+    def _of(self, key_name: str) -> _KeyWindow:
         now = self._clock()
         spent = self._spent.get(key_name)
         if spent is None or now >= spent.until:
             held = 0 if spent is None else spent.held
-            spent = self._spent[key_name] = _Spent(now + self._budget.window_s, held=held)
+            spent = self._spent[key_name] = _KeyWindow(now + self._budget.window_s, held=held)
         return spent
 
-    def _left_s(self, spent: _Spent) -> int:
+    def _left_s(self, spent: _KeyWindow) -> int:
         """Whole seconds to the end of the window, at least 1."""
         return max(1, math.ceil(spent.until - self._clock()))
 
-    def _refusal(self, spent: _Spent, has: str, limit: str) -> RateLimitedError:
+    def _refusal(self, spent: _KeyWindow, has: str, limit: str) -> RateLimitedError:
         window = f"{self._budget.window_s:g} s"
         return RateLimitedError(
             f"this API key has {has} in this window of {window}; its limit is {limit}",
