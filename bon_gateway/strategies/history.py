@@ -21,11 +21,11 @@ from bon_common.selection.adaptive.gain import GainModel, SampleRewards, learn_g
 from bon_common.selection.adaptive.price import matching_price
 from bon_common.selection.adaptive.waves import Waves
 
-LEAST = 64
+LEAST = 128
 """Whole draws before which nothing is known."""
 MOST_TRIES = 2 * LEAST
 """Requests that are drawn whole to get them: some may teach nothing, as without a reward model."""
-EVERY = 64
+EVERY = 128
 """From then on one request in so many is drawn whole, to notice how rewards change."""
 WINDOW = 256
 """Newest whole draws that are remembered."""

@@ -294,15 +294,15 @@ def test_a_strategy_learns_from_the_requests_before() -> None:
         {
             "pools": ["p"],
             "strategies": {"it": {"type": "adaptive", "n": 8, "wave": 2}},
-            "permutations": 4,
+            "permutations": 6,
         }
     )
     found = replay(made.strategies["it"], "it", pools, made)
     drawn = [[one.drawn for one in own] for own in found]
-    # The first 64 requests are those of two passes, and 4 of the third.
-    assert {own[place] for own in drawn for place in (0, 1)} == {16}
-    assert {own[2] for own in drawn[:4]} == {16}
-    later = [own[3] for own in drawn]
+    # The first 128 requests are those of four passes, and 8 of the fifth.
+    assert {own[place] for own in drawn for place in range(4)} == {16}
+    assert {own[4] for own in drawn[:8]} == {16}
+    later = [own[5] for own in drawn]
     assert min(later) < 8 < max(later)
     assert replay(made.strategies["it"], "it", pools, made) == found
 
