@@ -51,7 +51,7 @@ class AdaptiveStrategySettings(DrawSettings):
     cap: PositiveInt | None = None
     """Most candidates that one request may draw. It must be above ``n``, because prompts that gain
     from more candidates make up for those that stop early. None is twice ``n``, and so it is for a
-    request that sets another ``n``."""
+    request that sets another ``n``. Above 128 it does not learn and draws as ``best_of_n``."""
     wave: PositiveInt = 4
     """Candidates drawn at a time. A larger wave means fewer rounds and more candidates."""
     first_wave: PositiveInt | None = None

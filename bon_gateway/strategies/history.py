@@ -30,7 +30,8 @@ EVERY = 128
 WINDOW = 256
 """Newest whole draws that are remembered."""
 MOST_REWARDS = 16_384
-"""Rewards that are remembered. With a cap above 64 they are fewer draws than ``WINDOW``."""
+"""Rewards that are remembered. With a cap above 64 they are fewer draws than ``WINDOW``, and above
+128 fewer than ``LEAST``."""
 REFIT = 16
 """Whole draws between one fit and the next. Each fit writes the file."""
 MOST_PRICES = 64
@@ -109,8 +110,10 @@ class WindowHistory:
         self._asked += 1
         if self._asked % EVERY == 0:
             return True
+        if len(self._draws(cap)) >= self._least:
+            return False
         # A client may choose the cap, so only so many are counted.
-        if len(self._draws(cap)) >= self._least or len(self._tries) > MOST_PRICES:
+        if cap not in self._tries and len(self._tries) >= MOST_PRICES:
             return False
         self._tries[cap] += 1
         return self._tries[cap] <= MOST_TRIES

@@ -110,8 +110,14 @@ async def test_it_gives_up_where_whole_draws_teach_nothing() -> None:
     asked = [history.learns(8) for _ in range(MOST_TRIES + 5 * EVERY)]
     assert all(asked[:MOST_TRIES])
     assert sum(asked[MOST_TRIES:]) <= 7
+
+
+async def test_clients_that_choose_many_caps_do_not_make_it_learn_them_all() -> None:
+    history = WindowHistory()
+    assert history.learns(8)
     caps = [history.learns(cap) for cap in range(1000, 2000)]
-    assert sum(caps) < 2 * MOST_PRICES, "clients choose caps"
+    assert sum(caps) < 2 * MOST_PRICES
+    assert history.learns(8), "what it has begun goes on"
 
 
 async def test_the_price_follows_the_traffic() -> None:
