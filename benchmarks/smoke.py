@@ -26,7 +26,7 @@ import e2e_vllm
 from load import end_on_sigterm
 
 FOLDER = Path(__file__).parent
-ON_ENGINES = ("e2e_vllm", "compare_vllm", "request_path")
+ON_ENGINES = ("e2e_vllm", "compare_vllm", "request_path", "strategies_live")
 SLOWEST = ("soak", "reward_mixed_load")
 """Begun first, so that none of them runs alone at the end."""
 FORK = multiprocessing.get_context("fork")
@@ -64,6 +64,7 @@ def run_on_engines(names: Sequence[str], python: str) -> None:
             "e2e_vllm": (engines.generator, engines.pooling, engines.reward_server),
             "compare_vllm": (engines.generator, engines.reward_server),
             "request_path": (engines.generator, engines.reward_server),
+            "strategies_live": (engines.generator, engines.reward_server),
         }
         for name in names:
             print(f"-- {name}", flush=True)

@@ -30,6 +30,7 @@ from bon_gateway.api.routes import routes
 from bon_gateway.api.services import Services
 from bon_gateway.auth import load_keyring
 from bon_gateway.edge.admission import Admission
+from bon_gateway.edge.budgets import KeyBudget
 from bon_gateway.edge.middleware import COMPLETIONS_PATH, Edge
 from bon_gateway.errors import BadRequestError, MethodNotAllowedError, NotFoundError
 from bon_gateway.factory import build_gateway
@@ -105,11 +106,13 @@ def create_app(
 
     def make(settings: Settings, keys: KeyRing, before: Generation | None) -> Generation:
         gateway, limits = build(settings, metrics), settings.limits
+        budget = KeyBudget(limits.requests_per_key, limits.tokens_per_key, limits.window_s)
         if before is None:
             recorder = build_recorder(settings.recording, metrics)
             admission = Admission(
                 limits.max_candidates,
                 limits.max_candidates_per_key,
+                budget=budget,
                 on_change=metrics.set_candidates_in_flight,
             )
         else:
@@ -121,7 +124,7 @@ def create_app(
             if before.settings.recording != settings.recording:
                 recorder = build_recorder(settings.recording, metrics)
             admission = before.admission.resized(
-                limits.max_candidates, limits.max_candidates_per_key
+                limits.max_candidates, limits.max_candidates_per_key, budget
             )
         services = Services(settings, gateway, recorder, admission, metrics)
         return _assemble(services, keys, lifecycle)

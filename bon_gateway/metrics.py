@@ -83,6 +83,8 @@ class Metrics:
         self._variant_tokens = counters("bon_variant_tokens", generated, "model", "variant")
         best = "Answers whose winner came from the variant."
         self._variant_wins = counters("bon_variant_wins", best, "model", "variant")
+        less = "Estimated tokens less than plain best-of-n, and more (negative), for its answers."
+        self._saved = counters("bon_saved_tokens", less, "model", "strategy", "sign")
         # A histogram's sum falls with each negative value, which `rate` takes for a restart.
         # Two sums that only rise give the true mean.
         sums = "Sum of the winners' rewards and of their gains, positive and negative apart."
@@ -209,6 +211,9 @@ class Metrics:
         if selection.stopped is not None:
             self._stopped.of(model, selection.stopped).inc()
             self._rounds.of(model).inc(selection.rounds)
+        if selection.saved_tokens is not None:
+            strategy = self._strategy(selection.strategy)
+            _add_signed(self._saved, selection.saved_tokens, model, strategy)
         for reason in selection.degraded:
             self._degraded.of(model, reason).inc()
         self._observe_variants(model, selection)
@@ -223,10 +228,7 @@ class Metrics:
             self._variant_wins.of(model, selection.winner.variant).inc()
 
     def _add_reward(self, value: float, model: str, of: Literal["winner", "gain"]) -> None:
-        sign, other = ("positive", "negative") if value >= 0 else ("negative", "positive")
-        # Make both signs exist from the first reward on: a mean over a missing series has no data.
-        self._rewards.of(model, of, other)
-        self._rewards.of(model, of, sign).inc(abs(value))
+        _add_signed(self._rewards, value, model, of)
 
     def observe_discarded(self, model: str, tokens: int) -> None:
         """Generated tokens that nobody got: the client left, or the request failed."""
@@ -315,6 +317,13 @@ class _Family(Generic[Child]):
         if child is None:
             child = self._children[labels] = self._metric.labels(*labels)
         return child
+
+
+def _add_signed(family: _Family[Counter], value: float, *labels: str) -> None:
+    sign, other = ("positive", "negative") if value >= 0 else ("negative", "positive")
+    # Make both signs exist from the first value on: a mean over a missing series has no data.
+    family.of(*labels, other)
+    family.of(*labels, sign).inc(abs(value))
 
 
 class _Workers(Collector):

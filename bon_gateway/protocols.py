@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from bon_common.selection.adaptive.prior import NormalInverseGamma
+from bon_common.selection.adaptive.gain import GainModel, SampleRewards
 from bon_common.selection.adaptive.waves import Waves
 from bon_gateway.thinking import ThinkingSettings
 from bon_gateway.types import (
@@ -32,8 +32,8 @@ class RewardHistory(Protocol):
     waits: what is not known yet is computed aside, and known to later requests."""
 
     @property
-    def prior(self) -> NormalInverseGamma | None:
-        """How rewards vary within and between prompts; None as long as too little is known."""
+    def model(self) -> GainModel | None:
+        """What another candidate is expected to gain; None as long as too little is known."""
         ...
 
     @property
@@ -41,13 +41,19 @@ class RewardHistory(Protocol):
         """Mean number of generated tokens of a candidate; None without earlier requests."""
         ...
 
+    def learns(self, cap: int) -> bool:
+        """Whether this request, which may draw ``cap`` candidates, should draw all of them for
+        others to learn from. Asked once for each request."""
+        ...
+
     def price(self, waves: Waves, target: int) -> float | None:
         """The price per candidate at which drawing in ``waves`` is expected to give the reward of
         best-of-``target``, in the unit of the rewards; None if it is not known yet."""
         ...
 
-    def add(self, rewards: Sequence[float], tokens: int) -> None:
-        """The finite rewards of one request's candidates, and their generated tokens together."""
+    def add(self, rewards: SampleRewards, tokens: int) -> None:
+        """The finite rewards of all candidates that one request drew without a look at them, and
+        their generated tokens together. At least two are not None."""
         ...
 
     async def close(self) -> None: ...

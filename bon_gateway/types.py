@@ -295,6 +295,8 @@ class Stopped(StrEnum):
     """As many were drawn as ``best_of_n`` draws: there was nothing to tell the worth of more."""
     CAP = "cap"
     """As many were drawn as may be."""
+    LEARNING = "learning"
+    """All were drawn that may be, to learn how rewards vary."""
     GOOD_ENOUGH = "good_enough"
     """A candidate's reward passed the threshold."""
     VOTE = "vote"
@@ -325,6 +327,8 @@ class Selection(msgspec.Struct, frozen=True):
     """Waves in which the candidates were drawn."""
     stopped: Stopped | None = None
     """Why there was no further wave; None for a strategy that draws all at once."""
+    saved_tokens: int | None = None
+    """See ``strategies.saved``; None where there is nothing to compare with."""
 
     @property
     def winner(self) -> Candidate:

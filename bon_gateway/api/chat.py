@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import msgspec
@@ -16,7 +17,7 @@ from bon_common.http.disconnect import ClientLeft, until_disconnect
 from bon_common.tracing import trace_headers
 from bon_gateway.api import render
 from bon_gateway.api.body import read_json, send_json
-from bon_gateway.api.limits import check_limits
+from bon_gateway.api.limits import check_limits, most_tokens, within_budget
 from bon_gateway.api.messages import check_messages
 from bon_gateway.api.override import resolve_strategy
 from bon_gateway.api.schema import ChatWire, parse_chat
@@ -41,6 +42,8 @@ class ChatCall(msgspec.Struct, frozen=True):
     served: ServedModel
     strategy: Strategy
     drawn: int
+    most_tokens: int
+    """The most that it may generate; 0 if nothing limits it."""
     head: render.AnswerHead
     trace: Trace
 
@@ -48,6 +51,14 @@ class ChatCall(msgspec.Struct, frozen=True):
         return await self.strategy.run(
             self.request, self.served.policy, self.served.reward, self.trace
         )
+
+    def hold(self) -> AbstractContextManager[None]:
+        """See ``Admission.hold``."""
+        return self.services.admission.hold(self.drawn, self.record.key_name, self.most_tokens)
+
+    def budget_headers(self) -> Mapping[str, str]:
+        key_name = self.record.key_name
+        return {} if key_name is None else self.services.admission.budgets.headers(key_name)
 
     def finish(self, selection: Selection) -> tuple[dict[str, Any], dict[str, str]]:
         """Count the outcome. Returns the ``bon`` object and the answer's headers."""
@@ -62,6 +73,7 @@ class ChatCall(msgspec.Struct, frozen=True):
         record.degraded = ", ".join(selection.degraded) or None
         record.n = selection.n
         self._note_replicas()
+        self._spend(selection.usage.completion_tokens)
         self.services.metrics.observe_selection(self.served.name, selection, overhead_s)
         self._keep(selection, None)
         bon = render.bon_object(
@@ -87,7 +99,12 @@ class ChatCall(msgspec.Struct, frozen=True):
         tokens = sum(self.trace.tokens.values())
         self.record.discarded_tokens = tokens
         self._note_replicas()
+        self._spend(tokens)
         self.services.metrics.observe_discarded(self.served.name, tokens)
+
+    def _spend(self, tokens: int) -> None:
+        if self.record.key_name is not None:
+            self.services.admission.budgets.spend(self.record.key_name, tokens)
 
     def _note_replicas(self) -> None:
         self.record.replica = ", ".join(dict.fromkeys(self.trace.replicas)) or None
@@ -136,7 +153,7 @@ class ChatCompletions:
 
 async def _answer(call: ChatCall, scope: Scope, receive: Receive, send: Send) -> None:
     try:
-        with call.services.admission.hold(call.drawn, call.record.key_name):
+        with call.hold():
             selection = await until_disconnect(scope, receive, call.run())
     except ClientLeft:
         call.abandoned()
@@ -146,7 +163,7 @@ async def _answer(call: ChatCall, scope: Scope, receive: Receive, send: Send) ->
         raise
     bon, headers = call.finish(selection)
     answer = render.to_answer(selection, call.head, bon)
-    await send_json(send, orjson.dumps(answer), headers)
+    await send_json(send, orjson.dumps(answer), {**headers, **call.budget_headers()})
 
 
 def prepare(
@@ -167,6 +184,9 @@ def prepare(
     )
     chat = render.to_request(wire, body, record.request_id, trace)
     drawn = strategy.drawn(chat)
+    # By the most and not by the number: whether a request is refused must not be chance.
+    most = drawn if chat.greedy else max(drawn, settings.drawn)
+    chat = within_budget(chat, most, limits)
     record.strategy = strategy.name
     record.n = drawn
     return ChatCall(
@@ -177,6 +197,7 @@ def prepare(
         served=served,
         strategy=strategy,
         drawn=drawn,
+        most_tokens=most_tokens(chat, most),
         head=render.AnswerHead(f"chatcmpl-{os.urandom(16).hex()}", int(time.time()), served.name),
         trace=Trace(
             history=served.history,
@@ -199,7 +220,7 @@ async def _stream(call: ChatCall, scope: Scope, receive: Receive, send: Send) ->
     )
     call.trace.sink = stream
     try:
-        with call.services.admission.hold(call.drawn, call.record.key_name):
+        with call.hold():
             await until_disconnect(scope, receive, _produce(call, stream))
     except ClientLeft:
         call.abandoned()

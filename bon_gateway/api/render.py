@@ -115,6 +115,8 @@ def bon_object(
     if selection.stopped is not None:
         answer["rounds"] = selection.rounds
         answer["stopped"] = selection.stopped
+    if selection.saved_tokens is not None:
+        answer["saved_tokens"] = selection.saved_tokens
     if selection.details is not None:
         answer["details"] = selection.details
     return answer

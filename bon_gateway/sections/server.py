@@ -82,3 +82,17 @@ class LimitsSettings(Section):
     max_candidates_per_key: PositiveInt | None = None
     """Most candidates in flight for one API key in one worker. Further requests are refused with
     429."""
+    max_tokens_per_request: PositiveInt | None = None
+    """Most tokens that all candidates of one request may generate together. Each may generate its
+    equal share: a request that asks for more ``max_tokens`` is refused, and one that sets none gets
+    the share. A failed candidate that is drawn again has its share anew."""
+    requests_per_key: PositiveInt | None = None
+    """Most requests of one API key in a window of ``window_s``, in one worker. Further ones are
+    refused with 429."""
+    tokens_per_key: PositiveInt | None = None
+    """Most tokens that all candidates of one API key's requests may generate in a window, in one
+    worker. Further requests are refused with 429. A running request holds the most that it may
+    generate; where neither it nor ``max_tokens_per_request`` says how much that is, its tokens
+    count when it ends."""
+    window_s: Seconds = 60.0
+    """Seconds of these windows. A key's window begins with its first request after the last."""

@@ -178,17 +178,26 @@ class Settings(Section):
                         f"{path}: {asked!r} has another thinking than {served.policy!r}, and one"
                         " answer is read in one way"
                     )
-            if served.strategy.drawn > self.limits.max_n:
+        return self
+
+    @model_validator(mode="after")
+    def _strategies_keep_to_the_limits(self) -> Self:
+        limits = self.limits
+        for name, served in self.models.items():
+            drawn = served.strategy.drawn
+            if drawn > limits.max_n:
                 raise ValueError(
-                    f"models.{name}.strategy: it draws {served.strategy.drawn} candidates, above"
-                    f" limits.max_n ({self.limits.max_n})"
+                    f"models.{name}.strategy: it draws {drawn} candidates, above"
+                    f" limits.max_n ({limits.max_n})"
                 )
-            per_key = self.limits.max_candidates_per_key
-            if per_key is not None and served.strategy.drawn > per_key:
-                raise ValueError(
-                    f"limits.max_candidates_per_key: must not be below the"
-                    f" {served.strategy.drawn} candidates that models.{name} draws"
-                )
-        if self.limits.max_n > self.limits.max_candidates:
+            # A candidate has at least one token.
+            for key in ("max_candidates_per_key", "max_tokens_per_request", "tokens_per_key"):
+                most = getattr(limits, key)
+                if most is not None and drawn > most:
+                    raise ValueError(
+                        f"limits.{key}: must not be below the {drawn} candidates that"
+                        f" models.{name} draws"
+                    )
+        if limits.max_n > limits.max_candidates:
             raise ValueError("limits.max_candidates: must not be below limits.max_n")
         return self

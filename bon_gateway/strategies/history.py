@@ -1,31 +1,39 @@
 """What a served model's earlier requests teach about the next one: see ``RewardHistory``.
 
-Only sufficient statistics are kept, of the newest requests. Fitting, pricing and files take up to a
-second, so a thread does them, one step at a time. Requests meanwhile use what was known before.
+It keeps whole draws: rewards of requests that drew all they might, without a look at the rewards.
+Those that stopped early would say less, and never what stopping costs. Fitting, pricing and files
+take up to a second, so a thread does them, one step at a time. Requests meanwhile use what was
+known before.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import msgspec
 
+from bon_common.selection.adaptive.gain import GainModel, SampleRewards, learn_gain
 from bon_common.selection.adaptive.price import matching_price
-from bon_common.selection.adaptive.prior import NormalInverseGamma, PromptRewards, fit
 from bon_common.selection.adaptive.waves import Waves
 
-LEAST = 50
-"""Requests before which nothing is known."""
-WINDOW = 512
-"""Newest requests that are remembered."""
-REFIT = 64
-"""Requests between one fit and the next. Each fit writes the file."""
+LEAST = 128
+"""Whole draws before which nothing is known."""
+MOST_TRIES = 2 * LEAST
+"""Requests that are drawn whole to get them: some may teach nothing, as without a reward model."""
+EVERY = 128
+"""From then on one request in so many is drawn whole, to notice how rewards change."""
+WINDOW = 256
+"""Newest whole draws that are remembered."""
+MOST_REWARDS = 16_384
+"""Rewards that are remembered. With a cap above 64 they are fewer draws than ``WINDOW``, and above
+128 fewer than ``LEAST``."""
+REFIT = 16
+"""Whole draws between one fit and the next. Each fit writes the file."""
 MOST_PRICES = 64
 """Prices that are remembered. A client that changes ``n`` needs another price."""
 
@@ -33,16 +41,14 @@ _log = logging.getLogger(__name__)
 
 
 class PastRequest(msgspec.Struct, frozen=True, array_like=True):
-    """One request, in memory and in a file."""
+    """One whole draw, in memory and in a file."""
 
     at: int
     """Unix time in seconds."""
-    count: int
-    mean: float
-    squares: float
-    """See ``PromptRewards``."""
     tokens: int
     """Generated tokens of its candidates together."""
+    rewards: tuple[float | None, ...]
+    """By index; None for a candidate that could not win."""
 
 
 class HistoryFiles(Protocol):
@@ -59,32 +65,30 @@ class HistoryFiles(Protocol):
 
 
 class Shape(msgspec.Struct, frozen=True):
-    """What a price depends on, in units of the typical spread of a prompt's rewards."""
+    """What a price is asked for."""
 
     waves: Waves
     target: int
-    strength: float
-    shape: float
-    """Those of the prior, rounded so that a price outlives a fit that changes little."""
-
-    def price(self) -> float:
-        prior = NormalInverseGamma(0.0, self.strength, self.shape, scale=self.shape)
-        return matching_price(prior, self.waves, self.target)
 
 
 class WindowHistory:
-    """Knows the newest ``WINDOW`` requests. Its methods are called in the event loop's thread."""
+    """Knows the newest ``WINDOW`` whole draws. The event loop's thread calls its methods."""
 
     def __init__(self, files: HistoryFiles | None = None, least: int = LEAST) -> None:
         self._files = files
         self._read = files is None
-        self._window: deque[PastRequest] = deque(maxlen=WINDOW)
-        self._own: deque[PastRequest] = deque(maxlen=WINDOW)
+        self._least = least
+        self._window: deque[PastRequest] = deque()
+        self._own: deque[PastRequest] = deque()
         """Those of this process, which writes no others: so none is read twice."""
         self._unwritten = 0
         self._until_fit = least
-        """Requests that are still to come before the next fit."""
-        self._prior: NormalInverseGamma | None = None
+        """Whole draws that are still to come before the next fit."""
+        self._asked = 0
+        """Requests that asked whether to draw all."""
+        self._tries: Counter[int] = Counter()
+        """Requests that were to draw all because too little was known, by their caps."""
+        self._model: GainModel | None = None
         self._prices: dict[Shape, float] = {}
         self._wanted: dict[Shape, None] = {}
         """Prices to compute, in the order in which they were asked for."""
@@ -92,35 +96,53 @@ class WindowHistory:
         self._closed = False
 
     @property
-    def prior(self) -> NormalInverseGamma | None:
+    def model(self) -> GainModel | None:
         self._work_if_due()
-        return self._prior
+        return self._model
 
     @property
     def tokens(self) -> float | None:
-        drawn = sum(request.count for request in self._window)
+        drawn = sum(len(request.rewards) for request in self._window)
         return sum(request.tokens for request in self._window) / drawn if drawn else None
 
-    def price(self, waves: Waves, target: int) -> float | None:
-        prior = self.prior
-        if prior is None:
-            return None
-        shape = Shape(waves, target, _rounded(prior.strength), _rounded(prior.shape))
-        price = self._prices.get(shape)
-        if price is None:
-            if len(self._wanted) < MOST_PRICES:
-                self._wanted[shape] = None
-            self._work_if_due()
-            price = self._last_price(waves, target)
-        return None if price is None else price * math.sqrt(prior.scale / prior.shape)
+    def learns(self, cap: int) -> bool:
+        self._work_if_due()
+        self._asked += 1
+        if self._asked % EVERY == 0:
+            return True
+        if len(self._draws(cap)) >= self._least:
+            return False
+        # A client may choose the cap, so only so many are counted.
+        if cap not in self._tries and len(self._tries) >= MOST_PRICES:
+            return False
+        self._tries[cap] += 1
+        return self._tries[cap] <= MOST_TRIES
 
-    def add(self, rewards: Sequence[float], tokens: int) -> None:
-        prompt = PromptRewards.of(rewards)
-        past = PastRequest(int(time.time()), prompt.count, prompt.mean, prompt.squares, tokens)
-        self._window.append(past)
-        self._own.append(past)
+    def price(self, waves: Waves, target: int) -> float | None:
+        if self.model is None:
+            return None
+        shape = Shape(waves, target)
+        known = self._prices.get(shape)
+        if known is None and len(self._draws(waves.cap)) >= self._least:
+            self._want(shape)
+        return known
+
+    def add(self, rewards: SampleRewards, tokens: int) -> None:
+        past = PastRequest(int(time.time()), tokens, tuple(rewards))
+        for kept in (self._window, self._own):
+            kept.append(past)
+            _trim(kept)
         self._unwritten += 1
         self._until_fit -= 1
+        self._work_if_due()
+
+    def _draws(self, cap: int) -> list[SampleRewards]:
+        """Those from which a price for this cap can be learnt."""
+        return [past.rewards for past in self._window if len(past.rewards) >= cap]
+
+    def _want(self, shape: Shape) -> None:
+        if len(self._wanted) < MOST_PRICES:
+            self._wanted[shape] = None
         self._work_if_due()
 
     async def settled(self) -> None:
@@ -134,13 +156,6 @@ class WindowHistory:
         self._closed = True
         await self.settled()
         await self._write()
-
-    def _last_price(self, waves: Waves, target: int) -> float | None:
-        """That of an earlier prior, which is better than none."""
-        for shape, price in reversed(self._prices.items()):
-            if (shape.waves, shape.target) == (waves, target):
-                return price
-        return None
 
     def _work_if_due(self) -> None:
         if self._working is None and self._next_step() is not None:
@@ -169,19 +184,27 @@ class WindowHistory:
         newest = sorted([*past, *self._window], key=lambda request: request.at)
         self._window.clear()
         self._window.extend(newest)
+        _trim(self._window)
         self._until_fit -= len(past)
 
     async def _fit(self) -> None:
         self._until_fit = REFIT
-        prompts = [PromptRewards(p.count, p.mean, p.squares) for p in self._window]
-        self._prior = await asyncio.to_thread(fit, prompts)
+        draws = [past.rewards for past in self._window]
+        self._model = await asyncio.to_thread(learn_gain, draws)
+        # The old prices serve until the new ones are known.
+        self._wanted.update(dict.fromkeys(self._prices))
         await self._write()
 
     async def _find_price(self) -> None:
         shape = next(iter(self._wanted))
-        price = await asyncio.to_thread(shape.price)
+        draws = self._draws(shape.waves.cap)
+        if self._model is not None and draws:
+            price = await asyncio.to_thread(
+                matching_price, self._model, shape.waves, shape.target, draws
+            )
+            self._prices.pop(shape, None)
+            self._prices[shape] = price
         del self._wanted[shape]
-        self._prices[shape] = price
         if len(self._prices) > MOST_PRICES:
             del self._prices[next(iter(self._prices))]
 
@@ -195,6 +218,8 @@ class WindowHistory:
             _log.warning("the history of rewards cannot be written: %s", error.strerror or error)
 
 
-def _rounded(value: float) -> float:
-    """To a step of 10 %, which changes a price by 1 or 2 %."""
-    return math.exp(round(math.log(value), 1))
+def _trim(kept: deque[PastRequest]) -> None:
+    """Drop the oldest above ``WINDOW`` and ``MOST_REWARDS``, but not the newest."""
+    rewards = sum(len(past.rewards) for past in kept)
+    while len(kept) > 1 and (len(kept) > WINDOW or rewards > MOST_REWARDS):
+        rewards -= len(kept.popleft().rewards)

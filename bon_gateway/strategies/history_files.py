@@ -22,7 +22,7 @@ from bon_common.publish import flush
 from bon_common.settings.errors import SettingsError
 from bon_gateway.strategies.history import WINDOW, PastRequest
 
-VERSION = 1
+VERSION = 2
 KEEP = 16
 """Newest files of a served model that are read; older ones are removed."""
 MOST_BYTES = 1 << 20
@@ -112,8 +112,10 @@ class ModelFiles:
         file = msgspec.json.decode(content, type=HistoryFile)
         if file.of != self._identity:
             raise ValueError(f"it is of {_named(file.of)}, and here it is {_named(self._identity)}")
-        if any(p.count < 1 or p.squares < 0 or p.tokens < 0 for p in file.requests):
-            raise ValueError("a count, a sum of squares or a number of tokens is negative")
+        if any(past.tokens < 0 for past in file.requests):
+            raise ValueError("a number of tokens is negative")
+        if any(len(past.rewards) - past.rewards.count(None) < 2 for past in file.requests):
+            raise ValueError("a request has fewer than two rewards")
         return file.requests
 
 

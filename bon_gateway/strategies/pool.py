@@ -116,6 +116,7 @@ class PoolStrategy:
             self.name,
             settings.fallback,
             by_confidence=stands_in or settings.chooses_by is not None,
+            plain=1 if request.greedy else settings.n,
         )
 
 

@@ -15,6 +15,7 @@ from bon_gateway.errors import (
 )
 from bon_gateway.strategies.decide import USABLE, all_empty
 from bon_gateway.strategies.draw import Drawn
+from bon_gateway.strategies.saved import saved_tokens
 from bon_gateway.strategies.validity import UNCHECKED
 from bon_gateway.types import (
     Candidate,
@@ -47,9 +48,11 @@ def select(
     fallback: Literal["first", "confidence", "error"],
     *,
     by_confidence: bool = False,
+    plain: int | None = None,
 ) -> Selection:
     """Choose as many of ``drawn`` as the client asked for. ``order`` has the indices of the
     candidates that may win, best first; ``by_confidence`` says that confidences made it.
+    ``plain`` is the n of the best-of-n whose tokens these are compared with.
 
     If the reward model failed, scored candidates go before unscored ones; if none is scored,
     ``fallback`` decides. Raises the candidates' own error if none is usable, NoValidCandidateError
@@ -99,6 +102,7 @@ def select(
         ),
         rounds=drawn.rounds,
         stopped=drawn.stopped,
+        saved_tokens=None if plain is None else saved_tokens(drawn.candidates, plain),
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bon_common.selection.adaptive.prior import NormalInverseGamma
+from bon_common.selection.adaptive.gain import GainModel, SampleRewards
 from bon_common.selection.adaptive.waves import Waves
 from bon_gateway.errors import GatewayError, RewardError
 from bon_gateway.logprobs import Measuring, measured
@@ -198,16 +198,21 @@ class FakeReward(_FakeBackend):
 class FakeHistory:
     """A RewardHistory that knows what it is told."""
 
-    prior: NormalInverseGamma | None = None
+    model: GainModel | None = None
     tokens: float | None = None
     prices: Mapping[int, float] = field(default_factory=dict)
     """By target."""
-    added: list[tuple[list[float], int]] = field(default_factory=list)
+    wants: bool = False
+    """Whether every request should draw all, to learn from."""
+    added: list[tuple[list[float | None], int]] = field(default_factory=list)
+
+    def learns(self, cap: int) -> bool:
+        return self.wants
 
     def price(self, waves: Waves, target: int) -> float | None:
         return self.prices.get(target)
 
-    def add(self, rewards: Sequence[float], tokens: int) -> None:
+    def add(self, rewards: SampleRewards, tokens: int) -> None:
         self.added.append(([*rewards], tokens))
 
     async def close(self) -> None:

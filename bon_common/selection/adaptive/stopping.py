@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bon_common.selection.adaptive.improvement import expected_improvement
-from bon_common.selection.adaptive.prior import NormalInverseGamma, PromptRewards
+from bon_common.selection.adaptive.gain import GainModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,16 +16,10 @@ class PriceRule:
     and samples came one by one, no rule would do better.
     """
 
-    prior: NormalInverseGamma
+    model: GainModel
     price: float
     """Of one sample, in the unit of the rewards. At 0 another one is always worth it."""
 
     def worth_another(self, rewards: Sequence[float]) -> bool:
-        """Whether one more is worth it after ``rewards``. See ``gain_of_another``."""
-        return self.gain_of_another(rewards) >= self.price
-
-    def gain_of_another(self, rewards: Sequence[float]) -> float:
-        """What one more sample is expected to add to the best of ``rewards``, in their unit. Their
-        order does not matter. Raises ValueError for no rewards, or one that is not finite."""
-        after = self.prior.posterior(PromptRewards.of(rewards))
-        return expected_improvement(max(rewards), after.predictive())
+        """Whether one more is worth it after ``rewards``. See ``GainModel.gain``."""
+        return self.model.gain(rewards) >= self.price

@@ -204,6 +204,12 @@
 {{- if and $limits.max_candidates_per_key (gt $drawn (int $limits.max_candidates_per_key)) -}}
 {{- fail (printf "gateway.settings.limits.max_candidates_per_key: must not be below the %d candidates that %s.%s draws" $drawn $key $name) -}}
 {{- end -}}
+{{- range $limit := list "max_tokens_per_request" "tokens_per_key" -}}
+{{- $tokens := get $limits $limit -}}
+{{- if and $tokens (gt $drawn (int $tokens)) -}}
+{{- fail (printf "gateway.settings.limits.%s: must not be below the %d candidates that %s.%s draws" $limit $drawn $key $name) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 

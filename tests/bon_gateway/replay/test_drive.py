@@ -25,6 +25,7 @@ from bon_gateway.replay.rewards import RecordedRewards
 from bon_gateway.replay.settings import ReplaySettings
 from bon_gateway.sections.base import type_name
 from bon_gateway.strategies.best_of_n import BestOfN, BestOfNSettings
+from bon_gateway.strategies.history import WindowHistory
 from bon_gateway.strategies.judge import Judge
 from bon_gateway.strategies.registry import KINDS
 from bon_gateway.strategies.settings import StrategySettings
@@ -252,7 +253,8 @@ async def served(
     reward = FakeReward(rule=lambda message: rewards[message["content"]])
     judge = Judge()
     try:
-        return await kind.build(judge).run(request, FakePolicy(acts), reward, Trace())
+        trace = Trace(history=WindowHistory())
+        return await kind.build(judge).run(request, FakePolicy(acts), reward, trace)
     finally:
         await judge.close()
 
@@ -296,15 +298,15 @@ def test_a_strategy_learns_from_the_requests_before() -> None:
         {
             "pools": ["p"],
             "strategies": {"it": {"type": "adaptive", "n": 8, "wave": 2}},
-            "permutations": 4,
+            "permutations": 6,
         }
     )
     found = replay(made.strategies["it"], "it", pools, made)
     drawn = [[one.drawn for one in own] for own in found]
-    # The first 50 requests are those of the first pass, and 20 of the second.
-    assert {own[0] for own in drawn} == {8}
-    assert {own[1] for own in drawn[:20]} == {8}
-    later = [own[place] for own in drawn for place in (2, 3)]
+    # The first 128 requests are those of four passes, and 8 of the fifth.
+    assert {own[place] for own in drawn for place in range(4)} == {16}
+    assert {own[4] for own in drawn[:8]} == {16}
+    later = [own[5] for own in drawn]
     assert min(later) < 8 < max(later)
     assert replay(made.strategies["it"], "it", pools, made) == found
 

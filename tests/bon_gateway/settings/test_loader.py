@@ -268,6 +268,18 @@ def test_the_default_is_to_blame_for_what_is_wrong_with_it() -> None:
             None,
             "must not be below the 4 candidates that models.assistant draws",
         ),
+        (
+            "limits.max_tokens_per_request",
+            3,
+            None,
+            "must not be below the 4 candidates that models.assistant draws",
+        ),
+        (
+            "limits.tokens_per_key",
+            3,
+            None,
+            "must not be below the 4 candidates that models.assistant draws",
+        ),
         ("server.port.x", 1, None, "server.port is not a mapping"),
         ("server..port", 1, None, "a part of the key is empty"),
     ],

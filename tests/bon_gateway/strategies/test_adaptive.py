@@ -1,14 +1,14 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from bon_common.selection.adaptive.prior import NormalInverseGamma
-from bon_common.selection.adaptive.stopping import PriceRule
+from bon_common.selection.adaptive.gain import learn_gain
 from bon_gateway.errors import BadRequestError, RewardError
 from bon_gateway.protocols import Trace
 from bon_gateway.strategies.adaptive import AdaptiveStrategySettings
@@ -24,15 +24,18 @@ from bon_gateway.testing.fakes import (
 from bon_gateway.types import ChatRequest, Message, Selection, Stopped
 
 Ask = Callable[..., ChatRequest]
-PRIOR = NormalInverseGamma(mean=3.0, strength=0.1, shape=5.0, scale=10.0)
+_source = random.Random(1)
+_learnt = learn_gain([[_source.gauss(3, 2) for _ in range(16)] for _ in range(60)])
+assert _learnt is not None
+MODEL = _learnt
 
 
 def gain(rewards: list[float]) -> float:
-    return PriceRule(PRIOR, 0.0).gain_of_another(rewards)
+    return MODEL.gain(rewards)
 
 
 def learnt(price: float) -> FakeHistory:
-    return FakeHistory(PRIOR, tokens=3.0, prices={8: price})
+    return FakeHistory(MODEL, tokens=3.0, prices={8: price})
 
 
 async def run(
@@ -52,7 +55,7 @@ def told(selection: Selection) -> tuple[int, int, Stopped | None]:
     return selection.n, selection.rounds, selection.stopped
 
 
-@pytest.mark.parametrize("history", [None, FakeHistory(), FakeHistory(PRIOR, 3.0)])
+@pytest.mark.parametrize("history", [None, FakeHistory(), FakeHistory(MODEL, 3.0)])
 async def test_before_enough_is_known_it_is_best_of_n(
     ask: Ask, history: FakeHistory | None
 ) -> None:
@@ -62,10 +65,19 @@ async def test_before_enough_is_known_it_is_best_of_n(
     assert selection.degraded == ()
 
 
-async def test_what_it_draws_fills_the_history(ask: Ask) -> None:
-    history = FakeHistory()
-    await run(ask(), history, n=3)
-    assert history.added == [([2.0, 1.0, 0.0], 9)]
+async def test_a_request_that_others_learn_from_draws_all_at_once(ask: Ask) -> None:
+    history = FakeHistory(MODEL, 3.0, {3: 1e9}, wants=True)
+    selection = await run(ask(), history, n=3)
+    assert told(selection) == (6, 1, Stopped.LEARNING)
+    assert selection.winners == (5,)
+    assert history.added == [([0.0, 1.0, 2.0, 3.0, 4.0, 5.0], 18)]
+
+
+async def test_what_stopped_early_is_not_remembered(ask: Ask) -> None:
+    history = learnt(1e9)
+    await run(ask(), history)
+    await run(ask(), FakeHistory())
+    assert history.added == []
 
 
 async def test_it_stops_when_another_is_not_worth_its_price(ask: Ask) -> None:
@@ -74,7 +86,6 @@ async def test_it_stops_when_another_is_not_worth_its_price(ask: Ask) -> None:
     selection = await run(ask(), history)
     assert told(selection) == (4, 2, Stopped.PRICE)
     assert selection.winners == (3,)
-    assert history.added == [([3.0, 2.0, 1.0, 0.0], 12)]
     assert told(await run(ask(), learnt(1.01 * two))) == (2, 1, Stopped.PRICE)
     assert told(await run(ask(), learnt(0.99 * four)))[0] > 4
 
@@ -93,7 +104,7 @@ async def test_a_high_price_leaves_the_first_wave(ask: Ask) -> None:
 
 async def test_a_price_per_token_takes_the_place_of_the_target(ask: Ask) -> None:
     per_token = (gain([0.0, 1.0]) + gain([0.0, 1.0, 2.0, 3.0])) / 2 / 30
-    history = FakeHistory(PRIOR, tokens=30.0, prices={8: 0.0})
+    history = FakeHistory(MODEL, tokens=30.0, prices={8: 0.0})
     assert told(await run(ask(), history, price_per_token=per_token)) == (4, 2, Stopped.PRICE)
     history.tokens = 40.0 * 30
     assert told(await run(ask(), history, price_per_token=per_token)) == (2, 1, Stopped.PRICE)
@@ -126,14 +137,12 @@ def one_is_lost(message: Message) -> float:
     ("reward", "degraded"),
     [
         (FakeReward(failures=99), ("reward_unavailable",)),
-        (FakeReward(rule=lambda _: 4.0), ()),
         (FakeReward(rule=one_is_no_number), ()),
         (FakeReward(rule=one_is_lost), ("reward_unavailable",)),
         (FakeReward(rule=lambda m: 1e200 * reward_of_digits(m)), ()),
     ],
     ids=[
         "the reward model is down",
-        "all are equal",
         "one is no number",
         "one is missing",
         "too large",
@@ -142,18 +151,21 @@ def one_is_lost(message: Message) -> float:
 async def test_rewards_that_say_nothing_make_it_best_of_n(
     ask: Ask, reward: FakeReward, degraded: tuple[str, ...]
 ) -> None:
-    history = learnt(1e9)
-    selection = await run(ask(), history, reward=reward, wave=3)
+    selection = await run(ask(), learnt(1e9), reward=reward, wave=3)
     assert told(selection) == (8, 2, Stopped.TARGET)
     assert selection.degraded == degraded
-    assert all(math.isfinite(reward) for rewards, _ in history.added for reward in rewards)
+    history = FakeHistory(wants=True)
+    await run(ask(), history, reward=reward)
+    assert history.added == [], "nothing can be learnt from them"
 
 
-async def test_equal_rewards_are_remembered(ask: Ask) -> None:
-    """A prior from the others alone would take rewards for more varied than they are."""
-    history = learnt(1e9)
-    await run(ask(), history, reward=FakeReward(rule=lambda _: 4.0))
-    assert history.added == [([4.0] * 8, 24)]
+async def test_equal_rewards_say_that_there_is_little_to_gain(ask: Ask) -> None:
+    """Others learn from them, too: without them rewards would seem more varied than they are."""
+    same = FakeReward(rule=lambda _: 4.0)
+    assert told(await run(ask(), learnt(1e9), reward=same)) == (2, 1, Stopped.PRICE)
+    history = FakeHistory(wants=True)
+    await run(ask(), history, reward=same)
+    assert history.added == [([4.0] * 16, 48)]
 
 
 async def test_candidates_that_cannot_win_do_not_count(ask: Ask) -> None:
@@ -162,7 +174,9 @@ async def test_candidates_that_cannot_win_do_not_count(ask: Ask) -> None:
     selection = await run(ask(), history, policy=FakePolicy({0: cut}), wave=3)
     assert told(selection) == (3, 1, Stopped.PRICE)
     assert selection.winners == (2,)
-    assert history.added == [([2.0, 1.0], 6)]
+    history.wants = True
+    await run(ask(), history, policy=FakePolicy({0: cut}), n=2)
+    assert history.added == [([None, 1.0, 2.0, 3.0], 12)]
 
 
 async def test_a_wave_without_two_that_may_win_says_nothing(ask: Ask) -> None:
@@ -172,9 +186,9 @@ async def test_a_wave_without_two_that_may_win_says_nothing(ask: Ask) -> None:
 
 
 async def test_what_a_deadline_cut_is_not_remembered(ask: Ask) -> None:
-    history = FakeHistory()
+    history = FakeHistory(wants=True)
     selection = await run(ask(), history, policy=FakePolicy({7: Act()}), deadline_ms=300)
-    assert told(selection) == (8, 1, Stopped.DEADLINE)
+    assert told(selection) == (16, 1, Stopped.DEADLINE)
     assert selection.degraded == ("deadline",)
     assert history.added == []
 

@@ -3,14 +3,23 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
-from bon_common.selection.adaptive.prior import PromptRewards, fit
+from bon_common.selection.adaptive.gain import learn_gain
 from bon_common.selection.adaptive.waves import Waves
 from bon_gateway.strategies import history as module
-from bon_gateway.strategies.history import REFIT, WINDOW, PastRequest, WindowHistory
+from bon_gateway.strategies.history import (
+    EVERY,
+    MOST_PRICES,
+    MOST_REWARDS,
+    MOST_TRIES,
+    REFIT,
+    WINDOW,
+    PastRequest,
+    WindowHistory,
+)
 
 WAVES = Waves(first=2, size=2, cap=8)
 
@@ -32,15 +41,22 @@ class Files:
         self.written.append([*requests])
 
 
-def rewards(seed: int, spread: float = 1.0) -> list[float]:
+def rewards(seed: int, spread: float = 1.0) -> list[float | None]:
     source = random.Random(seed)
     mean = source.gauss(0, 3)
-    return [source.gauss(mean, spread) for _ in range(4)]
+    return [source.gauss(mean, spread) for _ in range(8)]
 
 
 def fill(history: WindowHistory, count: int, start: int = 0) -> None:
     for seed in range(start, start + count):
-        history.add(rewards(seed), tokens=40)
+        history.add(rewards(seed), tokens=80)
+
+
+async def price_of(history: WindowHistory, target: int = 4) -> float | None:
+    await history.settled()
+    history.price(WAVES, target)
+    await history.settled()
+    return history.price(WAVES, target)
 
 
 async def test_nothing_is_known_before_the_least_number_of_requests() -> None:
@@ -48,12 +64,12 @@ async def test_nothing_is_known_before_the_least_number_of_requests() -> None:
     assert history.tokens is None
     fill(history, 19)
     await history.settled()
-    assert history.prior is None
+    assert history.model is None
     assert history.price(WAVES, 4) is None
     fill(history, 1, start=19)
-    assert history.prior is None, "it is computed aside"
+    assert history.model is None, "it is computed aside"
     await history.settled()
-    assert history.prior == fit([PromptRewards.of(rewards(seed)) for seed in range(20)])
+    assert history.model == learn_gain([rewards(seed) for seed in range(20)])
     assert history.tokens == 10.0
 
 
@@ -69,17 +85,50 @@ async def test_a_price_is_known_to_later_requests_than_the_first() -> None:
     assert history.price(WAVES, 6) is None, "another target has another price"
 
 
-async def test_the_prior_follows_the_traffic_and_the_price_follows_the_prior() -> None:
+async def test_draws_below_the_cap_have_no_price() -> None:
     history = WindowHistory(least=10)
     fill(history, 10)
     await history.settled()
-    history.price(WAVES, 4)
+    higher = replace(WAVES, cap=9)
+    history.price(higher, 4)
     await history.settled()
-    before = history.price(WAVES, 4)
+    assert history.price(higher, 4) is None
+
+
+async def test_the_first_requests_are_drawn_whole_and_later_ones_now_and_then() -> None:
+    history = WindowHistory(least=10)
+    for seed in range(10):
+        assert history.learns(8)
+        fill(history, 1, start=seed)
+    later = [history.learns(8) for _ in range(2 * EVERY)]
+    assert sum(later) == 2
+    assert history.learns(9), "a higher cap is not known yet"
+
+
+async def test_it_gives_up_where_whole_draws_teach_nothing() -> None:
+    history = WindowHistory()
+    asked = [history.learns(8) for _ in range(MOST_TRIES + 5 * EVERY)]
+    assert all(asked[:MOST_TRIES])
+    assert sum(asked[MOST_TRIES:]) <= 7
+
+
+async def test_clients_that_choose_many_caps_do_not_make_it_learn_them_all() -> None:
+    history = WindowHistory()
+    assert history.learns(8)
+    caps = [history.learns(cap) for cap in range(1000, 2000)]
+    assert sum(caps) < 2 * MOST_PRICES
+    assert history.learns(8), "what it has begun goes on"
+
+
+async def test_the_price_follows_the_traffic() -> None:
+    history = WindowHistory(least=10)
+    fill(history, 10)
+    before = await price_of(history)
     assert before is not None
     for seed in range(WINDOW):
-        history.add(rewards(seed, spread=10.0), tokens=4)
+        history.add(rewards(seed, spread=10.0), tokens=8)
     assert history.tokens == 1.0, "the window holds the newest alone"
+    assert history.price(WAVES, 4) == before, "until another is known"
     await history.settled()
     after = history.price(WAVES, 4)
     assert after is not None
@@ -88,7 +137,7 @@ async def test_the_prior_follows_the_traffic_and_the_price_follows_the_prior() -
 
 async def test_it_is_fitted_again_only_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     fits = []
-    monkeypatch.setattr(module, "fit", lambda prompts: fits.append(len(prompts)))
+    monkeypatch.setattr(module, "learn_gain", lambda draws: fits.append(len(draws)))
     history = WindowHistory(least=5)
     for count in range(5 + 2 * REFIT):
         fill(history, 1, start=count)
@@ -96,12 +145,22 @@ async def test_it_is_fitted_again_only_now_and_then(monkeypatch: pytest.MonkeyPa
     assert fits == [5, 5 + REFIT, 5 + 2 * REFIT]
 
 
-async def test_without_different_rewards_there_is_no_prior() -> None:
+async def test_long_draws_are_remembered_in_smaller_number() -> None:
+    files = Files()
+    history = WindowHistory(files, least=10_000)
+    for at in range(20):
+        history.add([float(at)] * 1000, tokens=1)
+    await history.close()
+    kept = [past.rewards[0] for past in files.written[-1]]
+    assert kept == [float(at) for at in range(20 - MOST_REWARDS // 1000, 20)]
+
+
+async def test_without_different_rewards_there_is_no_model() -> None:
     history = WindowHistory(least=5)
     for _ in range(5):
         history.add([1.0, 1.0], tokens=2)
     await history.settled()
-    assert history.prior is None
+    assert history.model is None
     assert history.price(WAVES, 4) is None
 
 
@@ -112,23 +171,23 @@ async def test_files_make_up_for_a_restart() -> None:
     await before.settled()
     await before.close()
     after = WindowHistory(Files(found=files.written[-1]), least=10)
-    assert after.prior is None
+    assert after.model is None
     await after.settled()
-    assert after.prior == before.prior
-    assert after.prior is not None
+    assert after.model == learn_gain([rewards(seed) for seed in range(12)])
+    assert not after.learns(8)
 
 
 async def test_it_writes_what_it_has_seen_and_nothing_else() -> None:
-    other = PastRequest(at=1, count=4, mean=0.0, squares=3.0, tokens=40)
+    other = PastRequest(at=1, tokens=40, rewards=(0.0, None, 1.0, 0.5, 2.0))
     files = Files(found=[other] * 20)
     history = WindowHistory(files, least=10)
     fill(history, 3)
     await history.settled()
-    assert history.prior is not None, "what others have seen counts"
+    assert history.model is not None, "what others have seen counts"
     fill(history, 1, start=3)
     await history.close()
-    means = [PromptRewards.of(rewards(seed)).mean for seed in range(4)]
-    assert [[request.mean for request in once] for once in files.written] == [means[:3], means]
+    seen = [tuple(rewards(seed)) for seed in range(4)]
+    assert [[request.rewards for request in once] for once in files.written] == [seen[:3], seen]
 
 
 async def test_nothing_new_is_not_written() -> None:
@@ -143,7 +202,7 @@ async def test_a_folder_that_fails_costs_a_line_and_nothing_else(
     history = WindowHistory(Files(error=OSError(28, "No space left on device")), least=5)
     fill(history, 5)
     await history.settled()
-    assert history.prior is not None
+    assert history.model is not None
     assert "cannot be written: No space left on device" in caplog.text
     await history.close()
 

@@ -15,7 +15,7 @@ HERE = ModelIdentity("qwen/7b", "p", None, "r")
 
 
 def past(at: int) -> PastRequest:
-    return PastRequest(at, count=4, mean=0.5 * at, squares=2.0, tokens=40)
+    return PastRequest(at, 40, (0.5 * at, None, 1.0))
 
 
 def test_what_two_processes_wrote_is_read_in_the_order_of_time(tmp_path: Path) -> None:
@@ -74,12 +74,12 @@ def changed(content: bytes, **fields: object) -> bytes:
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
-        (lambda c: changed(c, version=2), "it has version 2, and this gateway reads 1"),
+        (lambda c: changed(c, version=1), "it has version 1, and this gateway reads 2"),
         (lambda c: c[:40], "left out"),
         (lambda c: b"", "left out"),
-        (lambda c: changed(c, requests=[[1, 2, "x", 3.0, 4]]), "Expected `float`, got `str`"),
-        (lambda c: changed(c, requests=[[1, 0, 0.0, 3.0, 4]]), "is negative"),
-        (lambda c: changed(c, requests=[[1, 4, 0.0, -3.0, 4]]), "is negative"),
+        (lambda c: changed(c, requests=[[1, 2, ["x", 3.0]]]), "Expected `float | null`, got `str`"),
+        (lambda c: changed(c, requests=[[1, -2, [0.0, 3.0]]]), "is negative"),
+        (lambda c: changed(c, requests=[[1, 2, [3.0, None]]]), "fewer than two rewards"),
         (lambda c: c + b" " * (1 << 20), "larger than"),
     ],
 )

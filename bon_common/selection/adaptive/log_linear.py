@@ -1,0 +1,113 @@
+"""A mean that is never negative, learnt from examples: the exponential of a linear function."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+STEPS = 30
+LARGEST_STEP = 1.0
+"""Of the exponent's weights in one Newton step: further out the quadratic model is wrong."""
+CLOSE = 1e-6
+"""A smaller step is the last."""
+LEAST_MEAN = 1e-12
+"""Of the targets; where all are 0 the mean is as good as 0 everywhere."""
+LEAST_SPREAD = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class LogLinear:
+    """``mean`` of a target, given its features. Weights belong to standardised features."""
+
+    bias: float
+    weights: tuple[float, ...]
+    centres: tuple[float, ...]
+    spreads: tuple[float, ...]
+    bounds: tuple[tuple[float, float], ...]
+    """Each feature's range in the examples. Nothing is extrapolated beyond it."""
+
+    def mean(self, features: Sequence[float]) -> float:
+        total = self.bias
+        for value, weight, centre, spread, (low, high) in zip(
+            features, self.weights, self.centres, self.spreads, self.bounds, strict=True
+        ):
+            total += weight * (min(max(value, low), high) - centre) / spread
+        return math.exp(total)
+
+
+def fit_log_linear(
+    rows: Sequence[Sequence[float]], targets: Sequence[float], ridge: float
+) -> LogLinear:
+    """The LogLinear that makes the non-negative ``targets`` likeliest as Poisson means, by Newton's
+    method. Only the mean has to be right for that, not the distribution (Gourieroux, Monfort and
+    Trognon 1984). ``ridge`` examples' worth of doubt pulls each weight to 0. Raises ValueError
+    without rows."""
+    if not rows:
+        raise ValueError("needs at least one row")
+    columns = [*zip(*rows, strict=True)]
+    centres = [math.fsum(column) / len(rows) for column in columns]
+    spreads = [_spread(column, centre) for column, centre in zip(columns, centres, strict=True)]
+    points = [
+        (1.0, *[(v - c) / s for v, c, s in zip(row, centres, spreads, strict=True)]) for row in rows
+    ]
+    typical = max(math.fsum(targets) / len(rows), LEAST_MEAN)
+    weights = [math.log(typical)] + [0.0] * len(columns)
+    pull = [0.0] + [ridge * typical] * len(columns)
+    for _ in range(STEPS):
+        step = _newton_step(points, targets, weights, pull)
+        largest = max(map(abs, step))
+        shrink = min(1.0, LARGEST_STEP / largest) if largest > 0 else 1.0
+        weights = [weight + shrink * by for weight, by in zip(weights, step, strict=True)]
+        if largest < CLOSE:
+            break
+    bounds = tuple((min(column), max(column)) for column in columns)
+    return LogLinear(weights[0], tuple(weights[1:]), tuple(centres), tuple(spreads), bounds)
+
+
+def _spread(column: Sequence[float], centre: float) -> float:
+    """The standard deviation; 1 for a feature that does not vary, whose weight then stays 0."""
+    spread = math.sqrt(math.fsum((value - centre) ** 2 for value in column) / len(column))
+    return spread if spread > LEAST_SPREAD else 1.0
+
+
+def _newton_step(
+    points: Sequence[Sequence[float]],
+    targets: Sequence[float],
+    weights: Sequence[float],
+    pull: Sequence[float],
+) -> list[float]:
+    size = len(weights)
+    gradient = [-p * w for p, w in zip(pull, weights, strict=True)]
+    curvature = [[pull[i] if i == j else 0.0 for j in range(size)] for i in range(size)]
+    for point, target in zip(points, targets, strict=True):
+        mean = math.exp(sum([w * x for w, x in zip(weights, point, strict=True)]))
+        for i, value in enumerate(point):
+            gradient[i] += (target - mean) * value
+            weighted, row = mean * value, curvature[i]
+            for j in range(i + 1):
+                row[j] += weighted * point[j]
+    return solved(curvature, gradient)
+
+
+def solved(lower: Sequence[Sequence[float]], right: Sequence[float]) -> list[float]:
+    """x of A x = ``right`` for a positive definite A, of which the lower triangle is read, by
+    Cholesky's method. Raises ArithmeticError if A is not positive definite."""
+    size = len(right)
+    root = [[0.0] * size for _ in range(size)]
+    for i in range(size):
+        for j in range(i + 1):
+            rest = lower[i][j] - math.fsum(root[i][k] * root[j][k] for k in range(j))
+            if i > j:
+                root[i][j] = rest / root[j][j]
+            elif rest > 0:
+                root[i][i] = math.sqrt(rest)
+            else:
+                raise ArithmeticError("the matrix is not positive definite")
+    found = [0.0] * size
+    for i in range(size):
+        found[i] = (right[i] - math.fsum(root[i][k] * found[k] for k in range(i))) / root[i][i]
+    for i in reversed(range(size)):
+        above = math.fsum(root[k][i] * found[k] for k in range(i + 1, size))
+        found[i] = (found[i] - above) / root[i][i]
+    return found
