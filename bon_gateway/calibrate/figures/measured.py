@@ -54,7 +54,7 @@ def measured_ways(
             hedges.append(TunedMajorityOfTheBests(prompts, n, extract))
     tuned = [cross_fitted(hedge, prompts, highest) for hedge in hedges]
     thresholds = thresholds_of(prompts, n)
-    rule = cheapest_as_good_as(best.columns(n), best.columns(1), tolerance)
+    rule = cheapest_as_good_as([best.columns(size) for size in best.values], tolerance)
     tuned.append(cross_fitted(TunedGoodEnough(prompts, n, wave, thresholds), prompts, rule))
     return MeasuredWays(best, tuned, thresholds)
 

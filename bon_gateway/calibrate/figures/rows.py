@@ -10,6 +10,9 @@ from bon_gateway.calibrate.figures.tuning import TunedWay
 from bon_gateway.calibrate.figures.ways import WayColumns
 from bon_gateway.compare.statistics import Interval, Resamples
 
+DIGITS = 12
+"""Of a difference."""
+
 
 class WayRows:
     """Makes rows beside ``base``. ``curve`` has the gold of best-of-n at each size, for shares of
@@ -52,7 +55,9 @@ class WayRows:
     ) -> Interval | None:
         if ours is None or theirs is None or ours is theirs:
             return None
-        return self._resamples.mean([a - b for a, b in zip(ours, theirs, strict=True)])
+        # What is left of rounding is no difference.
+        found = [round(a - b, DIGITS) for a, b in zip(ours, theirs, strict=True)]
+        return self._resamples.mean(found)
 
     def _share(self, golds: Sequence[float] | None) -> Interval | None:
         """The best size is found anew in each resample."""

@@ -83,13 +83,13 @@ def highest(tunable: Tunable, places: Sequence[int]) -> float:
     return refined if better else values[best]
 
 
-def cheapest_as_good_as(base: WayColumns, single: WayColumns, tolerance: float) -> Choose:
-    """The value with the fewest tokens that loses at most the share ``tolerance`` of what ``base``
-    gains over ``single``; the best one if none is as good."""
+def cheapest_as_good_as(curve: Sequence[WayColumns], tolerance: float) -> Choose:
+    """The value with the fewest tokens that loses at most the share ``tolerance`` of what the best
+    of ``curve`` gains over its first, a single sample; the best value if none is as good."""
 
     def choose(tunable: Tunable, places: Sequence[int]) -> float:
-        top, bottom = base.mean_worth(places), single.mean_worth(places)
-        wanted = top - tolerance * max(0.0, top - bottom) - ROUNDING
+        worths = [own.mean_worth(places) for own in curve]
+        wanted = max(worths) - tolerance * (max(worths) - worths[0]) - ROUNDING
         columns = {value: tunable.columns(value) for value in tunable.values}
         enough = [v for v, own in columns.items() if own.mean_worth(places) >= wanted]
         if not enough:
