@@ -34,7 +34,8 @@ def recommended(
         )
         for name, settings, own in ways
     ]
-    chosen = cheapest_good(servable, fmean(best.columns(1).worths), tolerance)
+    # The first way is best-of-1.
+    chosen = cheapest_good(servable, servable[0], tolerance)
     own = next(columns for name, _, columns in ways if name == chosen.name)
     because = " ".join(_reasons(chosen, own, servable, measured, n, tolerance, resamples))
     return Recommended(chosen.name, chosen.settings, because)
@@ -62,6 +63,10 @@ def _reasons(
     top = max(servable, key=lambda way: way.worth)
     if top is chosen:
         yield f"No other strategy has more {what}, and none that is as good is cheaper."
+        return
+    if own is single:
+        more = signed(chosen.below_best)
+        yield f"The best, {top.name}, has {more} more: it is not decided that it is better."
         return
     yield (
         f"The best, {top.name}, has {signed(chosen.below_best)} more for {number(top.tokens)}"

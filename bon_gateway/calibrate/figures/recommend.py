@@ -21,16 +21,18 @@ class Servable:
     """What the best has more, at the same prompts; 0 for the best itself."""
 
 
-def cheapest_good(ways: Sequence[Servable], single: float, tolerance: float) -> Servable:
+def cheapest_good(ways: Sequence[Servable], single: Servable, tolerance: float) -> Servable:
     """The one with the fewest tokens among those that are as good as the best: they lose at most
     the share ``tolerance`` of the best's gain over a ``single`` sample, and it is not decided that
     they are worse. Both count: with few prompts nothing is decided, and with many every trifle is.
-    Of equally cheap ones the better.
+    Of equally cheap ones the better. A single sample if it is not decided that the best is better.
 
-    Raises ValueError without ways.
+    ``single`` is one of ``ways``.
     """
+    if single.below_best.low <= 0:
+        return single
     best = max(ways, key=lambda way: way.worth)
-    allowed = tolerance * max(0.0, best.worth - single)
+    allowed = tolerance * (best.worth - single.worth)
     good = [
         way
         for way in ways
