@@ -56,7 +56,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--risk", help="share of accepted answers that may be bad (0.1)")
     parser.add_argument("--tolerance", help="share of the gain that may be lost (0.02)")
     parser.add_argument("--extract", metavar="TYPE", help="where final answers stand, to vote")
-    parser.add_argument("--seed", help="of the halves and the intervals (0)")
+    parser.add_argument("--seed", help="of the folds and the intervals (0)")
     parser.add_argument("--output", metavar="FOLDER", help="where everything goes (runs/calibrate)")
     parser.add_argument(
         "--set",

@@ -45,12 +45,14 @@ class JudgedPool:
 
 @dataclass(frozen=True)
 class CalibrationPrompts:
-    """What is calibrated on. Prompts, and not requests, are the units of halves and intervals."""
+    """What is calibrated on. Prompts, and not requests, are the units of folds and intervals."""
 
     pools: Sequence[Sequence[JudgedPool]]
     """For each prompt the pools of its requests."""
+    folds: Sequence[int]
+    """For each prompt the part to which it belongs, from 0 on."""
     halves: Sequence[int]
-    """For each prompt 0 or 1."""
+    """For each prompt 0 or 1: where a guarantee begins, and what tests it."""
     with_gold: bool
     left_out: Mapping[str, int]
     """Requests, by why."""
@@ -84,10 +86,22 @@ def calibration_prompts(found: PoolSet, settings: CalibrateSettings) -> Calibrat
         judged = _judged(pool, scored, settings.reward, find, with_gold=with_gold)
         prompts.setdefault(pool.prompt, []).append(judged)
     if len(prompts) < 2:
-        raise SettingsError("pools", "", "hold one prompt alone; a calibration needs two halves")
-    halves = [place % 2 for place in range(len(prompts))]
-    random.Random(f"{settings.seed} halves").shuffle(halves)
-    return CalibrationPrompts([*prompts.values()], halves, with_gold, left_out, found.requests)
+        raise SettingsError("pools", "", "hold one prompt alone; a calibration needs two or more")
+    return CalibrationPrompts(
+        [*prompts.values()],
+        folds=_parts(len(prompts), min(settings.folds, len(prompts)), f"{settings.seed} folds"),
+        halves=_parts(len(prompts), 2, f"{settings.seed} halves"),
+        with_gold=with_gold,
+        left_out=left_out,
+        requests=found.requests,
+    )
+
+
+def _parts(prompts: int, count: int, seed: str) -> list[int]:
+    """Parts of equal sizes, but for one prompt, in random order."""
+    parts = [place % count for place in range(prompts)]
+    random.Random(seed).shuffle(parts)
+    return parts
 
 
 def _nothing_left(found: PoolSet, settings: CalibrateSettings) -> str:

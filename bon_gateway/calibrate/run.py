@@ -119,8 +119,8 @@ def _setup(
         "Pools": ", ".join(map(str, pools)),
         "Recorded": f"{found.source}; {found.requests} requests were read",
         "Chosen by": reward,
-        "Halves": f"{prompts.halves.count(0)} and {prompts.halves.count(1)} prompts, seed"
-        f" {settings.seed}; each half is measured with what the other chose",
+        "Folds": f"{max(prompts.folds) + 1} of the prompts, seed {settings.seed}; each is measured"
+        " with the parameter that the others chose",
         "May lose": f"{settings.tolerance:.0%} of the best strategy's gain over a single sample",
     }
     if demand is not None:

@@ -65,10 +65,12 @@ class CalibrateSettings(Section):
     """Share of the best strategy's gain over a single sample that a cheaper one may lose."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     """Confidence of the intervals and of the guarantees."""
+    folds: Annotated[int, Field(ge=2)] = 5
+    """Parts of the prompts. Each is measured with the parameter that the others choose."""
     resamples: Annotated[int, Field(ge=100)] = 1000
     """Bootstrap resamples behind the intervals."""
     seed: int = 0
-    """Decides the halves of the prompts, the requests' seeds and the resampling."""
+    """Decides the folds and halves of the prompts, the requests' seeds and the resampling."""
     output: Path = Path("runs/calibrate")
     """Folder for the settings fragment and the report."""
 

@@ -17,16 +17,16 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class WayRow:
-    """One way to answer, means over prompts. A parameter was chosen on the other half of the
-    prompts."""
+    """One way to answer, means over prompts. At each prompt the parameter is what the other folds
+    of the prompts chose."""
 
     name: str
     settings: Mapping[str, object] | None
     """The strategy's, with the parameter that all prompts choose; None if nothing can be served."""
-    of_halves: tuple[float, float] | None
-    """The parameter that each half chose; None if there is none."""
+    of_folds: tuple[float, ...] | None
+    """The parameter of each fold; None if there is none."""
     fitted: float | None
-    """Worth at the prompts on which the parameter was chosen."""
+    """Worth of the parameter in ``settings`` at the prompts on which it was chosen."""
     drawn: float
     """Candidates."""
     tokens: Interval

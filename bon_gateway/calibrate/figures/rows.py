@@ -25,21 +25,21 @@ class WayRows:
 
     def tuned(self, name: str, found: TunedWay) -> WayRow:
         settings = found.tunable.settings(found.value)
-        return self.row(name, settings, found.held_out, found.of_halves, found.fitted)
+        return self.row(name, settings, found.held_out, found.of_folds, found.fitted)
 
     def row(
         self,
         name: str,
         settings: Mapping[str, object] | None,
         own: WayColumns,
-        of_halves: tuple[float, float] | None = None,
+        of_folds: tuple[float, ...] | None = None,
         fitted: float | None = None,
     ) -> WayRow:
         mean, base = self._resamples.mean, self._base
         return WayRow(
             name=name,
             settings=settings,
-            of_halves=of_halves,
+            of_folds=of_folds,
             fitted=fitted,
             drawn=fmean(own.drawn),
             tokens=mean(own.tokens),

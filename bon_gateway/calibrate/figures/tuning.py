@@ -1,14 +1,14 @@
-"""Chooses a strategy's parameter on one half of the prompts and measures it on the other. Pure.
+"""Chooses a strategy's parameter on some of the prompts and measures it on the others. Pure.
 
-Done both ways, so that every prompt counts once in what is measured, and no prompt is judged by a
-parameter that was chosen on it. The parameter to serve is chosen on all prompts.
+Each fold of the prompts is measured with the parameter that all other folds choose. So every prompt
+counts once, and none is judged by a parameter that was chosen on it. The parameter to serve is
+chosen on all prompts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
 from bon_common.selection.calibration.hedge import hedge_root
 from bon_gateway.calibrate.figures.ways import Tunable, WayColumns
@@ -28,37 +28,38 @@ class TunedWay:
     tunable: Tunable
     value: float
     """Chosen on all prompts."""
-    of_halves: tuple[float, float]
-    """Chosen on the first half and on the second."""
+    of_folds: tuple[float, ...]
+    """For each fold the value that the other folds chose."""
     held_out: WayColumns
-    """At each prompt, by the value that the other half chose."""
+    """At each prompt, by the value of its fold."""
     fitted: float
-    """Mean worth at the prompts on which the value was chosen: too good, by how much it is fitted
-    to chance."""
+    """Mean worth of ``value`` at the very prompts on which it was chosen: too good, as far as it is
+    fitted to chance."""
 
 
 def cross_fitted(tunable: Tunable, prompts: CalibrationPrompts, choose: Choose) -> TunedWay:
-    every = range(len(prompts.halves))
-    halves = [[place for place in every if prompts.halves[place] == half] for half in (0, 1)]
-    first, second = (choose(tunable, half) for half in halves)
-    columns = [tunable.columns(first), tunable.columns(second)]
-    # A prompt of the first half is judged by what the second chose.
-    sources = [columns[1 - half] for half in prompts.halves]
+    every = range(len(prompts.folds))
+    chosen = [
+        choose(tunable, [place for place in every if prompts.folds[place] != fold])
+        for fold in range(max(prompts.folds) + 1)
+    ]
+    sources = [tunable.columns(chosen[fold]) for fold in prompts.folds]
 
     def mixed(column: Callable[[WayColumns], Sequence[float]]) -> list[float]:
         return [column(source)[place] for place, source in enumerate(sources)]
 
+    value = choose(tunable, every)
     return TunedWay(
         tunable,
-        value=choose(tunable, every),
-        of_halves=(first, second),
+        value=value,
+        of_folds=tuple(chosen),
         held_out=WayColumns(
             golds=mixed(lambda one: one.golds or ()) if prompts.with_gold else None,
             rewards=mixed(lambda one: one.rewards),
             drawn=mixed(lambda one: one.drawn),
             tokens=mixed(lambda one: one.tokens),
         ),
-        fitted=fmean(own.mean_worth(half) for own, half in zip(columns, halves, strict=True)),
+        fitted=tunable.columns(value).mean_worth(every),
     )
 
 

@@ -16,7 +16,7 @@ MANY_TIES = 50.0
 MUCH_EQUAL = 0.2
 """Share of prompts without any spread."""
 FAR_APART = 3.0
-"""Factor between the parameters of the two halves."""
+"""Factor between the parameters of the folds."""
 
 
 def warnings_of(
@@ -36,8 +36,8 @@ def _of_pools(found: PoolSet, prompts: CalibrationPrompts) -> Iterator[str]:
     count = len(prompts.pools)
     if count < FEW_PROMPTS:
         yield (
-            f"{count} prompts are few: intervals are wide, and each parameter was chosen on"
-            f" {count // 2} of them. Record {FEW_PROMPTS} or more."
+            f"{count} prompts are few: intervals are wide, and parameters are chosen on little."
+            f" Record {FEW_PROMPTS} or more."
         )
     if not prompts.with_gold:
         yield (
@@ -79,10 +79,10 @@ def _of_rewards(spread: RewardSpread, correlations: Sequence[WithinCorrelation])
 
 def _of_parameter(way: TunedWay) -> Iterator[str]:
     values, key = way.tunable.values, way.tunable.key
-    low, high = sorted(way.of_halves)
+    low, high = min(way.of_folds), max(way.of_folds)
     if way.tunable.name != "good_enough" and low > 0 and high > FAR_APART * low:
         yield (
-            f"{way.tunable.name}: the two halves choose {key} {low:g} and {high:g}, far apart: gold"
+            f"{way.tunable.name}: folds choose {key} from {low:g} to {high:g}, far apart: gold"
             " hardly depends on it, or there are too few prompts."
         )
     if way.tunable.name in ("soft", "pessimistic") and len(values) > 1:

@@ -13,7 +13,6 @@ def tables(results: CalibrationResults) -> list[Table]:
 
 
 def _ways(results: CalibrationResults) -> Table:
-    what = "gold" if results.with_gold else "reward"
     columns: Columns[WayRow] = {
         "strategy": lambda row: row.name,
         "parameter": _parameter,
@@ -30,20 +29,20 @@ def _ways(results: CalibrationResults) -> Table:
     if not results.with_gold:
         columns[f"reward minus best of {results.n}"] = lambda row: _more(row.reward_beside)
     note = (
-        f"Means over {results.prompts} prompts with {results.confidence:.0%} intervals. A parameter"
-        f" was chosen on one half of the prompts and its {what} measured on the other, both ways;"
-        " the one shown is chosen on all of them, in brackets those of the halves."
+        f"Means over {results.prompts} prompts with {results.confidence:.0%} intervals. Each fold"
+        " of the prompts is measured with the parameter that the other folds choose; the one shown"
+        " is chosen on all prompts, in brackets the range over the folds."
     )
     return table("Strategies", note, results.rows, columns)
 
 
 def _parameter(row: WayRow) -> str:
-    if row.settings is None or row.of_halves is None:
+    if row.settings is None or row.of_folds is None:
         return NOTHING
     key = next((k for k in PARAMETERS if k in row.settings), None)
     value = 1 if key is None else row.settings[key]
-    first, second = row.of_halves
-    return f"{key or 'n'} {value:g} ({first:.4g}, {second:.4g})"
+    low, high = min(row.of_folds), max(row.of_folds)
+    return f"{key or 'n'} {value:g} ({low:.4g} to {high:.4g})"
 
 
 PARAMETERS = ("reward_temperature", "beta", "mu", "m", "threshold", "n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -47,7 +48,7 @@ def test_it_writes_and_prints(pools: Path, capsys: pytest.CaptureFixture[str]) -
 
 def test_the_fragment_is_settings_of_the_gateway(pools: Path) -> None:
     assert cli.main(flags(pools)) == 0
-    mine = {
+    mine: dict[str, Any] = {
         "policies": {"p": {"type": "vllm", "urls": ["http://127.0.0.1:1"]}},
         "rewards": {"r": {"type": "reward_server", "urls": ["http://127.0.0.1:2"]}},
         "models": {"served": {"policy": "p", "reward": "r"}},

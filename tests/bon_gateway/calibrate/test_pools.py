@@ -36,12 +36,14 @@ def test_what_counts(tmp_path: Path) -> None:
     assert sorted(found.halves) == [0, 1]
 
 
-def test_halves_are_equal_and_the_seed_decides_them(tmp_path: Path) -> None:
+def test_parts_are_equal_and_the_seed_decides_them(tmp_path: Path) -> None:
     path = pools(tmp_path, [line(candidates([0.0, 1.0]), f"{i}") for i in range(21)])
-    halves = prompts_of(path).halves
-    assert (halves.count(0), halves.count(1)) == (11, 10)
-    assert prompts_of(path).halves == halves
-    assert prompts_of(path, seed=1).halves != halves
+    found = prompts_of(path)
+    assert (found.halves.count(0), found.halves.count(1)) == (11, 10)
+    assert [found.folds.count(fold) for fold in range(5)] == [5, 4, 4, 4, 4]
+    assert prompts_of(path).folds == found.folds
+    assert prompts_of(path, seed=1).folds != found.folds
+    assert max(prompts_of(path, folds=40).folds) == 20
 
 
 def test_another_reward_of_the_candidates(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
-"""A parameter is chosen on one half and measured on the other."""
+"""A parameter is chosen on some prompts and measured on others."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -20,7 +20,7 @@ class Told(Tunable):
 
     name, key = "told", "value"
 
-    def __init__(self, prompts: CalibrationPrompts, golds: dict[float, Sequence[float]]) -> None:
+    def __init__(self, prompts: CalibrationPrompts, golds: Mapping[float, Sequence[float]]) -> None:
         super().__init__(prompts, 1)
         self._golds = golds
 
@@ -37,26 +37,27 @@ class Told(Tunable):
 @pytest.fixture
 def prompts(tmp_path: Path) -> CalibrationPrompts:
     drawn = candidates([0.0, 1.0], golds=[0.0, 1.0])
-    return prompts_of(write(tmp_path / "p.jsonl", [line(drawn, f"{i}") for i in range(4)]))
+    lines = [line(drawn, f"{i}") for i in range(4)]
+    return prompts_of(write(tmp_path / "p.jsonl", lines), folds=2)
 
 
-def of_halves(prompts: CalibrationPrompts, first: float, second: float) -> list[float]:
-    return [second if half else first for half in prompts.halves]
+def of_folds(prompts: CalibrationPrompts, first: float, second: float) -> list[float]:
+    return [second if fold else first for fold in prompts.folds]
 
 
-def test_each_half_is_measured_by_what_the_other_chose(prompts: CalibrationPrompts) -> None:
-    """Value 1 suits the first half, value 2 the second, and value 3 all of them a little."""
+def test_each_fold_is_measured_by_what_the_other_chose(prompts: CalibrationPrompts) -> None:
+    """Value 1 suits the first fold, value 2 the second, and value 3 all of them a little."""
     golds = {
-        1.0: of_halves(prompts, 1.0, 0.0),
-        2.0: of_halves(prompts, 0.0, 1.0),
-        3.0: of_halves(prompts, 0.6, 0.6),
+        1.0: of_folds(prompts, 1.0, 0.0),
+        2.0: of_folds(prompts, 0.0, 1.0),
+        3.0: of_folds(prompts, 0.6, 0.6),
     }
     found = cross_fitted(Told(prompts, golds), prompts, highest)
-    assert found.of_halves == (1, 2)
+    assert found.of_folds == (2, 1)
     assert found.value == 3
-    assert found.fitted == 1
+    assert found.fitted == pytest.approx(0.6)
     assert found.held_out.golds == [0, 0, 0, 0]
-    assert found.held_out.tokens == of_halves(prompts, 20.0, 10.0)
+    assert found.held_out.tokens == of_folds(prompts, 20.0, 10.0)
 
 
 def test_of_equally_good_values_the_first_is_taken(prompts: CalibrationPrompts) -> None:
