@@ -9,7 +9,7 @@ import bon_gateway
 from bon_common.settings.errors import SettingsError
 from bon_gateway.calibrate.figures.curve import curve_points, over_optimisation
 from bon_gateway.calibrate.figures.guarantees import Demand, good_from
-from bon_gateway.calibrate.figures.measured import MeasuredWays, guarantees, measured_ways
+from bon_gateway.calibrate.figures.measured import Hedges, MeasuredWays, guarantees, measured_ways
 from bon_gateway.calibrate.figures.partial import partial_correlations
 from bon_gateway.calibrate.figures.reasons import recommended
 from bon_gateway.calibrate.figures.results import CalibrationResults, Guarantee, WayRow
@@ -45,7 +45,8 @@ def run(
     spread = reward_spread(prompts, resamples)
     correlations = reward_correlations(prompts, resamples)
     extract = None if settings.extract is None else settings.extract.model_dump(mode="json")
-    measured = measured_ways(prompts, n, wave, spread.within.value, settings.tolerance, extract)
+    hedges = Hedges(prompts, spread.within.value, extract)
+    measured = measured_ways(hedges, n, wave, settings.tolerance)
     sizes = sizes_up_to(n)
     columns = [measured.best.columns(size) for size in sizes]
     golds = [one.golds for one in columns if one.golds is not None]
@@ -101,8 +102,7 @@ def _rows(
     yield rows.row(SINGLE, best.settings(1), best.columns(1))
     yield rows.row(f"best_of_n n={n}", best.settings(n), best.columns(n))
     for way in measured.tuned:
-        name = "best_of_n, n chosen" if way.tunable is best else way.tunable.name
-        yield rows.tuned(name, way)
+        yield rows.tuned(measured.name(way), way)
     if prompts.with_gold:
         yield rows.row(ORACLE, None, oracle_columns(prompts, n))
 

@@ -8,13 +8,9 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from bon_common.selection.adaptive.waves import Waves
-from bon_gateway.calibrate.figures.ways import Tunable, WayColumns, best_rewards
+from bon_gateway.calibrate.figures.ways import Tunable, WayColumns, best_rewards, turned
 from bon_gateway.calibrate.pools import CalibrationPrompts, JudgedPool
 from bon_gateway.compare.statistics import quantile
-
-ROTATIONS = 8
-"""Orders of a pool for a rule that draws in waves: the recorded one, begun at other places."""
-
 
 LEVELS = 40
 """Quantiles of best-of-N's reward that are tried as thresholds."""
@@ -41,8 +37,9 @@ class TunedGoodEnough(Tunable):
         return {**super().settings(value), "wave": self._wave}
 
     def _columns(self, value: float) -> WayColumns:
+        waves = Waves(self._wave, self._wave, self.n)
         runs = [
-            [[self._run(pool, turn, value) for turn in range(ROTATIONS)] for pool in own]
+            [[wave_run(pool, run, waves, value) for run in turned(pool, self.n)] for pool in own]
             for own in self._prompts.pools
         ]
 
@@ -60,11 +57,6 @@ class TunedGoodEnough(Tunable):
             drawn=column(lambda _, run: len(run.drawn)),
             tokens=column(lambda pool, run: math.fsum(pool.tokens[p] for p in run.drawn)),
         )
-
-    def _run(self, pool: JudgedPool, turn: int, threshold: float) -> WaveRun:
-        first = turn * pool.size // ROTATIONS
-        order = [(first + step) % pool.size for step in range(self._n)]
-        return wave_run(pool, order, Waves(self._wave, self._wave, self._n), threshold)
 
 
 @dataclass(frozen=True, slots=True)

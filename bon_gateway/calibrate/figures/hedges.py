@@ -4,13 +4,12 @@ Pure."""
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from statistics import fmean
 
 from bon_common.selection.calibration.hedge import poisson_slope, soft_chances, soft_slope
 from bon_common.selection.pessimistic import pessimistic
 from bon_common.selection.poisson import poisson_chances
-from bon_common.selection.votes import majority_of_the_bests
 from bon_gateway.calibrate.figures.ways import (
     Tunable,
     TunedBestOfN,
@@ -18,7 +17,7 @@ from bon_gateway.calibrate.figures.ways import (
     contenders_of,
     expected,
     run_chances,
-    sizes_up_to,
+    runs_of,
     weighted,
 )
 from bon_gateway.calibrate.pools import CalibrationPrompts, JudgedPool
@@ -35,11 +34,11 @@ class TunedPoisson(Tunable):
 
     @property
     def values(self) -> Sequence[float]:
-        return [mu for mu in log_steps(0.1, 100.0, 0.1) if mu < self._n]
+        return [mu for mu in log_steps(0.1, 100.0, 0.1) if mu < self.n]
 
     def _columns(self, value: float) -> WayColumns:
-        chances = poisson_chances(value, self._n)
-        curve = [self._curve.columns(size) for size in range(1, self._n + 1)]
+        chances = poisson_chances(value, self.n)
+        curve = [self._curve.columns(size) for size in range(1, self.n + 1)]
 
         def mixed(columns: Sequence[Sequence[float]]) -> list[float]:
             return [weighted(chances, row) for row in zip(*columns, strict=True)]
@@ -53,7 +52,7 @@ class TunedPoisson(Tunable):
         )
 
     def slope(self, value: float, places: Sequence[int]) -> float | None:
-        sizes = range(1, self._n + 1)
+        sizes = range(1, self.n + 1)
         return poisson_slope([self._curve.columns(k).mean_worth(places) for k in sizes], value)
 
 
@@ -69,11 +68,15 @@ class TunedSoft(Tunable):
     def values(self) -> Sequence[float]:
         return log_steps(0.01 * self._scale, 30 * self._scale, 0.1)
 
+    @property
+    def plain(self) -> float | None:
+        return self.values[0]
+
     def _columns(self, value: float) -> WayColumns:
         def rule(rewards: Sequence[float]) -> Sequence[float]:
             return soft_chances(rewards, value)
 
-        return expected(self._prompts, lambda pool: run_chances(pool, self._n, rule), self._n)
+        return expected(self._prompts, lambda pool: run_chances(pool, self.n, rule), self.n)
 
     def slope(self, value: float, places: Sequence[int]) -> float | None:
         return math.fsum(
@@ -84,8 +87,8 @@ class TunedSoft(Tunable):
     def _of_pool(self, pool: JudgedPool, value: float) -> float:
         golds = pool.golds or ()
         slopes = []
-        for start in range(0, pool.size - self._n + 1, self._n):
-            own = contenders_of(pool, range(start, start + self._n))
+        for run in runs_of(pool, self.n):
+            own = contenders_of(pool, run)
             slopes.append(
                 soft_slope([pool.rewards[p] for p in own], [golds[p] for p in own], value)
             )
@@ -104,46 +107,15 @@ class TunedPessimistic(Tunable):
     def values(self) -> Sequence[float]:
         return log_steps(0.001 * self._scale, 30 * self._scale, 0.1)
 
+    @property
+    def plain(self) -> float | None:
+        return self.values[0]
+
     def _columns(self, value: float) -> WayColumns:
         def rule(rewards: Sequence[float]) -> Sequence[float]:
             return pessimistic(rewards, value)[1]
 
-        return expected(self._prompts, lambda pool: run_chances(pool, self._n, rule), self._n)
-
-
-class TunedMajorityOfTheBests(Tunable):
-    """Candidates without a final answer do not vote; if none has one, the best reward wins."""
-
-    name, key = "majority_of_the_bests", "m"
-
-    def __init__(self, prompts: CalibrationPrompts, n: int, extract: Mapping[str, object]) -> None:
-        super().__init__(prompts, n)
-        self._extract = extract
-
-    @property
-    def values(self) -> Sequence[float]:
-        return sizes_up_to(self._n)
-
-    def _columns(self, value: float) -> WayColumns:
-        def chances(pool: JudgedPool) -> Sequence[float]:
-            found = [0.0] * pool.size
-            starts = range(0, pool.size - self._n + 1, self._n)
-            for start in starts:
-                found[self._leader(pool, start, int(value))] += 1 / len(starts)
-            return found
-
-        return expected(self._prompts, chances, self._n)
-
-    def _leader(self, pool: JudgedPool, start: int, m: int) -> int:
-        own = contenders_of(pool, range(start, start + self._n))
-        voters = [(p, a) for p in own if (a := (pool.answers or ())[p]) is not None]
-        if not voters:
-            return max(own, key=lambda p: pool.ranks[p])
-        rewards = [pool.rewards[p] for p, _ in voters]
-        return voters[majority_of_the_bests([a for _, a in voters], rewards, m)[0]][0]
-
-    def settings(self, value: float) -> Mapping[str, object]:
-        return {**super().settings(int(value)), "extract": dict(self._extract)}
+        return expected(self._prompts, lambda pool: run_chances(pool, self.n, rule), self.n)
 
 
 def log_steps(low: float, high: float, decades: float) -> list[float]:

@@ -19,9 +19,10 @@ def recommended(
     best = measured.best
     ways = [(f"best_of_n n={k}", best.settings(k), best.columns(k)) for k in sizes_up_to(n)]
     ways += [
-        (way.tunable.name, way.tunable.settings(way.value), way.held_out)
+        (measured.name(way), way.tunable.settings(way.value), way.held_out)
         for way in measured.tuned
-        if way.tunable is not best
+        # A hedge that does not hedge is best-of-n, which is there at every n.
+        if way.tunable is not best and way.value != way.tunable.plain
     ]
     top = max((columns for _, _, columns in ways), key=lambda one: fmean(one.worths))
     servable = [

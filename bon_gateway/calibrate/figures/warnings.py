@@ -85,8 +85,8 @@ def _of_parameter(way: TunedWay) -> Iterator[str]:
             f"{way.tunable.name}: folds choose {key} from {low:g} to {high:g}, far apart: gold"
             " hardly depends on it, or there are too few prompts."
         )
-    if way.tunable.name in ("soft", "pessimistic") and len(values) > 1:
-        if way.value == values[0]:
-            yield f"{way.tunable.name}: the smallest {key} is best, so plain best-of-N is as good."
-        if way.value == values[-1]:
-            yield f"{way.tunable.name}: the largest {key} is best: reward is of no use."
+    name, n = way.tunable.name, way.tunable.n
+    if way.value == way.tunable.plain:
+        yield f"{name} with n {n}: {key} {way.value:g} is best, where it is plain best-of-{n}."
+    elif name in ("soft", "pessimistic") and way.value == values[-1]:
+        yield f"{name} with n {n}: the largest {key} is best: reward is of no use."

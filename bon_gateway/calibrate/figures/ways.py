@@ -1,8 +1,8 @@
 """What each way to answer is expected to give, at each prompt. Pure.
 
 Expectations are exact over the recorded candidates where a formula exists: every draw of n of them
-counts equally. A rule that looks at n candidates together is averaged over the disjoint runs of n
-in the recorded order.
+counts equally. A rule that looks at n candidates together is averaged over a few runs of n in the
+recorded order, which begin at different places.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from statistics import fmean
 
 from bon_common.best_of_n import chances_to_be_best
 from bon_gateway.calibrate.pools import CalibrationPrompts, JudgedPool
+
+MOST_RUNS = 8
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,8 @@ class Tunable(ABC):
     """The parameter's key in its settings."""
 
     def __init__(self, prompts: CalibrationPrompts, n: int) -> None:
-        self._prompts, self._n = prompts, n
+        """``n`` is the most that a request draws, and not above the smallest pool."""
+        self._prompts, self.n = prompts, n
         self.columns: Callable[[float], WayColumns] = cache(self._columns)
 
     @property
@@ -86,9 +89,14 @@ class Tunable(ABC):
     @abstractmethod
     def _columns(self, value: float) -> WayColumns: ...
 
+    @property
+    def plain(self) -> float | None:
+        """The value at which it is nothing but best-of-n; None if there is none."""
+        return None
+
     def settings(self, value: float) -> Mapping[str, object]:
         """The keys of ``models.<name>.strategy``."""
-        return {"type": self.name, "n": self._n, self.key: value}
+        return {"type": self.name, "n": self.n, self.key: value}
 
     def slope(self, value: float, places: Sequence[int]) -> float | None:
         """A number with the sign of the slope of the mean gold in the parameter; None where only
@@ -101,7 +109,7 @@ class TunedBestOfN(Tunable):
 
     @property
     def values(self) -> Sequence[float]:
-        return sizes_up_to(self._n)
+        return sizes_up_to(self.n)
 
     def _columns(self, value: float) -> WayColumns:
         size = int(value)
@@ -118,9 +126,21 @@ def oracle_columns(prompts: CalibrationPrompts, n: int) -> WayColumns:
 
 
 def best_rewards(pool: JudgedPool, n: int) -> list[float]:
-    """The rewards of the answers of best-of-n, one for each disjoint run of n."""
-    runs = [range(start, start + n) for start in range(0, pool.size - n + 1, n)]
-    return [pool.rewards[max(run, key=lambda p: pool.ranks[p])] for run in runs]
+    """The rewards of the answers of best-of-n, one for each run of n."""
+    return [pool.rewards[max(run, key=lambda p: pool.ranks[p])] for run in runs_of(pool, n)]
+
+
+def runs_of(pool: JudgedPool, n: int) -> Sequence[Sequence[int]]:
+    """Places of n candidates, each run as if it had been drawn alone. One run of all if that is n:
+    for rules to which their order is nothing."""
+    return turned(pool, n) if n < pool.size else [range(n)]
+
+
+def turned(pool: JudgedPool, n: int) -> Sequence[Sequence[int]]:
+    """The first n of the recorded order in a circle, begun at evenly spaced places."""
+    count = min(MOST_RUNS, pool.size)
+    starts = [turn * pool.size // count for turn in range(count)]
+    return [[(start + step) % pool.size for step in range(n)] for start in starts]
 
 
 def contenders_of(pool: JudgedPool, places: Sequence[int]) -> Sequence[int]:
@@ -132,13 +152,13 @@ def run_chances(
     pool: JudgedPool, n: int, rule: Callable[[Sequence[float]], Sequence[float]]
 ) -> list[float]:
     """Each candidate's chance to be the answer to one request, where ``rule`` makes chances of the
-    rewards of n candidates: the mean over the disjoint runs of n."""
+    rewards of n candidates: the mean over the runs of n."""
     chances = [0.0] * pool.size
-    starts = range(0, pool.size - n + 1, n)
-    for start in starts:
-        own = contenders_of(pool, range(start, start + n))
+    runs = runs_of(pool, n)
+    for run in runs:
+        own = contenders_of(pool, run)
         for place, chance in zip(own, rule([pool.rewards[p] for p in own]), strict=True):
-            chances[place] = chance / len(starts)
+            chances[place] += chance / len(runs)
     return chances
 
 

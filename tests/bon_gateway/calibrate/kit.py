@@ -38,7 +38,7 @@ def calibrated(path: Path, **more: Any) -> CalibrationResults:
 
 
 def fooled(prompts: int = 40, size: int = 16, seed: int = 1) -> list[dict[str, Any]]:
-    """One candidate in ten has found what fools the reward model: it is bad, and its reward is a
+    """One candidate in 25 has found what fools the reward model: it is bad, and its reward is a
     little above those of all others. Among the others reward is right."""
     rng = random.Random(seed)
     lines = []
@@ -46,7 +46,7 @@ def fooled(prompts: int = 40, size: int = 16, seed: int = 1) -> list[dict[str, A
         rewards, golds = [], []
         for _ in range(size):
             worth = rng.random()
-            fools = rng.random() < 0.1
+            fools = rng.random() < 0.04
             rewards.append(1.0 + 0.2 * worth if fools else worth)
             golds.append(0.0 if fools else worth)
         tokens = [rng.randint(5, 15) for _ in range(size)]

@@ -12,7 +12,7 @@ import yaml
 from bon_common.settings.sources import SettingsTree
 from bon_gateway import cli
 from bon_gateway.settings.tree import Settings
-from bon_gateway.strategies.pessimistic import PessimisticSettings
+from bon_gateway.strategies.good_enough import GoodEnoughSettings
 from tests.bon_gateway.calibrate.kit import fooled
 from tests.bon_gateway.replay.kit import write
 
@@ -32,7 +32,7 @@ def test_it_writes_and_prints(pools: Path, capsys: pytest.CaptureFixture[str]) -
     out, err = capsys.readouterr()
     folder = pools.parent / "out"
     results = json.loads((folder / "results.json").read_text())
-    assert results["recommended"]["row"] == "pessimistic"
+    assert results["recommended"]["row"] == "good_enough"
     assert (folder / "strategy.yaml").read_text() in out
     assert out.splitlines()[-1] == str(folder / "page.html")
     assert "calibrating on 40 prompts with gold, up to 16 candidates each" in err
@@ -59,9 +59,9 @@ def test_the_fragment_is_settings_of_the_gateway(pools: Path) -> None:
     tree = SettingsTree()
     tree.add((), mine, "test")
     strategy = tree.checked(Settings).models["served"].strategy
-    assert isinstance(strategy, PessimisticSettings)
-    assert strategy.n == 16
-    assert 0.1 < strategy.beta < 1
+    assert isinstance(strategy, GoodEnoughSettings)
+    assert (strategy.n, strategy.wave) == (16, 4)
+    assert 0.7 < strategy.threshold < 0.9
 
 
 def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, object]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from markupsafe import escape
 
 from bon_gateway.calibrate.figures.results import CalibrationResults
 from bon_gateway.calibrate.report.write import fragment, markdown, render, write_report
@@ -45,7 +46,7 @@ def test_the_page_has_every_row_and_tells_its_pictures(
     for row in results.rows:
         assert page.count(f">{row.name}</td>") == 1
     for said in (results.recommended.because, *results.warnings):
-        assert said in page
+        assert str(escape(said)) in page
     alts = re.findall(r'<svg role="img" aria-label="([^"]+)"', page)
     assert [alt.split(", with")[0] for alt in alts] == [
         "Reward of best-of-n",

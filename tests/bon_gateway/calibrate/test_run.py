@@ -24,23 +24,37 @@ def hacked(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def test_the_hedge_keeps_what_best_of_n_loses(hacked: Any) -> None:
     found = rows(hacked)
     best, hedged = found["best_of_n n=16"], found["pessimistic"]
-    assert best.share.high < 50
-    assert hedged.share.low >= 98
+    assert best.share.high < 90
+    assert hedged.share.value >= 98
+    assert hedged.share.low >= 95
     assert hedged.gold_beside.low > 0
-    assert hacked.recommended.row == "pessimistic"
-    assert hacked.recommended.settings == hedged.settings
     assert hedged.settings["n"] == 16
+    assert hacked.recommended.settings == found[hacked.recommended.row].settings
+
+
+def test_the_best_hedge_is_tried_with_fewer_candidates(hacked: Any) -> None:
+    names = [row.name for row in hacked.rows]
+    assert [name for name in names if "pessimistic" in name] == [
+        "pessimistic",
+        "pessimistic n=8",
+        "pessimistic n=4",
+        "pessimistic n=2",
+    ]
+    assert not any(name.startswith("soft n") for name in names)
+    smaller = rows(hacked)["pessimistic n=8"]
+    assert smaller.settings["n"] == 8
+    assert smaller.tokens.value == pytest.approx(rows(hacked)["pessimistic"].tokens.value / 2)
 
 
 def test_the_curve_and_its_fit_say_so(hacked: Any) -> None:
     golds = {point.n: point.gold.value for point in hacked.curve}
-    assert max(golds, key=lambda n: golds[n]) in (2, 3)
-    assert golds[16] < golds[1]
+    assert max(golds, key=lambda n: golds[n]) in (3, 4, 6)
+    assert golds[16] < golds[4] - 0.1
     assert hacked.over_optimisation.beta.low > 0
-    assert 1 < hacked.over_optimisation.best_n < 6
+    assert 2 < hacked.over_optimisation.best_n < 8
     rewards = [point.reward.value for point in hacked.curve]
     assert rewards == sorted(rewards)
-    assert rows(hacked)["best_of_n, n chosen"].settings["n"] in (2, 3)
+    assert rows(hacked)["best_of_n, n chosen"].settings["n"] in (3, 4, 6)
 
 
 def test_a_right_reward_needs_no_hedge(tmp_path: Path) -> None:

@@ -13,12 +13,12 @@ import pytest
 from bon_common.selection.adaptive.waves import Waves
 from bon_gateway.calibrate.figures.good_enough import TunedGoodEnough, thresholds_of, wave_run
 from bon_gateway.calibrate.figures.hedges import (
-    TunedMajorityOfTheBests,
     TunedPessimistic,
     TunedPoisson,
     TunedSoft,
     log_steps,
 )
+from bon_gateway.calibrate.figures.voting import TunedMajorityOfTheBests, TunedWeightedVote
 from bon_gateway.calibrate.figures.ways import TunedBestOfN, oracle_columns, sizes_up_to
 from bon_gateway.calibrate.pools import CalibrationPrompts
 from bon_gateway.replay.run import run as replay
@@ -78,9 +78,11 @@ def test_pessimistic_has_the_closed_chances(prompts: CalibrationPrompts) -> None
 
 def test_soft_draws_in_runs_of_n(prompts: CalibrationPrompts) -> None:
     soft = TunedSoft(prompts, 2, 1.0)
-    # Two runs: rewards 0 and 3, then 1 and 2.
-    first, second = 1 / (1 + math.exp(-3)), 1 / (1 + math.exp(-1))
-    golds = [first * 0.0 + (1 - first) * 0.5, second * 0.25 + (1 - second) * 1.0]
+    # In a circle: rewards 0 and 3, 3 and 1, 1 and 2, 2 and 0.
+    golds = []
+    for one, other in ((0, 1), (1, 2), (2, 3), (3, 0)):
+        chance = 1 / (1 + math.exp(REWARDS[other] - REWARDS[one]))
+        golds.append(chance * GOLDS[one] + (1 - chance) * GOLDS[other])
     assert soft.columns(1.0).mean_worth([0, 1]) == pytest.approx(fmean(golds), abs=1e-12)
     slope = soft.slope(1.0, [0, 1])
     low, high = (soft.columns(t).mean_worth([0, 1]) for t in (0.999, 1.001))
@@ -98,6 +100,10 @@ def test_majority_of_the_bests(tmp_path: Path) -> None:
     vote = TunedMajorityOfTheBests(prompts, 5, extract)
     assert [vote.columns(m).mean_worth([0]) for m in (1, 2, 5)] == [1.0, 1.0, 0.5]
     assert vote.settings(2)["m"] == 2
+    weighed = TunedWeightedVote(prompts, 5, extract, 1.0)
+    # At 0.1 the best reward decides, at 10 the number of votes.
+    assert [weighed.columns(value).mean_worth([0]) for value in (0.1, 10.0)] == [0.5, 1.0]
+    assert weighed.settings(0.5)["reward_temperature"] == 0.5
     silent = candidates([0.0, 4.0], golds=[0.0, 0.5], texts=["none", "here"])
     lines = [line(silent, "a"), line(silent, "b")]
     prompts = prompts_of(write(tmp_path / "q.jsonl", lines), extract=extract)
