@@ -79,14 +79,14 @@ def _of_rewards(spread: RewardSpread, correlations: Sequence[WithinCorrelation])
 
 def _of_parameter(way: TunedWay) -> Iterator[str]:
     values, key = way.tunable.values, way.tunable.key
-    low, high = min(way.of_folds), max(way.of_folds)
-    if way.tunable.name != "good_enough" and low > 0 and high > FAR_APART * low:
-        yield (
-            f"{way.tunable.name}: folds choose {key} from {low:g} to {high:g}, far apart: gold"
-            " hardly depends on it, or there are too few prompts."
-        )
     name, n = way.tunable.name, way.tunable.n
+    low, high = min(way.of_folds), max(way.of_folds)
+    if name != "good_enough" and low > 0 and high > FAR_APART * low:
+        yield (
+            f"{name}, n {n}: folds choose {key} from {low:g} to {high:g}, far apart: gold hardly"
+            " depends on it, or there are too few prompts."
+        )
     if way.value == way.tunable.plain:
-        yield f"{name} with n {n}: {key} {way.value:g} is best, where it is plain best-of-{n}."
+        yield f"{name}, n {n}: {key} {way.value:g} is best, where it is plain best-of-{n}."
     elif name in ("soft", "pessimistic") and way.value == values[-1]:
-        yield f"{name} with n {n}: the largest {key} is best: reward is of no use."
+        yield f"{name}, n {n}: the largest {key} is best: reward is of no use."
