@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import bon_gateway
@@ -34,6 +34,7 @@ def run(
     cannot be read, do not belong together or cannot be calibrated on."""
     models: set[str] = set()
     found = pool_set(_noting(read_log(pools), models), settings.model, at_least=1)
+    models = models if settings.model is None else {settings.model}
     prompts = calibration_prompts(found, settings)
     n = _largest(prompts, settings)
     wave = min(settings.wave or max(1, n // 4), n)
@@ -54,11 +55,11 @@ def run(
     demand = None if good is None else Demand(good, settings.risk, settings.confidence)
     promised: list[Guarantee] = []
     if demand is not None:
-        promised += guarantees(prompts, n, wave, measured.thresholds, demand)
+        promised += guarantees(prompts, n, wave, demand)
     return CalibrationResults(
         version=bon_gateway.__version__,
         source=str(found.source),
-        model=settings.model or min(models),
+        model=min(models),
         requests=sum(map(len, prompts.pools)),
         prompts=len(prompts.pools),
         n=n,
@@ -72,7 +73,10 @@ def run(
         guarantees=tuple(promised),
         recommended=recommended(measured, n, settings.tolerance, resamples),
         setup=_setup(settings, pools, found, prompts, demand),
-        warnings=tuple(warnings_of(found, prompts, spread, correlations, measured.tuned)),
+        warnings=(
+            *_several(models),
+            *warnings_of(found, prompts, spread, correlations, measured.tuned),
+        ),
     )
 
 
@@ -81,6 +85,12 @@ def _noting(lines: Iterable[PlacedRequest], models: set[str]) -> Iterator[Placed
     for line in lines:
         models.add(line.request.model)
         yield line
+
+
+def _several(models: Collection[str]) -> Iterator[str]:
+    if len(models) > 1:
+        told = ", ".join(sorted(models))
+        yield f"The pools are of several served models ({told}); the settings name the first."
 
 
 def _largest(prompts: CalibrationPrompts, settings: CalibrateSettings) -> int:

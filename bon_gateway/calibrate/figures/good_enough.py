@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -77,12 +77,10 @@ def wave_run(pool: JudgedPool, order: Sequence[int], waves: Waves, threshold: fl
     return WaveRun(max(drawn, key=lambda p: pool.ranks[p]), drawn, accepted=False)
 
 
-def thresholds_of(prompts: CalibrationPrompts, n: int) -> list[float]:
+def thresholds_of(pools: Iterable[JudgedPool], n: int) -> list[float]:
     """From the lowest to the highest reward of best-of-n, each a little below a reward that there
     is, so that it passes."""
-    found = sorted(
-        reward for own in prompts.pools for pool in own for reward in best_rewards(pool, n)
-    )
+    found = sorted(reward for pool in pools for reward in best_rewards(pool, n))
     levels = [quantile(found, step / LEVELS) for step in range(LEVELS + 1)]
     return sorted({_rounded_down(level) for level in levels})
 

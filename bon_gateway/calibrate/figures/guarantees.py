@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from bon_common.selection.adaptive.waves import Waves
 from bon_common.selection.calibration.risk import certified, risk_bound
-from bon_gateway.calibrate.figures.good_enough import wave_run
+from bon_gateway.calibrate.figures.good_enough import thresholds_of, wave_run
 from bon_gateway.calibrate.figures.results import Guarantee
 from bon_gateway.calibrate.pools import CalibrationPrompts
 
@@ -42,7 +42,6 @@ def good_from(prompts: CalibrationPrompts, given: float | None) -> float | None:
 def guarantee(
     name: str,
     prompts: CalibrationPrompts,
-    thresholds: Sequence[float],
     waves: Waves,
     demand: Demand,
 ) -> Guarantee:
@@ -63,7 +62,9 @@ def guarantee(
     def bound(found: tuple[int, int]) -> float:
         return risk_bound(found[1], found[0], demand.confidence)
 
-    falling = sorted(thresholds, reverse=True)
+    # What is tried, and in which order, must not depend on the half that tests it.
+    first = (prompts.pools[place][0] for place in halves[0])
+    falling = sorted(thresholds_of(first, waves.cap), reverse=True)
     seen = [bound(outcome(threshold, halves[0])) for threshold in falling]
     sequence = falling[seen.index(min(seen)) :]
     outcomes = [outcome(threshold, halves[1]) for threshold in sequence]

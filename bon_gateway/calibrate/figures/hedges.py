@@ -34,7 +34,7 @@ class TunedPoisson(Tunable):
 
     @property
     def values(self) -> Sequence[float]:
-        return [mu for mu in log_steps(0.1, 100.0, 0.1) if mu < self.n]
+        return log_steps(0.1, self.n, 0.1)
 
     def _columns(self, value: float) -> WayColumns:
         chances = poisson_chances(value, self.n)

@@ -31,7 +31,6 @@ class MeasuredWays:
 
     best: TunedBestOfN
     tuned: Sequence[TunedWay]
-    thresholds: Sequence[float]
 
     def name(self, way: TunedWay) -> str:
         """Each has its own."""
@@ -83,16 +82,16 @@ def measured_ways(hedges: Hedges, n: int, wave: int, tolerance: float) -> Measur
     if prompts.with_gold:
         drawing = (best, TunedPoisson(prompts, n, best))
         tuned += [*(cross_fitted(one, prompts, highest) for one in drawing), *hedges.tuned(n)]
-    thresholds = thresholds_of(prompts, n)
+    thresholds = thresholds_of((pool for own in prompts.pools for pool in own), n)
     rule = cheapest_as_good_as([best.columns(size) for size in best.values], tolerance)
     tuned.append(cross_fitted(TunedGoodEnough(prompts, n, wave, thresholds), prompts, rule))
-    return MeasuredWays(best, tuned, thresholds)
+    return MeasuredWays(best, tuned)
 
 
 def guarantees(
-    prompts: CalibrationPrompts, n: int, wave: int, thresholds: Sequence[float], demand: Demand
+    prompts: CalibrationPrompts, n: int, wave: int, demand: Demand
 ) -> Iterator[Guarantee]:
     """For ``good_enough``, and for the best of n at once: whether the first stage of a cascade
     answers."""
-    yield guarantee("good_enough", prompts, thresholds, Waves(wave, wave, n), demand)
-    yield guarantee(f"best of {n} at once", prompts, thresholds, Waves(n, n, n), demand)
+    yield guarantee("good_enough", prompts, Waves(wave, wave, n), demand)
+    yield guarantee(f"best of {n} at once", prompts, Waves(n, n, n), demand)

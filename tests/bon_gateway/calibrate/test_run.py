@@ -140,6 +140,16 @@ def test_requests_of_one_prompt_are_one_unit(tmp_path: Path) -> None:
     assert (found.requests, found.prompts) == (20, 10)
 
 
+def test_several_served_models_are_said(tmp_path: Path) -> None:
+    lines = [line(candidates([0.0, 1.0]), f"{i}", model="ab"[i % 2]) for i in range(4)]
+    path = write(tmp_path / "p.jsonl", lines)
+    found = calibrated(path)
+    assert found.model == "a"
+    assert found.warnings[0].startswith("The pools are of several served models (a, b)")
+    assert calibrated(path, model="b").model == "b"
+    assert "several" not in calibrated(path, model="b").warnings[0]
+
+
 def test_what_was_left_out_is_said(tmp_path: Path) -> None:
     drawn = [
         candidate(0),

@@ -134,7 +134,8 @@ def test_waves_end_where_a_reward_passes(prompts: CalibrationPrompts) -> None:
 def test_thresholds_are_passed_by_the_rewards_they_come_from(tmp_path: Path) -> None:
     rewards = [[0.123456, -1.0], [-0.98765, -2.0], [4.0, 0.0], [0.3, 0.1]]
     lines = [line(candidates(own), f"{place}") for place, own in enumerate(rewards)]
-    found = thresholds_of(prompts_of(write(tmp_path / "p.jsonl", lines)), 2)
+    prompts = prompts_of(write(tmp_path / "p.jsonl", lines))
+    found = thresholds_of([pool for (pool,) in prompts.pools], 2)
     assert found == [-0.9877, 0.1234, 0.3, 4.0]
 
 
