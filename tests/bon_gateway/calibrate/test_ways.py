@@ -131,6 +131,13 @@ def test_waves_end_where_a_reward_passes(prompts: CalibrationPrompts) -> None:
     assert (run.winner, run.drawn, run.accepted) == (3, [0, 2, 3], False)
 
 
+def test_a_truncated_candidate_ends_no_wave(tmp_path: Path) -> None:
+    drawn = [candidate(0, reward=9.0, status="truncated"), candidate(1, reward=1.0)]
+    prompts = prompts_of(write(tmp_path / "p.jsonl", [line(drawn, p) for p in "ab"]))
+    run = wave_run(prompts.pools[0][0], [0, 1], Waves(1, 1, 2), 5.0)
+    assert (run.winner, run.drawn, run.accepted) == (1, [0, 1], False)
+
+
 def test_thresholds_are_passed_by_the_rewards_they_come_from(tmp_path: Path) -> None:
     rewards = [[0.123456, -1.0], [-0.98765, -2.0], [4.0, 0.0], [0.3, 0.1]]
     lines = [line(candidates(own), f"{place}") for place, own in enumerate(rewards)]
