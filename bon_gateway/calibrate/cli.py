@@ -51,6 +51,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--n", help="most candidates of a request; with --url those asked for (16)")
     parser.add_argument("--reward", help="choose by this entry of the candidates' rewards")
     parser.add_argument("--gold", help="auto, labelled or ignored (auto)")
+    parser.add_argument(
+        "--gold-by", metavar="MODULE:FUNCTION", help="a function of messages and answer: its gold"
+    )
     parser.add_argument("--at-least", help="leave out requests with fewer candidates")
     parser.add_argument("--good", help="gold from which an answer is good")
     parser.add_argument("--risk", help="share of accepted answers that may be bad (0.1)")
@@ -119,6 +122,8 @@ def _settings(arguments: argparse.Namespace) -> CalibrateSettings:
         value = getattr(arguments, flag)
         if value is not None:
             tree.override([(f"--{flag.replace('_', '-')}", key, value)])
+    if arguments.gold_by is not None:
+        tree.override([("--gold-by", "gold_by.function", arguments.gold_by)])
     if arguments.extract is not None:
         tree.add(("extract",), {"type": arguments.extract}, "--extract")
     return tree.checked(CalibrateSettings, PATTERNS)

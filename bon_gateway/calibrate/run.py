@@ -17,6 +17,7 @@ from bon_gateway.calibrate.figures.rows import WayRows
 from bon_gateway.calibrate.figures.warnings import warnings_of
 from bon_gateway.calibrate.figures.ways import oracle_columns, sizes_up_to
 from bon_gateway.calibrate.figures.within import reward_correlations, reward_spread
+from bon_gateway.calibrate.gold import with_gold
 from bon_gateway.calibrate.pools import CalibrationPrompts, calibration_prompts
 from bon_gateway.calibrate.settings import CalibrateSettings
 from bon_gateway.compare.statistics import Resamples
@@ -35,6 +36,8 @@ def run(
     models: set[str] = set()
     found = pool_set(_noting(read_log(pools), models), settings.model, at_least=1)
     models = models if settings.model is None else {settings.model}
+    if settings.gold_by is not None:
+        found = with_gold(found, settings.gold_by)
     prompts = calibration_prompts(found, settings)
     n = _largest(prompts, settings)
     wave = min(settings.wave or max(1, n // 4), n)
@@ -75,7 +78,7 @@ def run(
         setup=_setup(settings, pools, found, prompts, demand),
         warnings=(
             *_several(models),
-            *warnings_of(found, prompts, spread, correlations, measured.tuned),
+            *warnings_of(found, prompts, spread, correlations, measured.widest),
         ),
     )
 

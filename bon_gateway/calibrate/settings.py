@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
+from bon_gateway.compare.settings import HookSettings
 from bon_gateway.sections.base import Section, Url
 from bon_gateway.strategies.votes import AnyExtract
 
@@ -47,6 +48,9 @@ class CalibrateSettings(Section):
     gold: Literal["auto", "labelled", "ignored"] = "auto"
     """``auto`` calibrates by ``gold`` if all candidates have it, and by reward if none has.
     ``labelled`` keeps only the requests whose candidates all have it."""
+    gold_by: HookSettings | None = None
+    """A Python function that says the gold of an answer, for candidates without any. It gets the
+    messages of the conversation and the text of the answer."""
     at_least: Annotated[int, Field(ge=2)] = 2
     """Leave out requests that have fewer candidates with a reward."""
     n: Annotated[int, Field(ge=2)] | None = None

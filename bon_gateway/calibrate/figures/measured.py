@@ -32,6 +32,11 @@ class MeasuredWays:
     best: TunedBestOfN
     tuned: Sequence[TunedWay]
 
+    @property
+    def widest(self) -> list[TunedWay]:
+        """Those with the most candidates."""
+        return [way for way in self.tuned if way.tunable.n == self.best.n]
+
     def name(self, way: TunedWay) -> str:
         """Each has its own."""
         if way.tunable is self.best:
@@ -60,11 +65,13 @@ class Hedges:
                 yield TunedWeightedVote(self.prompts, n, self.extract, self.scale)
 
     def tuned(self, n: int) -> list[TunedWay]:
-        """At ``n``, and the best of them with fewer candidates too."""
+        """At ``n``, and the best of them with fewer candidates too, if it hedges."""
         found = [cross_fitted(one, self.prompts, highest) for one in self.of(n)]
         if not found:
             return []
         best = max(found, key=lambda way: fmean(way.held_out.worths))
+        if best.value == best.tunable.plain:
+            return found
         sizes = [n // divisor for divisor in SMALLER if n // divisor > 1]
         return found + [
             cross_fitted(one, self.prompts, highest)

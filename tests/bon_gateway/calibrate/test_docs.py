@@ -18,11 +18,14 @@ PAGE = (Path(__file__).resolve().parents[3] / "docs" / "calibrate.md").read_text
 
 
 def test_its_commands_are_read(capsys: pytest.CaptureFixture[str]) -> None:
-    commands = re.findall(r"^ *bon-gateway (calibrate .*)$", PAGE, re.MULTILINE)
-    assert len(commands) == 4
+    lines = PAGE.replace("\\\n", "")
+    commands = re.findall(r"^ *bon-gateway (calibrate .*)$", lines, re.MULTILINE)
+    assert len(commands) == 5
     for command in commands:
         assert cli.main([*shlex.split(command), "--print-config"]) == 0
-    assert "type: exact" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "type: exact" in shown
+    assert "function: trainers.demo.gold:gold\n  field: total" in shown
 
 
 def test_its_defaults_are_those_of_the_settings() -> None:

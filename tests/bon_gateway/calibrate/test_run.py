@@ -66,6 +66,17 @@ def test_a_right_reward_needs_no_hedge(tmp_path: Path) -> None:
     assert found.recommended.settings["type"] != "pessimistic"
 
 
+def test_a_hedge_that_is_plain_best_of_n_is_not_recommended(tmp_path: Path) -> None:
+    rng = random.Random(2)
+    drawn = [[rng.random() for _ in range(8)] for _ in range(20)]
+    lines = [line(candidates(own, golds=own), f"{place}") for place, own in enumerate(drawn)]
+    found = calibrated(write(tmp_path / "p.jsonl", lines))
+    assert found.recommended.settings["type"] in ("best_of_n", "good_enough")
+    names = [row.name for row in found.rows]
+    assert not any(name.startswith(("soft n=", "pessimistic n=")) for name in names)
+    assert any("where it is plain best-of-8" in warning for warning in found.warnings)
+
+
 def test_a_threshold_is_guaranteed(tmp_path: Path) -> None:
     """Gold is 1 with the chance that the reward says."""
     found = calibrated(write(tmp_path / "p.jsonl", trusted(prompts=400, size=4)), risk=0.2)
