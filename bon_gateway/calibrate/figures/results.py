@@ -16,6 +16,18 @@ FORMAT = 1
 
 
 @dataclass(frozen=True)
+class ChosenParameter:
+    key: str
+    """In the strategy's settings."""
+    value: float
+    """Chosen on all prompts."""
+    of_folds: tuple[float, ...]
+    """For each fold, chosen on the others."""
+    fitted: float
+    """Worth of ``value`` at the prompts on which it was chosen."""
+
+
+@dataclass(frozen=True)
 class WayRow:
     """One way to answer, means over prompts. At each prompt the parameter is what the other folds
     of the prompts chose."""
@@ -23,10 +35,7 @@ class WayRow:
     name: str
     settings: Mapping[str, object] | None
     """The strategy's, with the parameter that all prompts choose; None if nothing can be served."""
-    of_folds: tuple[float, ...] | None
-    """The parameter of each fold; None if there is none."""
-    fitted: float | None
-    """Worth of the parameter in ``settings`` at the prompts on which it was chosen."""
+    parameter: ChosenParameter | None
     drawn: float
     """Candidates."""
     tokens: Interval

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
-from bon_gateway.calibrate.figures.results import WayRow
+from bon_gateway.calibrate.figures.results import ChosenParameter, WayRow
 from bon_gateway.calibrate.figures.tuning import TunedWay
 from bon_gateway.calibrate.figures.ways import WayColumns
 from bon_gateway.compare.statistics import Interval, Resamples
@@ -25,22 +25,21 @@ class WayRows:
 
     def tuned(self, name: str, found: TunedWay) -> WayRow:
         settings = found.tunable.settings(found.value)
-        return self.row(name, settings, found.held_out, found.of_folds, found.fitted)
+        chosen = ChosenParameter(found.tunable.key, found.value, found.of_folds, found.fitted)
+        return self.row(name, settings, found.held_out, chosen)
 
     def row(
         self,
         name: str,
         settings: Mapping[str, object] | None,
         own: WayColumns,
-        of_folds: tuple[float, ...] | None = None,
-        fitted: float | None = None,
+        parameter: ChosenParameter | None = None,
     ) -> WayRow:
         mean, base = self._resamples.mean, self._base
         return WayRow(
             name=name,
             settings=settings,
-            of_folds=of_folds,
-            fitted=fitted,
+            parameter=parameter,
             drawn=fmean(own.drawn),
             tokens=mean(own.tokens),
             reward=mean(own.rewards),

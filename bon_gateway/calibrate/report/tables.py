@@ -23,7 +23,7 @@ def _ways(results: CalibrationResults) -> Table:
         columns[f"gold minus best of {results.n}"] = lambda row: _more(row.gold_beside)
         columns["% of the best gold"] = lambda row: _known(row.share)
         columns["gold where it was chosen"] = lambda row: (
-            NOTHING if row.fitted is None else number(row.fitted)
+            NOTHING if row.parameter is None else number(row.parameter.fitted)
         )
     columns["reward"] = lambda row: spread(row.reward)
     if not results.with_gold:
@@ -37,16 +37,10 @@ def _ways(results: CalibrationResults) -> Table:
 
 
 def _parameter(row: WayRow) -> str:
-    if row.settings is None or row.of_folds is None:
+    found = row.parameter
+    if found is None:
         return NOTHING
-    key = next((k for k in PARAMETERS if k in row.settings), None)
-    value = 1 if key is None else row.settings[key]
-    low, high = min(row.of_folds), max(row.of_folds)
-    return f"{key or 'n'} {value:g} ({low:.4g} to {high:.4g})"
-
-
-PARAMETERS = ("reward_temperature", "beta", "mu", "m", "threshold", "n")
-"""The key that was chosen is the first of these that a strategy has."""
+    return f"{found.key} {found.value:g} ({min(found.of_folds):.4g} to {max(found.of_folds):.4g})"
 
 
 def _curve(results: CalibrationResults) -> Table:
