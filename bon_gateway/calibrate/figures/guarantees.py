@@ -75,7 +75,7 @@ def guarantee(
         return Guarantee(
             name, waves.cap, waves.size, None, tested, accepted, bad, None,
             f"{name}: no threshold keeps the risk at {demand.risk:.0%} with {demand.confidence:.0%}"
-            f" confidence; at {sequence[0]:.4g} {bad} of {accepted} accepted answers were bad,"
+            f" confidence. At {sequence[0]:.4g}, {bad} of {accepted} accepted answers were bad,"
             f" which allows a risk of {bound(outcomes[0]):.1%}.",
         )  # fmt: skip
     threshold, (accepted, bad) = sequence[passed - 1], outcomes[passed - 1]
