@@ -72,9 +72,9 @@ def markdown(results: CalibrationResults, drawn: Mapping[str, str]) -> str:
 
 
 PROMISE = (
-    "The confidence is over which prompts happened to be judged. The guarantee holds if later prompts"
-    " come from where these come from, and policy, sampling and reward model stay. It says nothing of"
-    " answers that stopped at the cap: no candidate of theirs was accepted."
+    "The confidence is over which prompts happened to be judged. The guarantee holds if later"
+    " prompts come from where these come from, and policy, sampling and reward model stay. It says"
+    " nothing of answers that stopped at the cap: no candidate of theirs was accepted."
 )
 
 
