@@ -39,14 +39,22 @@ def read_ensemble(folder: Path) -> tuple[str, ...] | None:
     return members
 
 
-def combine(values: Sequence[float], how: Combine, penalty: float = 1.0) -> float:
+def combine(
+    values: Sequence[float],
+    how: Combine,
+    penalty: float = 1.0,
+    weights: Sequence[float] | None = None,
+) -> float:
     """One reward from the members' standardised rewards of the same answer.
 
     Raw rewards differ in zero point and scale, because a loss on differences leaves both open. So
     each member's rewards must first be standardised by its own mean and spread. ``penalty`` is the
-    weight of the variance.
+    weight of the variance. ``weights`` say how much each member counts in mean and variance; only
+    their ratios matter, and they have no part in ``min``.
     """
     if how == "min":
         return min(values)
-    mean = statistics.fmean(values)
-    return mean if how == "mean" else mean - penalty * statistics.pvariance(values, mean)
+    mean = statistics.fmean(values, weights)
+    if how == "mean":
+        return mean
+    return mean - penalty * statistics.fmean([(v - mean) ** 2 for v in values], weights)

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Mapping
 
 from bon_gateway.backends.http.settings import UpstreamSettings
+from bon_gateway.backends.settings import ComposedRewardSettings
 from bon_gateway.factory import key_of
 from bon_gateway.settings.tree import Settings
 
@@ -17,12 +18,24 @@ from bon_gateway.settings.tree import Settings
 async def check_upstreams(settings: Settings, environ: Mapping[str, str]) -> tuple[list[str], bool]:
     """A line for each upstream, and whether all are well."""
     upstreams = {p: s for p, s in settings.backends.items() if isinstance(s, UpstreamSettings)}
-    within = [path for path in settings.backends if path not in upstreams]
+    within = [
+        path
+        for path, s in settings.backends.items()
+        if path not in upstreams and not isinstance(s, ComposedRewardSettings)
+    ]
+    asked = [(path, upstream, upstream.model) for path, upstream in upstreams.items()]
+    # The upstreams of a mix are asked already, but not for the further models that it names.
+    asked += [
+        (f"policies.{name}", upstream, model)
+        for name, mix in settings.mixes.items()
+        for policy, model in mix.further_models
+        if (upstream := upstreams.get(f"policies.{policy}")) is not None
+    ]
     found = await asyncio.gather(
-        *(s.build(key_of(s, environ)).trial(s.model) for s in upstreams.values())
+        *(upstream.build(key_of(upstream, environ)).trial(model) for _, upstream, model in asked)
     )
     lines, well = [], True
-    for name, answers in zip(upstreams, found, strict=True):
+    for (name, _, _), answers in zip(asked, found, strict=True):
         for replica, wrong in answers.items():
             lines.append(f"{name}: {replica}: {wrong or 'ok'}")
             well = well and wrong is None

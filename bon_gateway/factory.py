@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bon_gateway.auth import check_upstream_keys, upstream_key
+from bon_gateway.backends.reward.length_calibrated import LengthCalibratedReward
 from bon_gateway.backends.reward.metered import MeteredReward
-from bon_gateway.backends.settings import BackendSettings
+from bon_gateway.backends.settings import BackendSettings, RewardSettings
 from bon_gateway.gateway import Gateway, ServedModel
 from bon_gateway.metrics import Metrics
 from bon_gateway.protocols import RewardBackend
@@ -23,24 +24,33 @@ def build_gateway(
 ) -> Gateway:
     """Raises SettingsError for an ``api_key_env`` without a usable key."""
     check_upstream_keys(settings, environ)
-    policies = {name: p.build(key_of(p, environ)) for name, p in settings.policies.items()}
+    policies = {name: p.build(key_of(p, environ)) for name, p in settings.plain_policies.items()}
+    mixes = {name: mix.build(policies) for name, mix in settings.mixes.items()}
     rewards: dict[str, RewardBackend] = {
-        name: MeteredReward(name, r.build(key_of(r, environ)), metrics)
-        for name, r in settings.rewards.items()
+        name: MeteredReward(name, _reward(r, environ), metrics)
+        for name, r in settings.reward_models.items()
     }
+    composed = {name: r.compose(rewards) for name, r in settings.composed_rewards.items()}
+    by_name = rewards | composed
     judge = Judge(settings.limits.schema_check_ms / 1000)
     models = {
         name: ServedModel(
             name=name,
-            policy=policies[served.policy],
-            reward=None if served.reward is None else rewards[served.reward],
+            policy=(policies | mixes)[served.policy],
+            reward=None if served.reward is None else by_name[served.reward],
             strategy=served.strategy.build(judge),
             settings=served,
             history=_history(name, settings),
         )
         for name, served in settings.models.items()
     }
-    return Gateway(policies, rewards, models, judge)
+    return Gateway(policies, rewards, models, judge, mixes, composed)
+
+
+def _reward(settings: RewardSettings, environ: Mapping[str, str]) -> RewardBackend:
+    backend = settings.build(key_of(settings, environ))
+    calibration = settings.length_calibration
+    return backend if calibration is None else LengthCalibratedReward(backend, calibration)
 
 
 def _history(name: str, settings: Settings) -> WindowHistory | None:
@@ -49,7 +59,7 @@ def _history(name: str, settings: Settings) -> WindowHistory | None:
         return None
     if folder is None:
         return WindowHistory()
-    revision = settings.policies[served.policy].revision
+    revision = settings.revision_of(served.policy)
     identity = ModelIdentity(name, served.policy, revision, served.reward)
     return WindowHistory(ModelFiles(Path(folder), identity))
 

@@ -11,6 +11,8 @@ from typing import Protocol
 from bon_gateway.errors import NotFoundError
 from bon_gateway.protocols import (
     Backend,
+    ComposedReward,
+    MixedPolicy,
     PolicyBackend,
     RewardBackend,
     RewardHistory,
@@ -39,13 +41,19 @@ class ServedModel:
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """Owns every backend and the judge from ``start`` to ``close``."""
+    """Owns every backend and the judge from ``start`` to ``close``. Of mixes nothing is started or
+    closed, and they have no upstreams but those of the policies that they are made of."""
 
     policies: Mapping[str, PolicyBackend]
     rewards: Mapping[str, RewardBackend]
     models: Mapping[str, ServedModel]
     judge: Judge
     """Judges the candidates of all strategies."""
+    mixes: Mapping[str, MixedPolicy] = field(default_factory=dict)
+    """Policies that are made of those in ``policies``. There is nothing in them to start or close,
+    and their health is that of ``policies``."""
+    composed: Mapping[str, ComposedReward] = field(default_factory=dict)
+    """Rewards that are made of those in ``rewards``, as mixes are of policies."""
     created: int = field(default_factory=lambda: int(time.time()))
     """Unix time of the start, which ``/v1/models`` shows."""
 
@@ -60,6 +68,10 @@ class Gateway:
                 code="model_not_found",
             )
         return served
+
+    def policy(self, name: str) -> PolicyBackend:
+        """One of ``policies`` or of ``mixes``; the settings have checked that it exists."""
+        return self.mixes[name] if name in self.mixes else self.policies[name]
 
     def ready(self) -> bool:
         """Whether some policy is ready and no reward model is still warming up.
@@ -108,8 +120,8 @@ class Gateway:
                 tasks.create_task(part.close())
 
     def with_backends_of(self, running: Gateway, kept: Collection[str]) -> Gateway:
-        """This gateway, which has not started, with the backends in ``kept`` (``policies.<name>``
-        or ``rewards.<name>``) taken over from one that runs. They keep their connections and what
+        """This gateway, which has not started, with what ``kept`` names (``policies.<name>`` or
+        ``rewards.<name>``) taken over from one that runs. Backends keep their connections and what
         they know of their replicas."""
         policies = {
             name: running.policies[name] if f"policies.{name}" in kept else policy
@@ -119,16 +131,34 @@ class Gateway:
             name: running.rewards[name] if f"rewards.{name}" in kept else reward
             for name, reward in self.rewards.items()
         }
+        # A mix is kept only with all that it asks. Any other asks the policies of this gateway,
+        # and never one that is closed with the old.
+        mixes = {
+            name: running.mixes[name] if f"policies.{name}" in kept else mix.over(policies)
+            for name, mix in self.mixes.items()
+        }
+        # One whose own settings are the same may still have members that are new.
+        composed = {
+            name: (running.composed[name] if f"rewards.{name}" in kept else own).over(rewards)
+            for name, own in self.composed.items()
+        }
+        by_name = rewards | composed
         models = {
             name: replace(
                 served,
-                policy=policies[served.settings.policy],
-                reward=None if served.settings.reward is None else rewards[served.settings.reward],
+                policy=(policies | mixes)[served.settings.policy],
+                reward=None if served.settings.reward is None else by_name[served.settings.reward],
             )
             for name, served in self.models.items()
         }
         return replace(
-            self, policies=policies, rewards=rewards, models=models, created=running.created
+            self,
+            policies=policies,
+            rewards=rewards,
+            mixes=mixes,
+            composed=composed,
+            models=models,
+            created=running.created,
         )
 
     def with_histories_of(self, running: Gateway) -> Gateway:
@@ -164,7 +194,14 @@ def _flat(by_backend: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
 
 def same_backends(before: Settings, after: Settings) -> set[str]:
     """The backends with equal settings before and after: ``policies.<name>``, ``rewards.<name>``.
+    Of mixes those that are also made of the same backends.
 
     Their API keys cannot differ: the environment does not change while a process runs.
     """
-    return {path for path, s in after.backends.items() if before.backends.get(path) == s}
+    same = {path for path, s in after.backends.items() if before.backends.get(path) == s}
+    mixes = {
+        f"policies.{name}"
+        for name, mix in after.mixes.items()
+        if before.mixes.get(name) == mix and {f"policies.{asked}" for asked in mix.asks} <= same
+    }
+    return same | mixes

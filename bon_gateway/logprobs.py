@@ -92,6 +92,11 @@ class Measuring(msgspec.Struct, frozen=True):
         # is, in place of the k-th likeliest.
         return max(self.shown_top, self.signal.top + 1 if self.signal.top else 0)
 
+    @property
+    def asks_for_more(self) -> bool:
+        """Whether the policy is asked for log-probabilities that the client did not ask for."""
+        return not self.shown or self._asked_top > self.shown_top
+
     def asked(self, request: ChatRequest) -> ChatRequest:
         """The request as the policy gets it."""
         sampling: dict[str, Any] = {**request.sampling, "logprobs": True}

@@ -75,6 +75,14 @@ class Metrics:
         self._stopped = counters("bon_stopped", why, "model", "reason")
         waves = "Waves drawn for these answers together."
         self._rounds = counters("bon_rounds", waves, "model")
+        drew = "Candidates of policies with variants, by the variant that drew them last."
+        self._variant_candidates = counters(
+            "bon_variant_candidates", drew, "model", "variant", "status"
+        )
+        generated = "Tokens that were generated for these candidates."
+        self._variant_tokens = counters("bon_variant_tokens", generated, "model", "variant")
+        best = "Answers whose winner came from the variant."
+        self._variant_wins = counters("bon_variant_wins", best, "model", "variant")
         # A histogram's sum falls with each negative value, which `rate` takes for a restart.
         # Two sums that only rise give the true mean.
         sums = "Sum of the winners' rewards and of their gains, positive and negative apart."
@@ -203,6 +211,16 @@ class Metrics:
             self._rounds.of(model).inc(selection.rounds)
         for reason in selection.degraded:
             self._degraded.of(model, reason).inc()
+        self._observe_variants(model, selection)
+
+    def _observe_variants(self, model: str, selection: Selection) -> None:
+        """The settings name the variants, so there are few."""
+        for candidate in selection.candidates:
+            if candidate.variant is not None:
+                self._variant_candidates.of(model, candidate.variant, candidate.status).inc()
+                self._variant_tokens.of(model, candidate.variant).inc(candidate.tokens)
+        if selection.winner.variant is not None:
+            self._variant_wins.of(model, selection.winner.variant).inc()
 
     def _add_reward(self, value: float, model: str, of: Literal["winner", "gain"]) -> None:
         sign, other = ("positive", "negative") if value >= 0 else ("negative", "positive")

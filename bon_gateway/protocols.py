@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -63,10 +63,19 @@ class Trace:
     """Set if candidates may be aborted. Policies then keep ``tokens`` up to date while they run."""
     replicas: list[str] = field(default_factory=list)
     """Names of the replicas that were asked, in order; a name may occur several times."""
+    variants: dict[int, str] = field(default_factory=dict)
+    """The variant that was asked last for each candidate. Written by policies with variants, and by
+    strategies that ask several policies: there it is the policy's name."""
+    tried: dict[int, set[str]] = field(default_factory=dict)
+    """The policies that a mix has asked for each candidate."""
     sink: DeltaSink | None = None
     """Set when the client streams."""
     history: RewardHistory | None = None
     """That of the served model, for strategies that learn from it."""
+    policy: str = ""
+    """The name of the served model's policy."""
+    policies: Mapping[str, PolicyBackend] = field(default_factory=dict)
+    """Those that the strategy ``asks`` beside the served model's own, by name."""
 
 
 class Backend(Protocol):
@@ -91,13 +100,8 @@ class Backend(Protocol):
     async def close(self) -> None: ...
 
 
-class PolicyBackend(Backend, Protocol):
-    """A model that generates."""
-
-    @property
-    def thinking(self) -> ThinkingSettings | None:
-        """How it marks thinking inside a message's content, if it does."""
-        ...
+class CandidateSource(Protocol):
+    """What draws candidates."""
 
     async def sample(
         self, request: ChatRequest, indices: Sequence[int], trace: Trace, report: ReportSample
@@ -112,8 +116,26 @@ class PolicyBackend(Backend, Protocol):
         """
         ...
 
+
+class PolicyBackend(Backend, CandidateSource, Protocol):
+    """A model that generates."""
+
+    @property
+    def thinking(self) -> ThinkingSettings | None:
+        """How it marks thinking inside a message's content, if it does."""
+        ...
+
     def stream(self, request: ChatRequest, trace: Trace) -> AsyncGenerator[Delta, None]:
         """Stream the one candidate of index 0. Raises PolicyError; closing it aborts."""
+        ...
+
+
+class MixedPolicy(PolicyBackend, Protocol):
+    """A policy whose candidates other policies draw. It has no upstream of its own, so that nothing
+    has to be started, watched or closed."""
+
+    def over(self, policies: Mapping[str, PolicyBackend]) -> MixedPolicy:
+        """The same over these policies, by the names that the settings give them."""
         ...
 
 
@@ -147,6 +169,16 @@ class RewardBackend(Backend, Protocol):
 
     def warming(self) -> bool:
         """Whether it has never been ready so far and may still become it."""
+        ...
+
+
+class ComposedReward(RewardBackend, Protocol):
+    """A reward that is made of others, which belong to somebody else: its ``start`` and ``close``
+    do nothing."""
+
+    def over(self, rewards: Mapping[str, RewardBackend]) -> ComposedReward:
+        """The same, made of the backends of the same names in ``rewards``; itself if it is made of
+        these already."""
         ...
 
 

@@ -70,6 +70,9 @@ class ChatRequest(msgspec.Struct, frozen=True):
     signal: Signal | None = None
     """What the policy measures of each candidate, as its ``confidence``; None measures nothing.
     The log-probabilities that this takes are not shown to the client."""
+    upstream_model: str | None = None
+    """The name of the model to ask an upstream for, such as a LoRA adapter's; None leaves it to the
+    policy."""
 
     @property
     def caller(self) -> Caller:
@@ -160,8 +163,10 @@ class Delta(msgspec.Struct, frozen=True):
     completion_details: Mapping[str, Any] | None = None
 
 
-class RewardRequest(msgspec.Struct, frozen=True):
-    """The conversation whose answers a reward model scores."""
+class RewardRequest(msgspec.Struct, frozen=True, eq=False, weakref=True):
+    """The conversation whose answers a reward model scores. All calls for the candidates of one
+    request have the same object, so a reward model may keep something for it as long as it lives.
+    """
 
     messages: Sequence[Message]
     tools: Sequence[Any] | None = None
@@ -186,6 +191,9 @@ class Scores(msgspec.Struct, frozen=True):
     tokens: int
     """Tokens that the reward model was asked to read, the prompt counted for each completion."""
     refusal: RewardRefusedError | None = None
+    members: Sequence[Mapping[str, float]] | None = None
+    """For each answer, what each member of an ensemble gave, by the members' names in the settings.
+    None from a single reward model."""
 
 
 class CandidateStatus(StrEnum):
@@ -225,6 +233,11 @@ class Candidate(msgspec.Struct, frozen=True):
     reason: str | None = None
     """Why it is rejected, failed or invalid, or a remark about a usable one, in a few words."""
     tier: Tier = Tier.ANSWER
+    rewards: Mapping[str, float] | None = None
+    """See ``Scores.members``."""
+    variant: str | None = None
+    """The variant that drew it last, if the policy has variants, or the policy's name, if the
+    strategy asks several."""
 
     @property
     def confidence(self) -> float | None:
@@ -248,14 +261,16 @@ class UpstreamState(StrEnum):
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """What was paid. The prompt counts once, completion tokens count for all candidates."""
+    """What was paid. The prompt counts once, or once for each variant of the policy that was asked:
+    their prompts differ. Completion tokens count for all candidates."""
 
     prompt_tokens: int
     winner_tokens: int
     discarded_tokens: int
     reward_tokens: int
     prompt_details: Mapping[str, Any] | None = None
-    """Counts for the prompt, once (``cached_tokens``), if the upstream sends them."""
+    """Counts for the prompt (``cached_tokens``), as often as it counts itself, if the upstream
+    sends them."""
     completion_details: Mapping[str, Any] | None = None
     """Sums over all candidates (``reasoning_tokens``), if the upstream sends them."""
 
@@ -284,6 +299,10 @@ class Stopped(StrEnum):
     """A candidate's reward passed the threshold."""
     VOTE = "vote"
     """The leading answer was certain enough."""
+    ESCALATED = "escalated"
+    """No candidate of the first policy passed the threshold, so a better one drew too."""
+    UNJUDGED = "unjudged"
+    """The first policy's candidates have no reward, so nothing says whether they will do."""
     DEADLINE = "deadline"
 
 

@@ -18,7 +18,12 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from bon_gateway.backends.policy.registry import KINDS as POLICIES
+from bon_gateway.backends.policy.registry import MIXED
+from bon_gateway.backends.policy.variants.settings import VariantSettings
+from bon_gateway.backends.reward.ensemble import RewardMemberSettings
+from bon_gateway.backends.reward.registry import COMPOSED
 from bon_gateway.backends.reward.registry import KINDS as REWARDS
+from bon_gateway.backends.settings import LengthCalibrationSettings
 from bon_gateway.sections.base import Component, Section, type_name
 from bon_gateway.sections.recording import RecordingSettings
 from bon_gateway.sections.server import AuthSettings, LimitsSettings, ServerSettings
@@ -26,6 +31,7 @@ from bon_gateway.settings.tree import ServedModelSettings
 from bon_gateway.strategies.extract import EXTRACTS
 from bon_gateway.strategies.registry import KINDS as STRATEGIES
 from bon_gateway.strategies.signals import SIGNALS
+from bon_gateway.strategies.similarity import SIMILARITIES
 from bon_gateway.thinking import ThinkingSettings
 from reward_server.model_settings import EnsembleSettings
 from reward_server.settings import Settings as RewardServerSettings
@@ -85,7 +91,13 @@ def _sections() -> Iterator[tuple[str, type[Section], str]]:
     """Title, section, and what stands between them."""
     yield from _kinds("policies.<name>", POLICIES)
     yield "policies.<name>.thinking", ThinkingSettings, ""
+    yield from _kinds("policies.<name>", MIXED)
+    yield "policies.<name>.of", VariantSettings, inspect.getdoc(VariantSettings) or ""
     yield from _kinds("rewards.<name>", REWARDS)
+    yield "rewards.<name>.length_calibration", LengthCalibrationSettings, ""
+    for title, kind, _ in _kinds("rewards.<name>", COMPOSED):
+        yield title, kind, inspect.getdoc(sys.modules[kind.__module__]) or ""
+    yield "rewards.<name>.members", RewardMemberSettings, ""
     yield "models.<name>", ServedModelSettings, ""
     for title, kind, _ in _kinds("models.<name>.strategy", STRATEGIES):
         # A strategy's file says what it does, and when it helps and harms.
@@ -93,6 +105,7 @@ def _sections() -> Iterator[tuple[str, type[Section], str]]:
     for title, kind, _ in [
         *_kinds("models.<name>.strategy.extract", EXTRACTS),
         *_kinds("models.<name>.strategy.signal", SIGNALS),
+        *_kinds("models.<name>.strategy.similarity", SIMILARITIES),
     ]:
         yield title, kind, inspect.getdoc(kind) or ""
     yield "server", ServerSettings, ""

@@ -103,7 +103,7 @@ class ChatCall(msgspec.Struct, frozen=True):
                 at=time.time(),
                 model=self.served.name,
                 policy=made_of.policy,
-                policy_revision=self.services.settings.policies[made_of.policy].revision,
+                policy_revision=self.services.settings.revision_of(made_of.policy),
                 reward=made_of.reward,
                 strategy=self.strategy.name,
                 n=self.drawn if selection is None else selection.n,
@@ -178,7 +178,11 @@ def prepare(
         strategy=strategy,
         drawn=drawn,
         head=render.AnswerHead(f"chatcmpl-{os.urandom(16).hex()}", int(time.time()), served.name),
-        trace=Trace(history=served.history),
+        trace=Trace(
+            history=served.history,
+            policy=served.settings.policy,
+            policies={name: gateway.policy(name) for name in settings.asks.values()},
+        ),
     )
 
 

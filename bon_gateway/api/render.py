@@ -130,6 +130,10 @@ def _candidate(candidate: Candidate, with_message: bool) -> dict[str, Any]:
         **_confidence(candidate),
         "tokens": candidate.tokens,
     }
+    if candidate.rewards is not None:
+        answer["rewards"] = candidate.rewards
+    if candidate.variant is not None:
+        answer["variant"] = candidate.variant
     if candidate.reason is not None:
         answer["reason"] = candidate.reason
     if with_message and completion is not None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 
-from bon_gateway.protocols import PolicyBackend, RewardBackend
-from bon_gateway.sections.base import Component, Device
+from bon_gateway.protocols import ComposedReward, MixedPolicy, PolicyBackend, RewardBackend
+from bon_gateway.sections.base import Component, Device, Section
+from bon_gateway.thinking import ThinkingSettings
 
 
 class BackendSettings(Component):
@@ -48,15 +50,75 @@ class PolicySettings(BackendSettings):
     revision: str | None = None
     """Which weights these are, in your words. The candidate log records it, and with
     another one ``history`` begins anew. Nothing else uses it."""
+    thinking: ThinkingSettings | None = None
+    """How the model marks thinking inside the content."""
+
+    serves_several: ClassVar[bool] = False
+    """Whether it can ask for another model than its own, by the model's name."""
 
     @abstractmethod
     def build(self, key: str | None) -> PolicyBackend:
         """The policy, not started. ``key`` is what ``key_variable`` holds."""
 
 
+class LengthCalibrationSettings(Section):
+    """The part of a reward that is only length."""
+
+    slope: float
+    """What one more character brings, in the reward model's own unit: subtracted for each character
+    of an answer's text. Fit it on recorded candidates, within prompts. Rewards that were recorded
+    with a slope show what is still to be added to it. Negative if the reward model likes short
+    answers."""
+    reference: Annotated[int, Field(ge=0)] = 0
+    """Characters of an answer whose reward stays as it is. It changes the rewards of all candidates
+    alike. The mean length keeps thresholds as they are."""
+
+
+class MixSettings(Component):
+    """The settings of a policy that is made of other policies, which build it."""
+
+    revision: str | None = None
+    """As for other policies. None joins the revisions of the policies that it asks."""
+
+    @property
+    @abstractmethod
+    def asks(self) -> tuple[str, ...]:
+        """Names of the policies that it asks, each once."""
+
+    @property
+    @abstractmethod
+    def further_models(self) -> tuple[tuple[str, str], ...]:
+        """Models that it asks these policies for beside their own: policy and model, each once."""
+
+    @abstractmethod
+    def check_over(self, policies: Mapping[str, PolicySettings]) -> None:
+        """Raises ValueError, with the key in this section, if it cannot be made of these."""
+
+    @abstractmethod
+    def build(self, policies: Mapping[str, PolicyBackend]) -> MixedPolicy:
+        """The policy over these, of which it starts and closes none."""
+
+
 class RewardSettings(BackendSettings):
     """The settings of one reward model, which build it."""
 
+    length_calibration: LengthCalibrationSettings | None = None
+    """Take out of the rewards what they owe to length alone. None leaves them raw."""
+
     @abstractmethod
     def build(self, key: str | None) -> RewardBackend:
-        """The reward model, not started. ``key`` is what ``key_variable`` holds."""
+        """The reward model, not started. ``key`` is what ``key_variable`` holds. Others calibrate
+        it."""
+
+
+class ComposedRewardSettings(BackendSettings):
+    """The settings of a reward that is made of others in ``rewards``."""
+
+    @property
+    @abstractmethod
+    def refers_to(self) -> tuple[str, ...]:
+        """The names of the others."""
+
+    @abstractmethod
+    def compose(self, rewards: Mapping[str, RewardBackend]) -> ComposedReward:
+        """The reward. ``rewards`` has the others, and may have more."""

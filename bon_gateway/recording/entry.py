@@ -89,6 +89,8 @@ def _candidate(candidate: Candidate, redaction: Redaction) -> dict[str, Any]:
         "reason": redaction.scalar(candidate.reason),
         **_logprob(completion),
         **({} if candidate.confidence is None else {"confidence": candidate.confidence}),
+        **({} if candidate.rewards is None else {"rewards": candidate.rewards}),
+        **({} if candidate.variant is None else {"variant": candidate.variant}),
     }
 
 

@@ -174,5 +174,9 @@ def _described(before: Generation, after: Generation) -> dict[str, object]:
         "models_added": sorted(set(new) - set(old)),
         "models_removed": sorted(set(old) - set(new)),
         "models_changed": sorted(name for name in set(old) & set(new) if old[name] != new[name]),
-        "backends_new": [name for name in after.settings.backends if name not in kept],
+        "backends_new": [
+            name
+            for name in (*after.settings.backends, *(f"policies.{m}" for m in after.settings.mixes))
+            if name not in kept
+        ],
     }

@@ -33,6 +33,8 @@ class RecordedCandidate(msgspec.Struct, frozen=True):
     logprob: float | None = None
     """Sum of the token log-probabilities, in nats."""
     gold: float | None = None
+    variant: str | None = None
+    """The variant of the policy that drew it."""
     rewards: dict[str, float] = {}
     """Of other reward models, by names of the writer's choice."""
     partial_rewards: tuple[tuple[Count, float], ...] | None = None

@@ -51,6 +51,16 @@ class ReplaySettings(Section):
                 raise ValueError(f"strategies.{name}: the report has a row of that name already")
         return self
 
+    @model_validator(mode="after")
+    def _ask_one_policy(self) -> Self:
+        for name, strategy in self.strategies.items():
+            for key, asked in strategy.asks.items():
+                raise ValueError(
+                    f"strategies.{name}.{key}: there is no policy {asked!r}: a replay has the one"
+                    " that drew the candidates"
+                )
+        return self
+
 
 GREEDY, RANDOM, ORACLE = "greedy", "random choice", "oracle"
 ROWS = (GREEDY, RANDOM, ORACLE)

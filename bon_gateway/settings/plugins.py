@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from bon_common.settings.errors import KeyPath, SettingsError, dotted, explain
 from bon_common.settings.sources import SettingsTree
+from bon_gateway.backends.reward.registry import COMPOSED
 from bon_gateway.backends.reward.registry import KINDS as REWARD_KINDS
 from bon_gateway.backends.settings import RewardSettings
 from bon_gateway.sections.base import PATTERNS, Component, type_name
@@ -42,7 +43,7 @@ class _PluginGroup:
 
 
 STRATEGIES = _PluginGroup("bon_gateway.strategies", STRATEGY_KINDS, StrategySettings)
-REWARDS = _PluginGroup("bon_gateway.rewards", REWARD_KINDS, RewardSettings)
+REWARDS = _PluginGroup("bon_gateway.rewards", (*REWARD_KINDS, *COMPOSED), RewardSettings)
 
 
 def load_plugins(tree: SettingsTree, config: str | None) -> None:
@@ -54,8 +55,8 @@ def load_plugins(tree: SettingsTree, config: str | None) -> None:
     """
     for group, path, holder in list(_places(tree.root)):
         section = holder[path[-1]]
-        if CODE in section:
-            _is_of_file(tree, (*path, CODE), config)
+        for below in _code_in(section):
+            _is_of_file(tree, (*path, *below), config)
         name = section.get("type")
         if not isinstance(name, str) or name in group.known:
             continue
@@ -80,6 +81,15 @@ def _places(root: dict[str, Any]) -> Iterator[tuple[_PluginGroup, KeyPath, dict[
     for name, strategy in strategies.items():
         if isinstance(strategy, dict):
             yield STRATEGIES, ("strategies", name), strategies
+
+
+def _code_in(section: dict[Any, Any]) -> Iterator[KeyPath]:
+    """Where the section, or one within it, names code."""
+    if CODE in section:
+        yield (CODE,)
+    for key, inner in section.items():
+        if CODE in _map(inner):
+            yield (key, CODE)
 
 
 def _map(value: Any) -> dict[Any, Any]:

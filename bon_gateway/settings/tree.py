@@ -19,7 +19,13 @@ from pydantic import (
 
 from bon_gateway.backends.policy import registry as policies
 from bon_gateway.backends.reward import registry as rewards
-from bon_gateway.backends.settings import BackendSettings, PolicySettings, RewardSettings
+from bon_gateway.backends.settings import (
+    BackendSettings,
+    ComposedRewardSettings,
+    MixSettings,
+    PolicySettings,
+    RewardSettings,
+)
 from bon_gateway.sections.base import Component, Section
 from bon_gateway.sections.history import HistorySettings
 from bon_gateway.sections.recording import RecordingSettings
@@ -34,14 +40,14 @@ def _made_or_described(value: Any, validate: ValidatorFunctionWrapHandler) -> An
 
 
 if TYPE_CHECKING:
-    AnyPolicy = PolicySettings
-    AnyReward = RewardSettings
+    AnyPolicy = PolicySettings | MixSettings
+    AnyReward = RewardSettings | ComposedRewardSettings
     AnyStrategy = StrategySettings
 else:
     # The class of a plugin's settings is not in these unions; SerializeAsAny writes all its fields.
     _COMPONENT = (Discriminator("type"), WrapValidator(_made_or_described), SerializeAsAny())
-    AnyPolicy = Annotated[(Union[policies.KINDS], *_COMPONENT)]  # noqa: UP007 - of a tuple
-    AnyReward = Annotated[(Union[rewards.KINDS], *_COMPONENT)]  # noqa: UP007 - of a tuple
+    AnyPolicy = Annotated[(Union[(*policies.KINDS, *policies.MIXED)], *_COMPONENT)]
+    AnyReward = Annotated[(Union[(*rewards.KINDS, *rewards.COMPOSED)], *_COMPONENT)]
     AnyStrategy = Annotated[(Union[strategies.KINDS], *_COMPONENT)]  # noqa: UP007 - of a tuple
 
 
@@ -58,9 +64,9 @@ class ServedModelSettings(Section):
 
 class Settings(Section):
     policies: dict[str, AnyPolicy] = Field(min_length=1)
-    """The models that generate, by name."""
+    """The models that generate, by name, and mixes of them."""
     rewards: dict[str, AnyReward] = Field(default_factory=dict)
-    """The models that score, by name."""
+    """The models that score, and ensembles of them, by name."""
     models: dict[str, ServedModelSettings] = Field(min_length=1)
     """The models that clients may ask for, by name."""
     server: ServerSettings = ServerSettings()
@@ -75,10 +81,55 @@ class Settings(Section):
     """What strategies learn from earlier requests."""
 
     @property
-    def backends(self) -> dict[str, BackendSettings]:
-        """All policies and reward models, as ``policies.<name>`` and ``rewards.<name>``."""
+    def reward_models(self) -> dict[str, RewardSettings]:
+        """The rewards that are not made of others."""
         return {
-            **{f"policies.{name}": policy for name, policy in self.policies.items()},
+            name: reward
+            for name, reward in self.rewards.items()
+            if not isinstance(reward, ComposedRewardSettings)
+        }
+
+    @property
+    def composed_rewards(self) -> dict[str, ComposedRewardSettings]:
+        """The rewards that are made of ``reward_models``."""
+        return {
+            name: reward
+            for name, reward in self.rewards.items()
+            if isinstance(reward, ComposedRewardSettings)
+        }
+
+    @property
+    def plain_policies(self) -> dict[str, PolicySettings]:
+        """Those with a model of their own."""
+        found = self.policies.items()
+        return {name: policy for name, policy in found if isinstance(policy, PolicySettings)}
+
+    @property
+    def mixes(self) -> dict[str, MixSettings]:
+        """Those that are made of others."""
+        found = self.policies.items()
+        return {name: policy for name, policy in found if isinstance(policy, MixSettings)}
+
+    def revision_of(self, policy: str) -> str | None:
+        """The policy's revision; of a mix without one, those of the policies that it asks."""
+        settings, mix = self.policies[policy], self.mixes.get(policy)
+        if settings.revision is not None or mix is None:
+            return settings.revision
+        named = {name: self.policies[name].revision for name in mix.asks}
+        told = [f"{name} {revision}" for name, revision in named.items() if revision is not None]
+        return ", ".join(told) or None
+
+    def _think_alike(self, one: str, other: str) -> bool:
+        """Whether two policies have the same ``thinking``, which all parts of a mix share."""
+        plain = [self.mixes[n].asks[0] if n in self.mixes else n for n in (one, other)]
+        first, second = [self.plain_policies[name].thinking for name in plain]
+        return first == second
+
+    @property
+    def backends(self) -> dict[str, BackendSettings]:
+        """All models, as ``policies.<name>`` and ``rewards.<name>``."""
+        return {
+            **{f"policies.{name}": policy for name, policy in self.plain_policies.items()},
             **{f"rewards.{name}": reward for name, reward in self.rewards.items()},
         }
 
@@ -87,6 +138,25 @@ class Settings(Section):
         """The backends, and each served model's strategy as ``models.<name>.strategy``."""
         strategies = {f"models.{n}.strategy": served.strategy for n, served in self.models.items()}
         return {**self.backends, **strategies}
+
+    @model_validator(mode="after")
+    def _rewards_are_made_of_reward_models(self) -> Self:
+        for name, reward in self.composed_rewards.items():
+            for other in reward.refers_to:
+                if other not in self.rewards:
+                    raise ValueError(f"rewards.{name}: no reward is named {other!r}")
+                if other not in self.reward_models:
+                    raise ValueError(f"rewards.{name}: {other!r} is made of other rewards itself")
+        return self
+
+    @model_validator(mode="after")
+    def _mixes_fit(self) -> Self:
+        for name, mix in self.mixes.items():
+            try:
+                mix.check_over(self.plain_policies)
+            except ValueError as error:
+                raise ValueError(f"policies.{name}.{error}") from None
+        return self
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:
@@ -99,6 +169,15 @@ class Settings(Section):
                 raise ValueError(
                     f"models.{name}.reward: strategy {served.strategy.type} needs a reward"
                 )
+            for key, asked in served.strategy.asks.items():
+                path = f"models.{name}.strategy.{key}"
+                if asked not in self.policies:
+                    raise ValueError(f"{path}: no policy is named {asked!r}")
+                if not self._think_alike(asked, served.policy):
+                    raise ValueError(
+                        f"{path}: {asked!r} has another thinking than {served.policy!r}, and one"
+                        " answer is read in one way"
+                    )
             if served.strategy.drawn > self.limits.max_n:
                 raise ValueError(
                     f"models.{name}.strategy: it draws {served.strategy.drawn} candidates, above"

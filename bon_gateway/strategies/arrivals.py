@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 from bon_gateway.errors import GatewayError, PolicyFailedError, PolicyOverloadedError
-from bon_gateway.protocols import PolicyBackend, Trace
+from bon_gateway.protocols import CandidateSource, Trace
 from bon_gateway.strategies.decide import USABLE
 from bon_gateway.strategies.failures import CandidateFailures
 from bon_gateway.strategies.validity import AnswerCheck, SchemaQuestion, Validity
@@ -34,7 +34,7 @@ class Arrivals:
     def __init__(
         self,
         request: ChatRequest,
-        policy: PolicyBackend,
+        policy: CandidateSource,
         check: AnswerCheck,
         trace: Trace,
         tasks: asyncio.TaskGroup,

@@ -12,9 +12,8 @@ temperature 0, as `bon-gateway compare` does: on a small real model the surest o
 model in 0.557 (docs/replay.md). All generated tokens count, those of thinking too. Where the
 thinking is longer than the answer, it decides more.
 
-An engine that gives no log-probabilities leaves the order of index, or an error (`fallback`). One
-that refuses to give them, such as vLLM with `--max-logprobs` below what `signal` reads, refuses all
-requests.
+An engine that gives no log-probabilities, or refuses to, such as vLLM with `--max-logprobs` below
+what `signal` reads, leaves the order of index, or an error (`fallback`).
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import msgspec
 
 from bon_gateway.errors import DeadlineError, RewardError
-from bon_gateway.protocols import PolicyBackend, RewardBackend, Trace
+from bon_gateway.protocols import CandidateSource, RewardBackend, Trace
 from bon_gateway.strategies.arrivals import Arrivals
 from bon_gateway.strategies.conversation import RewardView
 from bon_gateway.strategies.decide import USABLE
@@ -65,7 +65,7 @@ class Draw:
     """
 
     request: ChatRequest
-    policy: PolicyBackend
+    policy: CandidateSource
     reward: RewardBackend | None
     plan: Plan
     check: AnswerCheck
@@ -191,7 +191,10 @@ class Draw:
         for index in range(self._arrivals.asked):
             candidate = self._arrivals.candidate(index, stopped_by)
             if scoring is not None and (reward := scoring.reward(index)) is not None:
-                candidate = msgspec.structs.replace(candidate, reward=reward)
+                rewards = scoring.members(index)
+                candidate = msgspec.structs.replace(candidate, reward=reward, rewards=rewards)
+            if (variant := self.trace.variants.get(index)) is not None:
+                candidate = msgspec.structs.replace(candidate, variant=variant)
             candidates.append(candidate)
         return tuple(candidates)
 

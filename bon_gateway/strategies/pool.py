@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from bon_gateway.errors import NoRewardError
-from bon_gateway.protocols import PolicyBackend, RewardBackend, Trace
+from bon_gateway.protocols import CandidateSource, PolicyBackend, RewardBackend, Trace
 from bon_gateway.strategies.decide import rank, rank_by_confidence
 from bon_gateway.strategies.draw import Draw, Drawn, Plan
 from bon_gateway.strategies.judge import Judge
@@ -56,10 +56,18 @@ class PoolStrategy:
         """Decides after each wave whether there is another; None draws all at once."""
         return None
 
+    def source(self, request: ChatRequest, policy: PolicyBackend, trace: Trace) -> CandidateSource:
+        """What draws the candidates; a subclass may ask further policies."""
+        return policy
+
+    def most(self, request: ChatRequest) -> int:
+        """The most candidates that it draws. One policy has only one at temperature 0."""
+        return 1 if request.greedy else self.settings.drawn
+
     def drawn(self, request: ChatRequest) -> int:
         # Candidates beyond n are drawn only to be cut; the client cannot ask for them.
         check_top(request, self._kept(request))
-        return 1 if request.greedy else self.settings.drawn
+        return self.most(request)
 
     def _kept(self, request: ChatRequest) -> int:
         return 1 if request.greedy else self.settings.n
@@ -82,8 +90,9 @@ class PoolStrategy:
         if reward is not None and settings.fallback == "error" and not reward.ready():
             raise _none_up(reward)
         drawn = self.drawn(request)
-        # At temperature 0 there is one candidate, and so nothing to decide on.
-        rule = None if request.greedy else self.wave_rule(request, policy, trace)
+        # With the one candidate of temperature 0 there is nothing to decide on.
+        alone = request.greedy and drawn == 1
+        rule = None if alone else self.wave_rule(request, policy, trace)
         plan = Plan(
             drawn=drawn,
             keep=kept if rule is None else drawn,
@@ -93,7 +102,8 @@ class PoolStrategy:
         )
         check = await self.judge.check_for(request, policy)
         measured = msgspec.structs.replace(request, signal=signal)
-        outcome = await Draw(measured, policy, reward, plan, check, trace, rule).run()
+        source = self.source(request, policy, trace)
+        outcome = await Draw(measured, source, reward, plan, check, trace, rule).run()
         if MISPLACED in [candidate.reason for candidate in outcome.candidates]:
             self.judge.answer_in_reasoning(policy, request.request_id)
         stands_in = settings.fallback == "confidence" and _all_lost(outcome)

@@ -15,12 +15,14 @@ from bon_gateway.sections.base import type_name
 from bon_gateway.strategies.adaptive import AdaptiveStrategySettings
 from bon_gateway.strategies.best_of_n import BestOfNSettings
 from bon_gateway.strategies.borda import BordaSettings
+from bon_gateway.strategies.cascade import CascadeSettings
 from bon_gateway.strategies.confidence import ConfidenceSettings
 from bon_gateway.strategies.first_k import FirstKSettings
 from bon_gateway.strategies.good_enough import GoodEnoughSettings
 from bon_gateway.strategies.hook import HookStrategySettings
 from bon_gateway.strategies.majority import MajoritySettings
 from bon_gateway.strategies.majority_of_the_bests import MajorityOfTheBestsSettings
+from bon_gateway.strategies.mbr import MbrSettings
 from bon_gateway.strategies.pessimistic import PessimisticSettings
 from bon_gateway.strategies.poisson import PoissonSettings
 from bon_gateway.strategies.settings import StrategySettings
@@ -33,8 +35,10 @@ KINDS: tuple[type[StrategySettings], ...] = (
     FirstKSettings,
     AdaptiveStrategySettings,
     GoodEnoughSettings,
+    CascadeSettings,
     SoftSettings,
     PessimisticSettings,
+    MbrSettings,
     PoissonSettings,
     MajoritySettings,
     WeightedVoteSettings,

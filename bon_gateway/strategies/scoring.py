@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import orjson
 
@@ -44,6 +44,8 @@ class Scoring:
         self._messages: dict[bytes, Message] = {}
         self._waiting: list[bytes] = []
         self._known: dict[bytes, float] = {}
+        self._members: dict[bytes, Mapping[str, float]] = {}
+        """See ``Scores.members``."""
         self._errors: dict[bytes, RewardError] = {}
         """The last error of each answer."""
         self._given_up: set[bytes] = set()
@@ -101,6 +103,9 @@ class Scoring:
 
     def reward(self, index: int) -> float | None:
         return self._known.get(self._keys[index]) if index in self._keys else None
+
+    def members(self, index: int) -> Mapping[str, float] | None:
+        return self._members.get(self._keys[index]) if index in self._keys else None
 
     def losses(self, indices: Iterable[int]) -> tuple[RewardError, ...]:
         """Why these candidates lack rewards: one error of each kind, first those that may pass.
@@ -173,6 +178,8 @@ class Scoring:
                 self._known[key] = reward
             elif scores.refusal is not None:
                 self._errors[key] = scores.refusal
+        if scores.members is not None:
+            self._members.update(zip(batch, scores.members, strict=True))
         return None
 
     def _refused(self, batch: Sequence[bytes], error: RewardRefusedError) -> None:

@@ -16,7 +16,14 @@ from bon_gateway.errors import (
 from bon_gateway.strategies.decide import USABLE, all_empty
 from bon_gateway.strategies.draw import Drawn
 from bon_gateway.strategies.validity import UNCHECKED
-from bon_gateway.types import Candidate, CandidateStatus, ChatRequest, Selection, Usage
+from bon_gateway.types import (
+    Candidate,
+    CandidateStatus,
+    ChatRequest,
+    Completion,
+    Selection,
+    Usage,
+)
 
 
 def check_top(request: ChatRequest, drawn: int) -> None:
@@ -69,17 +76,18 @@ def select(
     winners = tuple(order[: request.top])
     winner_tokens = sum([drawn.candidates[p].tokens for p in winners])
     completions = [c.completion for c in drawn.candidates if c.completion is not None]
+    prompts = _prompts(drawn.candidates)
     return Selection(
         winners=winners,
         candidates=drawn.candidates,
         strategy=strategy,
         n=len(drawn.candidates),
         usage=Usage(
-            prompt_tokens=max([completion.prompt_tokens for completion in completions]),
+            prompt_tokens=sum([max([c.prompt_tokens for c in alike]) for alike in prompts]),
             winner_tokens=winner_tokens,
             discarded_tokens=sum([c.tokens for c in drawn.candidates]) - winner_tokens,
             reward_tokens=drawn.reward_tokens,
-            prompt_details=next((c.prompt_details for c in completions if c.prompt_details), None),
+            prompt_details=_prompt_details(prompts),
             completion_details=_summed([c.completion_details for c in completions]),
         ),
         timings=drawn.timings,
@@ -94,8 +102,25 @@ def select(
     )
 
 
+def _prompts(candidates: Sequence[Candidate]) -> list[list[Completion]]:
+    """The completions by the prompt that they answer: each variant has one of its own."""
+    found: defaultdict[str | None, list[Completion]] = defaultdict(list)
+    for candidate in candidates:
+        if candidate.completion is not None:
+            found[candidate.variant].append(candidate.completion)
+    return [*found.values()]
+
+
+def _prompt_details(prompts: Sequence[Sequence[Completion]]) -> Mapping[str, Any] | None:
+    """Those of the one prompt as they came, or the sums over several prompts."""
+    details = [
+        next((c.prompt_details for c in alike if c.prompt_details), None) for alike in prompts
+    ]
+    return details[0] if len(details) == 1 else _summed(details)
+
+
 def _summed(details: Sequence[Mapping[str, Any] | None]) -> dict[str, Any] | None:
-    """The sum of each count over all candidates; None if no candidate has counts."""
+    """The sum of each count; None if there are no counts."""
     total: defaultdict[str, int] = defaultdict(int)
     for counts in details:
         if counts is None:

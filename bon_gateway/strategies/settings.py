@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
@@ -32,6 +33,12 @@ class StrategySettings(Component):
     def drawn(self) -> int:
         """Candidates that one request draws, or the most that it may draw."""
         return sum(getattr(self, key) for key in self.counts) or 1
+
+    @property
+    def asks(self) -> Mapping[str, str]:
+        """Names of the policies that it asks beside the served model's own, by the keys in this
+        section that name them."""
+        return {}
 
     @property
     def pool(self) -> int:

@@ -98,7 +98,13 @@ class Single:
         completion = assembly.completion()
         return Drawn(
             candidates=(
-                Candidate(0, CandidateStatus.FINISHED, completion, tokens=completion.tokens),
+                Candidate(
+                    0,
+                    CandidateStatus.FINISHED,
+                    completion,
+                    tokens=completion.tokens,
+                    variant=trace.variants.get(0),
+                ),
             ),
             reward_tokens=0,
             reward_errors=(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +15,12 @@ PROMPT_TEXT = "<user>..."
 FINGERPRINT = "vllm-fake"
 
 
-def refusal(body: Mapping[str, Any], model: str) -> tuple[int, dict[str, Any]] | None:
-    """Status and error of a request that vLLM would refuse."""
+def refusal(body: Mapping[str, Any], models: Collection[str]) -> tuple[int, dict[str, Any]] | None:
+    """Status and error of a request that vLLM with these models would refuse."""
     n, temperature = body.get("n") or 1, body.get("temperature")
     if "messages" not in body:
         return 400, _error("Field required", "messages")
-    if body.get("model", model) != model:
+    if "model" in body and body["model"] not in models:
         return 404, _error(f"The model `{body['model']}` does not exist.", "model", 404)
     if temperature is not None and temperature < 0:
         return 400, _error("temperature must be non-negative", "temperature")

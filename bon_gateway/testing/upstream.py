@@ -38,15 +38,19 @@ class FakeUpstream:
         script: Script | None = None,
         *,
         model: str = "fake",
+        adapters: tuple[str, ...] = (),
         api_key: str | None = None,
         record: bool = True,
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
-        """``host`` is a numeric address; ``port`` 0 takes a free one."""
+        """``adapters`` are names that it serves beside ``model``. ``host`` is a numeric address;
+        ``port`` 0 takes a free one."""
         self.script = script
         self.model = model
-        self.models = orjson.dumps({"object": "list", "data": [{"id": model, "object": "model"}]})
+        self.adapters = adapters
+        listed = [{"id": name, "object": "model"} for name in (model, *adapters)]
+        self.models = orjson.dumps({"object": "list", "data": listed})
         """What ``/v1/models`` answers."""
         self.healthy = True
         """Whether ``/health`` and ``/readyz`` answer 200."""
@@ -146,7 +150,7 @@ class FakeUpstream:
         return _error(404, {"message": "Not Found", "type": "NotFoundError", "code": 404})
 
     async def _chat(self, request: web.BaseRequest, call: Call, step: Step) -> web.StreamResponse:
-        refused = chat.refusal(call.body, self.model)
+        refused = chat.refusal(call.body, (self.model, *self.adapters))
         if refused is not None:
             return _error(*refused)
         if call.body.get("stream") and step.streamed is not None:

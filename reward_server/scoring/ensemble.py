@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
 
 from bon_common.ensemble import combine
+from bon_common.together import together
 from reward_server.errors import StartupError
 from reward_server.info import EnsembleInfo
 from reward_server.model_settings import EnsembleSettings, Normalisation
@@ -20,8 +19,6 @@ from reward_server.schema import (
 )
 from reward_server.scoring.scorer import DEFAULT_OPTIONS, ScoreOptions, Scorer
 from reward_server.scoring.turns import Messages, Tools
-
-T = TypeVar("T")
 
 
 class EnsembleScorer:
@@ -49,7 +46,7 @@ class EnsembleScorer:
         self, items: Sequence[ScoreItem], options: ScoreOptions = DEFAULT_OPTIONS
     ) -> ScoreResponse:
         """One member that fails fails the call; see `Scorer.score`."""
-        results = await _together(scorer.score(items, options) for scorer in self._members.values())
+        results = await together(scorer.score(items, options) for scorer in self._members.values())
         by_member = dict(zip(self._members, results, strict=True))
         return ScoreResponse(
             model=self.info.name,
@@ -70,7 +67,7 @@ class EnsembleScorer:
     async def announce(
         self, messages: Messages, tools: Tools = None, *, request_id: str | None = None
     ) -> PrefixResponse:
-        announced = await _together(
+        announced = await together(
             scorer.announce(messages, tools, request_id=request_id)
             for scorer in self._members.values()
         )
@@ -104,13 +101,3 @@ def _spread(scorer: Scorer) -> Normalisation:
             "normalisation", f"the folder of {name!r} does not state its mean and spread; set them"
         )
     return Normalisation(mean=mean, std=std)
-
-
-async def _together(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """The results in order; the first failure stops the others."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(call) for call in calls]
-    except ExceptionGroup as failed:
-        raise failed.exceptions[0] from None
-    return [task.result() for task in tasks]

@@ -19,6 +19,7 @@ from bon_gateway.sections.base import type_name
 from bon_gateway.sections.server import LimitsSettings
 from bon_gateway.settings.tree import Settings as GatewaySettings
 from bon_gateway.strategies.registry import KINDS
+from bon_gateway.thinking import ThinkingSettings
 from reward_server.settings import Settings as RewardProcess
 from trainers.commands import COMMANDS
 
@@ -75,12 +76,14 @@ def strategies() -> str:
 
 def defaults() -> str:
     """Defaults that the chart computes with where the values set none, as JSON. Times are in
-    seconds; a policy or reward model inside the gateway has no timeout, and none is longer."""
+    seconds; a policy or reward model inside the gateway has no timeout, and none is longer. Two
+    policies of a mix must think alike, with these marks where they name none."""
     known = {
         "maxN": LimitsSettings.model_fields["max_n"].default,
         "maxCandidates": LimitsSettings.model_fields["max_candidates"].default,
         "policyTimeout": VllmPolicySettings.model_fields["timeout_s"].default,
         "rewardTimeout": UpstreamSettings.model_fields["timeout_s"].default,
+        "thinking": ThinkingSettings().model_dump(),
     }
     return json.dumps(known, indent=1) + "\n"
 

@@ -49,6 +49,19 @@ async def test_all_is_well(tmp_path: Path) -> None:
     assert {call.path for call in up.calls} == {"/v1/chat/completions", "/v1/score"}
 
 
+async def test_an_ensemble_is_as_well_as_its_members(tmp_path: Path) -> None:
+    async with FakeUpstream() as up:
+        settings = tree(up.url, up.url)
+        members = [{"reward": "r"}, {"reward": "s"}]
+        settings["rewards"] |= {
+            "s": settings["rewards"]["r"],
+            "both": {"type": "ensemble", "members": members},
+        }
+        code, lines = await check(tmp_path, settings)
+    assert code == 0
+    assert [line.split(":")[0] for line in lines] == ["policies.p", "rewards.r", "rewards.s"]
+
+
 async def test_a_key_that_is_refused_is_named_and_not_shown(tmp_path: Path) -> None:
     async with FakeUpstream(api_key="secret") as up:
         settings = tree(up.url, up.url, api_key_env=KEY)
@@ -88,6 +101,23 @@ async def test_a_reward_that_is_no_number_and_an_answer_that_fails(tmp_path: Pat
     assert code == 1
     assert "first call (/v1/chat/completions): " in lines[0]
     assert "first call (/v1/score): " in lines[1]
+
+
+async def test_a_mix_is_asked_only_for_the_models_that_it_adds(tmp_path: Path) -> None:
+    async with FakeUpstream(adapters=("lora",)) as up:
+        settings = tree(up.url, up.url, model="fake")
+        of = [{"policy": "p", "name": name, "model": name} for name in ("lora", "gone")]
+        settings["policies"]["mix"] = {"type": "variants", "of": [{"policy": "p"}, *of]}
+        del settings["rewards"]["r"]["model"]
+        code, lines = await check(tmp_path, settings)
+    place = f"127.0.0.1:{up.port}"
+    assert code == 1
+    assert sorted(lines) == [
+        f"policies.mix: {place}: it does not serve 'gone', but: fake, lora",
+        f"policies.mix: {place}: ok",
+        f"policies.p: {place}: ok",
+        f"rewards.r: {place}: ok",
+    ]
 
 
 async def test_a_name_behind_which_there_are_addresses(tmp_path: Path) -> None:

@@ -128,6 +128,18 @@ GATEWAY = "gateway.settings.models.assistant"
             {"gateway": {"settings": {"recording": {"folder": "log"}}}},
             "gateway.settings.recording.folder: an absolute path",
         ),
+        (
+            {"gateway": {"settings": {"history": {"folder": "learnt"}}}},
+            "gateway.settings.history.folder: an absolute path",
+        ),
+        (
+            {
+                "gateway": {
+                    "settings": {"history": {"folder": "/a/"}, "recording": {"folder": "/a"}}
+                }
+            },
+            "gateway.settings.history.folder: it is that of recording",
+        ),
         ({"generators": {"base": {}}}, "generators.base.model: is required"),
         ({"generators": {"base": {"model": "a/b"}}}, "generators.base.revision: is required"),
         (
@@ -182,6 +194,9 @@ def test_a_wrong_value_is_refused_by_its_key(over: Values, said: str) -> None:
     assert said in refusal(laid_over(case("minimal"), over))
 
 
+LOCAL = {"type": "transformers", "model": "x"}
+THINKER = {"type": "vllm", "urls": ["http://vllm:8000"], "thinking": {}}
+CASCADE = {"type": "cascade", "first": "qwen", "threshold": 1}
 REFUSED_BY_THE_GATEWAY: tuple[dict[str, Any], ...] = (
     {"unknown": {}},
     {"server": {"port": -1}},
@@ -217,6 +232,20 @@ REFUSED_BY_THE_GATEWAY: tuple[dict[str, Any], ...] = (
     {"policies": {"other": {"model": "x"}}},
     {"policies": {"other": {"type": "transformers"}}},
     {"policies": {"other": {"type": "transformers", "model": "x", "device": "tpu"}}},
+    {"policies": {"mix": {"type": "variants"}}},
+    *(
+        {"policies": {"mix": {"type": "variants", "of": of}, "local": LOCAL, "thinker": THINKER}}
+        for of in (
+            [],
+            [{"policy": "missing"}],
+            [{"policy": "mix"}],
+            [{"policy": "qwen"}, {"policy": "qwen"}],
+            [{"policy": "qwen"}, {"policy": "thinker"}],
+            [{"policy": "local", "model": "x"}],
+            [{"policy": "qwen", "share": 0}],
+            [{"policy": "qwen", "temperature": 0}],
+        )
+    ),
     {"rewards": {"skywork": {"urls": []}}},
     {"rewards": {"skywork": {"type": "vllm"}}},
     {"rewards": {"other": {"type": "in_process", "model": "x", "max_batch_tokens": 0}}},
@@ -237,6 +266,10 @@ REFUSED_BY_THE_GATEWAY: tuple[dict[str, Any], ...] = (
     {"models": {"assistant": {"strategy": {"type": "majority", "extract": {"type": "box"}}}}},
     {"models": {"assistant": {"strategy": {"type": "majority", "extract": {"type": "regex"}}}}},
     {"models": {"assistant": {"strategy": {"type": "majority_of_the_bests", "m": 0}}}},
+    {"models": {"assistant": {"strategy": {"type": "mbr", "beta": -1}}}},
+    {"models": {"assistant": {"strategy": {"type": "mbr", "similarity": {"type": "bleu"}}}}},
+    {"rewards": {"both": {"type": "ensemble", "members": [{"reward": "helpful"}]}}},
+    {"rewards": {"both": {"type": "ensemble", "members": [{"weight": 2}, {"reward": "a"}]}}},
     {"models": {"assistant": {"strategy": {"type": "confidence", "signal": {"type": "sure"}}}}},
     {"models": {"assistant": {"strategy": {"type": "confidence", "fallback": "confidence"}}}},
     {"models": {"assistant": {"strategy": {"type": "borda", "p": -1}}}},
@@ -251,6 +284,16 @@ REFUSED_BY_THE_GATEWAY: tuple[dict[str, Any], ...] = (
     {"models": {"assistant": {"strategy": {"type": "adaptive", "price_per_token": 0}}}},
     {"models": {"assistant": {"strategy": {"type": "good_enough", "n": 4}}}},
     {"models": {"assistant": {"strategy": {"type": "majority", "stop_at": 0.5}}}},
+    {"models": {"assistant": {"strategy": {"type": "cascade", "first": "qwen"}}}},
+    {"models": {"assistant": {"strategy": {"type": "cascade", "threshold": 1}}}},
+    {"models": {"assistant": {"strategy": {**CASCADE, "first": "missing"}}}},
+    {"models": {"assistant": {"strategy": {**CASCADE, "first_n": 0}}}},
+    {"models": {"assistant": {"strategy": {**CASCADE, "n": 63, "first_n": 2}}}},
+    {
+        "policies": {"thinker": THINKER},
+        "models": {"assistant": {"strategy": {**CASCADE, "first": "thinker"}}},
+    },
+    {"models": {"new": {"policy": "qwen", "strategy": CASCADE}}},
     {"history": {"window": 3}},
     {"rewards": {"other": {"type": "hook", "function": "a:b", "urls": ["http://r"]}}},
     {"models": {"new": {"policy": "qwen", "strategy": {"type": "single", "min_candidates": 2}}}},
@@ -288,6 +331,15 @@ def test_of_the_gateway_s_own_checks_only_expressions_are_left_to_it(tmp_path: P
     config.write_text(gateway_config(objects))
     with pytest.raises(SettingsError, match="redact"):
         load(config, {})
+
+
+def test_marks_of_thinking_that_are_the_default_are_the_same() -> None:
+    spelt = {**THINKER, "thinking": {"end": "</think>"}}
+    mix = {"type": "variants", "of": [{"policy": "thinker"}, {"policy": "spelt"}]}
+    policies = {"thinker": THINKER, "spelt": spelt, "mix": mix}
+    values = laid_over(case("minimal"), {"gateway": {"settings": {"policies": policies}}})
+    served = yaml.safe_load(gateway_config(render(values)))
+    assert served["policies"]["mix"] == mix
 
 
 def test_a_model_may_be_in_the_image() -> None:

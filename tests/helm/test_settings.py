@@ -109,7 +109,36 @@ def test_generators_and_reward_servers_become_policies_and_rewards(tmp_path: Pat
     assert isinstance(helpful, RewardServerSettings)
     assert helpful.urls == (f"http://{PREFIX}-reward-helpful:8081",)
     assert helpful.resolve == "addresses"
-    assert set(settings.policies) == {"base", "tuned", "elsewhere"}
+    assert set(settings.policies) == {"base", "tuned", "elsewhere", "mix"}
+    assert settings.mixes["mix"].asks == ("base", "elsewhere")
+
+
+def test_a_mix_has_no_time_of_its_own(tmp_path: Path) -> None:
+    policies = {
+        "qwen": {"timeout_s": 7},
+        "mix": {"type": "variants", "of": [{"policy": "qwen"}]},
+    }
+    values = laid_over(case("minimal"), {"gateway": {"settings": {"policies": policies}}})
+    assert gateway_settings(render(values), tmp_path).server.drain_grace_s == 7 + 60
+
+
+@pytest.mark.parametrize(
+    ("claim", "volume"),
+    [
+        ("learnt", {"persistentVolumeClaim": {"claimName": "learnt"}}),
+        ("", {"emptyDir": {"sizeLimit": "64Mi"}}),
+    ],
+)
+def test_all_pods_share_what_they_have_learnt(claim: str, volume: dict[str, Any]) -> None:
+    values = laid_over(
+        case("two-gpus"),
+        {"gateway": {"historyVolume": {"existingClaim": claim}}},
+    )
+    pod = named(render(values), "Deployment", f"{PREFIX}-gateway")["spec"]["template"]["spec"]
+    assert {"name": "history", **volume} in pod["volumes"]
+    (mount,) = [m for m in pod["containers"][0]["volumeMounts"] if m["name"] == "history"]
+    # Without a folder of its own for each pod.
+    assert mount == {"name": "history", "mountPath": "/var/lib/bon-gateway/history"}
 
 
 def test_the_second_gateway_differs_in_its_models_alone(tmp_path: Path) -> None:

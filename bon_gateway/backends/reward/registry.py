@@ -1,12 +1,14 @@
-"""The reward models that ship. To add one, write its file and name its settings in ``KINDS``."""
+"""The reward models that ship. To add one, write its file and name its settings in ``KINDS``.
+``COMPOSED`` are the rewards that are made of others."""
 
 from __future__ import annotations
 
+from bon_gateway.backends.reward.ensemble import RewardEnsembleSettings
 from bon_gateway.backends.reward.hook import HookRewardSettings
 from bon_gateway.backends.reward.in_process_settings import InProcessRewardSettings
 from bon_gateway.backends.reward.reward_server import RewardServerSettings
 from bon_gateway.backends.reward.vllm_classify import VllmClassifySettings
-from bon_gateway.backends.settings import RewardSettings
+from bon_gateway.backends.settings import ComposedRewardSettings, RewardSettings
 
 KINDS: tuple[type[RewardSettings], ...] = (
     RewardServerSettings,
@@ -14,3 +16,4 @@ KINDS: tuple[type[RewardSettings], ...] = (
     InProcessRewardSettings,
     HookRewardSettings,
 )
+COMPOSED: tuple[type[ComposedRewardSettings], ...] = (RewardEnsembleSettings,)

@@ -2,7 +2,7 @@
 {{- define "bon.externalPorts" -}}
 {{- $ports := list -}}
 {{- range concat (values .Values.gateway.settings.policies) (values .Values.gateway.settings.rewards) -}}
-{{- range get . "urls" -}}
+{{- range get . "urls" | default list -}}
 {{- $host := (urlParse .).host -}}
 {{- $port := regexFind ":[0-9]+$" $host | trimPrefix ":" -}}
 {{- $ports = append $ports (int (default (hasPrefix "https:" . | ternary "443" "80") $port)) -}}

@@ -32,7 +32,7 @@
 {{- define "bon.longestRequest" -}}
 {{- $defaults := .root.Files.Get "files/defaults.json" | fromJson -}}
 {{- $policy := 0.0 -}}
-{{- range .settings.policies -}}{{- $policy = maxf $policy (get . "timeout_s" | default $defaults.policyTimeout) -}}{{- end -}}
+{{- range .settings.policies -}}{{- if not (hasKey . "of") -}}{{- $policy = maxf $policy (get . "timeout_s" | default $defaults.policyTimeout) -}}{{- end -}}{{- end -}}
 {{- $reward := 0.0 -}}
 {{- range .settings.rewards -}}{{- $reward = maxf $reward (get . "timeout_s" | default $defaults.rewardTimeout) -}}{{- end -}}
 {{- addf $policy $reward -}}

@@ -73,13 +73,20 @@
 {{- if has $gateway.settings.server.host (list "127.0.0.1" "localhost" "::1") -}}
 {{- fail "gateway.settings.server.host: nobody outside the pod reaches loopback" -}}
 {{- end -}}
-{{- $folder := get (default dict $gateway.settings.recording) "folder" -}}
+{{- range $section := list "recording" "history" -}}
+{{- $folder := get (default dict (get $gateway.settings $section)) "folder" -}}
 {{- if and $folder (not (regexMatch "^/[^/]+" $folder)) -}}
-{{- fail "gateway.settings.recording.folder: an absolute path is needed, for a volume is mounted there" -}}
+{{- fail (printf "gateway.settings.%s.folder: an absolute path is needed, for a volume is mounted there" $section) -}}
+{{- end -}}
+{{- end -}}
+{{- $recording := get (default dict $gateway.settings.recording) "folder" -}}
+{{- $history := get (default dict $gateway.settings.history) "folder" -}}
+{{- if and $recording $history (eq (clean $recording) (clean $history)) -}}
+{{- fail "gateway.settings.history.folder: it is that of recording, and each needs a volume of its own" -}}
 {{- end -}}
 {{- range $section := list "policies" "rewards" -}}
 {{- range $name, $upstream := get $gateway.settings $section -}}
-{{- range get $upstream "urls" -}}
+{{- range get $upstream "urls" | default list -}}
 {{- if regexMatch "^https?://[^/]*@" . -}}
 {{- fail (printf "gateway.settings.%s.%s.urls: a password does not belong into a ConfigMap; api_key_env takes it from gateway.secretEnv" $section $name) -}}
 {{- end -}}
@@ -105,8 +112,18 @@
 {{- end -}}
 {{- end -}}
 
+{{/* How a policy marks its thinking, as a text to compare; that of a mix is its first policy's. A
+     dict: root, settings, policy. */}}
+{{- define "bon.thinkingOf" -}}
+{{- $policy := get .settings.policies .policy -}}
+{{- if hasKey $policy "of" -}}{{- $policy = get .settings.policies (first $policy.of).policy -}}{{- end -}}
+{{- $defaults := .root.Files.Get "files/defaults.json" | fromJson -}}
+{{- if kindIs "map" $policy.thinking -}}{{- toJson (merge (deepCopy $policy.thinking) $defaults.thinking) -}}{{- end -}}
+{{- end -}}
+
 {{/* What the gateway would refuse at its start. A dict: settings, models, key. */}}
 {{- define "bon.validateModels" -}}
+{{- $root := .root -}}
 {{- $settings := .settings -}}
 {{- $key := .key -}}
 {{- $kinds := .root.Files.Get "files/strategies.json" | fromJson -}}
@@ -116,6 +133,28 @@
 {{- end -}}
 {{- if not .models -}}
 {{- fail (printf "%s: name at least one served model" $key) -}}
+{{- end -}}
+{{- range $name, $mix := $settings.policies -}}
+{{- $labels := list -}}
+{{- range $place, $variant := get $mix "of" | default list -}}
+{{- $path := printf "gateway.settings.policies.%s.of.%d" $name $place -}}
+{{- $policy := get $settings.policies $variant.policy | default dict -}}
+{{- if or (not $policy) (hasKey $policy "of") -}}
+{{- fail (printf "%s.policy: no policy with a model of its own is named %q" $path $variant.policy) -}}
+{{- end -}}
+{{- if and $variant.model (ne $policy.type "vllm") -}}
+{{- fail (printf "%s.model: policy %q has only one model" $path $variant.policy) -}}
+{{- end -}}
+{{- $first := (first $mix.of).policy -}}
+{{- if ne (include "bon.thinkingOf" (dict "root" $root "settings" $settings "policy" $variant.policy)) (include "bon.thinkingOf" (dict "root" $root "settings" $settings "policy" $first)) -}}
+{{- fail (printf "%s.policy: %q has another thinking than %q" $path $variant.policy $first) -}}
+{{- end -}}
+{{- $label := $variant.name | default $variant.policy -}}
+{{- if has $label $labels -}}
+{{- fail (printf "gateway.settings.policies.%s: two variants are called %q" $name $label) -}}
+{{- end -}}
+{{- $labels = append $labels $label -}}
+{{- end -}}
 {{- end -}}
 {{- $limits := default dict $settings.limits -}}
 {{- $maxN := default $defaults.maxN $limits.max_n | int -}}
@@ -129,6 +168,15 @@
 {{- end -}}
 {{- if and $model.reward (not (hasKey $settings.rewards $model.reward)) -}}
 {{- fail (printf "%s.%s.reward: no reward is named %q" $key $name $model.reward) -}}
+{{- end -}}
+{{- if eq $strategy.type "cascade" -}}
+{{- $path := printf "%s.%s.strategy.first" $key $name -}}
+{{- if not (hasKey $settings.policies $strategy.first) -}}
+{{- fail (printf "%s: no policy is named %q" $path $strategy.first) -}}
+{{- end -}}
+{{- if ne (include "bon.thinkingOf" (dict "root" $root "settings" $settings "policy" $strategy.first)) (include "bon.thinkingOf" (dict "root" $root "settings" $settings "policy" $model.policy)) -}}
+{{- fail (printf "%s: %q has another thinking than %q" $path $strategy.first $model.policy) -}}
+{{- end -}}
 {{- end -}}
 {{- $kind := get $kinds $strategy.type -}}
 {{- $counts := dict -}}

@@ -111,8 +111,9 @@ def test_the_limit_counts_what_may_be_drawn() -> None:
 
 
 def test_a_threshold_and_a_price_are_not_for_requests() -> None:
-    for key in ("threshold", "price_per_token", "stop_at", "wave", "cap"):
+    for key in ("threshold", "price_per_token", "stop_at", "wave", "cap", "first", "first_n"):
         with pytest.raises(ValidationError):
             BonWire.model_validate({key: 0.9})
-    with pytest.raises(ValidationError):
-        BonWire.model_validate({"strategy": "good_enough"})
+    for name in ("good_enough", "cascade"):
+        with pytest.raises(ValidationError):
+            BonWire.model_validate({"strategy": name})

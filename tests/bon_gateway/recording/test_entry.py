@@ -140,3 +140,15 @@ def test_whatever_a_client_decides_is_redacted() -> None:
     record = json.loads(line)
     assert record["request_id"] == "card-[redacted]"
     assert record["seed"] is None
+
+
+def test_what_each_member_of_an_ensemble_gave_is_kept_where_there_is_one() -> None:
+    rewards = {"helpful": 1.5, "safe": -0.5}
+    candidates = [
+        Candidate(0, CandidateStatus.FINISHED, completion("so"), 0.5, rewards=rewards),
+        Candidate(1, CandidateStatus.FINISHED, completion("no"), 0.25),
+    ]
+    chosen = structs.replace(selection(), candidates=tuple(candidates))
+    line = json.loads(to_line(entry(chosen=chosen), PLAIN, with_sampling=True))
+    assert line["candidates"][0]["rewards"] == rewards
+    assert "rewards" not in line["candidates"][1]

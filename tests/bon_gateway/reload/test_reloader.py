@@ -185,6 +185,48 @@ async def test_models_strategies_and_limits_change(
     assert len([c for c in warm_ups if c.path == "/v1/chat/completions"]) == 0
 
 
+async def test_a_mix_asks_the_new_upstream_of_one_of_its_parts(
+    running: Running, upstream: FakeUpstream
+) -> None:
+    plain = running.tree["policies"]["p"]
+    mix = {"type": "variants", "of": [{"policy": "p"}, {"policy": "q"}]}
+    drawn = {"policy": "mix", "strategy": {"type": "majority", "n": 4}}
+    running.tree["policies"] |= {"q": plain, "mix": mix}
+    running.tree["models"] = {"a": drawn}
+    await running.start()
+    assert (await running.chat()).json()["bon"]["degraded"] is None
+    async with FakeUpstream() as new:
+        running.tree["policies"]["q"] = {**plain, "urls": [new.url]}
+        for limits in ({}, {"max_messages": 7}):  # the second reload leaves all policies alone
+            running.write(limits=limits)
+            await running.reload()
+            asked = len(upstream.calls), len(new.calls)
+            answer = (await running.chat()).json()
+            assert answer["bon"]["degraded"] is None
+            labels = [candidate["variant"] for candidate in answer["bon"]["candidates"]]
+            assert labels == ["p", "q", "p", "q"]
+            assert (len(upstream.calls), len(new.calls)) == (asked[0] + 1, asked[1] + 1)
+    first, second = running.said("the settings are reloaded")
+    assert (first["backends_new"], second["backends_new"]) == (["policies.q", "policies.mix"], [])
+
+
+async def test_a_cascade_asks_the_new_upstream_of_its_first_policy(
+    running: Running, upstream: FakeUpstream
+) -> None:
+    plain = running.tree["policies"]["p"]
+    cascade = {"type": "cascade", "first": "small", "threshold": -100, "n": 2}
+    running.tree["policies"]["small"] = plain
+    running.tree["rewards"] = {"r": {"type": "reward_server", "urls": [upstream.url]}}
+    running.tree["models"] = {"a": {"policy": "p", "reward": "r", "strategy": cascade}}
+    await running.start()
+    async with FakeUpstream() as new:
+        running.write(policies={"p": plain, "small": {**plain, "urls": [new.url]}})
+        await running.reload()
+        asked = len(new.calls)
+        bon = (await running.chat()).json()["bon"]
+        assert (bon["stopped"], bon["degraded"], len(new.calls)) == ("good_enough", None, asked + 1)
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [

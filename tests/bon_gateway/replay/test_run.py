@@ -217,6 +217,12 @@ def test_a_strategy_says_what_it_lacks(pools: Path) -> None:
         replayed(pools, {"mine": hook})
 
 
+def test_a_strategy_that_asks_another_policy_is_refused(pools: Path) -> None:
+    cascade = {"type": "cascade", "first": "small", "threshold": 1, "n": 2}
+    with pytest.raises(ValueError, match=r"strategies\.mine\.first: there is no policy 'small'"):
+        replayed(pools, {"mine": cascade})
+
+
 def test_a_name_of_a_row_is_refused(pools: Path) -> None:
     with pytest.raises(ValueError, match="the report has a row of that name already"):
         replayed(pools, {"greedy": {"type": "single"}})

@@ -162,15 +162,20 @@ def test_the_default_is_to_blame_for_what_is_wrong_with_it() -> None:
         ("policies.base.session_header", "Host", None, "'Host' already has a meaning in a call"),
         ("rewards.helpful.resolve_interval_s", 0, None, "should be greater than 0, not 0"),
         ("policies.base.type", "vlm", None, "unknown type 'vlm'; known: vllm, transformers"),
-        ("policies.new", {}, "policies.new.type", "is required; known: vllm, transformers"),
+        (
+            "policies.new",
+            {},
+            "policies.new.type",
+            "is required; known: vllm, transformers, variants",
+        ),
         ("policies.new.type", "vllm", "policies.new.urls", "is required"),
         (
             "models.assistant.strategy.type",
             "best",
             None,
             (
-                "unknown type 'best'; known: best_of_n, first_k, adaptive, good_enough, soft,"
-                " pessimistic, poisson, majority, weighted_vote, majority_of_the_bests,"
+                "unknown type 'best'; known: best_of_n, first_k, adaptive, good_enough, cascade,"
+                " soft, pessimistic, mbr, poisson, majority, weighted_vote, majority_of_the_bests,"
                 " confidence, borda, single"
             ),
         ),
@@ -179,6 +184,49 @@ def test_the_default_is_to_blame_for_what_is_wrong_with_it() -> None:
             9,
             "models.assistant.strategy",
             "min_candidates (9) is above n (4)",
+        ),
+        (
+            "rewards.both",
+            {"type": "ensemble", "members": [{"reward": "helpful"}, {"reward": "safe"}]},
+            None,
+            "no reward is named 'safe'",
+        ),
+        (
+            "rewards.both",
+            {"type": "ensemble", "members": [{"reward": "helpful"}, {"reward": "both"}]},
+            None,
+            "'both' is made of other rewards itself",
+        ),
+        (
+            "rewards.both",
+            {"type": "ensemble", "members": [{"reward": "helpful"}, {"reward": "helpful"}]},
+            None,
+            "members: 'helpful' is there twice; give it a weight instead",
+        ),
+        (
+            "rewards.both",
+            {"type": "ensemble", "members": [{"reward": "a", "wieght": 2}, {"reward": "b"}]},
+            "rewards.both.members.0.wieght",
+            "unknown key; did you mean 'weight'?",
+        ),
+        ("rewards.both", {"type": "ensemble"}, "rewards.both.members", "is required"),
+        (
+            "rewards.helpful.length_calibration",
+            {},
+            "rewards.helpful.length_calibration.slope",
+            "is required",
+        ),
+        (
+            "models.assistant.strategy",
+            {"type": "mbr", "beta": -1},
+            "models.assistant.strategy.beta",
+            "should be greater than or equal to 0, not -1",
+        ),
+        (
+            "models.assistant.strategy",
+            {"type": "mbr", "similarity": {"type": "bleu"}},
+            "models.assistant.strategy.similarity.type",
+            "unknown type 'bleu'; known: ngrams, hook",
         ),
         (
             "models.assistant.strategy",

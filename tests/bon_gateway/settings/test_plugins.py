@@ -93,7 +93,7 @@ def test_a_named_one_takes_its_place_in_the_tree(folder: Path) -> None:
     assert (strategy.type, strategy.drawn) == ("mine", 5)
     written = settings.model_dump(mode="json")
     assert written["models"]["assistant"]["strategy"]["extra"] == 4
-    assert written["rewards"]["judge"] == {"type": "ours"}
+    assert written["rewards"]["judge"] == {"type": "ours", "length_calibration": None}
     assert load(path, {}).rewards == settings.rewards
 
 
@@ -145,6 +145,11 @@ def test_two_of_one_name_are_told(folder: Path) -> None:
             "MODELS__ASSISTANT__STRATEGY",
             '{type: hook, function: "builtins:max"}',
             "models.assistant.strategy.function",
+        ),
+        (
+            "MODELS__ASSISTANT__STRATEGY",
+            '{type: mbr, similarity: {type: hook, function: "builtins:max"}}',
+            "models.assistant.strategy.similarity.function",
         ),
     ],
 )

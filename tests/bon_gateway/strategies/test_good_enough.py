@@ -70,6 +70,14 @@ async def test_without_rewards_none_is_good_enough(ask: Ask) -> None:
     assert selection.degraded == ("reward_unavailable",)
 
 
+async def test_one_candidate_alone_says_why_there_was_no_other(ask: Ask) -> None:
+    strategy = GoodEnoughSettings(type="good_enough", n=1, threshold=9).build(Judge())
+    selection = await strategy.run(ask(), FakePolicy(), FakeReward(), Trace())
+    assert (selection.n, selection.stopped) == (1, Stopped.CAP)
+    selection = await strategy.run(ask(temperature=0), FakePolicy(), FakeReward(), Trace())
+    assert (selection.n, selection.stopped) == (1, None)
+
+
 def test_the_threshold_has_no_default() -> None:
     with pytest.raises(ValidationError, match="threshold"):
         GoodEnoughSettings(type="good_enough")  # type: ignore[call-arg]

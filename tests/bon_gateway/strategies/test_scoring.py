@@ -16,10 +16,12 @@ from bon_gateway.errors import (
 from bon_gateway.protocols import RewardBackend, Strategy, Trace
 from bon_gateway.strategies.best_of_n import BestOfN, BestOfNSettings
 from bon_gateway.strategies.first_k import FirstK, FirstKSettings
+from bon_gateway.strategies.good_enough import GoodEnoughSettings
+from bon_gateway.strategies.judge import Judge
 from bon_gateway.testing.fakes import Act, FakePolicy, FakeReward, completion, reward_of_digits
 from bon_gateway.testing.script import Call, Step
 from bon_gateway.testing.upstream import FakeUpstream
-from bon_gateway.types import ChatRequest, Message, RewardRequest, Selection
+from bon_gateway.types import ChatRequest, Message, RewardRequest, Scores, Selection
 from tests.bon_gateway.backends.support import after_warm_up, reward_server, started, vllm_classify
 from tests.waiting import until
 
@@ -276,3 +278,22 @@ async def test_nothing_is_logged_where_nothing_is_missing(
     caplog.set_level(logging.INFO)
     await run(FakeReward(failures=1))
     assert not [r for r in caplog.records if r.getMessage() == "rewards are missing"]
+
+
+async def test_all_calls_for_one_request_are_about_the_same_object() -> None:
+    """What a reward model keeps for a request must hold for all its candidates, in every wave."""
+    asked: list[RewardRequest] = []
+
+    class Remembering(FakeReward):
+        async def score(self, request: RewardRequest, completions: Sequence[Message]) -> Scores:
+            asked.append(request)
+            return await FakeReward.score(self, request, completions)
+
+    settings = GoodEnoughSettings(type="good_enough", n=4, wave=2, threshold=99.0)
+    request = ChatRequest([{"role": "user", "content": "?"}], {}, None, 1, "request")
+    for _ in range(2):
+        await settings.build(Judge()).run(request, FakePolicy(), Remembering(), Trace())
+    first, again, second, last = asked
+    assert first is again
+    assert second is last
+    assert first is not second

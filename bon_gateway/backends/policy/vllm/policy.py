@@ -10,8 +10,9 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
+import msgspec
 from pydantic import field_validator
 
 from bon_common.http.settings import Seconds
@@ -25,11 +26,12 @@ from bon_gateway.backends.policy.vllm.ways import UpstreamWays
 from bon_gateway.backends.pool.backend import Pooled
 from bon_gateway.backends.pool.replica import Lease, Replica
 from bon_gateway.backends.settings import PolicySettings
+from bon_gateway.errors import PolicyRefusedError
 from bon_gateway.logprobs import Measuring
 from bon_gateway.protocols import Trace
 from bon_gateway.sections.base import HeaderName
 from bon_gateway.thinking import ThinkingSettings
-from bon_gateway.types import ChatRequest, Delta, ReportSample, Sample
+from bon_gateway.types import ChatRequest, Completion, Delta, ReportSample, Sample, Signal
 from bon_gateway.unexpected import log_unexpected
 
 logger = logging.getLogger(__name__)
@@ -52,6 +54,8 @@ class VllmPolicySettings(UpstreamSettings, PolicySettings):
     the engines can then send all candidates of a request to one engine."""
     timeout_s: Seconds = 600.0
     """Seconds that one candidate may take."""
+
+    serves_several: ClassVar[bool] = True
 
     @field_validator("session_header")
     @classmethod
@@ -84,6 +88,44 @@ class VllmPolicy(Pooled):
     ) -> None:
         if not indices:
             return
+        measuring = Measuring.of(request)
+        if measuring is None or not measuring.asks_for_more:
+            await self._sample(request, indices, trace, report)
+        elif self._ways.gives(measuring.signal):
+            await self._sample_measured(request, indices, trace, report, measuring.signal)
+        else:
+            await self._sample(_unmeasured(request), indices, trace, report)
+
+    async def _sample_measured(
+        self,
+        request: ChatRequest,
+        indices: Sequence[int],
+        trace: Trace,
+        report: ReportSample,
+        signal: Signal,
+    ) -> None:
+        """What the upstream refuses is asked for again without the signal, because either the
+        client's request or the log-probabilities may be what it refuses."""
+        refused: list[int] = []
+
+        def keep_refused(sample: Sample) -> None:
+            if isinstance(sample.outcome, PolicyRefusedError):
+                refused.append(sample.index)
+            else:
+                report(sample)
+
+        def learn(sample: Sample) -> None:
+            if isinstance(sample.outcome, Completion):
+                self._ways.saw_refusal(signal)
+            report(sample)
+
+        await self._sample(request, indices, trace, keep_refused)
+        if refused:
+            await self._sample(_unmeasured(request), sorted(refused), trace, learn)
+
+    async def _sample(
+        self, request: ChatRequest, indices: Sequence[int], trace: Trace, report: ReportSample
+    ) -> None:
         try:
             with self._pool.lease(len(indices), request.request_id) as lease:
                 trace.replicas.append(lease.replica.name)
@@ -123,7 +165,8 @@ class VllmPolicy(Pooled):
         self, request: ChatRequest, trace: Trace, replica: Replica
     ) -> AsyncGenerator[Delta, None]:
         """Raises UpstreamError, also for anything that cannot be read."""
-        body = wire.open_body(request, self._name(replica), n=1, streamed=True, interval=None)
+        model = self._name(replica, request)
+        body = wire.open_body(request, model, n=1, streamed=True, interval=None)
         events = replica.client.events(
             replica.call, wire.with_seed(body, request.seed_of(0)), self._headers(request, 0)
         )
@@ -185,7 +228,7 @@ class VllmPolicy(Pooled):
         n = len(groups[0])
         body = wire.open_body(
             request,
-            self._name(lease.replica),
+            self._name(lease.replica, request),
             n=n,
             streamed=streamed,
             interval=wire.STREAM_INTERVAL,
@@ -215,8 +258,9 @@ class VllmPolicy(Pooled):
             headers[self._session_header] = request.request_id
         return headers
 
-    def _name(self, replica: Replica) -> str | None:
-        return self._model or replica.model
+    def _name(self, replica: Replica, request: ChatRequest | None = None) -> str | None:
+        other = None if request is None else request.upstream_model
+        return other or self._model or replica.model
 
     async def _warm_up(self, replica: Replica) -> None:
         if self._model is None:
@@ -225,3 +269,7 @@ class VllmPolicy(Pooled):
         answer = await replica.client.post(replica.call, body, {})
         choices = [choice for choice in check.choices_of(answer) if isinstance(choice, dict)]
         self._ways.saw_answer(check.chunk_usage(answer), choices)
+
+
+def _unmeasured(request: ChatRequest) -> ChatRequest:
+    return msgspec.structs.replace(request, signal=None)

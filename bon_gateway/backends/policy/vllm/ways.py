@@ -6,10 +6,12 @@ All replicas of a policy serve one model with the same flags, so what one shows 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bon_gateway.backends.policy.vllm.check import Paid
+from bon_gateway.types import Signal
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +26,12 @@ class UpstreamWays:
         self.ignores_n = False
         """It answers with one choice whatever n is. So the gateway asks for each candidate
         alone."""
+        self._refused_top = math.inf
+        """It refused to list so many alternatives of each token, or with 0 any log-probability."""
+
+    def gives(self, signal: Signal) -> bool:
+        """Whether it may still give the log-probabilities that the signal reads."""
+        return signal.top < self._refused_top
 
     def saw_answer(self, paid: Paid | None, choices: Sequence[Mapping[str, Any]]) -> None:
         """Look at a whole answer or a chunk. With a parser vLLM counts reasoning tokens, even if
@@ -35,6 +43,17 @@ class UpstreamWays:
             logger.info(
                 "upstream has a reasoning parser: candidates that may be stopped early are asked"
                 " for whole, and the tokens of those that are stopped are not counted"
+            )
+
+    def saw_refusal(self, signal: Signal) -> None:
+        """It refused a request only for what the signal reads."""
+        if self.gives(signal):
+            self._refused_top = signal.top
+            logger.warning(
+                "upstream refuses log-probabilities that a strategy reads (top_logprobs %d), so its"
+                " candidates have no confidence; allow them with --max-logprobs or lower"
+                " top_logprobs of the strategy's signal",
+                signal.top,
             )
 
     def saw_one_of(self, n: int) -> None:

@@ -9,8 +9,9 @@ import orjson
 import pytest
 from msgspec.structs import replace
 
+from bon_gateway.errors import PolicyRefusedError
 from bon_gateway.strategies.signals import MEAN_LOGPROB, LowestGroupSettings
-from bon_gateway.testing.script import Step
+from bon_gateway.testing.script import Call, Script, Step
 from bon_gateway.testing.upstream import FakeUpstream
 from bon_gateway.types import Completion, Signal
 from tests.bon_gateway.backends.support import after_warm_up, chat, draw, policy, started
@@ -135,3 +136,61 @@ async def test_only_the_numbers_of_unseen_logprobs_are_read(upstream: FakeUpstre
     for outcome in outcomes.values():
         assert isinstance(outcome, Completion)
         assert (outcome.confidence, outcome.logprobs) == (1.0, None)
+
+
+def refusing(most_top: int | None) -> Script:
+    """An upstream that lists at most so many alternatives, or none of the log-probabilities."""
+
+    def script(call: Call) -> Step:
+        asked = call.body.get("logprobs"), call.body.get("top_logprobs") or 0
+        refused = bool(asked[0]) if most_top is None else asked[1] > most_top
+        return Step(status=400, error={"message": "no such logprobs"}) if refused else Step()
+
+    return script
+
+
+@pytest.mark.parametrize(("fan_out", "count_tokens"), PATHS)
+@pytest.mark.parametrize(("most_top", "signal"), [(None, MEAN_LOGPROB), (2, TOP_2)])
+async def test_an_engine_that_refuses_what_the_signal_reads_answers_all_the_same(
+    upstream: FakeUpstream,
+    caplog: pytest.LogCaptureFixture,
+    fan_out: str,
+    count_tokens: bool,
+    most_top: int | None,
+    signal: Signal,
+) -> None:
+    backend = policy(upstream, fan_out=fan_out)
+    async with started(backend):
+        upstream.script = refusing(most_top)
+        plain = await draw(backend, chat(), range(3), count_tokens=count_tokens)
+        request = replace(chat(), signal=signal)
+        seen = await draw(backend, request, range(3), count_tokens=count_tokens)
+        assert seen == plain
+        assert all(isinstance(outcome, Completion) for outcome in seen.values())
+        # It is asked once for what it refuses, and told once.
+        before = len(upstream.calls)
+        assert await draw(backend, request, range(3), count_tokens=count_tokens) == plain
+        assert len(upstream.calls) - before == (1 if fan_out == "together" else 3)
+        assert caplog.text.count("refuses log-probabilities") == 1
+        if signal is TOP_2:
+            # It still gives those that need no alternatives.
+            other = await draw(
+                backend, replace(chat(), signal=MEAN_LOGPROB), [0], count_tokens=count_tokens
+            )
+            assert isinstance(other[0], Completion)
+            assert other[0].confidence is not None
+
+
+async def test_what_the_client_s_own_parameters_cause_is_the_client_s_refusal(
+    upstream: FakeUpstream,
+) -> None:
+    backend = policy(upstream, fan_out="together")
+    async with started(backend):
+        upstream.script = refusing(None)
+        request = replace(chat(logprobs=True), signal=MEAN_LOGPROB)
+        for outcome in (await draw(backend, request, range(2))).values():
+            assert isinstance(outcome, PolicyRefusedError)
+            assert "no such logprobs" in outcome.message
+        upstream.script = refusing(5)
+        seen = await draw(backend, replace(chat(), signal=MEAN_LOGPROB), range(2))
+        assert all(isinstance(o, Completion) and o.confidence for o in seen.values())

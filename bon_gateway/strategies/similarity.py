@@ -1,0 +1,100 @@
+"""How alike candidates are: one section of settings for each way to measure it."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from abc import abstractmethod
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
+
+from pydantic import Discriminator, Field
+
+from bon_common.hooks import HookName, load_hook
+from bon_common.selection.similarity import cosine_consensus, ngram_consensus
+from bon_gateway.sections.base import Component
+
+MeasureConsensus = Callable[[Sequence[str]], Awaitable[list[float]]]
+"""From the answers to the mean similarity of each to the others, in the same order."""
+
+KEY = "similarity.function"
+READ = 8192
+"""Characters of an answer that are compared. 64 answers of that length take one core half a second,
+and 8 of them 30 ms."""
+SHORT = 4096
+"""Characters of all answers together that are compared at once, within 5 ms. A thread compares
+more, because all other requests would wait meanwhile."""
+
+
+class SimilaritySettings(Component):
+    @abstractmethod
+    def build(self) -> MeasureConsensus:
+        """The function that measures."""
+
+
+class NgramSimilaritySettings(SimilaritySettings):
+    """How many sequences of ``size`` characters two answers share, from 0 to 1 (chrF with a single
+    order). It needs no model, and knows nothing of meaning: answers that say the same in other
+    words are not alike. Upper and lower case and white space do not count. It compares the first
+    8192 characters."""
+
+    type: Literal["ngrams"] = "ngrams"
+    size: Annotated[int, Field(ge=1, le=8)] = 3
+    """Characters in a sequence. Larger ones ask for longer common phrases. An answer that is
+    shorter is alike only to its equals."""
+
+    def build(self) -> MeasureConsensus:
+        async def measure(texts: Sequence[str]) -> list[float]:
+            read = [text[:READ] for text in texts]
+            if sum(map(len, read)) <= SHORT:
+                return ngram_consensus(read, self.size)
+            return await asyncio.to_thread(ngram_consensus, read, self.size)
+
+        return measure
+
+
+class HookSimilaritySettings(SimilaritySettings):
+    """The cosine of embeddings that a function of yours computes. An answer's embedding knows its
+    meaning, where ``ngrams`` knows only its letters."""
+
+    type: Literal["hook"]
+    function: HookName
+    """``package.module:function``, plain or ``async``. It gets the texts of the answers to one
+    request and returns a vector of numbers for each. A plain function runs in a thread, where it
+    may be called for several requests at once. Only the settings file may name it."""
+
+    def check(self) -> None:
+        load_hook(self.function, "texts", key=KEY)
+
+    def build(self) -> MeasureConsensus:
+        function = load_hook(self.function, "texts", key=KEY)
+
+        async def measure(texts: Sequence[str]) -> list[float]:
+            if inspect.iscoroutinefunction(function):
+                vectors = await function(texts)
+                return await asyncio.to_thread(_of_vectors, vectors, len(texts))
+            return await asyncio.to_thread(lambda: _of_vectors(function(texts), len(texts)))
+
+        return measure
+
+
+def _of_vectors(given: Any, count: int) -> list[float]:
+    """Raises ValueError unless ``given`` has one vector for each of ``count`` answers."""
+    vectors = [[float(value) for value in vector] for vector in given]
+    if len(vectors) != count:
+        raise ValueError(f"it returned {len(vectors)} vectors for {count} answers")
+    return cosine_consensus(vectors)
+
+
+SIMILARITIES: tuple[type[SimilaritySettings], ...] = (
+    NgramSimilaritySettings,
+    HookSimilaritySettings,
+)
+"""All that lists the ways is derived from this tuple: the settings, docs/settings.md, the chart's
+schema."""
+
+if TYPE_CHECKING:
+    AnySimilarity = SimilaritySettings
+else:
+    _KINDS = Union[SIMILARITIES]  # noqa: UP007 - of a tuple
+    AnySimilarity = Annotated[_KINDS, Discriminator("type")]
