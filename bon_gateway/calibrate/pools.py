@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from bon_common.selection.extract.tool_calls import called
 from bon_common.settings.errors import SettingsError
 from bon_gateway.calibrate.settings import CalibrateSettings
 from bon_gateway.replay.log import RecordedCandidate
@@ -33,6 +34,10 @@ class JudgedPool:
     """A truncated candidate wins only if no candidate finished."""
     ranks: Sequence[float]
     """By ``finished`` and then by reward: the larger wins, equal ones are equally good."""
+    characters: Sequence[int]
+    """Of the answer's text."""
+    texts: Sequence[str]
+    """What the answer says and calls."""
     answers: Sequence[str | None] | None
     """Final answers; None without a way to find them."""
     partials: Sequence[Mapping[int, float]]
@@ -158,6 +163,7 @@ def _judged(
     worths = [*zip(finished, rewards, strict=True)]
     places = {worth: place for place, worth in enumerate(sorted(set(worths)))}
     prefill = Prefill.of(pool.request)
+    said = [_said(one, prefill) for one in scored]
     # Partial rewards are those of the reward model that served.
     partials: list[Mapping[int, float]] = [
         dict(one.partial_rewards or ()) if name is None else {} for one in scored
@@ -168,12 +174,13 @@ def _judged(
         tokens=[one.tokens for one in scored],
         finished=finished,
         ranks=[float(places[worth]) for worth in worths],
-        answers=None if find is None else [_answer(one, find, prefill) for one in scored],
+        characters=[len(one.text) for one in said],
+        texts=["\n".join(filter(None, (one.text, called(one.calls)))) for one in said],
+        answers=None if find is None else [*map(find, said)],
         partials=partials,
     )
 
 
-def _answer(one: RecordedCandidate, find: FindAnswer, prefill: Prefill | None) -> str | None:
+def _said(one: RecordedCandidate, prefill: Prefill | None) -> CandidateAnswer:
     message = one.message or {}
-    text = answer_text(message, None, prefill)
-    return find(CandidateAnswer(text, message.get("tool_calls") or ()))
+    return CandidateAnswer(answer_text(message, None, prefill), message.get("tool_calls") or ())

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from bon_common.selection.adaptive.waves import Waves
+from bon_gateway.calibrate.figures.consensus import TunedMbr
 from bon_gateway.calibrate.figures.good_enough import TunedGoodEnough, thresholds_of
 from bon_gateway.calibrate.figures.guarantees import Demand, guarantee
 from bon_gateway.calibrate.figures.hedges import TunedPessimistic, TunedPoisson, TunedSoft
@@ -59,6 +60,7 @@ class Hedges:
         if self.scale > 0:
             yield TunedSoft(self.prompts, n, self.scale)
             yield TunedPessimistic(self.prompts, n, self.scale)
+            yield TunedMbr(self.prompts, n, self.scale)
         if self.extract is not None:
             yield TunedMajorityOfTheBests(self.prompts, n, self.extract)
             if self.scale > 0:

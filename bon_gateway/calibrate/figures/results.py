@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from bon_gateway.calibrate.figures.within import RewardSpread, WithinCorrelation
+from bon_gateway.calibrate.figures.within import RewardVariation, WithinCorrelation
 from bon_gateway.compare.statistics import Interval
 
 RESULTS = "results.json"
@@ -111,7 +111,7 @@ class CalibrationResults:
     n: int
     """Candidates that a request draws at most."""
     confidence: float
-    spread: RewardSpread
+    spread: RewardVariation
     correlations: tuple[WithinCorrelation, ...]
     partial: tuple[WithinCorrelation, ...]
     """Empty without partial rewards."""

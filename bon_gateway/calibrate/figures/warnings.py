@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from bon_gateway.calibrate.figures.tuning import TunedWay
-from bon_gateway.calibrate.figures.within import RewardSpread, WithinCorrelation
+from bon_gateway.calibrate.figures.within import RewardVariation, WithinCorrelation
 from bon_gateway.calibrate.pools import CalibrationPrompts
 from bon_gateway.replay.pools import PoolSet
 from bon_gateway.types import CandidateStatus
@@ -22,7 +22,7 @@ FAR_APART = 3.0
 def warnings_of(
     found: PoolSet,
     prompts: CalibrationPrompts,
-    spread: RewardSpread,
+    spread: RewardVariation,
     correlations: Sequence[WithinCorrelation],
     tuned: Sequence[TunedWay],
 ) -> Iterator[str]:
@@ -61,7 +61,9 @@ def _of_pools(found: PoolSet, prompts: CalibrationPrompts) -> Iterator[str]:
         yield f"{greedy} requests were recorded at temperature 0, where there is nothing to choose."
 
 
-def _of_rewards(spread: RewardSpread, correlations: Sequence[WithinCorrelation]) -> Iterator[str]:
+def _of_rewards(
+    spread: RewardVariation, correlations: Sequence[WithinCorrelation]
+) -> Iterator[str]:
     if spread.within.value == 0:
         yield "All candidates of each prompt have the same reward: it chooses nothing."
     elif spread.without_spread.value >= MUCH_EQUAL:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -14,7 +14,7 @@ Pairs = Sequence[tuple[float, float]]
 
 
 @dataclass(frozen=True)
-class RewardSpread:
+class RewardVariation:
     """Rewards in their own unit."""
 
     within: Interval
@@ -65,7 +65,7 @@ def group_sums(values: Sequence[float]) -> tuple[float, float, float, float, flo
     return 1.0, count, count * count, inside, count * mean, count * mean * mean
 
 
-def reward_spread(prompts: CalibrationPrompts, resamples: Resamples) -> RewardSpread:
+def reward_spread(prompts: CalibrationPrompts, resamples: Resamples) -> RewardVariation:
     """Every request's candidates are a group of their own, and belong to their prompt."""
     columns = [
         [math.fsum(parts) for parts in zip(*(group_sums(p.rewards) for p in own), strict=True)]
@@ -84,7 +84,7 @@ def reward_spread(prompts: CalibrationPrompts, resamples: Resamples) -> RewardSp
     def different(pool: JudgedPool) -> float:
         return 100 * len(set(pool.rewards)) / pool.size
 
-    return RewardSpread(
+    return RewardVariation(
         within=deviation(0),
         between=deviation(1),
         without_spread=resamples.mean(prompts.column(lambda p: float(len(set(p.rewards)) == 1))),
@@ -136,16 +136,20 @@ def grouped(prompts: CalibrationPrompts, pairs: Callable[[JudgedPool], Pairs]) -
     return [[pairs(pool) for pool in own] for own in prompts.pools]
 
 
+LENGTHS: Mapping[str, Callable[[JudgedPool], Pairs]] = {
+    "tokens": lambda pool: [*zip(pool.rewards, pool.tokens, strict=True)],
+    "characters": lambda pool: [*zip(pool.rewards, pool.characters, strict=True)],
+}
+"""Rewards and lengths, by the unit of length."""
+
+
 def reward_correlations(
     prompts: CalibrationPrompts, resamples: Resamples
 ) -> list[WithinCorrelation]:
-    """With an answer's tokens, and with its gold."""
+    """With an answer's tokens and characters, and with its gold."""
     found = [
-        within_correlation(
-            "reward and tokens",
-            grouped(prompts, lambda p: [*zip(p.rewards, map(float, p.tokens), strict=True)]),
-            resamples,
-        )
+        within_correlation(f"reward and {unit}", grouped(prompts, pairs), resamples)
+        for unit, pairs in LENGTHS.items()
     ]
     if prompts.with_gold:
         groups = grouped(prompts, lambda p: [*zip(p.golds or (), p.rewards, strict=True)])

@@ -71,10 +71,16 @@ def _rewards(results: CalibrationResults) -> Table:
     ]
     for one in (*results.correlations, *results.partial):
         rows.append((f"correlation of {one.name}", _known(one.correlation)))
-        if one.name == "reward and tokens":
-            rows.append(("reward for one more token", _known(one.slope)))
+        if one.name in SLOPES:
+            rows.append((SLOPES[one.name], _known(one.slope)))
     note = "Correlations and slopes are within prompts: of values less their prompt's mean."
     return Table("The reward", note, ("figure", "value"), tuple(rows))
+
+
+SLOPES = {
+    "reward and tokens": "reward for one more token",
+    "reward and characters": "reward for one more character",
+}
 
 
 def _known(found: Interval | None) -> str:

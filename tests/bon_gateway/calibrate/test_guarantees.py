@@ -17,7 +17,17 @@ DEMAND = Demand(good=1.0, risk=0.25, confidence=0.9)
 
 def pool_of(rewards: list[float], golds: list[float]) -> JudgedPool:
     count = len(rewards)
-    return JudgedPool(rewards, golds, [1] * count, [True] * count, rewards, None, [{}] * count)
+    return JudgedPool(
+        rewards=rewards,
+        golds=golds,
+        tokens=[1] * count,
+        finished=[True] * count,
+        ranks=rewards,
+        characters=[1] * count,
+        texts=["a"] * count,
+        answers=None,
+        partials=[{}] * count,
+    )
 
 
 def prompts_of(pools: list[JudgedPool]) -> CalibrationPrompts:

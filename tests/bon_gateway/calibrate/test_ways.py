@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from bon_common.selection.adaptive.waves import Waves
+from bon_gateway.calibrate.figures.consensus import TunedMbr
 from bon_gateway.calibrate.figures.good_enough import TunedGoodEnough, thresholds_of, wave_run
 from bon_gateway.calibrate.figures.hedges import (
     TunedPessimistic,
@@ -110,6 +111,19 @@ def test_majority_of_the_bests(tmp_path: Path) -> None:
     assert TunedMajorityOfTheBests(prompts, 2, extract).columns(1).mean_worth([0]) == 0.5
 
 
+def test_mbr_adds_what_consensus_is_worth(tmp_path: Path) -> None:
+    """The best reward stands alone; two others say the same."""
+    drawn = candidates(
+        [3.0, 1.0, 2.0], golds=[0.0, 0.4, 1.0], texts=["other words", "the same", "the same"]
+    )
+    prompts = prompts_of(write(tmp_path / "p.jsonl", [line(drawn, p) for p in "ab"]))
+    mbr = TunedMbr(prompts, 3, 1.0)
+    # The two equal ones have a consensus of 0.5 and a little more.
+    assert [mbr.columns(beta).mean_worth([0]) for beta in (0.0, 1.5, 4.0)] == [0.0, 0.0, 1.0]
+    assert mbr.plain == mbr.values[0] == 0
+    assert mbr.settings(4.0)["similarity"] == {"type": "ngrams", "size": 3}
+
+
 def test_a_truncated_candidate_wins_only_alone(tmp_path: Path) -> None:
     drawn = [
         candidate(0, gold=1.0, reward=0.0),
@@ -151,6 +165,7 @@ def test_thresholds_are_passed_by_the_rewards_they_come_from(tmp_path: Path) -> 
     [
         (lambda p: TunedSoft(p, 8, 1.0), 0.7),
         (lambda p: TunedPessimistic(p, 8, 1.0), 0.4),
+        (lambda p: TunedMbr(p, 8, 1.0), 3.0),
         (lambda p: TunedPoisson(p, 8, TunedBestOfN(p, 8)), 2.5),
         (lambda p: TunedGoodEnough(p, 8, 2, [1.5]), 1.5),
         (lambda p: TunedBestOfN(p, 8), 5),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bon_common.selection.length import length_slope
 from bon_gateway.calibrate.figures.partial import partial_correlations
 from bon_gateway.calibrate.figures.within import (
     group_sums,
@@ -65,8 +66,9 @@ def test_length_and_reward_within_prompts(tmp_path: Path) -> None:
         line(candidates([-9.0, -8.5], tokens=[40, 41]), "b"),
     ]
     prompts = prompts_of(write(tmp_path / "p.jsonl", lines))
-    (found,) = reward_correlations(prompts, Resamples(2, 100, 0.95, 0))
-    assert found.name == "reward and tokens"
+    found, characters = reward_correlations(prompts, Resamples(2, 100, 0.95, 0))
+    assert (found.name, characters.name) == ("reward and tokens", "reward and characters")
+    assert characters.correlation is None
     assert found.correlation is not None
     assert found.correlation.value == pytest.approx(1, abs=1e-12)
     assert found.slope is not None
@@ -74,11 +76,22 @@ def test_length_and_reward_within_prompts(tmp_path: Path) -> None:
     assert (found.candidates, found.prompts) == (5, 2)
 
 
+def test_the_slope_in_characters_is_that_of_length_calibration(tmp_path: Path) -> None:
+    texts = ["a", "abc", "abcdefg"]
+    rewards = [1.0, 0.5, -0.7]
+    lines = [line(candidates(rewards, texts=texts), prompt) for prompt in "ab"]
+    prompts = prompts_of(write(tmp_path / "p.jsonl", lines))
+    _, found = reward_correlations(prompts, Resamples(2, 100, 0.95, 0))
+    wanted = length_slope([([1, 3, 7], rewards)])
+    assert found.slope is not None
+    assert found.slope.value == pytest.approx(wanted, abs=1e-12)
+
+
 def test_a_correlation_is_pooled_over_prompts(tmp_path: Path) -> None:
     drawn = candidates([0.0, 1.0], golds=[0.0, 2.0])
     other = candidates([0.0, 2.0], golds=[2.0, 0.0])
     prompts = prompts_of(write(tmp_path / "p.jsonl", [line(drawn, "a"), line(other, "b")]))
-    tokens, gold = reward_correlations(prompts, Resamples(2, 100, 0.95, 0))
+    tokens, _, gold = reward_correlations(prompts, Resamples(2, 100, 0.95, 0))
     assert tokens.correlation is None
     assert gold.correlation is not None
     # Products 1 and -2; squares of gold 2 and 2, of reward 0.5 and 2.
