@@ -77,6 +77,21 @@ def test_a_hedge_that_is_plain_best_of_n_is_not_recommended(tmp_path: Path) -> N
     assert any("where it is plain best-of-8" in warning for warning in found.warnings)
 
 
+def test_the_luck_of_few_runs_makes_no_hedge(tmp_path: Path) -> None:
+    """Every run of four in the circle of eight holds one of the two best. So a hedge that is plain
+    best-of-4 seems better than best-of-4 is over all draws."""
+    rng = random.Random(4)
+    lines = []
+    for number in range(20):
+        own = [rng.random() / 10 for _ in range(8)]
+        own[0], own[4] = 1.0, 0.9
+        lines.append(line(candidates(own, golds=own), f"{number}"))
+    found = calibrated(write(tmp_path / "p.jsonl", lines), n=4, wave=4)
+    soft, best = rows(found)["soft"], rows(found)["best_of_n n=4"]
+    assert soft.gold.value > best.gold.value + 0.1
+    assert found.recommended.settings["type"] in ("best_of_n", "good_enough")
+
+
 def test_a_threshold_is_guaranteed(tmp_path: Path) -> None:
     """Gold is 1 with the chance that the reward says."""
     found = calibrated(write(tmp_path / "p.jsonl", trusted(prompts=400, size=4)), risk=0.2)
