@@ -1,4 +1,5 @@
-"""The command line: ``serve``, ``check``, ``compare``, ``replay``, ``hash-key``, ``demo-models``.
+"""The command line: ``serve``, ``check``, ``compare``, ``replay``, ``calibrate``, ``hash-key``,
+``demo-models``.
 
 A problem with the settings is one line on stderr, with exit code 2.
 """
@@ -21,6 +22,8 @@ from bon_common.listening import bind, listening_host
 from bon_common.settings.errors import SettingsError
 from bon_common.settings.sources import Override, as_yaml, parse_pairs
 from bon_gateway import demo_models
+from bon_gateway.calibrate.cli import add_parser as add_calibrate
+from bon_gateway.calibrate.cli import calibrate
 from bon_gateway.compare.cli import add_parser as add_compare
 from bon_gateway.compare.cli import compare
 from bon_gateway.demo_models.real import facts as real
@@ -56,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "check": _check,
         "compare": compare,
         "replay": replay,
+        "calibrate": calibrate,
         "hash-key": _hash_key,
         "demo-models": _demo_models,
     }
@@ -108,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_settings(check)
     add_compare(commands)
     add_replay(commands)
+    add_calibrate(commands)
     hash_key = commands.add_parser(
         "hash-key",
         help="make an API key",

@@ -1,8 +1,8 @@
 """Reads the candidate log as the gateway writes it (``recording.entry``), line by line.
 
-A pool for a study may add ``gold`` to candidates, the true worth of the answer, and
-``prompt_tokens`` to the request; the gateway knows neither when it writes. Other fields are not
-read.
+A pool for a study may add ``gold`` to candidates, the true worth of the answer, ``rewards``, what
+other reward models say, by name, and ``prompt_tokens`` to the request; the gateway knows none of
+them when it writes. Other fields are not read.
 """
 
 from __future__ import annotations
@@ -35,6 +35,10 @@ class RecordedCandidate(msgspec.Struct, frozen=True):
     gold: float | None = None
     variant: str | None = None
     """The variant of the policy that drew it."""
+    rewards: dict[str, float] = {}
+    """Of other reward models, by names of the writer's choice."""
+    partial_rewards: tuple[tuple[Count, float], ...] | None = None
+    """Tokens, and the reward of the answer up to there."""
 
 
 class RecordedRequest(msgspec.Struct, frozen=True):

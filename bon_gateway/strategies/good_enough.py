@@ -34,7 +34,8 @@ class GoodEnoughSettings(DrawSettings):
     """Most candidates that one request draws."""
     threshold: float
     """Reward from which a candidate is good enough, in the reward model's own unit. Choose it on
-    answers whose quality you know, and anew for another reward model."""
+    answers whose quality you know (``bon-gateway calibrate``), and anew for another reward
+    model."""
     wave: PositiveInt = 2
     """Candidates drawn at a time. A larger wave means fewer rounds and more candidates."""
 

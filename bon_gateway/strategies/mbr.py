@@ -14,8 +14,8 @@ the unusual one, and where `similarity` sees form and not meaning: of the choice
 alone, 0.484 were right. It costs as many tokens as `best_of_n`.
 
 Candidates without a reward come last; if none has one, `fallback` decides. No request may set
-`beta`, which has to be calibrated. A request that chooses this strategy for a model that has
-another gets the default.
+`beta`, which has to be calibrated (`bon-gateway calibrate`). A request that chooses this strategy
+for a model that has another gets the default.
 """
 
 from __future__ import annotations

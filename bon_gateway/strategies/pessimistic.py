@@ -11,9 +11,9 @@ request draws anew. Further choices (the request's `n`) go on with the same draw
 replacement; candidates that had no chance follow by reward. Those without a reward come last, and
 N does not count them; if none has a reward, `fallback` decides.
 
-No request may set `beta`, which has to be calibrated. A request that chooses this strategy for a
-model that has another gets the default, and one that chooses `best_of_n` is not hedged:
-`allow_override: false` prevents both.
+No request may set `beta`, which has to be calibrated (`bon-gateway calibrate`). A request that
+chooses this strategy for a model that has another gets the default, and one that chooses
+`best_of_n` is not hedged: `allow_override: false` prevents both.
 """
 
 from __future__ import annotations

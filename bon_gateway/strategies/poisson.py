@@ -13,7 +13,8 @@ A request with a `seed` draws the same number again. Without one the number foll
 request's id, so that a request which is sent again under its `x-request-id` draws as many. If the
 client asks for several choices, at least as many are drawn.
 
-No request may set `mu`, which has to be calibrated; its `n` sets the most that is drawn.
+No request may set `mu`, which has to be calibrated (`bon-gateway calibrate`); its `n` sets the most
+that is drawn.
 """
 
 from __future__ import annotations

@@ -11,9 +11,9 @@ A request with a `seed` gets the same winner again if the rewards are the same; 
 request draws anew. Further choices (the request's `n`) go on with the same draw, without
 replacement. Candidates without a reward come last; if none has one, `fallback` decides.
 
-No request may set `reward_temperature`, which has to be calibrated. A request that chooses this
-strategy for a model that has another gets the default, and one that chooses `best_of_n` is not
-hedged: `allow_override: false` prevents both.
+No request may set `reward_temperature`, which has to be calibrated (`bon-gateway calibrate`). A
+request that chooses this strategy for a model that has another gets the default, and one that
+chooses `best_of_n` is not hedged: `allow_override: false` prevents both.
 """
 
 from __future__ import annotations

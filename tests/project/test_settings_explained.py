@@ -11,6 +11,7 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
+from bon_gateway.calibrate.settings import CalibrateSettings
 from bon_gateway.compare.settings import CompareSettings
 from bon_gateway.replay.settings import ReplaySettings
 from bon_gateway.settings.tree import Settings
@@ -21,6 +22,7 @@ ROOTS: tuple[type[BaseModel], ...] = (
     Settings,
     CompareSettings,
     ReplaySettings,
+    CalibrateSettings,
     RewardServerSettings,
     *(command.settings for command in COMMANDS.values()),
 )

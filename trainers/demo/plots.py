@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from math import exp, log
+from math import exp
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bon_common.selection.calibration.over_optimisation import best_of_n_kl
 from trainers.base.curves import curve_grid
 from trainers.base.plots import (
     BLUE,
@@ -38,12 +39,6 @@ PPO_CURVES = {
     "explained variance": GREEN, "length": BLUE, "eos rate": RED,
     "distinct-1": GREY, "distinct-2": GREY,
 }  # fmt: skip
-
-
-def best_of_n_kl(n: int) -> float:
-    """ln n - (n - 1) / n nats: an upper bound on the KL of best-of-n from what it chooses among,
-    and close to it where answers seldom repeat (Beirami et al. 2024, arXiv:2401.01879)."""
-    return log(n) - (n - 1) / n
 
 
 def _accuracy(seeds: Sequence[Figures], figure: Figure) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from trainers.demo.outcome import goals, write_figures
-from trainers.demo.plots import best_of_n_kl
 from trainers.demo.report import write_page
 
 
@@ -117,11 +116,6 @@ def test_over_optimisation_is_counted_by_run(tmp_path: Path) -> None:
         "lost a tenth of its peak gold in 2 of 3; an alarm came before that in 1 of these 2."
         in text
     )
-
-
-def test_the_kl_of_best_of_n() -> None:
-    assert best_of_n_kl(1) == 0
-    assert best_of_n_kl(2) == pytest.approx(0.193147, abs=1e-6)
 
 
 def test_figures_are_kept_as_json(tmp_path: Path) -> None:

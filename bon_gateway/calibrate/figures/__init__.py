@@ -1,0 +1,1 @@
+"""Measures strategies on recorded candidates, and chooses one. Pure."""
