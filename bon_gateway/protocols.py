@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -25,6 +25,27 @@ class DeltaSink(Protocol):
     """Takes the deltas of a strategy that answers in one pass, as they come."""
 
     async def send(self, index: int, delta: Delta) -> None: ...
+
+
+class Watch(Protocol):
+    """Follows the candidates of a request while they are drawn, and may stop each alone. A policy
+    that cannot show or stop a candidate before its end leaves the watch alone."""
+
+    @property
+    def checkpoints(self) -> Sequence[int]:
+        """Numbers of generated tokens, ascending. A candidate is shown when it has passed one; if
+        it passes several at a time, only at the last of them. ``watching.Progress`` knows when."""
+        ...
+
+    def begins(self, index: int, stop: Callable[[], object]) -> None:
+        """Candidate ``index`` begins, or begins anew after it failed. ``stop`` stops it alone, at
+        the engine too, and nothing happens if it has ended. A stopped candidate need not be
+        reported."""
+        ...
+
+    def passed(self, index: int, checkpoint: int, message: Message) -> None:
+        """What a candidate that goes on says so far, in the form of a whole candidate's message."""
+        ...
 
 
 class RewardHistory(Protocol):
@@ -67,6 +88,8 @@ class Trace:
     """Set when the client streams."""
     history: RewardHistory | None = None
     """That of the served model, for strategies that learn from it."""
+    watch: Watch | None = None
+    """Set if candidates are looked at before their end. Then ``count_tokens`` is set too."""
 
 
 class Backend(Protocol):

@@ -1,7 +1,8 @@
 """Reads the candidate log as the gateway writes it (``recording.entry``), line by line.
 
 A pool for a study may add ``gold`` to candidates, the true worth of the answer, and
-``prompt_tokens`` to the request; the gateway knows neither when it writes. Other fields are not
+``prompt_tokens`` to the request; the gateway knows neither when it writes. ``partial_rewards`` it
+writes where ``pruning`` looked at a candidate before its end. Other fields are not
 read.
 """
 
@@ -33,6 +34,8 @@ class RecordedCandidate(msgspec.Struct, frozen=True):
     logprob: float | None = None
     """Sum of the token log-probabilities, in nats."""
     gold: float | None = None
+    partial_rewards: tuple[tuple[Count, float], ...] = ()
+    """Rewards of what it said at some numbers of tokens, ascending."""
 
 
 class RecordedRequest(msgspec.Struct, frozen=True):
@@ -47,6 +50,16 @@ class RecordedRequest(msgspec.Struct, frozen=True):
     candidates: tuple[RecordedCandidate, ...]
     sampling: dict[str, Any] = {}
     prompt_tokens: Count | None = None
+
+
+def begun(candidate: RecordedCandidate, tokens: int) -> dict[str, Any]:
+    """What the candidate's message was after ``tokens`` tokens: as large a share of its text, since
+    the log does not say where its tokens end."""
+    message = candidate.message or {}
+    text = message.get("content")
+    if not isinstance(text, str):
+        return message
+    return {**message, "content": text[: len(text) * tokens // max(candidate.tokens, 1)]}
 
 
 class PlacedRequest(msgspec.Struct, frozen=True):

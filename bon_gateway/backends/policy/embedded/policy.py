@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from bon_gateway.backends.loading_lock import LOADING
 from bon_gateway.backends.policy.embedded import params as parameters
 from bon_gateway.backends.policy.embedded.engine import Engine
+from bon_gateway.backends.policy.embedded.events import Dropped, Event, Unfinished
 from bon_gateway.backends.policy.embedded.prompt import prompt_ids
 from bon_gateway.backends.policy.embedded.settings import TransformersPolicySettings
 from bon_gateway.errors import PolicyError
@@ -25,7 +26,7 @@ from bon_gateway.protocols import Trace
 from bon_gateway.types import ChatRequest, Completion, Delta, ReportSample, Sample
 
 if TYPE_CHECKING:
-    from bon_gateway.backends.policy.embedded.generation import Event, GenerationJob
+    from bon_gateway.backends.policy.embedded.generation import GenerationJob
     from bon_gateway.backends.policy.embedded.loading import LoadedModel
 
 logger = logging.getLogger(__name__)
@@ -93,7 +94,7 @@ class TransformersPolicy:
         Tokens are always counted, which costs nothing here. An error of the batch fails every
         candidate that has not ended.
         """
-        missing = set(indices)
+        missing, watch = set(indices), trace.watch
         measuring = Measuring.of(request)
         if measuring is not None:
             request = measuring.asked(request)
@@ -104,9 +105,18 @@ class TransformersPolicy:
                 generation = await self._begin(request, indices, trace, events, stream=False)
             except PolicyError as error:
                 events.put_nowait(error)
+            else:
+                if watch is not None:
+                    for index in indices:
+                        watch.begins(index, _stop(generation, index, events))
             while missing:
                 event = await events.get()
-                if isinstance(event, Sample):
+                if isinstance(event, Dropped):
+                    missing.discard(event.index)
+                elif isinstance(event, Unfinished):
+                    if watch is not None and event.index in missing:
+                        watch.passed(event.index, event.checkpoint, event.message)
+                elif isinstance(event, Sample):
                     missing.discard(event.index)
                     outcome = event.outcome
                     if isinstance(outcome, Completion):
@@ -169,6 +179,7 @@ class TransformersPolicy:
                 stream=stream,
                 tokens=trace.tokens,
                 emit=_mailbox(events),
+                checkpoints=() if stream or trace.watch is None else trace.watch.checkpoints,
             ),
         )
         self._engine.submit(generation)
@@ -179,6 +190,18 @@ def _seeds(seed: int | None, indices: Sequence[int]) -> list[int]:
     if seed is None:
         return [secrets.randbits(63) for _ in indices]
     return [seed + index for index in indices]
+
+
+def _stop(
+    generation: GenerationJob, index: int, events: asyncio.Queue[Event]
+) -> Callable[[], None]:
+    """A function that stops one candidate of a generation."""
+
+    def stop() -> None:
+        generation.drop(index)
+        events.put_nowait(Dropped(index))
+
+    return stop
 
 
 def _mailbox(events: asyncio.Queue[Event]) -> Callable[[Event], None]:
