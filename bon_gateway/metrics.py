@@ -75,6 +75,8 @@ class Metrics:
         self._stopped = counters("bon_stopped", why, "model", "reason")
         waves = "Waves drawn for these answers together."
         self._rounds = counters("bon_rounds", waves, "model")
+        whether = "Answers of strategies that prune, by whether they could, or why not."
+        self._pruning = counters("bon_pruning", whether, "model", "state")
         # A histogram's sum falls with each negative value, which `rate` takes for a restart.
         # Two sums that only rise give the true mean.
         sums = "Sum of the winners' rewards and of their gains, positive and negative apart."
@@ -201,6 +203,8 @@ class Metrics:
         if selection.stopped is not None:
             self._stopped.of(model, selection.stopped).inc()
             self._rounds.of(model).inc(selection.rounds)
+        if selection.pruning is not None:
+            self._pruning.of(model, selection.pruning).inc()
         for reason in selection.degraded:
             self._degraded.of(model, reason).inc()
 

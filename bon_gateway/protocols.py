@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from bon_common.selection.adaptive.prior import NormalInverseGamma
 from bon_common.selection.adaptive.waves import Waves
+from bon_common.selection.pruning.probes import PairSums, ProbeWindow
 from bon_gateway.thinking import ThinkingSettings
 from bon_gateway.types import (
     ChatRequest,
@@ -69,6 +70,16 @@ class RewardHistory(Protocol):
 
     def add(self, rewards: Sequence[float], tokens: int) -> None:
         """The finite rewards of one request's candidates, and their generated tokens together."""
+        ...
+
+    @property
+    def probes(self) -> ProbeWindow:
+        """What rewards of unfinished answers tell of the final ones. To be read only."""
+        ...
+
+    def add_probe(self, sums: Mapping[int, PairSums], count: int, tokens: int) -> None:
+        """A request whose ``count`` candidates, with ``tokens`` generated tokens together, all ran
+        to their end: their partial and final rewards, by checkpoint in tokens."""
         ...
 
     async def close(self) -> None: ...

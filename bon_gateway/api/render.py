@@ -115,6 +115,8 @@ def bon_object(
     if selection.stopped is not None:
         answer["rounds"] = selection.rounds
         answer["stopped"] = selection.stopped
+    if selection.pruning is not None:
+        answer["pruning"] = selection.pruning
     if selection.details is not None:
         answer["details"] = selection.details
     return answer
@@ -130,6 +132,8 @@ def _candidate(candidate: Candidate, with_message: bool) -> dict[str, Any]:
         **_confidence(candidate),
         "tokens": candidate.tokens,
     }
+    if candidate.partial_rewards:
+        answer["partial_rewards"] = candidate.partial_rewards
     if candidate.reason is not None:
         answer["reason"] = candidate.reason
     if with_message and completion is not None:

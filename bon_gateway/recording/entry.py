@@ -89,6 +89,7 @@ def _candidate(candidate: Candidate, redaction: Redaction) -> dict[str, Any]:
         "reason": redaction.scalar(candidate.reason),
         **_logprob(completion),
         **({} if candidate.confidence is None else {"confidence": candidate.confidence}),
+        **({"partial_rewards": candidate.partial_rewards} if candidate.partial_rewards else {}),
     }
 
 

@@ -9,6 +9,7 @@ import msgspec
 
 from bon_gateway.errors import NoRewardError
 from bon_gateway.protocols import PolicyBackend, RewardBackend, Trace
+from bon_gateway.strategies.checkpoints import Looking
 from bon_gateway.strategies.decide import rank, rank_by_confidence
 from bon_gateway.strategies.draw import Draw, Drawn, Plan
 from bon_gateway.strategies.judge import Judge
@@ -56,6 +57,11 @@ class PoolStrategy:
         """Decides after each wave whether there is another; None draws all at once."""
         return None
 
+    def looking(self, request: ChatRequest, trace: Trace) -> Looking | None:
+        """How to look at candidates before their end, and how many to start; None leaves them
+        alone."""
+        return None
+
     def drawn(self, request: ChatRequest) -> int:
         # Candidates beyond n are drawn only to be cut; the client cannot ask for them.
         check_top(request, self._kept(request))
@@ -82,18 +88,23 @@ class PoolStrategy:
         if reward is not None and settings.fallback == "error" and not reward.ready():
             raise _none_up(reward)
         drawn = self.drawn(request)
+        rule = looking = None
         # At temperature 0 there is one candidate, and so nothing to decide on.
-        rule = None if request.greedy else self.wave_rule(request, policy, trace)
+        if not request.greedy:
+            rule = self.wave_rule(request, policy, trace)
+            looking = None if reward is None else self.looking(request, trace)
+        if looking is not None and looking.started is not None:
+            drawn = looking.started
         plan = Plan(
             drawn=drawn,
-            keep=kept if rule is None else drawn,
+            keep=kept if rule is None and looking is None else drawn,
             deadline=None if settings.deadline_ms is None else settings.deadline_ms / 1000,
             min_candidates=min(settings.min_candidates, kept),
             retries=settings.retries,
         )
         check = await self.judge.check_for(request, policy)
         measured = msgspec.structs.replace(request, signal=signal)
-        outcome = await Draw(measured, policy, reward, plan, check, trace, rule).run()
+        outcome = await Draw(measured, policy, reward, plan, check, trace, rule, looking).run()
         if MISPLACED in [candidate.reason for candidate in outcome.candidates]:
             self.judge.answer_in_reasoning(policy, request.request_id)
         stands_in = settings.fallback == "confidence" and _all_lost(outcome)

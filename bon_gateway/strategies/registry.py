@@ -23,6 +23,7 @@ from bon_gateway.strategies.majority import MajoritySettings
 from bon_gateway.strategies.majority_of_the_bests import MajorityOfTheBestsSettings
 from bon_gateway.strategies.pessimistic import PessimisticSettings
 from bon_gateway.strategies.poisson import PoissonSettings
+from bon_gateway.strategies.pruning import PruningSettings
 from bon_gateway.strategies.settings import StrategySettings
 from bon_gateway.strategies.single import SingleSettings
 from bon_gateway.strategies.soft import SoftSettings
@@ -32,6 +33,7 @@ KINDS: tuple[type[StrategySettings], ...] = (
     BestOfNSettings,
     FirstKSettings,
     AdaptiveStrategySettings,
+    PruningSettings,
     GoodEnoughSettings,
     SoftSettings,
     PessimisticSettings,

@@ -91,6 +91,7 @@ def select(
         ),
         rounds=drawn.rounds,
         stopped=drawn.stopped,
+        pruning=drawn.pruning,
     )
 
 

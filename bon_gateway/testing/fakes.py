@@ -10,6 +10,7 @@ from typing import Any
 
 from bon_common.selection.adaptive.prior import NormalInverseGamma
 from bon_common.selection.adaptive.waves import Waves
+from bon_common.selection.pruning.probes import PairSums, Probe, ProbeWindow
 from bon_gateway.errors import GatewayError, RewardError
 from bon_gateway.logprobs import Measuring, measured
 from bon_gateway.protocols import Trace, Watch
@@ -223,12 +224,16 @@ class FakeHistory:
     prices: Mapping[int, float] = field(default_factory=dict)
     """By target."""
     added: list[tuple[list[float], int]] = field(default_factory=list)
+    probes: ProbeWindow = field(default_factory=ProbeWindow)
 
     def price(self, waves: Waves, target: int) -> float | None:
         return self.prices.get(target)
 
     def add(self, rewards: Sequence[float], tokens: int) -> None:
         self.added.append(([*rewards], tokens))
+
+    def add_probe(self, sums: Mapping[int, PairSums], count: int, tokens: int) -> None:
+        self.probes.extend([Probe(0, count, tokens, sums)])
 
     async def close(self) -> None:
         return None

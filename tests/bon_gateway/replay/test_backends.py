@@ -25,8 +25,8 @@ from bon_gateway.types import (
     Sample,
     Signal,
 )
-from tests.bon_gateway.watches import StoppingWatch
 from tests.bon_gateway.replay.kit import candidates, line, read, virtual, write
+from tests.bon_gateway.watches import StoppingWatch
 
 ASKED = ChatRequest([{"role": "user", "content": "?"}], {}, None, 1, "r")
 LENGTHS = (30, 10, 20, 10)

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import secrets
 from collections.abc import AsyncGenerator, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -94,7 +95,6 @@ class TransformersPolicy:
         Tokens are always counted, which costs nothing here. An error of the batch fails every
         candidate that has not ended.
         """
-        missing, watch = set(indices), trace.watch
         measuring = Measuring.of(request)
         if measuring is not None:
             request = measuring.asked(request)
@@ -106,26 +106,8 @@ class TransformersPolicy:
             except PolicyError as error:
                 events.put_nowait(error)
             else:
-                if watch is not None:
-                    for index in indices:
-                        watch.begins(index, _stop(generation, index, events))
-            while missing:
-                event = await events.get()
-                if isinstance(event, Dropped):
-                    missing.discard(event.index)
-                elif isinstance(event, Unfinished):
-                    if watch is not None and event.index in missing:
-                        watch.passed(event.index, event.checkpoint, event.message)
-                elif isinstance(event, Sample):
-                    missing.discard(event.index)
-                    outcome = event.outcome
-                    if isinstance(outcome, Completion):
-                        outcome = measured(outcome, measuring)
-                    report(Sample(event.index, outcome))
-                elif isinstance(event, PolicyError):
-                    for index in sorted(missing):
-                        report(Sample(index, event))
-                    return
+                self._watch(generation, indices, trace, events)
+            await _read(events, set(indices), trace, report, measuring)
         finally:
             if generation is not None:
                 self._engine.cancel(generation)
@@ -145,6 +127,23 @@ class TransformersPolicy:
                         return
         finally:
             self._engine.cancel(generation)
+
+    @staticmethod
+    def _watch(
+        generation: GenerationJob,
+        indices: Sequence[int],
+        trace: Trace,
+        events: asyncio.Queue[Event],
+    ) -> None:
+        """Let the watch stop candidates of a generation that has begun."""
+
+        def stop(index: int) -> None:
+            generation.drop(index)
+            events.put_nowait(Dropped(index))
+
+        if trace.watch is not None:
+            for index in indices:
+                trace.watch.begins(index, partial(stop, index))
 
     async def _begin(
         self,
@@ -192,16 +191,31 @@ def _seeds(seed: int | None, indices: Sequence[int]) -> list[int]:
     return [seed + index for index in indices]
 
 
-def _stop(
-    generation: GenerationJob, index: int, events: asyncio.Queue[Event]
-) -> Callable[[], None]:
-    """A function that stops one candidate of a generation."""
-
-    def stop() -> None:
-        generation.drop(index)
-        events.put_nowait(Dropped(index))
-
-    return stop
+async def _read(
+    events: asyncio.Queue[Event],
+    missing: set[int],
+    trace: Trace,
+    report: ReportSample,
+    measuring: Measuring | None,
+) -> None:
+    """Report until none of the candidates is ``missing``."""
+    while missing:
+        event = await events.get()
+        if isinstance(event, Sample):
+            missing.discard(event.index)
+            outcome = event.outcome
+            if isinstance(outcome, Completion):
+                outcome = measured(outcome, measuring)
+            report(Sample(event.index, outcome))
+        elif isinstance(event, Dropped):
+            missing.discard(event.index)
+        elif isinstance(event, Unfinished) and trace.watch is not None:
+            if event.index in missing:
+                trace.watch.passed(event.index, event.checkpoint, event.message)
+        elif isinstance(event, PolicyError):
+            for index in sorted(missing):
+                report(Sample(index, event))
+            return
 
 
 def _mailbox(events: asyncio.Queue[Event]) -> Callable[[Event], None]:
