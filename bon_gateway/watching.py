@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
-class Progress:
+class PassedCheckpoints:
     """One candidate's way past ``checkpoints``, which are numbers of tokens and ascend."""
 
     def __init__(self, checkpoints: Sequence[int]) -> None:

@@ -69,7 +69,7 @@ class PruningSettings(DrawSettings):
     )
     """Generated tokens at which candidates are looked at, ascending. Some should lie in the first
     half of your answers. vLLM tells of 16 tokens at a time."""
-    least_correlation: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    least_correlation: Annotated[float, Field(gt=0, lt=1)] = 0.25
     """Correlation of partial and final rewards below which nobody is stopped at a checkpoint, and
     nothing is scored there."""
     least_chance: Annotated[float, Field(gt=0, lt=1)] | None = None
@@ -81,6 +81,10 @@ class PruningSettings(DrawSettings):
     @property
     def drawn(self) -> int:
         return self.n + math.ceil(3 * self.n / 8) if self.cap is None else self.cap
+
+    @property
+    def looks_at(self) -> tuple[int, ...]:
+        return self.checkpoints
 
     @field_validator("cap")
     @classmethod

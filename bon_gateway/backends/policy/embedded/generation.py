@@ -21,7 +21,7 @@ from bon_gateway.backends.policy.embedded.sampler import TokenSampler
 from bon_gateway.backends.policy.embedded.text import TextStream
 from bon_gateway.errors import PolicyError
 from bon_gateway.types import Completion, Delta, Message, Sample
-from bon_gateway.watching import Progress
+from bon_gateway.watching import PassedCheckpoints
 
 
 @dataclass(slots=True)
@@ -36,7 +36,7 @@ class CandidateRow:
     finish_reason: str | None = None
     stop_reason: int | str | None = None
     ends_with_stop_token: bool = False
-    progress: Progress | None = None
+    progress: PassedCheckpoints | None = None
     """None if nobody looks at it before its end."""
 
 
@@ -214,8 +214,8 @@ class GenerationJob:
     def _decode(self, ids: Sequence[int]) -> str:
         return self._loaded.decode(ids, skip_special_tokens=self._task.params.skip_special_tokens)
 
-    def _new_progress(self) -> Progress | None:
-        return Progress(self._task.checkpoints) if self._task.checkpoints else None
+    def _new_progress(self) -> PassedCheckpoints | None:
+        return PassedCheckpoints(self._task.checkpoints) if self._task.checkpoints else None
 
     def _message(self, row: CandidateRow) -> Message:
         if row.text is not None:

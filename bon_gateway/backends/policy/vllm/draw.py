@@ -22,7 +22,7 @@ from bon_gateway.logprobs import Measuring, Reading, measured
 from bon_gateway.protocols import Trace, Watch
 from bon_gateway.types import Completion, Delta, ReportSample, Sample
 from bon_gateway.unexpected import log_unexpected
-from bon_gateway.watching import Progress
+from bon_gateway.watching import PassedCheckpoints
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class VllmDraw:
     """Choices that have not ended."""
     _readings: Sequence[Reading] = field(init=False)
     """What is measured of each choice of a stream."""
-    _progress: Progress | None = field(init=False, default=None)
+    _progress: PassedCheckpoints | None = field(init=False, default=None)
     """Of the only candidate, if it is watched."""
 
     def __post_init__(self) -> None:
@@ -56,7 +56,7 @@ class VllmDraw:
         of_each = () if self.measuring is None else [self.measuring.signal] * len(self.indices)
         self._readings = [Reading(signal) for signal in of_each]
         if self.watch is not None:
-            self._progress = Progress(self.watch.checkpoints)
+            self._progress = PassedCheckpoints(self.watch.checkpoints)
 
     @property
     def watch(self) -> Watch | None:
