@@ -35,7 +35,7 @@ class Watch(Protocol):
     @property
     def checkpoints(self) -> Sequence[int]:
         """Numbers of generated tokens, ascending. A candidate is shown when it has passed one; if
-        it passes several at a time, only at the last of them. ``watching.PassedCheckpoints`` knows when."""
+        it passes several at a time, only at the last. ``watching.PassedCheckpoints`` knows when."""
         ...
 
     def begins(self, index: int, stop: Callable[[], object]) -> None:

@@ -92,7 +92,7 @@ class WindowHistory:
         self._window: deque[PastRequest] = deque(maxlen=WINDOW)
         self._own: deque[PastRequest] = deque(maxlen=WINDOW)
         """Those of this process, which writes no others: so none is read twice."""
-        self.probes = ProbeWindow()
+        self._probes = ProbeWindow()
         self._own_probes: deque[Probe] = deque(maxlen=PROBES)
         self._unwritten = self._unwritten_probes = 0
         self._until_fit = least
@@ -108,6 +108,11 @@ class WindowHistory:
     def prior(self) -> NormalInverseGamma | None:
         self._work_if_due()
         return self._prior
+
+    @property
+    def probes(self) -> ProbeWindow:
+        self._work_if_due()
+        return self._probes
 
     @property
     def tokens(self) -> float | None:
@@ -138,7 +143,7 @@ class WindowHistory:
 
     def add_probe(self, sums: Mapping[int, PairSums], count: int, tokens: int) -> None:
         probe = Probe(int(time.time()), count, tokens, sums)
-        self.probes.extend([probe])
+        self._probes.extend([probe])
         self._own_probes.append(probe)
         self._unwritten_probes += 1
         self._work_if_due()
@@ -192,7 +197,7 @@ class WindowHistory:
         self._window.clear()
         self._window.extend(newest)
         self._until_fit -= len(past.requests)
-        self.probes.extend(past.probes)
+        self._probes.extend(past.probes)
 
     async def _fit(self) -> None:
         self._until_fit = REFIT

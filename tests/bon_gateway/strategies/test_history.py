@@ -189,7 +189,8 @@ async def test_probes_are_written_and_make_up_for_a_restart() -> None:
     await history.close()
     assert [len(probes) for probes in files.written_probes] == [PROBES_AT_ONCE, PROBES_AT_ONCE + 1]
     after = WindowHistory(Files(probes=files.written_probes[-1] * 2))
-    assert not after.probes.enough
+    assert not after.probes.enough, "the file is read aside"
+    assert after._working is not None
     await after.settled()
     assert after.probes.enough
     assert after.probes.tokens == 100 * 12 / 11
