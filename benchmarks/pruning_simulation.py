@@ -37,7 +37,7 @@ SIGNALS: dict[str, Callable[[float], float]] = {
     "second_half": lambda share: math.sqrt(max(0.0, 2 * share - 1)),
     "none": lambda _: 0.0,
 }
-LEARNING = 50
+LEARNING = 100
 """Requests whose figures are left out."""
 Z = 1.96
 
@@ -70,6 +70,7 @@ class Row:
     """Minus best-of-N's, in standard deviations of a prompt's rewards."""
     best_of_n: Figure
     """Its reward above a prompt's mean."""
+    rounds: float
     latency: float
     """Mean, as a share of best-of-N's."""
 
@@ -145,6 +146,7 @@ def compared(
         cost=ratio(cost(ours), cost(base)),
         reward=Figure.of([a - b for a, b in pairs]),
         best_of_n=Figure.of(rewards_of(base)),
+        rounds=fmean(one.rounds for one in ours),
         latency=fmean(one.latency_s for one in ours) / fmean(one.latency_s for one in base),
     )
 
@@ -168,22 +170,25 @@ def main() -> None:
     rows = []
     for signal in asked.signals:
         for n in asked.n:
-            kind = PruningSettings(type="pruning", n=n)
-            made = pools(signal, prompts, kind.drawn, asked.tokens, asked.sigma, asked.seed)
+            made = pools(signal, prompts, 2 * n, asked.tokens, asked.sigma, asked.seed)
             base = run(BestOfNSettings(type="best_of_n", n=n), "best_of_n", made, settings)
-            ours = run(kind, "pruning", made, settings)
-            row = compared(signal, "pruning", n, ours, base, asked.read_price)
-            rows.append(row)
-            print(
-                f"{signal:12} n {n:3}  generated {row.generated}  read {row.read}"
-                f"  cost {row.cost}  reward {row.reward} of {row.best_of_n.mean:.3f}"
-                f"  latency {row.latency:.2f}",
-                flush=True,
-            )
+            for name, wave in (("at once", None), ("in waves", math.ceil(3 * n / 8))):
+                kind = PruningSettings(type="pruning", n=n, wave=wave)
+                ours = run(kind, "pruning", made, settings)
+                rows.append(compared(signal, name, n, ours, base, asked.read_price))
+                print(told(rows[-1]), flush=True)
     if asked.json is not None:
         setup = {key: value for key, value in vars(asked).items() if key != "json"}
         found = {"setup": setup, "rows": [asdict(row) for row in rows]}
         asked.json.write_text(json.dumps(found, indent=2) + "\n")
+
+
+def told(row: Row) -> str:
+    return (
+        f"{row.signal:12} n {row.n:3} {row.strategy:9} generated {row.generated}  read {row.read}"
+        f"  cost {row.cost}  reward {row.reward} of {row.best_of_n.mean:.3f}"
+        f"  rounds {row.rounds:.2f}  latency {row.latency:.2f}"
+    )
 
 
 if __name__ == "__main__":

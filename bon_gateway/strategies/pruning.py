@@ -32,25 +32,34 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveInt, ValidationInfo, field_validator
 
+from bon_common.selection.adaptive.stopping import PriceRule
+from bon_common.selection.adaptive.waves import Waves
 from bon_common.selection.pruning.probes import PairSums
 from bon_common.selection.pruning.rule import Standing, to_stop
 from bon_common.selection.pruning.started import PruningPlan, plan
 from bon_gateway.protocols import PolicyBackend, RewardBackend, RewardHistory, Trace
+from bon_gateway.strategies.adaptive import telling
 from bon_gateway.strategies.checkpoints import Looking
+from bon_gateway.strategies.decide import contenders
 from bon_gateway.strategies.judge import Judge
 from bon_gateway.strategies.pool import PoolStrategy
+from bon_gateway.strategies.pruned_waves import PrunedWaves
 from bon_gateway.strategies.settings import DrawSettings
+from bon_gateway.strategies.waves import WaveRule
 from bon_gateway.types import (
     Candidate,
     CandidateStatus,
     ChatRequest,
     Pruning,
     Selection,
+    Stopped,
     Tier,
 )
 
 PROBED = 0.02
 """Share of requests that are probes once enough is known."""
+WITH_WAVES = 0.5
+"""The least chance with waves, times ``n``."""
 STRUCTURED = ("response_format", "structured_outputs")
 
 _log = logging.getLogger(__name__)
@@ -61,9 +70,9 @@ class PruningSettings(DrawSettings):
     n: PositiveInt = 8
     """The target: it spends as little as gives the reward of ``best_of_n`` with this ``n``."""
     cap: PositiveInt | None = None
-    """Most candidates that one request may start, at least ``n``. None is 3/8 above ``n``, and so
-    it is for a request that sets another ``n``. Fewer are started if the first checkpoint that
-    tells enough comes late in the answers."""
+    """Most candidates that one request may start, at least ``n``. None is 3/8 above ``n``, or with
+    ``wave`` twice ``n``, and so it is for a request that sets another ``n``. Fewer are started if
+    the first checkpoint that tells enough comes late in the answers."""
     checkpoints: Annotated[tuple[PositiveInt, ...], Field(min_length=1, max_length=16)] = (
         *(32, 64, 128, 256, 512, 1024, 2048),
     )
@@ -75,12 +84,20 @@ class PruningSettings(DrawSettings):
     least_chance: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Candidates with less chance to become the best are stopped. None follows from ``n`` and
     ``cap``, so that the reward is that of ``best_of_n``. Raise it to spend less for less."""
+    wave: PositiveInt | None = None
+    """Candidates drawn at a time after the first wave. It draws no further wave when another
+    candidate is not worth its price, as ``adaptive`` does: that spends less, and takes longer. None
+    draws all at once."""
+    first_wave: PositiveInt | None = None
+    """Candidates of the first wave, with ``wave``; None is 3/4 of ``n``."""
 
     follow_n: ClassVar[tuple[str, ...]] = ("cap",)
 
     @property
     def drawn(self) -> int:
-        return self.n + math.ceil(3 * self.n / 8) if self.cap is None else self.cap
+        if self.cap is not None:
+            return self.cap
+        return self.n + math.ceil(3 * self.n / 8) if self.wave is None else 2 * self.n
 
     @property
     def looks_at(self) -> tuple[int, ...]:
@@ -114,36 +131,73 @@ class PruningStrategy(PoolStrategy):
 
     def looking(self, request: ChatRequest, trace: Trace) -> Looking:
         settings, history = self.settings, trace.history
+        started = settings.n if settings.wave is None else None
         if _formed(request):
-            return Looking(Pruning.FORM, settings.n)
+            return Looking(Pruning.FORM, started)
         if history is None:
-            return Looking(Pruning.LEARNING, settings.n)
-        if not history.probes.enough:
-            return Looking(Pruning.LEARNING, settings.n, settings.checkpoints)
-        planned = self._plan(trace)
+            return Looking(Pruning.LEARNING, started)
+        if not history.probes.enough or not self._knows_price(request, history):
+            return Looking(Pruning.LEARNING, started, settings.checkpoints)
+        planned = self._plan(history)
         if history.probes.switches(pruning=planned is not None):
-            _log_switch(request, trace, planned)
+            _log_switch(request, history, planned)
         # Not the request's id alone, because a replay asks under one id many times.
         if random.Random(f"{request.request_id} {request.seed} probe").random() < PROBED:
-            return Looking(Pruning.PROBING, settings.n, settings.checkpoints)
+            return Looking(Pruning.PROBING, started, settings.checkpoints)
         if planned is None:
-            return Looking(Pruning.OFF, settings.n)
+            return Looking(Pruning.OFF, started)
+        if settings.wave is None:
+            started = planned.started
         rule = partial(_named, planned)
-        return Looking(Pruning.ON, planned.started, sorted(planned.fits), rule)
+        return Looking(Pruning.ON, started, sorted(planned.fits), rule)
 
-    def _plan(self, trace: Trace) -> PruningPlan | None:
-        settings, history = self.settings, trace.history
-        tokens = None if history is None else history.probes.tokens
-        if history is None or tokens is None:
+    def wave_rule(
+        self, request: ChatRequest, policy: PolicyBackend, trace: Trace
+    ) -> WaveRule | None:
+        waves, history = self._waves(request), trace.history
+        if waves is None:
             return None
+        state = self.looking(request, trace).state
+        if history is None or state in (Pruning.LEARNING, Pruning.PROBING):
+            return PrunedWaves(self.settings.n, waves, None, {})
+        planned = self._plan(history)
+        fits = {} if planned is None else planned.fits
+        return PrunedWaves(self.settings.n, waves, self._price_rule(waves, history), fits)
+
+    def _waves(self, request: ChatRequest) -> Waves | None:
+        settings = self.settings
+        if settings.wave is None:
+            return None
+        first = settings.first_wave or math.ceil(3 * settings.n / 4)
+        return Waves(max(first, request.top, 2), settings.wave, cap=settings.drawn)
+
+    def _price_rule(self, waves: Waves, history: RewardHistory) -> PriceRule | None:
+        """None if too little is known yet."""
+        price = history.price(waves, self.settings.n)
+        prior = history.prior
+        return None if price is None or prior is None else PriceRule(prior, price)
+
+    def _knows_price(self, request: ChatRequest, history: RewardHistory) -> bool:
+        """Whether it is known when to stop drawing, if it draws in waves."""
+        waves = self._waves(request)
+        return waves is None or self._price_rule(waves, history) is not None
+
+    def _plan(self, history: RewardHistory) -> PruningPlan | None:
+        settings, tokens = self.settings, history.probes.tokens
+        if tokens is None:
+            return None
+        spare, least_chance = settings.drawn - settings.n, settings.least_chance
+        if settings.wave is not None:
+            # Waves make up for a best candidate that was stopped: they draw on where none is good.
+            spare, least_chance = 0, least_chance or WITH_WAVES / settings.n
         fits = history.probes.fits
         return plan(
             {point: fits[point] for point in settings.checkpoints if point in fits},
             tokens,
             n=settings.n,
-            spare=settings.drawn - settings.n,
+            spare=spare,
             least_correlation=settings.least_correlation,
-            least_chance=settings.least_chance,
+            least_chance=least_chance,
         )
 
     async def run(
@@ -160,7 +214,18 @@ class PruningStrategy(PoolStrategy):
             ended = [c for c in selection.candidates if c.completion is not None]
             sums = sums_of(selection.candidates)
             history.add_probe(sums, len(ended), sum(c.tokens for c in ended))
+        if history is not None and self.settings.wave is not None:
+            self._learn_price(selection, history)
         return selection
+
+    def _learn_price(self, selection: Selection, history: RewardHistory) -> None:
+        """As ``adaptive`` does, from requests whose candidates all ran to their end."""
+        if selection.pruning is Pruning.ON or selection.stopped in (None, Stopped.DEADLINE):
+            return
+        rivals = [selection.candidates[p] for p in contenders(selection.candidates)]
+        rewards = telling(rivals)
+        if rewards is not None:
+            history.add(rewards, sum(rival.tokens for rival in rivals))
 
     def _probed(self, selection: Selection, history: RewardHistory) -> bool:
         """Whether all ran to their end and were looked at. What was stopped has no final reward."""
@@ -199,8 +264,8 @@ def _asks_for_form(value: object) -> bool:
     return value is not None and value != {"type": "text"}
 
 
-def _log_switch(request: ChatRequest, trace: Trace, planned: PruningPlan | None) -> None:
-    fits = {} if trace.history is None else trace.history.probes.fits
+def _log_switch(request: ChatRequest, history: RewardHistory, planned: PruningPlan | None) -> None:
+    fits = history.probes.fits
     fields = {
         "request_id": request.request_id,
         "correlations": {str(point): round(fit.correlation, 3) for point, fit in fits.items()},

@@ -28,5 +28,8 @@ class PriceRule:
     def gain_of_another(self, rewards: Sequence[float]) -> float:
         """What one more sample is expected to add to the best of ``rewards``, in their unit. Their
         order does not matter. Raises ValueError for no rewards, or one that is not finite."""
-        after = self.prior.posterior(PromptRewards.of(rewards))
-        return expected_improvement(max(rewards), after.predictive())
+        return self.gain_after(PromptRewards.of(rewards), max(rewards))
+
+    def gain_after(self, seen: PromptRewards, best: float) -> float:
+        """The same after rewards of which only the statistics are known, and the ``best``."""
+        return expected_improvement(best, self.prior.posterior(seen).predictive())

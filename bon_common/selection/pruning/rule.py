@@ -64,24 +64,41 @@ def to_stop(
 def chances_of(standing: Standing, fit: PartialFit) -> list[float] | None:
     """The chance of each running candidate, by ascending index; None if the partial rewards are all
     equal, or fewer than two."""
-    passed = sorted(standing.passed or standing.running.values())
-    if len(passed) < 2:
+    forecast = Forecast.of(standing.passed or [*standing.running.values()], fit)
+    if forecast is None:
         return None
-    mean = math.fsum(passed) / len(passed)
-    squares = math.fsum((reward - mean) ** 2 for reward in passed)
-    if squares < TINY:
-        return None
-    variance = (squares + POOLED * fit.variance) / (len(passed) - 1 + POOLED)
-    correlation = max(0.0, min(fit.correlation, LARGEST_CORRELATION))
-    spread = fit.ratio * math.sqrt(variance)
-
-    def belief(partial: float | None) -> Belief:
-        if partial is None:
-            return Belief(mean + fit.shift, spread)
-        told = correlation * fit.ratio * (partial - mean)
-        return Belief(mean + fit.shift + told, spread * math.sqrt(1 - correlation**2))
-
-    running = [belief(standing.running[index]) for index in sorted(standing.running)]
+    running = [forecast.belief(standing.running[index]) for index in sorted(standing.running)]
     # In one order, so that rounding does not depend on the order in which candidates came.
-    others = sorted(map(belief, standing.others), key=lambda b: (b.mean, b.deviation))
+    others = sorted(map(forecast.belief, standing.others), key=lambda b: (b.mean, b.deviation))
     return chances_to_win([*running, *others], standing.incumbent)[: len(running)]
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What partial rewards of one prompt at one checkpoint tell of the final ones."""
+
+    fit: PartialFit
+    mean: float
+    """Of the prompt's partial rewards."""
+    deviation: float
+
+    @classmethod
+    def of(cls, passed: Sequence[float], fit: PartialFit) -> Forecast | None:
+        """None if the partial rewards are all equal, or fewer than two."""
+        if len(passed) < 2:
+            return None
+        mean = math.fsum(passed) / len(passed)
+        squares = math.fsum((reward - mean) ** 2 for reward in passed)
+        if squares < TINY:
+            return None
+        variance = (squares + POOLED * fit.variance) / (len(passed) - 1 + POOLED)
+        return cls(fit, mean, math.sqrt(variance))
+
+    def belief(self, partial: float | None) -> Belief:
+        """Of a candidate with this partial reward; None if that is not known."""
+        centre, spread = self.mean + self.fit.shift, self.fit.ratio * self.deviation
+        if partial is None:
+            return Belief(centre, spread)
+        correlation = max(0.0, min(self.fit.correlation, LARGEST_CORRELATION))
+        told = correlation * self.fit.ratio * (partial - self.mean)
+        return Belief(centre + told, spread * math.sqrt(1 - correlation**2))
