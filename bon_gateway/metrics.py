@@ -85,6 +85,8 @@ class Metrics:
         self._variant_wins = counters("bon_variant_wins", best, "model", "variant")
         less = "Estimated tokens less than plain best-of-n, and more (negative), for its answers."
         self._saved = counters("bon_saved_tokens", less, "model", "strategy", "sign")
+        whether = "Answers of strategies that prune, by whether they could, or why not."
+        self._pruning = counters("bon_pruning", whether, "model", "state")
         # A histogram's sum falls with each negative value, which `rate` takes for a restart.
         # Two sums that only rise give the true mean.
         sums = "Sum of the winners' rewards and of their gains, positive and negative apart."
@@ -214,6 +216,8 @@ class Metrics:
         if selection.saved_tokens is not None:
             strategy = self._strategy(selection.strategy)
             _add_signed(self._saved, selection.saved_tokens, model, strategy)
+        if selection.pruning is not None:
+            self._pruning.of(model, selection.pruning).inc()
         for reason in selection.degraded:
             self._degraded.of(model, reason).inc()
         self._observe_variants(model, selection)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from bon_common.selection.adaptive.gain import GainModel, SampleRewards
 from bon_common.selection.adaptive.waves import Waves
+from bon_common.selection.pruning.probes import PairSums, ProbeWindow
 from bon_gateway.thinking import ThinkingSettings
 from bon_gateway.types import (
     ChatRequest,
@@ -25,6 +26,27 @@ class DeltaSink(Protocol):
     """Takes the deltas of a strategy that answers in one pass, as they come."""
 
     async def send(self, index: int, delta: Delta) -> None: ...
+
+
+class Watch(Protocol):
+    """Follows the candidates of a request while they are drawn, and may stop each alone. A policy
+    that cannot show or stop a candidate before its end leaves the watch alone."""
+
+    @property
+    def checkpoints(self) -> Sequence[int]:
+        """Numbers of generated tokens, ascending. A candidate is shown when it has passed one; if
+        it passes several at a time, only at the last. ``watching.PassedCheckpoints`` knows when."""
+        ...
+
+    def begins(self, index: int, stop: Callable[[], object]) -> None:
+        """Candidate ``index`` begins, or begins anew after it failed. ``stop`` stops it alone, at
+        the engine too, and nothing happens if it has ended. A stopped candidate need not be
+        reported."""
+        ...
+
+    def passed(self, index: int, checkpoint: int, message: Message) -> None:
+        """What a candidate that goes on says so far, in the form of a whole candidate's message."""
+        ...
 
 
 class RewardHistory(Protocol):
@@ -56,6 +78,16 @@ class RewardHistory(Protocol):
         their generated tokens together. At least two are not None."""
         ...
 
+    @property
+    def probes(self) -> ProbeWindow:
+        """What rewards of unfinished answers tell of the final ones. To be read only."""
+        ...
+
+    def add_probe(self, sums: Mapping[int, PairSums], count: int, tokens: int) -> None:
+        """A request whose ``count`` candidates, with ``tokens`` generated tokens together, all ran
+        to their end: their partial and final rewards, by checkpoint in tokens."""
+        ...
+
     async def close(self) -> None: ...
 
 
@@ -82,6 +114,8 @@ class Trace:
     """The name of the served model's policy."""
     policies: Mapping[str, PolicyBackend] = field(default_factory=dict)
     """Those that the strategy ``asks`` beside the served model's own, by name."""
+    watch: Watch | None = None
+    """Set if candidates are looked at before their end. Then ``count_tokens`` is set too."""
 
 
 class Backend(Protocol):

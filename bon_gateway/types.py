@@ -201,7 +201,8 @@ class CandidateStatus(StrEnum):
     TRUNCATED = "truncated"
     """Ended by the token limit; wins only if no candidate has finished."""
     REJECTED = "rejected"
-    """Stopped by the gateway before its end: a straggler, or the deadline came."""
+    """Stopped by the gateway before its end: a straggler, one that was pruned, or the deadline
+    came."""
     FAILED = "failed"
     """The policy backend did not produce it."""
     INVALID = "invalid"
@@ -210,6 +211,8 @@ class CandidateStatus(StrEnum):
 
 EMPTY = "empty"
 """Reason of an invalid candidate that ended by itself without a word."""
+PRUNED = "pruned"
+"""Reason of a rejected candidate that had too little chance to become the best."""
 
 
 class Tier(IntEnum):
@@ -238,6 +241,8 @@ class Candidate(msgspec.Struct, frozen=True):
     variant: str | None = None
     """The variant that drew it last, if the policy has variants, or the policy's name, if the
     strategy asks several."""
+    partial_rewards: Sequence[tuple[int, float]] = ()
+    """Rewards of what it said after some numbers of tokens, ascending, where that was scored."""
 
     @property
     def confidence(self) -> float | None:
@@ -308,6 +313,27 @@ class Stopped(StrEnum):
     DEADLINE = "deadline"
 
 
+class Pruning(StrEnum):
+    """Whether candidates could be stopped for their partial rewards, or why not."""
+
+    ON = "on"
+    LEARNING = "learning"
+    """Too little is known of what partial rewards tell. All candidates run to their end."""
+    PROBING = "probing"
+    """One of the requests that show whether partial rewards still tell enough: all run to their
+    end."""
+    OFF = "off"
+    """Partial rewards do not tell enough of the final ones, and so nothing partial is scored."""
+    FORM = "form"
+    """Tools or structured output: half of it is not what a reward model reads."""
+    UNSEEN = "unseen"
+    """The policy showed no unfinished candidate: it cannot, or all ended before a checkpoint."""
+    SILENT = "silent"
+    """Partial rewards were missing, not finite or all equal."""
+    FAULT = "fault"
+    """The rule would have stopped candidates that must not be stopped, so it stopped none."""
+
+
 class Selection(msgspec.Struct, frozen=True):
     """The outcome of one request."""
 
@@ -329,6 +355,8 @@ class Selection(msgspec.Struct, frozen=True):
     """Why there was no further wave; None for a strategy that draws all at once."""
     saved_tokens: int | None = None
     """See ``strategies.saved``; None where there is nothing to compare with."""
+    pruning: Pruning | None = None
+    """None for a strategy that stops nobody for partial rewards."""
 
     @property
     def winner(self) -> Candidate:

@@ -117,6 +117,8 @@ def bon_object(
         answer["stopped"] = selection.stopped
     if selection.saved_tokens is not None:
         answer["saved_tokens"] = selection.saved_tokens
+    if selection.pruning is not None:
+        answer["pruning"] = selection.pruning
     if selection.details is not None:
         answer["details"] = selection.details
     return answer
@@ -136,6 +138,8 @@ def _candidate(candidate: Candidate, with_message: bool) -> dict[str, Any]:
         answer["rewards"] = candidate.rewards
     if candidate.variant is not None:
         answer["variant"] = candidate.variant
+    if candidate.partial_rewards:
+        answer["partial_rewards"] = candidate.partial_rewards
     if candidate.reason is not None:
         answer["reason"] = candidate.reason
     if with_message and completion is not None:

@@ -166,7 +166,7 @@ def _judged(
     said = [_said(one, prefill) for one in scored]
     # Partial rewards are those of the reward model that served.
     partials: list[Mapping[int, float]] = [
-        dict(one.partial_rewards or ()) if name is None else {} for one in scored
+        dict(one.partial_rewards) if name is None else {} for one in scored
     ]
     return JudgedPool(
         rewards=rewards,

@@ -70,6 +70,7 @@ async def _replay(
     judge = Judge(checker=StillChecker())
     strategy = kind.build(judge)
     _require_size(strategy, name, pools)
+    _require_partial_rewards(kind, name, pools)
     scored = kind.needs_reward or any(
         one.reward is not None for pool in pools.pools for one in pool.candidates
     )
@@ -105,6 +106,25 @@ def _require_size(strategy: Strategy, name: str, pools: PoolSet) -> None:
         f"strategies.{name}", "", f"draws {needed} candidates, and the smallest pool has"
         f" {len(least.candidates)} ({least.place}; {len(short)} of {len(pools.pools)} pools are too"
         f" small). Lower it, or leave those out with --at-least {needed}",
+    )  # fmt: skip
+
+
+def _require_partial_rewards(kind: StrategySettings, name: str, pools: PoolSet) -> None:
+    lacking = [
+        (pool, candidate, checkpoint)
+        for pool in pools.pools
+        for candidate in pool.candidates
+        for checkpoint in kind.looks_at
+        if checkpoint < candidate.tokens
+        and checkpoint not in [tokens for tokens, _ in candidate.partial_rewards]
+    ]
+    if not lacking:
+        return
+    pool, candidate, checkpoint = lacking[0]
+    raise SettingsError(
+        f"strategies.{name}", "checkpoints", "it looks at unfinished answers, and the pools lack"
+        f" {len(lacking)} of their rewards: the first is that of candidate {candidate.index} after"
+        f" {checkpoint} tokens ({pool.place}). They stand in partial_rewards of a candidate",
     )  # fmt: skip
 
 

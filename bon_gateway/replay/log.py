@@ -2,7 +2,8 @@
 
 A pool for a study may add ``gold`` to candidates, the true worth of the answer, ``rewards``, what
 other reward models say, by name, and ``prompt_tokens`` to the request; the gateway knows none of
-them when it writes. Other fields are not read.
+them when it writes. ``partial_rewards`` it writes where ``pruning`` looked at a candidate before
+its end. Other fields are not read.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ class RecordedCandidate(msgspec.Struct, frozen=True):
     """The variant of the policy that drew it."""
     rewards: dict[str, float] = {}
     """Of other reward models, by names of the writer's choice."""
-    partial_rewards: tuple[tuple[Count, float], ...] | None = None
-    """Tokens, and the reward of the answer up to there."""
+    partial_rewards: tuple[tuple[Count, float], ...] = ()
+    """Rewards of what it said at some numbers of tokens, ascending."""
 
 
 class RecordedRequest(msgspec.Struct, frozen=True):
@@ -53,6 +54,16 @@ class RecordedRequest(msgspec.Struct, frozen=True):
     candidates: tuple[RecordedCandidate, ...]
     sampling: dict[str, Any] = {}
     prompt_tokens: Count | None = None
+
+
+def begun(candidate: RecordedCandidate, tokens: int) -> dict[str, Any]:
+    """What the candidate's message was after ``tokens`` tokens: as large a share of its text, since
+    the log does not say where its tokens end."""
+    message = candidate.message or {}
+    text = message.get("content")
+    if not isinstance(text, str):
+        return message
+    return {**message, "content": text[: len(text) * tokens // max(candidate.tokens, 1)]}
 
 
 class PlacedRequest(msgspec.Struct, frozen=True):

@@ -10,6 +10,7 @@ import orjson
 
 from bon_gateway.backends.reward.local import LocalReward
 from bon_gateway.errors import RewardRefusedError
+from bon_gateway.replay.log import begun
 from bon_gateway.replay.pools import PromptPool
 from bon_gateway.strategies.conversation import RewardView
 from bon_gateway.strategies.prefill import Prefill
@@ -27,13 +28,19 @@ class KnownReward(msgspec.Struct, frozen=True):
 
 
 def known_rewards(pool: PromptPool, thinking: ThinkingSettings | None) -> dict[bytes, KnownReward]:
-    """By the answer as the reward model reads it. Of equal answers the first reward counts."""
+    """By the answer as the reward model reads it, whole or begun. Of equal answers the first reward
+    counts."""
     view = RewardView.of(pool.request, thinking, Prefill.of(pool.request), PARTS)
     found: dict[bytes, KnownReward] = {}
+    prompt_tokens = pool.prompt_tokens or 0
     for one in pool.candidates:
         if one.reward is not None and one.message is not None:
             key = orjson.dumps(view.answer(one.message))
-            found.setdefault(key, KnownReward(one.reward, (pool.prompt_tokens or 0) + one.tokens))
+            found.setdefault(key, KnownReward(one.reward, prompt_tokens + one.tokens))
+    for one in pool.candidates:
+        for tokens, reward in one.partial_rewards:
+            key = orjson.dumps(view.answer(begun(one, tokens)))
+            found.setdefault(key, KnownReward(reward, prompt_tokens + tokens))
     return found
 
 

@@ -7,6 +7,6 @@ from bon_gateway.sections.base import Section
 
 class HistorySettings(Section):
     folder: str | None = None
-    """Folder that keeps what ``adaptive`` has learnt of rewards over a restart: for each served
-    model and process a file of up to 350 KB, with numbers alone and no text. None forgets it, and
-    ``adaptive`` begins to learn anew."""
+    """Folder that keeps what ``adaptive`` and ``pruning`` have learnt of rewards over a restart:
+    for each served model and process a file of up to 500 KB, with numbers alone and no text. None
+    forgets it, and both begin to learn anew."""

@@ -120,14 +120,8 @@ class AdaptiveStrategy(PoolStrategy):
         trace: Trace,
     ) -> Selection:
         selection = await PoolStrategy.run(self, request, policy, reward, trace)
-        if trace.history is not None and selection.stopped is Stopped.LEARNING:
-            candidates = selection.candidates
-            rivals = {p: candidates[p] for p in contenders(candidates)}
-            if telling([*rivals.values()]) is not None:
-                rewards = [
-                    rivals[p].reward if p in rivals else None for p in range(len(candidates))
-                ]
-                trace.history.add(rewards, sum(candidate.tokens for candidate in candidates))
+        if trace.history is not None:
+            learn_whole_draw(selection, trace.history)
         return selection
 
 
@@ -157,6 +151,17 @@ class AdaptiveWaves:
         if rewards is not None and not self.rule.worth_another(rewards):
             return NextWave(0, Stopped.PRICE)
         return NextWave(self.waves.after(drawn), Stopped.CAP)
+
+
+def learn_whole_draw(selection: Selection, history: RewardHistory) -> None:
+    """Remember a request that drew all at once for others to learn from."""
+    if selection.stopped is not Stopped.LEARNING:
+        return
+    candidates = selection.candidates
+    rivals = {p: candidates[p] for p in contenders(candidates)}
+    if telling([*rivals.values()]) is not None:
+        rewards = [rivals[p].reward if p in rivals else None for p in range(len(candidates))]
+        history.add(rewards, sum(candidate.tokens for candidate in candidates))
 
 
 def telling(rivals: Sequence[Candidate]) -> list[float] | None:

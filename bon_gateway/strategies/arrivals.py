@@ -28,7 +28,8 @@ class Arrivals:
     then.
 
     ``keep`` usable candidates are enough. ``retries`` says how often a failed one is asked for
-    again. ``on_usable`` is called with each usable candidate as it ends.
+    again. ``on_usable`` is called with each usable candidate as it ends, and ``on_ended`` with the
+    index of each candidate that has ended.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Arrivals:
         keep: int,
         retries: int,
         on_usable: Callable[[int, Completion], None],
+        on_ended: Callable[[int], None],
     ) -> None:
         self._request = request
         self._policy = policy
@@ -51,6 +53,7 @@ class Arrivals:
         self._keep = keep
         self._retries = retries
         self._on_usable = on_usable
+        self._on_ended = on_ended
         self._pumps: list[asyncio.Task[None]] = []
         """Tasks that bring candidates; they are stopped when there are enough."""
         self._enough = asyncio.Event()
@@ -98,14 +101,19 @@ class Arrivals:
     def candidate(self, index: int, stopped_by: str) -> Candidate:
         """The candidate without its reward; ``stopped_by`` is the reason if it has not ended."""
         ended = self.ended.get(index)
-        if ended is not None:
+        if ended is not None and ended.status is not CandidateStatus.REJECTED:
             return ended
         return Candidate(
             index,
             CandidateStatus.REJECTED,
+            # An engine may still generate when a candidate is rejected, so they are counted now.
             tokens=self._trace.tokens.get(index, 0),
-            reason=stopped_by,
+            reason=stopped_by if ended is None else ended.reason,
         )
+
+    def reject(self, index: int, reason: str) -> None:
+        """End a candidate that still runs: whatever is reported of it later is too late."""
+        self._ends(Candidate(index, CandidateStatus.REJECTED, reason=reason))
 
     async def _sample(self, indices: Sequence[int]) -> None:
         missing = set(indices)
@@ -158,6 +166,10 @@ class Arrivals:
         # This task first runs in the next turn of the loop, when all failures of one turn are here.
         again, self._again = self._again, []
         await asyncio.sleep(delay)
+        # One may have been rejected meanwhile.
+        again = [index for index in again if index not in self.ended]
+        if not again:
+            return
         if not apart:
             await self._sample(again)
             return
@@ -184,29 +196,35 @@ class Arrivals:
         self._end(index, completion, verdict)
 
     def _end(self, index: int, completion: Completion, verdict: Validity) -> None:
-        self.ended[index] = Candidate(
-            index,
-            verdict.status,
-            completion,
-            tokens=completion.tokens,
-            reason=verdict.reason,
-            tier=verdict.tier,
-        )
+        if index in self.ended:
+            return
         if verdict.status in USABLE:
             self.usable += 1
             self._on_usable(index, completion)
-        self._stop_if_complete()
+        self._ends(
+            Candidate(
+                index,
+                verdict.status,
+                completion,
+                tokens=completion.tokens,
+                reason=verdict.reason,
+                tier=verdict.tier,
+            )
+        )
 
     def _fail(self, index: int, error: GatewayError) -> None:
-        self.ended[index] = Candidate(
-            index,
-            CandidateStatus.FAILED,
-            tokens=self._trace.tokens.get(index, 0),
-            error=error,
-            reason=error.code,
+        self._ends(
+            Candidate(
+                index,
+                CandidateStatus.FAILED,
+                tokens=self._trace.tokens.get(index, 0),
+                error=error,
+                reason=error.code,
+            )
         )
-        self._stop_if_complete()
 
-    def _stop_if_complete(self) -> None:
+    def _ends(self, candidate: Candidate) -> None:
+        self.ended[candidate.index] = candidate
+        self._on_ended(candidate.index)
         if self.complete:
             self.stop()

@@ -15,12 +15,13 @@ import msgspec
 from bon_gateway.errors import DeadlineError, RewardError
 from bon_gateway.protocols import CandidateSource, RewardBackend, Trace
 from bon_gateway.strategies.arrivals import Arrivals
+from bon_gateway.strategies.checkpoints import CandidateWatch, Looking
 from bon_gateway.strategies.conversation import RewardView
 from bon_gateway.strategies.decide import USABLE
 from bon_gateway.strategies.scoring import Scoring
 from bon_gateway.strategies.validity import AnswerCheck
 from bon_gateway.strategies.waves import WaveRule
-from bon_gateway.types import Candidate, ChatRequest, Completion, Stopped, Timings
+from bon_gateway.types import Candidate, ChatRequest, Completion, Pruning, Stopped, Timings
 
 LEAST_SCORING_GRACE_S = 0.1
 
@@ -53,13 +54,14 @@ class Drawn(msgspec.Struct, frozen=True):
     deadline_passed: bool
     rounds: int = 1
     stopped: Stopped | None = None
+    pruning: Pruning | None = None
     """See ``Selection``."""
 
 
 @dataclass(eq=False)
 class Draw:
     """Draws candidates of ``request``; used once. Without a ``rule`` it draws ``plan.drawn`` at
-    once, with one as many waves as that asks for.
+    once, with one as many waves as that asks for. ``looking`` looks at them before their end.
 
     Making it raises BadRequestError for a conversation that ``reward`` cannot read.
     """
@@ -71,6 +73,7 @@ class Draw:
     check: AnswerCheck
     trace: Trace
     rule: WaveRule | None = None
+    looking: Looking | None = None
 
     def __post_init__(self) -> None:
         plan, check = self.plan, self.check
@@ -90,7 +93,15 @@ class Draw:
             keep=plan.keep,
             retries=plan.retries,
             on_usable=self._submit,
+            on_ended=self._ended,
         )
+        self._watch: CandidateWatch | None = None
+        if self.looking is not None and self.looking.checkpoints and self._scoring is not None:
+            self._watch = CandidateWatch(
+                self.looking, self._arrivals, self._scoring, self._tasks, keep=self.request.top
+            )
+            self.trace.watch = self._watch
+            self.trace.count_tokens = True
         self._late = False
         """Whether the deadline has passed."""
         self._cut = False
@@ -112,6 +123,8 @@ class Draw:
                 # What arrives from now on is too late: a group that is being left takes no new
                 # task, so nothing may be drawn again or sent to be scored.
                 arrivals.close()
+                if self._watch is not None:
+                    self._watch.close()
                 if scoring is not None:
                     scoring.close()
         if self._cut and arrivals.usable < plan.min_candidates:
@@ -127,6 +140,7 @@ class Draw:
             deadline_passed=self._cut,
             rounds=self._rounds,
             stopped=stopped,
+            pruning=self._pruning(),
         )
 
     async def _draw_and_score(self) -> Stopped | None:
@@ -161,7 +175,12 @@ class Draw:
         """Draw ``count`` candidates and score them."""
         started = time.monotonic()
         self._rounds += 1
-        await self._arrivals.ask(count, may_stop_early=self.plan.may_stop_early)
+        if self._watch is not None:
+            self._watch.next_wave()
+        may_stop_early = self.plan.may_stop_early or self._watch is not None
+        await self._arrivals.ask(count, may_stop_early=may_stop_early)
+        if self._watch is not None:
+            self._watch.wave_over()
         # Asking ends at the deadline and with the last candidate. Which of them came first shows in
         # what has arrived.
         self._cut = not self._arrivals.complete
@@ -179,6 +198,15 @@ class Draw:
         if self._scoring is not None:
             self._scoring.submit(index, completion)
 
+    def _ended(self, index: int) -> None:
+        if self._watch is not None:
+            self._watch.ended(index)
+
+    def _pruning(self) -> Pruning | None:
+        if self._watch is not None:
+            return self._watch.state
+        return None if self.looking is None else self.looking.state
+
     def _scoring_grace(self) -> float | None:
         """Seconds for scoring what arrived before the deadline; None waits."""
         if not self._cut or self.plan.deadline is None:
@@ -195,6 +223,8 @@ class Draw:
                 candidate = msgspec.structs.replace(candidate, reward=reward, rewards=rewards)
             if (variant := self.trace.variants.get(index)) is not None:
                 candidate = msgspec.structs.replace(candidate, variant=variant)
+            if self._watch is not None and (partial := self._watch.partial_rewards(index)):
+                candidate = msgspec.structs.replace(candidate, partial_rewards=partial)
             candidates.append(candidate)
         return tuple(candidates)
 

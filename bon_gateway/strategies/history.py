@@ -12,7 +12,7 @@ import asyncio
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -20,6 +20,8 @@ import msgspec
 from bon_common.selection.adaptive.gain import GainModel, SampleRewards, learn_gain
 from bon_common.selection.adaptive.price import matching_price
 from bon_common.selection.adaptive.waves import Waves
+from bon_common.selection.pruning.probes import WINDOW as PROBES
+from bon_common.selection.pruning.probes import PairSums, Probe, ProbeWindow
 
 LEAST = 128
 """Whole draws before which nothing is known."""
@@ -34,6 +36,8 @@ MOST_REWARDS = 16_384
 128 fewer than ``LEAST``."""
 REFIT = 16
 """Whole draws between one fit and the next. Each fit writes the file."""
+PROBES_AT_ONCE = 10
+"""Probes between one write of the file and the next."""
 MOST_PRICES = 64
 """Prices that are remembered. A client that changes ``n`` needs another price."""
 
@@ -51,15 +55,22 @@ class PastRequest(msgspec.Struct, frozen=True, array_like=True):
     """By index; None for a candidate that could not win."""
 
 
+class PastTraffic(msgspec.Struct, frozen=True):
+    """What is remembered: only numbers."""
+
+    requests: Sequence[PastRequest] = ()
+    probes: Sequence[Probe] = ()
+
+
 class HistoryFiles(Protocol):
     """Where a history outlives its process. Both calls block."""
 
-    def read(self) -> Sequence[PastRequest]:
+    def read(self) -> PastTraffic:
         """What this process and earlier or other ones have written. What cannot be used is logged
         and left out."""
         ...
 
-    def write(self, requests: Sequence[PastRequest]) -> None:
+    def write(self, traffic: PastTraffic) -> None:
         """Replace what this process has written. Raises OSError."""
         ...
 
@@ -81,7 +92,9 @@ class WindowHistory:
         self._window: deque[PastRequest] = deque()
         self._own: deque[PastRequest] = deque()
         """Those of this process, which writes no others: so none is read twice."""
-        self._unwritten = 0
+        self._probes = ProbeWindow()
+        self._own_probes: deque[Probe] = deque(maxlen=PROBES)
+        self._unwritten = self._unwritten_probes = 0
         self._until_fit = least
         """Whole draws that are still to come before the next fit."""
         self._asked = 0
@@ -99,6 +112,11 @@ class WindowHistory:
     def model(self) -> GainModel | None:
         self._work_if_due()
         return self._model
+
+    @property
+    def probes(self) -> ProbeWindow:
+        self._work_if_due()
+        return self._probes
 
     @property
     def tokens(self) -> float | None:
@@ -134,6 +152,13 @@ class WindowHistory:
             _trim(kept)
         self._unwritten += 1
         self._until_fit -= 1
+        self._work_if_due()
+
+    def add_probe(self, sums: Mapping[int, PairSums], count: int, tokens: int) -> None:
+        probe = Probe(int(time.time()), count, tokens, sums)
+        self._probes.extend([probe])
+        self._own_probes.append(probe)
+        self._unwritten_probes += 1
         self._work_if_due()
 
     def _draws(self, cap: int) -> list[SampleRewards]:
@@ -175,17 +200,20 @@ class WindowHistory:
             return self._read_files
         if self._until_fit <= 0:
             return self._fit
+        if self._unwritten_probes >= PROBES_AT_ONCE and self._files is not None:
+            return self._write
         return self._find_price if self._wanted else None
 
     async def _read_files(self) -> None:
         self._read = True
         assert self._files is not None, "without files all is read"
         past = await asyncio.to_thread(self._files.read)
-        newest = sorted([*past, *self._window], key=lambda request: request.at)
+        newest = sorted([*past.requests, *self._window], key=lambda request: request.at)
         self._window.clear()
         self._window.extend(newest)
         _trim(self._window)
-        self._until_fit -= len(past)
+        self._until_fit -= len(past.requests)
+        self._probes.extend(past.probes)
 
     async def _fit(self) -> None:
         self._until_fit = REFIT
@@ -209,11 +237,12 @@ class WindowHistory:
             del self._prices[next(iter(self._prices))]
 
     async def _write(self) -> None:
-        if self._files is None or not self._unwritten:
+        if self._files is None or not (self._unwritten or self._unwritten_probes):
             return
-        self._unwritten = 0
+        self._unwritten = self._unwritten_probes = 0
         try:
-            await asyncio.to_thread(self._files.write, list(self._own))
+            traffic = PastTraffic(list(self._own), list(self._own_probes))
+            await asyncio.to_thread(self._files.write, traffic)
         except OSError as error:
             _log.warning("the history of rewards cannot be written: %s", error.strerror or error)
 

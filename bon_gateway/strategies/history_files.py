@@ -19,8 +19,10 @@ from pathlib import Path
 import msgspec
 
 from bon_common.publish import flush
+from bon_common.selection.pruning.probes import WINDOW as PROBES
+from bon_common.selection.pruning.probes import Probe
 from bon_common.settings.errors import SettingsError
-from bon_gateway.strategies.history import WINDOW, PastRequest
+from bon_gateway.strategies.history import WINDOW, PastRequest, PastTraffic
 
 VERSION = 2
 KEEP = 16
@@ -44,6 +46,8 @@ class HistoryFile(msgspec.Struct, frozen=True):
     version: int
     of: ModelIdentity
     requests: Sequence[PastRequest]
+    probes: Sequence[Probe] = ()
+    """Files of version 1 may lack them, and a gateway that does not know them reads the rest."""
 
 
 def prepare_folder(folder: str) -> None:
@@ -77,21 +81,29 @@ class ModelFiles:
         own = f"{self._prefix}{started}-{os.getpid()}{os.urandom(3).hex()}.json"
         self._path = folder / own
 
-    def read(self) -> list[PastRequest]:
-        found: list[PastRequest] = []
+    def read(self) -> PastTraffic:
+        requests: list[PastRequest] = []
+        probes: list[Probe] = []
         newest = sorted(self._folder.glob(f"{self._prefix}*.json"), key=_written, reverse=True)
         for path in newest[:KEEP]:
             try:
-                found += self._requests(path)
+                file = self._file(path)
+                requests += file.requests
+                probes += file.probes
             except (OSError, ValueError) as error:
                 _log.warning("%s is left out of the history of rewards: %s", path.name, error)
         for path in newest[KEEP:]:
             with contextlib.suppress(OSError):
                 path.unlink()
-        return sorted(found, key=lambda request: request.at)[-WINDOW:]
+        return PastTraffic(
+            sorted(requests, key=lambda request: request.at)[-WINDOW:],
+            sorted(probes, key=lambda probe: probe.at)[-PROBES:],
+        )
 
-    def write(self, requests: Sequence[PastRequest]) -> None:
-        content = msgspec.json.encode(HistoryFile(VERSION, self._identity, requests))
+    def write(self, traffic: PastTraffic) -> None:
+        content = msgspec.json.encode(
+            HistoryFile(VERSION, self._identity, traffic.requests, traffic.probes)
+        )
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         partial = self._path.with_suffix(".part")
         handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -101,7 +113,7 @@ class ModelFiles:
         flush(partial)
         partial.replace(self._path)
 
-    def _requests(self, path: Path) -> Sequence[PastRequest]:
+    def _file(self, path: Path) -> HistoryFile:
         """Raises OSError, and ValueError with the reason if the file is not of use here."""
         if path.stat().st_size > MOST_BYTES:
             raise ValueError(f"it is larger than {MOST_BYTES} bytes")
@@ -116,7 +128,18 @@ class ModelFiles:
             raise ValueError("a number of tokens is negative")
         if any(len(past.rewards) - past.rewards.count(None) < 2 for past in file.requests):
             raise ValueError("a request has fewer than two rewards")
-        return file.requests
+        if not all(_is_sound(probe) for probe in file.probes):
+            raise ValueError("a number of a probe is negative")
+        return file
+
+
+def _is_sound(probe: Probe) -> bool:
+    sums = probe.sums.values()
+    return (
+        probe.count > 0
+        and probe.tokens >= 0
+        and all(own.count > 0 and own.partial >= 0 and own.final >= 0 for own in sums)
+    )
 
 
 class _Versioned(msgspec.Struct):

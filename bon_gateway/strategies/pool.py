@@ -9,6 +9,7 @@ import msgspec
 
 from bon_gateway.errors import NoRewardError
 from bon_gateway.protocols import CandidateSource, PolicyBackend, RewardBackend, Trace
+from bon_gateway.strategies.checkpoints import Looking
 from bon_gateway.strategies.decide import rank, rank_by_confidence
 from bon_gateway.strategies.draw import Draw, Drawn, Plan
 from bon_gateway.strategies.judge import Judge
@@ -22,10 +23,21 @@ from bon_gateway.types import Candidate, ChatRequest, Selection
 REASONS_TOLD = 3
 
 
+class Guidance(msgspec.Struct, frozen=True):
+    """What decides while candidates are drawn."""
+
+    rule: WaveRule | None = None
+    """Whether there is another wave; None draws all at once."""
+    looking: Looking | None = None
+    """How candidates are looked at before their end, and how many to start; None leaves them
+    alone."""
+
+
 @dataclass(frozen=True, slots=True)
 class PoolStrategy:
     """Draws the number of candidates in its settings, keeps the first ``n`` usable ones and answers
-    with the best. A subclass may override ``order`` or ``decide``, and ``wave_rule``."""
+    with the best. A subclass may override ``order`` or ``decide``, and ``wave_rule`` or
+    ``guidance``."""
 
     settings: DrawSettings
     judge: Judge = field(default_factory=Judge)
@@ -64,6 +76,10 @@ class PoolStrategy:
         """The most candidates that it draws. One policy has only one at temperature 0."""
         return 1 if request.greedy else self.settings.drawn
 
+    def guidance(self, request: ChatRequest, policy: PolicyBackend, trace: Trace) -> Guidance:
+        """All that decides during the draw. Asked once for each request."""
+        return Guidance(self.wave_rule(request, policy, trace))
+
     def drawn(self, request: ChatRequest) -> int:
         # Candidates beyond n are drawn only to be cut; the client cannot ask for them.
         check_top(request, self._kept(request))
@@ -92,10 +108,13 @@ class PoolStrategy:
         drawn = self.drawn(request)
         # With the one candidate of temperature 0 there is nothing to decide on.
         alone = request.greedy and drawn == 1
-        rule = None if alone else self.wave_rule(request, policy, trace)
+        guidance = Guidance() if alone else self.guidance(request, policy, trace)
+        rule, looking = guidance.rule, None if reward is None else guidance.looking
+        if looking is not None and looking.started is not None:
+            drawn = looking.started
         plan = Plan(
             drawn=drawn,
-            keep=kept if rule is None else drawn,
+            keep=kept if rule is None and looking is None else drawn,
             deadline=None if settings.deadline_ms is None else settings.deadline_ms / 1000,
             min_candidates=min(settings.min_candidates, kept),
             retries=settings.retries,
@@ -103,7 +122,8 @@ class PoolStrategy:
         check = await self.judge.check_for(request, policy)
         measured = msgspec.structs.replace(request, signal=signal)
         source = self.source(request, policy, trace)
-        outcome = await Draw(measured, source, reward, plan, check, trace, rule).run()
+        draw = Draw(measured, source, reward, plan, check, trace, rule, looking)
+        outcome = await draw.run()
         if MISPLACED in [candidate.reason for candidate in outcome.candidates]:
             self.judge.answer_in_reasoning(policy, request.request_id)
         stands_in = settings.fallback == "confidence" and _all_lost(outcome)

@@ -25,6 +25,7 @@ from bon_gateway.strategies.majority_of_the_bests import MajorityOfTheBestsSetti
 from bon_gateway.strategies.mbr import MbrSettings
 from bon_gateway.strategies.pessimistic import PessimisticSettings
 from bon_gateway.strategies.poisson import PoissonSettings
+from bon_gateway.strategies.pruning import PruningSettings
 from bon_gateway.strategies.settings import StrategySettings
 from bon_gateway.strategies.single import SingleSettings
 from bon_gateway.strategies.soft import SoftSettings
@@ -34,6 +35,7 @@ KINDS: tuple[type[StrategySettings], ...] = (
     BestOfNSettings,
     FirstKSettings,
     AdaptiveStrategySettings,
+    PruningSettings,
     GoodEnoughSettings,
     CascadeSettings,
     SoftSettings,

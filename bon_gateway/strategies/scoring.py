@@ -1,8 +1,9 @@
 """Scores candidates while others still generate.
 
-For one request one call to the reward model runs at a time. Candidates that finish meanwhile go
+For one request one call for finished candidates runs at a time. Those that finish meanwhile go
 together in the next call. So a burst is scored as a batch, and the reward model's work hides behind
-generation. What the reward model refused is not asked for again.
+generation. What the reward model refused is not asked for again. Unfinished answers are scored
+beside that, in calls of their own.
 """
 
 from __future__ import annotations
@@ -73,6 +74,23 @@ class Scoring:
         if self._running is None and self._linger is None:
             loop = asyncio.get_running_loop()
             self._linger = loop.call_later(LINGER_S, self._begin)
+
+    async def partial(self, messages: Sequence[Message]) -> list[float | None]:
+        """Rewards of unfinished answers, in one call that is not tried again. None for an answer
+        that has no text yet, because it is still thinking, and for all if the call fails."""
+        answers = [self._view.answer(message) for message in messages]
+        texts = {orjson.dumps(answer): answer for answer in answers if answer["content"].strip()}
+        if not texts:
+            return [None] * len(messages)
+        try:
+            scores = await self._reward.score(self._view.request, [*texts.values()])
+        except RewardError as error:
+            fields = {"request_id": self._view.request.request_id, "reason": error.message}
+            _log.info("partial rewards are missing", extra={"fields": fields})
+            return [None] * len(messages)
+        self.tokens += scores.tokens
+        known = dict(zip(texts, scores.rewards, strict=True))
+        return [known.get(orjson.dumps(answer)) for answer in answers]
 
     async def settle(self, within: float | None) -> None:
         """Wait until all is scored, at most for ``within`` seconds. No more candidates come

@@ -103,6 +103,7 @@ def select(
         rounds=drawn.rounds,
         stopped=drawn.stopped,
         saved_tokens=None if plain is None else saved_tokens(drawn.candidates, plain),
+        pruning=drawn.pruning,
     )
 
 

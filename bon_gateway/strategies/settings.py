@@ -45,6 +45,11 @@ class StrategySettings(Component):
         """Number of candidates from which the winner is chosen."""
         return 1
 
+    @property
+    def looks_at(self) -> tuple[int, ...]:
+        """Numbers of generated tokens at which it looks at candidates before their end."""
+        return ()
+
     def lowered(self, most: int) -> dict[str, int]:
         """Values with which it draws only ``most`` candidates; empty if there are none."""
         n = self.pool - (self.drawn - most)

@@ -10,9 +10,10 @@ from typing import Any
 
 from bon_common.selection.adaptive.gain import GainModel, SampleRewards
 from bon_common.selection.adaptive.waves import Waves
+from bon_common.selection.pruning.probes import PairSums, Probe, ProbeWindow
 from bon_gateway.errors import GatewayError, RewardError
 from bon_gateway.logprobs import Measuring, measured
-from bon_gateway.protocols import Trace
+from bon_gateway.protocols import Trace, Watch
 from bon_gateway.thinking import ThinkingSettings
 from bon_gateway.types import (
     Caller,
@@ -58,6 +59,10 @@ class Act:
     delay: float = 0.0
     tokens_so_far: int = 0
     """Tokens that the trace shows while it runs."""
+    token_s: float = 0.0
+    """Seconds that each token takes before the delay, if the candidate is watched."""
+    partials: Mapping[int, str] = field(default_factory=dict)
+    """What it says at a checkpoint; at others it says its own number, ``answer <index>``."""
 
 
 @dataclass(slots=True)
@@ -102,7 +107,9 @@ class FakePolicy(_FakeBackend):
         self.requests.append(request)
         async with asyncio.TaskGroup() as tasks:
             for index in indices:
-                tasks.create_task(self._play(request, index, report, trace))
+                playing = tasks.create_task(self._play(request, index, report, trace))
+                if trace.watch is not None:
+                    trace.watch.begins(index, playing.cancel)
 
     async def _play(
         self, request: ChatRequest, index: int, report: ReportSample, trace: Trace
@@ -114,6 +121,8 @@ class FakePolicy(_FakeBackend):
         if act.tokens_so_far:
             trace.tokens[index] = act.tokens_so_far
         try:
+            if trace.watch is not None:
+                await self._show(index, attempt, act, trace, trace.watch)
             await asyncio.sleep(act.delay)
             if not act.outcomes:
                 await asyncio.Event().wait()
@@ -126,6 +135,18 @@ class FakePolicy(_FakeBackend):
             raise
         finally:
             self.running -= 1
+
+    async def _show(self, index: int, attempt: int, act: Act, trace: Trace, watch: Watch) -> None:
+        """Let the candidate grow to its last token, past the checkpoints before."""
+        outcome = act.outcomes[min(attempt, len(act.outcomes) - 1)] if act.outcomes else None
+        length = outcome.tokens if isinstance(outcome, Completion) else 0
+        grown = 0
+        for checkpoint in [point for point in watch.checkpoints if point < length]:
+            await asyncio.sleep(act.token_s * (checkpoint - grown))
+            grown = trace.tokens[index] = checkpoint
+            text = act.partials.get(checkpoint, f"answer {index}")
+            watch.passed(index, checkpoint, {"role": "assistant", "content": text})
+        await asyncio.sleep(act.token_s * (length - grown))
 
     async def stream(self, request: ChatRequest, trace: Trace) -> AsyncGenerator[Delta, None]:
         self.requests.append(request)
@@ -205,6 +226,7 @@ class FakeHistory:
     wants: bool = False
     """Whether every request should draw all, to learn from."""
     added: list[tuple[list[float | None], int]] = field(default_factory=list)
+    probes: ProbeWindow = field(default_factory=ProbeWindow)
 
     def learns(self, cap: int) -> bool:
         return self.wants
@@ -214,6 +236,9 @@ class FakeHistory:
 
     def add(self, rewards: SampleRewards, tokens: int) -> None:
         self.added.append(([*rewards], tokens))
+
+    def add_probe(self, sums: Mapping[int, PairSums], count: int, tokens: int) -> None:
+        self.probes.extend([Probe(0, count, tokens, sums)])
 
     async def close(self) -> None:
         return None

@@ -16,7 +16,7 @@ from bon_gateway.gateway import Gateway, ServedModel
 from bon_gateway.metrics import Metrics
 from bon_gateway.settings.tree import Settings
 from bon_gateway.strategies.judge import Judge
-from bon_gateway.testing.fakes import FakePolicy, FakeReward
+from bon_gateway.testing.fakes import FakeHistory, FakePolicy, FakeReward
 from tests.loop_server import serving_app
 
 MODELS = {
@@ -58,6 +58,7 @@ Serve = Callable[..., Awaitable[Served]]
 class Setup:
     policy: FakePolicy = field(default_factory=FakePolicy)
     reward: FakeReward = field(default_factory=FakeReward)
+    history: FakeHistory | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     environ: dict[str, str] = field(default_factory=dict)
 
@@ -86,6 +87,7 @@ async def serving(setup: Setup) -> AsyncIterator[Served]:
                 setup.reward if served.reward else None,
                 served.strategy.build(judge),
                 served,
+                setup.history,
             )
             for name, served in settings.models.items()
         }

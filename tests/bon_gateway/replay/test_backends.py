@@ -12,7 +12,7 @@ import pytest
 
 from bon_gateway.errors import PolicyRefusedError, RewardRefusedError
 from bon_gateway.protocols import Trace
-from bon_gateway.replay.log import RecordedCandidate
+from bon_gateway.replay.log import RecordedCandidate, begun
 from bon_gateway.replay.policy import RecordedPolicy
 from bon_gateway.replay.rewards import RecordedRewards, known_rewards
 from bon_gateway.strategies.signals import MEAN_LOGPROB, SelfCertaintySettings
@@ -26,6 +26,7 @@ from bon_gateway.types import (
     Signal,
 )
 from tests.bon_gateway.replay.kit import candidates, line, read, virtual, write
+from tests.bon_gateway.watches import StoppingWatch
 
 ASKED = ChatRequest([{"role": "user", "content": "?"}], {}, None, 1, "r")
 LENGTHS = (30, 10, 20, 10)
@@ -149,3 +150,45 @@ def test_rewards_are_found_by_what_a_reward_model_reads(tmp_path: Path) -> None:
         assert asyncio.get_running_loop().time() == 0.25
 
     virtual(work())
+
+
+def watched(stop_at: dict[int, int]) -> tuple[RecordedPolicy, StoppingWatch, list[float]]:
+    """Ends when all have ended or were stopped."""
+
+    async def work() -> tuple[RecordedPolicy, StoppingWatch, list[float]]:
+        own, watch = policy(partial_rewards=((4, 1.0), (8, 2.0), (25, 3.0))), StoppingWatch((4, 25))
+        watch.stop_at = stop_at
+        ended: list[float] = []
+        loop = asyncio.get_running_loop()
+        trace = Trace(watch=watch)
+        await own.sample(ASKED, range(4), trace, lambda _: ended.append(loop.time()))
+        assert own.tokens == trace.tokens
+        return own, watch, ended
+
+    return virtual(work())
+
+
+def test_a_watched_candidate_is_shown_where_its_reward_was_recorded() -> None:
+    _, watch, ended = watched({})
+    assert {index: [*shown] for index, shown in watch.shown.items()} == {
+        0: [4, 25],
+        1: [4],
+        2: [4],
+        3: [4],
+    }
+    assert ended == [5.0, 5.0, 10.0, 15.0]
+
+
+def test_a_stopped_candidate_has_the_tokens_until_then() -> None:
+    own, watch, ended = watched({0: 25, 3: 4})
+    assert own.tokens == {0: 25, 1: 10, 2: 20, 3: 4}
+    assert ended == [5.0, 10.0]
+    watch.stops[1]()
+    assert own.tokens[1] == 10
+
+
+def test_what_a_candidate_said_is_the_share_of_its_text() -> None:
+    message = {"role": "assistant", "content": "abcdefghij"}
+    recorded = RecordedCandidate(0, CandidateStatus.FINISHED, 20, message)
+    assert begun(recorded, 5) == {"role": "assistant", "content": "ab"}
+    assert begun(msgspec.structs.replace(recorded, message=None), 5) == {}

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bon_common.best_of_n import best_of_n
+from bon_common.selection.pruning.probes import LEAST
 from bon_common.settings.errors import SettingsError
 from bon_gateway.protocols import PolicyBackend, RewardBackend, Trace
 from bon_gateway.replay.drive import SEED_BITS, Replayed, replay
@@ -385,3 +386,51 @@ def test_a_strategy_that_draws_more_than_it_says_is_found_out() -> None:
     kind = OverdrawingSettings(type="overdrawing", n=5)
     with pytest.raises(SettingsError, match="drew more candidates than it says"):
         replay(kind, "it", pools_of(recorded([1.0, 2.0])), made)
+
+
+def early(i: int, tokens: int, *partial: tuple[int, float]) -> RecordedCandidate:
+    text = f"{i:02d}".ljust(tokens, ".")
+    return RecordedCandidate(
+        i,
+        CandidateStatus.FINISHED,
+        tokens,
+        {"role": "assistant", "content": text},
+        "stop",
+        float(i % 16),
+        partial_rewards=partial,
+    )
+
+
+def pruned_pools(prompts: int, checkpoint: int = 32) -> PoolSet:
+    """Partial rewards that tell the final ones."""
+    return pools_of(
+        *[tuple(early(i, 300, (checkpoint, i % 16 + 0.1)) for i in range(24))] * prompts
+    )
+
+
+def test_pruning_is_replayed_on_recorded_partial_rewards() -> None:
+    made = pruned_pools(60)
+    base = run({"type": "best_of_n", "n": 16}, made, permutations=1)
+    found = run({"type": "pruning", "n": 16, "checkpoints": [32]}, made, permutations=1)
+    tokens = [own[0].tokens for own in found]
+    assert tokens[:LEAST] == [16 * 300] * LEAST
+    assert sum(count < 0.6 * 16 * 300 for count in tokens[LEAST:]) >= 35
+    assert min(tokens) > 16 * 32
+    assert found[0][0].scored_tokens == 16 * (300 + 32)
+    for own, other in zip(found, base, strict=True):
+        assert own[0].winner is not None
+        assert other[0].winner is not None
+        # More are started, so it may be better.
+        assert (own[0].winner.reward or 0) >= (other[0].winner.reward or 0)
+
+
+def test_a_pool_without_the_partial_rewards_is_named() -> None:
+    asked = {"type": "pruning", "n": 16, "checkpoints": [32, 64]}
+    with pytest.raises(SettingsError) as caught:
+        run(asked, pruned_pools(2))
+    assert str(caught.value).startswith("strategies.it: checkpoints: it looks at unfinished")
+    assert "lack 48 of their rewards: the first is that of candidate 0 after 64" in str(
+        caught.value
+    )
+    short = pools_of(tuple(early(i, 30) for i in range(24)))
+    assert len(run(asked, short)) == 1

@@ -9,15 +9,18 @@ import pytest
 
 from bon_common.selection.adaptive.gain import learn_gain
 from bon_common.selection.adaptive.waves import Waves
+from bon_common.selection.pruning.probes import PairSums, Probe
 from bon_gateway.strategies import history as module
 from bon_gateway.strategies.history import (
     EVERY,
     MOST_PRICES,
     MOST_REWARDS,
     MOST_TRIES,
+    PROBES_AT_ONCE,
     REFIT,
     WINDOW,
     PastRequest,
+    PastTraffic,
     WindowHistory,
 )
 
@@ -31,14 +34,17 @@ class Files:
     found: Sequence[PastRequest] = ()
     written: list[list[PastRequest]] = field(default_factory=list)
     error: OSError | None = None
+    probes: Sequence[Probe] = ()
+    written_probes: list[list[Probe]] = field(default_factory=list)
 
-    def read(self) -> Sequence[PastRequest]:
-        return self.found
+    def read(self) -> PastTraffic:
+        return PastTraffic(self.found, self.probes)
 
-    def write(self, requests: Sequence[PastRequest]) -> None:
+    def write(self, traffic: PastTraffic) -> None:
         if self.error is not None:
             raise self.error
-        self.written.append([*requests])
+        self.written.append([*traffic.requests])
+        self.written_probes.append([*traffic.probes])
 
 
 def rewards(seed: int, spread: float = 1.0) -> list[float | None]:
@@ -218,3 +224,37 @@ async def test_closing_waits_for_the_step_that_runs_and_begins_no_other() -> Non
     known = [t for t in (3, 4, 5, 6, 7) if history.price(WAVES, t) is not None]
     assert known == [3]
     assert {t.get_name() for t in asyncio.all_tasks()}.isdisjoint({"learning from rewards"})
+
+
+SUMS = {64: PairSums(4, 0.5, 1.0, 2.0, 1.0)}
+
+
+async def test_probes_are_written_and_make_up_for_a_restart() -> None:
+    files = Files()
+    history = WindowHistory(files)
+    for _ in range(PROBES_AT_ONCE - 1):
+        history.add_probe(SUMS, 4, 400)
+    await history.settled()
+    assert files.written == []
+    history.add_probe(SUMS, 4, 400)
+    await history.settled()
+    assert [len(probes) for probes in files.written_probes] == [PROBES_AT_ONCE]
+    history.add_probe(SUMS, 4, 800)
+    await history.close()
+    assert [len(probes) for probes in files.written_probes] == [PROBES_AT_ONCE, PROBES_AT_ONCE + 1]
+    after = WindowHistory(Files(probes=files.written_probes[-1] * 2))
+    assert not after.probes.enough, "the file is read aside"
+    assert after._working is not None
+    await after.settled()
+    assert after.probes.enough
+    assert after.probes.tokens == 100 * 12 / 11
+
+
+async def test_what_another_process_wrote_is_not_written_again() -> None:
+    files = Files(probes=[Probe(1, 4, 40, SUMS)] * 30)
+    history = WindowHistory(files)
+    history.add_probe(SUMS, 4, 400)
+    await history.settled()
+    assert history.probes.enough
+    await history.close()
+    assert [len(probes) for probes in files.written_probes] == [1]

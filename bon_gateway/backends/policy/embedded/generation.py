@@ -13,16 +13,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bon_gateway.backends.policy.embedded.events import Event, Unfinished
 from bon_gateway.backends.policy.embedded.loading import LoadedModel
 from bon_gateway.backends.policy.embedded.logprobs import entries
 from bon_gateway.backends.policy.embedded.params import SamplingParams
 from bon_gateway.backends.policy.embedded.sampler import TokenSampler
 from bon_gateway.backends.policy.embedded.text import TextStream
 from bon_gateway.errors import PolicyError
-from bon_gateway.types import Completion, Delta, Sample
-
-Event = Sample | Delta | PolicyError
-"""What a generation reports: a candidate that ended, a step of a stream, or that all are lost."""
+from bon_gateway.types import Completion, Delta, Message, Sample
+from bon_gateway.watching import PassedCheckpoints
 
 
 @dataclass(slots=True)
@@ -37,6 +36,8 @@ class CandidateRow:
     finish_reason: str | None = None
     stop_reason: int | str | None = None
     ends_with_stop_token: bool = False
+    progress: PassedCheckpoints | None = None
+    """None if nobody looks at it before its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,8 @@ class GenerationTask:
     """Tokens generated so far by candidate index. Written at each step."""
     emit: Callable[[Event], None]
     """Called in the worker thread."""
+    checkpoints: Sequence[int] = ()
+    """See ``Watch.checkpoints``."""
 
 
 class GenerationJob:
@@ -68,7 +71,12 @@ class GenerationJob:
         self._stop_ids = params.stop_token_ids | (
             frozenset() if params.ignore_eos else loaded.eos_ids
         )
-        self._rows = [CandidateRow(index, self._text_stream()) for index in task.indices]
+        self._rows = [
+            CandidateRow(index, self._text_stream(), progress=self._new_progress())
+            for index in task.indices
+        ]
+        self._dropped: frozenset[int] = frozenset()
+        """Candidates that were stopped; their rows leave the batch before the next token."""
         self._sampler: TokenSampler | None = None
         self._cache: Any = None
         self._read = 0
@@ -84,9 +92,18 @@ class GenerationJob:
         self._rows = []
         self._task.emit(error)
 
+    def drop(self, index: int) -> None:
+        """Stop one candidate. Any thread may call it, one at a time."""
+        # A new set, because the worker thread may be reading this one.
+        self._dropped |= {index}
+
     @torch.inference_mode()
     def step(self) -> None:
         """Read the prompt's next chunk, or draw one token for each row."""
+        if self._sampler is not None and self._last is not None:
+            self._keep_unfinished(self._sampler, self._last[:, 0])
+            if self.over:
+                return
         logits = self._next_logits()
         if logits is None:
             return
@@ -157,9 +174,17 @@ class GenerationJob:
             self._tell_step(row, fresh)
         elif row.finish_reason is not None:
             self._task.emit(Sample(row.index, self._completion(row)))
+        elif row.progress is not None:
+            checkpoint = row.progress.passed(len(row.ids))
+            if checkpoint is not None:
+                self._task.emit(Unfinished(row.index, checkpoint, self._message(row)))
 
     def _keep_unfinished(self, sampler: TokenSampler, tokens: Tensor) -> None:
-        keep = [place for place, row in enumerate(self._rows) if row.finish_reason is None]
+        keep = [
+            place
+            for place, row in enumerate(self._rows)
+            if row.finish_reason is None and row.index not in self._dropped
+        ]
         if len(keep) < len(self._rows):
             self._rows = [self._rows[place] for place in keep]
             if not keep:
@@ -189,11 +214,17 @@ class GenerationJob:
     def _decode(self, ids: Sequence[int]) -> str:
         return self._loaded.decode(ids, skip_special_tokens=self._task.params.skip_special_tokens)
 
-    def _completion(self, row: CandidateRow) -> Completion:
+    def _new_progress(self) -> PassedCheckpoints | None:
+        return PassedCheckpoints(self._task.checkpoints) if self._task.checkpoints else None
+
+    def _message(self, row: CandidateRow) -> Message:
         if row.text is not None:
             content = row.text.text
         else:
             content = self._decode(row.ids[:-1] if self._hides_last(row) else row.ids)
+        return {"role": "assistant", "content": content}
+
+    def _completion(self, row: CandidateRow) -> Completion:
         assert row.finish_reason is not None
         extra: dict[str, Any] = {} if row.stop_reason is None else {"stop_reason": row.stop_reason}
         response_extra = {}
@@ -201,7 +232,7 @@ class GenerationJob:
             extra["token_ids"] = row.ids
             response_extra["prompt_token_ids"] = list(self._task.prompt)
         return Completion(
-            message={"role": "assistant", "content": content},
+            message=self._message(row),
             finish_reason=row.finish_reason,
             tokens=len(row.ids),
             prompt_tokens=len(self._task.prompt),

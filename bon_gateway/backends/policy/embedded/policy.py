@@ -11,12 +11,14 @@ import contextlib
 import logging
 import secrets
 from collections.abc import AsyncGenerator, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bon_gateway.backends.loading_lock import LOADING
 from bon_gateway.backends.policy.embedded import params as parameters
 from bon_gateway.backends.policy.embedded.engine import Engine
+from bon_gateway.backends.policy.embedded.events import Dropped, Event, Unfinished
 from bon_gateway.backends.policy.embedded.prompt import prompt_ids
 from bon_gateway.backends.policy.embedded.settings import TransformersPolicySettings
 from bon_gateway.errors import PolicyError
@@ -25,7 +27,7 @@ from bon_gateway.protocols import Trace
 from bon_gateway.types import ChatRequest, Completion, Delta, ReportSample, Sample
 
 if TYPE_CHECKING:
-    from bon_gateway.backends.policy.embedded.generation import Event, GenerationJob
+    from bon_gateway.backends.policy.embedded.generation import GenerationJob
     from bon_gateway.backends.policy.embedded.loading import LoadedModel
 
 logger = logging.getLogger(__name__)
@@ -93,7 +95,6 @@ class TransformersPolicy:
         Tokens are always counted, which costs nothing here. An error of the batch fails every
         candidate that has not ended.
         """
-        missing = set(indices)
         measuring = Measuring.of(request)
         if measuring is not None:
             request = measuring.asked(request)
@@ -104,18 +105,9 @@ class TransformersPolicy:
                 generation = await self._begin(request, indices, trace, events, stream=False)
             except PolicyError as error:
                 events.put_nowait(error)
-            while missing:
-                event = await events.get()
-                if isinstance(event, Sample):
-                    missing.discard(event.index)
-                    outcome = event.outcome
-                    if isinstance(outcome, Completion):
-                        outcome = measured(outcome, measuring)
-                    report(Sample(event.index, outcome))
-                elif isinstance(event, PolicyError):
-                    for index in sorted(missing):
-                        report(Sample(index, event))
-                    return
+            else:
+                self._watch(generation, indices, trace, events)
+            await _read(events, set(indices), trace, report, measuring)
         finally:
             if generation is not None:
                 self._engine.cancel(generation)
@@ -135,6 +127,23 @@ class TransformersPolicy:
                         return
         finally:
             self._engine.cancel(generation)
+
+    @staticmethod
+    def _watch(
+        generation: GenerationJob,
+        indices: Sequence[int],
+        trace: Trace,
+        events: asyncio.Queue[Event],
+    ) -> None:
+        """Let the watch stop candidates of a generation that has begun."""
+
+        def stop(index: int) -> None:
+            generation.drop(index)
+            events.put_nowait(Dropped(index))
+
+        if trace.watch is not None:
+            for index in indices:
+                trace.watch.begins(index, partial(stop, index))
 
     async def _begin(
         self,
@@ -169,6 +178,7 @@ class TransformersPolicy:
                 stream=stream,
                 tokens=trace.tokens,
                 emit=_mailbox(events),
+                checkpoints=() if stream or trace.watch is None else trace.watch.checkpoints,
             ),
         )
         self._engine.submit(generation)
@@ -179,6 +189,33 @@ def _seeds(seed: int | None, indices: Sequence[int]) -> list[int]:
     if seed is None:
         return [secrets.randbits(63) for _ in indices]
     return [seed + index for index in indices]
+
+
+async def _read(
+    events: asyncio.Queue[Event],
+    missing: set[int],
+    trace: Trace,
+    report: ReportSample,
+    measuring: Measuring | None,
+) -> None:
+    """Report until none of the candidates is ``missing``."""
+    while missing:
+        event = await events.get()
+        if isinstance(event, Sample):
+            missing.discard(event.index)
+            outcome = event.outcome
+            if isinstance(outcome, Completion):
+                outcome = measured(outcome, measuring)
+            report(Sample(event.index, outcome))
+        elif isinstance(event, Dropped):
+            missing.discard(event.index)
+        elif isinstance(event, Unfinished) and trace.watch is not None:
+            if event.index in missing:
+                trace.watch.passed(event.index, event.checkpoint, event.message)
+        elif isinstance(event, PolicyError):
+            for index in sorted(missing):
+                report(Sample(index, event))
+            return
 
 
 def _mailbox(events: asyncio.Queue[Event]) -> Callable[[Event], None]:

@@ -19,9 +19,10 @@ from bon_gateway.backends.policy.vllm.numbers import read_numbers, read_unseen
 from bon_gateway.backends.policy.vllm.ways import UpstreamWays
 from bon_gateway.backends.pool.replica import Lease
 from bon_gateway.logprobs import Measuring, Reading, measured
-from bon_gateway.protocols import Trace
+from bon_gateway.protocols import Trace, Watch
 from bon_gateway.types import Completion, Delta, ReportSample, Sample
 from bon_gateway.unexpected import log_unexpected
+from bon_gateway.watching import PassedCheckpoints
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +34,8 @@ class VllmDraw:
     body: bytes
     headers: Mapping[str, str]
     streamed: bool
-    """Whether to stream, only to count tokens meanwhile. Candidates are reported whole."""
+    """Whether to stream, only to count tokens meanwhile and to show candidates to the watch.
+    Candidates are reported whole."""
     hide_token_ids: bool
     """Whether the client did not ask for the token ids, so that they must be removed."""
     ways: UpstreamWays
@@ -46,11 +48,29 @@ class VllmDraw:
     """Choices that have not ended."""
     _readings: Sequence[Reading] = field(init=False)
     """What is measured of each choice of a stream."""
+    _progress: PassedCheckpoints | None = field(init=False, default=None)
+    """Of the only candidate, if it is watched."""
 
     def __post_init__(self) -> None:
         self._pending = set(range(len(self.indices)))
         of_each = () if self.measuring is None else [self.measuring.signal] * len(self.indices)
         self._readings = [Reading(signal) for signal in of_each]
+        if self.watch is not None:
+            self._progress = PassedCheckpoints(self.watch.checkpoints)
+
+    @property
+    def watch(self) -> Watch | None:
+        """Who looks at the candidate while it grows. A choice of a request cannot be stopped alone,
+        so a watched candidate is drawn alone."""
+        return self.trace.watch if self.streamed and len(self.indices) == 1 else None
+
+    def stop(self, running: asyncio.Task[None]) -> None:
+        """End what has not ended, without a report: ``running`` is this draw. The connection closes
+        with it, and so vLLM stops too."""
+        for _ in self._pending:
+            self.lease.done()
+        self._pending.clear()
+        running.cancel()
 
     async def run(self) -> None:
         """Report every candidate, unless this is cancelled."""
@@ -186,8 +206,18 @@ class VllmDraw:
         assemblies[place].add(_counts(paid, choice))
         if paid is not None:
             self.trace.tokens[self.indices[place]] = paid.tokens
-        if choice.get("finish_reason") and len(self._pending) > 1:
+        if not choice.get("finish_reason"):
+            self._show(assemblies[place])
+        elif len(self._pending) > 1:
             self._settle_streamed(place, assemblies[place], extra, None)
+
+    def _show(self, drawn: Assembly) -> None:
+        if self.watch is None or self._progress is None:
+            return
+        checkpoint = self._progress.passed(drawn.tokens)
+        if checkpoint is not None:
+            message = wire.clean_message(drawn.completion().message)
+            self.watch.passed(self.indices[0], checkpoint, message)
 
     def _settle_streamed(
         self,

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import msgspec
@@ -130,12 +131,14 @@ class VllmPolicy(Pooled):
             with self._pool.lease(len(indices), request.request_id) as lease:
                 trace.replicas.append(lease.replica.name)
                 first, *others = self._draws(request, indices, trace, lease, report)
-                if not others:
+                if not others and first.watch is None:
                     await first.run()
                     return
                 async with asyncio.TaskGroup() as tasks:
                     for draw in (first, *others):
-                        tasks.create_task(draw.run())
+                        running = tasks.create_task(draw.run())
+                        if draw.watch is not None:
+                            draw.watch.begins(draw.indices[0], partial(draw.stop, running))
         except UpstreamError as error:
             # Nothing has been sent: no replica is up, or the request cannot be written as JSON.
             for index in indices:
@@ -220,8 +223,10 @@ class VllmPolicy(Pooled):
             trace.count_tokens and not self._ways.parses_reasoning and wire.streamable(request)
         )
         groups: list[tuple[int, ...]] = [(index,) for index in indices]
-        # Whole answers of one request arrive together, so none of them could be stopped alone.
-        apart = self._ways.ignores_n or (trace.count_tokens and not streamed)
+        # Whole answers of one request arrive together, so none of them could be stopped alone. A
+        # watch may stop each alone, also of those that are streamed.
+        stoppable = trace.watch is not None or (trace.count_tokens and not streamed)
+        apart = self._ways.ignores_n or stoppable
         # vLLM draws choice k of one request with its seed + k.
         if self._together and not apart and request.seeds_run_on(indices):
             groups = [tuple(indices)]

@@ -38,6 +38,7 @@ from tests.bon_gateway.backends.policy.embedded.kit import (
     text_of,
 )
 from tests.bon_gateway.backends.support import drawing
+from tests.bon_gateway.watches import StoppingWatch
 from tests.waiting import until
 
 
@@ -335,3 +336,40 @@ async def test_breaking_off_a_stream_frees_the_model(
             assert isinstance(delta, Delta)
             break
     await until(lambda: policy._engine.jobs == 0)
+
+
+async def test_a_stopped_candidate_leaves_the_batch(
+    open_policy: OpenPolicy, loaded: LoadedModel
+) -> None:
+    """The others say what they would have said; the stopped one costs no further token."""
+    whole, watched = observed(loaded, permits=6)
+    policy = await open_policy(whole)
+    watch = StoppingWatch((4, 8))
+    trace = Trace(watch=watch)
+    asked = request(max_tokens=20, ignore_eos=True)
+    drawing_all = asyncio.create_task(draw(policy, asked, 3, trace))
+    await until(lambda: all(4 in watch.texts(index) for index in range(3)))
+    watch.stops[1]()
+    watched.permit(100)
+    outcomes = await drawing_all
+    assert sorted(outcomes) == [0, 2]
+    rows = [rows for rows, _ in watched.calls]
+    assert rows[0] == 1
+    assert rows[1:6] == [3] * 5
+    assert set(rows[7:]) == {2}
+    assert len(rows) == 20
+    assert trace.tokens[1] in (6, 7)
+    alone = await draw(policy, asked, 3)
+    assert outcomes == {index: alone[index] for index in (0, 2)}
+    for index, outcome in outcomes.items():
+        assert isinstance(outcome, Completion)
+        for text in watch.texts(index).values():
+            assert outcome.message["content"].startswith(str(text).rstrip("\ufffd"))
+
+
+async def test_all_may_be_stopped(open_policy: OpenPolicy) -> None:
+    policy = await open_policy()
+    watch = StoppingWatch((3,), stop_at={0: 3, 1: 3})
+    asked = request(max_tokens=200, ignore_eos=True)
+    assert await draw(policy, asked, 2, Trace(watch=watch)) == {}
+    assert (await draw(policy, request(max_tokens=3), 1))[0]
