@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bon_common.selection.pruning.probes import PartialFit
 
-LEAST_SAVING = 0.05
+LEAST_SAVING = 0.01
 """Share of best-of-n's tokens that pruning must be expected to save. Reading partial answers costs
 something too, and what is expected may be wrong."""
 FEW, MANY = 1 / 8, 3 / 8

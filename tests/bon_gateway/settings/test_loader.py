@@ -169,8 +169,8 @@ def test_the_default_is_to_blame_for_what_is_wrong_with_it() -> None:
             "best",
             None,
             (
-                "unknown type 'best'; known: best_of_n, first_k, adaptive, good_enough, soft,"
-                " pessimistic, poisson, majority, weighted_vote, majority_of_the_bests,"
+                "unknown type 'best'; known: best_of_n, first_k, adaptive, pruning, good_enough,"
+                " soft, pessimistic, poisson, majority, weighted_vote, majority_of_the_bests,"
                 " confidence, borda, single"
             ),
         ),

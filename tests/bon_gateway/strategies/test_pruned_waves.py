@@ -103,7 +103,7 @@ def test_rewards_that_say_nothing_make_it_best_of_n(candidates: list[Candidate])
 
 def known(price: float) -> FakeHistory:
     history = learnt(0.9)
-    history.prior, history.prices = PRIOR, {8: price}
+    history.prior, history.prices = PRIOR, {9: price}
     return history
 
 
