@@ -81,7 +81,7 @@ class PruningSettings(DrawSettings):
     )
     """Generated tokens at which candidates are looked at, ascending. Some should lie in the first
     half of your answers. vLLM tells of 16 tokens at a time."""
-    least_correlation: Annotated[float, Field(gt=0, lt=1)] = 0.25
+    least_correlation: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Correlation of partial and final rewards below which nobody is stopped at a checkpoint, and
     nothing is scored there."""
     least_chance: Annotated[float, Field(gt=0, lt=1)] | None = None
