@@ -51,12 +51,15 @@ async def test_a_stopped_candidate_closes_its_connection_and_others_end(
         drawing = asyncio.create_task(backend.sample(chat(), range(3), trace, samples.append))
         # Its stream has come to a halt, so nothing but the stop can end it.
         await until(lambda: trace.tokens.get(1) == 33 and len(samples) == 2)
+        (replica,) = backend._pool._replicas
+        assert replica.in_flight == 1
         watch.stops[1]()
+        assert replica.in_flight == 0
         await asyncio.wait_for(drawing, 30)
         await until(lambda: upstream.aborted == 1)
         assert upstream.running == 0
         assert upstream.requests == 3
-        # Nothing of it is left behind: the replica works on nothing, and is not to blame.
+        # The replica is not to blame.
         assert set(backend.health().values()) == {"up"}
         after_warm_up(upstream, Step())
         outcomes = await draw(backend, chat(), range(2))
