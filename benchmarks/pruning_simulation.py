@@ -37,7 +37,7 @@ SIGNALS: dict[str, Callable[[float], float]] = {
     "second_half": lambda share: math.sqrt(max(0.0, 2 * share - 1)),
     "none": lambda _: 0.0,
 }
-LEARNING = 100
+LEARNING = 200
 """Requests whose figures are left out."""
 Z = 1.96
 
@@ -162,25 +162,25 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--smoke", action="store_true", help="a few prompts")
     parser.add_argument("--json", type=Path)
-    asked = parser.parse_args()
-    prompts = 120 if asked.smoke else asked.prompts
+    options = parser.parse_args()
+    prompts = 120 if options.smoke else options.prompts
     settings = ReplaySettings.model_validate(
         {"pools": ["-"], "strategies": {"b": {"type": "best_of_n"}}, "permutations": 1}
     )
     rows = []
-    for signal in asked.signals:
-        for n in asked.n:
-            made = pools(signal, prompts, 2 * n, asked.tokens, asked.sigma, asked.seed)
+    for signal in options.signals:
+        for n in options.n:
+            made = pools(signal, prompts, 2 * n, options.tokens, options.sigma, options.seed)
             base = run(BestOfNSettings(type="best_of_n", n=n), "best_of_n", made, settings)
             for name, wave in (("at once", None), ("in waves", math.ceil(3 * n / 8))):
                 kind = PruningSettings(type="pruning", n=n, wave=wave)
                 ours = run(kind, "pruning", made, settings)
-                rows.append(compared(signal, name, n, ours, base, asked.read_price))
+                rows.append(compared(signal, name, n, ours, base, options.read_price))
                 print(told(rows[-1]), flush=True)
-    if asked.json is not None:
-        setup = {key: value for key, value in vars(asked).items() if key != "json"}
+    if options.json is not None:
+        setup = {key: value for key, value in vars(options).items() if key != "json"}
         found = {"setup": setup, "rows": [asdict(row) for row in rows]}
-        asked.json.write_text(json.dumps(found, indent=2) + "\n")
+        options.json.write_text(json.dumps(found, indent=2) + "\n")
 
 
 def told(row: Row) -> str:

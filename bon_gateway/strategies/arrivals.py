@@ -196,8 +196,6 @@ class Arrivals:
         self._end(index, completion, verdict)
 
     def _end(self, index: int, completion: Completion, verdict: Validity) -> None:
-        if index in self.ended:
-            return
         if verdict.status in USABLE:
             self.usable += 1
             self._on_usable(index, completion)

@@ -98,7 +98,11 @@ class Draw:
         self._watch: CandidateWatch | None = None
         if self.looking is not None and self.looking.checkpoints and self._scoring is not None:
             self._watch = CandidateWatch(
-                self.looking, self._arrivals, self._scoring, self._tasks, keep=self.request.top
+                self.looking,
+                self._arrivals,
+                self._scoring,
+                self._tasks,
+                keep=max(self.request.top, plan.min_candidates),
             )
             self.trace.watch = self._watch
             self.trace.count_tokens = True

@@ -277,6 +277,8 @@ REFUSED_BY_THE_GATEWAY: tuple[dict[str, Any], ...] = (
     {"models": {"assistant": {"strategy": {"type": "confidence", "fallback": "confidence"}}}},
     {"models": {"assistant": {"strategy": {"type": "borda", "p": -1}}}},
     {"models": {"assistant": {"strategy": {"type": "poisson", "mu": 0}}}},
+    {"models": {"assistant": {"strategy": {"type": "pruning", "least_chance": 1}}}},
+    {"models": {"assistant": {"strategy": {"type": "pruning", "checkpoints": []}}}},
     {"models": {"assistant": {"strategy": {"type": "poisson", "n": 65}}}},
     {"models": {"new": {"policy": "qwen", "strategy": {"type": "poisson"}}}},
     {"models": {"new": {"policy": "qwen", "strategy": {"type": "weighted_vote"}}}},

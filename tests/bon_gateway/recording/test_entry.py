@@ -4,11 +4,13 @@ import json
 from math import nan
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec import structs
 
 from bon_gateway.recording.entry import is_sampled, to_line
 from bon_gateway.recording.redaction import Redaction
+from bon_gateway.replay.log import RecordedRequest
 from bon_gateway.testing.fakes import completion
 from bon_gateway.types import Candidate, CandidateStatus
 from tests.bon_gateway.recording.kit import entry, request, selection
@@ -78,6 +80,25 @@ def test_the_sum_of_the_logprobs_is_kept_where_they_can_be_read(
     line = to_line(entry(chosen=chosen), PLAIN, with_sampling=True)
     [found] = json.loads(line)["candidates"]
     assert {key: found[key] for key in found if key == "logprob"} == written
+
+
+def test_partial_rewards_are_kept_where_there_are_some() -> None:
+    """In the form that ``replay`` reads."""
+    seen = Candidate(
+        0,
+        CandidateStatus.REJECTED,
+        tokens=40,
+        reason="pruned",
+        partial_rewards=((16, 0.5), (32, -1.0)),
+    )
+    unseen = Candidate(1, CandidateStatus.FINISHED, completion(), 0.5, 3)
+    chosen = structs.replace(selection(), candidates=(seen, unseen), winners=(1,))
+    line = to_line(entry(chosen=chosen), PLAIN, with_sampling=True)
+    first, second = json.loads(line)["candidates"]
+    assert first["partial_rewards"] == [[16, 0.5], [32, -1.0]]
+    assert "partial_rewards" not in second
+    request = msgspec.json.decode(line, type=RecordedRequest)
+    assert request.candidates[0].partial_rewards == ((16, 0.5), (32, -1.0))
 
 
 def test_a_failed_request_has_its_error_and_no_candidates() -> None:

@@ -409,7 +409,7 @@ def pruned_pools(prompts: int, checkpoint: int = 32) -> PoolSet:
 
 
 def test_pruning_is_replayed_on_recorded_partial_rewards() -> None:
-    made = pruned_pools(60)
+    made = pruned_pools(90)
     base = run({"type": "best_of_n", "n": 16}, made, permutations=1)
     found = run({"type": "pruning", "n": 16, "checkpoints": [32]}, made, permutations=1)
     tokens = [own[0].tokens for own in found]

@@ -174,8 +174,9 @@ def test_the_default_is_to_blame_for_what_is_wrong_with_it() -> None:
             "best",
             None,
             (
-                "unknown type 'best'; known: best_of_n, first_k, adaptive, good_enough, cascade,"
-                " soft, pessimistic, mbr, poisson, majority, weighted_vote, majority_of_the_bests,"
+                "unknown type 'best'; known: best_of_n, first_k, adaptive, pruning, good_enough,"
+                " cascade, soft, pessimistic, mbr, poisson, majority, weighted_vote,"
+                " majority_of_the_bests,"
                 " confidence, borda, single"
             ),
         ),

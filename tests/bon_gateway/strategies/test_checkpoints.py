@@ -19,7 +19,7 @@ from bon_gateway.strategies.checkpoints import Looking
 from bon_gateway.strategies.draw import Draw, Drawn, Plan
 from bon_gateway.strategies.validity import AnswerCheck
 from bon_gateway.testing.fakes import Act, FakePolicy, FakeReward, completion, reward_of_digits
-from bon_gateway.types import CandidateStatus, ChatRequest, Message, Pruning, Sample
+from bon_gateway.types import CandidateStatus, ChatRequest, Completion, Message, Pruning, Sample
 
 T = TypeVar("T")
 REQUEST = ChatRequest([{"role": "user", "content": "?"}], {}, None, 1, "request")
@@ -61,9 +61,10 @@ async def draw(
     request: ChatRequest = REQUEST,
     deadline: float | None = None,
     retries: int = 0,
+    min_candidates: int = 1,
 ) -> Drawn:
     looking = Looking(Pruning.ON, drawn, checkpoints, rule)
-    plan = Plan(drawn, drawn, deadline, min_candidates=1, retries=retries)
+    plan = Plan(drawn, drawn, deadline, min_candidates=min_candidates, retries=retries)
     check, trace = AnswerCheck(), Trace()
     reward = reward or FakeReward()
     return await Draw(request, policy, reward, plan, check, trace, looking=looking).run()
@@ -157,9 +158,13 @@ def test_a_rule_at_fault_stops_nobody_and_the_answer_says_so(chosen: list[int]) 
     assert drawn.pruning is Pruning.FAULT
 
 
-def test_as_many_are_left_as_the_client_wants() -> None:
+@pytest.mark.parametrize("who", ["client", "operator"])
+def test_as_many_are_left_as_are_wanted(who: str) -> None:
     rule = Stopping({10: [0, 1, 2]})
-    drawn = virtual(draw(policy_of(), rule, request=msgspec.structs.replace(REQUEST, top=2)))
+    more: dict[str, Any] = {"min_candidates": 2}
+    if who == "client":
+        more = {"request": msgspec.structs.replace(REQUEST, top=2)}
+    drawn = virtual(draw(policy_of(), rule, **more))
     assert rule.most[10] == 2
     assert drawn.pruning is Pruning.FAULT
     assert [c.status for c in drawn.candidates] == [CandidateStatus.FINISHED] * 4
@@ -240,7 +245,10 @@ def test_a_candidate_that_is_drawn_again_is_neither_waited_for_nor_stopped() -> 
     assert set(rule.seen) == {10}
 
 
-def test_a_late_report_does_not_bring_a_stopped_candidate_back() -> None:
+@pytest.mark.parametrize("late", [completion("answer 99", tokens=13), PolicyFailedError("late")])
+def test_a_late_report_does_not_change_a_stopped_candidate(
+    late: Completion | PolicyFailedError,
+) -> None:
     class Stubborn(FakePolicy):
         """Reports a candidate although it was stopped."""
 
@@ -249,7 +257,7 @@ def test_a_late_report_does_not_bring_a_stopped_candidate_back() -> None:
                 await FakePolicy._play(self, request, index, report, trace)
             except asyncio.CancelledError:
                 trace.tokens[index] = 13
-                report(Sample(index, completion("answer 99", tokens=13)))
+                report(Sample(index, late))
 
     drawn = virtual(draw(Stubborn({i: act(i) for i in range(3)}), Stopping({10: [0]}), drawn=3))
     assert told(drawn)[0] == ("rejected", "pruned", 13)

@@ -242,7 +242,7 @@ async def test_probes_are_written_and_make_up_for_a_restart() -> None:
     history.add_probe(SUMS, 4, 800)
     await history.close()
     assert [len(probes) for probes in files.written_probes] == [PROBES_AT_ONCE, PROBES_AT_ONCE + 1]
-    after = WindowHistory(Files(probes=files.written_probes[-1] * 2))
+    after = WindowHistory(Files(probes=files.written_probes[-1] * 5))
     assert not after.probes.enough, "the file is read aside"
     assert after._working is not None
     await after.settled()
@@ -251,7 +251,7 @@ async def test_probes_are_written_and_make_up_for_a_restart() -> None:
 
 
 async def test_what_another_process_wrote_is_not_written_again() -> None:
-    files = Files(probes=[Probe(1, 4, 40, SUMS)] * 30)
+    files = Files(probes=[Probe(1, 4, 40, SUMS)] * 60)
     history = WindowHistory(files)
     history.add_probe(SUMS, 4, 400)
     await history.settled()

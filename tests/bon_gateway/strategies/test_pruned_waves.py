@@ -107,7 +107,7 @@ def test_rewards_that_say_nothing_make_it_best_of_n(candidates: list[Candidate])
 
 def known(price: float) -> FakeHistory:
     history = learnt(0.9)
-    history.model, history.prices = MODEL, {8: price}
+    history.model, history.prices = MODEL, {9: price}
     return history
 
 

@@ -72,29 +72,29 @@ def test_without_spare_candidates_nobody_may_be_stopped() -> None:
 def test_expected_tokens_are_what_runs_between_checkpoints() -> None:
     assert expected_tokens([], 16, 6) == 22 / 16
     few = left(0.5, 1 / 8)
-    assert few == pytest.approx(0.72, abs=1e-9)
+    assert few == pytest.approx(0.62, abs=1e-9)
     assert expected_tokens([(0.25, 0.5)], 16, 2) == pytest.approx(
-        1.125 * (0.25 + 0.72 * 0.75), abs=1e-9
+        1.125 * (0.25 + 0.62 * 0.75), abs=1e-9
     )
     many, later = left(0.5, 3 / 8), left(0.8, 3 / 8)
-    assert (many, later) == (pytest.approx(0.54, abs=1e-9), pytest.approx(0.336, abs=1e-9))
+    assert (many, later) == (pytest.approx(0.44, abs=1e-9), pytest.approx(0.224, abs=1e-9))
     assert expected_tokens([(0.25, 0.5), (0.5, 0.8)], 16, 6) == pytest.approx(
-        1.375 * (0.25 + 0.54 * 0.25 + 0.336 * 0.5), abs=1e-9
+        1.375 * (0.25 + 0.44 * 0.25 + 0.224 * 0.5), abs=1e-9
     )
     assert expected_tokens([(0.25, 0.8), (0.5, 0.5)], 16, 6) == pytest.approx(
-        1.375 * (0.25 + 0.336 * 0.75), abs=1e-9
+        1.375 * (0.25 + 0.224 * 0.75), abs=1e-9
     )
 
 
 def test_a_share_is_left_between_the_lines_and_never_more_than_all() -> None:
     assert left(0.0, 0.0) == left(0.0, 1 / 8) == 1.0
-    assert left(0.5, 1 / 4) == pytest.approx((0.72 + 0.54) / 2, abs=1e-9)
+    assert left(0.5, 1 / 4) == pytest.approx((0.62 + 0.44) / 2, abs=1e-9)
     assert left(0.5, 9.0) == left(0.5, 3 / 8)
 
 
 @pytest.mark.parametrize(("n", "spare"), [(16, 2), (16, 6), (8, 1), (8, 3)])
 @pytest.mark.parametrize("correlation", [0.25, 0.5, 0.8])
-def test_the_lines_are_above_what_the_rule_leaves(n: int, spare: int, correlation: float) -> None:
+def test_the_lines_are_near_what_the_rule_leaves(n: int, spare: int, correlation: float) -> None:
     source, known = random.Random(n), PartialFit(correlation, 1.0, 0.0, 1.0)
     kept, prompts = 0, 60
     for _ in range(prompts):
@@ -102,7 +102,8 @@ def test_the_lines_are_above_what_the_rule_leaves(n: int, spare: int, correlatio
         standing = Standing(partial, passed=[*partial.values()])
         stopped = to_stop(standing, known, matching_chance(n, spare), n + spare)
         kept += n + spare - len(stopped or ())
-    assert kept / (n + spare) / prompts < left(correlation, spare / n) + 0.02
+    found = kept / (n + spare) / prompts
+    assert found == pytest.approx(left(correlation, spare / n), abs=0.05 if n == 16 else 0.12)
 
 
 def test_the_least_chance_is_a_share_of_an_equal_one() -> None:
