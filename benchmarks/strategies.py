@@ -19,7 +19,15 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
 
-from synthetic_pools import PARTIALS, SHAPES, Shape, made_pools, oracle_share, voting_pools
+from synthetic_pools import (
+    CHECKPOINTS,
+    PARTIALS,
+    SHAPES,
+    Shape,
+    made_pools,
+    oracle_share,
+    voting_pools,
+)
 
 from bon_gateway.compare.statistics import Interval
 from bon_gateway.replay.columns import AnswerColumns, PromptGroups, of_strategy
@@ -35,6 +43,9 @@ SIZE = 32
 REAL = Path(__file__).parent.parent / "docs" / "real-study" / "pools" / "sft-pool.jsonl.gz"
 BASE, ONE = f"best of {N}", "one sample"
 TOKEN_MS, REWARD_MS = 20.0, 50.0
+READ_PRICE = 0.1
+"""Of a token that the reward model reads, beside one that the policy generates: reading goes by
+whole texts, generating token by token."""
 
 Kind = Literal["rewards", "partials", "real", "votes"]
 """What pools are about: the shape of rewards, those of unfinished answers, or votes."""
@@ -45,9 +56,11 @@ class Figures:
     """One strategy on one set of pools, a request's means."""
 
     tokens: float
-    """Of the base's, in percent; so are the next two."""
+    """Of the base's, in percent; so are the next three."""
     tokens_scored_too: float
     """With those that the reward model read."""
+    cost: float
+    """The same, with each token that it read at ``READ_PRICE``."""
     drawn: float
     rounds: float
     median_ms: float
@@ -77,7 +90,8 @@ class Rival:
     kinds: Sequence[Kind]
 
 
-TOKENS = "tokens, %"
+TOKENS, COST = "tokens, %", "cost, %"
+PRUNING = {"type": "pruning", "n": N, "checkpoints": CHECKPOINTS}
 RIVALS = (
     Rival(
         "adaptive",
@@ -88,6 +102,14 @@ RIVALS = (
         ),
         ("rewards", "real"),
     ),
+    Rival("pruning", PRUNING, (Goal(COST, lambda f: f.cost, 60.0),), ("rewards",)),
+    Rival(
+        "pruning, waves",
+        {**PRUNING, "wave": 6},
+        (Goal(COST, lambda f: f.cost, 58.0),),
+        ("rewards",),
+    ),
+    Rival("pruning", PRUNING, (Goal(COST, lambda f: f.cost, 100.0),), ("partials",)),
     Rival(
         "first_k",
         {"type": "first_k", "n": N, "spare": 2},
@@ -192,9 +214,10 @@ class Measured:
             gain = fmean(base.rewards) - fmean(one.rewards)
             reward = reward.map(lambda value: value / gain)
         return Figures(
-            tokens=_percent(columns, base, "tokens"),
-            tokens_scored_too=_percent(columns, base, "tokens", "scored_tokens"),
-            drawn=_percent(columns, base, "drawn"),
+            tokens=_percent(columns, base, {"tokens": 1.0}),
+            tokens_scored_too=_percent(columns, base, {"tokens": 1.0, "scored_tokens": 1.0}),
+            cost=_percent(columns, base, {"tokens": 1.0, "scored_tokens": READ_PRICE}),
+            drawn=_percent(columns, base, {"drawn": 1.0}),
             rounds=row.rounds,
             median_ms=1000 * latencies[len(latencies) // 2],
             p95_ms=row.latency_p95,
@@ -207,8 +230,11 @@ class Measured:
         return of_strategy(self._groups, run(self.case, settings))
 
 
-def _percent(ours: AnswerColumns, theirs: AnswerColumns, *costs: str) -> float:
-    one, other = (sum(fmean(c.costs[cost]) for cost in costs) for c in (ours, theirs))
+def _percent(ours: AnswerColumns, theirs: AnswerColumns, prices: Mapping[str, float]) -> float:
+    one, other = (
+        sum(price * fmean(columns.costs[cost]) for cost, price in prices.items())
+        for columns in (ours, theirs)
+    )
     return 100 * one / other
 
 
@@ -231,9 +257,9 @@ def show(case: Case, rival: Rival, figures: Figures) -> None:
     oracle = "" if case.oracle is None else f"{case.oracle:.0f}"
     print(
         f"{case.name:36} {rival.name:18} {figures.drawn:6.0f} {oracle:>6} {figures.tokens:6.0f}"
-        f" {figures.tokens_scored_too:8.0f} {figures.rounds:6.1f} {figures.median_ms:8.0f}"
-        f" {figures.p95_ms:8.0f} {figures.p95_to_one:6.2f}  {_told(figures.reward):26}"
-        f" {_told(figures.gold):26}  {'; '.join(verdicts(rival, figures))}",
+        f" {figures.tokens_scored_too:8.0f} {figures.cost:6.1f} {figures.rounds:6.1f}"
+        f" {figures.median_ms:8.0f} {figures.p95_ms:8.0f} {figures.p95_to_one:6.2f}"
+        f"  {_told(figures.reward):26} {_told(figures.gold):26}  {'; '.join(verdicts(rival, figures))}",
         flush=True,
     )
 
@@ -266,8 +292,8 @@ def main() -> None:
     rivals = [rival for rival in RIVALS if not options.only or rival.name in options.only]
     print(
         f"{'pools':36} {'strategy':18} {'drawn%':>6} {'oracle':>6} {'tok%':>6} {'+reward%':>8}"
-        f" {'rounds':>6} {'p50 ms':>8} {'p95 ms':>8} {'to one':>6}  {'reward, share of gain':26}"
-        f" {'gold':26}  goals"
+        f" {'cost%':>6} {'rounds':>6} {'p50 ms':>8} {'p95 ms':>8} {'to one':>6}"
+        f"  {'reward, share of gain':26} {'gold':26}  goals"
     )
     results = []
     for case in cases(options):

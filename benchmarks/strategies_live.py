@@ -37,7 +37,7 @@ from bon_gateway.demo_models import policy_path, reward_path
 from bon_gateway.replay.log import read_log
 
 BEST, ONE = "best_of_n", "single"
-LEARNS = ("adaptive",)
+LEARNS = ("adaptive", "pruning", "pruning, waves")
 RESAMPLES = 1000
 Messages = Sequence[Mapping[str, Any]]
 
@@ -135,7 +135,8 @@ async def ask(
         reward=bon["reward"],
         seconds=seconds,
     )
-    return answered, bon.get("stopped") == "learning"
+    learns = bon.get("stopped") == "learning" or bon.get("pruning") in ("learning", "probing")
+    return answered, learns
 
 
 async def measure(url: str, options: argparse.Namespace) -> list[LiveFigures]:

@@ -27,8 +27,8 @@ from bon_gateway.replay.pools import PoolSet, pool_set
 NORMAL = NormalDist()
 MEDIAN_TOKENS, LENGTH_SIGMA = 100.0, 0.5
 PROMPT_TOKENS = 50
-CHECKPOINT = 16
-"""Tokens between two rewards of an unfinished text."""
+CHECKPOINTS = (16, 32, 64, 128, 256)
+"""Tokens after which an unfinished text has a reward."""
 MEANS = 3.0
 """How far the prompts' means spread, in units of the typical spread within one."""
 GRID = 20_000
@@ -154,7 +154,7 @@ def _candidate(
     latent, tokens = source.gauss(0, 1), _tokens(source)
     noise = source.gauss(0, 1)
     partial_rewards = []
-    for seen in range(CHECKPOINT, tokens, CHECKPOINT):
+    for seen in [point for point in CHECKPOINTS if point < tokens]:
         rho = partial(seen / tokens)
         # The noise is the answer's own: what misleads at one checkpoint misleads at the next.
         there = rho * latent + math.sqrt(1 - rho**2) * noise

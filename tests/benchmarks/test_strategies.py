@@ -105,9 +105,9 @@ def test_prompts_that_teach_are_not_counted() -> None:
 
 def test_verdicts() -> None:
     rival = bench.Rival("r", {}, (bench.Goal("rounds", lambda f: f.rounds, 3.5),), ("real",))
-    good = bench.Figures(80, 80, 80, 3.5, 1, 2, 3, Interval(-0.1, -0.2, 0.0), None)
+    good = bench.Figures(80, 80, 80, 80, 3.5, 1, 2, 3, Interval(-0.1, -0.2, 0.0), None)
     assert bench.verdicts(rival, good) == ["pass: rounds 3.5 (at most 3.5)"]
-    bad = bench.Figures(80, 80, 80, 3.6, 1, 2, 3, None, Interval(-0.1, -0.2, -0.01))
+    bad = bench.Figures(80, 80, 80, 80, 3.6, 1, 2, 3, None, Interval(-0.1, -0.2, -0.01))
     assert bench.verdicts(rival, bad) == ["MISS: worse answers", "MISS: rounds 3.6 (at most 3.5)"]
 
 
