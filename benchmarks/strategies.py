@@ -259,7 +259,8 @@ def show(case: Case, rival: Rival, figures: Figures) -> None:
         f"{case.name:36} {rival.name:18} {figures.drawn:6.0f} {oracle:>6} {figures.tokens:6.0f}"
         f" {figures.tokens_scored_too:8.0f} {figures.cost:6.1f} {figures.rounds:6.1f}"
         f" {figures.median_ms:8.0f} {figures.p95_ms:8.0f} {figures.p95_to_one:6.2f}"
-        f"  {_told(figures.reward):26} {_told(figures.gold):26}  {'; '.join(verdicts(rival, figures))}",
+        f"  {_told(figures.reward):26} {_told(figures.gold):26}"
+        f"  {'; '.join(verdicts(rival, figures))}",
         flush=True,
     )
 
