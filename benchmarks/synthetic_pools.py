@@ -159,7 +159,8 @@ def _candidate(
         # The noise is the answer's own: what misleads at one checkpoint misleads at the next.
         there = rho * latent + math.sqrt(1 - rho**2) * noise
         partial_rewards.append([seen, prompt.reward(there)])
-    text = f"answer {place}"
+    # Its beginnings differ from those of other answers, as equal texts have equal rewards.
+    text = f"{place:03d}".ljust(tokens, ".")
     return _told(place, text, tokens, prompt.reward(latent), partial_rewards=partial_rewards)
 
 

@@ -15,6 +15,7 @@ import json
 import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +48,15 @@ def strategies(n: int) -> dict[str, dict[str, Any]]:
         "best_of_n": {"type": "best_of_n", "n": n},
         "confidence": {"type": "confidence", "n": n},
         "majority": {"type": "majority", "n": n, **EXACT},
-        "borda": {"type": "borda", "n": n, **EXACT},
+        # The pools have no alternatives to the tokens, so that they have one signal alone.
+        "borda": {"type": "borda", "n": n, "signal": {"type": "mean_logprob"}, **EXACT},
         "weighted_vote": {"type": "weighted_vote", "n": n, **EXACT},
         "majority_of_the_bests": {"type": "majority_of_the_bests", "n": n, **EXACT},
         "soft": {"type": "soft", "n": n, "reward_temperature": 0.5},
         "pessimistic": {"type": "pessimistic", "n": n, "beta": 0.25},
+        "mbr": {"type": "mbr", "n": n, "beta": 2.0},
+        "mbr, consensus alone": {"type": "mbr", "n": n, "beta": None},
+        "adaptive": {"type": "adaptive", "n": n},
     }
 
 
@@ -86,10 +91,14 @@ def replayed(n: int, permutations: int) -> dict[str, ReplayResults]:
                         "strategies": strategies(n),
                     }
                 ),
-                lambda line, family=family: print(f"{family}: {line}", flush=True),
+                partial(_tell, family),
             )
             for family in (*FAMILIES, "all")
         }
+
+
+def _tell(family: str, line: str) -> None:
+    print(f"{family}: {line}", flush=True)
 
 
 def table(found: Mapping[str, ReplayResults]) -> str:
