@@ -179,7 +179,7 @@ def test_one_in_fifty_requests_is_a_probe(ask: Ask) -> None:
 
 
 @pytest.mark.parametrize("sampling", [{"deadline_ms": 150_000}, {"retries": 0}])
-def test_a_probe_that_lost_something_teaches_nothing(ask: Ask, sampling: dict[str, int]) -> None:
+def test_a_probe_that_lost_something_teaches_nothing(ask: Ask, sampling: dict[str, Any]) -> None:
     history = learnt(probes=LEAST - 1)
     drawing = policy()
     lost = Act((PolicyFailedError("broken"),)) if "retries" in sampling else Act()

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Iterable
 from dataclasses import replace
+from typing import TypeVar
 
 import pytest
 from hypothesis import given
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from bon_common.selection.pruning.probes import PartialFit
 from bon_common.selection.pruning.rule import POOLED, Standing, chances_of, to_stop
 
+T = TypeVar("T")
 FIT = PartialFit(correlation=0.8, ratio=2.0, shift=-1.0, variance=1.5)
 rewards = st.integers(-40, 40).map(lambda number: number / 8)
 standings = st.builds(
@@ -121,13 +124,14 @@ def test_the_order_of_candidates_does_not_matter(
 ) -> None:
     source = random.Random(seed)
 
-    def shuffled(items: object) -> list[object]:
-        return source.sample([*items], len([*items]))  # type: ignore[call-overload, no-any-return]
+    def shuffled(items: Iterable[T]) -> list[T]:
+        every = [*items]
+        return source.sample(every, len(every))
 
     other = Standing(
-        dict(shuffled(standing.running.items())),  # type: ignore[arg-type]
-        shuffled(standing.others),  # type: ignore[arg-type]
-        shuffled(standing.passed),  # type: ignore[arg-type]
+        dict(shuffled(standing.running.items())),
+        shuffled(standing.others),
+        shuffled(standing.passed),
         standing.incumbent,
     )
     assert to_stop(other, FIT, least_chance, 9) == to_stop(standing, FIT, least_chance, 9)
