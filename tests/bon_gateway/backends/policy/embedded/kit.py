@@ -13,7 +13,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from bon_gateway.backends.policy.embedded.generation import Event, GenerationJob, GenerationTask
+from bon_gateway.backends.policy.embedded.events import Event
+from bon_gateway.backends.policy.embedded.generation import GenerationJob, GenerationTask
 from bon_gateway.backends.policy.embedded.loading import LoadedModel
 from bon_gateway.backends.policy.embedded.network import CausalNetwork
 from bon_gateway.backends.policy.embedded.params import SamplingParams

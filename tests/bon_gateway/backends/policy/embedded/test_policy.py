@@ -372,4 +372,4 @@ async def test_all_may_be_stopped(open_policy: OpenPolicy) -> None:
     watch = StoppingWatch((3,), stop_at={0: 3, 1: 3})
     asked = request(max_tokens=200, ignore_eos=True)
     assert await draw(policy, asked, 2, Trace(watch=watch)) == {}
-    assert (await draw(policy, request(max_tokens=3), 1))[0]
+    assert isinstance((await draw(policy, request(max_tokens=3), 1))[0], Completion)

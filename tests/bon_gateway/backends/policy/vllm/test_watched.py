@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -97,7 +98,7 @@ async def test_a_stop_after_the_end_does_nothing(upstream: FakeUpstream) -> None
     [{"tools": [{"type": "function", "function": {"name": "f"}}]}, {"prompt_logprobs": 1}],
 )
 async def test_what_is_not_streamed_is_not_shown(
-    upstream: FakeUpstream, sampling: dict[str, object]
+    upstream: FakeUpstream, sampling: dict[str, Any]
 ) -> None:
     watch = StoppingWatch((4,))
     backend = policy(upstream, fan_out="together")
