@@ -20,7 +20,6 @@ from statistics import fmean
 from typing import Any, Literal
 
 from synthetic_pools import (
-    CHECKPOINTS,
     PARTIALS,
     SHAPES,
     Shape,
@@ -91,7 +90,7 @@ class Rival:
 
 
 TOKENS, COST = "tokens, %", "cost, %"
-PRUNING = {"type": "pruning", "n": N, "checkpoints": CHECKPOINTS}
+PRUNING = {"type": "pruning", "n": N}
 RIVALS = (
     Rival(
         "adaptive",

@@ -27,8 +27,8 @@ from bon_gateway.replay.pools import PoolSet, pool_set
 NORMAL = NormalDist()
 MEDIAN_TOKENS, LENGTH_SIGMA = 100.0, 0.5
 PROMPT_TOKENS = 50
-CHECKPOINTS = (16, 32, 64, 128, 256)
-"""Tokens after which an unfinished text has a reward."""
+CHECKPOINTS = (32, 64, 128, 256, 512, 1024, 2048)
+"""Tokens after which an unfinished text has a reward: where ``pruning`` looks by default."""
 MEANS = 3.0
 """How far the prompts' means spread, in units of the typical spread within one."""
 GRID = 20_000
