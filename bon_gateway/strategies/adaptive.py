@@ -9,12 +9,12 @@ spends.
 
 It helps where candidates are the cost, and most where answers repeat: on short answers of a small
 real model it needs 0.57 of the tokens of best-of-16 in 2.2 rounds, with no less gold
-(docs/replay.md). In simulation, after 128 requests to learn from and at the reward of best-of-16,
-it needs 0.79 of the candidates in 3.1 rounds where rewards are Gaussian (0.81 in 2.3 with
-`first_wave: 8`), 0.75 where they are exponential, and 0.85 where they are uniform. Where the spread
-differs much between prompts it saves little (0.92 in 3.7), and where rewards have an upper end that
-most answers come near, nothing (1.00 in 4.0). It harms where latency counts, because waves come one
-after the other. Try it with `bon-gateway replay` on your own candidate log first.
+(docs/strategies.md). In simulation, after 128 requests to learn from and at the reward of
+best-of-16, it needs 0.79 of the candidates in 3.1 rounds where rewards are Gaussian (0.81 in 2.3
+with `first_wave: 8`), 0.75 where they are exponential, and 0.85 where they are uniform. Where the
+spread differs much between prompts it saves little (0.92 in 3.7), and where rewards have an upper
+end that most answers come near, nothing (1.00 in 4.0). It harms where latency counts, because waves
+come one after the other. Try it with `bon-gateway replay` on your own candidate log first.
 
 It learns from requests that draw `cap` candidates at once: the first 128, and later one in 128.
 These cost more than `best_of_n` and answer no worse. Until it knows enough, and where a request's

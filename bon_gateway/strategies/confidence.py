@@ -9,7 +9,7 @@ questions whose answer is right or wrong. It harms where being sure means being 
 answers win over careful ones, and a firm mistake wins too. Compare it with one sample at
 temperature 0, as `bon-gateway compare` does: on a small real model the surest of 16 by
 `mean_logprob` were right in 0.487 of cases, greedy decoding in 0.473 and best of 16 by a reward
-model in 0.557 (docs/replay.md). All generated tokens count, those of thinking too. Where the
+model in 0.557 (docs/strategies.md). All generated tokens count, those of thinking too. Where the
 thinking is longer than the answer, it decides more.
 
 An engine that gives no log-probabilities, or refuses to, such as vLLM with `--max-logprobs` below
