@@ -56,7 +56,7 @@ from bon_gateway.types import (
 
 PROBED = 0.02
 """Share of requests that are probes once enough is known."""
-WITH_WAVES = 0.8
+WITH_WAVES = 0.7
 """The least chance with waves, times ``n``."""
 MORE = 16
 """With waves the price is that of an ``n`` larger by one in 16: what a further wave brings makes up
