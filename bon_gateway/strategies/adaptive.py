@@ -23,9 +23,10 @@ rewards say nothing because some are missing, it draws as `best_of_n`.
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from pydantic import PositiveFloat, PositiveInt, ValidationInfo, field_validator
@@ -61,6 +62,12 @@ class AdaptiveStrategySettings(DrawSettings):
     """What a generated token is worth, in the reward model's own unit. It takes the place of the
     price that follows from ``n``. A candidate's price is this times the mean length of earlier
     candidates."""
+    price_per_ms: PositiveFloat | None = None
+    """What a millisecond of waiting is worth, in the reward model's own unit. It is added to the
+    price of the candidates: a further wave is taken to last as long as the last one did, and its
+    candidates share what that costs. So tokens alone do not decide where an engine draws many
+    candidates in the time of one (arXiv 2509.09864). The reward falls below that of
+    ``best_of_n``. None counts no time."""
 
     follow_n: ClassVar[tuple[str, ...]] = ("cap",)
 
@@ -98,7 +105,8 @@ class AdaptiveStrategy(PoolStrategy):
             size=settings.wave,
             cap=settings.drawn,
         )
-        return AdaptiveWaves(settings.n, waves, self._price_rule(waves, history))
+        rule = self._price_rule(waves, history)
+        return AdaptiveWaves(settings.n, waves, rule, settings.price_per_ms or 0.0)
 
     def _price_rule(self, waves: Waves, history: RewardHistory | None) -> PriceRule | None:
         """None if too little is known yet."""
@@ -135,22 +143,32 @@ class AllAtOnce:
         return NextWave(self.count - len(candidates), Stopped.LEARNING)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AdaptiveWaves:
     """The waves of one request. Without a ``rule`` it is best-of-``target``."""
 
     target: int
     waves: Waves
     rule: PriceRule | None
+    price_per_ms: float = 0.0
+    _began: float | None = field(init=False, default=None)
+    """When the last wave began, by the loop's clock."""
 
     async def __call__(self, candidates: Sequence[Candidate]) -> NextWave:
+        lasted_ms = self._last_wave_ms()
         drawn = len(candidates)
         rewards = telling([candidates[p] for p in contenders(candidates)])
         if self.rule is None or (drawn and rewards is None):
             return NextWave(max(0, self.target - drawn), Stopped.TARGET)
-        if rewards is not None and not self.rule.worth_another(rewards):
+        following = self.waves.after(drawn)
+        waiting = self.price_per_ms * lasted_ms / max(following, 1)
+        if rewards is not None and not self.rule.worth_another(rewards, waiting):
             return NextWave(0, Stopped.PRICE)
-        return NextWave(self.waves.after(drawn), Stopped.CAP)
+        return NextWave(following, Stopped.CAP)
+
+    def _last_wave_ms(self) -> float:
+        before, self._began = self._began, asyncio.get_running_loop().time()
+        return 0.0 if before is None else 1000 * (self._began - before)
 
 
 def learn_whole_draw(selection: Selection, history: RewardHistory) -> None:

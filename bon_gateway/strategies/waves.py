@@ -24,6 +24,6 @@ class WaveRule(Protocol):
         """``candidates`` are all drawn so far, by index, ended and scored.
 
         The rule keeps to the plan: it draws at least one candidate, and no more than
-        ``Plan.drawn`` in all. The same candidates give the same decision.
+        ``Plan.drawn`` in all. The same candidates, after the same time, give the same decision.
         """
         ...

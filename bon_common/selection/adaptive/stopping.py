@@ -20,6 +20,7 @@ class PriceRule:
     price: float
     """Of one sample, in the unit of the rewards. At 0 another one is always worth it."""
 
-    def worth_another(self, rewards: Sequence[float]) -> bool:
-        """Whether one more is worth it after ``rewards``. See ``GainModel.gain``."""
-        return self.model.gain(rewards) >= self.price
+    def worth_another(self, rewards: Sequence[float], waiting: float = 0.0) -> bool:
+        """Whether one more is worth it after ``rewards``, if waiting for it costs ``waiting``, in
+        the same unit. See ``GainModel.gain``."""
+        return self.model.gain(rewards) >= self.price + waiting

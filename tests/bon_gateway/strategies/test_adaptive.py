@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import math
 import random
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from pydantic import ValidationError
 from bon_common.selection.adaptive.gain import learn_gain
 from bon_gateway.errors import BadRequestError, RewardError
 from bon_gateway.protocols import Trace
+from bon_gateway.replay.clock import VirtualLoop
 from bon_gateway.strategies.adaptive import AdaptiveStrategySettings
 from bon_gateway.strategies.judge import Judge
 from bon_gateway.testing.fakes import (
@@ -110,6 +112,22 @@ async def test_a_price_per_token_takes_the_place_of_the_target(ask: Ask) -> None
     assert told(await run(ask(), history, price_per_token=per_token)) == (2, 1, Stopped.PRICE)
     history.tokens = None
     assert told(await run(ask(), history, price_per_token=per_token)) == (8, 1, Stopped.TARGET)
+
+
+def test_a_price_for_time_stops_a_slow_request_sooner(ask: Ask) -> None:
+    """Waves of two take 10 s, so that each of its candidates costs 5 s."""
+
+    def told_at(price_per_ms: float | None) -> tuple[int, int, Stopped | None]:
+        acts = {i: Act((completion(f"answer {i}"),), delay=10.0) for i in range(16)}
+        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+            work = run(ask(), learnt(0.0), policy=FakePolicy(acts), price_per_ms=price_per_ms)
+            return told(runner.run(asyncio.wait_for(work, 10_000)))
+
+    two, four = gain([0.0, 1.0]), gain([0.0, 1.0, 2.0, 3.0])
+    assert told_at(None) == (16, 8, Stopped.CAP)
+    assert told_at((two + four) / 2 / 5000) == (4, 2, Stopped.PRICE)
+    assert told_at(1.01 * two / 5000) == (2, 1, Stopped.PRICE)
+    assert told_at(0.99 * two / 5000)[0] > 2
 
 
 async def test_the_order_within_a_wave_does_not_matter(ask: Ask) -> None:
