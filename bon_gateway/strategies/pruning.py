@@ -9,7 +9,7 @@ best one that is stopped now and then, more than `n` are started.
 It helps where long answers show early what they are worth. In simulation, with a correlation of
 sqrt(f) after a share f of an answer, it generates 0.54 of the tokens of best-of-16 for 0.99 of its
 reward, or 0.58 with those that the reward model reads, each at a tenth of a generated one. With
-`wave` it is 0.53 and 0.58 for all of the reward, in 1.5 rounds (docs/benchmarks.md). It needs a
+`wave` it is 0.51 and 0.56 for all of the reward, in 1.5 rounds (docs/benchmarks.md). It needs a
 reward model that makes sense of half an answer. Where that does not, pruning is off: how well
 partial rewards tell the final ones is learnt from each served model's own requests, the first 50
 and then one of 50, whose candidates are all scored at all checkpoints and stopped at none. It harms
