@@ -11,6 +11,10 @@ LARGEST_STEP = 1.0
 """Of the exponent's weights in one Newton step: further out the quadratic model is wrong."""
 CLOSE = 1e-6
 """A smaller step is the last."""
+HALVINGS = 60
+"""Of one step that leads too far."""
+LARGEST_EXPONENT = 300.0
+"""A mean beyond it is never right, and sums of such means would overflow."""
 LEAST_MEAN = 1e-12
 """Of the targets; where all are 0 the mean is as good as 0 everywhere."""
 LEAST_SPREAD = 1e-9
@@ -57,10 +61,10 @@ def fit_log_linear(
     for _ in range(STEPS):
         step = _newton_step(points, targets, weights, pull)
         largest = max(map(abs, step))
-        shrink = min(1.0, LARGEST_STEP / largest) if largest > 0 else 1.0
-        weights = [weight + shrink * by for weight, by in zip(weights, step, strict=True)]
         if largest < CLOSE:
+            weights = _moved(weights, step, 1.0)
             break
+        weights = _uphill(points, targets, weights, pull, step, min(1.0, LARGEST_STEP / largest))
     bounds = tuple((min(column), max(column)) for column in columns)
     return LogLinear(weights[0], tuple(weights[1:]), tuple(centres), tuple(spreads), bounds)
 
@@ -69,6 +73,43 @@ def _spread(column: Sequence[float], centre: float) -> float:
     """The standard deviation; 1 for a feature that does not vary, whose weight then stays 0."""
     spread = math.sqrt(math.fsum((value - centre) ** 2 for value in column) / len(column))
     return spread if spread > LEAST_SPREAD else 1.0
+
+
+def _uphill(
+    points: Sequence[Sequence[float]],
+    targets: Sequence[float],
+    weights: Sequence[float],
+    pull: Sequence[float],
+    step: Sequence[float],
+    part: float,
+) -> list[float]:
+    """``weights`` and ``part`` of ``step``, or as much less of it as makes ``targets`` likelier. A
+    feature that few rows have is large there, so a small step can multiply their means by e^40."""
+    here = _log_likelihood(points, targets, weights, pull)
+    for _ in range(HALVINGS):
+        there = _moved(weights, step, part)
+        if _log_likelihood(points, targets, there, pull) >= here:
+            return there
+        part /= 2
+    return list(weights)
+
+
+def _moved(weights: Sequence[float], step: Sequence[float], part: float) -> list[float]:
+    return [weight + part * by for weight, by in zip(weights, step, strict=True)]
+
+
+def _log_likelihood(
+    points: Sequence[Sequence[float]],
+    targets: Sequence[float],
+    weights: Sequence[float],
+    pull: Sequence[float],
+) -> float:
+    """What Newton's method makes large: concave, up to a constant, with the ridge in it."""
+    exponents = [sum([w * x for w, x in zip(weights, point, strict=True)]) for point in points]
+    if max(exponents) > LARGEST_EXPONENT:
+        return -math.inf
+    likely = math.fsum([t * e - math.exp(e) for t, e in zip(targets, exponents, strict=True)])
+    return likely - math.fsum([p * w * w for p, w in zip(pull, weights, strict=True)]) / 2
 
 
 def _newton_step(

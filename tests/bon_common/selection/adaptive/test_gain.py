@@ -22,6 +22,18 @@ def test_answers_that_are_right_or_wrong() -> None:
     assert model.gain([0.0, 1.0, 0.0, 0.0]) < 0.01
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_answers_that_are_nearly_always_right(seed: int) -> None:
+    """Few prompts have anything to gain, so few rows say what a gain looks like."""
+    source = random.Random(seed)
+    chances = [source.betavariate(3.764, 0.26) for _ in range(128)]
+    draws = [[float(source.random() < chance) for _ in range(8)] for chance in chances]
+    model = learn_gain(draws)
+    assert model is not None
+    assert model.gain([1.0] * 4) < 0.01
+    assert 0.01 < model.gain([0.0] * 4) < 1
+
+
 def test_of_gaussian_rewards_it_is_what_the_prior_says() -> None:
     model = learn_gain(prompts("gaussian", 250, 32, seed=2))
     assert model is not None

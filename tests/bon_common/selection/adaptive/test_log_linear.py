@@ -52,6 +52,16 @@ def test_targets_of_zero_have_no_mean() -> None:
     assert learnt.mean((1.0,)) < 1e-9
 
 
+def test_a_feature_of_a_single_row_does_not_lead_astray() -> None:
+    """Newton's first step would make its mean e^40 times as large."""
+    rows = [(0.0, float(place % 2)) for place in range(2000)] + [(1.0, 1.0)]
+    targets = [0.0] * 1990 + [1e-3] * 10 + [1.0]
+    learnt = fit_log_linear(rows, targets, ridge=1.0)
+    assert learnt.mean((1.0, 1.0)) == pytest.approx(1.0, rel=0.1)
+    total = math.fsum(learnt.mean(row) for row in rows)
+    assert total == pytest.approx(math.fsum(targets), rel=1e-6)
+
+
 def test_no_rows_are_an_error() -> None:
     with pytest.raises(ValueError, match="at least one row"):
         fit_log_linear([], [], ridge=1.0)
