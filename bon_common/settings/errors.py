@@ -19,7 +19,6 @@ _REASONS = {
     "missing": "is required",
     "tuple_type": "should be a list",
     "list_type": "should be a list",
-    "too_short": "should have at least one entry",
     "dict_type": "should be a mapping",
     "mapping_type": "should be a mapping",
     "model_type": "should be a mapping",
@@ -35,7 +34,7 @@ _REASONS = {
     "float_type": "should be a number",
     "finite_number": "should be a finite number",
 }
-_WITHOUT_VALUE = frozenset({"missing", "too_short"})
+_WITHOUT_VALUE = frozenset({"missing", "too_short", "too_long"})
 
 
 class SettingsError(Exception):
@@ -106,6 +105,11 @@ def explain(
 
 def _reason(details: ErrorDetails, patterns: Mapping[str, str]) -> str:
     reason = _REASONS.get(details["type"]) or details["msg"].removeprefix("Input ")
+    if details["type"] == "too_short":
+        least = details["ctx"]["min_length"]
+        reason = f"should have at least {'one entry' if least == 1 else f'{least} entries'}"
+    if details["type"] == "too_long":
+        reason = f"should have at most {details['ctx']['max_length']} entries"
     if details["type"] == "string_pattern_mismatch":
         pattern = details["ctx"]["pattern"]
         reason = patterns.get(pattern, f"should match {pattern}")

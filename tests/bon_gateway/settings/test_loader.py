@@ -206,6 +206,12 @@ def test_the_default_is_to_blame_for_what_is_wrong_with_it() -> None:
         ),
         (
             "rewards.both",
+            {"type": "ensemble", "members": [{"reward": "helpful"}]},
+            "rewards.both.members",
+            "should have at least 2 entries",
+        ),
+        (
+            "rewards.both",
             {"type": "ensemble", "members": [{"reward": "a", "wieght": 2}, {"reward": "b"}]},
             "rewards.both.members.0.wieght",
             "unknown key; did you mean 'weight'?",

@@ -58,6 +58,7 @@ def test_its_revision_is_its_own_or_that_of_its_parts(tmp_path: Path) -> None:
     ("of", "key", "reason"),
     [
         ([], "of", "at least one entry"),
+        ([{"policy": "small"}] * 33, "of", "should have at most 32 entries"),
         ([{"policy": "gone"}], "of.0.policy", "no policy with a model of its own is named 'gone'"),
         ([{"policy": "small"}, {"policy": "mix"}], "of.1.policy", "is named 'mix'"),
         ([{"policy": "other"}], "of.0.policy", "is named 'other'"),
