@@ -75,6 +75,7 @@ def test_its_revision_is_its_own_or_that_of_its_parts(tmp_path: Path) -> None:
         ),
         ([{"policy": "small", "share": 0}], "of.0.share", "greater than or equal to 1"),
         ([{"policy": "small", "temperature": 0}], "of.0.temperature", "greater than or equal to"),
+        ([{"policy": "small", "temperature": 2.1}], "of.0.temperature", "less than or equal to 2"),
         ([{"policy": "small", "temprature": 1}], "of.0.temprature", "did you mean 'temperature'?"),
         ([{"policy": "small", "system_suffix": ""}], "of.0.system_suffix", "at least 1 character"),
     ],

@@ -10,6 +10,8 @@ from bon_gateway.sections.base import Section
 from bon_gateway.types import GREEDY_BELOW
 
 LARGEST_SHARE = 100
+HIGHEST_TEMPERATURE = 2.0
+"""Both kinds of policies refuse a higher one: all that the variant draws would fail."""
 SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
 """Keys of a variant that take the place of the client's."""
 
@@ -32,7 +34,7 @@ class VariantSettings(Section):
     system_suffix: Text | None = None
     """Text to add to the system message, after an empty line. A conversation that does not begin
     with a system message gets one that says only this. The reward model does not see it."""
-    temperature: Annotated[float, Field(ge=GREEDY_BELOW)] | None = None
+    temperature: Annotated[float, Field(ge=GREEDY_BELOW, le=HIGHEST_TEMPERATURE)] | None = None
     """Instead of the client's. A client that asks for temperature 0 keeps that."""
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     """Only the likeliest tokens that have this probability together."""
