@@ -92,6 +92,16 @@ def test_rewards_that_are_missing_or_not_finite_are_left_out() -> None:
     assert "bon_reward_gain_count{model=a}" not in seen
 
 
+def test_rewards_near_the_largest_float_do_not_make_sums_infinite() -> None:
+    metrics = Metrics(["a"])
+    for rewards in ((1e308, 1e308, -1.0), (-1e308,), (2.0, 1.0, 1e308)):
+        metrics.observe_selection("a", selection(*rewards), 0.0)
+    seen = values(metrics.render()[0])
+    assert seen["bon_rewards_total{model=a,of=winner,sign=positive}"] == 2.0
+    assert seen["bon_reward_gain_sum{model=a}"] == 0.5
+    assert seen["bon_rewards_total{model=a,of=gain,sign=positive}"] == 0.5
+
+
 def test_requests_scores_and_gauges() -> None:
     metrics = Metrics(["a"])
     metrics.observe_request("a", "single", 200, 1.5)
