@@ -13,7 +13,7 @@ import logging
 import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import msgspec
 
@@ -22,6 +22,7 @@ from bon_common.selection.adaptive.price import matching_price
 from bon_common.selection.adaptive.waves import Waves
 from bon_common.selection.pruning.probes import WINDOW as PROBES
 from bon_common.selection.pruning.probes import PairSums, Probe, ProbeWindow
+from bon_common.selection.spread import LARGEST
 
 LEAST = 128
 """Whole draws before which nothing is known."""
@@ -43,15 +44,18 @@ MOST_PRICES = 64
 
 _log = logging.getLogger(__name__)
 
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+Reward = Annotated[float, msgspec.Meta(ge=-LARGEST, le=LARGEST)]
+
 
 class PastRequest(msgspec.Struct, frozen=True, array_like=True):
     """One whole draw, in memory and in a file."""
 
-    at: int
+    at: Count
     """Unix time in seconds."""
-    tokens: int
+    tokens: Count
     """Generated tokens of its candidates together."""
-    rewards: tuple[float | None, ...]
+    rewards: tuple[Reward | None, ...]
     """By index; None for a candidate that could not win."""
 
 

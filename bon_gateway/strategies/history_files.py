@@ -90,7 +90,7 @@ class ModelFiles:
                 file = self._file(path)
                 requests += file.requests
                 probes += file.probes
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, RecursionError) as error:
                 _log.warning("%s is left out of the history of rewards: %s", path.name, error)
         for path in newest[KEEP:]:
             with contextlib.suppress(OSError):
@@ -114,7 +114,8 @@ class ModelFiles:
         partial.replace(self._path)
 
     def _file(self, path: Path) -> HistoryFile:
-        """Raises OSError, and ValueError with the reason if the file is not of use here."""
+        """Raises OSError, RecursionError for a file of nested lists, and ValueError with the reason
+        if the file is not of use here."""
         if path.stat().st_size > MOST_BYTES:
             raise ValueError(f"it is larger than {MOST_BYTES} bytes")
         content = path.read_bytes()
@@ -124,8 +125,6 @@ class ModelFiles:
         file = msgspec.json.decode(content, type=HistoryFile)
         if file.of != self._identity:
             raise ValueError(f"it is of {_named(file.of)}, and here it is {_named(self._identity)}")
-        if any(past.tokens < 0 for past in file.requests):
-            raise ValueError("a number of tokens is negative")
         if any(len(past.rewards) - past.rewards.count(None) < 2 for past in file.requests):
             raise ValueError("a request has fewer than two rewards")
         if not all(_is_sound(probe) for probe in file.probes):

@@ -80,7 +80,11 @@ def changed(content: bytes, **fields: object) -> bytes:
         (lambda c: c[:40], "left out"),
         (lambda c: b"", "left out"),
         (lambda c: changed(c, requests=[[1, 2, ["x", 3.0]]]), "Expected `float | null`, got `str`"),
-        (lambda c: changed(c, requests=[[1, -2, [0.0, 3.0]]]), "is negative"),
+        (lambda c: changed(c, requests=[[1, -2, [0.0, 3.0]]]), "Expected `int` >= 0"),
+        # Their squares, and the mean of so many tokens, are no floats.
+        (lambda c: changed(c, requests=[[1, 2, [0.0, 1e200]]]), "Expected `float` <= 1e+100"),
+        (lambda c: c.replace(b",40,", b",%b," % (b"4" * 400)), "Expected `int` <= 90071"),
+        (lambda c: changed(c, requests=0)[:-2] + b"[" * 100_000, "left out"),
         (lambda c: changed(c, requests=[[1, 2, [3.0, None]]]), "fewer than two rewards"),
         (lambda c: changed(c, probes=[[1, 4, 40, {"64": [4, 0.5, -1.0, 2.0, 0.0]}]]), "a probe is"),
         (lambda c: changed(c, probes=[[1, 0, 40, {}]]), "a probe is negative"),
