@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bon_common.selection import shares as module
 from bon_common.selection.shares import dealt_among, turns
 
 SHARES = st.lists(st.integers(1, 9), min_size=1, max_size=4)
@@ -80,3 +81,16 @@ def test_without_some_the_others_keep_theirs_and_share_the_rest(
 def test_if_nobody_can_take_each_keeps_its_own(shares: list[int], number: int) -> None:
     order = turns(shares)
     assert dealt_among(number, shares, set()) == order[number % len(order)]
+
+
+def test_a_long_round_is_computed_once_and_not_for_every_number() -> None:
+    """While a policy is down, each candidate of each request asks."""
+    shares = list(range(69, 101))
+    others = set(range(1, 32))
+    numbers = [number for number, taker in enumerate(turns(shares)) if taker == 0]
+    dealt_among(numbers[0], shares, others)
+    computed = module._turns.cache_info().misses
+    dealt = [dealt_among(number, shares, others) for number in numbers]
+    assert module._turns.cache_info().misses == computed
+    assert len(dealt) == 69
+    assert set(dealt) == others
