@@ -110,10 +110,13 @@ class VllmPolicy(Pooled):
         refused: list[int] = []
 
         def keep_refused(sample: Sample) -> None:
-            if isinstance(sample.outcome, PolicyRefusedError):
+            outcome = sample.outcome
+            if isinstance(outcome, PolicyRefusedError):
                 refused.append(sample.index)
-            else:
-                report(sample)
+                return
+            if isinstance(outcome, Completion) and outcome.confidence is not None:
+                self._ways.saw_given(signal)
+            report(sample)
 
         def learn(sample: Sample) -> None:
             if isinstance(sample.outcome, Completion):

@@ -28,6 +28,8 @@ class UpstreamWays:
         alone."""
         self._refused_top = math.inf
         """It refused to list so many alternatives of each token, or with 0 any log-probability."""
+        self._given_top = -1
+        """It has listed so many alternatives of each token."""
 
     def gives(self, signal: Signal) -> bool:
         """Whether it may still give the log-probabilities that the signal reads."""
@@ -45,9 +47,14 @@ class UpstreamWays:
                 " for whole, and the tokens of those that are stopped are not counted"
             )
 
+    def saw_given(self, signal: Signal) -> None:
+        """It gave what the signal reads."""
+        self._given_top = max(self._given_top, signal.top)
+
     def saw_refusal(self, signal: Signal) -> None:
-        """It refused a request only for what the signal reads."""
-        if self.gives(signal):
+        """It refused a request only for what the signal reads. If it has given that before, it
+        refused for a reason that passed, and may be asked again."""
+        if self.gives(signal) and signal.top > self._given_top:
             self._refused_top = signal.top
             logger.warning(
                 "upstream refuses log-probabilities that a strategy reads (top_logprobs %d), so its"

@@ -181,6 +181,22 @@ async def test_an_engine_that_refuses_what_the_signal_reads_answers_all_the_same
             assert other[0].confidence is not None
 
 
+async def test_one_refusal_does_not_end_what_an_engine_gave_before(
+    upstream: FakeUpstream, caplog: pytest.LogCaptureFixture
+) -> None:
+    backend = policy(upstream, fan_out="together")
+    request = replace(chat(), signal=MEAN_LOGPROB)
+    async with started(backend):
+        confidences = []
+        for script in (None, refusing(None), None):
+            upstream.script = script
+            drawn = (await draw(backend, request, [0]))[0]
+            assert isinstance(drawn, Completion)
+            confidences.append(drawn.confidence is not None)
+    assert confidences == [True, False, True]
+    assert "refuses log-probabilities" not in caplog.text
+
+
 async def test_what_the_client_s_own_parameters_cause_is_the_client_s_refusal(
     upstream: FakeUpstream,
 ) -> None:
