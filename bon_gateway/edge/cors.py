@@ -13,7 +13,9 @@ from collections.abc import Sequence
 METHODS = b"GET, HEAD, POST"
 EXPOSED = (
     b"x-request-id, x-bon-strategy, x-bon-n, x-bon-reward, x-bon-confidence, x-bon-overhead-ms,"
-    b" x-bon-degraded, retry-after"
+    b" x-bon-degraded, retry-after,"
+    b" x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests,"
+    b" x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens"
 )
 """Headers that a page may read. They are listed because ``*`` has no effect with credentials."""
 MAX_AGE_S = 600

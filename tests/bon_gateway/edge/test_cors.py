@@ -56,6 +56,17 @@ async def test_an_answer_may_be_read_with_its_headers(serve: Serve, stream: bool
         assert name in exposed or not name.startswith("x-") or name == "x-accel-buffering"
 
 
+async def test_what_is_left_of_a_budget_may_be_read(serve: Serve) -> None:
+    limits = {"requests_per_key": 9, "tokens_per_key": 999}
+    served = await serve(settings={**settings(GOOD), "limits": limits}, environ=KEY)
+    headers = {"origin": GOOD, "authorization": "Bearer key-a-0123456789"}
+    answer = await served.http.post(CHAT, json=HI, headers=headers)
+    exposed = answer.headers["access-control-expose-headers"].split(", ")
+    told = [name for name in answer.headers if name.startswith("x-ratelimit-")]
+    assert len(told) == 6
+    assert set(told) < set(exposed)
+
+
 async def test_an_error_may_be_read_too(serve: Serve) -> None:
     served = await serve(settings=settings(GOOD), environ=KEY)
     for answer in (
