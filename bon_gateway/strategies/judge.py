@@ -3,6 +3,7 @@ at most one process checks the costly ones."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -27,6 +28,9 @@ class Judge:
     def __init__(self, schema_limit_s: float = 0.25, checker: Checker | None = None) -> None:
         self._schemas = SchemaChecks(schema_limit_s, checker)
         self._hinted: set[int] = set()
+        self.comparing = asyncio.Lock()
+        """Held while a thread compares answers. Several threads would take no less time, because
+        only one can run at once, and the event loop would have to wait for its turn among them."""
 
     async def check_for(self, request: ChatRequest, policy: PolicyBackend) -> AnswerCheck:
         """Raises BadRequestError for a ``response_format`` whose schema is not a JSON schema."""

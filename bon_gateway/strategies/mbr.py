@@ -71,7 +71,7 @@ class MbrSettings(DrawSettings):
         self.similarity.check()
 
     def build(self, judge: Judge) -> Mbr:
-        return Mbr(self, judge, measure=self.similarity.build())
+        return Mbr(self, judge, measure=self.similarity.build(judge.comparing))
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,8 +28,8 @@ more, because all other requests would wait meanwhile."""
 
 class SimilaritySettings(Component):
     @abstractmethod
-    def build(self) -> MeasureConsensus:
-        """The function that measures."""
+    def build(self, comparing: asyncio.Lock) -> MeasureConsensus:
+        """The function that measures. It holds ``comparing`` while a thread of its own computes."""
 
 
 class NgramSimilaritySettings(SimilaritySettings):
@@ -43,12 +43,13 @@ class NgramSimilaritySettings(SimilaritySettings):
     """Characters in a sequence. Larger ones ask for longer common phrases. An answer that is
     shorter is alike only to its equals."""
 
-    def build(self) -> MeasureConsensus:
+    def build(self, comparing: asyncio.Lock) -> MeasureConsensus:
         async def measure(texts: Sequence[str]) -> list[float]:
             read = [text[:READ] for text in texts]
             if sum(map(len, read)) <= SHORT:
                 return ngram_consensus(read, self.size)
-            return await asyncio.to_thread(ngram_consensus, read, self.size)
+            async with comparing:
+                return await asyncio.to_thread(ngram_consensus, read, self.size)
 
         return measure
 
@@ -66,13 +67,14 @@ class HookSimilaritySettings(SimilaritySettings):
     def check(self) -> None:
         load_hook(self.function, "texts", key=KEY)
 
-    def build(self) -> MeasureConsensus:
+    def build(self, comparing: asyncio.Lock) -> MeasureConsensus:
         function = load_hook(self.function, "texts", key=KEY)
 
         async def measure(texts: Sequence[str]) -> list[float]:
             if inspect.iscoroutinefunction(function):
                 vectors = await function(texts)
-                return await asyncio.to_thread(_of_vectors, vectors, len(texts))
+                async with comparing:
+                    return await asyncio.to_thread(_of_vectors, vectors, len(texts))
             return await asyncio.to_thread(lambda: _of_vectors(function(texts), len(texts)))
 
         return measure

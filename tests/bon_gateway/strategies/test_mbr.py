@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,12 +15,14 @@ from bon_common.selection.mbr import mbr_values
 from bon_common.selection.similarity import ngram_consensus
 from bon_gateway.errors import GatewayError, PolicyFailedError, RewardError
 from bon_gateway.protocols import Trace
+from bon_gateway.strategies import similarity as measures
 from bon_gateway.strategies.decide import rank
 from bon_gateway.strategies.judge import Judge
 from bon_gateway.strategies.mbr import Mbr, MbrSettings
 from bon_gateway.testing.fakes import Act, FakePolicy, FakeReward, completion
 from bon_gateway.thinking import ThinkingSettings
 from bon_gateway.types import Candidate, CandidateStatus, ChatRequest, Completion, Selection, Tier
+from tests.waiting import until
 
 Ask = Callable[..., ChatRequest]
 TEXTS = ("abc", "abcd", "xyz")
@@ -240,3 +243,37 @@ async def test_long_answers_are_compared_beside_the_event_loop(ask: Ask) -> None
     texts = ("z" * 20_000, long + "one", long + "two", long + "two")
     selection = await run(ask(top=4), policy(*texts), beta=None)
     assert selection.winners == (1, 2, 3, 0)
+
+
+async def test_long_answers_are_compared_for_one_request_at_a_time(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever strategy objects the requests have."""
+    begun: list[int] = []
+    go_on = threading.Event()
+
+    def compare(texts: Sequence[str], size: int) -> list[float]:
+        if sum(map(len, texts)) > measures.SHORT:
+            begun.append(len(texts))
+            assert go_on.wait(20)
+        return [0.0] * len(texts)
+
+    monkeypatch.setattr(measures, "ngram_consensus", compare)
+    judge, settings = Judge(), MbrSettings(type="mbr", n=2, beta=None)
+    long = policy("a" * measures.SHORT, "b")
+    try:
+        runs = [
+            asyncio.create_task(settings.build(judge).run(ask(), long, None, Trace()))
+            for _ in range(3)
+        ]
+        await until(lambda: begun)
+        for _ in range(3):
+            # Threads take their work in order, so another comparison would have begun by then.
+            await asyncio.to_thread(lambda: None)
+        assert begun == [2]
+        short = policy("a", "b")
+        assert (await settings.build(judge).run(ask(), short, None, Trace())).winners == (0,)
+    finally:
+        go_on.set()
+    await asyncio.gather(*runs)
+    assert begun == [2, 2, 2]
