@@ -14,7 +14,8 @@ from pydantic import Field
 
 from bon_common.settings.errors import SettingsError
 
-HookName = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
+HOOK_PATTERN = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
+HookName = Annotated[str, Field(pattern=HOOK_PATTERN)]
 
 
 def load_hook(name: str, *arguments: str, key: str = "function") -> Callable[..., Any]:

@@ -9,14 +9,18 @@ from bon_common.settings.errors import SettingsError
 from bon_gateway.sections.server import AuthSettings
 from bon_gateway.settings.tree import Settings
 
+KEYS_VARIABLE = "BON_GATEWAY_API_KEYS"
+"""Read if the settings name no variable."""
+
 
 def load_keyring(auth: AuthSettings, environ: Mapping[str, str]) -> keys.KeyRing:
     """Raises SettingsError for keys that cannot be read. A variable that the settings name must be
     set."""
-    if "keys_env" in auth.model_fields_set and auth.keys_env not in environ:
+    if auth.keys_env is not None and auth.keys_env not in environ:
         reason = f"the environment variable {auth.keys_env} is not set"
         raise SettingsError("settings", "auth.keys_env", reason)
-    return keys.load_keyring(auth.keys_file, "auth.keys_file", auth.keys_env, environ)
+    variable = KEYS_VARIABLE if auth.keys_env is None else auth.keys_env
+    return keys.load_keyring(auth.keys_file, "auth.keys_file", variable, environ)
 
 
 def check_upstream_keys(settings: Settings, environ: Mapping[str, str]) -> None:

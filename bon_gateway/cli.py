@@ -32,7 +32,7 @@ from bon_gateway.reload.source import SettingsSource, check
 from bon_gateway.replay.cli import add_parser as add_replay
 from bon_gateway.replay.cli import replay
 from bon_gateway.settings import demo
-from bon_gateway.settings.loader import load
+from bon_gateway.settings.loader import load, names_any
 
 NOT_WELL = 1
 USAGE_ERROR = 2
@@ -160,8 +160,9 @@ def _check(arguments: argparse.Namespace) -> int:
 def _serve(arguments: argparse.Namespace) -> int:
     source = SettingsSource(arguments.config, tuple(_overrides(arguments)), arguments.demo)
     settings = load(source.config, os.environ, source.overrides, source.demo)
-    if arguments.config is not None and demo.in_use(settings):
-        message = f"{arguments.config}: names no model, so the demo models are served"
+    file = arguments.config
+    if file is not None and demo.in_use(settings) and not names_any(file):
+        message = f"{file}: names no model, so the demo models are served"
         print(f"bon-gateway: {message}", file=sys.stderr)
     if arguments.print_config:
         sys.stdout.write(as_yaml(settings))

@@ -52,7 +52,8 @@ class SettingsError(Exception):
 
 
 def dotted(path: KeyPath) -> str:
-    return ".".join(str(part) for part in path)
+    """A part with spaces is in quotes, so that one sees where it ends."""
+    return ".".join(f"'{part}'" if " " in str(part) else str(part) for part in path)
 
 
 def redact(text: str) -> str:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import orjson
 from yarl import URL
@@ -60,7 +61,7 @@ class PoolRecorder:
             try:
                 write(orjson.dumps(await self._ask(place, messages)) + b"\n")
             except UpstreamError as error:
-                self.failures.append(error.message)
+                self.failures.append(_why(error, self._settings))
             progress.step()
 
     async def _ask(self, place: int, messages: Messages) -> dict[str, Any]:
@@ -73,6 +74,20 @@ class PoolRecorder:
         }  # fmt: skip
         answer = await self._client.post(self._url, encode(body), {})
         return as_line(answer, messages, settings, f"calibrate-{place:05d}", seed)
+
+
+def _why(error: UpstreamError, settings: AskSettings) -> str:
+    """What failed, for whoever asks a gateway; elsewhere it is the gateway that asks."""
+    match error.status:
+        case 401 | 403 if settings.api_key_env is None:
+            return f"it wants a key ({error.status}): name the key's variable with --api-key-env"
+        case 401 | 403:
+            return f"it refused the key in {settings.api_key_env} ({error.status})"
+        case 404:
+            return f"it serves no model {settings.model!r}, or it is no bon-gateway (404)"
+        case 429:
+            return "it has no room or no budget left for the key (429)"
+    return error.message
 
 
 def as_line(
@@ -111,13 +126,27 @@ def record_pools(
     environ: Mapping[str, str],
     progress: Progress,
 ) -> Path:
-    """Writes the pools into ``folder``, and returns the file. Raises SettingsError for prompts that
-    cannot be read, and if no request is answered."""
+    """Writes the pools into ``folder``, and returns the file. An earlier one is replaced by the
+    first answer. Raises SettingsError for prompts that cannot be read, if no request is answered,
+    and if the earlier file holds gold."""
     limited = PromptsSettings(file=settings.prompts, limit=settings.limit)
     prompts = read_prompts(limited, seed)
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / RECORDED).open("wb") as file:
-        failures = asyncio.run(_record(settings, prompts, seed, file.write, environ, progress))
+    file = folder / RECORDED
+    if file.exists() and _judged(file):
+        raise SettingsError(
+            "settings", "output", f"{file} holds answers with gold, which would be lost:"
+            f" calibrate on it with --pools {file}, or write elsewhere with --output",
+        )  # fmt: skip
+    with ExitStack() as stack:
+        opened: list[BinaryIO] = []
+
+        def write(line: bytes) -> None:
+            if not opened:
+                opened.append(stack.enter_context(file.open("wb")))
+            opened[0].write(line)
+
+        failures = asyncio.run(_record(settings, prompts, seed, write, environ, progress))
     progress.end()
     if len(failures) == len(prompts):
         last = failures[-1]
@@ -125,7 +154,19 @@ def record_pools(
     if failures:
         told = f"{len(failures)} of {len(prompts)} requests failed, the last with: {failures[-1]}"
         progress.say(told)
-    return folder / RECORDED
+    return file
+
+
+def _judged(file: Path) -> bool:
+    """Whether a candidate has gold. A line that cannot be read has none."""
+    for line in file.read_bytes().splitlines():
+        try:
+            candidates = orjson.loads(line)["candidates"]
+            if any(one.get("gold") is not None for one in candidates):
+                return True
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue
+    return False
 
 
 async def _record(

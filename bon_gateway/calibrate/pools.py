@@ -133,7 +133,8 @@ def _by_gold(kept: Kept, settings: CalibrateSettings, left_out: Counter[str]) ->
         return kept, False
     if settings.gold == "labelled":
         if not labelled:
-            raise SettingsError("pools", "gold", "no request has gold for all its candidates")
+            told = f"no request has gold for all its candidates{_half_judged(kept)}"
+            raise SettingsError("pools", "gold", told)
         left_out["without gold for all candidates"] += len(kept) - len(labelled)
         return labelled, True
     if len(labelled) == len(kept):
@@ -141,9 +142,19 @@ def _by_gold(kept: Kept, settings: CalibrateSettings, left_out: Counter[str]) ->
     if any(one.gold is not None for _, own in kept for one in own):
         raise SettingsError(
             "pools", "gold", f"only {len(labelled)} of {len(kept)} requests have gold for all"
-            " their candidates: --gold labelled leaves out the others, --gold ignored reads none",
+            f" their candidates{_half_judged(kept)}: --gold labelled leaves out the others, --gold"
+            " ignored reads none",
         )  # fmt: skip
     return kept, False
+
+
+def _half_judged(kept: Kept) -> str:
+    """The first request of whose candidates some have gold and some have none."""
+    for pool, own in kept:
+        judged = sum(one.gold is not None for one in own)
+        if 0 < judged < len(own):
+            return f", and {pool.place} has it for {judged} of {len(own)}"
+    return ""
 
 
 def _reward(one: RecordedCandidate, name: str | None) -> float | None:

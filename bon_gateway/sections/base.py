@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from yarl import URL
 
+from bon_common.hooks import HOOK_PATTERN
 from bon_common.http.settings import LONGEST_S
 
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps|xpu(:\d+)?)$")]
@@ -44,6 +45,7 @@ PATTERNS = {
     URL_PATTERN: "should be an address such as http://host:port",
     HEADER_PATTERN: "should be the name of an HTTP header",
     PATH_PATTERN: "should be a dotted field such as result.answer",
+    HOOK_PATTERN: "should be a module and its function, such as my_checks:right",
 }
 """What errors say instead of the pattern."""
 

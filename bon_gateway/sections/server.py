@@ -38,9 +38,9 @@ class AuthSettings(Section):
     keys_file: str | None = None
     """File with a line ``name: sha256:<hex>`` for each key, as ``bon-gateway hash-key`` prints it.
     A file without keys is an error."""
-    keys_env: str = "BON_GATEWAY_API_KEYS"
+    keys_env: str | None = None
     """Environment variable with ``name:key`` pairs, separated by commas. If you name one here, it
-    must be set."""
+    must be set. None reads ``BON_GATEWAY_API_KEYS`` where it is set."""
 
 
 class LimitsSettings(Section):

@@ -19,6 +19,17 @@ NAMED = ("policies", "rewards", "models")
 """Sections whose keys are names that the operator chose."""
 
 
+def names_any(config: Path) -> bool:
+    """Whether the file names a policy, a reward or a model. Raises SettingsError."""
+    tree = SettingsTree()
+    tree.read(config)
+    return _names_any(tree)
+
+
+def _names_any(tree: SettingsTree) -> bool:
+    return any(map(tree.root.get, NAMED))
+
+
 def load(
     config: Path | None,
     environ: Mapping[str, str],
@@ -38,7 +49,7 @@ def load(
     own.environment(environ, ENV_PREFIX)
     own.override(overrides)
     embedded: Mapping[str, Mapping[str, object]] = {}
-    if not any(map(tree.root.get, NAMED)) and demo.changes_at_most(own.root, default):
+    if not _names_any(tree) and demo.changes_at_most(own.root, default):
         embedded = demo.tree(default)
     for section, named in embedded.items():
         tree.add((section,), named, demo.SOURCE)

@@ -14,6 +14,12 @@ def test_a_variable_that_is_named_must_be_set() -> None:
     assert not load_keyring(AuthSettings(keys_env="MINE"), {"MINE": "a:k"}).open
 
 
+def test_settings_as_they_are_shown_may_be_served_without_keys() -> None:
+    shown = AuthSettings.model_validate(AuthSettings().model_dump())
+    assert load_keyring(shown, {}).open
+    assert not load_keyring(shown, {"BON_GATEWAY_API_KEYS": "a:k"}).open
+
+
 UPSTREAM = {"type": "vllm", "urls": ["http://h:1"], "api_key_env": "UP"}
 
 

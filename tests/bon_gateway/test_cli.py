@@ -328,6 +328,17 @@ def test_an_empty_file_is_said_to_serve_the_demo(tmp_path: Path, bon: Bon) -> No
     assert done.stderr == f"bon-gateway: {path}: names no model, so the demo models are served\n"
 
 
+def test_a_file_that_names_the_demo_models_is_not_said_to_name_none(
+    tmp_path: Path, bon: Bon
+) -> None:
+    """``--print-config`` shows settings that serve as they stand."""
+    path = tmp_path / "gateway.yaml"
+    path.write_text(bon("serve", "--print-config").stdout)
+    done = bon("serve", "--config", str(path), "--print-config")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == path.read_text()
+
+
 def test_a_reader_that_leaves_ends_a_command_quietly() -> None:
     command = [sys.executable, "-m", "bon_gateway", "serve", "--print-config"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:

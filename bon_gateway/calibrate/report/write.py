@@ -36,11 +36,12 @@ def write_report(results: CalibrationResults, folder: Path) -> Path:
 
 
 def fragment(results: CalibrationResults) -> str:
-    """The settings to merge into the gateway's file."""
+    """The strategy as the gateway's settings have it."""
     tree = {"models": {results.model: {"strategy": dict(results.recommended.settings)}}}
     body = yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
     return (
-        f"# Merge it into the gateway's settings. Calibrated on {results.prompts} prompts.\n{body}"
+        "# This strategy takes the place of the model's own in the gateway's settings.\n"
+        f"# Calibrated on {results.prompts} prompts.\n{body}"
     )
 
 

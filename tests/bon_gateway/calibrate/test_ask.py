@@ -89,9 +89,65 @@ async def test_from_a_running_gateway_to_settings(
     capsys.readouterr()
 
 
+async def test_judged_answers_are_not_overwritten(
+    tmp_path: Path, url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await calibrate(tmp_path, url) == 0
+    pools = tmp_path / "out" / "pools.jsonl"
+    lines = [json.loads(line) for line in pools.read_text().splitlines()]
+    lines[3]["candidates"][2]["gold"] = 0
+    judged = "".join(json.dumps(line) + "\n" for line in lines)
+    pools.write_text(judged)
+    assert await calibrate(tmp_path, url) == 2
+    assert pools.read_text() == judged
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"bon-gateway: settings: output: {pools} holds answers with gold, which would be lost:"
+        f" calibrate on it with --pools {pools}, or write elsewhere with --output"
+    )
+
+
+async def test_earlier_answers_stay_if_no_request_is_answered(
+    tmp_path: Path, url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await calibrate(tmp_path, url) == 0
+    pools = tmp_path / "out" / "pools.jsonl"
+    earlier = pools.read_text()
+    assert await calibrate(tmp_path, url, model="other") == 2
+    assert pools.read_text() == earlier
+    assert await calibrate(tmp_path, url, "--seed", "5") == 0
+    assert pools.read_text() != earlier
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("status", "more", "reason"),
+    [
+        (401, (), "it wants a key (401): name the key's variable with --api-key-env"),
+        (401, ("--api-key-env", "MY_KEY"), "it refused the key in MY_KEY (401)"),
+        (429, (), "it has no room or no budget left for the key (429)"),
+    ],
+)
+async def test_why_a_gateway_does_not_answer(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    more: tuple[str, ...],
+    reason: str,
+) -> None:
+    monkeypatch.setenv("MY_KEY", "wrong")
+    async with FakeUpstream(lambda _: Step(status=status)) as upstream:
+        assert await calibrate(tmp_path, upstream.url, *more) == 2
+    told = f"every request failed, the last with: {reason}"
+    assert capsys.readouterr().err.splitlines()[-1] == f"bon-gateway: {upstream.url}: {told}"
+
+
 @pytest.mark.parametrize(
     ("model", "reason"),
-    [("fixed", "every request failed, the last with: "), ("other", "every request failed")],
+    [
+        ("fixed", "every request failed, the last with: "),
+        ("other", "it serves no model 'other', or it is no bon-gateway (404)"),
+    ],
 )
 async def test_a_gateway_that_refuses(
     tmp_path: Path, url: str, capsys: pytest.CaptureFixture[str], model: str, reason: str

@@ -37,7 +37,7 @@ def test_it_writes_and_prints(pools: Path, capsys: pytest.CaptureFixture[str]) -
     assert out.splitlines()[-1] == str(folder / "page.html")
     assert "calibrating on 40 prompts with gold, up to 16 candidates each" in err
     report = (folder / "report.md").read_text()
-    assert report.startswith("# Serve this, because\n\n```yaml\n# Merge it into")
+    assert report.startswith("# Serve this, because\n\n```yaml\n# This strategy takes")
     for name in ("Strategies", "Best-of-n", "The reward"):
         assert f"\n## {name}\n" in report
     for row in results["rows"]:

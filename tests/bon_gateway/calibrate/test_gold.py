@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from bon_common.settings.errors import SettingsError
+from bon_gateway import cli
 from bon_gateway.calibrate.gold import with_gold
 from bon_gateway.compare.settings import HookSettings
 from bon_gateway.replay.pools import PoolSet
@@ -88,3 +89,13 @@ def test_a_calibration_by_it(tmp_path: Path) -> None:
     assert found.with_gold
     assert found.curve[0].gold is not None
     assert found.curve[0].gold.value == pytest.approx(0.5)
+
+
+def test_a_name_without_a_module_is_said_in_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["calibrate", "--pools", str(tmp_path), "--gold-by", "right"]) == 2
+    assert capsys.readouterr().err == (
+        "bon-gateway: --gold-by: gold_by.function: should be a module and its function, such as"
+        " my_checks:right, not 'right'\n"
+    )

@@ -92,7 +92,7 @@ def test_a_file_may_name_code_and_flags_may_not(
     [
         ([], "settings: strategies: is required"),
         (["--strategy", "best"], "strategies.best.type: unknown type 'best'; known: best_of_n,"),
-        (["--strategy", "soft", "--set", "m=3"], "soft m=3.m: unknown key; known: deadline_ms, "),
+        (["--strategy", "soft", "--set", "m=3"], "'soft m=3'.m: unknown key; known: deadline_ms, "),
         (["--strategy", "soft", "--set", "n"], "--set: n: expected KEY=VALUE"),
         (["--strategy", "single", "--strategy", "single"], "--strategy: single: is given twice"),
         (["--set", "nn=3", "--strategy", "single"], "nn: unknown key; did you mean 'n'?"),
