@@ -114,10 +114,9 @@ class RewardSettings(BackendSettings):
 class ComposedRewardSettings(BackendSettings):
     """The settings of a reward that is made of others in ``rewards``."""
 
-    @property
     @abstractmethod
-    def refers_to(self) -> tuple[str, ...]:
-        """The names of the others."""
+    def check_over(self, rewards: Mapping[str, RewardSettings]) -> None:
+        """Raises ValueError, with the key in this section, if it cannot be made of these."""
 
     @abstractmethod
     def compose(self, rewards: Mapping[str, RewardBackend]) -> ComposedReward:

@@ -142,11 +142,10 @@ class Settings(Section):
     @model_validator(mode="after")
     def _rewards_are_made_of_reward_models(self) -> Self:
         for name, reward in self.composed_rewards.items():
-            for other in reward.refers_to:
-                if other not in self.rewards:
-                    raise ValueError(f"rewards.{name}: no reward is named {other!r}")
-                if other not in self.reward_models:
-                    raise ValueError(f"rewards.{name}: {other!r} is made of other rewards itself")
+            try:
+                reward.check_over(self.reward_models)
+            except ValueError as error:
+                raise ValueError(f"rewards.{name}.{error}") from None
         return self
 
     @model_validator(mode="after")

@@ -30,7 +30,7 @@ from bon_common.ensemble import Combine, combine
 from bon_common.selection.spread import RewardSpread
 from bon_common.together import together
 from bon_gateway.backends.reward.recent import RecentRewards
-from bon_gateway.backends.settings import ComposedRewardSettings
+from bon_gateway.backends.settings import ComposedRewardSettings, RewardSettings
 from bon_gateway.protocols import RewardBackend
 from bon_gateway.sections.base import Section
 from bon_gateway.types import Message, NonTextParts, RewardRequest, Scores
@@ -92,7 +92,16 @@ class RewardEnsembleSettings(ComposedRewardSettings):
 
     @property
     def refers_to(self) -> tuple[str, ...]:
+        """The members' names."""
         return tuple(member.reward for member in self.members)
+
+    def check_over(self, rewards: Mapping[str, RewardSettings]) -> None:
+        for place, member in enumerate(self.members):
+            if member.reward not in rewards:
+                raise ValueError(
+                    f"members.{place}.reward: no reward with a model of its own is named"
+                    f" {member.reward!r}"
+                )
 
     def compose(self, rewards: Mapping[str, RewardBackend]) -> RewardEnsemble:
         members = [EnsembleMember(one, rewards[one.reward]) for one in self.members]

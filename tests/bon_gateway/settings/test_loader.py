@@ -189,14 +189,14 @@ def test_the_default_is_to_blame_for_what_is_wrong_with_it() -> None:
         (
             "rewards.both",
             {"type": "ensemble", "members": [{"reward": "helpful"}, {"reward": "safe"}]},
-            None,
-            "no reward is named 'safe'",
+            "rewards.both.members.1.reward",
+            "no reward with a model of its own is named 'safe'",
         ),
         (
             "rewards.both",
-            {"type": "ensemble", "members": [{"reward": "helpful"}, {"reward": "both"}]},
-            None,
-            "'both' is made of other rewards itself",
+            {"type": "ensemble", "members": [{"reward": "both"}, {"reward": "helpful"}]},
+            "rewards.both.members.0.reward",
+            "no reward with a model of its own is named 'both'",
         ),
         (
             "rewards.both",
