@@ -342,7 +342,8 @@ async def test_a_stopped_candidate_leaves_the_batch(
     open_policy: OpenPolicy, loaded: LoadedModel
 ) -> None:
     """The others say what they would have said; the stopped one costs no further token."""
-    whole, watched = observed(loaded, permits=6)
+    # With the fourth token nothing is permitted any more, until the one is stopped.
+    whole, watched = observed(loaded, permits=4)
     policy = await open_policy(whole)
     watch = StoppingWatch((4, 8))
     trace = Trace(watch=watch)
@@ -354,11 +355,12 @@ async def test_a_stopped_candidate_leaves_the_batch(
     outcomes = await drawing_all
     assert sorted(outcomes) == [0, 2]
     rows = [rows for rows, _ in watched.calls]
-    assert rows[0] == 1
-    assert rows[1:6] == [3] * 5
-    assert set(rows[7:]) == {2}
+    assert rows[:4] == [1, 3, 3, 3]
+    # The next step may have begun already.
+    assert rows[4] in (2, 3)
+    assert set(rows[5:]) == {2}
     assert len(rows) == 20
-    assert trace.tokens[1] in (6, 7)
+    assert trace.tokens[1] in (4, 5)
     alone = await draw(policy, asked, 3)
     assert outcomes == {index: alone[index] for index in (0, 2)}
     for index, outcome in outcomes.items():
