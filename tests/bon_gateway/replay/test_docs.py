@@ -38,3 +38,24 @@ def test_its_defaults_are_those_of_the_settings() -> None:
     for name in ("permutations", "token_ms", "reward_ms"):
         assert tree[name] == ReplaySettings.model_fields[name].default
     assert f"`{ReplaySettings.model_fields['output'].default}`" in PAGE
+
+
+def test_the_strategies_that_were_measured_are_those_of_the_table() -> None:
+    """Every strategy of the table in docs/strategies.md, with the values that the table names."""
+    docs = Path(__file__).resolve().parents[3] / "docs"
+    file = docs / "strategies" / "replay.yaml"
+    told = (docs / "strategies.md").read_text(encoding="utf-8")
+    assert f"--config {file.relative_to(docs.parent)} --n 16" in told
+    assert f"--config {file.relative_to(docs.parent)} --n 16" in PAGE
+    tree = {"pools": ["logs"], **yaml.safe_load(file.read_text(encoding="utf-8"))}
+    settings = ReplaySettings.model_validate(tree)
+    table = told.split("## Measured")[1].split("In short:")[0]
+    rows = re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
+    assert len(settings.strategies) == len(rows)
+    for row, given in zip(rows, tree["strategies"].values(), strict=True):
+        kind, *values = row.strip("*").replace("`", "").split(", ")
+        assert given["type"] == kind
+        named = {"n": "16", **dict(value.split(" ", 1) for value in values)}
+        for key, value in named.items():
+            own = given[key]["type"] if key == "signal" else given[key]
+            assert own == yaml.safe_load(value)
