@@ -22,7 +22,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from bon_common.selection.spread import LARGEST
+from bon_common.selection.spread import is_computable
 from bon_gateway.types import Selection, UpstreamState
 
 MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -199,11 +199,15 @@ class Metrics:
         self._tokens.of(model, "discarded").inc(usage.discarded_tokens)
         self._tokens.of(model, "reward").inc(usage.reward_tokens)
         won = selection.winner.reward
-        if won is not None and _counts(won):
+        # After one that is not finite, or a few near the largest float, a sum would be infinite for
+        # as long as the process lives.
+        if won is not None and is_computable(won):
             self._winner_reward.of(model).observe(won)
             self._add_reward(won, model, "winner")
             scored = [
-                c.reward for c in selection.candidates if c.reward is not None and _counts(c.reward)
+                c.reward
+                for c in selection.candidates
+                if c.reward is not None and is_computable(c.reward)
             ]
             if len(scored) > 1:
                 gain = won - sum(scored) / len(scored)
@@ -299,12 +303,6 @@ class Metrics:
 
     def _strategy(self, name: str | None) -> str:
         return _bounded(name, self._strategies)
-
-
-def _counts(reward: float) -> bool:
-    """Whether the reward can be summed. After one that is not finite, or a few near the largest
-    float, a sum would be infinite for as long as the process lives."""
-    return abs(reward) <= LARGEST
 
 
 def _bounded(name: str | None, known: frozenset[str] | None) -> str:

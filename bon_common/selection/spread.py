@@ -36,5 +36,10 @@ class RewardSpread:
         return _bounded((_bounded(reward) - self.mean) / self.std)
 
 
+def is_computable(reward: float) -> bool:
+    """Whether it is finite, and squares of it are: no rule computes with any other."""
+    return abs(reward) <= LARGEST
+
+
 def _bounded(value: float) -> float:
     return max(-LARGEST, min(LARGEST, value))

@@ -24,7 +24,6 @@ rewards say nothing because some are missing, it draws as `best_of_n`.
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
@@ -33,6 +32,7 @@ from pydantic import PositiveFloat, PositiveInt, ValidationInfo, field_validator
 
 from bon_common.selection.adaptive.stopping import PriceRule
 from bon_common.selection.adaptive.waves import Waves
+from bon_common.selection.spread import is_computable
 from bon_gateway.protocols import PolicyBackend, RewardBackend, RewardHistory, Trace
 from bon_gateway.strategies.decide import contenders
 from bon_gateway.strategies.judge import Judge
@@ -40,9 +40,6 @@ from bon_gateway.strategies.pool import PoolStrategy
 from bon_gateway.strategies.settings import DrawSettings
 from bon_gateway.strategies.waves import NextWave, WaveRule
 from bon_gateway.types import Candidate, ChatRequest, Selection, Stopped
-
-LARGEST = 1e100
-"""Rewards beyond it say nothing: their squares would overflow."""
 
 
 class AdaptiveStrategySettings(DrawSettings):
@@ -184,8 +181,8 @@ def learn_whole_draw(selection: Selection, history: RewardHistory) -> None:
 
 def telling(rivals: Sequence[Candidate]) -> list[float] | None:
     """The rewards of those that may win; None if they say nothing of how rewards vary: fewer than
-    two, or one that is missing, not finite or beyond ``LARGEST``."""
+    two, or one that is missing or cannot be computed with."""
     rewards = [rival.reward for rival in rivals if rival.reward is not None]
     if len(rewards) < max(2, len(rivals)):
         return None
-    return rewards if all(math.fabs(reward) <= LARGEST for reward in rewards) else None
+    return rewards if all(map(is_computable, rewards)) else None

@@ -9,13 +9,13 @@ behind the others: nobody waits for it, and it is never stopped.
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 import msgspec
 
 from bon_common.selection.pruning.rule import Standing
+from bon_common.selection.spread import is_computable
 from bon_gateway.strategies.arrivals import Arrivals
 from bon_gateway.strategies.scoring import Scoring
 from bon_gateway.types import PRUNED, CandidateStatus, Message, Pruning, Tier
@@ -141,7 +141,7 @@ class CandidateWatch:
         indices = sorted(shown)
         rewards = await self._scoring.partial([shown[index] for index in indices])
         for index, reward in zip(indices, rewards, strict=True):
-            if reward is not None and math.isfinite(reward):
+            if reward is not None and is_computable(reward):
                 self._rewards[index][checkpoint] = reward
         if self._looking.rule is not None and self._deciding:
             self._decide(checkpoint, self._looking.rule)
@@ -179,7 +179,7 @@ class CandidateWatch:
             elif candidate.status is CandidateStatus.FINISHED and candidate.tier is Tier.ANSWER:
                 # One that was cut or has no answer loses to any that ends with one.
                 reward = self._scoring.reward(index)
-                if reward is None or not math.isfinite(reward):
+                if reward is None or not is_computable(reward):
                     others.append(known.get(index))
                 else:
                     incumbent = reward if incumbent is None else max(incumbent, reward)

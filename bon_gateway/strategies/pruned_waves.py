@@ -6,7 +6,6 @@ reward, and count with what their partial rewards tell of it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -16,7 +15,7 @@ from bon_common.selection.pruning.believed import stand_ins
 from bon_common.selection.pruning.chance import Belief
 from bon_common.selection.pruning.probes import PartialFit
 from bon_common.selection.pruning.rule import Forecast
-from bon_gateway.strategies.adaptive import LARGEST
+from bon_common.selection.spread import is_computable
 from bon_gateway.strategies.decide import contenders
 from bon_gateway.strategies.waves import NextWave
 from bon_gateway.types import PRUNED, Candidate, Stopped
@@ -51,7 +50,7 @@ class PrunedWaves:
         two."""
         rivals = [candidates[p] for p in contenders(candidates)]
         known = [rival.reward for rival in rivals if rival.reward is not None]
-        if not known or len(known) < len(rivals) or not all(map(_usable, known)):
+        if not known or len(known) < len(rivals) or not all(map(is_computable, known)):
             return None
         rewards = [*known, *stand_ins(self._beliefs(candidates), max(known))]
         return rewards if len(rewards) > 1 else None
@@ -67,14 +66,10 @@ class PrunedWaves:
                 reward
                 for other in candidates
                 for point, reward in other.partial_rewards
-                if point == checkpoint and _usable(reward)
+                if point == checkpoint and is_computable(reward)
             ]
             fit = self.fits.get(checkpoint)
             forecast = None if fit is None else Forecast.of(passed, fit)
             if forecast is not None:
                 found.append(forecast.belief(partial))
         return found
-
-
-def _usable(reward: float) -> bool:
-    return math.fabs(reward) <= LARGEST

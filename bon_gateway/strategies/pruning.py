@@ -38,6 +38,7 @@ from bon_common.selection.adaptive.waves import Waves
 from bon_common.selection.pruning.probes import PairSums
 from bon_common.selection.pruning.rule import Standing, to_stop
 from bon_common.selection.pruning.started import PruningPlan, plan
+from bon_common.selection.spread import is_computable
 from bon_gateway.protocols import PolicyBackend, RewardBackend, RewardHistory, Trace
 from bon_gateway.strategies.adaptive import AllAtOnce, learn_whole_draw
 from bon_gateway.strategies.checkpoints import Looking
@@ -237,7 +238,7 @@ def sums_of(candidates: Sequence[Candidate]) -> dict[int, PairSums]:
     for candidate in candidates:
         whole = candidate.status is CandidateStatus.FINISHED and candidate.tier is Tier.ANSWER
         reward = candidate.reward
-        if whole and reward is not None and math.isfinite(reward):
+        if whole and reward is not None and is_computable(reward):
             for checkpoint, partial_reward in candidate.partial_rewards:
                 pairs[checkpoint].append((partial_reward, reward))
     return {checkpoint: PairSums.of(own) for checkpoint, own in sorted(pairs.items())}

@@ -21,7 +21,7 @@ from bon_gateway.replay.clock import VirtualLoop
 from bon_gateway.strategies.judge import Judge
 from bon_gateway.strategies.pruning import PruningSettings
 from bon_gateway.testing.fakes import Act, FakeHistory, FakePolicy, FakeReward, completion
-from bon_gateway.types import CandidateStatus, ChatRequest, Pruning, Selection
+from bon_gateway.types import CandidateStatus, ChatRequest, Message, Pruning, Selection
 
 Ask = Callable[..., ChatRequest]
 T = TypeVar("T")
@@ -239,10 +239,20 @@ def test_equal_partial_rewards_make_it_best_of_n(ask: Ask, usual: int) -> None:
     assert selection.winners == (8,)
 
 
-def test_partial_rewards_that_are_no_numbers_make_it_best_of_n(ask: Ask, usual: int) -> None:
-    reward = FakeReward(rule=lambda message: math.nan)
-    selection = run(ask(seed=usual), learnt(), reward=reward)
+@pytest.mark.parametrize("largest", [math.nan, math.inf, 1e308, -1e200])
+def test_partial_rewards_that_cannot_be_computed_with_make_it_best_of_n(
+    ask: Ask, usual: int, largest: float
+) -> None:
+    def rule(message: Message) -> float:
+        even = int(message["content"].split()[-1]) % 2 == 0
+        return largest if even else -largest
+
+    selection = run(ask(seed=usual), learnt(), reward=FakeReward(rule=rule))
     assert (selection.pruning, pruned(selection)) == (Pruning.SILENT, [])
+    # Nor does a probe fail that would learn from them.
+    history = FakeHistory()
+    assert run(ask(), history, reward=FakeReward(rule=rule)).pruning is Pruning.LEARNING
+    assert history.probes.tokens == 100
 
 
 def test_as_many_are_left_as_the_client_asks_for(ask: Ask, usual: int) -> None:
