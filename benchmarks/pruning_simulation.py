@@ -163,7 +163,9 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true", help="a few prompts")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    prompts = 120 if options.smoke else options.prompts
+    prompts = LEARNING + 20 if options.smoke else options.prompts
+    if prompts <= LEARNING + 1:
+        parser.error(f"--prompts must be above {LEARNING + 1}, as the first {LEARNING} only teach")
     settings = ReplaySettings.model_validate(
         {"pools": ["-"], "strategies": {"b": {"type": "best_of_n"}}, "permutations": 1}
     )

@@ -71,12 +71,13 @@ class LiveFigures:
     """Minus best-of-N's."""
 
 
-def strategies(n: int) -> dict[str, Mapping[str, Any]]:
+def strategies(n: int, only: Sequence[str] | None) -> dict[str, Mapping[str, Any]]:
     """By the served model's name."""
+    rivals = [rival for rival in RIVALS if only is None or rival.name in only]
     return {
         BEST: {"type": BEST, "n": n},
         ONE: {"type": ONE},
-        **{rival.name: {**rival.settings, "n": n} for rival in RIVALS},
+        **{rival.name: {**rival.settings, "n": n} for rival in rivals},
     }
 
 
@@ -105,13 +106,15 @@ def prompts(options: argparse.Namespace) -> list[Messages]:
     return [found[place % len(found)] for place in range(count)]
 
 
-def settings(generator: str, reward: str, n: int) -> dict[str, Any]:
+def settings(
+    generator: str, reward: str, served: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
     return {
         "policies": {"p": {"type": "vllm", "urls": [generator]}},
         "rewards": {"r": {"type": "reward_server", "urls": [reward]}},
         "models": {
             name: {"policy": "p", "reward": "r", "strategy": strategy}
-            for name, strategy in strategies(n).items()
+            for name, strategy in served.items()
         },
     }
 
@@ -140,7 +143,7 @@ async def ask(
 
 
 async def measure(url: str, options: argparse.Namespace) -> list[LiveFigures]:
-    names = [*strategies(options.n)]
+    names = [*strategies(options.n, options.only)]
     found: dict[str, dict[int, Answered]] = {name: {} for name in names}
     order = random.Random(0)
     async with aiohttp.ClientSession() as session:
@@ -208,6 +211,7 @@ def main() -> None:
     parser.add_argument(
         "--engines", nargs=2, metavar=("GENERATOR", "REWARD_SERVER"), help="addresses"
     )
+    parser.add_argument("--only", nargs="*", help="strategies by their names")
     parser.add_argument("--smoke", action="store_true", help="a few requests of each")
     options = options_of(parser)
     if options.smoke:
@@ -215,7 +219,8 @@ def main() -> None:
     end_on_sigterm()
     with tempfile.TemporaryDirectory() as name, engines(options) as (generator, reward):
         config = Path(name) / "gateway.yaml"
-        config.write_text(yaml.safe_dump(settings(generator, reward, options.n)))
+        served = strategies(options.n, options.only)
+        config.write_text(yaml.safe_dump(settings(generator, reward, served)))
         with gateway(config, free_port(), Path(name) / "gateway.log") as (url, _):
             results = asyncio.run(measure(url, options))
     show(results)

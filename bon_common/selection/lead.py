@@ -18,3 +18,32 @@ def chance_to_lead(first: int, second: int) -> float:
         raise ValueError(f"votes must not be negative, got {first} and {second}")
     trials = first + second + 1
     return sum(math.comb(trials, j) for j in range(first + 1)) / (1 << trials)
+
+
+def chance_to_stay(first: int, second: int, others: int, more: int) -> float:
+    """The chance that the answer with ``first`` votes still leads the one with ``second`` when
+    ``more`` votes are in; a tie counts half. ``others`` is how many votes went to further answers.
+
+    The shares of the two and of all others have a uniform prior, so the ``more`` votes are
+    Dirichlet-multinomial: x, y and z of them have the chance C(first + x, x) C(second + y, y)
+    C(others + z, z) / C(votes + more + 2, more). That another answer overtakes both is left out,
+    as it is less likely. Exact but for one rounding, in time quadratic in ``more``. Raises
+    ValueError for a negative number.
+    """
+    if min(first, second, others, more) < 0:
+        raise ValueError(
+            f"votes must not be negative, got {first}, {second}, {others} and {more} more"
+        )
+    ours, theirs, rest = (
+        [math.comb(votes + drawn, drawn) for drawn in range(more + 1)]
+        for votes in (first, second, others)
+    )
+    halves = 0
+    for x in range(more + 1):
+        # With so many votes the second ties; with fewer it stays behind.
+        tie = first + x - second
+        behind = sum(theirs[y] * rest[more - x - y] for y in range(min(tie, more - x + 1)))
+        halves += 2 * ours[x] * behind
+        if 0 <= tie <= more - x:
+            halves += ours[x] * theirs[tie] * rest[more - x - tie]
+    return halves / (2 * math.comb(first + second + others + more + 2, more))

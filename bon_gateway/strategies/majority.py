@@ -7,8 +7,9 @@ harms where one mistake is the most frequent answer, and where a text has number
 answer: then numbers that mean nothing are counted. Where no two final answers are equal it is
 `best_of_n`, or without a reward model one sample at N times the price.
 
-With `stop_at` it draws in waves and stops as soon as the leading answer is certain enough. That
-saves most where the policy is nearly always right, and costs further rounds where it is not.
+With `stop_at` it draws in waves and stops as soon as the leading answer is certain enough, or the
+candidates that are left would hardly change it. That saves most where the policy is nearly always
+right, and costs further rounds where it is not.
 
 By default the final answer is the last number, which needs no agreement with the model about a
 form. If the prompt asks for a form, such as `\boxed{}` or JSON, set `extract` to it.
@@ -24,7 +25,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, PositiveInt
 
 from bon_common.selection.adaptive.waves import Waves
-from bon_common.selection.lead import chance_to_lead
+from bon_common.selection.lead import chance_to_lead, chance_to_stay
 from bon_common.selection.votes import majority
 from bon_gateway.protocols import PolicyBackend, Trace
 from bon_gateway.strategies.judge import Judge
@@ -32,13 +33,16 @@ from bon_gateway.strategies.votes import VoteSettings, VoteStrategy
 from bon_gateway.strategies.waves import NextWave, WaveRule
 from bon_gateway.types import Candidate, ChatRequest, Stopped
 
+MOST_LEFT = 256
+"""With more candidates to come, what they may change would take too long to compute."""
+
 
 class MajoritySettings(VoteSettings):
     type: Literal["majority"]
     stop_at: Annotated[float, Field(gt=0.5, lt=1)] | None = None
-    """Chance at which the leading answer is certain enough to stop: that it is more frequent than
-    the second one. With 0.95 four equal answers are enough, and three are not. None draws all
-    ``n`` at once."""
+    """Chance at which it stops: that the leading answer is in truth more frequent than the second
+    one, or that it still leads when all ``n`` are drawn. With 0.95 four equal answers are always
+    enough, and three are with ``n`` 16. None draws all ``n`` at once."""
     wave: PositiveInt = 4
     """Candidates drawn at a time, with ``stop_at``."""
 
@@ -62,9 +66,18 @@ class Majority(VoteStrategy):
 
         async def rule(candidates: Sequence[Candidate]) -> NextWave:
             votes = Counter((await self.answers(request, policy, candidates)).values())
-            first, second = [*[count for _, count in votes.most_common(2)], 0, 0][:2]
-            if first and chance_to_lead(first, second) >= stop_at:
+            if votes and _decided(votes, len(candidates), settings.n, stop_at):
                 return NextWave(0, Stopped.VOTE)
             return NextWave(waves.after(len(candidates)), Stopped.CAP)
 
         return rule
+
+
+def _decided(votes: Counter[str], drawn: int, n: int, stop_at: float) -> bool:
+    first, second = [*[count for _, count in votes.most_common(2)], 0][:2]
+    if chance_to_lead(first, second) >= stop_at:
+        return True
+    left = n - drawn
+    # Candidates without an answer count as votes for others, as further ones may be such.
+    others = drawn - first - second
+    return 0 < left <= MOST_LEFT and chance_to_stay(first, second, others, left) >= stop_at

@@ -132,4 +132,5 @@ def test_live_figures_are_paired_with_best_of_n() -> None:
     assert found.tokens_scored_too_percent == pytest.approx(100 * 50 / 110)
     assert found.reward.value == pytest.approx(1.5)
     assert found.p95_ms == pytest.approx(300)
-    assert set(live.strategies(4)) >= {"best_of_n", "single", "adaptive", "first_k"}
+    assert set(live.strategies(4, None)) >= {"best_of_n", "single", "adaptive", "first_k"}
+    assert set(live.strategies(4, ["first_k"])) == {"best_of_n", "single", "first_k"}

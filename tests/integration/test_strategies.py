@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from bon_gateway.strategies.history import LEAST
 from tests.integration.conftest import FAN_OUTS, Engines
 from tests.integration.engines import start_reward_server
 from tests.integration.gateway import Gateway
@@ -132,15 +133,18 @@ async def test_a_vote_stops_when_it_is_decided(choosing: Gateway) -> None:
 
 
 async def test_waves_stop_by_price_once_there_is_a_history(choosing: Gateway) -> None:
-    seen = []
-    for number in range(80):
+    """The first requests draw all that they may, for others to learn from."""
+    seen: list[tuple[str, int]] = []
+    while len(seen) < 2 * LEAST and ("price", 4) not in seen:
+        number = len(seen)
         answer = await choosing.chat(
             model="adaptive", messages=ask(PROMPTS[number % len(PROMPTS)]), seed=1000 * number
         )
         assert answer.status_code == 200, answer.text
-        seen.append(answer.json()["bon"]["stopped"])
-    assert seen[:50] == ["target"] * 50
-    assert "price" in seen[50:]
+        bon = answer.json()["bon"]
+        seen.append((bon["stopped"], bon["n"]))
+    assert seen[:LEAST] == [("learning", 8)] * LEAST
+    assert seen[-1] == ("price", 4)
 
 
 async def test_confidence_stands_in_for_a_reward_model_that_died(
