@@ -63,11 +63,12 @@ def settings(upstream: FakeUpstream, recording: Path) -> dict[str, Any]:
         },
         "rewards": {"helpful": reward},
         "models": {
-            "assistant": {
-                "policy": "base",
-                "reward": "helpful",
-                "strategy": {"type": "best_of_n", "n": 2, "retries": 0},
-            }
+            name: {"policy": "base", "reward": "helpful", "strategy": strategy}
+            for name, strategy in (
+                ("assistant", {"type": "best_of_n", "n": 2, "retries": 0}),
+                ("thrifty", {"type": "adaptive", "n": 2}),
+                ("pruned", {"type": "pruning", "n": 2}),
+            )
         },
         "limits": {"max_n": 4, "max_candidates_per_key": 4},
         "recording": {"folder": str(recording), "max_bytes": 1},
@@ -215,14 +216,15 @@ async def trouble(gateway: Gateway, recording: Path, prometheus: Prometheus) -> 
         verify=False,
     ) as client:
 
-        async def chat(text: str) -> int:
-            body = {"model": "assistant", "messages": [{"role": "user", "content": text}]}
+        async def chat(text: str, model: str = "assistant") -> int:
+            body = {"model": model, "messages": [{"role": "user", "content": text}]}
             return (await client.post("/v1/chat/completions", json=body)).status_code
 
         for turn in range(MOST_TURNS):
             if turn >= SCRAPES and await asyncio.to_thread(prometheus.saw_growth):
                 return
-            assert await chat("hello") == 200
+            for model in ("assistant", "thrifty", "pruned"):
+                assert await chat("hello", model) == 200
             assert await chat("no reward") == 200
             assert await chat("half") == 200
             assert await chat("failure") == 502
