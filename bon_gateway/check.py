@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Mapping
 
 from bon_gateway.backends.http.settings import UpstreamSettings
-from bon_gateway.backends.settings import ComposedRewardSettings
 from bon_gateway.factory import key_of
 from bon_gateway.settings.tree import Settings
 
@@ -18,17 +17,13 @@ from bon_gateway.settings.tree import Settings
 async def check_upstreams(settings: Settings, environ: Mapping[str, str]) -> tuple[list[str], bool]:
     """A line for each upstream, and whether all are well."""
     upstreams = {p: s for p, s in settings.backends.items() if isinstance(s, UpstreamSettings)}
-    within = [
-        path
-        for path, s in settings.backends.items()
-        if path not in upstreams and not isinstance(s, ComposedRewardSettings)
-    ]
+    within = [path for path in settings.backends if path not in upstreams]
     asked = [(path, upstream, upstream.model) for path, upstream in upstreams.items()]
-    # The upstreams of a mix are asked already, but not for the further models that it names.
+    # The upstreams of a composed policy are asked already, but not for further models.
     asked += [
         (f"policies.{name}", upstream, model)
-        for name, mix in settings.mixes.items()
-        for policy, model in mix.further_models
+        for name, composed in settings.composed_policies.items()
+        for policy, model in composed.further_models
         if (upstream := upstreams.get(f"policies.{policy}")) is not None
     ]
     found = await asyncio.gather(

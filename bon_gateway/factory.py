@@ -24,27 +24,31 @@ def build_gateway(
 ) -> Gateway:
     """Raises SettingsError for an ``api_key_env`` without a usable key."""
     check_upstream_keys(settings, environ)
-    policies = {name: p.build(key_of(p, environ)) for name, p in settings.plain_policies.items()}
-    mixes = {name: mix.build(policies) for name, mix in settings.mixes.items()}
+    policies = {name: p.build(key_of(p, environ)) for name, p in settings.policy_models.items()}
+    composed_policies = {
+        name: one.compose(policies) for name, one in settings.composed_policies.items()
+    }
     rewards: dict[str, RewardBackend] = {
         name: MeteredReward(name, _reward(r, environ), metrics)
         for name, r in settings.reward_models.items()
     }
-    composed = {name: r.compose(rewards) for name, r in settings.composed_rewards.items()}
-    by_name = rewards | composed
+    composed_rewards = {
+        name: one.compose(rewards) for name, one in settings.composed_rewards.items()
+    }
+    policy_of, reward_of = policies | composed_policies, rewards | composed_rewards
     judge = Judge(settings.limits.schema_check_ms / 1000)
     models = {
         name: ServedModel(
             name=name,
-            policy=(policies | mixes)[served.policy],
-            reward=None if served.reward is None else by_name[served.reward],
+            policy=policy_of[served.policy],
+            reward=None if served.reward is None else reward_of[served.reward],
             strategy=served.strategy.build(judge),
             settings=served,
             history=_history(name, settings),
         )
         for name, served in settings.models.items()
     }
-    return Gateway(policies, rewards, models, judge, mixes, composed)
+    return Gateway(policies, rewards, models, judge, composed_policies, composed_rewards)
 
 
 def _reward(settings: RewardSettings, environ: Mapping[str, str]) -> RewardBackend:

@@ -11,8 +11,8 @@ from typing import Protocol
 from bon_gateway.errors import NotFoundError
 from bon_gateway.protocols import (
     Backend,
+    ComposedPolicy,
     ComposedReward,
-    MixedPolicy,
     PolicyBackend,
     RewardBackend,
     RewardHistory,
@@ -41,19 +41,18 @@ class ServedModel:
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """Owns every backend and the judge from ``start`` to ``close``. Of mixes nothing is started or
-    closed, and they have no upstreams but those of the policies that they are made of."""
+    """Owns every backend and the judge from ``start`` to ``close``. What is composed of backends
+    has nothing of its own to start, watch or close."""
 
     policies: Mapping[str, PolicyBackend]
     rewards: Mapping[str, RewardBackend]
     models: Mapping[str, ServedModel]
     judge: Judge
     """Judges the candidates of all strategies."""
-    mixes: Mapping[str, MixedPolicy] = field(default_factory=dict)
-    """Policies that are made of those in ``policies``. There is nothing in them to start or close,
-    and their health is that of ``policies``."""
-    composed: Mapping[str, ComposedReward] = field(default_factory=dict)
-    """Rewards that are made of those in ``rewards``, as mixes are of policies."""
+    composed_policies: Mapping[str, ComposedPolicy] = field(default_factory=dict)
+    """Made of those in ``policies``."""
+    composed_rewards: Mapping[str, ComposedReward] = field(default_factory=dict)
+    """Made of those in ``rewards``."""
     created: int = field(default_factory=lambda: int(time.time()))
     """Unix time of the start, which ``/v1/models`` shows."""
 
@@ -70,8 +69,9 @@ class Gateway:
         return served
 
     def policy(self, name: str) -> PolicyBackend:
-        """One of ``policies`` or of ``mixes``; the settings have checked that it exists."""
-        return self.mixes[name] if name in self.mixes else self.policies[name]
+        """A policy, composed or not. The settings have checked that it exists."""
+        composed = self.composed_policies.get(name)
+        return self.policies[name] if composed is None else composed
 
     def ready(self) -> bool:
         """Whether some policy is ready and no reward model is still warming up.
@@ -131,23 +131,25 @@ class Gateway:
             name: running.rewards[name] if f"rewards.{name}" in kept else reward
             for name, reward in self.rewards.items()
         }
-        # A mix is kept only with all that it asks. Any other asks the policies of this gateway,
-        # and never one that is closed with the old.
-        mixes = {
-            name: running.mixes[name] if f"policies.{name}" in kept else mix.over(policies)
-            for name, mix in self.mixes.items()
+        # One whose own settings are the same may still be made of backends that are new.
+        composed_policies = {
+            name: (running.composed_policies[name] if f"policies.{name}" in kept else own).over(
+                policies
+            )
+            for name, own in self.composed_policies.items()
         }
-        # One whose own settings are the same may still have members that are new.
-        composed = {
-            name: (running.composed[name] if f"rewards.{name}" in kept else own).over(rewards)
-            for name, own in self.composed.items()
+        composed_rewards = {
+            name: (running.composed_rewards[name] if f"rewards.{name}" in kept else own).over(
+                rewards
+            )
+            for name, own in self.composed_rewards.items()
         }
-        by_name = rewards | composed
+        policy_of, reward_of = policies | composed_policies, rewards | composed_rewards
         models = {
             name: replace(
                 served,
-                policy=(policies | mixes)[served.settings.policy],
-                reward=None if served.settings.reward is None else by_name[served.settings.reward],
+                policy=policy_of[served.settings.policy],
+                reward=None if (name_of := served.settings.reward) is None else reward_of[name_of],
             )
             for name, served in self.models.items()
         }
@@ -155,8 +157,8 @@ class Gateway:
             self,
             policies=policies,
             rewards=rewards,
-            mixes=mixes,
-            composed=composed,
+            composed_policies=composed_policies,
+            composed_rewards=composed_rewards,
             models=models,
             created=running.created,
         )
@@ -193,15 +195,10 @@ def _flat(by_backend: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
 
 
 def same_backends(before: Settings, after: Settings) -> set[str]:
-    """The backends with equal settings before and after: ``policies.<name>``, ``rewards.<name>``.
-    Of mixes those that are also made of the same backends.
+    """What has equal settings before and after, of the backends and of what is composed of them:
+    ``policies.<name>``, ``rewards.<name>``.
 
     Their API keys cannot differ: the environment does not change while a process runs.
     """
-    same = {path for path, s in after.backends.items() if before.backends.get(path) == s}
-    mixes = {
-        f"policies.{name}"
-        for name, mix in after.mixes.items()
-        if before.mixes.get(name) == mix and {f"policies.{asked}" for asked in mix.asks} <= same
-    }
-    return same | mixes
+    old, new = before.backends | before.composed, after.backends | after.composed
+    return {path for path, settings in new.items() if old.get(path) == settings}

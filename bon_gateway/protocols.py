@@ -105,7 +105,7 @@ class Trace:
     """The variant that was asked last for each candidate. Written by policies with variants, and by
     strategies that ask several policies: there it is the policy's name."""
     tried: dict[int, set[str]] = field(default_factory=dict)
-    """The policies that a mix has asked for each candidate."""
+    """The policies that a composed one has asked for each candidate."""
     sink: DeltaSink | None = None
     """Set when the client streams."""
     history: RewardHistory | None = None
@@ -170,12 +170,13 @@ class PolicyBackend(Backend, CandidateSource, Protocol):
         ...
 
 
-class MixedPolicy(PolicyBackend, Protocol):
-    """A policy whose candidates other policies draw. It has no upstream of its own, so that nothing
-    has to be started, watched or closed."""
+class ComposedPolicy(PolicyBackend, Protocol):
+    """A policy whose candidates other policies draw. Somebody else starts, watches and closes
+    them."""
 
-    def over(self, policies: Mapping[str, PolicyBackend]) -> MixedPolicy:
-        """The same over these policies, by the names that the settings give them."""
+    def over(self, policies: Mapping[str, PolicyBackend]) -> ComposedPolicy:
+        """The same, made of the backends of the same names in ``policies``; itself if it is made of
+        these already."""
         ...
 
 
@@ -213,8 +214,7 @@ class RewardBackend(Backend, Protocol):
 
 
 class ComposedReward(RewardBackend, Protocol):
-    """A reward that is made of others, which belong to somebody else: its ``start`` and ``close``
-    do nothing."""
+    """A reward that is made of others. Somebody else starts, watches and closes them."""
 
     def over(self, rewards: Mapping[str, RewardBackend]) -> ComposedReward:
         """The same, made of the backends of the same names in ``rewards``; itself if it is made of

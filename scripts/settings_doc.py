@@ -17,11 +17,11 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from bon_gateway.backends.policy.registry import COMPOSED as COMPOSED_POLICIES
 from bon_gateway.backends.policy.registry import KINDS as POLICIES
-from bon_gateway.backends.policy.registry import MIXED
 from bon_gateway.backends.policy.variants.settings import VariantSettings
 from bon_gateway.backends.reward.ensemble import RewardMemberSettings
-from bon_gateway.backends.reward.registry import COMPOSED
+from bon_gateway.backends.reward.registry import COMPOSED as COMPOSED_REWARDS
 from bon_gateway.backends.reward.registry import KINDS as REWARDS
 from bon_gateway.backends.settings import LengthCalibrationSettings
 from bon_gateway.sections.base import Component, Section, type_name
@@ -91,11 +91,11 @@ def _sections() -> Iterator[tuple[str, type[Section], str]]:
     """Title, section, and what stands between them."""
     yield from _kinds("policies.<name>", POLICIES)
     yield "policies.<name>.thinking", ThinkingSettings, ""
-    yield from _kinds("policies.<name>", MIXED)
+    yield from _kinds("policies.<name>", COMPOSED_POLICIES)
     yield "policies.<name>.of", VariantSettings, inspect.getdoc(VariantSettings) or ""
     yield from _kinds("rewards.<name>", REWARDS)
     yield "rewards.<name>.length_calibration", LengthCalibrationSettings, ""
-    for title, kind, _ in _kinds("rewards.<name>", COMPOSED):
+    for title, kind, _ in _kinds("rewards.<name>", COMPOSED_REWARDS):
         yield title, kind, inspect.getdoc(sys.modules[kind.__module__]) or ""
     yield "rewards.<name>.members", RewardMemberSettings, ""
     yield "models.<name>", ServedModelSettings, ""

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
-from bon_gateway.protocols import ComposedReward, MixedPolicy, PolicyBackend, RewardBackend
+from bon_gateway.protocols import ComposedPolicy, ComposedReward, PolicyBackend, RewardBackend
 from bon_gateway.sections.base import Component, Device, Section
 from bon_gateway.thinking import ThinkingSettings
 
@@ -74,8 +74,20 @@ class LengthCalibrationSettings(Section):
     alike. The mean length keeps thresholds as they are."""
 
 
-class MixSettings(Component):
-    """The settings of a policy that is made of other policies, which build it."""
+class RewardSettings(BackendSettings):
+    """The settings of one reward model, which build it."""
+
+    length_calibration: LengthCalibrationSettings | None = None
+    """Take out of the rewards what they owe to length alone. None leaves them raw."""
+
+    @abstractmethod
+    def build(self, key: str | None) -> RewardBackend:
+        """The reward model, not started. ``key`` is what ``key_variable`` holds. Others calibrate
+        it."""
+
+
+class ComposedPolicySettings(Component):
+    """The settings of a policy that is made of others in ``policies``."""
 
     revision: str | None = None
     """As for other policies. None joins the revisions of the policies that it asks."""
@@ -95,23 +107,11 @@ class MixSettings(Component):
         """Raises ValueError, with the key in this section, if it cannot be made of these."""
 
     @abstractmethod
-    def build(self, policies: Mapping[str, PolicyBackend]) -> MixedPolicy:
-        """The policy over these, of which it starts and closes none."""
+    def compose(self, policies: Mapping[str, PolicyBackend]) -> ComposedPolicy:
+        """The policy. ``policies`` has the others, and may have more."""
 
 
-class RewardSettings(BackendSettings):
-    """The settings of one reward model, which build it."""
-
-    length_calibration: LengthCalibrationSettings | None = None
-    """Take out of the rewards what they owe to length alone. None leaves them raw."""
-
-    @abstractmethod
-    def build(self, key: str | None) -> RewardBackend:
-        """The reward model, not started. ``key`` is what ``key_variable`` holds. Others calibrate
-        it."""
-
-
-class ComposedRewardSettings(BackendSettings):
+class ComposedRewardSettings(Component):
     """The settings of a reward that is made of others in ``rewards``."""
 
     @abstractmethod

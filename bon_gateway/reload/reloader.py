@@ -176,7 +176,7 @@ def _described(before: Generation, after: Generation) -> dict[str, object]:
         "models_changed": sorted(name for name in set(old) & set(new) if old[name] != new[name]),
         "backends_new": [
             name
-            for name in (*after.settings.backends, *(f"policies.{m}" for m in after.settings.mixes))
+            for name in (*after.settings.backends, *after.settings.composed)
             if name not in kept
         ],
     }

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Sequence
 from functools import partial
 from typing import Any
 
+from bon_gateway.backends.passive import PassiveBackend
 from bon_gateway.errors import PolicyRefusedError
 from bon_gateway.logprobs import Measuring, measured
 from bon_gateway.protocols import Trace, Watch
@@ -22,7 +23,7 @@ STEP = 1e-6
 """Of a token: a clock that is short of a whole token by less has reached it."""
 
 
-class RecordedPolicy:
+class RecordedPolicy(PassiveBackend):
     """Candidate i of one request is ``candidates[i]``. Used for one request.
 
     An index beyond the pool is refused, and ``short`` then says so: the figures would mean nothing.
@@ -50,20 +51,8 @@ class RecordedPolicy:
     def thinking(self) -> ThinkingSettings | None:
         return self._thinking
 
-    async def start(self) -> None:
-        return None
-
     def ready(self) -> bool:
         return True
-
-    def health(self) -> dict[str, str]:
-        return {}
-
-    def troubles(self) -> dict[str, str]:
-        return {}
-
-    async def close(self) -> None:
-        return None
 
     async def sample(
         self, request: ChatRequest, indices: Sequence[int], trace: Trace, report: ReportSample

@@ -21,8 +21,8 @@ from bon_gateway.backends.policy import registry as policies
 from bon_gateway.backends.reward import registry as rewards
 from bon_gateway.backends.settings import (
     BackendSettings,
+    ComposedPolicySettings,
     ComposedRewardSettings,
-    MixSettings,
     PolicySettings,
     RewardSettings,
 )
@@ -40,13 +40,13 @@ def _made_or_described(value: Any, validate: ValidatorFunctionWrapHandler) -> An
 
 
 if TYPE_CHECKING:
-    AnyPolicy = PolicySettings | MixSettings
+    AnyPolicy = PolicySettings | ComposedPolicySettings
     AnyReward = RewardSettings | ComposedRewardSettings
     AnyStrategy = StrategySettings
 else:
     # The class of a plugin's settings is not in these unions; SerializeAsAny writes all its fields.
     _COMPONENT = (Discriminator("type"), WrapValidator(_made_or_described), SerializeAsAny())
-    AnyPolicy = Annotated[(Union[(*policies.KINDS, *policies.MIXED)], *_COMPONENT)]
+    AnyPolicy = Annotated[(Union[(*policies.KINDS, *policies.COMPOSED)], *_COMPONENT)]
     AnyReward = Annotated[(Union[(*rewards.KINDS, *rewards.COMPOSED)], *_COMPONENT)]
     AnyStrategy = Annotated[(Union[strategies.KINDS], *_COMPONENT)]  # noqa: UP007 - of a tuple
 
@@ -64,7 +64,7 @@ class ServedModelSettings(Section):
 
 class Settings(Section):
     policies: dict[str, AnyPolicy] = Field(min_length=1)
-    """The models that generate, by name, and mixes of them."""
+    """The models that generate, by name, and variants of them."""
     rewards: dict[str, AnyReward] = Field(default_factory=dict)
     """The models that score, and ensembles of them, by name."""
     models: dict[str, ServedModelSettings] = Field(min_length=1)
@@ -81,80 +81,79 @@ class Settings(Section):
     """What strategies learn from earlier requests."""
 
     @property
+    def policy_models(self) -> dict[str, PolicySettings]:
+        """The policies that are not made of others."""
+        found = self.policies.items()
+        return {name: one for name, one in found if isinstance(one, PolicySettings)}
+
+    @property
+    def composed_policies(self) -> dict[str, ComposedPolicySettings]:
+        """The policies that are made of ``policy_models``."""
+        found = self.policies.items()
+        return {name: one for name, one in found if isinstance(one, ComposedPolicySettings)}
+
+    @property
     def reward_models(self) -> dict[str, RewardSettings]:
         """The rewards that are not made of others."""
-        return {
-            name: reward
-            for name, reward in self.rewards.items()
-            if not isinstance(reward, ComposedRewardSettings)
-        }
+        found = self.rewards.items()
+        return {name: one for name, one in found if isinstance(one, RewardSettings)}
 
     @property
     def composed_rewards(self) -> dict[str, ComposedRewardSettings]:
         """The rewards that are made of ``reward_models``."""
-        return {
-            name: reward
-            for name, reward in self.rewards.items()
-            if isinstance(reward, ComposedRewardSettings)
-        }
-
-    @property
-    def plain_policies(self) -> dict[str, PolicySettings]:
-        """Those with a model of their own."""
-        found = self.policies.items()
-        return {name: policy for name, policy in found if isinstance(policy, PolicySettings)}
-
-    @property
-    def mixes(self) -> dict[str, MixSettings]:
-        """Those that are made of others."""
-        found = self.policies.items()
-        return {name: policy for name, policy in found if isinstance(policy, MixSettings)}
+        found = self.rewards.items()
+        return {name: one for name, one in found if isinstance(one, ComposedRewardSettings)}
 
     def revision_of(self, policy: str) -> str | None:
-        """The policy's revision; of a mix without one, those of the policies that it asks."""
-        settings, mix = self.policies[policy], self.mixes.get(policy)
-        if settings.revision is not None or mix is None:
+        """The policy's revision; of one that is composed, without a revision of its own, those of
+        the policies that it asks."""
+        settings, composed = self.policies[policy], self.composed_policies.get(policy)
+        if settings.revision is not None or composed is None:
             return settings.revision
-        named = {name: self.policies[name].revision for name in mix.asks}
+        named = {name: self.policies[name].revision for name in composed.asks}
         told = [f"{name} {revision}" for name, revision in named.items() if revision is not None]
         return ", ".join(told) or None
 
     def _think_alike(self, one: str, other: str) -> bool:
-        """Whether two policies have the same ``thinking``, which all parts of a mix share."""
-        plain = [self.mixes[n].asks[0] if n in self.mixes else n for n in (one, other)]
-        first, second = [self.plain_policies[name].thinking for name in plain]
+        """Whether two policies have the same ``thinking``, which all parts of a composed one
+        share."""
+        composed = self.composed_policies
+        models = [composed[n].asks[0] if n in composed else n for n in (one, other)]
+        first, second = [self.policy_models[name].thinking for name in models]
         return first == second
 
     @property
     def backends(self) -> dict[str, BackendSettings]:
         """All models, as ``policies.<name>`` and ``rewards.<name>``."""
         return {
-            **{f"policies.{name}": policy for name, policy in self.plain_policies.items()},
-            **{f"rewards.{name}": reward for name, reward in self.rewards.items()},
+            **{f"policies.{name}": one for name, one in self.policy_models.items()},
+            **{f"rewards.{name}": one for name, one in self.reward_models.items()},
+        }
+
+    @property
+    def composed(self) -> dict[str, ComposedPolicySettings | ComposedRewardSettings]:
+        """What is made of them, by paths of the same form."""
+        return {
+            **{f"policies.{name}": one for name, one in self.composed_policies.items()},
+            **{f"rewards.{name}": one for name, one in self.composed_rewards.items()},
         }
 
     @property
     def components(self) -> dict[str, Component]:
-        """The backends, and each served model's strategy as ``models.<name>.strategy``."""
+        """All of these, and each served model's strategy as ``models.<name>.strategy``."""
         strategies = {f"models.{n}.strategy": served.strategy for n, served in self.models.items()}
-        return {**self.backends, **strategies}
+        return {**self.backends, **self.composed, **strategies}
 
     @model_validator(mode="after")
-    def _rewards_are_made_of_reward_models(self) -> Self:
-        for name, reward in self.composed_rewards.items():
+    def _composed_fit(self) -> Self:
+        for path, composed in self.composed.items():
             try:
-                reward.check_over(self.reward_models)
+                if isinstance(composed, ComposedPolicySettings):
+                    composed.check_over(self.policy_models)
+                else:
+                    composed.check_over(self.reward_models)
             except ValueError as error:
-                raise ValueError(f"rewards.{name}.{error}") from None
-        return self
-
-    @model_validator(mode="after")
-    def _mixes_fit(self) -> Self:
-        for name, mix in self.mixes.items():
-            try:
-                mix.check_over(self.plain_policies)
-            except ValueError as error:
-                raise ValueError(f"policies.{name}.{error}") from None
+                raise ValueError(f"{path}.{error}") from None
         return self
 
     @model_validator(mode="after")

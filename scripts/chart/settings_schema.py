@@ -77,7 +77,7 @@ def strategies() -> str:
 def defaults() -> str:
     """Defaults that the chart computes with where the values set none, as JSON. Times are in
     seconds; a policy or reward model inside the gateway has no timeout, and none is longer. Two
-    policies of a mix must think alike, with these marks where they name none."""
+    policies under one with variants must think alike, with these marks where they name none."""
     known = {
         "maxN": LimitsSettings.model_fields["max_n"].default,
         "maxCandidates": LimitsSettings.model_fields["max_candidates"].default,

@@ -94,7 +94,7 @@ def asked_by(gateway: Gateway) -> list[RewardBackend]:
     """The backends that the served model's ensemble asks."""
     reward = gateway.models["m"].reward
     assert isinstance(reward, RewardEnsemble)
-    assert reward is gateway.composed["both"]
+    assert reward is gateway.composed_rewards["both"]
     return [member.backend for member in reward._members]
 
 
@@ -140,7 +140,7 @@ def test_a_name_may_change_its_kind() -> None:
     running, new = reloaded(plain, ensembles())
     assert asked_by(new) == [running.rewards["a"], running.rewards["b"]]
     _, back = reloaded(ensembles(), plain)
-    assert back.composed == {}
+    assert back.composed_rewards == {}
     assert back.models["m"].reward is back.rewards["both"]
 
 
@@ -162,22 +162,24 @@ def mixed(large: float = 1.0, share: int = 1) -> Settings:
 
 
 @pytest.mark.parametrize(
-    ("after", "kept"),
+    ("after", "kept", "stays"),
     [
-        (mixed(), {"policies.small", "policies.large", "policies.mix"}),
-        (mixed(large=2.0), {"policies.small"}),
-        (mixed(share=2), {"policies.small", "policies.large"}),
+        (mixed(), {"policies.small", "policies.large", "policies.mix"}, True),
+        (mixed(large=2.0), {"policies.small", "policies.mix"}, False),
+        (mixed(share=2), {"policies.small", "policies.large"}, False),
     ],
     ids=["nothing changes", "a part changes", "the mix changes"],
 )
-def test_a_mix_is_kept_with_all_its_parts_or_made_anew(after: Settings, kept: set[str]) -> None:
+def test_a_mix_is_kept_with_all_its_parts_or_made_anew(
+    after: Settings, kept: set[str], stays: bool
+) -> None:
     before = mixed()
     assert same_backends(before, after) == kept
     running = build_gateway(before, Metrics(), {})
     gateway = build_gateway(after, Metrics(), {}).with_backends_of(running, kept)
     mix = gateway.models["m"].policy
-    assert mix is gateway.mixes["mix"]
-    assert (mix is running.mixes["mix"]) is ("policies.mix" in kept)
+    assert mix is gateway.composed_policies["mix"]
+    assert (mix is running.composed_policies["mix"]) is stays
     for name, policy in gateway.policies.items():
         assert (policy is running.policies[name]) is (f"policies.{name}" in kept)
     assert [*gateway.backends] == ["policies.small", "policies.large"]
@@ -187,14 +189,15 @@ def test_a_mix_is_kept_with_all_its_parts_or_made_anew(after: Settings, kept: se
 async def test_a_mix_asks_the_policies_of_its_gateway(kept: set[str]) -> None:
     def made() -> tuple[dict[str, FakePolicy], Gateway]:
         fakes = {"small": FakePolicy(), "large": FakePolicy()}
-        return fakes, Gateway(fakes, {}, {}, Judge(), {"mix": mixed().mixes["mix"].build(fakes)})
+        mix = mixed().composed_policies["mix"].compose(fakes)
+        return fakes, Gateway(fakes, {}, {}, Judge(), {"mix": mix})
 
     old, running = made()
     new, fresh = made()
     gateway = fresh.with_backends_of(running, {f"policies.{name}" for name in kept})
     request = ChatRequest([{"role": "user", "content": "?"}], {}, None, 1, "request")
-    await gateway.mixes["mix"].sample(request, [0, 1], Trace(), lambda _: None)
-    assert gateway.policy("mix") is gateway.mixes["mix"]
+    await gateway.composed_policies["mix"].sample(request, [0, 1], Trace(), lambda _: None)
+    assert gateway.policy("mix") is gateway.composed_policies["mix"]
     for name in ("small", "large"):
         asked = old if name in kept else new
         assert gateway.policy(name) is gateway.policies[name]

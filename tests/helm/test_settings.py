@@ -110,7 +110,7 @@ def test_generators_and_reward_servers_become_policies_and_rewards(tmp_path: Pat
     assert helpful.urls == (f"http://{PREFIX}-reward-helpful:8081",)
     assert helpful.resolve == "addresses"
     assert set(settings.policies) == {"base", "tuned", "elsewhere", "mix"}
-    assert settings.mixes["mix"].asks == ("base", "elsewhere")
+    assert settings.composed_policies["mix"].asks == ("base", "elsewhere")
 
 
 def test_a_mix_has_no_time_of_its_own(tmp_path: Path) -> None:

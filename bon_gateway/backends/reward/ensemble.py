@@ -29,6 +29,7 @@ from pydantic import Field, PositiveFloat, model_validator
 from bon_common.ensemble import Combine, combine
 from bon_common.selection.spread import RewardSpread
 from bon_common.together import together
+from bon_gateway.backends.passive import PassiveBackend
 from bon_gateway.backends.reward.recent import RecentRewards
 from bon_gateway.backends.settings import ComposedRewardSettings, RewardSettings
 from bon_gateway.protocols import RewardBackend
@@ -62,7 +63,7 @@ class RewardMemberSettings(Section):
 
     @property
     def spread(self) -> RewardSpread | None:
-        """The one that is set; None if it is to be learnt."""
+        """None if it has to be learnt."""
         if self.mean is None or self.std is None:
             return None
         return RewardSpread(self.mean, self.std)
@@ -116,11 +117,11 @@ class EnsembleMember:
 
     @property
     def spread(self) -> RewardSpread | None:
-        """None if it is to be learnt, and there were no rewards yet."""
+        """None as long as there is neither a setting nor a reward to learn from."""
         return self.settings.spread or self.recent.spread
 
 
-class RewardEnsemble:
+class RewardEnsemble(PassiveBackend):
     """A ComposedReward. Its members have owners of their own, who start and close them."""
 
     def __init__(self, settings: RewardEnsembleSettings, members: Sequence[EnsembleMember]) -> None:
@@ -198,9 +199,6 @@ class RewardEnsemble:
         self._spreads[request] = spreads
         return spreads
 
-    async def start(self) -> None:
-        return None
-
     def ready(self) -> bool:
         return all(member.backend.ready() for member in self._members)
 
@@ -212,9 +210,6 @@ class RewardEnsemble:
 
     def troubles(self) -> dict[str, str]:
         return _merged({m.settings.reward: m.backend.troubles() for m in self._members})
-
-    async def close(self) -> None:
-        return None
 
 
 def _merged(by_member: Mapping[str, Mapping[str, str]]) -> dict[str, str]:

@@ -20,5 +20,5 @@ def test_the_example_of_hedges_can_be_served() -> None:
     gateway = build_gateway(
         Settings.model_validate({"policies": policies, **example}), Metrics(), {}
     )
-    assert gateway.models["assistant"].reward is gateway.composed["both"]
+    assert gateway.models["assistant"].reward is gateway.composed_rewards["both"]
     assert gateway.models["assistant"].strategy.name == "mbr"

@@ -15,9 +15,10 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from bon_common.selection.shares import dealt_among, turns
+from bon_gateway.backends.passive import PassiveBackend
 from bon_gateway.backends.policy.variants.prompt import asked
 from bon_gateway.backends.policy.variants.settings import VariantSettings
-from bon_gateway.backends.settings import MixSettings, PolicySettings
+from bon_gateway.backends.settings import ComposedPolicySettings, PolicySettings
 from bon_gateway.protocols import PolicyBackend, Trace
 from bon_gateway.thinking import ThinkingSettings
 from bon_gateway.types import ChatRequest, Delta, ReportSample
@@ -25,7 +26,7 @@ from bon_gateway.types import ChatRequest, Delta, ReportSample
 MOST_VARIANTS = 32
 
 
-class VariantsSettings(MixSettings):
+class VariantsSettings(ComposedPolicySettings):
     type: Literal["variants"]
     of: Annotated[tuple[VariantSettings, ...], Field(min_length=1, max_length=MOST_VARIANTS)]
     """The variants. Candidates are dealt to them in their shares, in a fixed order. Candidate 0
@@ -64,12 +65,12 @@ class VariantsSettings(MixSettings):
                     f" {self.of[0].policy!r}, and one answer is read in one way"
                 )
 
-    def build(self, policies: Mapping[str, PolicyBackend]) -> VariantsPolicy:
+    def compose(self, policies: Mapping[str, PolicyBackend]) -> VariantsPolicy:
         return VariantsPolicy(self, policies)
 
 
-class VariantsPolicy:
-    """MixedPolicy over ``policies``, which has each that a variant names."""
+class VariantsPolicy(PassiveBackend):
+    """A ComposedPolicy. ``policies`` has each that a variant names."""
 
     def __init__(self, settings: VariantsSettings, policies: Mapping[str, PolicyBackend]) -> None:
         self._settings = settings
@@ -79,7 +80,8 @@ class VariantsPolicy:
         self._turns = turns(self._shares)
 
     def over(self, policies: Mapping[str, PolicyBackend]) -> VariantsPolicy:
-        """The same variants over other policies of the same names."""
+        if all(policies[name] is policy for name, policy in self._policies.items()):
+            return self
         return VariantsPolicy(self._settings, policies)
 
     @property
@@ -87,21 +89,8 @@ class VariantsPolicy:
         """The settings want it to be the same for all."""
         return self._policies[self._variants[0].policy].thinking
 
-    async def start(self) -> None:
-        return None
-
     def ready(self) -> bool:
         return any(policy.ready() for policy in self._policies.values())
-
-    def health(self) -> dict[str, str]:
-        """Nothing: the policies under it say it themselves."""
-        return {}
-
-    def troubles(self) -> dict[str, str]:
-        return {}
-
-    async def close(self) -> None:
-        return None
 
     async def sample(
         self, request: ChatRequest, indices: Sequence[int], trace: Trace, report: ReportSample

@@ -31,7 +31,7 @@ def request(seed: int | None = None, **sampling: Any) -> ChatRequest:
 
 def mix(policies: Mapping[str, FakePolicy], of: list[dict[str, Any]] = OF) -> VariantsPolicy:
     settings = VariantsSettings.model_validate({"type": "variants", "of": of})
-    return settings.build(policies)
+    return settings.compose(policies)
 
 
 async def drawn(policy: VariantsPolicy, indices: list[int], trace: Trace) -> dict[int, Sample]:

@@ -39,10 +39,10 @@ def read(folder: Path, *of: dict[str, Any], **keys: Any) -> Settings:
 
 def test_a_mix_is_beside_what_it_is_made_of(tmp_path: Path) -> None:
     settings = read(tmp_path, {"policy": "small"}, {"policy": "large", "share": 3})
-    assert [*settings.mixes] == ["mix", "other"]
-    assert sorted(settings.plain_policies) == sorted(PLAIN)
+    assert [*settings.composed_policies] == ["mix", "other"]
+    assert sorted(settings.policy_models) == sorted(PLAIN)
     assert sorted(settings.backends) == sorted(f"policies.{name}" for name in PLAIN)
-    assert settings.mixes["mix"].asks == ("small", "large")
+    assert settings.composed_policies["mix"].asks == ("small", "large")
 
 
 def test_its_revision_is_its_own_or_that_of_its_parts(tmp_path: Path) -> None:
