@@ -52,11 +52,11 @@ def resolve_strategy(
 def _merged(
     kind: type[StrategySettings], own: StrategySettings, asked: dict[str, Any]
 ) -> dict[str, Any]:
-    fields = kind.model_fields
+    fields, common = kind.model_fields, _common(kind, type(own))
     kept = {
         name: value
         for name, value in own.model_dump().items()
-        if name in fields and _may_be(fields[name], value)
+        if name in common and _may_be(fields[name], value)
     }
     if "n" in asked:
         kept = {name: value for name, value in kept.items() if name not in kind.follow_n}
@@ -65,6 +65,14 @@ def _merged(
         # The operator chose this minimum for the operator's n.
         merged["min_candidates"] = min(kept["min_candidates"], merged.get("n", 1))
     return merged
+
+
+def _common(kind: type[StrategySettings], own: type[StrategySettings]) -> set[str]:
+    """The keys that mean the same in both strategies. Two strategies may use one name for what each
+    has to be calibrated for: ``beta`` of ``pessimistic`` says nothing about that of ``mbr``."""
+    base = next(base for base in kind.__mro__ if issubclass(own, base))
+    shared = base.model_fields if issubclass(base, StrategySettings) else {}
+    return {*shared, *kind.asked} & {*kind.model_fields}
 
 
 def _may_be(field: FieldInfo, value: Any) -> bool:

@@ -84,6 +84,26 @@ def test_a_calibrated_key_stays_and_is_not_for_requests(own: dict[str, Any], key
         BonWire.model_validate({key: 0.5})
 
 
+@pytest.mark.parametrize(
+    ("own", "chosen", "key", "expected"),
+    [
+        ({"type": "pessimistic", "beta": 0.09}, "mbr", "beta", 1.0),
+        ({"type": "mbr", "beta": 0.5}, "pessimistic", "beta", 1.0),
+        ({"type": "soft", "reward_temperature": 9.0}, "weighted_vote", "reward_temperature", 1.0),
+        ({"type": "adaptive", "wave": 4}, "pruning", "wave", None),
+        ({"type": "adaptive", "n": 8, "cap": 9}, "pruning", "cap", None),
+        ({"type": "good_enough", "threshold": 1, "wave": 8}, "adaptive", "wave", 4),
+        ({"type": "majority", "extract": {"type": "exact"}}, "weighted_vote", "extract", "exact"),
+        ({"type": "pessimistic", "beta": 0.09, "retries": 3}, "mbr", "retries", 3),
+    ],
+)
+def test_a_key_that_means_something_else_in_another_strategy_is_not_carried_over(
+    own: dict[str, Any], chosen: str, key: str, expected: object
+) -> None:
+    found = resolve({"strategy": chosen}, own).model_dump()[key]
+    assert (found["type"] if isinstance(found, dict) else found) == expected
+
+
 ADAPTIVE = {"type": "adaptive", "n": 16, "cap": 24, "wave": 3}
 
 
