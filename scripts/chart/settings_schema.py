@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from bon_gateway.backends.http.settings import OWN_HEADERS, UpstreamSettings
 from bon_gateway.backends.policy.vllm.policy import VllmPolicySettings
@@ -19,6 +19,7 @@ from bon_gateway.sections.base import type_name
 from bon_gateway.sections.server import LimitsSettings
 from bon_gateway.settings.tree import Settings as GatewaySettings
 from bon_gateway.strategies.registry import KINDS
+from bon_gateway.strategies.settings import StrategySettings
 from bon_gateway.thinking import ThinkingSettings
 from reward_server.settings import Settings as RewardProcess
 from trainers.commands import COMMANDS
@@ -62,16 +63,33 @@ def gateway() -> Schema:
 def strategies() -> str:
     """What the chart's checks have to know of each strategy, as JSON: whether it needs a reward
     model, and the keys, with their defaults, whose sum is how many candidates it draws. One with a
-    ``cap`` may draw that many, by default twice ``n``."""
+    ``cap`` may draw that many: see ``_cap``."""
     known = {
         type_name(kind): {
             "needsReward": kind.needs_reward,
             "counts": {key: kind.model_fields[key].default for key in kind.counts},
-            "capped": "cap" in kind.model_fields,
+            "cap": _cap(kind) if "cap" in kind.model_fields else None,
         }
         for kind in KINDS
     }
     return json.dumps(known, indent=1) + "\n"
+
+
+def _cap(kind: type[StrategySettings]) -> dict[str, Any]:
+    """How many candidates above ``n`` it must allow, and how many there are by default, in eighths
+    of ``n``: without ``wave``, and with it."""
+
+    def drawn(**values: int) -> int:
+        return kind.model_validate({"type": type_name(kind), "n": 8, **values}).drawn
+
+    def allowed(cap: int) -> bool:
+        try:
+            return drawn(cap=cap) == cap
+        except ValidationError:
+            return False
+
+    above = next(above for above in range(9) if allowed(8 + above))
+    return {"above": above, "eighths": drawn() - 8, "eighthsInWaves": drawn(wave=4) - 8}
 
 
 def defaults() -> str:

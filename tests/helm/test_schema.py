@@ -286,6 +286,9 @@ REFUSED_BY_THE_GATEWAY: tuple[dict[str, Any], ...] = (
     {"models": {"assistant": {"strategy": {"type": "adaptive", "n": 33}}}},
     {"models": {"assistant": {"strategy": {"type": "adaptive", "n": 8, "cap": 65}}}},
     {"models": {"assistant": {"strategy": {"type": "adaptive", "n": 8, "cap": 8}}}},
+    {"models": {"assistant": {"strategy": {"type": "pruning", "n": 47}}}},
+    {"models": {"assistant": {"strategy": {"type": "pruning", "n": 33, "wave": 4}}}},
+    {"models": {"assistant": {"strategy": {"type": "pruning", "n": 8, "cap": 7}}}},
     {"models": {"assistant": {"strategy": {"type": "adaptive", "price_per_token": 0}}}},
     {"models": {"assistant": {"strategy": {"type": "good_enough", "n": 4}}}},
     {"models": {"assistant": {"strategy": {"type": "majority", "stop_at": 0.5}}}},
@@ -326,6 +329,24 @@ def test_what_the_gateway_refuses_the_chart_refuses(wrong: dict[str, Any], tmp_p
     said = refusal(laid_over(base, {"gateway": {"settings": wrong}}))
     last = caught.value.key.rsplit(".", 1)[-1]
     assert last in said, f"the gateway names {caught.value.key}"
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        {"type": "pruning", "n": 46},
+        {"type": "pruning", "n": 32, "wave": 4},
+        {"type": "pruning", "n": 8, "cap": 8},
+        {"type": "adaptive", "n": 32},
+        {"type": "adaptive", "n": 63, "cap": 64},
+    ],
+)
+def test_what_may_draw_up_to_the_limit_is_taken(strategy: dict[str, Any], tmp_path: Path) -> None:
+    settings = {"models": {"assistant": {"strategy": strategy}}}
+    values = laid_over(case("minimal"), {"gateway": {"settings": settings}})
+    config = tmp_path / "config.yaml"
+    config.write_text(gateway_config(render(values)))
+    assert load(config, {}).models["assistant"].strategy.type == strategy["type"]
 
 
 def test_of_the_gateway_s_own_checks_only_expressions_are_left_to_it(tmp_path: Path) -> None:

@@ -186,10 +186,12 @@
 {{- $sum = add $sum (get $counts $count) -}}
 {{- end -}}
 {{- $drawn := max 1 $sum | int -}}
-{{- if $kind.capped -}}
-{{- $drawn = default (mul 2 $counts.n) $strategy.cap | int -}}
-{{- if le $drawn $counts.n -}}
-{{- fail (printf "%s.%s.strategy.cap: must be above n (%d)" $key $name $counts.n) -}}
+{{- with $kind.cap -}}
+{{- $eighths := ternary .eighthsInWaves .eighths (not (empty $strategy.wave)) | int -}}
+{{- $drawn = default (add $counts.n (div (add (mul $counts.n $eighths) 7) 8)) $strategy.cap | int -}}
+{{- $least := add $counts.n .above | int -}}
+{{- if lt $drawn $least -}}
+{{- fail (printf "%s.%s.strategy.cap: must be at least %d, with n %d" $key $name $least $counts.n) -}}
 {{- end -}}
 {{- end -}}
 {{- if and $kind.needsReward (not $model.reward) -}}
