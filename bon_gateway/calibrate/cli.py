@@ -6,11 +6,17 @@ import argparse
 import os
 import sys
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bon_common.settings.errors import SettingsError
 from bon_common.settings.sources import SettingsTree, as_yaml, parse_pairs
+from bon_gateway.report_flags import (
+    add_config,
+    add_pools,
+    add_print_config,
+    add_set,
+    tell_if_without_pictures,
+)
 from bon_gateway.sections.base import PATTERNS
 
 if TYPE_CHECKING:
@@ -32,15 +38,8 @@ def add_parser(commands: Any) -> None:
         " running gateway: spread, length, best-of-n, over-optimisation, hedges and thresholds."
         " Writes the strategy to serve as settings, and why.",
     )
-    parser.add_argument("--config", type=Path, metavar="FILE", help="settings file (YAML)")
-    parser.add_argument(
-        "--pools",
-        nargs="+",
-        action="extend",
-        type=Path,
-        metavar="PATH",
-        help="files or folders of the candidate log",
-    )
+    add_config(parser)
+    add_pools(parser)
     parser.add_argument("--url", help="a running gateway to ask instead")
     parser.add_argument("--model", help="the served model")
     parser.add_argument("--prompts", metavar="FILE", help="--url: the prompts (JSON lines)")
@@ -61,17 +60,8 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--extract", metavar="TYPE", help="where final answers stand, to vote")
     parser.add_argument("--seed", help="of the folds and the intervals (0)")
     parser.add_argument("--output", metavar="FOLDER", help="where everything goes (runs/calibrate)")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        dest="settings",
-        help="any setting by its dotted key, such as ask.sampling.temperature=1",
-    )
-    parser.add_argument(
-        "--print-config", action="store_true", help="show the resulting settings as YAML and exit"
-    )
+    add_set(parser, "ask.sampling.temperature=1")
+    add_print_config(parser)
 
 
 def calibrate(arguments: argparse.Namespace) -> int:
@@ -84,7 +74,6 @@ def calibrate(arguments: argparse.Namespace) -> int:
     from bon_gateway.calibrate.report.write import FRAGMENT, told, write_report
     from bon_gateway.calibrate.run import run
     from bon_gateway.compare.ask.progress import Progress
-    from bon_gateway.compare.report.write import can_draw
 
     try:
         pools = settings.pools
@@ -99,8 +88,7 @@ def calibrate(arguments: argparse.Namespace) -> int:
     page = write_report(results, settings.output)
     print(told(results))
     print((settings.output / FRAGMENT).read_text(encoding="utf-8"))
-    if not can_draw():
-        print("no pictures: pip install 'bon-gateway[compare]'", file=sys.stderr)
+    tell_if_without_pictures()
     print(page)
     return 0
 

@@ -14,6 +14,7 @@ from bon_common.settings.errors import SettingsError
 from bon_common.settings.sources import SettingsTree, as_yaml, parse_pairs
 from bon_gateway.compare.greedy import with_greedy
 from bon_gateway.compare.settings import CompareSettings
+from bon_gateway.report_flags import add_config, add_print_config, add_set, tell_if_without_pictures
 from bon_gateway.sections.base import PATTERNS
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def add_parser(commands: Any) -> None:
         "action", nargs="?", choices=["run", "diff"], default="run", help="run is the default"
     )
     parser.add_argument("runs", nargs="*", type=Path, help="diff: folders or results.json files")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="settings file (YAML)")
+    add_config(parser)
     parser.add_argument(
         "--embedded", action="store_true", help="start the gateway on the demo models and ask it"
     )
@@ -60,17 +61,8 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--n", default="1,2,4,8", help="--url: the N values (1,2,4,8)")
     parser.add_argument("--prompts", metavar="FILE", help="--url: the prompts (JSON lines)")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="where everything goes")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        dest="settings",
-        help="any setting by its dotted key, such as load.concurrency=8",
-    )
-    parser.add_argument(
-        "--print-config", action="store_true", help="show the resulting settings as YAML and exit"
-    )
+    add_set(parser, "load.concurrency=8")
+    add_print_config(parser)
     parser.add_argument("--restart", action="store_true", help="remove earlier records first")
     parser.add_argument(
         "--tolerance", type=float, default=0.05, help="diff: share that may be lost (0.05)"
@@ -159,7 +151,7 @@ async def _measure_and_report(
     from bon_gateway.compare.figures.analysis import analyse
     from bon_gateway.compare.report.quality_tables import overview
     from bon_gateway.compare.report.table import as_text
-    from bon_gateway.compare.report.write import can_draw, write_report
+    from bon_gateway.compare.report.write import write_report
 
     stop = asyncio.Event()
     interrupted = asyncio.Event()
@@ -185,8 +177,7 @@ async def _measure_and_report(
     print(as_text(overview(results)))
     for sentence in (*results.warnings, "", *results.verdict):
         print(sentence)
-    if not can_draw():
-        print("no pictures: pip install 'bon-gateway[compare]'", file=sys.stderr)
+    tell_if_without_pictures()
     print(f"\n{page}")
     if interrupted.is_set():
         return INTERRUPTED

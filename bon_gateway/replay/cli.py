@@ -6,11 +6,16 @@ import argparse
 import sys
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bon_common.settings.errors import SettingsError
 from bon_common.settings.sources import SettingsTree, as_yaml, parse_pairs
+from bon_gateway.report_flags import (
+    add_config,
+    add_pools,
+    add_print_config,
+    tell_if_without_pictures,
+)
 from bon_gateway.sections.base import PATTERNS
 
 if TYPE_CHECKING:
@@ -52,15 +57,8 @@ def add_parser(commands: Any) -> None:
         description="Run strategies, as they serve, on the candidate log instead of an engine, and"
         " report tokens, rounds, simulated latency, reward and gold beside plain best-of-N.",
     )
-    parser.add_argument("--config", type=Path, metavar="FILE", help="settings file (YAML)")
-    parser.add_argument(
-        "--pools",
-        nargs="+",
-        action="extend",
-        type=Path,
-        metavar="PATH",
-        help="files or folders of the candidate log",
-    )
+    add_config(parser)
+    add_pools(parser)
     parser.add_argument(
         "--strategy", action=_InOrder, metavar="NAME", help="a strategy to replay; repeatable"
     )
@@ -80,9 +78,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--token-ms", help="milliseconds for a token (20)")
     parser.add_argument("--reward-ms", help="milliseconds for a call to the reward model (50)")
     parser.add_argument("--output", metavar="FOLDER", help="where everything goes (runs/replay)")
-    parser.add_argument(
-        "--print-config", action="store_true", help="show the resulting settings as YAML and exit"
-    )
+    add_print_config(parser)
     parser.set_defaults(given=[])
 
 
@@ -92,7 +88,6 @@ def replay(arguments: argparse.Namespace) -> int:
     if arguments.print_config:
         sys.stdout.write(as_yaml(settings))
         return 0
-    from bon_gateway.compare.report.write import can_draw
     from bon_gateway.replay.report.write import told, write_report
     from bon_gateway.replay.run import run
 
@@ -102,8 +97,7 @@ def replay(arguments: argparse.Namespace) -> int:
         return INTERRUPTED
     page = write_report(results, settings.output)
     print(told(results))
-    if not can_draw():
-        print("no pictures: pip install 'bon-gateway[compare]'", file=sys.stderr)
+    tell_if_without_pictures()
     print(page)
     return 0
 

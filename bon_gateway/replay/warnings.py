@@ -41,6 +41,13 @@ def warnings_of(
 def _left_out(pools: PoolSet) -> Iterator[str]:
     for reason, count in pools.other_requests.items():
         yield f"{count} requests {reason} were left out."
+    yield from left_out_candidates(pools)
+    if pools.invalid:
+        yield f"{pools.invalid} candidates recorded as invalid are drawn, and judged again."
+
+
+def left_out_candidates(pools: PoolSet) -> Iterator[str]:
+    """Those that no strategy may draw, whoever reads the pools."""
     for reason, count in pools.left_out.items():
         yield f"{count} candidates recorded as {reason} were left out: they have no whole answer."
     if pools.left_out.get(CandidateStatus.REJECTED.value):
@@ -48,8 +55,6 @@ def _left_out(pools: PoolSet) -> Iterator[str]:
             "Rejected candidates were the slow ones, so these pools lack long answers. Record with"
             " best_of_n and without a deadline."
         )
-    if pools.invalid:
-        yield f"{pools.invalid} candidates recorded as invalid are drawn, and judged again."
 
 
 def _unknown(groups: PromptGroups) -> Iterator[str]:

@@ -8,7 +8,7 @@ from bon_gateway.calibrate.figures.tuning import TunedWay
 from bon_gateway.calibrate.figures.within import RewardVariation, WithinCorrelation
 from bon_gateway.calibrate.pools import CalibrationPrompts
 from bon_gateway.replay.pools import PoolSet
-from bon_gateway.types import CandidateStatus
+from bon_gateway.replay.warnings import left_out_candidates
 
 FEW_PROMPTS = 100
 MANY_TIES = 50.0
@@ -47,13 +47,7 @@ def _of_pools(found: PoolSet, prompts: CalibrationPrompts) -> Iterator[str]:
     for reason, requests in prompts.left_out.items():
         if requests:
             yield f"{requests} requests {reason} were left out."
-    for reason, candidates in found.left_out.items():
-        yield f"{candidates} candidates recorded as {reason} were left out."
-    if found.left_out.get(CandidateStatus.REJECTED.value):
-        yield (
-            "Rejected candidates were the slow ones, so these pools lack long answers. Record with"
-            " best_of_n and without a deadline."
-        )
+    yield from left_out_candidates(found)
     if found.invalid:
         yield f"{found.invalid} candidates recorded as invalid were left out: they cannot win."
     greedy = sum(pool.request.greedy for pool in found.pools)

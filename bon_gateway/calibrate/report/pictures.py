@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from bon_gateway.calibrate.figures.results import CalibrationResults
 from bon_gateway.compare.figures.words import number, spread
-from bon_gateway.compare.report.axes import legend_below, log_or_linear, shortened
-from bon_gateway.compare.report.colours import SOFT, arm_colour, arm_marker
+from bon_gateway.compare.report.axes import legend_below, log_or_linear, point
+from bon_gateway.compare.report.colours import SOFT, arm_colour
 from bon_gateway.compare.report.picture import Picture
 from bon_gateway.compare.statistics import Interval
 
@@ -71,16 +71,7 @@ def _strategies(what: str, results: CalibrationResults, figure: Figure) -> str:
         if up is None or row.settings is None:
             continue
         places.append(row.tokens.value)
-        axes.errorbar(
-            row.tokens.value,
-            up.value,
-            yerr=[[up.value - up.low], [up.high - up.value]],
-            fmt=arm_marker(place),
-            color=arm_colour(place),
-            capsize=2,
-            markersize=5,
-            label=shortened(row.name),
-        )
+        point(axes, row.tokens.value, up, place, row.name)
         told.append(f"{row.name} {spread(up)} at {number(row.tokens.value)}")
     axes.set(xlabel="tokens a request", ylabel=what)
     log_or_linear(axes, places)

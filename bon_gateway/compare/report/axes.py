@@ -6,6 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from bon_gateway.compare.report.colours import arm_colour, arm_marker
+from bon_gateway.compare.statistics import Interval
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
@@ -16,6 +19,24 @@ LONGEST_NAME = 20
 ENTRY, LETTER = 34.0, 6.0
 """Points that an entry of a legend takes beside its text, and for each letter of it."""
 ROW_INCHES = 0.2
+
+
+def point(
+    axes: Axes, x: float, y: Interval, place: int, name: str, across: Interval | None = None
+) -> None:
+    """One entry of a legend: a point with the interval of its height, and of its x if there is
+    one, in the colour and with the marker of its ``place``."""
+    axes.errorbar(
+        x,
+        y.value,
+        xerr=None if across is None else [[x - across.low], [across.high - x]],
+        yerr=[[y.value - y.low], [y.high - y.value]],
+        fmt=arm_marker(place),
+        color=arm_colour(place),
+        capsize=2,
+        markersize=5,
+        label=shortened(name),
+    )
 
 
 def shortened(name: str) -> str:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from bon_gateway.compare.figures.results import CurvePoint, Results
 from bon_gateway.compare.figures.words import spread
-from bon_gateway.compare.report.axes import legend_below, shortened
-from bon_gateway.compare.report.colours import INK, SOFT, arm_colour, arm_marker
+from bon_gateway.compare.report.axes import legend_below, point
+from bon_gateway.compare.report.colours import INK, SOFT, arm_colour
 from bon_gateway.compare.statistics import Interval
 
 if TYPE_CHECKING:
@@ -71,16 +71,7 @@ def _points(axes: Axes, results: Results) -> list[str]:
             continue
         row = by_n[arm.n]
         aside = ASIDE * (row.index(arm.name) - (len(row) - 1) / 2)
-        axes.errorbar(
-            arm.n * (1 + aside),
-            quality.value,
-            yerr=[[quality.value - quality.low], [quality.high - quality.value]],
-            fmt=arm_marker(place),
-            color=arm_colour(place),
-            capsize=2,
-            markersize=5,
-            label=shortened(arm.name),
-        )
+        point(axes, arm.n * (1 + aside), quality, place, arm.name)
         told.append(f"{arm.name} (N = {arm.n}) {spread(quality)}")
     for choice in results.choices:
         told.append(f"random choice of {choice.arm} {spread(choice.random)}")

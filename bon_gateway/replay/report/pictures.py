@@ -8,8 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from bon_gateway.compare.figures.words import number, spread
-from bon_gateway.compare.report.axes import legend_below, log_or_linear, shortened
-from bon_gateway.compare.report.colours import SOFT, arm_colour, arm_marker
+from bon_gateway.compare.report.axes import legend_below, log_or_linear, point
+from bon_gateway.compare.report.colours import SOFT
 from bon_gateway.compare.report.picture import Picture
 from bon_gateway.compare.statistics import Interval
 from bon_gateway.replay.results import ReplayResults, ReplayRow
@@ -66,17 +66,7 @@ def _scatter(rows: Sequence[ReplayRow], across: Axis, up: Axis, figure: Figure) 
             axes.axhline(y.value, linestyle=":", color=SOFT[0], label=ORACLE)
         else:
             places.append(x.value)
-            axes.errorbar(
-                x.value,
-                y.value,
-                xerr=[[x.value - x.low], [x.high - x.value]],
-                yerr=[[y.value - y.low], [y.high - y.value]],
-                fmt=arm_marker(place),
-                color=arm_colour(place),
-                capsize=2,
-                markersize=5,
-                label=shortened(row.name),
-            )
+            point(axes, x.value, y, place, row.name, across=x)
         told.append(f"{row.name} {spread(y)} at {number(x.value)}")
     axes.set(xlabel=across.label, ylabel=up.label)
     if across.by_factors:

@@ -78,6 +78,27 @@ FAINT = """
   return Math.min(...[...texts, ...drawn].map(contrast));
 })()
 """
+
+
+async def check_page(program: str, page: Path, profile: Path) -> None:
+    """It reads well on a desk's screen and on a telephone's, light and dark, and asks for nothing
+    from elsewhere."""
+    async with browser.tab(program, profile) as tab:
+        for scheme in ("light", "dark"):
+            feature = {"name": "prefers-color-scheme", "value": scheme}
+            await tab.call("Emulation.setEmulatedMedia", features=[feature])
+            for width in (1280, 390):
+                await tab.show(page, width, 900)
+                assert await tab.evaluate("innerWidth") == width
+                assert await tab.evaluate(OVERFLOW) <= 0
+                assert await tab.evaluate(OUTSIDE) == 0
+                assert await tab.evaluate(OVERLAPS) == [], (scheme, width)
+                assert await tab.evaluate(SMALLEST_TEXT) >= 8
+                assert await tab.evaluate(FAINT) >= 4.5
+    assert tab.errors == []
+    assert [url for url in tab.requests if not url.startswith(("data:", page.as_uri()))] == []
+
+
 LONG = "a tuned policy of a name that is much longer than any picture is wide"
 
 

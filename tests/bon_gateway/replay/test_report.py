@@ -13,13 +13,7 @@ from bon_gateway.replay.report.write import write_report
 from bon_gateway.replay.results import ReplayResults
 from bon_gateway.replay.run import run
 from tests.bon_gateway.compare import browser
-from tests.bon_gateway.compare.test_browser import (
-    FAINT,
-    OUTSIDE,
-    OVERFLOW,
-    OVERLAPS,
-    SMALLEST_TEXT,
-)
+from tests.bon_gateway.compare.test_browser import check_page
 from tests.bon_gateway.compare.test_report import NASTY, Page
 from tests.bon_gateway.replay.kit import candidate, candidates, line, settings_of, write
 
@@ -95,17 +89,4 @@ async def test_it_reads_well_on_both_screens_and_in_either_scheme(
 ) -> None:
     assert PROGRAM is not None
     page = write_report(results, tmp_path / "out")
-    async with browser.tab(PROGRAM, tmp_path / "profile") as tab:
-        for scheme in ("light", "dark"):
-            feature = {"name": "prefers-color-scheme", "value": scheme}
-            await tab.call("Emulation.setEmulatedMedia", features=[feature])
-            for width in (1280, 390):
-                await tab.show(page, width, 900)
-                assert await tab.evaluate("innerWidth") == width
-                assert await tab.evaluate(OVERFLOW) <= 0
-                assert await tab.evaluate(OUTSIDE) == 0
-                assert await tab.evaluate(OVERLAPS) == [], (scheme, width)
-                assert await tab.evaluate(SMALLEST_TEXT) >= 8
-                assert await tab.evaluate(FAINT) >= 4.5
-    assert tab.errors == []
-    assert [url for url in tab.requests if not url.startswith(("data:", page.as_uri()))] == []
+    await check_page(PROGRAM, page, tmp_path / "profile")
