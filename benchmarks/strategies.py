@@ -135,7 +135,7 @@ class Case:
     kind: Kind
     pools: PoolSet
     learning: int
-    """Pools at the beginning of which no figure is made."""
+    """How many of the first pools only teach, and are not measured."""
     base: Mapping[str, Any]
     seeds: int = 1
     """How often it runs, with other orders each time."""

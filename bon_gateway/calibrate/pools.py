@@ -55,7 +55,7 @@ class CalibrationPrompts:
     pools: Sequence[Sequence[JudgedPool]]
     """For each prompt the pools of its requests."""
     folds: Sequence[int]
-    """For each prompt the part to which it belongs, from 0 on."""
+    """Each prompt's part, counted from 0."""
     halves: Sequence[int]
     """For each prompt 0 or 1: where a guarantee begins, and what tests it."""
     with_gold: bool

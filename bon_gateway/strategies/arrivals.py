@@ -112,7 +112,7 @@ class Arrivals:
         )
 
     def reject(self, index: int, reason: str) -> None:
-        """End a candidate that still runs: whatever is reported of it later is too late."""
+        """End a candidate that still runs. Later reports of it are ignored."""
         self._ends(Candidate(index, CandidateStatus.REJECTED, reason=reason))
 
     async def _sample(self, indices: Sequence[int]) -> None:

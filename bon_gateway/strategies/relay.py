@@ -12,7 +12,7 @@ from bon_gateway.types import ChatRequest, ReportSample
 
 @dataclass(frozen=True, slots=True)
 class Leg:
-    """A policy and its name, by which its candidates are told apart unless it has variants."""
+    """A policy and its name, which marks its candidates unless it has variants."""
 
     name: str
     policy: CandidateSource

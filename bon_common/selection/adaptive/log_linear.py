@@ -132,8 +132,8 @@ def _newton_step(
 
 
 def solved(lower: Sequence[Sequence[float]], right: Sequence[float]) -> list[float]:
-    """x of A x = ``right`` for a positive definite A, of which the lower triangle is read, by
-    Cholesky's method. Raises ArithmeticError if A is not positive definite."""
+    """Solve A x = ``right`` by Cholesky's method. ``lower`` holds A; only its lower triangle is
+    read. Raises ArithmeticError if A is not positive definite."""
     size = len(right)
     root = [[0.0] * size for _ in range(size)]
     for i in range(size):

@@ -40,8 +40,8 @@ class GoldCurve:
 
     @property
     def best_n(self) -> float | None:
-        """N*, at d = alpha / (2 beta). None where the curve has no top above one sample: it rises
-        for ever (``beta`` <= 0), or falls from the start (``alpha`` <= 0)."""
+        """N*, at d = alpha / (2 beta). None if the curve has no top: with ``beta`` at most 0 it
+        never falls, and with ``alpha`` at most 0 it falls from the start."""
         if self.alpha <= 0 or self.beta <= 0:
             return None
         return n_at_kl((self.alpha / (2 * self.beta)) ** 2)

@@ -75,7 +75,7 @@ class Probe(msgspec.Struct, frozen=True, array_like=True):
     tokens: int
     """Generated tokens of all of them."""
     sums: Mapping[int, PairSums]
-    """By checkpoint in tokens; only checkpoints that some candidate passed."""
+    """One entry for each checkpoint (in tokens) that some candidate passed."""
 
 
 def fit(sums: Sequence[PairSums]) -> PartialFit | None:
@@ -125,7 +125,7 @@ class ProbeWindow:
 
     @property
     def fits(self) -> Mapping[int, PartialFit]:
-        """By checkpoint in tokens; only checkpoints of which enough is known."""
+        """What is known of each checkpoint (in tokens) that enough probes have passed."""
         return self._fits
 
     @property

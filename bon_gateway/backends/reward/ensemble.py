@@ -44,7 +44,7 @@ class RewardMemberSettings(Section):
     """One of the rewards in an ensemble."""
 
     reward: str
-    """A name in ``rewards``, of a reward that is no ensemble."""
+    """A name in ``rewards``. That reward cannot be an ensemble itself."""
     weight: Annotated[float, Field(gt=0, le=1e6)] = 1.0
     """How much it counts beside the others, with ``mean`` and ``mean_minus_variance``. Only ratios
     matter."""
@@ -53,7 +53,7 @@ class RewardMemberSettings(Section):
     ``std``, from this worker's newest 4096 rewards. ``rm_meta.json`` of a reward model that
     bon-train trained states both."""
     std: PositiveFloat | None = None
-    """Their standard deviation, by which what is left is divided."""
+    """Their standard deviation. It divides the difference from ``mean``."""
 
     @model_validator(mode="after")
     def _both_or_none(self) -> Self:
@@ -169,7 +169,7 @@ class RewardEnsemble(PassiveBackend):
         )
 
     def _joined(self, row: Sequence[float | None], spreads: Sequence[RewardSpread]) -> float | None:
-        """The joint reward of one answer, to which the members gave ``row``."""
+        """The joint reward of one answer. ``row`` has each member's reward for it."""
         standard = [
             spread.standardised(reward)
             for reward, spread in zip(row, spreads, strict=True)

@@ -27,7 +27,7 @@ def curve_points(best: TunedBestOfN, largest: int, resamples: Resamples) -> tupl
 def over_optimisation(
     golds: Sequence[Sequence[float]], sizes: Sequence[int], resamples: Resamples
 ) -> OverOptimisation | None:
-    """``golds`` has a column for each size, the first of which is 1. None with fewer than two sizes
+    """``golds`` has a column for each size. The first size is 1. None with fewer than two sizes
     above 1."""
     if len(sizes) < 3:
         return None

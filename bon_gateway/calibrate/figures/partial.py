@@ -59,7 +59,7 @@ def _at_share(share: float) -> Pick:
 
 
 def _after(tokens: int) -> Pick:
-    """A reward of the whole answer is no partial one."""
+    """Partial rewards alone: that of the whole answer is left out."""
     return lambda partial, length: partial.get(tokens) if tokens < length else None
 
 

@@ -22,7 +22,7 @@ class VariantSettings(Section):
     """One way to draw a candidate. Sampling keys that are None stay as the client sent them."""
 
     policy: str
-    """A name in ``policies``, of one that is no ``variants`` itself."""
+    """A name in ``policies``. That policy cannot be of type ``variants`` itself."""
     name: Text | None = None
     """What metrics, answers and the candidate log call it. None takes the name of its policy; two
     variants of one policy need names."""
