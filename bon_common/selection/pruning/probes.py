@@ -14,6 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from bon_common.selection.within import WithinSums
+
 LEAST = 50
 """Probes of a checkpoint before it is known. With 16 candidates each, a correlation of 0 then has a
 standard error of 0.04."""
@@ -40,16 +42,9 @@ class PairSums(msgspec.Struct, frozen=True, array_like=True):
         """Raises ValueError for no pairs, and for one that is not finite."""
         if not pairs or not all(math.isfinite(number) for pair in pairs for number in pair):
             raise ValueError("needs at least one pair, and finite ones")
-        count = len(pairs)
-        partial = math.fsum(pair[0] for pair in pairs) / count
-        final = math.fsum(pair[1] for pair in pairs) / count
-        return cls(
-            count,
-            final - partial,
-            math.fsum((pair[0] - partial) ** 2 for pair in pairs),
-            math.fsum((pair[1] - final) ** 2 for pair in pairs),
-            math.fsum((pair[0] - partial) * (pair[1] - final) for pair in pairs),
-        )
+        sums = WithinSums.of([pairs])
+        shift = math.fsum(final - partial for partial, final in pairs) / len(pairs)
+        return cls(len(pairs), shift, sums.first, sums.second, sums.product)
 
 
 class PartialFit(msgspec.Struct, frozen=True):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from bon_common.selection.within import WithinSums
 from bon_gateway.calibrate.pools import CalibrationPrompts, JudgedPool
 from bon_gateway.compare.statistics import Interval, Resamples
 
@@ -96,38 +97,26 @@ def within_correlation(
     name: str, groups: Sequence[Sequence[Pairs]], resamples: Resamples
 ) -> WithinCorrelation:
     """``groups`` has for each prompt the pairs of each of its requests."""
-    products = [[_products(pairs) for pairs in own if len(pairs) > 1] for own in groups]
-    none = (0.0, 0.0, 0.0)
-    rows = [[math.fsum(p) for p in zip(none, *own, strict=True)] for own in products]
-    columns = [*zip(*rows, strict=True)]
+    judged = [[pairs for pairs in own if len(pairs) > 1] for own in groups]
+    sums = [WithinSums.of(own) for own in judged]
+    columns = [[s.product for s in sums], [s.first for s in sums], [s.second for s in sums]]
     means = [fmean(column) for column in columns]
 
     def correlation(sums: Sequence[float]) -> float:
-        both, first, second = sums
-        scale = math.sqrt(first) * math.sqrt(second)
-        return min(1.0, max(-1.0, both / scale)) if scale > 0 else 0.0
+        return WithinSums(*sums).correlation or 0.0
 
     def slope(sums: Sequence[float]) -> float:
-        return sums[0] / sums[2] if sums[2] > 0 else 0.0
+        return WithinSums(*sums).slope or 0.0
 
-    known = means[1] > 0 and means[2] > 0
+    known = WithinSums(*means).correlation is not None
     return WithinCorrelation(
         name,
         resamples.interval(correlation(means), resamples.of_means(correlation, columns))
         if known
         else None,
         resamples.interval(slope(means), resamples.of_means(slope, columns)) if known else None,
-        candidates=sum(len(pairs) for own in groups for pairs in own if len(pairs) > 1),
-        prompts=sum(bool(own) for own in products),
-    )
-
-
-def _products(pairs: Pairs) -> tuple[float, float, float]:
-    first, second = fmean(x for x, _ in pairs), fmean(y for _, y in pairs)
-    return (
-        math.fsum((x - first) * (y - second) for x, y in pairs),
-        math.fsum((x - first) ** 2 for x, _ in pairs),
-        math.fsum((y - second) ** 2 for _, y in pairs),
+        candidates=sum(len(pairs) for own in judged for pairs in own),
+        prompts=sum(map(bool, judged)),
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bon_common.selection.length import length_slope
+from bon_common.selection.within import WithinSums
 from bon_gateway.calibrate.figures.partial import partial_correlations
 from bon_gateway.calibrate.figures.within import (
     group_sums,
@@ -82,9 +82,9 @@ def test_the_slope_in_characters_is_that_of_length_calibration(tmp_path: Path) -
     lines = [line(candidates(rewards, texts=texts), prompt) for prompt in "ab"]
     prompts = prompts_of(write(tmp_path / "p.jsonl", lines))
     _, found = reward_correlations(prompts, Resamples(2, 100, 0.95, 0))
-    wanted = length_slope([([1, 3, 7], rewards)])
+    wanted = WithinSums.of([[*zip(rewards, [1.0, 3.0, 7.0], strict=True)]])
     assert found.slope is not None
-    assert found.slope.value == pytest.approx(wanted, abs=1e-12)
+    assert found.slope.value == pytest.approx(wanted.slope, abs=1e-12)
 
 
 def test_a_correlation_is_pooled_over_prompts(tmp_path: Path) -> None:
