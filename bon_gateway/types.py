@@ -166,6 +166,7 @@ class Delta(msgspec.Struct, frozen=True):
 class RewardRequest(msgspec.Struct, frozen=True, eq=False, weakref=True):
     """The conversation whose answers a reward model scores. All calls for the candidates of one
     request have the same object, so a reward model may keep something for it as long as it lives.
+    All calls for their beginnings have another one.
     """
 
     messages: Sequence[Message]
@@ -173,6 +174,9 @@ class RewardRequest(msgspec.Struct, frozen=True, eq=False, weakref=True):
     """The request's tools, which some chat templates show."""
     caller: Caller | None = None
     """Shown in the reward model's log; None for the gateway's own calls."""
+    partial: bool = False
+    """The answers are beginnings. A reward model that can tell them apart renders them as its
+    operator chose."""
 
     @property
     def request_id(self) -> str | None:

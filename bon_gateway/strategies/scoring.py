@@ -14,6 +14,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+import msgspec
 import orjson
 
 from bon_gateway.errors import RewardError, RewardRefusedError
@@ -37,6 +38,7 @@ class Scoring:
         self, view: RewardView, reward: RewardBackend, tasks: asyncio.TaskGroup, retries: int
     ) -> None:
         self._view = view
+        self._beginnings = msgspec.structs.replace(view.request, partial=True)
         self._reward = reward
         self._tasks = tasks
         self._retries = retries
@@ -83,7 +85,7 @@ class Scoring:
         if not texts:
             return [None] * len(messages)
         try:
-            scores = await self._reward.score(self._view.request, [*texts.values()])
+            scores = await self._reward.score(self._beginnings, [*texts.values()])
         except RewardError as error:
             fields = {"request_id": self._view.request.request_id, "reason": error.message}
             _log.info("partial rewards are missing", extra={"fields": fields})

@@ -187,6 +187,8 @@ class FakeReward(_FakeBackend):
     """The completions of each call."""
     conversations: list[Sequence[Message]] = field(default_factory=list)
     """The messages of each call."""
+    partial: list[bool] = field(default_factory=list)
+    """Whether each call was for beginnings of answers."""
     non_text_parts: NonTextParts = "refuse"
     announces: bool = False
     announced: list[Sequence[Message]] = field(default_factory=list)
@@ -208,6 +210,7 @@ class FakeReward(_FakeBackend):
     async def score(self, request: RewardRequest, completions: Sequence[Message]) -> Scores:
         self.calls.append(list(completions))
         self.conversations.append(request.messages)
+        self.partial.append(request.partial)
         self.callers.append(request.caller)
         await asyncio.sleep(self.delay)
         if len(self.calls) <= self.failures:

@@ -189,7 +189,9 @@ class RewardEnsemble(PassiveBackend):
         """The first rewards of a request count among those that standardise them, so that the very
         first request has a scale too."""
         for member, column in zip(self._members, columns, strict=True):
-            member.recent.add(reward for reward in column if reward is not None)
+            # The scale is that of whole answers.
+            if not request.partial:
+                member.recent.add(reward for reward in column if reward is not None)
         if (frozen := self._spreads.get(request)) is not None:
             return frozen
         spreads = [spread for m in self._members if (spread := m.spread) is not None]

@@ -99,6 +99,8 @@ class RewardServerBackend(Pooled):
         self, replica: Replica, request: RewardRequest, completions: Sequence[Message]
     ) -> Scores:
         body: dict[str, Any] = {"items": [_item(request) | {"completions": completions}]}
+        if request.partial:
+            body["partial"] = True
         if self._model is not None:
             body["model"] = self._model
         answer = await replica.client.post(replica.call, encode(body), request.headers())

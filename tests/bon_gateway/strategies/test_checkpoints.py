@@ -97,6 +97,7 @@ def test_those_that_the_rule_names_are_stopped_and_the_others_end() -> None:
     ]
     assert [c.reward for c in drawn.candidates] == [None, None, None, 3.0]
     assert [len(call) for call in reward.calls] == [4, 2, 1]
+    assert reward.partial == [True, True, False]
     assert drawn.reward_tokens == 70
     assert rule.seen[10] == Standing({i: float(i) for i in range(4)}, [], [0.0, 1.0, 2.0, 3.0])
     assert rule.seen[20] == Standing({2: 2.0, 3: 3.0}, [], [2.0, 3.0])

@@ -90,6 +90,16 @@ async def test_all_candidates_of_a_request_have_one_scale() -> None:
     assert other.rewards != again.rewards
 
 
+async def test_beginnings_of_answers_do_not_change_the_scale() -> None:
+    joint = ensemble(members(), {})
+    await joint.score(RewardRequest([]), answers("0 0", "2 20"))
+    beginnings = RewardRequest([], partial=True)
+    found = await joint.score(beginnings, answers("1000 0", "1 10", "2 20"))
+    assert found.rewards[1:] == pytest.approx((0.0, 1.0), abs=1e-9)
+    later = await joint.score(RewardRequest([]), answers("0 0", "2 20"))
+    assert later.rewards == pytest.approx((-1.0, 1.0), abs=1e-9)
+
+
 async def test_what_is_kept_for_a_request_goes_with_it() -> None:
     joint = ensemble(members(), {})
     request = RewardRequest([])

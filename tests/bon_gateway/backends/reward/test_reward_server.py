@@ -37,6 +37,15 @@ async def test_one_request_in_the_reward_servers_own_schema(
     assert (item.messages, item.completions, item.tools) == (MESSAGES, COMPLETIONS, TOOLS)
 
 
+async def test_beginnings_of_answers_are_told_from_whole_ones(upstream: FakeUpstream) -> None:
+    backend = reward_server(upstream)
+    async with started(backend):
+        for partial in (False, True):
+            await backend.score(RewardRequest(MESSAGES, partial=partial), COMPLETIONS)
+            sent = msgspec.convert(upstream.calls[-1].body, ScoreRequest)
+            assert sent.partial is partial
+
+
 async def test_the_fake_answers_in_the_reward_servers_own_schema(upstream: FakeUpstream) -> None:
     body = {"items": [{"messages": MESSAGES, "completions": ["a", "b"]}]}
     async with (
