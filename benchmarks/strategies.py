@@ -110,6 +110,12 @@ RIVALS = (
     ),
     Rival("pruning", PRUNING, (Goal(COST, lambda f: f.cost, 100.0),), ("partials",)),
     Rival(
+        "pruning, early",
+        {**PRUNING, "checkpoints": (4, 8, 16)},
+        (Goal(COST, lambda f: f.cost, 100.0),),
+        ("real",),
+    ),
+    Rival(
         "first_k",
         {"type": "first_k", "n": N, "spare": 2},
         (

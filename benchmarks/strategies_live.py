@@ -71,13 +71,23 @@ class LiveFigures:
     """Minus best-of-N's."""
 
 
-def strategies(n: int, only: Sequence[str] | None) -> dict[str, Mapping[str, Any]]:
-    """By the served model's name."""
+def strategies(
+    n: int, only: Sequence[str] | None, checkpoints: Sequence[int] | None = None
+) -> dict[str, Mapping[str, Any]]:
+    """By the served model's name. ``checkpoints`` are those of strategies that prune."""
     rivals = [rival for rival in RIVALS if only is None or rival.name in only]
+    looks = {} if checkpoints is None else {"checkpoints": [*checkpoints]}
     return {
         BEST: {"type": BEST, "n": n},
         ONE: {"type": ONE},
-        **{rival.name: {**rival.settings, "n": n} for rival in rivals},
+        **{
+            rival.name: {
+                **rival.settings,
+                "n": n,
+                **(looks if rival.settings["type"] == "pruning" else {}),
+            }
+            for rival in rivals
+        },
     }
 
 
@@ -143,7 +153,7 @@ async def ask(
 
 
 async def measure(url: str, options: argparse.Namespace) -> list[LiveFigures]:
-    names = [*strategies(options.n, options.only)]
+    names = [*strategies(options.n, options.only, options.checkpoints)]
     found: dict[str, dict[int, Answered]] = {name: {} for name in names}
     order = random.Random(0)
     async with aiohttp.ClientSession() as session:
@@ -211,6 +221,9 @@ def main() -> None:
     parser.add_argument(
         "--engines", nargs=2, metavar=("GENERATOR", "REWARD_SERVER"), help="addresses"
     )
+    parser.add_argument(
+        "--checkpoints", type=int, nargs="+", help="of pruning, where answers are short"
+    )
     parser.add_argument("--only", nargs="*", help="strategies by their names")
     parser.add_argument("--smoke", action="store_true", help="a few requests of each")
     options = options_of(parser)
@@ -219,7 +232,7 @@ def main() -> None:
     end_on_sigterm()
     with tempfile.TemporaryDirectory() as name, engines(options) as (generator, reward):
         config = Path(name) / "gateway.yaml"
-        served = strategies(options.n, options.only)
+        served = strategies(options.n, options.only, options.checkpoints)
         config.write_text(yaml.safe_dump(settings(generator, reward, served)))
         with gateway(config, free_port(), Path(name) / "gateway.log") as (url, _):
             results = asyncio.run(measure(url, options))

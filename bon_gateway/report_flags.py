@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 
@@ -38,10 +37,3 @@ def add_print_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--print-config", action="store_true", help="show the resulting settings as YAML and exit"
     )
-
-
-def tell_if_without_pictures() -> None:
-    from bon_gateway.compare.report.write import can_draw
-
-    if not can_draw():
-        sys.stderr.write("no pictures: pip install 'bon-gateway[compare]'\n")

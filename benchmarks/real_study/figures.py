@@ -16,7 +16,18 @@ from typing import Any
 
 from real_study import estimates as est
 from real_study.estimates import Selector
-from real_study.layout import CURVE, LARGE, SHARES, TUNED, WEAK, Layout, partial_name, step_parser
+from real_study.layout import (
+    CHECKPOINTS,
+    CURVE,
+    LARGE,
+    SHARES,
+    TUNED,
+    WEAK,
+    Layout,
+    checkpoint_name,
+    partial_name,
+    step_parser,
+)
 from real_study.pools import Drawn, Line, Pool, pool_of, read_lines, write_lines
 from real_study.run import read_mark
 
@@ -37,12 +48,13 @@ Pools = Mapping[str, Sequence[Pool]]
 
 
 def with_rewards(lines: Sequence[Line], rescored: Mapping[str, Mapping[str, Any]]) -> list[Line]:
-    """The lines with the rewards of other models beside each candidate."""
+    """The lines with the rewards of other models beside each candidate, and with those of what it
+    had said at `CHECKPOINTS`."""
     return [
         {
             **line,
             "candidates": [
-                {**one, "rewards": _rewards(one, rescored.get(line["messages"][-1]["content"], {}))}
+                {**one, **_rewards(one, rescored.get(line["messages"][-1]["content"], {}))}
                 for one in line["candidates"]
             ],
         }
@@ -50,9 +62,17 @@ def with_rewards(lines: Sequence[Line], rescored: Mapping[str, Mapping[str, Any]
     ]
 
 
-def _rewards(candidate: Line, by_name: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+def _rewards(candidate: Line, by_name: Mapping[str, Mapping[str, float]]) -> Line:
     text = (candidate["message"] or {}).get("content") or ""
-    return {name: found[text] for name, found in by_name.items() if text in found}
+    known = {name: found[text] for name, found in by_name.items() if text in found}
+    # Its last token ends the answer, so that one of 4 tokens had said all at the third.
+    partial = [
+        (tokens, known.pop(checkpoint_name(tokens), None))
+        for tokens in CHECKPOINTS
+        if checkpoint_name(tokens) in known
+    ]
+    kept = [[tokens, reward] for tokens, reward in partial if tokens < candidate["tokens"]]
+    return {"rewards": known, **({"partial_rewards": kept} if kept else {})}
 
 
 def same_prompts(pools: Pools) -> dict[str, list[Pool]]:

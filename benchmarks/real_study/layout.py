@@ -26,6 +26,15 @@ KEPT = "docs/real-study"
 """Figures and pools that the repository keeps."""
 
 
+CHECKPOINTS = (4, 8, 16)
+"""Tokens after which the reward of an answer's beginning is computed, for strategies that prune."""
+
+
+def checkpoint_name(tokens: int) -> str:
+    """Of that reward, as rescored lines name it."""
+    return f"after {tokens}"
+
+
 def partial_name(share: float) -> str:
     """Of the reward of an answer's beginning, as pools name it."""
     return f"first {share:g}"

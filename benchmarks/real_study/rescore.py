@@ -1,8 +1,8 @@
 """Rewards of the SFT policy's pool by the weak reward model, and of its answers' beginnings.
 
-A beginning is the first share of an answer's tokens. Answers of fewer than `LEAST_TOKENS` are left
-out of that: half of "Paris" is "Paris". Each prompt becomes one line, written when it is scored, so
-a stopped run goes on.
+A beginning is the first share of an answer's tokens, or a number of them. Answers of fewer than
+`LEAST_TOKENS` have no first share: half of "Paris" is "Paris". Each prompt becomes one line, which
+is written when it is scored, so a stopped run goes on.
 """
 
 from __future__ import annotations
@@ -18,7 +18,16 @@ from typing import Any
 from engines import rewards, started
 from load import end_on_sigterm
 
-from real_study.layout import LARGE, SHARES, WEAK, Layout, partial_name, step_parser
+from real_study.layout import (
+    CHECKPOINTS,
+    LARGE,
+    SHARES,
+    WEAK,
+    Layout,
+    checkpoint_name,
+    partial_name,
+    step_parser,
+)
 from real_study.pools import Pool, read_lines, read_pools
 from real_study.scoring import ScoredTexts, ToScore, score_all
 
@@ -32,6 +41,16 @@ def beginnings(tokenizer: Any, texts: Sequence[str], share: float) -> dict[str, 
         ids = tokenizer(text, add_special_tokens=False)["input_ids"]
         if len(ids) >= LEAST_TOKENS:
             found[text] = tokenizer.decode(ids[: ceil(share * len(ids))])
+    return found
+
+
+def first_tokens(tokenizer: Any, texts: Sequence[str], count: int) -> dict[str, str]:
+    """The first `count` tokens of each text that has so many, by the text."""
+    found = {}
+    for text in texts:
+        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+        if len(ids) >= count:
+            found[text] = tokenizer.decode(ids[:count])
     return found
 
 
@@ -55,6 +74,8 @@ def wanted_of(pool: Pool, tokenizer: Any) -> Wanted:
     by_name = {WEAK: {text: text for text in texts}}
     for share in SHARES:
         by_name[partial_name(share)] = beginnings(tokenizer, texts, share)
+    for count in CHECKPOINTS:
+        by_name[checkpoint_name(count)] = first_tokens(tokenizer, texts, count)
     return Wanted(pool.prompt, by_name)
 
 

@@ -10,13 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bon_common.settings.errors import SettingsError
 from bon_common.settings.sources import SettingsTree, as_yaml, parse_pairs
-from bon_gateway.report_flags import (
-    add_config,
-    add_pools,
-    add_print_config,
-    add_set,
-    tell_if_without_pictures,
-)
+from bon_gateway.report_flags import add_config, add_pools, add_print_config, add_set
 from bon_gateway.sections.base import PATTERNS
 
 if TYPE_CHECKING:
@@ -74,6 +68,7 @@ def calibrate(arguments: argparse.Namespace) -> int:
     from bon_gateway.calibrate.report.write import FRAGMENT, told, write_report
     from bon_gateway.calibrate.run import run
     from bon_gateway.compare.ask.progress import Progress
+    from bon_gateway.compare.report.write import NO_PICTURES, can_draw
 
     try:
         pools = settings.pools
@@ -88,7 +83,8 @@ def calibrate(arguments: argparse.Namespace) -> int:
     page = write_report(results, settings.output)
     print(told(results))
     print((settings.output / FRAGMENT).read_text(encoding="utf-8"))
-    tell_if_without_pictures()
+    if not can_draw():
+        print(NO_PICTURES, file=sys.stderr)
     print(page)
     return 0
 

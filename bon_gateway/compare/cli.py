@@ -14,7 +14,7 @@ from bon_common.settings.errors import SettingsError
 from bon_common.settings.sources import SettingsTree, as_yaml, parse_pairs
 from bon_gateway.compare.greedy import with_greedy
 from bon_gateway.compare.settings import CompareSettings
-from bon_gateway.report_flags import add_config, add_print_config, add_set, tell_if_without_pictures
+from bon_gateway.report_flags import add_config, add_print_config, add_set
 from bon_gateway.sections.base import PATTERNS
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ async def _measure_and_report(
     from bon_gateway.compare.figures.analysis import analyse
     from bon_gateway.compare.report.quality_tables import overview
     from bon_gateway.compare.report.table import as_text
-    from bon_gateway.compare.report.write import write_report
+    from bon_gateway.compare.report.write import NO_PICTURES, can_draw, write_report
 
     stop = asyncio.Event()
     interrupted = asyncio.Event()
@@ -177,7 +177,8 @@ async def _measure_and_report(
     print(as_text(overview(results)))
     for sentence in (*results.warnings, "", *results.verdict):
         print(sentence)
-    tell_if_without_pictures()
+    if not can_draw():
+        print(NO_PICTURES, file=sys.stderr)
     print(f"\n{page}")
     if interrupted.is_set():
         return INTERRUPTED

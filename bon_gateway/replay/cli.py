@@ -10,12 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bon_common.settings.errors import SettingsError
 from bon_common.settings.sources import SettingsTree, as_yaml, parse_pairs
-from bon_gateway.report_flags import (
-    add_config,
-    add_pools,
-    add_print_config,
-    tell_if_without_pictures,
-)
+from bon_gateway.report_flags import add_config, add_pools, add_print_config
 from bon_gateway.sections.base import PATTERNS
 
 if TYPE_CHECKING:
@@ -88,6 +83,7 @@ def replay(arguments: argparse.Namespace) -> int:
     if arguments.print_config:
         sys.stdout.write(as_yaml(settings))
         return 0
+    from bon_gateway.compare.report.write import NO_PICTURES, can_draw
     from bon_gateway.replay.report.write import told, write_report
     from bon_gateway.replay.run import run
 
@@ -97,7 +93,8 @@ def replay(arguments: argparse.Namespace) -> int:
         return INTERRUPTED
     page = write_report(results, settings.output)
     print(told(results))
-    tell_if_without_pictures()
+    if not can_draw():
+        print(NO_PICTURES, file=sys.stderr)
     print(page)
     return 0
 

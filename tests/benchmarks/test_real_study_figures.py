@@ -90,6 +90,22 @@ def test_partial_rewards_that_are_shares_of_the_whole_go_with_it(made: dict[str,
         assert (row["prompts"], row["answers"]) == (PROMPTS, 4 * PROMPTS)
 
 
+def test_beginnings_have_their_rewards_up_to_the_last_token() -> None:
+    texts = ["a b c d e", "a b c"]
+    lines = [line("?", [candidate(text, 1.0, 2.0) for text in texts])]
+    known = {
+        "after 4": {"a b c d e": 0.5, "a b c": 0.1},
+        "after 8": {},
+        "after 16": {"a b c d e": 7.0},
+        "weak": {"a b c": 1.5},
+    }
+    [found] = figures.with_rewards(lines, {"?": known})
+    long, short = found["candidates"]
+    # Of 6 tokens and of 4: the last one ends the answer, and what is said then is the whole.
+    assert (long["rewards"], long["partial_rewards"]) == ({}, [[4, 0.5]])
+    assert (short["rewards"], "partial_rewards" in short) == ({"weak": 1.5}, False)
+
+
 def test_rewards_of_other_models_stand_beside_the_candidates() -> None:
     lines = [line("?", [candidate("2", 1), candidate("3", 0)])]
     [found] = figures.with_rewards(lines, {"?": {"weak": {"2": 1.5}, "first 0.5": {}}})

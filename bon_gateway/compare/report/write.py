@@ -18,6 +18,8 @@ from bon_gateway.compare.report.tables import other_tables, quality_tables
 PAGE = "report.html"
 CSV = "figures.csv"
 FOLDER = "pictures"
+NO_PICTURES = "no pictures: pip install 'bon-gateway[compare]'"
+"""What a command says where ``can_draw`` is false."""
 
 
 def write_report(results: Results, folder: Path) -> Path:

@@ -112,7 +112,7 @@
 {{- end -}}
 {{- end -}}
 
-{{/* How a policy marks its thinking, as a text to compare; that of a mix is its first policy's. A
+{{/* How a policy marks its thinking, as a text to compare; that of one with variants is its first policy's. A
      dict: root, settings, policy. */}}
 {{- define "bon.thinkingOf" -}}
 {{- $policy := get .settings.policies .policy -}}
@@ -134,9 +134,9 @@
 {{- if not .models -}}
 {{- fail (printf "%s: name at least one served model" $key) -}}
 {{- end -}}
-{{- range $name, $mix := $settings.policies -}}
+{{- range $name, $composed := $settings.policies -}}
 {{- $labels := list -}}
-{{- range $place, $variant := get $mix "of" | default list -}}
+{{- range $place, $variant := get $composed "of" | default list -}}
 {{- $path := printf "gateway.settings.policies.%s.of.%d" $name $place -}}
 {{- $policy := get $settings.policies $variant.policy | default dict -}}
 {{- if or (not $policy) (hasKey $policy "of") -}}
@@ -145,7 +145,7 @@
 {{- if and $variant.model (ne $policy.type "vllm") -}}
 {{- fail (printf "%s.model: policy %q has only one model" $path $variant.policy) -}}
 {{- end -}}
-{{- $first := (first $mix.of).policy -}}
+{{- $first := (first $composed.of).policy -}}
 {{- if ne (include "bon.thinkingOf" (dict "root" $root "settings" $settings "policy" $variant.policy)) (include "bon.thinkingOf" (dict "root" $root "settings" $settings "policy" $first)) -}}
 {{- fail (printf "%s.policy: %q has another thinking than %q" $path $variant.policy $first) -}}
 {{- end -}}

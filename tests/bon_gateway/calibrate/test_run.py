@@ -189,7 +189,7 @@ def test_what_was_left_out_is_said(tmp_path: Path) -> None:
         "2 prompts are few",
         "1 requests without a candidate to draw were left out.",
         "1 requests with fewer than 2 candidates with a reward were left out.",
-        "2 candidates recorded as rejected were left out.",
+        "2 candidates recorded as rejected were left out: they have no whole answer.",
         "Rejected candidates were the slow ones",
         "2 candidates recorded as invalid were left out",
     ):
