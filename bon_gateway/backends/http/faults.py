@@ -44,6 +44,7 @@ _OURS = frozenset({407, 421, 426, 494, 495, 496, 497, 498, 499})
 _ANSWER = re.compile(r"completions\[(\d{1,6})\]")
 _PROMPT = re.compile(r"messages(\[\d{1,6}\](\.[a-z_]{1,40})?)?|tools")
 _CODE = re.compile(r"[a-z_]{1,60}")
+_WORD = re.compile(r"[A-Za-z0-9_.-]{1,60}")
 
 
 class Fault(Enum):
@@ -84,9 +85,9 @@ def policy_error(error: UpstreamError) -> PolicyError:
     message = error.message
     match error.kind:
         case Fault.REFUSED:
-            return PolicyRefusedError(
-                message, status=error.status, param=error.param, code=error.code
-            )
+            # The message is for the client alone; the code is logged too, so it must be a word.
+            word = error.code if error.code and _WORD.fullmatch(error.code) else None
+            return PolicyRefusedError(message, status=error.status, param=error.param, code=word)
         case Fault.OVERLOADED:
             return PolicyOverloadedError(message, retry_after=error.retry_after)
         case Fault.UNREACHABLE:

@@ -64,6 +64,18 @@ async def test_one_failing_candidate_does_not_harm_the_others(
     assert all(isinstance(outcomes[index], Completion) for index in (0, 2, 3))
 
 
+@pytest.mark.parametrize("code", [f"{PROMPT} is too long", "x" * 61, "", "a b"])
+async def test_a_code_that_may_quote_the_prompt_is_not_passed_on(
+    upstream: FakeUpstream, code: str
+) -> None:
+    backend = policy(upstream)
+    async with started(backend):
+        after_warm_up(upstream, Step(status=400, error={"message": "no", "code": code}))
+        error = (await draw(backend, chat(), [0]))[0]
+        assert isinstance(error, PolicyRefusedError)
+        assert (error.message, error.code) == ("no", "upstream_refused")
+
+
 @paths
 async def test_a_refusal_passes_through(
     upstream: FakeUpstream, fan_out: str, count_tokens: bool
