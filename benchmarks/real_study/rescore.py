@@ -45,13 +45,12 @@ def beginnings(tokenizer: Any, texts: Sequence[str], share: float) -> dict[str, 
 
 
 def first_tokens(tokenizer: Any, texts: Sequence[str], count: int) -> dict[str, str]:
-    """The first `count` tokens of each text that has so many, by the text."""
-    found = {}
-    for text in texts:
-        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-        if len(ids) >= count:
-            found[text] = tokenizer.decode(ids[:count])
-    return found
+    """The first `count` tokens of each text, by the text. A text of fewer stays whole: the policy
+    may have drawn it in more tokens than the tokenizer makes of it."""
+    return {
+        text: tokenizer.decode(tokenizer(text, add_special_tokens=False)["input_ids"][:count])
+        for text in texts
+    }
 
 
 @dataclass(frozen=True)
