@@ -21,6 +21,7 @@ GatewayError                    500  internal_error
 │   └── NoConfidenceError       502  confidence_unavailable
 └── RewardError                 503  reward_unavailable      (retryable) + Retry-After
     ├── NoRewardError           503  reward_unavailable      + Retry-After
+    ├── AbstainedError          503  reward_abstained        + Retry-After
     └── RewardRefusedError      422  reward_refused
 """
 
@@ -207,6 +208,14 @@ class NoRewardError(RewardError):
     """No replica is up, or none takes this gateway's calls: asking again at once is useless."""
 
     retryable = False
+
+
+class AbstainedError(RewardError):
+    """A judge was asked and gave no verdict that can be read."""
+
+    default_code = "reward_abstained"
+    retryable = False
+    loss = "reward_abstained"
 
 
 class RewardRefusedError(RewardError):

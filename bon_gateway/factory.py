@@ -16,7 +16,7 @@ from bon_gateway.protocols import RewardBackend
 from bon_gateway.settings.tree import Settings
 from bon_gateway.strategies.history import WindowHistory
 from bon_gateway.strategies.history_files import ModelFiles, ModelIdentity
-from bon_gateway.strategies.judge import Judge
+from bon_gateway.strategies.referee import Referee
 
 
 def build_gateway(
@@ -36,19 +36,19 @@ def build_gateway(
         name: one.compose(rewards) for name, one in settings.composed_rewards.items()
     }
     policy_of, reward_of = policies | composed_policies, rewards | composed_rewards
-    judge = Judge(settings.limits.schema_check_ms / 1000)
+    referee = Referee(settings.limits.schema_check_ms / 1000)
     models = {
         name: ServedModel(
             name=name,
             policy=policy_of[served.policy],
             reward=None if served.reward is None else reward_of[served.reward],
-            strategy=served.strategy.build(judge),
+            strategy=served.strategy.build(referee),
             settings=served,
             history=_history(name, settings),
         )
         for name, served in settings.models.items()
     }
-    return Gateway(policies, rewards, models, judge, composed_policies, composed_rewards)
+    return Gateway(policies, rewards, models, referee, composed_policies, composed_rewards)
 
 
 def _reward(settings: RewardSettings, environ: Mapping[str, str]) -> RewardBackend:

@@ -19,7 +19,7 @@ from bon_gateway.protocols import (
     Strategy,
 )
 from bon_gateway.settings.tree import ServedModelSettings, Settings
-from bon_gateway.strategies.judge import Judge
+from bon_gateway.strategies.referee import Referee
 
 
 class Closing(Protocol):
@@ -41,14 +41,14 @@ class ServedModel:
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """Owns every backend and the judge from ``start`` to ``close``. What is composed of backends
+    """Owns every backend and the referee from ``start`` to ``close``. What is composed of backends
     has nothing of its own to start, watch or close."""
 
     policies: Mapping[str, PolicyBackend]
     rewards: Mapping[str, RewardBackend]
     models: Mapping[str, ServedModel]
-    judge: Judge
-    """Judges the candidates of all strategies."""
+    referee: Referee
+    """Says which candidates may win, for all strategies."""
     composed_policies: Mapping[str, ComposedPolicy] = field(default_factory=dict)
     """Made of those in ``policies``."""
     composed_rewards: Mapping[str, ComposedReward] = field(default_factory=dict)
@@ -107,7 +107,7 @@ class Gateway:
     def parts(self) -> list[Closing]:
         """All that has to be closed."""
         histories = [served.history for served in self.models.values()]
-        return [*self.backends.values(), *filter(None, histories), self.judge]
+        return [*self.backends.values(), *filter(None, histories), self.referee]
 
     async def start(self) -> None:
         async with asyncio.TaskGroup() as tasks:

@@ -23,7 +23,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from bon_common.selection.spread import is_computable
-from bon_gateway.types import Selection, UpstreamState
+from bon_gateway.types import JudgeUsage, Selection, UpstreamState
 
 MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 PREFIX = "bon_"
@@ -98,6 +98,12 @@ class Metrics:
             " about what was to be scored, any other about the reward model.",
             *("reward", "code"),
         )
+        verdicts = (
+            "Calls to chat models for verdicts, and the verdicts that did not come (abstained)."
+        )
+        self._judge_calls = counters("bon_judge_calls", verdicts, "reward", "kind")
+        read = "Tokens of these calls: prompt, cached (of the prompt), completion."
+        self._judge_tokens = counters("bon_judge_tokens", read, "reward", "kind")
         self._recorded = counters(
             "bon_recorded",
             "Records of the candidate log: written, dropped (queue full) or failed (disk,"
@@ -246,6 +252,14 @@ class Metrics:
         self._score.of(reward).observe(seconds)
         if error is not None:
             self._score_errors.of(reward, error).inc()
+
+    def observe_judging(self, reward: str, usage: JudgeUsage) -> None:
+        """What one call of a reward backend that asks chat models cost."""
+        self._judge_calls.of(reward, "asked").inc(usage.calls)
+        self._judge_calls.of(reward, "abstained").inc(usage.abstentions)
+        self._judge_tokens.of(reward, "prompt").inc(usage.prompt_tokens)
+        self._judge_tokens.of(reward, "cached").inc(usage.cached_tokens)
+        self._judge_tokens.of(reward, "completion").inc(usage.completion_tokens)
 
     def observe_recorded(
         self, outcome: Literal["written", "dropped", "failed"], count: int

@@ -194,6 +194,12 @@ class RewardBackend(Backend, Protocol):
         """Whether ``announce`` does anything."""
         ...
 
+    @property
+    def compares(self) -> bool:
+        """Whether rewards compare the answers of one call with each other, and mean nothing beside
+        those of another call. Then all answers to a request are scored in one call."""
+        ...
+
     async def announce(self, request: RewardRequest) -> None:
         """Say that candidates of this conversation are being drawn. Raises only CancelledError: a
         conversation that cannot be announced is scored all the same."""

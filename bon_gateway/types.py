@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from bon_gateway.errors import GatewayError, RewardRefusedError
+from bon_gateway.errors import GatewayError, RewardError
 
 Message = Mapping[str, Any]
 """One OpenAI chat message, as it stands on the wire."""
@@ -187,17 +187,38 @@ class RewardRequest(msgspec.Struct, frozen=True, eq=False, weakref=True):
         return {} if self.caller is None else self.caller.headers()
 
 
+class JudgeUsage(msgspec.Struct, frozen=True):
+    """What asking chat models for verdicts cost."""
+
+    calls: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    """Of ``prompt_tokens``, those that the engine had computed before, as far as it says."""
+    completion_tokens: int = 0
+    abstentions: int = 0
+    """Verdicts that did not come: refused, unreadable, failed or beyond a budget."""
+
+    def __add__(self, other: JudgeUsage) -> JudgeUsage:
+        mine, theirs = msgspec.structs.astuple(self), msgspec.structs.astuple(other)
+        return JudgeUsage(*[a + b for a, b in zip(mine, theirs, strict=True)])
+
+
 class Scores(msgspec.Struct, frozen=True):
     """Raw rewards, in the order in which the completions were given."""
 
     rewards: tuple[float | None, ...]
-    """None for an answer that the reward model refused to read, as ``refusal`` says."""
+    """None for an answer without a reward, as ``missing`` says."""
     tokens: int
     """Tokens that the reward model was asked to read, the prompt counted for each completion."""
-    refusal: RewardRefusedError | None = None
+    missing: RewardError | None = None
+    """Why answers have no reward: the reward model refused to read them, or a judge abstained."""
     members: Sequence[Mapping[str, float]] | None = None
     """For each answer, what each member of an ensemble gave, by the members' names in the settings.
     None from a single reward model."""
+    judging: JudgeUsage | None = None
+    """None if no chat model was asked."""
+    left_out: Sequence[str] = ()
+    """Members of an ensemble that could not score, so that the rewards are those of the others."""
 
 
 class CandidateStatus(StrEnum):
@@ -277,6 +298,8 @@ class Usage(msgspec.Struct, frozen=True):
     winner_tokens: int
     discarded_tokens: int
     reward_tokens: int
+    judging: JudgeUsage | None = None
+    """None if no chat model was asked for verdicts."""
     prompt_details: Mapping[str, Any] | None = None
     """Counts for the prompt (``cached_tokens``), as often as it counts itself, if the upstream
     sends them."""

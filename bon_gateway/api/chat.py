@@ -73,7 +73,9 @@ class ChatCall(msgspec.Struct, frozen=True):
         record.degraded = ", ".join(selection.degraded) or None
         record.n = selection.n
         self._note_replicas()
-        self._spend(selection.usage.completion_tokens)
+        judging = selection.usage.judging
+        judged = 0 if judging is None else judging.completion_tokens
+        self._spend(selection.usage.completion_tokens + judged)
         self.services.metrics.observe_selection(self.served.name, selection, overhead_s)
         self._keep(selection, None)
         bon = render.bon_object(
@@ -178,9 +180,10 @@ def prepare(
     served = gateway.model(wire.model)
     record.model = served.name
     record.strategy = served.strategy.name
-    settings = resolve_strategy(wire.bon, served.settings, limits)
+    compares = served.reward is not None and served.reward.compares
+    settings = resolve_strategy(wire.bon, served.settings, limits, compares=compares)
     strategy = (
-        served.strategy if settings is served.settings.strategy else settings.build(gateway.judge)
+        served.strategy if settings is served.settings.strategy else settings.build(gateway.referee)
     )
     chat = render.to_request(wire, body, record.request_id, trace)
     drawn = strategy.drawn(chat)

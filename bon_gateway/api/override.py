@@ -20,13 +20,18 @@ _OWN_KEYS = {"strategy", "return_candidates"}
 
 
 def resolve_strategy(
-    bon: BonWire | None, served: ServedModelSettings, limits: LimitsSettings
+    bon: BonWire | None,
+    served: ServedModelSettings,
+    limits: LimitsSettings,
+    *,
+    compares: bool = False,
 ) -> StrategySettings:
     """The strategy that this request runs.
 
     What the request does not name stays as the served model has it, even if the request chooses
-    another strategy that has the same parameter. Raises BadRequestError if the model allows no
-    override, the strategy does not have the parameter, or a limit refuses it.
+    another strategy that has the same parameter. ``compares`` is that of the model's reward. Raises
+    BadRequestError if the model allows no override, the strategy does not have the parameter, its
+    rewards cannot serve the strategy, or a limit refuses it.
     """
     own = served.strategy
     if bon is None:
@@ -45,6 +50,12 @@ def resolve_strategy(
     if strategy.needs_reward and served.reward is None:
         raise BadRequestError.at(
             "bon.strategy", f"{strategy.type} needs a reward model, and this model has none"
+        )
+    if compares and strategy.needs_steady_rewards:
+        raise BadRequestError.at(
+            "bon.strategy",
+            f"{strategy.type} sets rewards beside those of other calls, and this model's reward"
+            " only compares the answers of one",
         )
     return _within_limits(strategy, asked, limits)
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from bon_gateway.api.schema import NOT_SAMPLING, READ_BY_GATEWAY, ChatWire
-from bon_gateway.types import RANDOM_SEED, Candidate, ChatRequest, Selection
+from bon_gateway.types import RANDOM_SEED, Candidate, ChatRequest, Selection, Usage
 
 
 class AnswerHead(msgspec.Struct, frozen=True):
@@ -104,6 +104,7 @@ def bon_object(
             "winner_tokens": paid.winner_tokens,
             "discarded_tokens": paid.discarded_tokens,
             "reward_tokens": paid.reward_tokens,
+            **_judging(paid),
         },
         "timings_ms": {
             "generate": _ms(timings.generate),
@@ -122,6 +123,10 @@ def bon_object(
     if selection.details is not None:
         answer["details"] = selection.details
     return answer
+
+
+def _judging(paid: Usage) -> dict[str, Any]:
+    return {} if paid.judging is None else {"judge": msgspec.structs.asdict(paid.judging)}
 
 
 def _candidate(candidate: Candidate, with_message: bool) -> dict[str, Any]:

@@ -80,6 +80,11 @@ class RewardSettings(BackendSettings):
     length_calibration: LengthCalibrationSettings | None = None
     """Take out of the rewards what they owe to length alone. None leaves them raw."""
 
+    @property
+    def compares(self) -> bool:
+        """See ``RewardBackend.compares``."""
+        return False
+
     @abstractmethod
     def build(self, key: str | None) -> RewardBackend:
         """The reward model, not started. ``key`` is what ``key_variable`` holds. Others calibrate
@@ -117,6 +122,10 @@ class ComposedRewardSettings(Component):
     @abstractmethod
     def check_over(self, rewards: Mapping[str, RewardSettings]) -> None:
         """Raises ValueError, with the key in this section, if it cannot be made of these."""
+
+    @abstractmethod
+    def compares_over(self, rewards: Mapping[str, RewardSettings]) -> bool:
+        """Whether what is made of these ``compares``, see ``RewardBackend``."""
 
     @abstractmethod
     def compose(self, rewards: Mapping[str, RewardBackend]) -> ComposedReward:

@@ -22,7 +22,7 @@ from bon_gateway.replay.rewards import KnownReward, RecordedRewards, known_rewar
 from bon_gateway.replay.schemas import StillChecker
 from bon_gateway.replay.settings import ReplaySettings
 from bon_gateway.strategies.history import WindowHistory
-from bon_gateway.strategies.judge import Judge
+from bon_gateway.strategies.referee import Referee
 from bon_gateway.strategies.settings import StrategySettings
 from bon_gateway.types import ChatRequest, Selection
 
@@ -67,8 +67,8 @@ def replay(
 async def _replay(
     kind: StrategySettings, name: str, pools: PoolSet, settings: ReplaySettings
 ) -> list[list[Replayed]]:
-    judge = Judge(checker=StillChecker())
-    strategy = kind.build(judge)
+    referee = Referee(checker=StillChecker())
+    strategy = kind.build(referee)
     _require_size(strategy, name, pools)
     _require_partial_rewards(kind, name, pools)
     scored = kind.needs_reward or any(
@@ -92,7 +92,7 @@ async def _replay(
                 )
     finally:
         await history.close()
-        await judge.close()
+        await referee.close()
     return found
 
 

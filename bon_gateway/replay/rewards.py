@@ -62,6 +62,6 @@ class RecordedRewards(LocalReward):
         tokens = sum(one.tokens for one in found if one is not None)
         self.answers += len(completions)
         self.tokens += tokens
-        refusal = RewardRefusedError("no reward was recorded") if None in found else None
+        missing = RewardRefusedError("no reward was recorded") if None in found else None
         rewards = tuple(None if one is None else one.reward for one in found)
-        return Scores(rewards, tokens, refusal)
+        return Scores(rewards, tokens, missing)

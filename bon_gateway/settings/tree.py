@@ -167,6 +167,7 @@ class Settings(Section):
                 raise ValueError(
                     f"models.{name}.reward: strategy {served.strategy.type} needs a reward"
                 )
+            self._rewards_are_steady(name, served)
             for key, asked in served.strategy.asks.items():
                 path = f"models.{name}.strategy.{key}"
                 if asked not in self.policies:
@@ -177,6 +178,21 @@ class Settings(Section):
                         " answer is read in one way"
                     )
         return self
+
+    def _rewards_are_steady(self, name: str, served: ServedModelSettings) -> None:
+        """Raises ValueError for a strategy that the rewards cannot serve."""
+        if served.reward is None or not served.strategy.needs_steady_rewards:
+            return
+        composed = self.composed_rewards.get(served.reward)
+        if composed is None:
+            compares = self.reward_models[served.reward].compares
+        else:
+            compares = composed.compares_over(self.reward_models)
+        if compares:
+            raise ValueError(
+                f"models.{name}.strategy: {served.strategy.type} sets rewards beside those of other"
+                f" calls, and reward {served.reward!r} only compares the answers of one"
+            )
 
     @model_validator(mode="after")
     def _strategies_keep_to_the_limits(self) -> Self:

@@ -35,8 +35,8 @@ from bon_common.selection.adaptive.waves import Waves
 from bon_common.selection.spread import is_computable
 from bon_gateway.protocols import PolicyBackend, RewardBackend, RewardHistory, Trace
 from bon_gateway.strategies.decide import contenders
-from bon_gateway.strategies.judge import Judge
 from bon_gateway.strategies.pool import PoolStrategy
+from bon_gateway.strategies.referee import Referee
 from bon_gateway.strategies.settings import DrawSettings
 from bon_gateway.strategies.waves import NextWave, WaveRule
 from bon_gateway.types import Candidate, ChatRequest, Selection, Stopped
@@ -84,8 +84,10 @@ class AdaptiveStrategySettings(DrawSettings):
         # It has to stay below the cap.
         return {"cap": most, "n": min(self.n, most - 1)} if most > 1 else {}
 
-    def build(self, judge: Judge) -> AdaptiveStrategy:
-        return AdaptiveStrategy(self, judge)
+    needs_steady_rewards: ClassVar[bool] = True
+
+    def build(self, referee: Referee) -> AdaptiveStrategy:
+        return AdaptiveStrategy(self, referee)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,16 +14,16 @@ from __future__ import annotations
 
 from typing import Literal
 
-from bon_gateway.strategies.judge import Judge
 from bon_gateway.strategies.pool import PoolStrategy
+from bon_gateway.strategies.referee import Referee
 from bon_gateway.strategies.settings import DrawSettings
 
 
 class BestOfNSettings(DrawSettings):
     type: Literal["best_of_n"]
 
-    def build(self, judge: Judge) -> BestOfN:
-        return BestOfN(self, judge)
+    def build(self, referee: Referee) -> BestOfN:
+        return BestOfN(self, referee)
 
 
 class BestOfN(PoolStrategy):

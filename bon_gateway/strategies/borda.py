@@ -24,7 +24,7 @@ from pydantic import Field
 
 from bon_common.selection.votes import borda
 from bon_gateway.protocols import PolicyBackend
-from bon_gateway.strategies.judge import Judge
+from bon_gateway.strategies.referee import Referee
 from bon_gateway.strategies.signals import AnySignal, SelfCertaintySettings
 from bon_gateway.strategies.votes import VoteSettings, VoteStrategy
 from bon_gateway.types import Candidate, ChatRequest, Signal
@@ -47,8 +47,8 @@ class BordaSettings(VoteSettings):
     def chooses_by(self) -> Signal:
         return self.signal.build()
 
-    def build(self, judge: Judge) -> Borda:
-        return Borda(self, judge, rule=partial(borda, p=self.p), find=self.extract.build())
+    def build(self, referee: Referee) -> Borda:
+        return Borda(self, referee, rule=partial(borda, p=self.p), find=self.extract.build())
 
 
 @dataclass(frozen=True, slots=True)

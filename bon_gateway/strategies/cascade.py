@@ -28,8 +28,8 @@ from pydantic import PositiveInt
 from bon_common.selection.escalation import Escalation, escalation
 from bon_gateway.protocols import CandidateSource, PolicyBackend, Trace
 from bon_gateway.strategies.decide import USABLE
-from bon_gateway.strategies.judge import Judge
 from bon_gateway.strategies.pool import PoolStrategy
+from bon_gateway.strategies.referee import Referee
 from bon_gateway.strategies.relay import Leg, Relay
 from bon_gateway.strategies.settings import DrawSettings
 from bon_gateway.strategies.waves import NextWave, WaveRule
@@ -62,8 +62,10 @@ class CascadeSettings(DrawSettings):
     def asks(self) -> Mapping[str, str]:
         return {"first": self.first}
 
-    def build(self, judge: Judge) -> Cascade:
-        return Cascade(self, judge)
+    needs_steady_rewards: ClassVar[bool] = True
+
+    def build(self, referee: Referee) -> Cascade:
+        return Cascade(self, referee)
 
 
 @dataclass(frozen=True, slots=True)

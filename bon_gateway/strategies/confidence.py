@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from bon_gateway.strategies.decide import rank_by_confidence
-from bon_gateway.strategies.judge import Judge
 from bon_gateway.strategies.pool import PoolStrategy
+from bon_gateway.strategies.referee import Referee
 from bon_gateway.strategies.settings import DrawSettings
 from bon_gateway.strategies.signals import AnySignal, MeanLogprobSettings
 from bon_gateway.types import Candidate, ChatRequest, Signal
@@ -44,8 +44,8 @@ class ConfidenceSettings(DrawSettings):
     def chooses_by(self) -> Signal:
         return self.signal.build()
 
-    def build(self, judge: Judge) -> Confidence:
-        return Confidence(self, judge)
+    def build(self, referee: Referee) -> Confidence:
+        return Confidence(self, referee)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -21,7 +22,15 @@ from bon_gateway.strategies.decide import USABLE
 from bon_gateway.strategies.scoring import Scoring
 from bon_gateway.strategies.validity import AnswerCheck
 from bon_gateway.strategies.waves import WaveRule
-from bon_gateway.types import Candidate, ChatRequest, Completion, Pruning, Stopped, Timings
+from bon_gateway.types import (
+    Candidate,
+    ChatRequest,
+    Completion,
+    JudgeUsage,
+    Pruning,
+    Stopped,
+    Timings,
+)
 
 LEAST_SCORING_GRACE_S = 0.1
 
@@ -52,6 +61,10 @@ class Drawn(msgspec.Struct, frozen=True):
     """Why rewards are missing, if any are; those that may pass by themselves come first."""
     timings: Timings
     deadline_passed: bool
+    judging: JudgeUsage | None = None
+    """What asking chat models for verdicts cost, if any was asked."""
+    left_out: Sequence[str] = ()
+    """Members of an ensemble that could not score."""
     rounds: int = 1
     stopped: Stopped | None = None
     pruning: Pruning | None = None
@@ -142,6 +155,8 @@ class Draw:
             reward_errors=self._reward_errors(),
             timings=Timings(generate=self._generating, score=self._scored),
             deadline_passed=self._cut,
+            judging=None if scoring is None else scoring.judging,
+            left_out=() if scoring is None else sorted(scoring.left_out),
             rounds=self._rounds,
             stopped=stopped,
             pruning=self._pruning(),

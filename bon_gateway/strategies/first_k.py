@@ -11,8 +11,8 @@ from typing import ClassVar, Literal
 
 from pydantic import PositiveInt
 
-from bon_gateway.strategies.judge import Judge
 from bon_gateway.strategies.pool import PoolStrategy
+from bon_gateway.strategies.referee import Referee
 from bon_gateway.strategies.settings import DrawSettings
 
 
@@ -24,8 +24,8 @@ class FirstKSettings(DrawSettings):
     asked: ClassVar[tuple[str, ...]] = (*DrawSettings.asked, "spare")
     counts: ClassVar[tuple[str, ...]] = (*DrawSettings.counts, "spare")
 
-    def build(self, judge: Judge) -> FirstK:
-        return FirstK(self, judge)
+    def build(self, referee: Referee) -> FirstK:
+        return FirstK(self, referee)
 
 
 class FirstK(PoolStrategy):

@@ -21,8 +21,8 @@ from pydantic import PositiveInt
 
 from bon_common.selection.adaptive.waves import Waves
 from bon_gateway.protocols import PolicyBackend, Trace
-from bon_gateway.strategies.judge import Judge
 from bon_gateway.strategies.pool import PoolStrategy
+from bon_gateway.strategies.referee import Referee
 from bon_gateway.strategies.settings import DrawSettings
 from bon_gateway.strategies.waves import NextWave, WaveRule
 from bon_gateway.types import Candidate, CandidateStatus, ChatRequest, Stopped, Tier
@@ -42,8 +42,10 @@ class GoodEnoughSettings(DrawSettings):
     by_request: ClassVar[bool] = False
     """A threshold has no default that fits."""
 
-    def build(self, judge: Judge) -> GoodEnough:
-        return GoodEnough(self, judge)
+    needs_steady_rewards: ClassVar[bool] = True
+
+    def build(self, referee: Referee) -> GoodEnough:
+        return GoodEnough(self, referee)
 
 
 @dataclass(frozen=True, slots=True)

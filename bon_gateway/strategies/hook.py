@@ -22,8 +22,8 @@ from typing import Any, ClassVar, Literal
 from bon_common.hooks import HookName, load_hook
 from bon_gateway.errors import GatewayError
 from bon_gateway.strategies.decide import contenders, led_by
-from bon_gateway.strategies.judge import Judge
 from bon_gateway.strategies.pool import PoolStrategy
+from bon_gateway.strategies.referee import Referee
 from bon_gateway.strategies.settings import DrawSettings
 from bon_gateway.types import Candidate, ChatRequest
 from bon_gateway.unexpected import log_unexpected
@@ -45,8 +45,8 @@ class HookStrategySettings(DrawSettings):
     def check(self) -> None:
         load_hook(self.function, *ARGUMENTS)
 
-    def build(self, judge: Judge) -> HookStrategy:
-        return HookStrategy(self, judge, function=load_hook(self.function, *ARGUMENTS))
+    def build(self, referee: Referee) -> HookStrategy:
+        return HookStrategy(self, referee, function=load_hook(self.function, *ARGUMENTS))
 
 
 @dataclass(frozen=True, slots=True)

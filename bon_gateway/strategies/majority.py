@@ -28,7 +28,7 @@ from bon_common.selection.adaptive.waves import Waves
 from bon_common.selection.lead import chance_to_lead, chance_to_stay
 from bon_common.selection.votes import majority
 from bon_gateway.protocols import PolicyBackend, Trace
-from bon_gateway.strategies.judge import Judge
+from bon_gateway.strategies.referee import Referee
 from bon_gateway.strategies.votes import VoteSettings, VoteStrategy
 from bon_gateway.strategies.waves import NextWave, WaveRule
 from bon_gateway.types import Candidate, ChatRequest, Stopped
@@ -48,8 +48,8 @@ class MajoritySettings(VoteSettings):
 
     needs_reward: ClassVar[bool] = False
 
-    def build(self, judge: Judge) -> Majority:
-        return Majority(self, judge, rule=majority, find=self.extract.build())
+    def build(self, referee: Referee) -> Majority:
+        return Majority(self, referee, rule=majority, find=self.extract.build())
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from typing import Literal
 from pydantic import PositiveInt
 
 from bon_common.selection.votes import Rewards, majority_of_the_bests
-from bon_gateway.strategies.judge import Judge
+from bon_gateway.strategies.referee import Referee
 from bon_gateway.strategies.votes import VoteSettings, VoteStrategy
 
 
@@ -30,9 +30,9 @@ class MajorityOfTheBestsSettings(VoteSettings):
     square root of their number, rounded: on a logarithmic scale halfway from ``majority`` to
     ``best_of_n``. Raise it to trust the reward model more."""
 
-    def build(self, judge: Judge) -> VoteStrategy:
+    def build(self, referee: Referee) -> VoteStrategy:
         rule = partial(_of_subsets, m=self.m)
-        return VoteStrategy(self, judge, rule=rule, find=self.extract.build())
+        return VoteStrategy(self, referee, rule=rule, find=self.extract.build())
 
 
 def _of_subsets(answers: Sequence[str], rewards: Rewards, m: int | None) -> list[int]:

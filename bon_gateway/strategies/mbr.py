@@ -33,9 +33,9 @@ from bon_gateway.errors import GatewayError
 from bon_gateway.protocols import PolicyBackend, RewardBackend, Trace
 from bon_gateway.strategies.conversation import answer_text
 from bon_gateway.strategies.decide import contenders, led_by, rank
-from bon_gateway.strategies.judge import Judge
 from bon_gateway.strategies.pool import PoolStrategy
 from bon_gateway.strategies.prefill import Prefill
+from bon_gateway.strategies.referee import Referee
 from bon_gateway.strategies.settings import DrawSettings
 from bon_gateway.strategies.similarity import (
     AnySimilarity,
@@ -70,8 +70,8 @@ class MbrSettings(DrawSettings):
     def check(self) -> None:
         self.similarity.check()
 
-    def build(self, judge: Judge) -> Mbr:
-        return Mbr(self, judge, measure=self.similarity.build(judge.comparing))
+    def build(self, referee: Referee) -> Mbr:
+        return Mbr(self, referee, measure=self.similarity.build(referee.comparing))
 
 
 @dataclass(frozen=True, slots=True)

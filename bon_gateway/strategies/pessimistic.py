@@ -26,8 +26,8 @@ from pydantic import PositiveFloat
 
 from bon_common.selection.pessimistic import pessimistic_log_weights
 from bon_gateway.strategies.chance import by_chance
-from bon_gateway.strategies.judge import Judge
 from bon_gateway.strategies.pool import PoolStrategy
+from bon_gateway.strategies.referee import Referee
 from bon_gateway.strategies.settings import DrawSettings
 from bon_gateway.types import Candidate, ChatRequest
 
@@ -42,8 +42,8 @@ class PessimisticSettings(DrawSettings):
     judgement while rewards rise with N; lower it if worse answers win too often. Set it anew for
     another reward model, whose unit is another."""
 
-    def build(self, judge: Judge) -> Pessimistic:
-        return Pessimistic(self, judge)
+    def build(self, referee: Referee) -> Pessimistic:
+        return Pessimistic(self, referee)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,8 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveInt
 
 from bon_common.selection.poisson import poisson_count
-from bon_gateway.strategies.judge import Judge
 from bon_gateway.strategies.pool import PoolStrategy
+from bon_gateway.strategies.referee import Referee
 from bon_gateway.strategies.select import check_top
 from bon_gateway.strategies.settings import DrawSettings
 from bon_gateway.types import ChatRequest
@@ -42,8 +42,8 @@ class PoissonSettings(DrawSettings):
     """Mean number of candidates beyond the first. Lower it if answers get worse by people's
     judgement while rewards rise; raise it to trust the reward model more."""
 
-    def build(self, judge: Judge) -> Poisson:
-        return Poisson(self, judge)
+    def build(self, referee: Referee) -> Poisson:
+        return Poisson(self, referee)
 
 
 @dataclass(frozen=True, slots=True)

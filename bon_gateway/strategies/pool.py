@@ -12,7 +12,7 @@ from bon_gateway.protocols import CandidateSource, PolicyBackend, RewardBackend,
 from bon_gateway.strategies.checkpoints import Looking
 from bon_gateway.strategies.decide import rank, rank_by_confidence
 from bon_gateway.strategies.draw import Draw, Drawn, Plan
-from bon_gateway.strategies.judge import Judge
+from bon_gateway.strategies.referee import Referee
 from bon_gateway.strategies.select import check_top, select
 from bon_gateway.strategies.settings import DrawSettings
 from bon_gateway.strategies.signals import MEAN_LOGPROB
@@ -40,7 +40,7 @@ class PoolStrategy:
     ``guidance``."""
 
     settings: DrawSettings
-    judge: Judge = field(default_factory=Judge)
+    referee: Referee = field(default_factory=Referee)
 
     @property
     def name(self) -> str:
@@ -119,13 +119,13 @@ class PoolStrategy:
             min_candidates=min(settings.min_candidates, kept),
             retries=settings.retries,
         )
-        check = await self.judge.check_for(request, policy)
+        check = await self.referee.check_for(request, policy)
         measured = msgspec.structs.replace(request, signal=signal)
         source = self.source(request, policy, trace)
         draw = Draw(measured, source, reward, plan, check, trace, rule, looking)
         outcome = await draw.run()
         if MISPLACED in [candidate.reason for candidate in outcome.candidates]:
-            self.judge.answer_in_reasoning(policy, request.request_id)
+            self.referee.answer_in_reasoning(policy, request.request_id)
         stands_in = settings.fallback == "confidence" and _all_lost(outcome)
         decide = self.decide_by_confidence if stands_in else self.decide
         order = await decide(request, policy, outcome.candidates)

@@ -42,9 +42,9 @@ from bon_common.selection.spread import is_computable
 from bon_gateway.protocols import PolicyBackend, RewardBackend, RewardHistory, Trace
 from bon_gateway.strategies.adaptive import AllAtOnce, learn_whole_draw
 from bon_gateway.strategies.checkpoints import Looking
-from bon_gateway.strategies.judge import Judge
 from bon_gateway.strategies.pool import Guidance, PoolStrategy
 from bon_gateway.strategies.pruned_waves import PrunedWaves
+from bon_gateway.strategies.referee import Referee
 from bon_gateway.strategies.settings import DrawSettings
 from bon_gateway.types import (
     Candidate,
@@ -123,8 +123,10 @@ class PruningSettings(DrawSettings):
     def lowered(self, most: int) -> dict[str, int]:
         return {"cap": most, "n": min(self.n, most)}
 
-    def build(self, judge: Judge) -> PruningStrategy:
-        return PruningStrategy(self, judge)
+    needs_steady_rewards: ClassVar[bool] = True
+
+    def build(self, referee: Referee) -> PruningStrategy:
+        return PruningStrategy(self, referee)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@
 For one request one call for finished candidates runs at a time. Those that finish meanwhile go
 together in the next call. So a burst is scored as a batch, and the reward model's work hides behind
 generation. What the reward model refused is not asked for again. Unfinished answers are scored
-beside that, in calls of their own.
+beside that, in calls of their own. Rewards that compare answers with each other come from one call,
+when all candidates are there.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import orjson
 from bon_gateway.errors import RewardError, RewardRefusedError
 from bon_gateway.protocols import RewardBackend
 from bon_gateway.strategies.conversation import RewardView
-from bon_gateway.types import Completion, Message
+from bon_gateway.types import Completion, JudgeUsage, Message, Scores
 
 LINGER_S = 0.02
 """Seconds that the first candidate waits for others, to be scored in one call with them. The wait
@@ -58,6 +59,10 @@ class Scoring:
         self._running: asyncio.Task[None] | None = None
         self._announcing: asyncio.Task[None] | None = None
         self.tokens = 0
+        self.judging: JudgeUsage | None = None
+        """What asking chat models cost, if any was asked."""
+        self.left_out: set[str] = set()
+        """Members of an ensemble that could not score."""
 
     def announce(self) -> None:
         """Tell the reward model which conversation is coming, if it makes use of that."""
@@ -73,6 +78,8 @@ class Scoring:
             return
         self._messages[key] = message
         self._waiting.append(key)
+        if self._reward.compares:
+            return
         if self._running is None and self._linger is None:
             loop = asyncio.get_running_loop()
             self._linger = loop.call_later(LINGER_S, self._begin)
@@ -90,7 +97,7 @@ class Scoring:
             fields = {"request_id": self._view.request.request_id, "reason": error.message}
             _log.info("partial rewards are missing", extra={"fields": fields})
             return [None] * len(messages)
-        self.tokens += scores.tokens
+        self._count(scores)
         known = dict(zip(texts, scores.rewards, strict=True))
         return [known.get(orjson.dumps(answer)) for answer in answers]
 
@@ -174,11 +181,24 @@ class Scoring:
         error = await self._try(batch)
         if error is None:
             return
+        if self._reward.compares:
+            await self._try_together(batch, error)
+            return
         # After a refusal of one answer, asking for the others is a new question and not a retry,
         # so it is allowed even without retries.
         for _ in range(self._retries + error.divisible):
             alone = [k for k in batch if k not in self._known and k not in self._given_up]
             await asyncio.gather(*(self._try([key]) for key in alone))
+
+    async def _try_together(self, batch: Sequence[bytes], error: RewardError) -> None:
+        """Try again: answers that are compared with each other must stay in one call."""
+        for _ in range(self._retries):
+            if not error.retryable:
+                return
+            again = await self._try(batch)
+            if again is None:
+                return
+            error = again
 
     async def _try(self, batch: Sequence[bytes]) -> RewardError | None:
         try:
@@ -192,15 +212,21 @@ class Scoring:
             if not error.retryable:
                 self._given_up.update(batch)
             return error
-        self.tokens += scores.tokens
+        self._count(scores)
         for key, reward in zip(batch, scores.rewards, strict=True):
             if reward is not None:
                 self._known[key] = reward
-            elif scores.refusal is not None:
-                self._errors[key] = scores.refusal
+            elif scores.missing is not None:
+                self._errors[key] = scores.missing
         if scores.members is not None:
             self._members.update(zip(batch, scores.members, strict=True))
         return None
+
+    def _count(self, scores: Scores) -> None:
+        self.tokens += scores.tokens
+        self.left_out.update(scores.left_out)
+        if scores.judging is not None:
+            self.judging = scores.judging + (self.judging or JudgeUsage())
 
     def _refused(self, batch: Sequence[bytes], error: RewardRefusedError) -> None:
         self._errors.update(dict.fromkeys(batch, error))

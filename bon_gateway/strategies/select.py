@@ -90,6 +90,7 @@ def select(
             winner_tokens=winner_tokens,
             discarded_tokens=sum([c.tokens for c in drawn.candidates]) - winner_tokens,
             reward_tokens=drawn.reward_tokens,
+            judging=drawn.judging,
             prompt_details=_prompt_details(prompts),
             completion_details=_summed([c.completion_details for c in completions]),
         ),
@@ -155,6 +156,8 @@ def _degraded(drawn: Drawn) -> list[str]:
     if UNCHECKED in [c.reason for c in drawn.candidates]:
         reasons.append("unchecked")
     reasons += dict.fromkeys([error.loss for error in drawn.reward_errors])
+    if drawn.left_out:
+        reasons.append("rewards_left_out")
     return reasons
 
 

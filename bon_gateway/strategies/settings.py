@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from bon_gateway.protocols import Strategy
 from bon_gateway.sections.base import Component, Milliseconds
-from bon_gateway.strategies.judge import Judge
+from bon_gateway.strategies.referee import Referee
 from bon_gateway.types import Signal
 
 
@@ -18,6 +18,9 @@ class StrategySettings(Component):
     """The settings of one strategy, which build it."""
 
     needs_reward: ClassVar[bool] = True
+    needs_steady_rewards: ClassVar[bool] = False
+    """Whether it sets rewards beside those of other calls, or beside a fixed number. A reward that
+    only ``compares`` the answers of one call cannot serve it."""
     by_request: ClassVar[bool] = True
     """Whether a request's ``bon`` object may choose this strategy."""
     asked: ClassVar[tuple[str, ...]] = ()
@@ -56,8 +59,8 @@ class StrategySettings(Component):
         return {"n": n} if n >= 1 and "n" in self.counts else {}
 
     @abstractmethod
-    def build(self, judge: Judge) -> Strategy:
-        """The strategy. ``judge`` decides which candidates may win; all strategies share it."""
+    def build(self, referee: Referee) -> Strategy:
+        """The strategy. ``referee`` says which candidates may win; all strategies share it."""
 
 
 class DrawSettings(StrategySettings):

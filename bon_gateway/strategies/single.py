@@ -23,7 +23,7 @@ from bon_gateway.protocols import DeltaSink, PolicyBackend, RewardBackend, Trace
 from bon_gateway.sections.base import Milliseconds
 from bon_gateway.strategies.decide import rank
 from bon_gateway.strategies.draw import Draw, Drawn, Plan
-from bon_gateway.strategies.judge import Judge
+from bon_gateway.strategies.referee import Referee
 from bon_gateway.strategies.select import check_top, select
 from bon_gateway.strategies.settings import StrategySettings
 from bon_gateway.strategies.validity import AnswerCheck
@@ -42,7 +42,7 @@ class SingleSettings(StrategySettings):
     needs_reward: ClassVar[bool] = False
     asked: ClassVar[tuple[str, ...]] = ("deadline_ms", "min_candidates")
 
-    def build(self, judge: Judge) -> Single:
+    def build(self, referee: Referee) -> Single:
         return Single(self)
 
 

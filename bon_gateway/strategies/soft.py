@@ -26,8 +26,8 @@ from pydantic import PositiveFloat
 
 from bon_common.selection.soft import soft_log_weights
 from bon_gateway.strategies.chance import by_chance
-from bon_gateway.strategies.judge import Judge
 from bon_gateway.strategies.pool import PoolStrategy
+from bon_gateway.strategies.referee import Referee
 from bon_gateway.strategies.settings import DrawSettings
 from bon_gateway.types import Candidate, ChatRequest
 
@@ -42,8 +42,8 @@ class SoftSettings(DrawSettings):
     it if answers get worse by people's judgement while rewards rise with N; lower it if answers
     vary too much. Set it anew for another reward model, whose unit is another."""
 
-    def build(self, judge: Judge) -> Soft:
-        return Soft(self, judge)
+    def build(self, referee: Referee) -> Soft:
+        return Soft(self, referee)
 
 
 @dataclass(frozen=True, slots=True)

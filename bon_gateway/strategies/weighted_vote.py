@@ -18,7 +18,7 @@ from typing import Literal
 from pydantic import PositiveFloat
 
 from bon_common.selection.votes import weighted_vote
-from bon_gateway.strategies.judge import Judge
+from bon_gateway.strategies.referee import Referee
 from bon_gateway.strategies.votes import VoteSettings, VoteStrategy
 
 
@@ -29,6 +29,6 @@ class WeightedVoteSettings(VoteSettings):
     reward model whose differences are log-odds of preference, as Bradley-Terry training means them.
     Raise it to trust the reward model less."""
 
-    def build(self, judge: Judge) -> VoteStrategy:
+    def build(self, referee: Referee) -> VoteStrategy:
         rule = partial(weighted_vote, temperature=self.reward_temperature)
-        return VoteStrategy(self, judge, rule=rule, find=self.extract.build())
+        return VoteStrategy(self, referee, rule=rule, find=self.extract.build())

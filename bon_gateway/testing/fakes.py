@@ -191,6 +191,7 @@ class FakeReward(_FakeBackend):
     """Whether each call was for beginnings of answers."""
     non_text_parts: NonTextParts = "refuse"
     announces: bool = False
+    compares: bool = False
     announced: list[Sequence[Message]] = field(default_factory=list)
     """The conversations that were announced."""
     callers: list[Caller | None] = field(default_factory=list)

@@ -13,7 +13,7 @@ from bon_gateway.gateway import Gateway, same_backends
 from bon_gateway.metrics import Metrics
 from bon_gateway.protocols import RewardBackend, Trace
 from bon_gateway.settings.tree import Settings
-from bon_gateway.strategies.judge import Judge
+from bon_gateway.strategies.referee import Referee
 from bon_gateway.testing.fakes import FakePolicy, FakeReward
 from bon_gateway.types import ChatRequest
 
@@ -36,7 +36,7 @@ class Reward(FakeReward):
 def gateway(policy: FakePolicy, *rewards: Reward) -> Gateway:
     named = {f"r{number}": reward for number, reward in enumerate(rewards)}
     policies = {"p": policy, "q": FakePolicy(is_ready=False)}
-    return Gateway(policies, named, {}, Judge())
+    return Gateway(policies, named, {}, Referee())
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_what_is_made_of_others_is_no_backend_of_its_own() -> None:
     gateway = build_gateway(ensembles(), Metrics(), {})
     assert list(gateway.backends) == ["policies.p", "rewards.a", "rewards.b"]
     assert asked_by(gateway) == [gateway.rewards["a"], gateway.rewards["b"]]
-    assert len(gateway.parts) == 5  # the three, the history and the judge
+    assert len(gateway.parts) == 5  # the three, the history and the referee
 
 
 def test_an_ensemble_of_what_stays_stays() -> None:
@@ -190,7 +190,7 @@ async def test_a_mix_asks_the_policies_of_its_gateway(kept: set[str]) -> None:
     def made() -> tuple[dict[str, FakePolicy], Gateway]:
         fakes = {"small": FakePolicy(), "large": FakePolicy()}
         mix = mixed().composed_policies["mix"].compose(fakes)
-        return fakes, Gateway(fakes, {}, {}, Judge(), {"mix": mix})
+        return fakes, Gateway(fakes, {}, {}, Referee(), {"mix": mix})
 
     old, running = made()
     new, fresh = made()

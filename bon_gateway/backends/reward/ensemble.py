@@ -19,7 +19,7 @@ as ``good_enough``, and for rewards that are equal everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, Self
 from weakref import WeakKeyDictionary
@@ -34,7 +34,7 @@ from bon_gateway.backends.reward.recent import RecentRewards
 from bon_gateway.backends.settings import ComposedRewardSettings, RewardSettings
 from bon_gateway.protocols import RewardBackend
 from bon_gateway.sections.base import Section
-from bon_gateway.types import Message, NonTextParts, RewardRequest, Scores
+from bon_gateway.types import JudgeUsage, Message, NonTextParts, RewardRequest, Scores
 
 UNKNOWN = RewardSpread(0.0, 1.0)
 STRICTEST_FIRST: tuple[NonTextParts, ...] = ("refuse", "leave_out", "placeholder", "send")
@@ -104,6 +104,9 @@ class RewardEnsembleSettings(ComposedRewardSettings):
                     f" {member.reward!r}"
                 )
 
+    def compares_over(self, rewards: Mapping[str, RewardSettings]) -> bool:
+        return any(rewards[name].compares for name in self.refers_to)
+
     def compose(self, rewards: Mapping[str, RewardBackend]) -> RewardEnsemble:
         members = [EnsembleMember(one, rewards[one.reward]) for one in self.members]
         return RewardEnsemble(self, members)
@@ -133,6 +136,7 @@ class RewardEnsemble(PassiveBackend):
         learnt meanwhile."""
         backends = [member.backend for member in members]
         self.announces = any(backend.announces for backend in backends)
+        self.compares = any(backend.compares for backend in backends)
         self.non_text_parts: NonTextParts = min(
             [backend.non_text_parts for backend in backends], key=STRICTEST_FIRST.index
         )
@@ -164,8 +168,9 @@ class RewardEnsemble(PassiveBackend):
         return Scores(
             tuple([self._joined(row, spreads) for row in zip(*columns, strict=True)]),
             sum(one.tokens for one in scores),
-            next((one.refusal for one in scores if one.refusal is not None), None),
+            next((one.missing for one in scores if one.missing is not None), None),
             [self._by_name(row) for row in zip(*columns, strict=True)],
+            joint_judging(one.judging for one in scores),
         )
 
     def _joined(self, row: Sequence[float | None], spreads: Sequence[RewardSpread]) -> float | None:
@@ -212,6 +217,12 @@ class RewardEnsemble(PassiveBackend):
 
     def troubles(self) -> dict[str, str]:
         return _merged({m.settings.reward: m.backend.troubles() for m in self._members})
+
+
+def joint_judging(usages: Iterable[JudgeUsage | None]) -> JudgeUsage | None:
+    """The sum; None if no chat model was asked."""
+    known = [usage for usage in usages if usage is not None]
+    return sum(known, JudgeUsage()) if known else None
 
 
 def _merged(by_member: Mapping[str, Mapping[str, str]]) -> dict[str, str]:

@@ -15,9 +15,11 @@ WARM_UP = (
 
 
 class Unannounced:
-    """The announcing part of a RewardBackend, for one that does not use announcements."""
+    """The announcing part of a RewardBackend, for one that does not use announcements. Its rewards
+    compare with those of other calls."""
 
     announces = False
+    compares: bool = False
 
     async def announce(self, request: RewardRequest) -> None:
         return None

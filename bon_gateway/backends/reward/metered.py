@@ -27,7 +27,9 @@ class MeteredReward(WrappedReward):
         except RewardError as error:
             self._observe(started, error)
             raise
-        self._observe(started, scores.refusal)
+        self._observe(started, scores.missing)
+        if scores.judging is not None:
+            self._metrics.observe_judging(self._name, scores.judging)
         return scores
 
     def _observe(self, started: float, error: RewardError | None) -> None:

@@ -46,6 +46,8 @@ class RewardServerBackend(Pooled):
     An announced conversation is scored by the replica to which it was announced, if that is up.
     """
 
+    compares = False
+
     def __init__(
         self, settings: RewardServerSettings, api_key: str | None, *, look_up: LookUp = look_up
     ) -> None:

@@ -15,6 +15,7 @@ class WrappedReward(ABC):
     def __init__(self, backend: RewardBackend) -> None:
         self._backend = backend
         self.announces = backend.announces
+        self.compares = backend.compares
         self.non_text_parts = backend.non_text_parts
         self.start = backend.start
         self.ready = backend.ready

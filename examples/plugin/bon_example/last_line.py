@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from bon_gateway.strategies.decide import contenders, led_by
-from bon_gateway.strategies.judge import Judge
 from bon_gateway.strategies.pool import PoolStrategy
+from bon_gateway.strategies.referee import Referee
 from bon_gateway.strategies.settings import DrawSettings
 from bon_gateway.types import Candidate, ChatRequest
 
@@ -26,8 +26,8 @@ class LastLineSettings(DrawSettings):
 
     needs_reward: ClassVar[bool] = False
 
-    def build(self, judge: Judge) -> LastLine:
-        return LastLine(self, judge)
+    def build(self, referee: Referee) -> LastLine:
+        return LastLine(self, referee)
 
 
 class LastLine(PoolStrategy):

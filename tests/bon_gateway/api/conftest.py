@@ -15,7 +15,7 @@ from bon_gateway.app import create_app
 from bon_gateway.gateway import Gateway, ServedModel
 from bon_gateway.metrics import Metrics
 from bon_gateway.settings.tree import Settings
-from bon_gateway.strategies.judge import Judge
+from bon_gateway.strategies.referee import Referee
 from bon_gateway.testing.fakes import FakeHistory, FakePolicy, FakeReward
 from tests.loop_server import serving_app
 
@@ -79,19 +79,19 @@ async def serving(setup: Setup) -> AsyncIterator[Served]:
     settings = make_settings(setup.settings)
 
     def build(settings: Settings, metrics: Metrics) -> Gateway:
-        judge = Judge(settings.limits.schema_check_ms / 1000)
+        referee = Referee(settings.limits.schema_check_ms / 1000)
         models = {
             name: ServedModel(
                 name,
                 setup.policy,
                 setup.reward if served.reward else None,
-                served.strategy.build(judge),
+                served.strategy.build(referee),
                 served,
                 setup.history,
             )
             for name, served in settings.models.items()
         }
-        return Gateway({"p": setup.policy}, {"r": setup.reward}, models, judge)
+        return Gateway({"p": setup.policy}, {"r": setup.reward}, models, referee)
 
     app = create_app(settings, environ=setup.environ, build=build)
     async with (

@@ -14,7 +14,7 @@ from bon_gateway.gateway import Gateway, ServedModel, same_backends
 from bon_gateway.recording.recorder import Recorder as NoRecorder
 from bon_gateway.reload.generations import Generation, Generations
 from bon_gateway.settings.tree import Settings
-from bon_gateway.strategies.judge import Judge
+from bon_gateway.strategies.referee import Referee
 from bon_gateway.testing.fakes import FakeHistory, FakePolicy
 
 
@@ -26,7 +26,7 @@ class Policy(FakePolicy):
         self.closed += 1
 
 
-class Judged(Judge):
+class Judged(Referee):
     closed = 0
 
     async def close(self) -> None:
@@ -64,8 +64,10 @@ def settings(**timeouts: float) -> Settings:
     return Settings.model_validate(tree)
 
 
-def generation(recorder: Recorder, judge: Judge | None = None, **policies: Policy) -> Generation:
-    gateway = Gateway(policies, {}, {}, judge or Judge())
+def generation(
+    recorder: Recorder, referee: Referee | None = None, **policies: Policy
+) -> Generation:
+    gateway = Gateway(policies, {}, {}, referee or Referee())
     made_of = settings(**dict.fromkeys(policies, 1.0))
     return Generation(made_of, KeyRing(), gateway, recorder, Admission(1), App())
 
@@ -88,8 +90,8 @@ async def turns() -> None:
 async def test_what_is_replaced_is_closed_behind_its_last_request() -> None:
     shared, old, new = Policy(), Policy(), Policy()
     recorder, other = Recorder(), Recorder()
-    judge = Judged()
-    first = generation(recorder, judge, shared=shared, old=old)
+    referee = Judged()
+    first = generation(recorder, referee, shared=shared, old=old)
     second = generation(other, shared=shared, new=new)
     told: list[Generation] = []
     generations = Generations(first, told.append)
@@ -103,12 +105,12 @@ async def test_what_is_replaced_is_closed_behind_its_last_request() -> None:
 
     one.cancel()
     await turns()
-    assert (old.closed, recorder.closed, judge.closed) == (0, 0, 0)
+    assert (old.closed, recorder.closed, referee.closed) == (0, 0, 0)
     first.app.go.set()
     await two
     await turns()
 
-    assert (old.closed, recorder.closed, judge.closed) == (1, 1, 1)
+    assert (old.closed, recorder.closed, referee.closed) == (1, 1, 1)
     assert (shared.closed, new.closed, other.closed) == (0, 0, 0)
     second.app.go.set()
     await three
@@ -157,11 +159,11 @@ def test_backends_that_did_not_change_are_kept() -> None:
     running = {name: Policy() for name in before.policies}
     fresh = {name: Policy() for name in after.policies}
     models = {
-        name: ServedModel(name, fresh[name], None, served.strategy.build(Judge()), served)
+        name: ServedModel(name, fresh[name], None, served.strategy.build(Referee()), served)
         for name, served in after.models.items()
     }
-    old = Gateway(running, {}, {}, Judge(), created=7)
-    gateway = Gateway(fresh, {}, models, Judge()).with_backends_of(old, kept)
+    old = Gateway(running, {}, {}, Referee(), created=7)
+    gateway = Gateway(fresh, {}, models, Referee()).with_backends_of(old, kept)
     assert gateway.policies == {"a": running["a"], "b": fresh["b"], "d": fresh["d"]}
     assert gateway.models["a"].policy is running["a"]
     assert gateway.models["b"].policy is fresh["b"]
@@ -176,11 +178,11 @@ def test_a_served_model_keeps_its_history_with_its_backends() -> None:
         policies = {name: Policy() for name in of.policies}
         models = {
             name: ServedModel(
-                name, policies[name], None, served.strategy.build(Judge()), served, FakeHistory()
+                name, policies[name], None, served.strategy.build(Referee()), served, FakeHistory()
             )
             for name, served in of.models.items()
         }
-        return Gateway(policies, {}, models, Judge())
+        return Gateway(policies, {}, models, Referee())
 
     running, fresh = gateway(before), gateway(after)
     found = fresh.with_backends_of(running, kept).with_histories_of(running)

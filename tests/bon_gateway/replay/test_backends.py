@@ -145,7 +145,7 @@ def test_rewards_are_found_by_what_a_reward_model_reads(tmp_path: Path) -> None:
         answers = [{"role": "assistant", "content": text} for text in ("7", "8", "9")]
         scores = await rewards.score(RewardRequest(pool.request.messages), answers)
         assert scores.rewards == (1.0, None, None)
-        assert isinstance(scores.refusal, RewardRefusedError)
+        assert isinstance(scores.missing, RewardRefusedError)
         assert (rewards.answers, rewards.tokens, scores.tokens) == (3, 15, 15)
         assert asyncio.get_running_loop().time() == 0.25
 

@@ -27,7 +27,7 @@ from bon_gateway.replay.settings import ReplaySettings
 from bon_gateway.sections.base import type_name
 from bon_gateway.strategies.best_of_n import BestOfN, BestOfNSettings
 from bon_gateway.strategies.history import WindowHistory
-from bon_gateway.strategies.judge import Judge
+from bon_gateway.strategies.referee import Referee
 from bon_gateway.strategies.registry import KINDS
 from bon_gateway.strategies.settings import StrategySettings
 from bon_gateway.testing.fakes import Act, FakePolicy, FakeReward, completion
@@ -252,12 +252,12 @@ async def served(
         acts[index] = Act((completion(text, tokens=one.tokens),), delay=0.02 * one.tokens)
         rewards[text] = one.reward or 0.0
     reward = FakeReward(rule=lambda message: rewards[message["content"]])
-    judge = Judge()
+    referee = Referee()
     try:
         trace = Trace(history=WindowHistory())
-        return await kind.build(judge).run(request, FakePolicy(acts), reward, trace)
+        return await kind.build(referee).run(request, FakePolicy(acts), reward, trace)
     finally:
-        await judge.close()
+        await referee.close()
 
 
 OUTSIDE = ("hook", "cascade")
@@ -316,8 +316,8 @@ class SpySettings(BestOfNSettings):
     type: Literal["spy"]  # type: ignore[assignment]
     seeds: ClassVar[list[int | None]] = []
 
-    def build(self, judge: Judge) -> Spy:
-        return Spy(self, judge)
+    def build(self, referee: Referee) -> Spy:
+        return Spy(self, referee)
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,8 +358,8 @@ def test_the_strategy_itself_runs_with_a_seed_for_each_order(
 class OverdrawingSettings(BestOfNSettings):
     type: Literal["overdrawing"]  # type: ignore[assignment]
 
-    def build(self, judge: Judge) -> Overdrawing:
-        return Overdrawing(self, judge)
+    def build(self, referee: Referee) -> Overdrawing:
+        return Overdrawing(self, referee)
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,7 +376,7 @@ class Overdrawing(BestOfN):
         reward: RewardBackend | None,
         trace: Trace,
     ) -> Selection:
-        return await BestOfN(self.settings, self.judge).run(request, policy, reward, trace)
+        return await BestOfN(self.settings, self.referee).run(request, policy, reward, trace)
 
 
 def test_a_strategy_that_draws_more_than_it_says_is_found_out() -> None:

@@ -20,7 +20,7 @@ from bon_gateway.strategies.settings import DrawSettings
 class Mine(DrawSettings):
     type: Literal["mine"]
     extra: int = 3
-    def build(self, judge): return BestOfN(self, judge)
+    def build(self, referee): return BestOfN(self, referee)
 
 class Ours(RewardSettings):
     type: Literal["ours"]

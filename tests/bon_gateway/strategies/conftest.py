@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bon_gateway.strategies.judge import Judge
+from bon_gateway.strategies.referee import Referee
 from bon_gateway.types import ChatRequest
 
 
@@ -18,7 +18,7 @@ def ask() -> Callable[..., ChatRequest]:
 
 
 @pytest.fixture
-async def judge() -> AsyncIterator[Judge]:
-    judge = Judge()
-    yield judge
-    await judge.close()
+async def referee() -> AsyncIterator[Referee]:
+    referee = Referee()
+    yield referee
+    await referee.close()

@@ -14,7 +14,7 @@ from bon_gateway.errors import BadRequestError, RewardError
 from bon_gateway.protocols import Trace
 from bon_gateway.replay.clock import VirtualLoop
 from bon_gateway.strategies.adaptive import AdaptiveStrategySettings
-from bon_gateway.strategies.judge import Judge
+from bon_gateway.strategies.referee import Referee
 from bon_gateway.testing.fakes import (
     Act,
     FakeHistory,
@@ -48,7 +48,7 @@ async def run(
     reward: FakeReward | None = None,
     **settings: Any,
 ) -> Selection:
-    strategy = AdaptiveStrategySettings(type="adaptive", **{"wave": 2, **settings}).build(Judge())
+    strategy = AdaptiveStrategySettings(type="adaptive", **{"wave": 2, **settings}).build(Referee())
     trace = Trace(history=history)
     return await strategy.run(request, policy or FakePolicy(), reward or FakeReward(), trace)
 

@@ -19,7 +19,7 @@ from bon_gateway.errors import (
 )
 from bon_gateway.protocols import Trace
 from bon_gateway.strategies.best_of_n import BestOfN, BestOfNSettings
-from bon_gateway.strategies.judge import Judge
+from bon_gateway.strategies.referee import Referee
 from bon_gateway.testing.fakes import Act, FakePolicy, FakeReward, completion, reward_of_digits
 from bon_gateway.thinking import ThinkingSettings
 from bon_gateway.types import CandidateStatus, ChatRequest, Completion, Message, Selection
@@ -216,12 +216,12 @@ RECURSIVE = {
 
 
 async def test_a_costly_schema_is_checked_aside_and_the_best_still_wins(
-    ask: Ask, judge: Judge
+    ask: Ask, referee: Referee
 ) -> None:
     texts = ['{"n": 1}', '{"n": 2, "next": {"n": 3}}', '{"n": 9, "next": {"n": "9"}}', "{}"]
     policy = FakePolicy({i: Act((completion(text),)) for i, text in enumerate(texts)})
     request = ask(response_format={"type": "json_schema", "json_schema": {"schema": RECURSIVE}})
-    strategy = BestOfN(BestOfNSettings(type="best_of_n", n=4), judge)
+    strategy = BestOfN(BestOfNSettings(type="best_of_n", n=4), referee)
     selection = await strategy.run(request, policy, FakeReward(), Trace())
     assert selection.winners == (1,)
     assert [c.reason for c in selection.candidates] == [None, None, *["violates_schema"] * 2]
@@ -238,11 +238,11 @@ DOUBLED: dict[str, Any] = {
 
 
 async def test_what_cannot_be_checked_in_time_may_win_and_is_marked(
-    ask: Ask, judge: Judge, caplog: pytest.LogCaptureFixture
+    ask: Ask, referee: Referee, caplog: pytest.LogCaptureFixture
 ) -> None:
     policy = FakePolicy({0: Act((completion('{"n": 7654321}'),)), 1: Act((completion("no"),))})
     request = ask(response_format={"type": "json_schema", "json_schema": {"schema": DOUBLED}})
-    strategy = BestOfN(BestOfNSettings(type="best_of_n", n=2), judge)
+    strategy = BestOfN(BestOfNSettings(type="best_of_n", n=2), referee)
     for _ in range(2):
         selection = await strategy.run(request, policy, FakeReward(), Trace())
         assert selection.winners == (0,)
@@ -255,7 +255,7 @@ async def test_what_cannot_be_checked_in_time_may_win_and_is_marked(
 
 
 async def test_a_check_that_outlasts_the_deadline_leaves_nothing_behind(ask: Ask) -> None:
-    judge = Judge(schema_limit_s=20.0)
+    referee = Referee(schema_limit_s=20.0)
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     called = completion(None, finish_reason="tool_calls", tool_calls=[call])
     policy = FakePolicy({0: Act((called,)), 1: Act((completion("answer 1"),))})
@@ -263,11 +263,11 @@ async def test_a_check_that_outlasts_the_deadline_leaves_nothing_behind(ask: Ask
     settings = BestOfNSettings(type="best_of_n", n=2, deadline_ms=200)
     before = asyncio.all_tasks()
     try:
-        selection = await BestOfN(settings, judge).run(
+        selection = await BestOfN(settings, referee).run(
             ask(tools=[tool]), policy, FakeReward(), Trace()
         )
     finally:
-        await judge.close()
+        await referee.close()
     assert selection.winners == (1,)
     assert selection.candidates[0].reason == "deadline"
     assert selection.degraded == ("deadline",)

@@ -19,7 +19,7 @@ from bon_gateway.errors import (
 )
 from bon_gateway.protocols import Trace
 from bon_gateway.strategies.cascade import CascadeSettings
-from bon_gateway.strategies.judge import Judge
+from bon_gateway.strategies.referee import Referee
 from bon_gateway.testing.fakes import Act, FakePolicy, FakeReward, completion
 from bon_gateway.types import ChatRequest, Completion, Message, Selection, Stopped
 
@@ -42,7 +42,7 @@ async def run(
 ) -> Selection:
     keys = {"threshold": 5.0, "first_n": 1, "n": 2, **settings}
     strategy = CascadeSettings.model_validate({"type": "cascade", "first": "small", **keys}).build(
-        Judge()
+        Referee()
     )
     trace = Trace(policy="large", policies={"small": small})
     async with asyncio.timeout(20):
@@ -190,7 +190,7 @@ async def test_a_failed_candidate_is_drawn_again_by_its_own_policy(ask: Ask) -> 
 
 def test_what_it_draws(ask: Ask) -> None:
     settings = CascadeSettings(type="cascade", first="small", first_n=2, threshold=1, n=6)
-    strategy = settings.build(Judge())
+    strategy = settings.build(Referee())
     assert [strategy.drawn(request) for request in (ask(), ask(temperature=0))] == [8, 2]
     assert (settings.drawn, settings.asks) == (8, {"first": "small"})
     assert settings.lowered(5) == {"n": 3}

@@ -16,8 +16,8 @@ from bon_gateway.strategies.best_of_n import BestOfNSettings
 from bon_gateway.strategies.borda import BordaSettings
 from bon_gateway.strategies.confidence import ConfidenceSettings
 from bon_gateway.strategies.decide import rank, rank_by_confidence
-from bon_gateway.strategies.judge import Judge
 from bon_gateway.strategies.majority import MajoritySettings
+from bon_gateway.strategies.referee import Referee
 from bon_gateway.strategies.settings import DrawSettings
 from bon_gateway.strategies.signals import MEAN_LOGPROB
 from bon_gateway.strategies.soft import SoftSettings
@@ -54,7 +54,7 @@ async def run(
 ) -> Selection:
     name = kind.model_fields["type"].annotation.__args__[0]  # type: ignore[union-attr]
     values = {"type": name, "n": len(policy.acts), "retries": 0, **more}
-    strategy = kind.model_validate(values).build(Judge())
+    strategy = kind.model_validate(values).build(Referee())
     return await strategy.run(request, policy, reward, Trace())
 
 

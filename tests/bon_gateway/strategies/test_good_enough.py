@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from bon_gateway.protocols import Trace
 from bon_gateway.strategies.good_enough import GoodEnoughSettings
-from bon_gateway.strategies.judge import Judge
+from bon_gateway.strategies.referee import Referee
 from bon_gateway.testing.fakes import Act, FakePolicy, FakeReward, completion
 from bon_gateway.types import ChatRequest, Completion, Selection, Stopped
 
@@ -18,7 +18,7 @@ Ask = Callable[..., ChatRequest]
 async def run(
     request: ChatRequest, policy: FakePolicy, reward: FakeReward | None = None, **settings: Any
 ) -> Selection:
-    strategy = GoodEnoughSettings(type="good_enough", n=7, **settings).build(Judge())
+    strategy = GoodEnoughSettings(type="good_enough", n=7, **settings).build(Referee())
     return await strategy.run(request, policy, reward or FakeReward(), Trace())
 
 
@@ -71,7 +71,7 @@ async def test_without_rewards_none_is_good_enough(ask: Ask) -> None:
 
 
 async def test_one_candidate_alone_says_why_there_was_no_other(ask: Ask) -> None:
-    strategy = GoodEnoughSettings(type="good_enough", n=1, threshold=9).build(Judge())
+    strategy = GoodEnoughSettings(type="good_enough", n=1, threshold=9).build(Referee())
     selection = await strategy.run(ask(), FakePolicy(), FakeReward(), Trace())
     assert (selection.n, selection.stopped) == (1, Stopped.CAP)
     selection = await strategy.run(ask(temperature=0), FakePolicy(), FakeReward(), Trace())

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from bon_gateway.errors import BadRequestError, RewardError
 from bon_gateway.protocols import Trace
 from bon_gateway.sections.base import type_name
-from bon_gateway.strategies.judge import Judge
 from bon_gateway.strategies.pessimistic import PessimisticSettings
+from bon_gateway.strategies.referee import Referee
 from bon_gateway.strategies.settings import DrawSettings
 from bon_gateway.strategies.soft import SoftSettings
 from bon_gateway.testing.fakes import FakePolicy, FakeReward
@@ -33,7 +33,7 @@ def settings_of(kind: Kind, chance: float, **more: Any) -> DrawSettings:
 async def run(
     kind: Kind, request: ChatRequest, reward: FakeReward, chance: float, **more: Any
 ) -> Selection:
-    strategy = settings_of(kind, chance, **more).build(Judge())
+    strategy = settings_of(kind, chance, **more).build(Referee())
     return await strategy.run(request, FakePolicy(), reward, Trace())
 
 

@@ -10,7 +10,7 @@ import pytest
 from bon_gateway.errors import GatewayError, PolicyFailedError
 from bon_gateway.protocols import Trace
 from bon_gateway.strategies.hook import HookStrategySettings
-from bon_gateway.strategies.judge import Judge
+from bon_gateway.strategies.referee import Referee
 from bon_gateway.testing.fakes import Act, FakePolicy, FakeReward, completion
 from bon_gateway.types import Candidate, ChatRequest, Selection
 
@@ -47,7 +47,7 @@ async def run(
 ) -> Selection:
     settings = HookStrategySettings(type="hook", n=4, retries=0, function=f"{__name__}:{function}")
     settings.check()
-    return await settings.build(Judge()).run(request, policy, reward, Trace())
+    return await settings.build(Referee()).run(request, policy, reward, Trace())
 
 
 async def test_it_chooses_among_those_that_may_win(ask: Ask) -> None:

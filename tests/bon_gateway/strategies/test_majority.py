@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from bon_gateway.protocols import Trace
-from bon_gateway.strategies.judge import Judge
 from bon_gateway.strategies.majority import MajoritySettings
+from bon_gateway.strategies.referee import Referee
 from bon_gateway.testing.fakes import Act, FakePolicy, FakeReward, completion
 from bon_gateway.types import ChatRequest, Stopped
 
@@ -14,7 +14,7 @@ from bon_gateway.types import ChatRequest, Stopped
 async def test_with_and_without_rewards(ask: Callable[..., ChatRequest]) -> None:
     texts = ("9", "8", "the 7", "number 7")
     policy = FakePolicy({i: Act((completion(text),)) for i, text in enumerate(texts)})
-    strategy = MajoritySettings(type="majority", n=4).build(Judge())
+    strategy = MajoritySettings(type="majority", n=4).build(Referee())
     assert not MajoritySettings.needs_reward
     assert (await strategy.run(ask(top=4), policy, None, Trace())).winners == (2, 0, 1, 3)
     long = FakeReward(rule=lambda message: float(len(message["content"])))
@@ -52,14 +52,14 @@ async def test_it_stops_when_the_leading_answer_is_certain_enough(
     stopped: Stopped,
 ) -> None:
     settings = MajoritySettings(type="majority", n=8, stop_at=stop_at, wave=wave)
-    selection = await settings.build(Judge()).run(ask(), says(*texts), None, Trace())
+    selection = await settings.build(Referee()).run(ask(), says(*texts), None, Trace())
     assert (selection.n, selection.stopped) == (drawn, stopped)
     assert selection.winners == (0,)
 
 
 async def test_without_stop_at_all_are_drawn_at_once(ask: Callable[..., ChatRequest]) -> None:
     settings = MajoritySettings(type="majority", n=8)
-    selection = await settings.build(Judge()).run(ask(), says(*["4"] * 8), None, Trace())
+    selection = await settings.build(Referee()).run(ask(), says(*["4"] * 8), None, Trace())
     assert (selection.n, selection.rounds, selection.stopped) == (8, 1, None)
 
 
@@ -67,5 +67,5 @@ async def test_a_client_that_wants_several_answers_gets_as_many(
     ask: Callable[..., ChatRequest],
 ) -> None:
     settings = MajoritySettings(type="majority", n=8, stop_at=0.95)
-    selection = await settings.build(Judge()).run(ask(top=6), says(*["4"] * 8), None, Trace())
+    selection = await settings.build(Referee()).run(ask(top=6), says(*["4"] * 8), None, Trace())
     assert (selection.n, len(selection.winners)) == (6, 6)

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from bon_gateway.protocols import Trace
-from bon_gateway.strategies.judge import Judge
 from bon_gateway.strategies.majority_of_the_bests import MajorityOfTheBestsSettings
+from bon_gateway.strategies.referee import Referee
 from bon_gateway.testing.fakes import Act, FakePolicy, FakeReward, completion
 from bon_gateway.types import ChatRequest
 
@@ -19,7 +19,7 @@ async def winner(request: ChatRequest, n: int, m: int | None) -> int:
     rewards = {text: float(place) for place, text in enumerate(TEXTS)}
     reward = FakeReward(rule=lambda message: rewards[message["content"]])
     settings = MajorityOfTheBestsSettings(type="majority_of_the_bests", n=n, m=m)
-    return (await settings.build(Judge()).run(request, policy, reward, Trace())).winners[0]
+    return (await settings.build(Referee()).run(request, policy, reward, Trace())).winners[0]
 
 
 @pytest.mark.parametrize(("m", "expected"), [(1, 3), (2, 3), (3, 4), (5, 4), (99, 4)])

@@ -17,8 +17,8 @@ from bon_gateway.errors import GatewayError, PolicyFailedError, RewardError
 from bon_gateway.protocols import Trace
 from bon_gateway.strategies import similarity as measures
 from bon_gateway.strategies.decide import rank
-from bon_gateway.strategies.judge import Judge
 from bon_gateway.strategies.mbr import Mbr, MbrSettings
+from bon_gateway.strategies.referee import Referee
 from bon_gateway.testing.fakes import Act, FakePolicy, FakeReward, completion
 from bon_gateway.thinking import ThinkingSettings
 from bon_gateway.types import Candidate, CandidateStatus, ChatRequest, Completion, Selection, Tier
@@ -31,7 +31,7 @@ REWARDS = (1.0, 0.5, 2.0)
 
 
 def mbr(**settings: Any) -> Mbr:
-    return MbrSettings.model_validate({"type": "mbr", "retries": 0, **settings}).build(Judge())
+    return MbrSettings.model_validate({"type": "mbr", "retries": 0, **settings}).build(Referee())
 
 
 def policy(*outcomes: str | Completion | PolicyFailedError, **more: Any) -> FakePolicy:
@@ -259,11 +259,11 @@ async def test_long_answers_are_compared_for_one_request_at_a_time(
         return [0.0] * len(texts)
 
     monkeypatch.setattr(measures, "ngram_consensus", compare)
-    judge, settings = Judge(), MbrSettings(type="mbr", n=2, beta=None)
+    referee, settings = Referee(), MbrSettings(type="mbr", n=2, beta=None)
     long = policy("a" * measures.SHORT, "b")
     try:
         runs = [
-            asyncio.create_task(settings.build(judge).run(ask(), long, None, Trace()))
+            asyncio.create_task(settings.build(referee).run(ask(), long, None, Trace()))
             for _ in range(3)
         ]
         await until(lambda: begun)
@@ -272,7 +272,7 @@ async def test_long_answers_are_compared_for_one_request_at_a_time(
             await asyncio.to_thread(lambda: None)
         assert begun == [2]
         short = policy("a", "b")
-        assert (await settings.build(judge).run(ask(), short, None, Trace())).winners == (0,)
+        assert (await settings.build(referee).run(ask(), short, None, Trace())).winners == (0,)
     finally:
         go_on.set()
     await asyncio.gather(*runs)

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from bon_gateway.strategies.judge import Judge
 from bon_gateway.strategies.pessimistic import PessimisticSettings
+from bon_gateway.strategies.referee import Referee
 from bon_gateway.types import Candidate, CandidateStatus, ChatRequest
 
 Ask = Callable[..., ChatRequest]
@@ -21,7 +21,7 @@ async def test_each_wins_as_often_as_its_reward_says(ask: Ask) -> None:
     candidates = [
         Candidate(i, CandidateStatus.FINISHED, reward=reward) for i, reward in enumerate(rewards)
     ]
-    strategy = PessimisticSettings(type="pessimistic", beta=1.0).build(Judge())
+    strategy = PessimisticSettings(type="pessimistic", beta=1.0).build(Referee())
     draws = 4000
     orders = [await strategy.order(ask(seed=s), candidates) for s in range(draws)]
     won = Counter(order[0] for order in orders)

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from bon_common.selection.poisson import poisson_chances
 from bon_gateway.errors import BadRequestError
 from bon_gateway.protocols import Trace
-from bon_gateway.strategies.judge import Judge
 from bon_gateway.strategies.poisson import Poisson, PoissonSettings
+from bon_gateway.strategies.referee import Referee
 from bon_gateway.testing.fakes import FakePolicy, FakeReward
 from bon_gateway.types import ChatRequest
 
@@ -21,7 +21,7 @@ Ask = Callable[..., ChatRequest]
 
 
 def strategy(**values: float) -> Poisson:
-    return PoissonSettings.model_validate({"type": "poisson", **values}).build(Judge())
+    return PoissonSettings.model_validate({"type": "poisson", **values}).build(Referee())
 
 
 async def test_the_best_of_as_many_as_it_says_wins(ask: Ask) -> None:

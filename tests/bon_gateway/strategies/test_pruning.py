@@ -18,8 +18,8 @@ from bon_common.selection.pruning.started import matching_chance
 from bon_gateway.errors import BadRequestError, PolicyFailedError
 from bon_gateway.protocols import Trace
 from bon_gateway.replay.clock import VirtualLoop
-from bon_gateway.strategies.judge import Judge
 from bon_gateway.strategies.pruning import PruningSettings
+from bon_gateway.strategies.referee import Referee
 from bon_gateway.testing.fakes import Act, FakeHistory, FakePolicy, FakeReward, completion
 from bon_gateway.types import CandidateStatus, ChatRequest, Message, Pruning, Selection
 
@@ -59,13 +59,13 @@ def run(
     )
 
     async def work() -> Selection:
-        judge = Judge()
+        referee = Referee()
         try:
             trace = Trace(history=history)
             used = drawing or policy()
-            return await kind.build(judge).run(request, used, reward or FakeReward(), trace)
+            return await kind.build(referee).run(request, used, reward or FakeReward(), trace)
         finally:
-            await judge.close()
+            await referee.close()
 
     return virtual(work())
 

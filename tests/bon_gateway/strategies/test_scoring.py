@@ -17,7 +17,7 @@ from bon_gateway.protocols import RewardBackend, Strategy, Trace
 from bon_gateway.strategies.best_of_n import BestOfN, BestOfNSettings
 from bon_gateway.strategies.first_k import FirstK, FirstKSettings
 from bon_gateway.strategies.good_enough import GoodEnoughSettings
-from bon_gateway.strategies.judge import Judge
+from bon_gateway.strategies.referee import Referee
 from bon_gateway.testing.fakes import Act, FakePolicy, FakeReward, completion, reward_of_digits
 from bon_gateway.testing.script import Call, Step
 from bon_gateway.testing.upstream import FakeUpstream
@@ -292,7 +292,7 @@ async def test_all_calls_for_one_request_are_about_the_same_object() -> None:
     settings = GoodEnoughSettings(type="good_enough", n=4, wave=2, threshold=99.0)
     request = ChatRequest([{"role": "user", "content": "?"}], {}, None, 1, "request")
     for _ in range(2):
-        await settings.build(Judge()).run(request, FakePolicy(), Remembering(), Trace())
+        await settings.build(Referee()).run(request, FakePolicy(), Remembering(), Trace())
     first, again, second, last = asked
     assert first is again
     assert second is last

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from bon_gateway.strategies.judge import Judge
+from bon_gateway.strategies.referee import Referee
 from bon_gateway.strategies.soft import SoftSettings
 from bon_gateway.types import Candidate, CandidateStatus, ChatRequest
 
@@ -20,7 +20,7 @@ async def test_each_wins_as_often_as_its_reward_says(ask: Ask) -> None:
     candidates = [
         Candidate(i, CandidateStatus.FINISHED, reward=reward) for i, reward in enumerate(rewards)
     ]
-    strategy = SoftSettings(type="soft", reward_temperature=2.0).build(Judge())
+    strategy = SoftSettings(type="soft", reward_temperature=2.0).build(Referee())
     draws = 4000
     won = Counter([(await strategy.order(ask(seed=s), candidates))[0] for s in range(draws)])
     for position, exact in enumerate([2 / 8, 1 / 8, 5 / 8, 0.0]):

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
 from bon_gateway.errors import BadRequestError
-from bon_gateway.strategies.judge import Judge
+from bon_gateway.strategies.referee import Referee
 from bon_gateway.strategies.validity import AnswerCheck, Validity
 from bon_gateway.testing.fakes import FakePolicy, completion
 from bon_gateway.thinking import ThinkingSettings
@@ -23,11 +23,11 @@ Judged = Callable[..., Awaitable[Validity]]
 
 
 @pytest.fixture
-async def judged(judge: Judge) -> Judged:
+async def judged(referee: Referee) -> Judged:
     async def verdict(completion: Completion, **sampling: Any) -> Validity:
         policy = FakePolicy(thinking=sampling.pop("thinking", None))
         request = ChatRequest([{"role": "user", "content": "?"}], sampling, None, 1, "id")
-        check = await judge.check_for(request, policy)
+        check = await referee.check_for(request, policy)
         outcome = check.judge(completion)
         return outcome if isinstance(outcome, Validity) else await check.answer(outcome)
 

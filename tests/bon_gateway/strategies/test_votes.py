@@ -13,9 +13,9 @@ from bon_common.selection.extract.bounds import MOST_SEARCHED
 from bon_gateway.errors import NoRewardError, PolicyFailedError, RewardError
 from bon_gateway.protocols import Trace
 from bon_gateway.strategies.decide import rank
-from bon_gateway.strategies.judge import Judge
 from bon_gateway.strategies.majority import MajoritySettings
 from bon_gateway.strategies.majority_of_the_bests import MajorityOfTheBestsSettings
+from bon_gateway.strategies.referee import Referee
 from bon_gateway.strategies.votes import VoteSettings
 from bon_gateway.strategies.weighted_vote import WeightedVoteSettings
 from bon_gateway.testing.fakes import Act, FakePolicy, FakeReward, completion
@@ -48,7 +48,7 @@ async def run(
     reward: FakeReward | None = None,
     **more: Any,
 ) -> Selection:
-    strategy = settings(kind, max(len(policy.acts), 1), **more).build(Judge())
+    strategy = settings(kind, max(len(policy.acts), 1), **more).build(Referee())
     return await strategy.run(request, policy, reward, Trace())
 
 
@@ -189,7 +189,7 @@ async def test_where_all_agree_the_order_is_that_of_best_of_n(
         for i, (status, reward, tier) in enumerate(drawn)
     ]
     request = ChatRequest([{"role": "user", "content": "?"}], {}, None, 1, "request")
-    strategy = settings(kind, 8).build(Judge())
+    strategy = settings(kind, 8).build(Referee())
     assert isinstance(strategy.name, str)
     order = await strategy.decide(request, FakePolicy(), pool)  # type: ignore[attr-defined]
     assert tuple(order) == rank(pool)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from bon_gateway.protocols import Trace
-from bon_gateway.strategies.judge import Judge
+from bon_gateway.strategies.referee import Referee
 from bon_gateway.strategies.weighted_vote import WeightedVoteSettings
 from bon_gateway.testing.fakes import Act, FakePolicy, FakeReward, completion
 from bon_gateway.types import ChatRequest
@@ -22,5 +22,5 @@ async def test_temperature_decides_between_one_good_and_two_others(
     rewards = {"7, so": -3.1, "7 so": -3.0, "8": -1.0}
     reward = FakeReward(rule=lambda message: rewards[message["content"]])
     settings = WeightedVoteSettings(type="weighted_vote", n=3, reward_temperature=temperature)
-    selection = await settings.build(Judge()).run(ask(), policy, reward, Trace())
+    selection = await settings.build(Referee()).run(ask(), policy, reward, Trace())
     assert selection.winners == (winner,)

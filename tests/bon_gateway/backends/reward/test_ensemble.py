@@ -149,7 +149,7 @@ async def test_a_refusal_passes_on() -> None:
     assert (scores.rewards, scores.members) == ((None,), [{"a": 1.0}])
     scores = await joint.score(RewardRequest([]), answers("no", "yes"))
     assert scores.rewards == (None, 0.0)
-    assert scores.refusal is not None
+    assert scores.missing is not None
     with pytest.raises(RewardRefusedError) as caught:
         await joint.score(RewardRequest([{"role": "user"}]), answers("yes", "no"))
     assert caught.value.answer == 1

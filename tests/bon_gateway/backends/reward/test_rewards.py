@@ -103,7 +103,7 @@ async def test_a_refusal_is_told_in_other_words(
         error = {"message": PROMPT, "param": param, "code": "unrenderable_conversation"}
         after_warm_up(upstream, Step(status=400, error=error))
         try:
-            refusal = (await backend.score(RewardRequest(MESSAGES), COMPLETIONS)).refusal
+            refusal = (await backend.score(RewardRequest(MESSAGES), COMPLETIONS)).missing
         except RewardRefusedError as refused:
             refusal = refused
         assert backend.ready()

@@ -12,7 +12,7 @@ from bon_gateway.backends.policy.variants.policy import VariantsPolicy, Variants
 from bon_gateway.errors import PolicyUnreachableError
 from bon_gateway.protocols import Trace
 from bon_gateway.strategies.best_of_n import BestOfNSettings
-from bon_gateway.strategies.judge import Judge
+from bon_gateway.strategies.referee import Referee
 from bon_gateway.strategies.single import SingleSettings
 from bon_gateway.testing.fakes import Act, FakePolicy, FakeReward, completion
 from bon_gateway.types import ChatRequest, Completion, Delta, Sample, Selection
@@ -44,7 +44,7 @@ async def drawn(policy: VariantsPolicy, indices: list[int], trace: Trace) -> dic
 async def best_of(n: int, policy: VariantsPolicy, **keys: Any) -> Selection:
     settings = BestOfNSettings.model_validate({"type": "best_of_n", "n": n, **keys})
     async with asyncio.timeout(20):
-        return await settings.build(Judge()).run(request(), policy, FakeReward(), Trace())
+        return await settings.build(Referee()).run(request(), policy, FakeReward(), Trace())
 
 
 def variants(selection: Selection) -> list[str | None]:
@@ -145,7 +145,7 @@ async def test_single_streams_from_the_variant_of_candidate_0() -> None:
 
     policies = {"small": FakePolicy({0: Act((DEAD,))}), "large": FakePolicy()}
     sink = Sink()
-    single = SingleSettings(type="single").build(Judge())
+    single = SingleSettings(type="single").build(Referee())
     async with asyncio.timeout(20):
         selection = await single.run(request(), mix(policies), None, Trace(sink=sink))
     # The first attempt failed before a word.

@@ -1,5 +1,5 @@
-"""Judges candidates. All strategies share one judge, so that schemas stay known across requests and
-at most one process checks the costly ones."""
+"""Says which candidates may win. All strategies share one referee, so that schemas stay known
+across requests and at most one process checks the costly ones."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from bon_gateway.types import ChatRequest
 _log = logging.getLogger(__name__)
 
 
-class Judge:
+class Referee:
     """``schema_limit_s`` is the CPU time that checking one answer may take, unless a ``checker`` is
     given. ``close`` ends the checking process."""
 
