@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from bon_common.judging import turn_text
+from bon_common.judging.conversation import turn_text
 from bon_common.messages import MessageError, content_text
 from trainers.base.data import Message
 from trainers.base.lines import BadLineError, NotTextError

@@ -16,8 +16,9 @@ from typing import Any
 
 from yarl import URL
 
-from bon_common import judging
 from bon_common.hooks import load_number_hook
+from bon_common.judging.conversation import conversation_text
+from bon_common.judging.prompts import MAX_TOKENS, PROMPT, fill, read_verdict
 from bon_gateway.backends.http.client import HttpClient, base_url, encode, finite
 from bon_gateway.backends.http.faults import UpstreamError, malformed
 from bon_gateway.compare.ask.client import open_client
@@ -111,18 +112,18 @@ class PairwiseJudge:
 
     async def _ask(self, messages: Messages, first: str, second: str) -> float:
         """1 if the first is better, 0 if the second is, 0.5 for a tie."""
-        said = judging.conversation_text(messages)
-        content = judging.fill(judging.PROMPT, conversation=said, a=first, b=second)
+        said = conversation_text(messages)
+        content = fill(PROMPT, conversation=said, a=first, b=second)
         body: dict[str, Any] = {
             "model": self.settings.model,
             "messages": [{"role": "user", "content": content}],
             "temperature": 0,
-            "max_tokens": judging.MAX_TOKENS,
+            "max_tokens": MAX_TOKENS,
         }
         url = URL(f"{base_url(self.settings.url)}/v1/chat/completions")
         answer = await self.client.post(url, encode(body), {})
         try:
-            found = judging.read_verdict(str(answer["choices"][0]["message"]["content"]))
+            found = read_verdict(str(answer["choices"][0]["message"]["content"]))
         except (KeyError, IndexError, TypeError):
             raise malformed("its answer has no message") from None
         if found is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bon_common.judging import conversation_text
+from bon_common.judging.conversation import conversation_text
 from bon_gateway.compare.figures.material import Material, worst_scores
 from bon_gateway.compare.figures.results import Answer, Arm, Example, Examples
 from bon_gateway.compare.greedy import greedy_of

@@ -9,7 +9,8 @@ from typing import ClassVar
 
 from pydantic import field_validator
 
-from bon_common.judging import conversation_text, fill, require_fields
+from bon_common.judging.conversation import conversation_text
+from bon_common.judging.prompts import fill, require_fields
 from trainers.base.data import Conversation, Message
 from trainers.base.settings import Positive, Settings
 from trainers.endpoint.chat import ChatAnswer, ask

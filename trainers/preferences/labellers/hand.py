@@ -19,7 +19,7 @@ from typing import Literal
 
 from pydantic import field_validator
 
-from bon_common.judging import conversation_text
+from bon_common.judging.conversation import conversation_text
 from trainers.base.errors import DataError, SettingsError
 from trainers.base.files import replaced
 from trainers.base.lines import BadLineError, read_rows

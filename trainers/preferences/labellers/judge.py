@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal
 
-from bon_common.judging import MAX_TOKENS, PROMPT, Choice, read_verdict
+from bon_common.judging.prompts import MAX_TOKENS, PROMPT, Choice, read_verdict
 from trainers.base.messages import shown_answer
 from trainers.base.settings import Positive
 from trainers.endpoint.http import JsonClient

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from bon_common.judging import PROMPT, conversation_text, fill, read_verdict, require_fields
+from bon_common.judging.prompts import PROMPT, fill, read_verdict, require_fields
 
 
 def test_a_template_is_filled_once() -> None:
@@ -27,14 +25,6 @@ def test_a_template_is_filled_once() -> None:
 )
 def test_the_last_verdict_counts(reply: str, choice: str | None) -> None:
     assert read_verdict(reply) == choice
-
-
-def test_a_call_of_a_tool_has_no_text() -> None:
-    messages: list[dict[str, Any]] = [
-        {"role": "user", "content": "hi"},
-        {"role": "assistant", "tool_calls": [{}]},
-    ]
-    assert conversation_text(messages) == "user: hi\n\nassistant: "
 
 
 def test_a_missing_field_is_named() -> None:

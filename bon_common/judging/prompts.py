@@ -6,10 +6,8 @@ pair in both orders and decide what a disagreement means.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Literal
 
 PROMPT = """\
 Compare two answers to the same conversation. Judge how well each does what the user wants: \
@@ -41,27 +39,6 @@ def read_verdict(reply: str) -> Choice | None:
         return None
     last = found[-1].upper()
     return "A" if last == "A" else "B" if last == "B" else "TIE"
-
-
-def conversation_text(
-    messages: Iterable[Mapping[str, Any]], tools: Iterable[Mapping[str, Any]] = ()
-) -> str:
-    """The conversation as the judge sees it, with the tools that the assistant may call."""
-    known = [json.dumps(tool, ensure_ascii=False) for tool in tools]
-    shown = ["\n".join(("tools:", *known))] if known else []
-    return "\n\n".join([*shown, *(f"{one['role']}: {turn_text(one)}" for one in messages)])
-
-
-def turn_text(message: Mapping[str, Any]) -> str:
-    """What a message says and which tools it calls, as the judge sees it."""
-    calls = (call.get("function") or call for call in message.get("tool_calls") or ())
-    shown = (f"[calls {one['name']} with {_arguments(one)}]" for one in calls if "name" in one)
-    return "\n".join(filter(None, (message.get("content") or "", *shown)))
-
-
-def _arguments(function: Mapping[str, Any]) -> str:
-    arguments = function.get("arguments")
-    return arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
 
 
 def fill(template: str, **texts: str) -> str:
