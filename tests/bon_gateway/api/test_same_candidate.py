@@ -8,9 +8,10 @@ something else, so that whoever streams to count is caught.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import httpx
@@ -20,7 +21,7 @@ import pytest
 from bon_gateway.assemble import Assembly
 from bon_gateway.backends.policy.vllm.wire import clean_message
 from bon_gateway.testing.fakes import FakePolicy, FakeReward
-from bon_gateway.testing.script import Step
+from bon_gateway.testing.script import Call, Step
 from bon_gateway.testing.upstream import FakeUpstream
 from bon_gateway.types import Delta
 from tests.bon_gateway.api.conftest import Served, Setup, serving
@@ -216,14 +217,19 @@ async def test_single_streams_what_vllm_streams(feature: str) -> None:
 
 async def test_a_whole_answer_is_asked_for_candidate_by_candidate() -> None:
     """So that each can still be stopped alone."""
-    case = FEATURES["tools, auto"]
-    async with (
-        FakeUpstream(lambda request: case.step) as upstream,
-        gateway(upstream, "together") as served,
-    ):
-        upstream.calls.clear()
+    case, asked = FEATURES["tools, auto"], list[dict[str, Any]]()
+    all_there = asyncio.Event()
+
+    def held(call: Call) -> Step:
+        # Two answers end the draw, and a third candidate might not have been asked for by then.
+        asked.append(call.body)
+        if len(asked) == 3:
+            all_there.set()
+        return replace(case.step, hold=all_there)
+
+    async with FakeUpstream() as upstream, gateway(upstream, "together") as served:
+        upstream.script = held
         await served.chat(model="best", **body_of(case), **STRATEGIES["first_k"])
-        asked = [request.body for request in upstream.calls]
     assert [(body["n"], body.get("stream")) for body in asked] == [(1, None)] * 3
 
 
