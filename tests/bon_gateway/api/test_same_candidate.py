@@ -9,7 +9,7 @@ something else, so that whoever streams to count is caught.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
@@ -217,7 +217,7 @@ async def test_single_streams_what_vllm_streams(feature: str) -> None:
 
 async def test_a_whole_answer_is_asked_for_candidate_by_candidate() -> None:
     """So that each can still be stopped alone."""
-    case, asked = FEATURES["tools, auto"], list[dict[str, Any]]()
+    case, asked = FEATURES["tools, auto"], list[Mapping[str, Any]]()
     all_there = asyncio.Event()
 
     def held(call: Call) -> Step:
