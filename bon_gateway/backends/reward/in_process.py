@@ -99,7 +99,12 @@ class InProcessReward(Unannounced):
             if 400 <= error.status < 500:
                 raise reward_refusal(error.status, error.param, error.code) from error
             raise RewardError(error.message) from error
-        return Scores(tuple(scored.rewards), sum(scored.tokens))
+        return Scores(
+            tuple(scored.rewards),
+            sum(scored.tokens),
+            read=scored.tokens,
+            truncated=scored.truncated,
+        )
 
     async def _open(self) -> None:
         self._scorer = await in_daemon_thread(
