@@ -2,11 +2,14 @@
 
 Where the members disagree, none can be trusted: the lowest of their rewards, or their mean minus
 their variance, is harder to exploit than the reward of one (Coste et al. 2023, arXiv:2310.02743).
+The variance forgives small disagreement and punishes large; the standard deviation is in the
+rewards' own unit, so that a penalty of 1 means the same at every size.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +18,9 @@ from typing import Literal
 NAME = "ensemble.json"
 """`bon-train reward` writes it beside the folders of the members."""
 
-Combine = Literal["mean", "min", "mean_minus_variance"]
+Combine = Literal["mean", "min", "mean_minus_sd", "mean_minus_variance"]
+PENALISED: tuple[Combine, ...] = ("mean_minus_sd", "mean_minus_variance")
+"""Those that ``penalty`` belongs to."""
 
 
 class EnsembleError(ValueError):
@@ -49,12 +54,13 @@ def combine(
 
     Raw rewards differ in zero point and scale, because a loss on differences leaves both open. So
     each member's rewards must first be standardised by its own mean and spread. ``penalty`` is the
-    weight of the variance. ``weights`` say how much each member counts in mean and variance; only
-    their ratios matter, and they have no part in ``min``.
+    weight of the variance, or of the standard deviation. ``weights`` say how much each member
+    counts in these and in the mean; only their ratios matter, and they have no part in ``min``.
     """
     if how == "min":
         return min(values)
     mean = statistics.fmean(values, weights)
     if how == "mean":
         return mean
-    return mean - penalty * statistics.fmean([(v - mean) ** 2 for v in values], weights)
+    variance = statistics.fmean([(v - mean) ** 2 for v in values], weights)
+    return mean - penalty * (variance if how == "mean_minus_variance" else math.sqrt(variance))

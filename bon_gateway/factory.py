@@ -41,7 +41,7 @@ def build_gateway(
         name: ServedModel(
             name=name,
             policy=policy_of[served.policy],
-            reward=None if served.reward is None else reward_of[served.reward],
+            reward=None if (of := served.reward_name(name)) is None else reward_of[of],
             strategy=served.strategy.build(referee),
             settings=served,
             history=_history(name, settings),
@@ -59,12 +59,13 @@ def _reward(settings: RewardSettings, environ: Mapping[str, str]) -> RewardBacke
 
 def _history(name: str, settings: Settings) -> WindowHistory | None:
     served, folder = settings.models[name], settings.history.folder
-    if served.reward is None:
+    reward = served.reward_name(name)
+    if reward is None:
         return None
     if folder is None:
         return WindowHistory()
     revision = settings.revision_of(served.policy)
-    identity = ModelIdentity(name, served.policy, revision, served.reward)
+    identity = ModelIdentity(name, served.policy, revision, reward)
     return WindowHistory(ModelFiles(Path(folder), identity))
 
 

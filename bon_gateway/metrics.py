@@ -86,6 +86,8 @@ class Metrics:
         self._variant_wins = counters("bon_variant_wins", best, "model", "variant")
         less = "Estimated tokens less than plain best-of-n, and more (negative), for its answers."
         self._saved = counters("bon_saved_tokens", less, "model", "strategy", "sign")
+        without = "Answers chosen without one of several rewards, which was down."
+        self._left_out = counters("bon_rewards_left_out", without, "model", "reward")
         whether = "Answers of strategies that prune, by whether they could, or why not."
         self._pruning = counters("bon_pruning", whether, "model", "state")
         # A histogram's sum falls with each negative value, which `rate` takes for a restart.
@@ -98,8 +100,6 @@ class Metrics:
             " about what was to be scored, any other about the reward model.",
             *("reward", "code"),
         )
-        scored = "Calls of /v1/score answered, by HTTP status (499: the client left)."
-        self._score_requests = counters("bon_score_requests", scored, "reward", "status")
         verdicts = (
             "Calls to chat models for verdicts, and the verdicts that did not come (abstained)."
         )
@@ -229,6 +229,8 @@ class Metrics:
             _add_signed(self._saved, selection.saved_tokens, model, strategy)
         if selection.pruning is not None:
             self._pruning.of(model, selection.pruning).inc()
+        for name in selection.left_out:
+            self._left_out.of(model, name).inc()
         for reason in selection.degraded:
             self._degraded.of(model, reason).inc()
         self._observe_variants(model, selection)
@@ -254,11 +256,6 @@ class Metrics:
         self._score.of(reward).observe(seconds)
         if error is not None:
             self._score_errors.of(reward, error).inc()
-
-    def observe_score_request(self, reward: str | None, status: int) -> None:
-        """One call of ``/v1/score`` has ended, successfully or not. ``reward`` is a name in the
-        settings; None if the call named no reward of this gateway."""
-        self._score_requests.of(UNKNOWN if reward is None else reward, str(status)).inc()
 
     def observe_judging(self, reward: str, usage: JudgeUsage) -> None:
         """What one call of a reward backend that asks chat models cost."""

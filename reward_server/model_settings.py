@@ -60,7 +60,8 @@ class ModelKeys(BaseModel):
     """How one reward comes of an ensemble's members, where `model` is a folder that
     `bon-train reward` filled with several (`ensemble.json`); as for an ensemble in `models`."""
     penalty: float = Field(default=1.0, ge=0)
-    """Weight of the variance, with `combine: mean_minus_variance`."""
+    """Weight of the deviation, with `combine: mean_minus_sd`, or of the variance, with
+    `mean_minus_variance`."""
     partial_turn: Literal["closed", "open"] = "closed"
     """How an unfinished answer is rendered: with the end of its turn, as a finished one is, or
     without, for a model that was trained on such beginnings."""
@@ -130,10 +131,10 @@ class EnsembleSettings(BaseModel):
     """Names of models in the same file."""
     combine: Combine = "mean"
     """Of the members' standardised rewards: their mean, the lowest of them, or their mean less
-    `penalty` times their variance. The last two distrust answers about which the members
-    disagree."""
+    `penalty` times their standard deviation or variance. All but the mean distrust answers about
+    which the members disagree."""
     penalty: float = Field(default=1.0, ge=0)
-    """Weight of the variance."""
+    """Weight of the standard deviation, or of the variance."""
     normalisation: dict[str, Normalisation] = Field(default_factory=dict)
     """Mean and spread of members whose folders do not state them (`rm_meta.json`)."""
 

@@ -20,7 +20,7 @@ from pydantic.fields import FieldInfo
 from bon_gateway.backends.policy.registry import COMPOSED as COMPOSED_POLICIES
 from bon_gateway.backends.policy.registry import KINDS as POLICIES
 from bon_gateway.backends.policy.variants.settings import VariantSettings
-from bon_gateway.backends.reward.ensemble import RewardMemberSettings
+from bon_gateway.backends.reward.ensemble.members import RewardMemberSettings
 from bon_gateway.backends.reward.registry import COMPOSED as COMPOSED_REWARDS
 from bon_gateway.backends.reward.registry import KINDS as REWARDS
 from bon_gateway.backends.settings import LengthCalibrationSettings

@@ -47,7 +47,7 @@ def resolve_strategy(
             reason = f"strategy {type_name(kind)} has no such parameter"
             raise BadRequestError.at(f"bon.{key}", reason)
     strategy = _validate(kind, _merged(kind, own, asked))
-    if strategy.needs_reward and served.reward is None:
+    if strategy.needs_reward and not served.scored:
         raise BadRequestError.at(
             "bon.strategy", f"{strategy.type} needs a reward model, and this model has none"
         )

@@ -120,6 +120,8 @@ def bon_object(
         answer["saved_tokens"] = selection.saved_tokens
     if selection.pruning is not None:
         answer["pruning"] = selection.pruning
+    if selection.left_out:
+        answer["left_out"] = selection.left_out
     if selection.details is not None:
         answer["details"] = selection.details
     return answer

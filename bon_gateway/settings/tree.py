@@ -19,6 +19,16 @@ from pydantic import (
 
 from bon_gateway.backends.policy import registry as policies
 from bon_gateway.backends.reward import registry as rewards
+from bon_gateway.backends.reward.ensemble.members import (
+    HowJoined,
+    Joining,
+    OnMissing,
+    Penalty,
+    RewardMemberSettings,
+    Tolerance,
+    check_over,
+)
+from bon_gateway.backends.reward.ensemble.settings import RewardEnsembleSettings
 from bon_gateway.backends.settings import (
     BackendSettings,
     ComposedPolicySettings,
@@ -32,6 +42,8 @@ from bon_gateway.sections.recording import RecordingSettings
 from bon_gateway.sections.server import AuthSettings, LimitsSettings, ServerSettings
 from bon_gateway.strategies import registry as strategies
 from bon_gateway.strategies.settings import StrategySettings
+
+JOINING_KEYS = ("combine", "penalty", "tolerance", "on_missing")
 
 
 def _made_or_described(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
@@ -55,11 +67,58 @@ class ServedModelSettings(Section):
     policy: str
     """A name in ``policies``."""
     reward: str | None = None
-    """A name in ``rewards``. Strategies that choose by reward need it."""
+    """A name in ``rewards``. Strategies that choose by reward need it, or ``rewards``."""
+    rewards: tuple[RewardMemberSettings, ...] = ()
+    """Several in the place of one: an ensemble of this model's own, which ``type: ensemble``
+    describes. The next four keys are as there."""
+    combine: Joining = "mean"
+    """How ``rewards`` become one."""
+    penalty: Penalty = 1.0
+    """Weight of the deviation or the variance, with the two that have one."""
+    tolerance: Tolerance = 0.25
+    """Width of a step, with ``combine: lexicographic``."""
+    on_missing: OnMissing = "leave_out"
+    """What to do if one of ``rewards`` is down."""
     strategy: AnyStrategy
     """The strategy of requests that do not ask for another."""
     allow_override: bool = True
     """Whether a request's ``bon`` object may change the strategy."""
+
+    @property
+    def scored(self) -> bool:
+        """Whether candidates get rewards."""
+        return self.reward is not None or bool(self.rewards)
+
+    def reward_name(self, model: str) -> str | None:
+        """The name of its reward. That of ``rewards`` is their place in the settings, by the name
+        of this ``model``."""
+        return f"models.{model}.rewards" if self.rewards else self.reward
+
+    @property
+    def ensemble(self) -> RewardEnsembleSettings | None:
+        """What ``rewards`` stand for."""
+        if not self.rewards:
+            return None
+        return RewardEnsembleSettings(
+            type="ensemble",
+            members=self.rewards,
+            combine=self.combine,
+            penalty=self.penalty,
+            tolerance=self.tolerance,
+            on_missing=self.on_missing,
+        )
+
+    @model_validator(mode="after")
+    def _one_reward_or_several(self) -> Self:
+        if self.rewards:
+            if self.reward is not None:
+                raise ValueError("rewards: there is a reward already; set one of the two")
+            HowJoined(self.combine, self.penalty, self.tolerance).check(self.rewards, "rewards")
+            return self
+        for key in JOINING_KEYS:
+            if getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f"{key}: has no meaning without rewards")
+        return self
 
 
 class Settings(Section):
@@ -100,9 +159,19 @@ class Settings(Section):
 
     @property
     def composed_rewards(self) -> dict[str, ComposedRewardSettings]:
-        """The rewards that are made of ``reward_models``."""
+        """The rewards that are made of ``reward_models``, those of served models too."""
         found = self.rewards.items()
-        return {name: one for name, one in found if isinstance(one, ComposedRewardSettings)}
+        named = {name: one for name, one in found if isinstance(one, ComposedRewardSettings)}
+        return named | self._own_rewards
+
+    @property
+    def _own_rewards(self) -> dict[str, RewardEnsembleSettings]:
+        """The served models' ``rewards``, by ``reward_name``."""
+        return {
+            name: ensemble
+            for model, served in self.models.items()
+            if (name := served.reward_name(model)) and (ensemble := served.ensemble)
+        }
 
     def revision_of(self, policy: str) -> str | None:
         """The policy's revision; of one that is composed, without a revision of its own, those of
@@ -138,6 +207,17 @@ class Settings(Section):
             **{f"rewards.{name}": one for name, one in self.composed_rewards.items()},
         }
 
+    @model_validator(mode="after")
+    def _own_rewards_fit(self) -> Self:
+        for model, served in self.models.items():
+            try:
+                check_over(served.rewards, self.reward_models, "rewards")
+            except ValueError as error:
+                raise ValueError(f"models.{model}.{error}") from None
+        for name in self._own_rewards.keys() & self.rewards.keys():
+            raise ValueError(f"rewards.{name}: this is the name of {name}; choose another")
+        return self
+
     @property
     def components(self) -> dict[str, Component]:
         """All of these, and each served model's strategy as ``models.<name>.strategy``."""
@@ -163,7 +243,7 @@ class Settings(Section):
                 raise ValueError(f"models.{name}.policy: no policy is named {served.policy!r}")
             if served.reward is not None and served.reward not in self.rewards:
                 raise ValueError(f"models.{name}.reward: no reward is named {served.reward!r}")
-            if served.reward is None and served.strategy.needs_reward:
+            if not served.scored and served.strategy.needs_reward:
                 raise ValueError(
                     f"models.{name}.reward: strategy {served.strategy.type} needs a reward"
                 )
@@ -181,17 +261,18 @@ class Settings(Section):
 
     def _rewards_are_steady(self, name: str, served: ServedModelSettings) -> None:
         """Raises ValueError for a strategy that the rewards cannot serve."""
-        if served.reward is None or not served.strategy.needs_steady_rewards:
+        reward = served.reward_name(name)
+        if reward is None or not served.strategy.needs_steady_rewards:
             return
-        composed = self.composed_rewards.get(served.reward)
+        composed = self.composed_rewards.get(reward)
         if composed is None:
-            compares = self.reward_models[served.reward].compares
+            compares = self.reward_models[reward].compares
         else:
             compares = composed.compares_over(self.reward_models)
         if compares:
             raise ValueError(
                 f"models.{name}.strategy: {served.strategy.type} sets rewards beside those of other"
-                f" calls, and reward {served.reward!r} only compares the answers of one"
+                f" calls, and reward {reward!r} only compares the answers of one"
             )
 
     @model_validator(mode="after")

@@ -105,6 +105,7 @@ def select(
         stopped=drawn.stopped,
         saved_tokens=None if plain is None else saved_tokens(drawn.candidates, plain),
         pruning=drawn.pruning,
+        left_out=drawn.left_out,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from bon_common.ensemble import combine
+from bon_common.ensemble import PENALISED, combine
 from bon_common.together import together
 from reward_server.errors import StartupError
 from reward_server.info import EnsembleInfo
@@ -39,7 +39,7 @@ class EnsembleScorer:
             members=settings.members,
             combine=settings.combine,
             max_tokens=min(scorer.info.max_tokens for scorer in self._members.values()),
-            penalty=settings.penalty if settings.combine == "mean_minus_variance" else None,
+            penalty=settings.penalty if settings.combine in PENALISED else None,
         )
 
     async def score(

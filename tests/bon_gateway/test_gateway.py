@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bon_gateway.backends.reward.ensemble import RewardEnsemble
+from bon_gateway.backends.reward.ensemble.backend import RewardEnsemble
 from bon_gateway.factory import build_gateway
 from bon_gateway.gateway import Gateway, same_backends
 from bon_gateway.metrics import Metrics

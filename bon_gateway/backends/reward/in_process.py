@@ -15,6 +15,7 @@ from bon_common.daemon_thread import in_daemon_thread
 from bon_gateway.backends.http.faults import reward_refusal
 from bon_gateway.backends.loading_lock import LOADING
 from bon_gateway.backends.reward.in_process_settings import InProcessRewardSettings
+from bon_gateway.backends.reward.labels import by_answer
 from bon_gateway.backends.reward.local import Unannounced
 from bon_gateway.errors import NoRewardError, RewardError
 from bon_gateway.types import Message, NonTextParts, RewardRequest, Scores
@@ -99,12 +100,7 @@ class InProcessReward(Unannounced):
             if 400 <= error.status < 500:
                 raise reward_refusal(error.status, error.param, error.code) from error
             raise RewardError(error.message) from error
-        return Scores(
-            tuple(scored.rewards),
-            sum(scored.tokens),
-            read=scored.tokens,
-            truncated=scored.truncated,
-        )
+        return Scores(tuple(scored.rewards), sum(scored.tokens), labels=by_answer(scored.labels))
 
     async def _open(self) -> None:
         self._scorer = await in_daemon_thread(

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from bon_gateway.backends.reward.ensemble import RewardEnsembleSettings
+from bon_gateway.backends.reward.ensemble.settings import RewardEnsembleSettings
 from bon_gateway.backends.reward.hook import HookRewardSettings
 from bon_gateway.backends.reward.in_process_settings import InProcessRewardSettings
 from bon_gateway.backends.reward.reward_server import RewardServerSettings

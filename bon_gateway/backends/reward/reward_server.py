@@ -14,12 +14,14 @@ from bon_gateway.backends.http.names import LookUp, look_up
 from bon_gateway.backends.http.settings import UpstreamSettings
 from bon_gateway.backends.pool.backend import Pooled
 from bon_gateway.backends.pool.replica import Replica
+from bon_gateway.backends.reward.labels import by_answer
 from bon_gateway.backends.reward.local import WARM_UP
 from bon_gateway.backends.settings import RewardSettings
 from bon_gateway.types import ForTextAlone, Message, NonTextParts, RewardRequest, Scores
 
 logger = logging.getLogger(__name__)
 
+MOST_LABELS = 256
 REMEMBERED = 4096
 """Number of announced conversations whose replica is remembered."""
 
@@ -134,9 +136,20 @@ def _scores(answer: dict[str, Any], count: int) -> Scores:
         raise malformed(f"it did not give {count} rewards")
     if not isinstance(tokens, list) or [n for n in tokens if not isinstance(n, int)]:
         raise malformed("its answer has no token counts")
-    cut = results[0].get("truncated")
-    truncated = cut if isinstance(cut, list) and len(cut) == count else None
-    read = tokens if len(tokens) == count else None
     return Scores(
-        tuple([finite(reward) for reward in rewards]), sum(tokens), read=read, truncated=truncated
+        tuple([finite(reward) for reward in rewards]),
+        sum(tokens),
+        labels=by_answer(_labels(results[0].get("labels"), count)),
     )
+
+
+def _labels(given: Any, count: int) -> dict[str, list[float]]:
+    """Each label's numbers. Raises UpstreamError."""
+    if given is None:
+        return {}
+    if not isinstance(given, dict) or len(given) > MOST_LABELS:
+        raise malformed("its answer's labels cannot be read")
+    for numbers in given.values():
+        if not isinstance(numbers, list) or len(numbers) != count:
+            raise malformed(f"it did not give {count} numbers for each label")
+    return {label: [finite(number) for number in numbers] for label, numbers in given.items()}

@@ -169,6 +169,14 @@
 {{- if and $model.reward (not (hasKey $settings.rewards $model.reward)) -}}
 {{- fail (printf "%s.%s.reward: no reward is named %q" $key $name $model.reward) -}}
 {{- end -}}
+{{- if and $model.reward $model.rewards -}}
+{{- fail (printf "%s.%s.rewards: there is a reward already; set one of the two" $key $name) -}}
+{{- end -}}
+{{- range $place, $member := $model.rewards -}}
+{{- if not (hasKey $settings.rewards $member.reward) -}}
+{{- fail (printf "%s.%s.rewards.%d.reward: no reward is named %q" $key $name $place $member.reward) -}}
+{{- end -}}
+{{- end -}}
 {{- if eq $strategy.type "cascade" -}}
 {{- $path := printf "%s.%s.strategy.first" $key $name -}}
 {{- if not (hasKey $settings.policies $strategy.first) -}}
@@ -194,7 +202,7 @@
 {{- fail (printf "%s.%s.strategy.cap: must be at least %d, with n %d" $key $name $least $counts.n) -}}
 {{- end -}}
 {{- end -}}
-{{- if and $kind.needsReward (not $model.reward) -}}
+{{- if and $kind.needsReward (not (or $model.reward $model.rewards)) -}}
 {{- fail (printf "%s.%s.reward: strategy %s needs a reward" $key $name $strategy.type) -}}
 {{- end -}}
 {{- if and (hasKey $counts "n") (gt (default 1 $strategy.min_candidates | int) $counts.n) -}}

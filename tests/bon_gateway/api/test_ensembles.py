@@ -155,16 +155,73 @@ async def test_members_are_named_once_in_health_and_metrics(
     assert set(re.findall(r'backend="(rewards\.\w+)"', text)) == {"rewards.helpful", "rewards.safe"}
 
 
-async def test_a_member_that_is_down_degrades_the_answer(
+async def test_a_member_that_is_down_is_left_out_and_said(
     upstreams: dict[str, FakeUpstream],
 ) -> None:
     down = asyncio.Event()
     upstreams["safe"].script = scoring(1, down.is_set)
+    async with serving(settings(upstreams, {"worst": {"on_missing": "fail"}})) as served:
+        whole = await served.ask("both")
+        down.set()
+        bon, strict = await served.ask("both"), await served.ask("worst")
+        text = (await served.get("/metrics")).text
+    assert (whole["winner"], whole["degraded"], "left_out" in whole) == (2, None, False)
+    assert (bon["winner"], bon["degraded"], bon["left_out"]) == (3, "rewards_left_out", ["safe"])
+    assert [c["rewards"] for c in bon["candidates"]] == [{"helpful": i + 1.0} for i in range(N)]
+    assert 'bon_rewards_left_out_total{model="both",reward="safe"} 1.0' in text
+    assert (strict["winner"], strict["degraded"]) == (0, "reward_unavailable")
+    assert all(c["reward"] is None and "rewards" not in c for c in strict["candidates"])
+
+
+async def test_all_members_down(upstreams: dict[str, FakeUpstream]) -> None:
+    down = asyncio.Event()
+    for place, name in enumerate(("helpful", "safe")):
+        upstreams[name].script = scoring(place, down.is_set)
     async with serving(settings(upstreams)) as served:
         down.set()
         bon = await served.ask("both")
     assert (bon["winner"], bon["degraded"]) == (0, "reward_unavailable")
     assert all(c["reward"] is None and "rewards" not in c for c in bon["candidates"])
+
+
+async def test_a_served_model_has_rewards_of_its_own(
+    upstreams: dict[str, FakeUpstream], tmp_path: Path
+) -> None:
+    def labelling(call: Call) -> Step:
+        """Two labels: the answer's first number and its second, of which the reward is a sum."""
+        completions = call.body["items"][0]["completions"]
+        read = [[float(w) if w.isdigit() else 0.0 for w in (c["content"].split() * 2)[:2]]
+                for c in completions]  # fmt: skip
+        columns = [[row[place] for row in read] for place in range(2)]
+        result = {"rewards": [sum(row) for row in read], "tokens": [5] * len(read)}
+        result |= {"truncated": [False] * len(read)}
+        labels = {"a": columns[0], "b": columns[1]}
+        return Step(raw=orjson.dumps({"model": "fake", "results": [{**result, "labels": labels}]}))
+
+    upstreams["safe"].script = labelling
+    wanted = settings(upstreams, recording={"folder": str(tmp_path)}).model_dump(mode="json")
+    own = [
+        {"reward": "safe", "label": "b", "mean": 0, "std": 20},
+        {"reward": "safe", "label": "a", "mean": 0, "std": 1},
+    ]
+    best = {"type": "best_of_n", "n": N, "retries": 0}
+    wanted["models"] = {
+        "own": {"policy": "p", "rewards": own, "combine": "lexicographic", "strategy": best}
+        | {"tolerance": 1}
+    }
+    async with serving(Settings.model_validate(wanted)) as served:
+        asked = len(upstreams["safe"].calls)
+        bon = await served.ask("own")
+        calls = upstreams["safe"].calls[asked:]
+        listed = (await served.get("/v1/models")).json()["data"][0]
+    # Their second numbers are 2, 0.5, 1.5 and 0 standard deviations, of which whole ones count.
+    assert [c["reward"] for c in bon["candidates"]] == pytest.approx([2, 0, 1, 0], abs=1)
+    assert (bon["winner"], bon["candidates"][0]["rewards"]) == (0, {"safe.b": 40.0, "safe.a": 1.0})
+    assert bon["candidates"][3]["reward"] > bon["candidates"][1]["reward"]
+    assert sum(len(call.body["items"][0]["completions"]) for call in calls) == N
+    assert bon["usage"]["reward_tokens"] == N * 5
+    assert listed["bon"]["reward"] == "models.own.rewards"
+    assert (await asyncio.to_thread(logged, tmp_path))["own"]["reward"] == "models.own.rewards"
 
 
 async def test_learnt_scales_make_units_equal(upstreams: dict[str, FakeUpstream]) -> None:

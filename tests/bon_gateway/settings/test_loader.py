@@ -206,9 +206,9 @@ def test_the_default_is_to_blame_for_what_is_wrong_with_it() -> None:
         ),
         (
             "rewards.both",
-            {"type": "ensemble", "members": [{"reward": "helpful"}]},
+            {"type": "ensemble", "members": []},
             "rewards.both.members",
-            "should have at least 2 entries",
+            "should have at least one entry",
         ),
         (
             "rewards.both",
