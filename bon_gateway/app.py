@@ -27,11 +27,12 @@ from bon_common.lifecycle import Lifecycle
 from bon_gateway.api.chat import ChatCompletions
 from bon_gateway.api.openapi import describe
 from bon_gateway.api.routes import routes
+from bon_gateway.api.score import ScoreAnswers
 from bon_gateway.api.services import Services
 from bon_gateway.auth import load_keyring
 from bon_gateway.edge.admission import Admission
 from bon_gateway.edge.budgets import KeyBudget
-from bon_gateway.edge.middleware import COMPLETIONS_PATH, Edge
+from bon_gateway.edge.middleware import COMPLETIONS_PATH, SCORE_PATH, Edge
 from bon_gateway.errors import BadRequestError, MethodNotAllowedError, NotFoundError
 from bon_gateway.factory import build_gateway
 from bon_gateway.gateway import Gateway, same_backends, wait_until
@@ -174,6 +175,7 @@ def _assemble(services: Services, keys: KeyRing, lifecycle: Lifecycle) -> Genera
     app.chat = edge(chat)
     # For other methods there: 405, where an unknown path is 404.
     app.add_route(COMPLETIONS_PATH, chat, methods=["POST"])  # type: ignore[arg-type]
+    app.add_route(SCORE_PATH, ScoreAnswers(services), methods=["POST"])  # type: ignore[arg-type]
     app.router.routes.extend(routes())
     app.add_exception_handler(HTTPException, _http_error)
     app.add_middleware(edge)

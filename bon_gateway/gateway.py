@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from bon_gateway.errors import NotFoundError
+from bon_gateway.errors import BadRequestError, NotFoundError
 from bon_gateway.protocols import (
     Backend,
     ComposedPolicy,
@@ -67,6 +67,27 @@ class Gateway:
                 code="model_not_found",
             )
         return served
+
+    def reward(self, name: str | None) -> tuple[str, RewardBackend]:
+        """A reward, composed or not, with its name; None is for a gateway that has one. Raises
+        NotFoundError, and BadRequestError where a name is needed."""
+        found = {**self.rewards, **self.composed_rewards}
+        known = ", ".join(sorted(found))
+        if name is None and len(found) > 1:
+            raise BadRequestError(
+                f"model: say which reward: {known}", param="model", code="missing_parameter"
+            )
+        if name is None:
+            name = next(iter(found), "")
+        backend = found.get(name)
+        if backend is None:
+            told = f"this gateway has {known}" if found else "this gateway has no reward"
+            raise NotFoundError(
+                f"the reward {name[:100]!r} does not exist; {told}",
+                param="model",
+                code="model_not_found",
+            )
+        return name, backend
 
     def policy(self, name: str) -> PolicyBackend:
         """A policy, composed or not. The settings have checked that it exists."""

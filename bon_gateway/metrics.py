@@ -100,6 +100,8 @@ class Metrics:
             " about what was to be scored, any other about the reward model.",
             *("reward", "code"),
         )
+        scored = "Calls of /v1/score answered, by HTTP status (499: the client left)."
+        self._score_requests = counters("bon_score_requests", scored, "reward", "status")
         verdicts = (
             "Calls to chat models for verdicts, and the verdicts that did not come (abstained)."
         )
@@ -256,6 +258,11 @@ class Metrics:
         self._score.of(reward).observe(seconds)
         if error is not None:
             self._score_errors.of(reward, error).inc()
+
+    def observe_score_request(self, reward: str | None, status: int) -> None:
+        """One call of ``/v1/score`` has ended, successfully or not. ``reward`` is a name in the
+        settings; None if the call named no reward of this gateway."""
+        self._score_requests.of(UNKNOWN if reward is None else reward, str(status)).inc()
 
     def observe_judging(self, reward: str, usage: JudgeUsage) -> None:
         """What one call of a reward backend that asks chat models cost."""

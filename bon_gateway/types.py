@@ -219,6 +219,11 @@ class Scores(msgspec.Struct, frozen=True):
     """None if no chat model was asked."""
     left_out: Sequence[str] = ()
     """Members of an ensemble that could not score, so that the rewards are those of the others."""
+    read: Sequence[int] | None = None
+    """The tokens read for each answer, prompt included; None where that is not known."""
+    truncated: Sequence[bool] | None = None
+    """For each answer, whether the start of its prompt was cut to fit; None where that is not
+    known."""
     labels: Sequence[Mapping[str, float]] | None = None
     """For each answer, the raw number of each label of a reward model with several."""
 

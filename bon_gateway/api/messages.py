@@ -27,18 +27,24 @@ def check_messages(body: Any, limit: int) -> None:
     if not isinstance(body, dict) or "messages" not in body:
         # ``parse_chat`` names what is missing.
         return
-    messages = body["messages"]
+    check_conversation(body["messages"], "messages", limit)
+
+
+def check_conversation(messages: Any, where: str, limit: int) -> None:
+    """Raises BadRequestError for what is no list of 1 to ``limit`` messages; ``where`` is its place
+    in the body."""
     if not isinstance(messages, list):
-        raise _wrong("messages", "a list", messages)
+        raise _wrong(where, "a list", messages)
     if not messages:
-        raise BadRequestError.at("messages", "must hold at least one message")
+        raise BadRequestError.at(where, "must hold at least one message")
     if len(messages) > limit:
-        raise BadRequestError.at("messages", f"{len(messages)} are above the limit of {limit}")
+        raise BadRequestError.at(where, f"{len(messages)} are above the limit of {limit}")
     for position, message in enumerate(messages):
-        _check(message, f"messages[{position}]")
+        check_message(message, f"{where}[{position}]")
 
 
-def _check(message: Any, where: str) -> None:
+def check_message(message: Any, where: str) -> None:
+    """Raises BadRequestError for a message whose role, content or tool calls have a wrong shape."""
     if not isinstance(message, dict):
         raise _wrong(where, "an object", message)
     role, content, calls = message.get("role"), message.get("content"), message.get("tool_calls")

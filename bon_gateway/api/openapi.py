@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from bon_common.http.refusal import DOCUMENTED
 from bon_gateway.api.schema import ChatWire
+from bon_gateway.api.score_wire import ScoreAnswer, ScoreAsked
 
 _TEXT = {"type": "string"}
 _INTEGER = {"type": "integer"}
@@ -30,6 +33,15 @@ _MODEL = _object(
 _MODELS = _object(
     object={"const": "list"},
     data={"type": "array", "items": {"$ref": "#/components/schemas/Model"}},
+)
+_REWARDS = _object(
+    object={"const": "list"},
+    data={
+        "type": "array",
+        "items": _object(
+            id=_TEXT, object={"const": "reward"}, created=_INTEGER, owned_by=_TEXT, bon=_ANY_OBJECT
+        ),
+    },
 )
 _STATUS = _object(status=_TEXT)
 _VERSION = _object(version=_TEXT)
@@ -67,6 +79,18 @@ _OF_CHAT = {
     "504": "The deadline passed, or an upstream took too long",
 }
 
+_OF_SCORING = {
+    "400": "The request is not valid; `param` names the parameter at fault",
+    "404": "No such reward",
+    "413": "The body is too large",
+    "415": "The body is not declared as JSON",
+    "422": "The reward model cannot read a conversation or an answer; `param` names it",
+    "429": "This key has its share in flight, or has spent its budget",
+    "500": "A fault of the gateway",
+    "503": "Full, stopping, the reward is down, or a judge abstained",
+    "504": "The deadline passed",
+}
+
 
 def describe(document: dict[str, Any]) -> dict[str, Any]:
     """``document``, the framework's frame of title and version, filled with the gateway's paths."""
@@ -79,6 +103,8 @@ def describe(document: dict[str, Any]) -> dict[str, Any]:
             "Error": _ERROR,
             "Model": _MODEL,
             "Models": _MODELS,
+            "Rewards": _REWARDS,
+            **_score_schemas(),
         },
         "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
     }
@@ -91,6 +117,8 @@ def describe(document: dict[str, Any]) -> dict[str, Any]:
         "/v1/chat/completions": {"post": _chat()},
         "/v1/models": {"get": _get("The served models", "models", "Models", key=True)},
         "/v1/models/{name}": {"get": model},
+        "/v1/score": {"post": _score()},
+        "/v1/rewards": {"get": _get("What scores answers", "rewards", "Rewards", key=True)},
         "/livez": {"get": _get("Whether the process answers at all", "livez", _STATUS)},
         "/readyz": {"get": _ready("readyz")},
         "/health": {"get": _ready("health")},
@@ -130,6 +158,27 @@ def _chat() -> dict[str, Any]:
             **_errors(DOCUMENTED | _WITH_KEY | _OF_CHAT),
         },
     }
+
+
+def _score() -> dict[str, Any]:
+    return {
+        "summary": "Score answers that the client brings: raw rewards, in the order given",
+        "operationId": "score",
+        "security": [{"key": []}, {}],
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": _schema("ScoreAsked")}},
+        },
+        "responses": {
+            "200": _json("Rewards, in the order given", "ScoreAnswer"),
+            **_errors(DOCUMENTED | _WITH_KEY | _OF_SCORING),
+        },
+    }
+
+
+def _score_schemas() -> dict[str, Any]:
+    wire = (ScoreAsked, ScoreAnswer)
+    return msgspec.json.schema_components(wire, ref_template="#/components/schemas/{name}")[1]
 
 
 def _ready(operation_id: str) -> dict[str, Any]:

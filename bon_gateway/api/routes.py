@@ -11,6 +11,7 @@ from starlette.routing import BaseRoute, Route
 
 import bon_gateway
 from bon_gateway.gateway import Gateway, ServedModel
+from bon_gateway.protocols import RewardBackend
 
 
 async def models(request: Request) -> Response:
@@ -25,6 +26,14 @@ async def model(request: Request) -> Response:
     gateway: Gateway = request.app.state.gateway
     served = gateway.model(request.path_params["name"])
     return JSONResponse(_model_object(served, gateway.created))
+
+
+async def rewards(request: Request) -> Response:
+    """The rewards that ``/v1/score`` asks. They are no chat models, so ``/v1/models`` has none."""
+    gateway: Gateway = request.app.state.gateway
+    found = {**gateway.rewards, **gateway.composed_rewards}
+    data = [_reward_object(name, one, gateway.created) for name, one in found.items()]
+    return JSONResponse({"object": "list", "data": data})
 
 
 async def livez(_: Request) -> Response:
@@ -60,6 +69,7 @@ def routes() -> list[BaseRoute]:
     return [
         Route("/v1/models", models),
         Route("/v1/models/{name:path}", model),
+        Route("/v1/rewards", rewards),
         Route("/livez", livez),
         Route("/readyz", readyz),
         # For probes that were written for vLLM, whose /health too is 200 while it wants requests.
@@ -67,6 +77,16 @@ def routes() -> list[BaseRoute]:
         Route("/version", version),
         Route("/metrics", metrics),
     ]
+
+
+def _reward_object(name: str, reward: RewardBackend, created: int) -> dict[str, Any]:
+    return {
+        "id": name,
+        "object": "reward",
+        "created": created,
+        "owned_by": "bon-gateway",
+        "bon": {"ready": reward.ready(), "compares": reward.compares},
+    }
 
 
 def _model_object(served: ServedModel, created: int) -> dict[str, Any]:

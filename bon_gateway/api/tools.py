@@ -11,24 +11,26 @@ from typing import Any
 from bon_gateway.errors import BadRequestError
 
 
-def check_tools(tools: Any) -> None:
-    """Raises BadRequestError for the first part that is not as vLLM wants it."""
+def check_tools(tools: Any, where: str = "tools") -> None:
+    """Raises BadRequestError for the first part that is not as vLLM wants it; ``where`` is their
+    place in the body."""
     if tools is None:
         return
     if not isinstance(tools, list):
-        raise BadRequestError.at("tools", "must be a list")
+        raise BadRequestError.at(where, "must be a list")
     for position, tool in enumerate(tools):
+        at = f"{where}[{position}]"
         if not isinstance(tool, Mapping):
-            raise BadRequestError.at(f"tools[{position}]", "must be an object")
+            raise BadRequestError.at(at, "must be an object")
         function = tool.get("function")
         if not isinstance(function, Mapping):
-            raise BadRequestError.at(f"tools[{position}].function", "must be an object with a name")
+            raise BadRequestError.at(f"{at}.function", "must be an object with a name")
         if not isinstance(function.get("name"), str):
-            raise BadRequestError.at(f"tools[{position}].function.name", "must be text")
+            raise BadRequestError.at(f"{at}.function.name", "must be text")
         if not isinstance(function.get("parameters"), Mapping | None):
-            raise BadRequestError.at(f"tools[{position}].function.parameters", "must be an object")
+            raise BadRequestError.at(f"{at}.function.parameters", "must be an object")
         if not isinstance(tool.get("type", "function"), str):
-            raise BadRequestError.at(f"tools[{position}].type", "must be text")
+            raise BadRequestError.at(f"{at}.type", "must be text")
 
 
 def check_tool_choice(choice: Any) -> None:

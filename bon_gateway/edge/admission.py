@@ -63,7 +63,9 @@ class Admission:
         request, from 1 to ``LONGEST_RETRY_S``."""
         return float(min(LONGEST_RETRY_S, max(1, math.ceil(self._count.average_s or 0.0))))
 
-    def hold(self, candidates: int, key_name: str | None, most_tokens: int = 0) -> _Hold:
+    def hold(
+        self, candidates: int, key_name: str | None, most_tokens: int = 0, param: str = "bon"
+    ) -> _Hold:
         """Hold room for this many candidates while the body of a ``with`` runs, and for the most
         tokens that they may generate together, if that is known.
 
@@ -71,15 +73,18 @@ class Admission:
         its share already or has spent its budget; both have ``retry_after``. A request for more
         than a key's whole share or budget raises BadRequestError, because coming back would not
         help. Without a key (``key_name`` None) only the worker's limit holds.
+        ``param`` is the request's parameter that decides how many candidates there are.
         """
-        return _Hold(self, candidates, key_name, most_tokens)
+        return _Hold(self, candidates, key_name, most_tokens, param)
 
-    def take(self, candidates: int, key_name: str | None, most_tokens: int = 0) -> float:
+    def take(
+        self, candidates: int, key_name: str | None, most_tokens: int = 0, param: str = "bon"
+    ) -> float:
         """What ``hold`` does on entering. Returns the time, for ``release``."""
         held = 0
         if key_name is not None:
             held = self._count.by_key.get(key_name, 0)
-            self._check_share(candidates, held)
+            self._check_share(candidates, held, param)
             self.budgets.check(key_name, most_tokens)
         if self._count.in_flight + candidates > self._max_candidates:
             raise OverloadedError(
@@ -92,15 +97,15 @@ class Admission:
         self._change(candidates)
         return self._clock()
 
-    def _check_share(self, candidates: int, held: int) -> None:
+    def _check_share(self, candidates: int, held: int, param: str) -> None:
         share = self._max_per_key
         if share is None or held + candidates <= share:
             return
         if candidates > share:
             raise BadRequestError(
-                f"the request draws {candidates} candidates, and an API key may have {share} in"
+                f"the request has {candidates} candidates, and an API key may have {share} in"
                 " flight at once",
-                param="bon",
+                param=param,
             )
         raise RateLimitedError(
             f"this API key has {held} candidates in flight and asks for {candidates} more;"
@@ -144,19 +149,27 @@ class _Count:
 class _Hold:
     """One request's room; a plain class, because a generator would cost three times as much."""
 
-    __slots__ = ("_admission", "_candidates", "_key_name", "_most_tokens", "_since")
+    __slots__ = ("_admission", "_candidates", "_key_name", "_most_tokens", "_param", "_since")
 
     def __init__(
-        self, admission: Admission, candidates: int, key_name: str | None, most_tokens: int
+        self,
+        admission: Admission,
+        candidates: int,
+        key_name: str | None,
+        most_tokens: int,
+        param: str,
     ) -> None:
         self._admission = admission
         self._candidates = candidates
         self._key_name = key_name
         self._most_tokens = most_tokens
+        self._param = param
         self._since = 0.0
 
     def __enter__(self) -> None:
-        self._since = self._admission.take(self._candidates, self._key_name, self._most_tokens)
+        self._since = self._admission.take(
+            self._candidates, self._key_name, self._most_tokens, self._param
+        )
 
     def __exit__(
         self,

@@ -44,7 +44,10 @@ class RequestRecord:
     model: str | None = None
     """A served model's name. Never a name that a client made up."""
     strategy: str | None = None
+    scored_by: str | None = None
+    """The reward that a scoring call asked, a name in the settings."""
     n: int | None = None
+    """Candidates, or the answers of a scoring call."""
     replica: str | None = None
     """Names of the replicas that generated, separated by commas."""
     prompt_tokens: int | None = None

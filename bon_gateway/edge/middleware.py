@@ -27,6 +27,7 @@ from bon_gateway.metrics import Metrics
 CLIENT_LEFT = 499
 """Status in the log and in metrics if the client left before its answer was complete."""
 COMPLETIONS_PATH = "/v1/chat/completions"
+SCORE_PATH = "/v1/score"
 LONGEST_LENGTH = 18
 """Digits of a content-length that are worth converting."""
 LONGEST_PATH = 256
@@ -147,6 +148,8 @@ class Edge:
         scope = exchange.scope
         if scope["path"] == COMPLETIONS_PATH and scope["method"] == "POST":
             self._metrics.observe_request(record.model, record.strategy, status, seconds)
+        elif scope["path"] == SCORE_PATH and scope["method"] == "POST":
+            self._metrics.observe_score_request(record.scored_by, status)
         level = logging.INFO if counted else logging.DEBUG
         if not self._access_log or not _access_log.isEnabledFor(level):
             return
@@ -161,6 +164,7 @@ class Edge:
             "key": record.key_name,
             "model": record.model,
             "strategy": record.strategy,
+            "scored_by": record.scored_by,
             "n": record.n,
             "replica": record.replica,
             "prompt_tokens": record.prompt_tokens,

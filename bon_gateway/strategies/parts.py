@@ -25,12 +25,15 @@ _OTHER = "[attachment]"
 _LONGEST_TYPE = 40
 
 
-def readable(messages: Sequence[Message], setting: NonTextParts) -> Sequence[Message]:
+def readable(
+    messages: Sequence[Message], setting: NonTextParts, where: str = "messages"
+) -> Sequence[Message]:
     """``messages`` as the reward model gets them, in the same number and order. Raises
-    BadRequestError for a part that is not text if ``setting`` is ``refuse``."""
+    BadRequestError for a part that is not text if ``setting`` is ``refuse``; ``where`` is the place
+    of the messages in the body."""
     if setting == "send" or all(map(_is_text, messages)):
         return messages
-    read = [_message(message, f"messages[{i}]", setting) for i, message in enumerate(messages)]
+    read = [_message(message, f"{where}[{i}]", setting) for i, message in enumerate(messages)]
     same = all(new is old for new, old in zip(read, messages, strict=True))
     return messages if same else read
 

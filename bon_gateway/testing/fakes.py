@@ -11,7 +11,7 @@ from typing import Any
 from bon_common.selection.adaptive.gain import GainModel, SampleRewards
 from bon_common.selection.adaptive.waves import Waves
 from bon_common.selection.pruning.probes import PairSums, Probe, ProbeWindow
-from bon_gateway.errors import GatewayError, RewardError
+from bon_gateway.errors import AbstainedError, GatewayError, RewardError
 from bon_gateway.logprobs import Measuring, measured
 from bon_gateway.protocols import Trace, Watch
 from bon_gateway.thinking import ThinkingSettings
@@ -20,6 +20,7 @@ from bon_gateway.types import (
     ChatRequest,
     Completion,
     Delta,
+    JudgeUsage,
     Message,
     NonTextParts,
     ReportSample,
@@ -170,6 +171,10 @@ class FakePolicy(_FakeBackend):
             self.running -= 1
 
 
+def never(_: Message) -> bool:
+    return False
+
+
 def reward_of_digits(message: Message) -> float:
     """The digits of an answer as a number, so that ``answer 7`` is worth 7."""
     digits = "".join(c for c in str(message.get("content")) if c.isdigit())
@@ -183,6 +188,10 @@ class FakeReward(_FakeBackend):
     rule: Callable[[Message], float] = reward_of_digits
     failures: int = 0
     delay: float = 0.0
+    abstains: Callable[[Message], bool] = never
+    """Which answers get no reward."""
+    judging: JudgeUsage | None = None
+    """What each call says that it cost."""
     calls: list[list[Message]] = field(default_factory=list)
     """The completions of each call."""
     conversations: list[Sequence[Message]] = field(default_factory=list)
@@ -198,6 +207,8 @@ class FakeReward(_FakeBackend):
     """The caller of each announcement and of each call."""
     withdrawn: int = 0
     """Announcements that were cancelled; none ends by itself."""
+    aborted: int = 0
+    """Calls that were cancelled."""
 
     async def announce(self, request: RewardRequest) -> None:
         self.announced.append(request.messages)
@@ -213,10 +224,16 @@ class FakeReward(_FakeBackend):
         self.conversations.append(request.messages)
         self.partial.append(request.partial)
         self.callers.append(request.caller)
-        await asyncio.sleep(self.delay)
+        try:
+            await asyncio.sleep(self.delay)
+        except asyncio.CancelledError:
+            self.aborted += 1
+            raise
         if len(self.calls) <= self.failures:
             raise RewardError("the fake reward model was told to fail")
-        return Scores(tuple(self.rule(m) for m in completions), tokens=10 * len(completions))
+        rewards = tuple(None if self.abstains(m) else self.rule(m) for m in completions)
+        missing = AbstainedError("the fake judge abstained") if None in rewards else None
+        return Scores(rewards, 10 * len(completions), missing, judging=self.judging)
 
 
 @dataclass(slots=True)

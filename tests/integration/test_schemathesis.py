@@ -121,13 +121,15 @@ def settings(upstream: FakeUpstream) -> dict[str, Any]:
 async def test_the_gateway(start_gateway: Callable[[Any], Gateway], tmp_path: Path) -> None:
     async with FakeUpstream(record=False) as upstream:
         gateway = await asyncio.to_thread(start_gateway, settings(upstream))
-        statuses = await asyncio.to_thread(fuzz, gateway.url, tmp_path, ["best", "first", "one"])
+        statuses = await asyncio.to_thread(fuzz, gateway.url, tmp_path, ["best", "one", "r"])
         await asyncio.to_thread(gateway.wait_done)
     chat = statuses["POST /v1/chat/completions"]
     assert sum(chat.values()) >= CASES
     # It gets as far as drawing candidates.
     assert chat[200] > CASES // 10
     assert chat[400] > CASES // 10
+    assert statuses["POST /v1/score"][400] > 0
+    assert statuses["POST /v1/score"][200] > 0
     assert "Traceback" not in gateway.process.output
 
 

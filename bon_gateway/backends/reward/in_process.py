@@ -100,7 +100,13 @@ class InProcessReward(Unannounced):
             if 400 <= error.status < 500:
                 raise reward_refusal(error.status, error.param, error.code) from error
             raise RewardError(error.message) from error
-        return Scores(tuple(scored.rewards), sum(scored.tokens), labels=by_answer(scored.labels))
+        return Scores(
+            tuple(scored.rewards),
+            sum(scored.tokens),
+            labels=by_answer(scored.labels),
+            read=scored.tokens,
+            truncated=scored.truncated,
+        )
 
     async def _open(self) -> None:
         self._scorer = await in_daemon_thread(

@@ -136,10 +136,15 @@ def _scores(answer: dict[str, Any], count: int) -> Scores:
         raise malformed(f"it did not give {count} rewards")
     if not isinstance(tokens, list) or [n for n in tokens if not isinstance(n, int)]:
         raise malformed("its answer has no token counts")
+    cut = results[0].get("truncated")
+    truncated = cut if isinstance(cut, list) and len(cut) == count else None
+    read = tokens if len(tokens) == count else None
     return Scores(
         tuple([finite(reward) for reward in rewards]),
         sum(tokens),
         labels=by_answer(_labels(results[0].get("labels"), count)),
+        read=read,
+        truncated=truncated,
     )
 
 

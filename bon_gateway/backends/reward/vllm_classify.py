@@ -92,6 +92,7 @@ class VllmClassifyBackend(Unannounced, Pooled):
             tuple(reward for reward, _ in read),
             sum(tokens for _, tokens in read),
             refusals[0] if refusals else None,
+            read=[tokens for _, tokens in read],
         )
 
     async def _ask(

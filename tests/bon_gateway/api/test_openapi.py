@@ -14,6 +14,8 @@ from tests.openapi import resolved
 
 HI = {"model": "best", "messages": [{"role": "user", "content": "hi"}]}
 
+TO_SCORE = {"items": [{"messages": HI["messages"], "completions": ["answer 1", "answer 2"]}]}
+
 
 async def document(served: Served) -> Any:
     return (await served.http.get("/openapi.json")).json()
@@ -40,6 +42,8 @@ async def test_it_describes_the_request(serve: Serve) -> None:
         ("get", "/v1/models", "/v1/models", 200),
         ("get", "/v1/models/best", "/v1/models/{name}", 200),
         ("get", "/v1/models/none", "/v1/models/{name}", 404),
+        ("get", "/v1/rewards", "/v1/rewards", 200),
+        ("post", "/v1/score", "/v1/score", 200),
         ("get", "/livez", "/livez", 200),
         ("get", "/readyz", "/readyz", 200),
         ("get", "/health", "/health", 200),
@@ -52,7 +56,8 @@ async def test_an_answer_is_as_described(
     serve: Serve, method: str, path: str, template: str, status: int
 ) -> None:
     served = await serve()
-    answer = await served.http.request(method, path, json=HI if method == "post" else None)
+    body = TO_SCORE if path == "/v1/score" else HI
+    answer = await served.http.request(method, path, json=body if method == "post" else None)
     assert answer.status_code == status
     media_type = answer.headers["content-type"].partition(";")[0]
     schema = schema_of(await document(served), template, method, status, media_type)

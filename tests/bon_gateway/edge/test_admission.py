@@ -61,7 +61,7 @@ def test_a_key_over_its_share_hears_of_that_even_when_the_worker_is_full() -> No
 
 def test_more_than_a_whole_share_is_no_matter_of_waiting() -> None:
     admission = Admission(100, 8)
-    with pytest.raises(BadRequestError, match="draws 9"), admission.hold(9, "alice"):
+    with pytest.raises(BadRequestError, match="has 9"), admission.hold(9, "alice"):
         pass
     assert admission.in_flight == 0
 

@@ -227,6 +227,7 @@ async def test_a_request_is_logged_and_counted(running: Running) -> None:
         "key": None,
         "model": "a",
         "strategy": "best_of_n",
+        "scored_by": None,
         "n": 8,
         "replica": None,
         "prompt_tokens": None,
