@@ -21,6 +21,9 @@ from bon_gateway.backends.policy.registry import COMPOSED as COMPOSED_POLICIES
 from bon_gateway.backends.policy.registry import KINDS as POLICIES
 from bon_gateway.backends.policy.variants.settings import VariantSettings
 from bon_gateway.backends.reward.ensemble.members import RewardMemberSettings
+from bon_gateway.backends.reward.judge.criteria import CriterionSettings
+from bon_gateway.backends.reward.judge.registry import METHODS
+from bon_gateway.backends.reward.judge.settings import JudgeBudgetSettings
 from bon_gateway.backends.reward.registry import COMPOSED as COMPOSED_REWARDS
 from bon_gateway.backends.reward.registry import KINDS as REWARDS
 from bon_gateway.backends.settings import LengthCalibrationSettings
@@ -95,6 +98,11 @@ def _sections() -> Iterator[tuple[str, type[Section], str]]:
     yield "policies.<name>.of", VariantSettings, inspect.getdoc(VariantSettings) or ""
     yield from _kinds("rewards.<name>", REWARDS)
     yield "rewards.<name>.length_calibration", LengthCalibrationSettings, ""
+    for title, kind, _ in _kinds("rewards.<name>.method", METHODS):
+        # A method's file says how it judges, and when it helps and harms.
+        yield title, kind, inspect.getdoc(sys.modules[kind.__module__]) or ""
+    yield "rewards.<name>.method.criteria", CriterionSettings, ""
+    yield "rewards.<name>.budget", JudgeBudgetSettings, inspect.getdoc(JudgeBudgetSettings) or ""
     for title, kind, _ in _kinds("rewards.<name>", COMPOSED_REWARDS):
         yield title, kind, inspect.getdoc(sys.modules[kind.__module__]) or ""
     yield "rewards.<name>.members", RewardMemberSettings, ""

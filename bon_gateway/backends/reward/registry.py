@@ -6,6 +6,7 @@ from __future__ import annotations
 from bon_gateway.backends.reward.ensemble.settings import RewardEnsembleSettings
 from bon_gateway.backends.reward.hook import HookRewardSettings
 from bon_gateway.backends.reward.in_process_settings import InProcessRewardSettings
+from bon_gateway.backends.reward.judge.settings import JudgeSettings
 from bon_gateway.backends.reward.reward_server import RewardServerSettings
 from bon_gateway.backends.reward.vllm_classify import VllmClassifySettings
 from bon_gateway.backends.settings import ComposedRewardSettings, RewardSettings
@@ -15,5 +16,6 @@ KINDS: tuple[type[RewardSettings], ...] = (
     VllmClassifySettings,
     InProcessRewardSettings,
     HookRewardSettings,
+    JudgeSettings,
 )
 COMPOSED: tuple[type[ComposedRewardSettings], ...] = (RewardEnsembleSettings,)

@@ -11,6 +11,8 @@ from typing import Any
 
 from bon_gateway.backends.http.names import Address, LookUp, look_up
 from bon_gateway.backends.policy.vllm.policy import VllmPolicy, VllmPolicySettings
+from bon_gateway.backends.reward.judge.backend import JudgeReward
+from bon_gateway.backends.reward.judge.settings import JudgeSettings
 from bon_gateway.backends.reward.reward_server import RewardServerBackend, RewardServerSettings
 from bon_gateway.backends.reward.vllm_classify import VllmClassifyBackend, VllmClassifySettings
 from bon_gateway.errors import GatewayError
@@ -59,6 +61,12 @@ def vllm_classify(
     return VllmClassifyBackend(
         VllmClassifySettings(type="vllm_classify", urls=urls, **settings), key
     )
+
+
+def judge(*upstreams: FakeUpstream, key: str | None = None, **settings: Any) -> JudgeReward:
+    settings = {"probe_interval_s": 0.05, "connect_timeout_s": 2.0, **settings}
+    urls = tuple(upstream.url for upstream in upstreams)
+    return JudgeSettings(type="judge", urls=urls, **settings).build(key)
 
 
 class Names:

@@ -1,0 +1,227 @@
+"""A method's way to the judge, for one call of ``score``.
+
+It renders the question, posts it, reads the reply, counts what it cost and keeps to the budget.
+What brings no verdict is an abstention, and the method goes on without it.
+
+This is the one place that retries a call: once, if the judge is overloaded and says that it will
+not be for long, or if the connection was lost. Strategies ask for rewards again only if no call was
+answered at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from bon_gateway.backends.http.faults import Fault, UpstreamError, malformed
+from bon_gateway.backends.reward.judge.case import LONG, Budget, Case
+from bon_gateway.backends.reward.judge.fence import fence_of
+from bon_gateway.backends.reward.judge.prompt import Prompt, PromptError
+from bon_gateway.backends.reward.judge.reply import Reply, read_reply
+from bon_gateway.thinking import ThinkingSettings
+from bon_gateway.types import JudgeUsage
+
+CHAT = "/v1/chat/completions"
+TOP_LOGPROBS = 20
+"""The most that OpenAI and vLLM give by default."""
+LONGEST_WAIT_S = 5.0
+"""A judge that asks for a longer pause is not asked again: the client is waiting."""
+SHORT_WAIT_S = 0.5
+"""The pause before an overloaded judge is asked again that names none."""
+
+Post = Callable[[str, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
+"""Sends a body to a path of the judge's and gives its answer. Raises UpstreamError."""
+
+
+class Question(msgspec.Struct, frozen=True):
+    """One thing to ask the judge."""
+
+    variables: Mapping[str, Any]
+    """The method's variables of the template."""
+    max_tokens: int
+    """Room for the verdict. ``sampling`` of the settings takes its place if it names another."""
+    logprobs: bool = False
+    """Whether the verdict is read from the chances of its tokens."""
+    repeat: int = 0
+    """Number of this repeat of the same question: it goes into the seed."""
+
+
+class JudgeWay(msgspec.Struct, frozen=True):
+    """How every question of a judge is asked."""
+
+    prompt: Prompt
+    sampling: Mapping[str, Any]
+    thinking: ThinkingSettings | None
+    secret: bytes
+    """See ``fence_of``."""
+    lead: bool
+    """Whether the first question goes alone, so that the others find its prefix in the cache."""
+    at_once: int
+    """Calls that run at the same time for one request."""
+    most_calls: int
+    most_tokens: int | None
+    """What one request may cost."""
+
+    def budget(self) -> Budget:
+        return Budget(self.most_calls, self.most_tokens)
+
+
+class Asking:
+    """``answers`` are all texts that the questions may show."""
+
+    def __init__(
+        self,
+        way: JudgeWay,
+        case: Case,
+        tools: Sequence[Any],
+        answers: Sequence[str],
+        post: Post,
+    ) -> None:
+        self._way = way
+        self._case = case
+        self._post = post
+        self._common = {
+            "conversation": case.conversation,
+            "messages": case.messages,
+            "tools": tools,
+            "fence": fence_of(way.secret, (case.conversation, *answers)),
+        }
+        self._answers = answers
+        self.answered = 0
+        """Calls that were answered."""
+        self.error: UpstreamError | None = None
+        """The first failure that cost a verdict."""
+        self._calls = 0
+        self._prompt_tokens = self._cached_tokens = self._completion_tokens = 0
+        self._abstentions = 0
+
+    @property
+    def usage(self) -> JudgeUsage:
+        return JudgeUsage(
+            calls=self._calls,
+            prompt_tokens=self._prompt_tokens,
+            cached_tokens=self._cached_tokens,
+            completion_tokens=self._completion_tokens,
+            abstentions=self._abstentions,
+        )
+
+    def chance(self) -> random.Random:
+        """For orders and brackets. The same conversation and answers give the same numbers."""
+        digest = hashlib.blake2b(digest_size=8)
+        for text in (self._case.conversation, *self._answers):
+            digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
+        return random.Random(digest.digest())
+
+    def abstain(self) -> None:
+        """A reply came, and no verdict can be read in it."""
+        self._abstentions += 1
+
+    async def ask_all(self, questions: Sequence[Question]) -> list[Reply | None]:
+        """The replies in the same order, see ``ask``. They are asked side by side."""
+        alone = 1 if self._way.lead and len(questions) > 1 else 0
+        led = [await self.ask(question) for question in questions[:alone]]
+        async with asyncio.TaskGroup() as tasks:
+            asked = [tasks.create_task(self.ask(question)) for question in questions[alone:]]
+        return [*led, *(task.result() for task in asked)]
+
+    async def ask(self, question: Question) -> Reply | None:
+        """The judge's reply; None, counted as an abstention, if none came that can be read."""
+        try:
+            text = await self.render(question.variables)
+        except PromptError as error:
+            self.fail(UpstreamError(Fault.FAILED, f"The prompt cannot be rendered: {error}."))
+            return None
+        body = {
+            "messages": [{"role": "user", "content": text}],
+            "temperature": 0,
+            "max_tokens": question.max_tokens,
+        }
+        if question.logprobs:
+            body |= {"logprobs": True, "top_logprobs": TOP_LOGPROBS}
+        body |= self._way.sampling
+        seed = body.get("seed")
+        if isinstance(seed, int):
+            body["seed"] = seed + question.repeat
+        # A field is left out by setting it to null, for judges that do not know it.
+        answer = await self.call(CHAT, {k: v for k, v in body.items() if v is not None})
+        if answer is None:
+            return None
+        reply = read_reply(answer, self._way.thinking)
+        if reply is None:
+            self.abstain()
+        elif question.logprobs and not reply.tokens:
+            self.fail(malformed("it gives no log-probabilities of its verdict"))
+            return None
+        return reply
+
+    async def render(self, variables: Mapping[str, Any]) -> str:
+        """The question's text. Raises PromptError."""
+        shown = {**self._common, **variables}
+        if len(self._case.conversation) + sum(map(len, self._answers)) > LONG:
+            return await asyncio.to_thread(self._way.prompt.render, shown)
+        return self._way.prompt.render(shown)
+
+    def fail(self, error: UpstreamError) -> None:
+        """A verdict is lost to ``error``."""
+        self.error = self.error or error
+        self._abstentions += 1
+
+    async def call(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """The judge's answer to one call; None, counted as an abstention, without one."""
+        async with self._case.at_once:
+            for last in (False, True):
+                if not self._case.budget.take_call():
+                    self._abstentions += 1
+                    return None
+                self._calls += 1
+                try:
+                    answer = await self._post(path, body)
+                except UpstreamError as error:
+                    pause = None if last else _pause(error)
+                    if pause is None:
+                        self.fail(error)
+                        return None
+                    await asyncio.sleep(pause)
+                else:
+                    self._pay(answer.get("usage"))
+                    return answer
+        return None
+
+    async def free(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """The same for a call for which no model runs, such as tokenising: it costs nothing."""
+        async with self._case.at_once:
+            try:
+                return await self._post(path, body)
+            except UpstreamError as error:
+                self.fail(error)
+                return None
+
+    def _pay(self, usage: Any) -> None:
+        self.answered += 1
+        known = usage if isinstance(usage, Mapping) else {}
+        details = known.get("prompt_tokens_details")
+        cached = details.get("cached_tokens") if isinstance(details, Mapping) else None
+        read, written = _count(known.get("prompt_tokens")), _count(known.get("completion_tokens"))
+        self._prompt_tokens += read
+        self._cached_tokens += _count(cached)
+        self._completion_tokens += written
+        self._case.budget.spend(read + written)
+
+
+def _count(given: Any) -> int:
+    return given if type(given) is int and given > 0 else 0
+
+
+def _pause(error: UpstreamError) -> float | None:
+    """Seconds after which to ask again; None if that is useless."""
+    if error.kind is Fault.OVERLOADED:
+        wait = SHORT_WAIT_S if error.retry_after is None else error.retry_after
+        return wait if wait <= LONGEST_WAIT_S else None
+    # The call may have been lost with its connection; another replica may be there.
+    lost = error.kind in (Fault.UNREACHABLE, Fault.CUT) and not error.none_up and not error.ours
+    return 0.0 if lost else None

@@ -1,0 +1,37 @@
+"""What a judge is asked to look at: criteria with weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field, PositiveFloat
+
+from bon_gateway.sections.base import Section
+
+MOST_CRITERIA = 32
+
+
+class CriterionSettings(Section):
+    text: Annotated[str, Field(min_length=1)]
+    """The question that the judge is asked about an answer."""
+    weight: PositiveFloat = 1.0
+    """Its share in the reward, beside the weights of the others."""
+
+
+DEFAULT = CriterionSettings(
+    text="Does it do what the user wants, and is it right, complete, clear and safe?"
+    " Length is no merit."
+)
+
+
+def joint(grades: Sequence[float | None], criteria: Sequence[CriterionSettings]) -> float | None:
+    """The weighted mean; None if the grade of a criterion is missing."""
+    known = [grade for grade in grades if grade is not None]
+    if len(known) < len(criteria):
+        return None
+    weights = [criterion.weight for criterion in criteria]
+    return sum(g * w for g, w in zip(known, weights, strict=True)) / sum(weights)
+
+
+Criteria = Annotated[tuple[CriterionSettings, ...], Field(min_length=1, max_length=MOST_CRITERIA)]

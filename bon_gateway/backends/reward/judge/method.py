@@ -1,0 +1,39 @@
+"""What a method of judging is: which questions it asks, and how verdicts become rewards."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Protocol
+
+from bon_gateway.backends.reward.judge.asking import Asking
+from bon_gateway.sections.base import Component
+
+
+class Method(Protocol):
+    """Its names are never shown to the judge: no policy, no variant, no place among the answers."""
+
+    async def rewards(self, asking: Asking, answers: Sequence[str]) -> Sequence[float | None]:
+        """A finite reward for each answer; None where no verdict came. Verdicts that came but
+        cannot be read are told to ``asking.abstain``. Raises nothing but CancelledError."""
+        ...
+
+
+class MethodSettings(Component):
+    """The settings of one method, which build it."""
+
+    TEMPLATE: ClassVar[str]
+    """File in ``templates/`` with the question; the user's own template takes its place."""
+    SHOWN: ClassVar[tuple[str, ...]]
+    """The method's variables that a template must show."""
+    compares: ClassVar[bool] = False
+    """See ``RewardBackend.compares``."""
+
+    @property
+    @abstractmethod
+    def example(self) -> Mapping[str, Any]:
+        """The method's variables with made-up values: a template is tried with them at start-up."""
+
+    @abstractmethod
+    def build(self) -> Method:
+        """The method."""

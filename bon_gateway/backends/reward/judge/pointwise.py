@@ -1,0 +1,102 @@
+"""Each answer by itself: the judge gives it one letter, and its chances make the grade.
+
+A judge that writes a grade ties many answers. The expectation over the chances of all grades at the
+place of that letter tells them apart (arXiv:2607.05391), and takes one token a question. An answer
+that lacks the verdict on one criterion has no reward: a mean over fewer criteria would not compare
+with those of the others.
+
+It helps with judges that give log-probabilities, and N answers cost N questions. It harms where the
+judge is too weak to grade by itself and would do better with two answers side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from bon_common.judging.grades import MOST_LEVELS, expectation, grade_place, levels_of
+from bon_gateway.backends.reward.judge.asking import Asking, Question
+from bon_gateway.backends.reward.judge.criteria import DEFAULT, Criteria, joint
+from bon_gateway.backends.reward.judge.method import MethodSettings
+from bon_gateway.backends.reward.judge.reply import Reply
+
+ROOM = 8
+"""Tokens for a verdict that is read as text: a judge may put the letter in bold or brackets."""
+
+
+class PointwiseSettings(MethodSettings):
+    type: Literal["pointwise"] = "pointwise"
+    levels: Annotated[int, Field(ge=2, le=MOST_LEVELS)] = 20
+    """Number of grades: letters from A, the worst. Fewer suit small judges."""
+    criteria: Criteria = (DEFAULT,)
+    """What is graded. Each criterion is one question for each answer, and the reward is their
+    weighted mean."""
+    repeats: Annotated[int, Field(ge=1, le=16)] = 1
+    """How often each question is asked; the grade is the mean. Only for judges that think or whose
+    verdict is read as text, with ``sampling.temperature`` above 0: otherwise all repeats are
+    alike."""
+    read: Literal["expectation", "text"] = "expectation"
+    """``expectation`` reads the chances of all grades, and needs log-probabilities. ``text`` reads
+    the letter that the judge wrote, for endpoints that give none; many answers then tie."""
+    least_mass: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """With ``expectation``: if all grades together have a smaller probability, the judge meant to
+    write something else, and that is no verdict."""
+
+    TEMPLATE: ClassVar[str] = "pointwise.jinja"
+    SHOWN: ClassVar[tuple[str, ...]] = ("answer",)
+
+    @property
+    def example(self) -> Mapping[str, Any]:
+        return {"answer": "Paris.", "criterion": DEFAULT.text, "levels": levels_of(self.levels)}
+
+    def build(self) -> PointwiseJudging:
+        return PointwiseJudging(self)
+
+
+@dataclass(frozen=True, slots=True)
+class PointwiseJudging:
+    settings: PointwiseSettings
+
+    async def rewards(self, asking: Asking, answers: Sequence[str]) -> Sequence[float | None]:
+        replies = iter(await asking.ask_all([*self._questions(answers)]))
+        rewards: list[float | None] = []
+        for _ in answers:
+            grades = []
+            for _ in self.settings.criteria:
+                read = [self._grade(asking, next(replies)) for _ in range(self.settings.repeats)]
+                known = [grade for grade in read if grade is not None]
+                grades.append(sum(known) / len(known) if known else None)
+            rewards.append(joint(grades, self.settings.criteria))
+        return rewards
+
+    def _questions(self, answers: Sequence[str]) -> Iterator[Question]:
+        """In the order in which they share the most: one answer's criteria follow each other."""
+        settings = self.settings
+        levels = levels_of(settings.levels)
+        expects = settings.read == "expectation"
+        for answer in answers:
+            for criterion in settings.criteria:
+                shown = {"answer": answer, "criterion": criterion.text, "levels": levels}
+                for repeat in range(settings.repeats):
+                    yield Question(shown, 1 if expects else ROOM, expects, repeat)
+
+    def _grade(self, asking: Asking, reply: Reply | None) -> float | None:
+        if reply is None:
+            return None
+        levels = levels_of(self.settings.levels)
+        place = grade_place(reply.text, levels)
+        if self.settings.read == "text":
+            if place is None:
+                asking.abstain()
+                return None
+            return levels.index(reply.text[place]) / (len(levels) - 1)
+        # A reply of one token is a verdict whatever was drawn: its chances are what was asked for.
+        token = reply.tokens[0] if place is None else reply.token_at(place)
+        grade, mass = expectation(token.chances, levels)
+        if mass < self.settings.least_mass or mass <= 0:
+            asking.abstain()
+            return None
+        return grade

@@ -1,0 +1,106 @@
+"""The question that a judge is asked, as a Jinja template: ours, or the user's own.
+
+Every template has these variables, and those of its method:
+
+    conversation   the conversation as text, with the tools that the assistant may call
+    messages       its messages, for templates that show them in their own way
+    tools          its tools; empty if there are none
+    fence          the mark that stands around answers: random, and in none of them
+
+A template is the operator's, and what it shows is not: so it is sandboxed, and an unknown variable
+is an error instead of nothing.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from jinja2 import meta
+from jinja2.sandbox import SandboxedEnvironment
+
+from bon_common.chat_template import TEMPLATE_ERRORS
+from bon_common.settings.errors import SettingsError
+
+TEMPLATES = Path(__file__).parent / "templates"
+KEY = "prompt"
+EXAMPLE = {
+    "conversation": "user: Which city is the capital of France?",
+    "messages": [{"role": "user", "content": "Which city is the capital of France?"}],
+    "tools": [],
+    "fence": "0123456789abcdef",
+}
+
+
+class PromptError(Exception):
+    """A template that cannot be rendered. Its message quotes nothing that was to be shown."""
+
+
+class Prompt:
+    """A template that has been read."""
+
+    def __init__(self, name: str, source: str) -> None:
+        """Raises SettingsError with the line at fault."""
+        # No HTML is made here: what the judge reads is text, and escaping would change answers.
+        self._environment = SandboxedEnvironment(
+            autoescape=False,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._name = name
+        self._source = source
+        try:
+            self._template = self._environment.from_string(source)
+        except jinja2.TemplateSyntaxError as error:
+            raise SettingsError(name, KEY, f"line {error.lineno}: {error.message}") from None
+
+    def render(self, variables: Mapping[str, Any]) -> str:
+        """Raises PromptError."""
+        try:
+            return self._template.render(variables)
+        except TEMPLATE_ERRORS as error:
+            line = next(
+                (
+                    f", line {frame.lineno}"
+                    for frame in reversed(traceback.extract_tb(error.__traceback__))
+                    if frame.filename == "<template>"
+                ),
+                "",
+            )
+            raise PromptError(f"{type(error).__name__}{line}") from None
+
+    def try_out(self, example: Mapping[str, Any], shown: Sequence[str]) -> None:
+        """Raises SettingsError unless it renders ``example`` and shows all variables in
+        ``shown``."""
+        used = meta.find_undeclared_variables(self._environment.parse(self._source))
+        for name in sorted(used.difference(EXAMPLE, example)):
+            known = ", ".join(sorted({*EXAMPLE, *example}))
+            raise SettingsError(self._name, KEY, f"{name} is no variable; there are: {known}")
+        for name in shown:
+            if name not in used:
+                raise SettingsError(self._name, KEY, f"it does not show {{{{ {name} }}}}")
+        try:
+            self.render({**EXAMPLE, **example})
+        except PromptError as error:
+            raise SettingsError(self._name, KEY, f"it cannot be rendered: {error}") from None
+
+
+def own_prompt(template: str) -> Prompt:
+    """One of ours."""
+    return Prompt(template, (TEMPLATES / template).read_text(encoding="utf-8"))
+
+
+def users_prompt(path: str, example: Mapping[str, Any], shown: Sequence[str]) -> Prompt:
+    """Raises SettingsError for a file that cannot be used."""
+    try:
+        source = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8"
+        raise SettingsError(path, KEY, f"cannot be read: {reason}") from error
+    prompt = Prompt(path, source)
+    prompt.try_out(example, shown)
+    return prompt

@@ -1,0 +1,9 @@
+"""The methods of judging. To add one, write its file and its template, and name its settings in
+``METHODS``: the settings and docs/settings.md are derived from it."""
+
+from __future__ import annotations
+
+from bon_gateway.backends.reward.judge.method import MethodSettings
+from bon_gateway.backends.reward.judge.pointwise import PointwiseSettings
+
+METHODS: tuple[type[MethodSettings], ...] = (PointwiseSettings,)

@@ -1,0 +1,102 @@
+"""A scripted judge: a fake upstream's script that answers questions about answers.
+
+``FakeUpstream(FakeJudge(lambda prompt: {"B": 0.7, "A": 0.3}))`` grades every answer alike. The rule reads the question and gives the chances of the tokens that may be the verdict. The
+likeliest is written, after the thinking if there is any; all of them are the log-probabilities at
+its place.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from bon_gateway.testing.script import Call, Step
+
+Chances = Mapping[str, float]
+Rule = Callable[[str], Chances | Step | None]
+"""From the question to the chances of the verdict's tokens; a Step answers in its own way, None
+with a sentence that is no verdict."""
+
+FENCE = re.compile(r"^=== ([0-9a-f]{16}) start of (?:the )?([^=]*?) ===$", re.MULTILINE)
+
+
+def fenced(prompt: str) -> list[str]:
+    """The answers in a question, in the order in which it shows them."""
+    found = []
+    for start in FENCE.finditer(prompt):
+        end = f"\n=== {start[1]} end of "
+        found.append(prompt[start.end() + 1 :].partition(end)[0])
+    return found
+
+
+@dataclass(slots=True)
+class FakeJudge:
+    rule: Rule
+    thinking: str = ""
+    """What it writes before its verdict, such as ``<think>hm</think>``."""
+    reasoning: bool = False
+    """Whether a parser takes the thinking out of the content, as vLLM does."""
+    logprobs: bool = True
+    """Whether it gives log-probabilities to those who ask."""
+    cached: int = 0
+    """Cached tokens of each prompt."""
+    prompts: list[str] = field(default_factory=list)
+    """The questions, in the order in which they came."""
+
+    def __call__(self, call: Call) -> Step:
+        prompt = str(call.body["messages"][-1]["content"])
+        self.prompts.append(prompt)
+        chances = self.rule(prompt)
+        if isinstance(chances, Step):
+            return chances
+        if chances is None:
+            chances = {"Well": 0.9, "Hm": 0.1}
+        return Step(raw=orjson.dumps(self._answer(call, prompt, chances)))
+
+    def _answer(self, call: Call, prompt: str, chances: Chances) -> dict[str, Any]:
+        verdict = max(chances, key=lambda token: chances[token])
+        thought = [*re.findall(r"\s*\S+", self.thinking)]
+        entries = [_entry(token, {token: 1.0}) for token in thought]
+        entries.append(_entry(verdict, chances))
+        content = verdict if self.reasoning else self.thinking + verdict
+        message = {
+            "role": "assistant",
+            "content": content,
+            "reasoning": self.thinking if self.reasoning else None,
+        }
+        wanted = self.logprobs and call.body.get("logprobs")
+        return {
+            "id": f"chatcmpl-{call.ordinal}",
+            "object": "chat.completion",
+            "model": call.body.get("model"),
+            "choices": [
+                {
+                    "index": 0,
+                    "message": message,
+                    "logprobs": {"content": entries} if wanted else None,
+                    "finish_reason": "stop",
+                }
+            ],
+            "usage": {
+                "prompt_tokens": len(prompt.split()),
+                "completion_tokens": len(entries),
+                "prompt_tokens_details": {"cached_tokens": self.cached},
+            },
+        }
+
+
+def _entry(token: str, chances: Chances) -> dict[str, Any]:
+    likeliest = sorted(chances, key=lambda name: -chances[name])
+    listed = [_token(name, chances[name]) for name in likeliest]
+    return {**_token(token, chances[token]), "top_logprobs": listed}
+
+
+def _token(text: str, chance: float) -> dict[str, Any]:
+    # vLLM writes -inf as null or as a very small number, depending on its version.
+    logprob = math.log(chance) if chance > 0 else -9999.0
+    return {"token": text, "logprob": logprob, "bytes": list(text.encode())}

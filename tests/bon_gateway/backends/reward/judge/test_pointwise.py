@@ -1,0 +1,68 @@
+"""Pointwise judging over a scripted judge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from bon_gateway.errors import AbstainedError
+from bon_gateway.testing.judges import Chances, FakeJudge, fenced
+from bon_gateway.testing.upstream import FakeUpstream
+from bon_gateway.types import JudgeUsage, RewardRequest, Scores
+from tests.bon_gateway.backends.support import MESSAGES, after_warm_up, judge, started
+
+FIVE = {"type": "pointwise", "levels": 5}
+GRADES: dict[str, Chances] = {
+    "good": {"E": 0.6, "D": 0.3, "C": 0.1},
+    "fair": {"E": 0.4, "D": 0.4, "C": 0.2},
+    "poor": {"A": 0.75, "B": 0.25},
+}
+
+
+def by_answer(prompt: str) -> Chances:
+    return GRADES[fenced(prompt)[0]] if fenced(prompt)[0] in GRADES else {"C": 1.0}
+
+
+def messages(texts: Sequence[str]) -> list[dict[str, Any]]:
+    return [{"role": "assistant", "content": text} for text in texts]
+
+
+async def judged(
+    upstream: FakeUpstream, fake: FakeJudge, texts: Sequence[str], **settings: Any
+) -> Scores:
+    upstream.script = fake
+    backend = judge(upstream, **{"method": FIVE, **settings})
+    async with started(backend):
+        after_warm_up(upstream, fake)
+        fake.prompts.clear()
+        return await backend.score(RewardRequest(MESSAGES), messages(texts))
+
+
+async def test_the_reward_is_the_expected_grade(upstream: FakeUpstream) -> None:
+    fake = FakeJudge(by_answer, cached=3)
+    scores = await judged(upstream, fake, ["poor", "good", "fair"])
+    assert scores.rewards == pytest.approx((0.25 / 4, 3.5 / 4, 3.2 / 4))
+    assert scores.missing is None
+    words = sum(len(prompt.split()) for prompt in fake.prompts)
+    assert scores.judging == JudgeUsage(3, words, 9, 3, 0)
+
+
+async def test_grades_that_are_written_tie(upstream: FakeUpstream) -> None:
+    """Both are best as text; the expectation tells them apart."""
+    texts = ["good", "fair", "poor"]
+    method = {**FIVE, "read": "text"}
+    scores = await judged(upstream, FakeJudge(by_answer), texts, method=method)
+    assert scores.rewards == (1.0, 1.0, 0.0)
+    assert not [call for call in upstream.calls if "logprobs" in call.body]
+
+
+async def test_what_is_no_grade_is_an_abstention(upstream: FakeUpstream) -> None:
+    fake = FakeJudge(lambda prompt: None if "poor" in prompt else by_answer(prompt))
+    scores = await judged(upstream, fake, ["poor", "good"])
+    assert scores.rewards == (None, pytest.approx(3.5 / 4))
+    assert isinstance(scores.missing, AbstainedError)
+    assert scores.missing.message == "The judge gave no verdict on 1 of 2 answers."
+    assert scores.judging is not None
+    assert scores.judging.abstentions == 1
