@@ -1,8 +1,8 @@
 """A scripted judge: a fake upstream's script that answers questions about answers.
 
-``FakeUpstream(FakeJudge(lambda prompt: {"B": 0.7, "A": 0.3}))`` grades every answer alike. The rule reads the question and gives the chances of the tokens that may be the verdict. The
-likeliest is written, after the thinking if there is any; all of them are the log-probabilities at
-its place.
+``FakeUpstream(FakeJudge(lambda prompt: {"B": 0.7, "A": 0.3}))`` grades every answer alike. The rule
+reads the question and gives the chances of the tokens that may be the verdict. The likeliest is
+written, after the thinking if there is any; all are in the log-probabilities at its place.
 """
 
 from __future__ import annotations

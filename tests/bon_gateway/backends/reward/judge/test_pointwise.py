@@ -22,7 +22,7 @@ GRADES: dict[str, Chances] = {
 
 
 def by_answer(prompt: str) -> Chances:
-    return GRADES[fenced(prompt)[0]] if fenced(prompt)[0] in GRADES else {"C": 1.0}
+    return GRADES.get(fenced(prompt)[0], {"C": 1.0})
 
 
 def messages(texts: Sequence[str]) -> list[dict[str, Any]]:
