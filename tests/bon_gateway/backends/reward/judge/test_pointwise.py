@@ -61,7 +61,8 @@ async def test_grades_that_are_written_tie(upstream: FakeUpstream) -> None:
 async def test_what_is_no_grade_is_an_abstention(upstream: FakeUpstream) -> None:
     fake = FakeJudge(lambda prompt: None if "poor" in prompt else by_answer(prompt))
     scores = await judged(upstream, fake, ["poor", "good"])
-    assert scores.rewards == (None, pytest.approx(3.5 / 4))
+    assert scores.rewards[0] is None
+    assert scores.rewards[1] == pytest.approx(3.5 / 4)
     assert isinstance(scores.missing, AbstainedError)
     assert scores.missing.message == "The judge gave no verdict on 1 of 2 answers."
     assert scores.judging is not None
