@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from types import SimpleNamespace
 from typing import Any
 
 from bon_gateway.backends.reward.in_process import InProcessReward
@@ -12,6 +11,7 @@ from bon_gateway.backends.reward.in_process_settings import InProcessRewardSetti
 from bon_gateway.protocols import RewardBackend
 from bon_gateway.testing.script import Step
 from bon_gateway.testing.upstream import FakeUpstream
+from reward_server.schema import ItemResult, ScoreResponse, ScoreTimings, ScoreUsage
 from tests.bon_gateway.backends.support import after_warm_up, reward_server, started, vllm_classify
 
 Turns = list[dict[str, Any]]
@@ -31,12 +31,18 @@ class RecordingScorer:
 
     async def warm_up(self) -> None: ...
 
-    async def score(self, items: list[Any]) -> Any:
+    async def score(self, items: list[Any]) -> ScoreResponse:
         for item in items:
             self.read += [[*item.messages, completion] for completion in item.completions]
         counts = [len(item.completions) for item in items]
-        results = [SimpleNamespace(rewards=[0.0] * n, tokens=[1] * n) for n in counts]
-        return SimpleNamespace(results=results)
+        return ScoreResponse(
+            model="m",
+            results=[
+                ItemResult(rewards=[0.0] * n, tokens=[1] * n, truncated=[False] * n) for n in counts
+            ],
+            usage=ScoreUsage(sequences=sum(counts), tokens=sum(counts)),
+            timings_ms=ScoreTimings(queue=0.0, model=0.0),
+        )
 
 
 @asynccontextmanager
