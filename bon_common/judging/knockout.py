@@ -1,0 +1,119 @@
+"""A knockout tournament: who loses is out.
+
+The bracket is random, and the same for the same ``random``. Where the number of answers is odd, one
+has a bye; it is paired first in the next round.
+
+Comparisons: N - 1 for N answers, and ``repeats`` more. They take ceil(log2 N) rounds, each of which
+runs side by side. A judge that is right in a share q of the comparisons leaves the best of
+N = 2^k answers with probability q^k.
+
+- Tie: the lower index goes on. The other one has the same reward, unless the one that went on
+  leaves the tie behind by a later win.
+- Abstention: an answer without any verdict so far goes on once more and is paired with another one;
+  the second time it is out without a reward. These further comparisons are at most N. Where both
+  answers had verdicts before, an abstention is a tie.
+- Limit: with fewer than N - 1 comparisons only some answers take part, chosen by ``random``. The
+  others have no reward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+
+from bon_common.judging.matches import Ask, Matches
+from bon_common.judging.pairs import TIE
+from bon_common.judging.shares import shares
+
+Place = tuple[int, float]
+"""The round that an answer reached, and how narrowly it lost there. Higher is better."""
+
+
+async def knockout(
+    count: int, ask: Ask, random: Random, *, limit: int | None = None, repeats: int = 0
+) -> list[float | None]:
+    """The reward of each answer, see ``shares``. ``limit`` caps all comparisons."""
+    matches = Matches(ask, most_comparisons(count, repeats) if limit is None else limit)
+    players = random.sample(range(count), min(count, matches.left + 1))
+    spare = min(repeats, matches.left - (len(players) - 1))
+    bracket = Bracket(matches, players, spare)
+    await bracket.run()
+    places = bracket.places()
+    return shares([places.get(index) for index in range(count)])
+
+
+def most_comparisons(count: int, repeats: int = 0) -> int:
+    """With the further ones that abstentions may cost."""
+    return 2 * count - 1 + repeats
+
+
+class Bracket:
+    """Runs the rounds, and keeps who left when."""
+
+    def __init__(self, matches: Matches, players: Sequence[int], repeats: int = 0) -> None:
+        self._matches = matches
+        self.alive = list(players)
+        """In the order in which they are paired."""
+        self._repeats = repeats
+        self._round = 0
+        self._excused: set[int] = set()
+        """Those that went on without a verdict."""
+        self._left: dict[int, tuple[int, int, float]] = {}
+        """The round, to whom, and by how much, in the order in which they left."""
+        self._decided: dict[int, int] = {}
+        """The last round in which a verdict on this answer was no tie."""
+
+    async def run(self) -> None:
+        while len(self.alive) > 1 and self._matches.left:
+            await self._play()
+
+    async def _play(self) -> None:
+        self._round += 1
+        pairs = list(zip(self.alive[::2], self.alive[1::2], strict=False))
+        allowed = self._matches.left
+        await self._matches.play(pairs)
+        # Equal shares for the rounds to come: the last ones have few matches, which all count.
+        rounds = (len(self.alive) - 1).bit_length()
+        share = -(-self._repeats // rounds)
+        self._repeats -= share
+        await self._matches.repeat(pairs, share)
+        bye = self.alive[2 * len(pairs) :]
+        stayed = [self._decide(*pair) for pair in pairs[:allowed]]
+        unasked = [player for pair in pairs[allowed:] for player in pair]
+        # The second ones go to the end, so that nobody meets the same answer again at once.
+        firsts, seconds = [own[0] for own in stayed if own], [p for own in stayed for p in own[1:]]
+        self.alive = [*bye, *firsts, *unasked, *seconds]
+
+    def _decide(self, one: int, other: int) -> list[int]:
+        """Who goes on."""
+        preference = self._matches.preference(one, other)
+        if preference is None:
+            return self._without_verdict(one, other)
+        if preference == TIE:
+            return [self._lose(max(one, other), min(one, other), 0.0)]
+        self._decided[one] = self._decided[other] = self._round
+        margin = abs(preference - TIE)
+        return [
+            self._lose(other, one, margin) if preference > TIE else self._lose(one, other, margin)
+        ]
+
+    def _without_verdict(self, one: int, other: int) -> list[int]:
+        if self._matches.judged(one) and self._matches.judged(other):
+            return [self._lose(max(one, other), min(one, other), 0.0)]
+        stays = [p for p in (one, other) if self._matches.judged(p) or p not in self._excused]
+        self._excused.update(p for p in stays if not self._matches.judged(p))
+        return stays
+
+    def _lose(self, loser: int, winner: int, margin: float) -> int:
+        self._left[loser] = (self._round, winner, margin)
+        return winner
+
+    def places(self) -> dict[int, Place]:
+        """Of all that were judged. Those that are still there at the end share the first place."""
+        found: dict[int, Place] = {
+            player: (self._round + 1, 0.0) for player in self.alive if self._matches.judged(player)
+        }
+        for loser, (round_, winner, margin) in reversed(self._left.items()):
+            level = margin == 0.0 and self._decided.get(winner, 0) <= round_
+            found[loser] = found[winner] if level else (round_, -margin)
+        return found

@@ -1,0 +1,72 @@
+"""The comparisons of one tournament: what may still be asked, and what came.
+
+A comparison of two answers is one question to the judge in each order, see ``pairs``. Tournaments
+ask for those of one round in one call, so that they run side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from statistics import fmean
+
+from bon_common.judging.pairs import TIE
+
+Pair = tuple[int, int]
+Ask = Callable[[Sequence[Pair]], Awaitable[Sequence[float | None]]]
+"""Takes pairs of answers by their index. Returns for each how much the first is preferred, see
+``pairs``; None for an abstention."""
+
+
+class Matches:
+    """Preferences by pair. A pair that was asked several times has the mean of what came."""
+
+    def __init__(self, ask: Ask, limit: int) -> None:
+        self._ask = ask
+        self.left = limit
+        """How many comparisons may still be asked."""
+        self._known: dict[Pair, list[float]] = {}
+        """Each from the view of the lower index."""
+        self._judged: set[int] = set()
+
+    async def play(self, pairs: Sequence[Pair]) -> None:
+        """Ask for the first of these, as far as the limit allows."""
+        allowed = pairs[: self.left]
+        if not allowed:
+            return
+        self.left -= len(allowed)
+        for (one, other), preference in zip(allowed, await self._ask(allowed), strict=True):
+            if preference is None:
+                continue
+            low, high = sorted((one, other))
+            seen = preference if one == low else 1 - preference
+            self._known.setdefault((low, high), []).append(seen)
+            self._judged.update((one, other))
+
+    async def repeat(self, pairs: Sequence[Pair], times: int) -> None:
+        """Ask ``times`` more comparisons, where the margin is smallest
+        (arXiv:2603.04304). Half of what is left runs side by side, so this takes few rounds."""
+        times = min(times, self.left)
+        while times > 0 and (judged := [pair for pair in pairs if self.met(*pair)]):
+            again = sorted(judged, key=lambda pair: self.margin(*pair))[: (times + 1) // 2]
+            times -= len(again)
+            await self.play(again)
+
+    def met(self, one: int, other: int) -> bool:
+        """Whether there is a verdict on these two."""
+        return (min(one, other), max(one, other)) in self._known
+
+    def judged(self, one: int) -> bool:
+        """Whether there is any verdict on this answer."""
+        return one in self._judged
+
+    def preference(self, one: int, other: int) -> float | None:
+        """How much ``one`` is preferred; None if there is no verdict."""
+        known = self._known.get((min(one, other), max(one, other)))
+        if known is None:
+            return None
+        return fmean(known) if one < other else 1 - fmean(known)
+
+    def margin(self, one: int, other: int) -> float:
+        """How far the verdicts on these two lean to one side, all together. Two that agree leave
+        less doubt than one. There is at least one."""
+        return abs(sum(seen - TIE for seen in self._known[min(one, other), max(one, other)]))
