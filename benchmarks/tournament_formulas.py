@@ -81,8 +81,8 @@ def _small(q: float, k: int, groups: tuple[int, int], winners: tuple[int, int]) 
         rest = places - drawn
         if rest > losers[1]:
             continue
-        chance = math.comb(losers[0], drawn) * math.comb(losers[1], rest)
-        chance /= math.comb(sum(losers), places)
+        ways = math.comb(losers[0], drawn) * math.comb(losers[1], rest)
+        chance = ways / math.comb(sum(losers), places)
         worse = _orders(winners[1], rest)
         for first, weight in _firsts(groups[0], winners[0], losers[0], drawn):
             left = (winners[0] - (first == WINNER), drawn - (first == LOSER))

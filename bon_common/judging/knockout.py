@@ -7,8 +7,9 @@ Comparisons: N - 1 for N answers, and ``repeats`` more. They take ceil(log2 N) r
 runs side by side. A judge that is right in a share q of the comparisons leaves the best of
 N = 2^k answers with probability q^k.
 
-- Tie: the lower index goes on. The other one has the same reward, unless the one that went on
-  leaves the tie behind by a later win.
+- Tie: the one that the bracket names first goes on. The index must not decide here: survivors of
+  a low index would owe more to ties, and be worse. Two that tie in the final have equal rewards,
+  and so have all answers if there were only ties.
 - Abstention: an answer without any verdict so far goes on once more and is paired with another one;
   the second time it is out without a reward. These further comparisons are at most N. Where both
   answers had verdicts before, an abstention is a tie.
@@ -58,10 +59,9 @@ class Bracket:
         self._round = 0
         self._excused: set[int] = set()
         """Those that went on without a verdict."""
-        self._left: dict[int, tuple[int, int, float]] = {}
-        """The round, to whom, and by how much, in the order in which they left."""
-        self._decided: dict[int, int] = {}
-        """The last round in which a verdict on this answer was no tie."""
+        self._left: dict[int, Place] = {}
+        self._decided = False
+        """Whether any verdict was no tie."""
 
     async def run(self) -> None:
         while len(self.alive) > 1 and self._matches.left:
@@ -89,31 +89,25 @@ class Bracket:
         preference = self._matches.preference(one, other)
         if preference is None:
             return self._without_verdict(one, other)
-        if preference == TIE:
-            return [self._lose(max(one, other), min(one, other), 0.0)]
-        self._decided[one] = self._decided[other] = self._round
-        margin = abs(preference - TIE)
-        return [
-            self._lose(other, one, margin) if preference > TIE else self._lose(one, other, margin)
-        ]
+        self._decided = self._decided or preference != TIE
+        loser, stays = (one, other) if preference < TIE else (other, one)
+        self._left[loser] = (self._round, -abs(preference - TIE))
+        return [stays]
 
     def _without_verdict(self, one: int, other: int) -> list[int]:
         if self._matches.judged(one) and self._matches.judged(other):
-            return [self._lose(max(one, other), min(one, other), 0.0)]
+            self._left[other] = (self._round, 0.0)
+            return [one]
         stays = [p for p in (one, other) if self._matches.judged(p) or p not in self._excused]
         self._excused.update(p for p in stays if not self._matches.judged(p))
         return stays
 
-    def _lose(self, loser: int, winner: int, margin: float) -> int:
-        self._left[loser] = (self._round, winner, margin)
-        return winner
-
     def places(self) -> dict[int, Place]:
-        """Of all that were judged. Those that are still there at the end share the first place."""
-        found: dict[int, Place] = {
-            player: (self._round + 1, 0.0) for player in self.alive if self._matches.judged(player)
-        }
-        for loser, (round_, winner, margin) in reversed(self._left.items()):
-            level = margin == 0.0 and self._decided.get(winner, 0) <= round_
-            found[loser] = found[winner] if level else (round_, -margin)
-        return found
+        """Of all that were judged. Those that are still there at the end share the first place,
+        also with one that lost to the last by a tie."""
+        judged = [player for player in self.alive if self._matches.judged(player)]
+        first, level = (self._round + 1, 0.0), (self._round, 0.0)
+        found = dict.fromkeys(judged, first)
+        for loser, place in self._left.items():
+            found[loser] = first if place == level else place
+        return found if self._decided else dict.fromkeys(found, first)

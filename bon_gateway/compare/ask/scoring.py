@@ -18,6 +18,7 @@ from yarl import URL
 
 from bon_common.hooks import load_number_hook
 from bon_common.judging.conversation import conversation_text
+from bon_common.judging.pairs import PREFERENCES, in_both_orders
 from bon_common.judging.prompts import MAX_TOKENS, PROMPT, fill, read_verdict
 from bon_gateway.backends.http.client import HttpClient, base_url, encode, finite
 from bon_gateway.backends.http.faults import UpstreamError, malformed
@@ -106,9 +107,9 @@ class PairwiseJudge:
     async def compare(self, messages: Messages, ours: str, theirs: str) -> float:
         """1 if ours is better, 0 if theirs is, 0.5 for a tie; a verdict that changes with the
         order is a tie. Raises UpstreamError."""
-        first = await self._ask(messages, ours, theirs)
-        second = 1 - await self._ask(messages, theirs, ours)
-        return first if first == second else 0.5
+        straight = await self._ask(messages, ours, theirs)
+        swapped = await self._ask(messages, theirs, ours)
+        return in_both_orders(straight, swapped)
 
     async def _ask(self, messages: Messages, first: str, second: str) -> float:
         """1 if the first is better, 0 if the second is, 0.5 for a tie."""
@@ -128,7 +129,7 @@ class PairwiseJudge:
             raise malformed("its answer has no message") from None
         if found is None:
             raise malformed("the judge said none of [[A]], [[B]] and [[tie]]")
-        return {"A": 1.0, "B": 0.0, "TIE": 0.5}[found]
+        return PREFERENCES[found]
 
 
 class Scorers:

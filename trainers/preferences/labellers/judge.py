@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal
 
+from bon_common.judging.pairs import PREFERENCES, TIE, agreed
 from bon_common.judging.prompts import MAX_TOKENS, PROMPT, Choice, read_verdict
 from trainers.base.messages import shown_answer
 from trainers.base.settings import Positive
@@ -25,8 +26,8 @@ BOTH_FIRST = "judge preferred what was shown first, in both orders"
 BOTH_SECOND = "judge preferred what was shown second, in both orders"
 UNREADABLE = "judge's verdict cannot be read"
 
-STRAIGHT: Mapping[Choice, Outcome] = MappingProxyType({"A": "first", "B": "second", "TIE": "tie"})
-SWAPPED: Mapping[Choice, Outcome] = MappingProxyType({"A": "second", "B": "first", "TIE": "tie"})
+OUTCOMES: Mapping[float, Outcome] = MappingProxyType({1.0: "first", 0.0: "second", TIE: "tie"})
+"""By the preference."""
 
 
 class JudgeLabeller(ChatLabeller):
@@ -72,8 +73,9 @@ class JudgeLabeller(ChatLabeller):
         if once is None or again is None:
             dropped[UNREADABLE] += 1
             return None
-        if STRAIGHT[once] == SWAPPED[again]:
-            return STRAIGHT[once]
+        preference = agreed(PREFERENCES[once], PREFERENCES[again])
+        if preference is not None:
+            return OUTCOMES[preference]
         if once == again:
             noted[BOTH_FIRST if once == "A" else BOTH_SECOND] += 1
         if self.on_disagreement == "tie":
