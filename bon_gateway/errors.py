@@ -19,6 +19,7 @@ GatewayError                    500  internal_error
 │   ├── PolicyOverloadedError   503  upstream_overloaded     (retryable) + Retry-After
 │   ├── PolicyTimeoutError      504  upstream_timeout
 │   └── NoConfidenceError       502  confidence_unavailable
+├── EmbedderError               503  embedder_unavailable    + Retry-After
 └── RewardError                 503  reward_unavailable      (retryable) + Retry-After
     ├── NoRewardError           503  reward_unavailable      + Retry-After
     ├── AbstainedError          503  reward_abstained        + Retry-After
@@ -187,6 +188,13 @@ class NoConfidenceError(PolicyError):
     """The policy gives no log-probabilities, and the strategy chooses by them."""
 
     default_code = "confidence_unavailable"
+
+
+class EmbedderError(GatewayError):
+    """The embedder could not embed. The strategy's fallback decides what happens."""
+
+    status = 503
+    default_code = "embedder_unavailable"
 
 
 class RewardError(GatewayError):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bon_gateway.auth import check_upstream_keys, upstream_key
+from bon_gateway.backends.embedder.metered import MeteredEmbedder
 from bon_gateway.backends.reward.length_calibrated import LengthCalibratedReward
 from bon_gateway.backends.reward.metered import MeteredReward
 from bon_gateway.backends.settings import BackendSettings, RewardSettings
@@ -36,6 +37,10 @@ def build_gateway(
         name: one.compose(rewards) for name, one in settings.composed_rewards.items()
     }
     policy_of, reward_of = policies | composed_policies, rewards | composed_rewards
+    embedders = {
+        name: MeteredEmbedder(name, one.build(key_of(one, environ)), metrics)
+        for name, one in settings.embedders.items()
+    }
     referee = Referee(settings.limits.schema_check_ms / 1000)
     models = {
         name: ServedModel(
@@ -48,7 +53,9 @@ def build_gateway(
         )
         for name, served in settings.models.items()
     }
-    return Gateway(policies, rewards, models, referee, composed_policies, composed_rewards)
+    return Gateway(
+        policies, rewards, models, referee, composed_policies, composed_rewards, embedders
+    )
 
 
 def _reward(settings: RewardSettings, environ: Mapping[str, str]) -> RewardBackend:

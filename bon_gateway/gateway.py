@@ -13,6 +13,7 @@ from bon_gateway.protocols import (
     Backend,
     ComposedPolicy,
     ComposedReward,
+    Embedder,
     PolicyBackend,
     RewardBackend,
     RewardHistory,
@@ -53,6 +54,7 @@ class Gateway:
     """Made of those in ``policies``."""
     composed_rewards: Mapping[str, ComposedReward] = field(default_factory=dict)
     """Made of those in ``rewards``."""
+    embedders: Mapping[str, Embedder] = field(default_factory=dict)
     created: int = field(default_factory=lambda: int(time.time()))
     """Unix time of the start, which ``/v1/models`` shows."""
 
@@ -98,7 +100,7 @@ class Gateway:
         """Whether some policy is ready and no reward model is still warming up.
 
         A reward model that has not come up yet keeps the gateway from being ready. One that goes
-        down later only degrades answers.
+        down later only degrades answers, and so does an embedder.
         """
         return any(policy.ready() for policy in self.policies.values()) and all(
             not reward.warming() for reward in self.rewards.values()
@@ -106,10 +108,11 @@ class Gateway:
 
     @property
     def backends(self) -> dict[str, Backend]:
-        """By ``policies.<name>`` and ``rewards.<name>``."""
+        """By ``policies.<name>``, ``rewards.<name>`` and ``embedders.<name>``."""
         return {
             **{f"policies.{name}": policy for name, policy in self.policies.items()},
             **{f"rewards.{name}": reward for name, reward in self.rewards.items()},
+            **{f"embedders.{name}": embedder for name, embedder in self.embedders.items()},
         }
 
     def states(self) -> dict[str, dict[str, str]]:
@@ -141,9 +144,9 @@ class Gateway:
                 tasks.create_task(part.close())
 
     def with_backends_of(self, running: Gateway, kept: Collection[str]) -> Gateway:
-        """This gateway, which has not started, with what ``kept`` names (``policies.<name>`` or
-        ``rewards.<name>``) taken over from one that runs. Backends keep their connections and what
-        they know of their replicas."""
+        """This gateway, which has not started, with what ``kept`` names (``policies.<name>``,
+        ``rewards.<name>`` or ``embedders.<name>``) taken over from one that runs. Backends keep
+        their connections and what they know of their replicas."""
         policies = {
             name: running.policies[name] if f"policies.{name}" in kept else policy
             for name, policy in self.policies.items()
@@ -151,6 +154,10 @@ class Gateway:
         rewards = {
             name: running.rewards[name] if f"rewards.{name}" in kept else reward
             for name, reward in self.rewards.items()
+        }
+        embedders = {
+            name: running.embedders[name] if f"embedders.{name}" in kept else embedder
+            for name, embedder in self.embedders.items()
         }
         # One whose own settings are the same may still be made of backends that are new.
         composed_policies = {
@@ -180,6 +187,7 @@ class Gateway:
             self,
             policies=policies,
             rewards=rewards,
+            embedders=embedders,
             composed_policies=composed_policies,
             composed_rewards=composed_rewards,
             models=models,

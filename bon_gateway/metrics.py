@@ -39,6 +39,7 @@ DURATION_S = (0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 8, 13, 21, 30, 60, 120, 300, 600
 OVERHEAD_S = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1)
 SCORE_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 REWARD = (-10, -8, -6, -5, -4, -3, -2, -1, -0.5, 0, 0.5, 1, 2, 3, 4, 5, 6, 8, 10)
+DIVERSITY = (0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1)
 GAIN = (0, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 4, 5, 7.5, 10)
 
 
@@ -102,6 +103,8 @@ class Metrics:
         )
         scored = "Calls of /v1/score answered, by HTTP status (499: the client left)."
         self._score_requests = counters("bon_score_requests", scored, "reward", "status")
+        unread = "Calls of an embedder that failed, by the code of the error."
+        self._embed_errors = counters("bon_embed_errors", unread, "embedder", "code")
         verdicts = (
             "Calls to chat models for verdicts, and the verdicts that did not come (abstained)."
         )
@@ -138,6 +141,10 @@ class Metrics:
         self._winner_reward = histograms("bon_winner_reward", raw, REWARD, "model")
         gain = "The winner's reward minus the mean of all scored candidates."
         self._gain = histograms("bon_reward_gain", gain, GAIN, "model")
+        apart = "Mean distance of a request's embedded answers: 1 less the cosine, over pairs."
+        self._diversity = histograms("bon_diversity", apart, DIVERSITY, "model")
+        took = "One call of an embedder."
+        self._embedding = histograms("bon_embed_seconds", took, SCORE_S, "embedder")
         call = "One call of a reward backend."
         self._score = histograms("bon_score_seconds", call, SCORE_S, "reward")
 
@@ -231,6 +238,8 @@ class Metrics:
             _add_signed(self._saved, selection.saved_tokens, model, strategy)
         if selection.pruning is not None:
             self._pruning.of(model, selection.pruning).inc()
+        if selection.diversity is not None:
+            self._diversity.of(model).observe(selection.diversity)
         for name in selection.left_out:
             self._left_out.of(model, name).inc()
         for reason in selection.degraded:
@@ -263,6 +272,12 @@ class Metrics:
         """One call of ``/v1/score`` has ended, successfully or not. ``reward`` is a name in the
         settings; None if the call named no reward of this gateway."""
         self._score_requests.of(UNKNOWN if reward is None else reward, str(status)).inc()
+
+    def observe_embedding(self, embedder: str, seconds: float, error: str | None) -> None:
+        """One call of an embedder has ended; ``error`` is the code of its error, if any."""
+        self._embedding.of(embedder).observe(seconds)
+        if error is not None:
+            self._embed_errors.of(embedder, error).inc()
 
     def observe_judging(self, reward: str, usage: JudgeUsage) -> None:
         """What one call of a reward backend that asks chat models cost."""

@@ -11,6 +11,7 @@ from bon_common.selection.adaptive.waves import Waves
 from bon_common.selection.pruning.probes import PairSums, ProbeWindow
 from bon_gateway.thinking import ThinkingSettings
 from bon_gateway.types import (
+    Caller,
     ChatRequest,
     Delta,
     Message,
@@ -19,6 +20,7 @@ from bon_gateway.types import (
     RewardRequest,
     Scores,
     Selection,
+    Vector,
 )
 
 
@@ -116,6 +118,16 @@ class Trace:
     """Those that the strategy ``asks`` beside the served model's own, by name."""
     watch: Watch | None = None
     """Set if candidates are looked at before their end. Then ``count_tokens`` is set too."""
+    embedders: Mapping[str, Embedder] = field(default_factory=dict)
+    """Those that the strategy ``embeds`` with, by name."""
+    vectors: dict[str, Vector] = field(default_factory=dict)
+    """Of each answer that was embedded: of length 1. A strategy embeds with one embedder."""
+    embedder_lost: bool = False
+    """Whether it failed. Then it is not asked again."""
+    diversity: float | None = None
+    """Mean distance of the answers that were embedded last, as 1 less the cosine, over pairs."""
+    deadline_at: float | None = None
+    """Time of the event loop at which the request's deadline comes."""
 
 
 class Backend(Protocol):
@@ -225,6 +237,18 @@ class ComposedReward(RewardBackend, Protocol):
     def over(self, rewards: Mapping[str, RewardBackend]) -> ComposedReward:
         """The same, made of the backends of the same names in ``rewards``; itself if it is made of
         these already."""
+        ...
+
+
+class Embedder(Backend, Protocol):
+    """A model that turns texts into vectors."""
+
+    async def embed(self, texts: Sequence[str], caller: Caller | None) -> Sequence[Vector]:
+        """A vector of finite numbers for each text, in the same order, all of one length.
+
+        It reads the beginning of each text, as its settings say. Raises EmbedderError. Cancelling
+        the call drops the work.
+        """
         ...
 
 

@@ -17,6 +17,8 @@ from bon_gateway.errors import GatewayError, RewardError
 
 Message = Mapping[str, Any]
 """One OpenAI chat message, as it stands on the wire."""
+Vector = Sequence[float]
+"""What an embedder makes of a text."""
 ForTextAlone = Literal["refuse", "leave_out", "placeholder"]
 NonTextParts = Literal["refuse", "leave_out", "placeholder", "send"]
 """What happens to parts that are not text before a reward model reads a conversation."""
@@ -393,6 +395,8 @@ class Selection(msgspec.Struct, frozen=True):
     """None for a strategy that stops nobody for partial rewards."""
     left_out: Sequence[str] = ()
     """See ``Scores.left_out``."""
+    diversity: float | None = None
+    """See ``Trace.diversity``; None for a strategy that embeds nothing."""
 
     @property
     def winner(self) -> Candidate:

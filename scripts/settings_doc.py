@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from bon_gateway.backends.embedder.registry import KINDS as EMBEDDERS
 from bon_gateway.backends.policy.registry import COMPOSED as COMPOSED_POLICIES
 from bon_gateway.backends.policy.registry import KINDS as POLICIES
 from bon_gateway.backends.policy.variants.settings import VariantSettings
@@ -50,7 +51,7 @@ One YAML file (`bon-gateway serve --config FILE`), overridden by environment var
 (`BON_GATEWAY__SERVER__PORT=9000`: two underscores between the parts, the value read as YAML),
 overridden by flags (`--set server.port=9000`, and `--host`, `--port`, `--workers`,
 `--log-level`). An unknown key is an error that names it. `--print-config` shows the result.
-`policies`, `rewards` and `models` are maps from a name of your choice.
+`policies`, `rewards`, `embedders` and `models` are maps from a name of your choice.
 
 `make docs` writes this page from the settings classes of `bon_gateway/`.
 """
@@ -106,6 +107,7 @@ def _sections() -> Iterator[tuple[str, type[Section], str]]:
     for title, kind, _ in _kinds("rewards.<name>", COMPOSED_REWARDS):
         yield title, kind, inspect.getdoc(sys.modules[kind.__module__]) or ""
     yield "rewards.<name>.members", RewardMemberSettings, ""
+    yield from _kinds("embedders.<name>", EMBEDDERS)
     yield "models.<name>", ServedModelSettings, ""
     for title, kind, _ in _kinds("models.<name>.strategy", STRATEGIES):
         # A strategy's file says what it does, and when it helps and harms.

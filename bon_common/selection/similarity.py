@@ -52,7 +52,7 @@ def cosine_consensus(vectors: Sequence[Sequence[float]]) -> list[float]:
     """
     if len({len(vector) for vector in vectors}) > 1:
         raise ValueError("the vectors differ in length")
-    units = [_unit(vector) for vector in vectors]
+    units = [unit_vector(vector) for vector in vectors]
     # The cosines with all others sum to that with their sum, which takes no loop over pairs.
     total = [math.fsum(column) for column in zip(*units, strict=True)]
     others = max(1, len(units) - 1)
@@ -72,7 +72,9 @@ def _mask(bits: Sequence[int]) -> int:
     return int.from_bytes(buffer, "little")
 
 
-def _unit(vector: Sequence[float]) -> list[float]:
+def unit_vector(vector: Sequence[float]) -> list[float]:
+    """The vector of length 1 in this direction; zeros stay zeros. Raises ValueError for a number
+    that is not finite."""
     if not all(map(math.isfinite, vector)):
         raise ValueError("a vector holds a number that is not finite")
     # Scaled first, because the squares of very large or small numbers leave the range of a float.

@@ -206,6 +206,7 @@ def prepare(
             history=served.history,
             policy=served.settings.policy,
             policies={name: gateway.policy(name) for name in settings.asks.values()},
+            embedders={name: gateway.embedders[name] for name in settings.embeds.values()},
         ),
     )
 

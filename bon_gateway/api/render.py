@@ -122,8 +122,11 @@ def bon_object(
         answer["pruning"] = selection.pruning
     if selection.left_out:
         answer["left_out"] = selection.left_out
-    if selection.details is not None:
-        answer["details"] = selection.details
+    details = dict(selection.details or {})
+    if selection.diversity is not None:
+        details["diversity"] = round(selection.diversity, 6)
+    if details:
+        answer["details"] = details
     return answer
 
 

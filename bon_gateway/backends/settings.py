@@ -8,7 +8,13 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
-from bon_gateway.protocols import ComposedPolicy, ComposedReward, PolicyBackend, RewardBackend
+from bon_gateway.protocols import (
+    ComposedPolicy,
+    ComposedReward,
+    Embedder,
+    PolicyBackend,
+    RewardBackend,
+)
 from bon_gateway.sections.base import Component, Device, Section
 from bon_gateway.thinking import ThinkingSettings
 
@@ -89,6 +95,24 @@ class RewardSettings(BackendSettings):
     def build(self, key: str | None) -> RewardBackend:
         """The reward model, not started. ``key`` is what ``key_variable`` holds. Others calibrate
         it."""
+
+
+class EmbedderSettings(BackendSettings):
+    """The settings of one embedder, which build it."""
+
+    prefix: str = ""
+    """Text before each answer, if the model was trained with one, such as ``query: ``."""
+    max_chars: Annotated[int, Field(ge=1, le=65536)] = 2048
+    """Characters of an answer that are embedded, the first ones. 2048 are about 512 tokens of
+    English, which is all that many sentence models read."""
+
+    def read(self, text: str) -> str:
+        """What is embedded of a text."""
+        return self.prefix + text[: self.max_chars]
+
+    @abstractmethod
+    def build(self, key: str | None) -> Embedder:
+        """The embedder, not started. ``key`` is what ``key_variable`` holds."""
 
 
 class ComposedPolicySettings(Component):

@@ -82,4 +82,6 @@ class CalibrateSettings(Section):
     def _one_source(self) -> Self:
         if bool(self.pools) == (self.ask is not None):
             raise ValueError("pools: give either pools or a gateway to ask (--url)")
+        if self.extract is not None and self.extract.by_meaning is not None:
+            raise ValueError("extract: a calibration has no embedder to compare meaning with")
         return self

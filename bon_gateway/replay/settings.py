@@ -59,6 +59,11 @@ class ReplaySettings(Section):
                     f"strategies.{name}.{key}: there is no policy {asked!r}: a replay has the one"
                     " that drew the candidates"
                 )
+            for key, embedder in strategy.embeds.items():
+                raise ValueError(
+                    f"strategies.{name}.{key}: there is no embedder {embedder!r}: a replay asks no"
+                    " model"
+                )
         return self
 
 

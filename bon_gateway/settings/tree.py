@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from bon_gateway.backends.embedder import registry as embedders
 from bon_gateway.backends.policy import registry as policies
 from bon_gateway.backends.reward import registry as rewards
 from bon_gateway.backends.reward.ensemble.members import (
@@ -33,6 +34,7 @@ from bon_gateway.backends.settings import (
     BackendSettings,
     ComposedPolicySettings,
     ComposedRewardSettings,
+    EmbedderSettings,
     PolicySettings,
     RewardSettings,
 )
@@ -54,12 +56,14 @@ def _made_or_described(value: Any, validate: ValidatorFunctionWrapHandler) -> An
 if TYPE_CHECKING:
     AnyPolicy = PolicySettings | ComposedPolicySettings
     AnyReward = RewardSettings | ComposedRewardSettings
+    AnyEmbedder = EmbedderSettings
     AnyStrategy = StrategySettings
 else:
     # The class of a plugin's settings is not in these unions; SerializeAsAny writes all its fields.
     _COMPONENT = (Discriminator("type"), WrapValidator(_made_or_described), SerializeAsAny())
     AnyPolicy = Annotated[(Union[(*policies.KINDS, *policies.COMPOSED)], *_COMPONENT)]
     AnyReward = Annotated[(Union[(*rewards.KINDS, *rewards.COMPOSED)], *_COMPONENT)]
+    AnyEmbedder = Annotated[(Union[embedders.KINDS], Discriminator("type"))]  # noqa: UP007 - of a tuple
     AnyStrategy = Annotated[(Union[strategies.KINDS], *_COMPONENT)]  # noqa: UP007 - of a tuple
 
 
@@ -126,6 +130,8 @@ class Settings(Section):
     """The models that generate, by name, and variants of them."""
     rewards: dict[str, AnyReward] = Field(default_factory=dict)
     """The models that score, and ensembles of them, by name."""
+    embedders: dict[str, AnyEmbedder] = Field(default_factory=dict)
+    """The models that turn answers into vectors, by name, for strategies that compare meaning."""
     models: dict[str, ServedModelSettings] = Field(min_length=1)
     """The models that clients may ask for, by name."""
     server: ServerSettings = ServerSettings()
@@ -193,10 +199,11 @@ class Settings(Section):
 
     @property
     def backends(self) -> dict[str, BackendSettings]:
-        """All models, as ``policies.<name>`` and ``rewards.<name>``."""
+        """All models, as ``policies.<name>``, ``rewards.<name>`` and ``embedders.<name>``."""
         return {
             **{f"policies.{name}": one for name, one in self.policy_models.items()},
             **{f"rewards.{name}": one for name, one in self.reward_models.items()},
+            **{f"embedders.{name}": one for name, one in self.embedders.items()},
         }
 
     @property
@@ -248,6 +255,10 @@ class Settings(Section):
                     f"models.{name}.reward: strategy {served.strategy.type} needs a reward"
                 )
             self._rewards_are_steady(name, served)
+            for key, embedder in served.strategy.embeds.items():
+                if embedder not in self.embedders:
+                    path = f"models.{name}.strategy.{key}"
+                    raise ValueError(f"{path}: no embedder is named {embedder!r}")
             for key, asked in served.strategy.asks.items():
                 path = f"models.{name}.strategy.{key}"
                 if asked not in self.policies:

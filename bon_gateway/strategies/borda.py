@@ -23,7 +23,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from bon_common.selection.votes import borda
-from bon_gateway.protocols import PolicyBackend
+from bon_gateway.protocols import PolicyBackend, Trace
 from bon_gateway.strategies.referee import Referee
 from bon_gateway.strategies.signals import AnySignal, SelfCertaintySettings
 from bon_gateway.strategies.votes import VoteSettings, VoteStrategy
@@ -56,6 +56,10 @@ class Borda(VoteStrategy):
     settings: BordaSettings
 
     async def decide(
-        self, request: ChatRequest, policy: PolicyBackend, candidates: Sequence[Candidate]
+        self,
+        request: ChatRequest,
+        policy: PolicyBackend,
+        candidates: Sequence[Candidate],
+        trace: Trace,
     ) -> Sequence[int]:
-        return await self.voted_by_confidence(request, policy, candidates, self.rule)
+        return await self.voted_by_confidence(request, policy, candidates, trace, self.rule)

@@ -31,7 +31,20 @@ FindAnswer = Callable[[CandidateAnswer], str | None]
 """The final answer, equal texts for equal answers; None if there is none."""
 
 
+class ByMeaning(msgspec.Struct, frozen=True):
+    """Answers are equal if their embeddings are close."""
+
+    embedder: str
+    threshold: float
+
+
 class ExtractSettings(Component):
+    @property
+    def by_meaning(self) -> ByMeaning | None:
+        """How answers are compared beyond equality; then ``build`` finds what is compared, and what
+        votes if the embedder is down."""
+        return None
+
     @abstractmethod
     def build(self) -> FindAnswer:
         """The function that finds a final answer."""
@@ -105,6 +118,28 @@ class ExactSettings(ExtractSettings):
         return lambda answer: folded(answer.text)
 
 
+class SemanticSettings(ExtractSettings):
+    """The whole text by its meaning: answers whose embeddings have a cosine of at least
+    ``threshold`` with the first answer of a class vote together. Each answer, in the order of
+    index, joins the class whose first answer is most like its own, or begins one. If the embedder
+    is down, equal texts vote together, and the answer is degraded (``embedder_unavailable``)."""
+
+    type: Literal["semantic"]
+    embedder: str
+    """A name in ``embedders``."""
+    threshold: Annotated[float, Field(gt=-1, le=1)]
+    """Least cosine of equal answers. It depends on the embedder: take one between the cosines of
+    some answers that say the same and of some that do not. ``bon.details.diversity`` shows how far
+    answers are apart."""
+
+    @property
+    def by_meaning(self) -> ByMeaning:
+        return ByMeaning(self.embedder, self.threshold)
+
+    def build(self) -> FindAnswer:
+        return lambda answer: folded(answer.text)
+
+
 class ToolCallsSettings(ExtractSettings):
     """The names and arguments of all tool calls, whatever the order of calls and of keys. A
     candidate without a call, or with more than 65,536 characters of arguments, does not vote."""
@@ -122,6 +157,7 @@ EXTRACTS: tuple[type[ExtractSettings], ...] = (
     RegexSettings,
     ExactSettings,
     ToolCallsSettings,
+    SemanticSettings,
 )
 """All that lists the ways is derived from this tuple: the settings, docs/settings.md, the chart's
 schema."""

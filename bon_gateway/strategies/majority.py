@@ -65,7 +65,7 @@ class Majority(VoteStrategy):
         waves = Waves(max(settings.wave, request.top), settings.wave, cap=settings.n)
 
         async def rule(candidates: Sequence[Candidate]) -> NextWave:
-            votes = Counter((await self.answers(request, policy, candidates)).values())
+            votes = Counter((await self.answers(request, policy, candidates, trace)).values())
             if votes and _decided(votes, len(candidates), settings.n, stop_at):
                 return NextWave(0, Stopped.VOTE)
             return NextWave(waves.after(len(candidates)), Stopped.CAP)

@@ -21,7 +21,7 @@ for a model that has another gets the default.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -29,10 +29,11 @@ from pydantic import NonNegativeFloat
 
 from bon_common.selection.extract.tool_calls import called
 from bon_common.selection.mbr import mbr_values
-from bon_gateway.errors import GatewayError
+from bon_gateway.errors import EmbedderError, GatewayError
 from bon_gateway.protocols import PolicyBackend, RewardBackend, Trace
 from bon_gateway.strategies.conversation import answer_text
 from bon_gateway.strategies.decide import contenders, led_by, rank
+from bon_gateway.strategies.embedding import AnswerComparison
 from bon_gateway.strategies.pool import PoolStrategy
 from bon_gateway.strategies.prefill import Prefill
 from bon_gateway.strategies.referee import Referee
@@ -67,6 +68,11 @@ class MbrSettings(DrawSettings):
 
     needs_reward: ClassVar[bool] = False
 
+    @property
+    def embeds(self) -> Mapping[str, str]:
+        name = self.similarity.embeds_with
+        return {} if name is None else {"similarity.embedder": name}
+
     def check(self) -> None:
         self.similarity.check()
 
@@ -90,13 +96,24 @@ class Mbr(PoolStrategy):
         return await PoolStrategy.run(self, request, policy, scored_by, trace)
 
     async def decide(
-        self, request: ChatRequest, policy: PolicyBackend, candidates: Sequence[Candidate]
+        self,
+        request: ChatRequest,
+        policy: PolicyBackend,
+        candidates: Sequence[Candidate],
+        trace: Trace,
     ) -> Sequence[int]:
         """Raises GatewayError if similarity cannot be measured."""
         rivals = sorted(contenders(candidates))
         if self.settings.beta == 0 or len(rivals) < 2:
             return rank(candidates)
-        consensus = await self._consensus(request, policy, [candidates[p] for p in rivals])
+        comparison = AnswerComparison(request, trace, self.referee.comparing)
+        texts = self._texts(request, policy, [candidates[p] for p in rivals])
+        try:
+            consensus = await self._consensus(texts, comparison)
+        except EmbedderError:
+            if self.settings.fallback == "error":
+                raise
+            return rank(candidates)
         worth = dict(zip(rivals, consensus, strict=True))
         scored = {p: reward for p in rivals if (reward := candidates[p].reward) is not None}
         if scored and self.settings.beta is not None:
@@ -105,9 +122,10 @@ class Mbr(PoolStrategy):
             worth = dict(zip(scored, values, strict=True))
         return led_by(sorted(worth, key=lambda position: -worth[position]), candidates)
 
-    async def _consensus(
+    def _texts(
         self, request: ChatRequest, policy: PolicyBackend, rivals: Sequence[Candidate]
-    ) -> list[float]:
+    ) -> list[str]:
+        """What each says and calls."""
         prefill = Prefill.of(request)
         texts = []
         for rival in rivals:
@@ -115,9 +133,15 @@ class Mbr(PoolStrategy):
             text = answer_text(message, policy.thinking, prefill)
             calls = called(message.get("tool_calls") or ())
             texts.append("\n".join(filter(None, (text, calls))))
+        return texts
+
+    async def _consensus(self, texts: Sequence[str], comparison: AnswerComparison) -> list[float]:
         try:
-            return await self.measure(texts)
+            return await self.measure(texts, comparison)
+        except EmbedderError:
+            raise
         except Exception as error:
-            fields = {"request_id": request.request_id, "similarity": self.settings.similarity.type}
+            request_id = comparison.request.request_id
+            fields = {"request_id": request_id, "similarity": self.settings.similarity.type}
             log_unexpected(_log, "the similarity of answers cannot be measured", error, fields)
             raise GatewayError("the winner could not be chosen") from error

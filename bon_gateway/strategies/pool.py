@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -51,13 +52,21 @@ class PoolStrategy:
         return rank(candidates)
 
     async def decide(
-        self, request: ChatRequest, policy: PolicyBackend, candidates: Sequence[Candidate]
+        self,
+        request: ChatRequest,
+        policy: PolicyBackend,
+        candidates: Sequence[Candidate],
+        trace: Trace,
     ) -> Sequence[int]:
         """``order``, for a subclass that reads answers and so must know how the policy thinks."""
         return await self.order(request, candidates)
 
     async def decide_by_confidence(
-        self, request: ChatRequest, policy: PolicyBackend, candidates: Sequence[Candidate]
+        self,
+        request: ChatRequest,
+        policy: PolicyBackend,
+        candidates: Sequence[Candidate],
+        trace: Trace,
     ) -> Sequence[int]:
         """The same where all rewards are lost and the fallback is ``confidence``."""
         return rank_by_confidence(candidates)
@@ -119,6 +128,8 @@ class PoolStrategy:
             min_candidates=min(settings.min_candidates, kept),
             retries=settings.retries,
         )
+        if plan.deadline is not None:
+            trace.deadline_at = asyncio.get_running_loop().time() + plan.deadline
         check = await self.referee.check_for(request, policy)
         measured = msgspec.structs.replace(request, signal=signal)
         source = self.source(request, policy, trace)
@@ -128,8 +139,8 @@ class PoolStrategy:
             self.referee.answer_in_reasoning(policy, request.request_id)
         stands_in = settings.fallback == "confidence" and _all_lost(outcome)
         decide = self.decide_by_confidence if stands_in else self.decide
-        order = await decide(request, policy, outcome.candidates)
-        return select(
+        order = await decide(request, policy, outcome.candidates, trace)
+        selection = select(
             outcome,
             request,
             order,
@@ -138,6 +149,15 @@ class PoolStrategy:
             by_confidence=stands_in or settings.chooses_by is not None,
             plain=1 if request.greedy else settings.n,
         )
+        return _embedded(selection, trace) if settings.embeds else selection
+
+
+def _embedded(selection: Selection, trace: Trace) -> Selection:
+    """With what came of embedding its answers."""
+    lost = ("embedder_unavailable",) if trace.embedder_lost else ()
+    return msgspec.structs.replace(
+        selection, degraded=(*selection.degraded, *lost), diversity=trace.diversity
+    )
 
 
 def _all_lost(drawn: Drawn) -> bool:

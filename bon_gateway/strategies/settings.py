@@ -44,6 +44,11 @@ class StrategySettings(Component):
         return {}
 
     @property
+    def embeds(self) -> Mapping[str, str]:
+        """Names of the embedders that it asks, by the keys in this section that name them."""
+        return {}
+
+    @property
     def pool(self) -> int:
         """Number of candidates from which the winner is chosen."""
         return 1

@@ -13,9 +13,11 @@ from pydantic import Discriminator, Field
 from bon_common.hooks import HookName, load_hook
 from bon_common.selection.similarity import cosine_consensus, ngram_consensus
 from bon_gateway.sections.base import Component
+from bon_gateway.strategies.embedding import AnswerComparison
 
-MeasureConsensus = Callable[[Sequence[str]], Awaitable[list[float]]]
-"""From the answers to the mean similarity of each to the others, in the same order."""
+MeasureConsensus = Callable[[Sequence[str], AnswerComparison], Awaitable[list[float]]]
+"""From the answers to the mean similarity of each to the others, in the same order. Raises
+EmbedderError if it embeds."""
 
 KEY = "similarity.function"
 READ = 8192
@@ -27,6 +29,11 @@ more, because all other requests would wait meanwhile."""
 
 
 class SimilaritySettings(Component):
+    @property
+    def embeds_with(self) -> str | None:
+        """The name of the embedder that it needs, if any."""
+        return None
+
     @abstractmethod
     def build(self, comparing: asyncio.Lock) -> MeasureConsensus:
         """The function that measures. It holds ``comparing`` while a thread of its own computes."""
@@ -44,7 +51,7 @@ class NgramSimilaritySettings(SimilaritySettings):
     shorter is alike only to its equals."""
 
     def build(self, comparing: asyncio.Lock) -> MeasureConsensus:
-        async def measure(texts: Sequence[str]) -> list[float]:
+        async def measure(texts: Sequence[str], _: AnswerComparison) -> list[float]:
             read = [text[:READ] for text in texts]
             if sum(map(len, read)) <= SHORT:
                 return ngram_consensus(read, self.size)
@@ -70,12 +77,32 @@ class HookSimilaritySettings(SimilaritySettings):
     def build(self, comparing: asyncio.Lock) -> MeasureConsensus:
         function = load_hook(self.function, "texts", key=KEY)
 
-        async def measure(texts: Sequence[str]) -> list[float]:
+        async def measure(texts: Sequence[str], _: AnswerComparison) -> list[float]:
             if inspect.iscoroutinefunction(function):
                 vectors = await function(texts)
                 async with comparing:
                     return await asyncio.to_thread(_of_vectors, vectors, len(texts))
             return await asyncio.to_thread(lambda: _of_vectors(function(texts), len(texts)))
+
+        return measure
+
+
+class EmbedderSimilaritySettings(SimilaritySettings):
+    """The cosine of embeddings by one of ``embedders``. If it is down, the reward alone decides, or
+    without rewards the order of the candidates; with ``fallback: error`` it is an error. The answer
+    is degraded (``embedder_unavailable``)."""
+
+    type: Literal["embedder"]
+    embedder: str
+    """A name in ``embedders``."""
+
+    @property
+    def embeds_with(self) -> str:
+        return self.embedder
+
+    def build(self, comparing: asyncio.Lock) -> MeasureConsensus:
+        async def measure(texts: Sequence[str], answers: AnswerComparison) -> list[float]:
+            return await answers.consensus(self.embedder, texts)
 
         return measure
 
@@ -91,6 +118,7 @@ def _of_vectors(given: Any, count: int) -> list[float]:
 SIMILARITIES: tuple[type[SimilaritySettings], ...] = (
     NgramSimilaritySettings,
     HookSimilaritySettings,
+    EmbedderSimilaritySettings,
 )
 """All that lists the ways is derived from this tuple: the settings, docs/settings.md, the chart's
 schema."""

@@ -11,7 +11,7 @@ from typing import Any
 from bon_common.selection.adaptive.gain import GainModel, SampleRewards
 from bon_common.selection.adaptive.waves import Waves
 from bon_common.selection.pruning.probes import PairSums, Probe, ProbeWindow
-from bon_gateway.errors import AbstainedError, GatewayError, RewardError
+from bon_gateway.errors import AbstainedError, EmbedderError, GatewayError, RewardError
 from bon_gateway.logprobs import Measuring, measured
 from bon_gateway.protocols import Trace, Watch
 from bon_gateway.thinking import ThinkingSettings
@@ -27,6 +27,7 @@ from bon_gateway.types import (
     RewardRequest,
     Sample,
     Scores,
+    Vector,
 )
 
 
@@ -234,6 +235,30 @@ class FakeReward(_FakeBackend):
         rewards = tuple(None if self.abstains(m) else self.rule(m) for m in completions)
         missing = AbstainedError("the fake judge abstained") if None in rewards else None
         return Scores(rewards, 10 * len(completions), missing, judging=self.judging)
+
+
+@dataclass(slots=True)
+class FakeEmbedder(_FakeBackend):
+    """An Embedder that knows each text's vector; the first ``failures`` calls fail."""
+
+    known: Mapping[str, Vector]
+    failures: int = 0
+    hold: asyncio.Event | None = None
+    """Calls wait for it."""
+    calls: list[list[str]] = field(default_factory=list)
+    cancelled: int = 0
+
+    async def embed(self, texts: Sequence[str], caller: Caller | None) -> list[Vector]:
+        self.calls.append([*texts])
+        try:
+            if self.hold is not None:
+                await self.hold.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        if len(self.calls) <= self.failures:
+            raise EmbedderError("the fake embedder was told to fail")
+        return [self.known[text] for text in texts]
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""A fake upstream: one loopback server that plays vLLM and the reward server.
+"""A fake upstream: one loopback server that plays vLLM, the reward server and an embedder.
 
 It is a real server on a real socket, because tests need what in-process transports hide: cut
 connections, aborts, streams that arrive in pieces. ``script`` decides how each request is answered;
@@ -15,13 +15,14 @@ import orjson
 from aiohttp import web
 from yarl import URL
 
-from bon_gateway.testing import chat, rewards
+from bon_gateway.testing import chat, embeddings, rewards
 from bon_gateway.testing.listener import Listener
 from bon_gateway.testing.script import PLAIN, Call, Script, Step
 
 CHAT = "/v1/chat/completions"
-REWARDS: dict[str, Callable[[Call, Step, str], bytes]] = {
+WHOLE: dict[str, Callable[[Call, Step, str], bytes]] = {
     "/classify": rewards.classify,
+    "/v1/embeddings": embeddings.embed,
     "/v1/score": rewards.score,
     "/v1/prefix": rewards.prefix,
 }
@@ -96,7 +97,7 @@ class FakeUpstream:
         await self.stop()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        if request.path != CHAT and request.path not in REWARDS:
+        if request.path != CHAT and request.path not in WHOLE:
             return await self._get(request)
         if self._api_key and request.headers.get("authorization") != f"Bearer {self._api_key}":
             return web.Response(status=401, body=UNAUTHORIZED, content_type="application/json")
@@ -132,7 +133,7 @@ class FakeUpstream:
             return web.Response(body=step.raw, headers=step.headers)
         if request.path == CHAT:
             return await self._chat(request, call, step)
-        return await _whole(request, REWARDS[request.path](call, step, self.model), step)
+        return await _whole(request, WHOLE[request.path](call, step, self.model), step)
 
     async def _get(self, request: web.BaseRequest) -> web.Response:
         if request.path in ("/health", "/readyz"):

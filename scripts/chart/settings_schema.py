@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from bon_gateway.backends.embedder.embeddings import EmbeddingsSettings
 from bon_gateway.backends.http.settings import OWN_HEADERS, UpstreamSettings
 from bon_gateway.backends.policy.vllm.policy import VllmPolicySettings
 from bon_gateway.sections.base import type_name
@@ -101,6 +102,7 @@ def defaults() -> str:
         "maxCandidates": LimitsSettings.model_fields["max_candidates"].default,
         "policyTimeout": VllmPolicySettings.model_fields["timeout_s"].default,
         "rewardTimeout": UpstreamSettings.model_fields["timeout_s"].default,
+        "embedderTimeout": EmbeddingsSettings.model_fields["timeout_s"].default,
         "thinking": ThinkingSettings().model_dump(),
     }
     return json.dumps(known, indent=1) + "\n"

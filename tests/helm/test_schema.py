@@ -196,6 +196,8 @@ def test_a_wrong_value_is_refused_by_its_key(over: Values, said: str) -> None:
 
 LOCAL = {"type": "transformers", "model": "x"}
 THINKER = {"type": "vllm", "urls": ["http://vllm:8000"], "thinking": {}}
+EMBEDDER = {"type": "embedder", "embedder": "missing"}
+SEMANTIC = {"type": "semantic", "embedder": "missing", "threshold": 0.9}
 CASCADE = {"type": "cascade", "first": "qwen", "threshold": 1}
 REFUSED_BY_THE_GATEWAY: tuple[dict[str, Any], ...] = (
     {"unknown": {}},
@@ -276,6 +278,10 @@ REFUSED_BY_THE_GATEWAY: tuple[dict[str, Any], ...] = (
     {"models": {"assistant": {"rewards": [{"reward": "helpful"}], "combine": "sum"}}},
     {"models": {"assistant": {"rewards": [{"reward": "helpful"}]}}},
     {"rewards": {"both": {"type": "ensemble", "members": [{"weight": 2}, {"reward": "a"}]}}},
+    {"models": {"assistant": {"strategy": {"type": "mbr", "similarity": {"type": "embedder"}}}}},
+    {"models": {"assistant": {"strategy": {"type": "mbr", "similarity": EMBEDDER}}}},
+    {"models": {"assistant": {"strategy": {"type": "majority", "extract": SEMANTIC}}}},
+    {"embedders": {"e5": {"type": "embeddings", "urls": []}}},
     {"models": {"assistant": {"strategy": {"type": "confidence", "signal": {"type": "sure"}}}}},
     {"models": {"assistant": {"strategy": {"type": "confidence", "fallback": "confidence"}}}},
     {"models": {"assistant": {"strategy": {"type": "borda", "p": -1}}}},

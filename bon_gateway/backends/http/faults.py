@@ -20,6 +20,7 @@ from bon_gateway.backends.http.connection import (
     UnusableAnswerError,
 )
 from bon_gateway.errors import (
+    EmbedderError,
     NoRewardError,
     NoUpstreamError,
     PolicyError,
@@ -98,6 +99,13 @@ def policy_error(error: UpstreamError) -> PolicyError:
         case Fault.FAILED | Fault.CUT:
             # An error status is about the whole request, not about one candidate's text.
             return PolicyFailedError(message, spoilt=error.status is None)
+
+
+def embedder_error(error: UpstreamError) -> EmbedderError:
+    # The words of a refusal may quote the text.
+    reason = f"It refused the answers ({error.status})."
+    told = reason if error.kind is Fault.REFUSED else error.message
+    return EmbedderError(f"The embedder cannot embed: {told}", retry_after=error.retry_after)
 
 
 def reward_error(error: UpstreamError) -> RewardError:

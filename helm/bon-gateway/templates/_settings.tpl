@@ -27,7 +27,7 @@
 {{- toYaml $settings -}}
 {{- end -}}
 
-{{/* Seconds that one request may take at the most: its slowest policy and its slowest reward model.
+{{/* Seconds that one request may take at the most: its slowest policy, reward model and embedder.
      A dict with root and settings. */}}
 {{- define "bon.longestRequest" -}}
 {{- $defaults := .root.Files.Get "files/defaults.json" | fromJson -}}
@@ -35,7 +35,9 @@
 {{- range .settings.policies -}}{{- if not (hasKey . "of") -}}{{- $policy = maxf $policy (get . "timeout_s" | default $defaults.policyTimeout) -}}{{- end -}}{{- end -}}
 {{- $reward := 0.0 -}}
 {{- range .settings.rewards -}}{{- $reward = maxf $reward (get . "timeout_s" | default $defaults.rewardTimeout) -}}{{- end -}}
-{{- addf $policy $reward -}}
+{{- $embedder := 0.0 -}}
+{{- range .settings.embedders -}}{{- $embedder = maxf $embedder (get . "timeout_s" | default $defaults.embedderTimeout) -}}{{- end -}}
+{{- addf $policy $reward $embedder -}}
 {{- end -}}
 
 {{/* Environment variables with the keys of upstreams, all out of Secrets: a list under `env`. */}}

@@ -84,8 +84,8 @@
 {{- if and $recording $history (eq (clean $recording) (clean $history)) -}}
 {{- fail "gateway.settings.history.folder: it is that of recording, and each needs a volume of its own" -}}
 {{- end -}}
-{{- range $section := list "policies" "rewards" -}}
-{{- range $name, $upstream := get $gateway.settings $section -}}
+{{- range $section := list "policies" "rewards" "embedders" -}}
+{{- range $name, $upstream := default dict (get $gateway.settings $section) -}}
 {{- range get $upstream "urls" | default list -}}
 {{- if regexMatch "^https?://[^/]*@" . -}}
 {{- fail (printf "gateway.settings.%s.%s.urls: a password does not belong into a ConfigMap; api_key_env takes it from gateway.secretEnv" $section $name) -}}
@@ -175,6 +175,13 @@
 {{- range $place, $member := $model.rewards -}}
 {{- if not (hasKey $settings.rewards $member.reward) -}}
 {{- fail (printf "%s.%s.rewards.%d.reward: no reward is named %q" $key $name $place $member.reward) -}}
+{{- end -}}
+{{- end -}}
+{{- range $place := list "similarity" "extract" -}}
+{{- with dig $place "embedder" "" $strategy -}}
+{{- if not (hasKey (default dict $settings.embedders) .) -}}
+{{- fail (printf "%s.%s.strategy.%s.embedder: no embedder is named %q" $key $name $place .) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- if eq $strategy.type "cascade" -}}

@@ -233,7 +233,25 @@ def test_the_default_is_to_blame_for_what_is_wrong_with_it() -> None:
             "models.assistant.strategy",
             {"type": "mbr", "similarity": {"type": "bleu"}},
             "models.assistant.strategy.similarity.type",
-            "unknown type 'bleu'; known: ngrams, hook",
+            "unknown type 'bleu'; known: ngrams, hook, embedder",
+        ),
+        (
+            "models.assistant.strategy",
+            {"type": "mbr", "similarity": {"type": "embedder", "embedder": "e5"}},
+            "models.assistant.strategy.similarity.embedder",
+            "no embedder is named 'e5'",
+        ),
+        (
+            "models.assistant.strategy",
+            {"type": "borda", "extract": {"type": "semantic", "embedder": "e5", "threshold": 0.9}},
+            "models.assistant.strategy.extract.embedder",
+            "no embedder is named 'e5'",
+        ),
+        (
+            "embedders.e5",
+            {"type": "embeddings", "urls": ["http://h"], "health_path": "ready"},
+            "embedders.e5.health_path",
+            "should",
         ),
         (
             "models.assistant.strategy",

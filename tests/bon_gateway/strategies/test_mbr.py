@@ -104,8 +104,8 @@ async def test_those_without_a_reward_come_last_and_still_count_as_others() -> N
     candidates[3] = Candidate(3, CandidateStatus.TRUNCATED, completion("cut"), 9.0)
     request = ChatRequest([{"role": "user", "content": "?"}], {}, None, 1, "request")
     # Only with the first one, which has no reward, the second has a consensus: of 1/3.
-    assert await mbr(beta=3.0).decide(request, FakePolicy(), candidates) == (1, 2, 0, 3)
-    assert await mbr(beta=1.4).decide(request, FakePolicy(), candidates) == (2, 1, 0, 3)
+    assert await mbr(beta=3.0).decide(request, FakePolicy(), candidates, Trace()) == (1, 2, 0, 3)
+    assert await mbr(beta=1.4).decide(request, FakePolicy(), candidates, Trace()) == (2, 1, 0, 3)
 
 
 async def test_what_is_compared_is_what_a_reward_model_reads(ask: Ask) -> None:
@@ -159,7 +159,7 @@ REQUEST = ChatRequest([{"role": "user", "content": "?"}], {}, None, 1, "request"
 
 
 def decided(candidates: Sequence[Candidate], beta: float | None) -> Sequence[int]:
-    return asyncio.run(mbr(beta=beta).decide(REQUEST, FakePolicy(), candidates))
+    return asyncio.run(mbr(beta=beta).decide(REQUEST, FakePolicy(), candidates, Trace()))
 
 
 @given(CANDIDATES)

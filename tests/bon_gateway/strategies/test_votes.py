@@ -191,5 +191,5 @@ async def test_where_all_agree_the_order_is_that_of_best_of_n(
     request = ChatRequest([{"role": "user", "content": "?"}], {}, None, 1, "request")
     strategy = settings(kind, 8).build(Referee())
     assert isinstance(strategy.name, str)
-    order = await strategy.decide(request, FakePolicy(), pool)  # type: ignore[attr-defined]
+    order = await strategy.decide(request, FakePolicy(), pool, Trace())  # type: ignore[attr-defined]
     assert tuple(order) == rank(pool)

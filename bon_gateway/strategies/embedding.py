@@ -1,0 +1,93 @@
+"""Embeds the answers of one request, each text once, and compares what came of it.
+
+The vectors are kept with the request: a strategy that draws in waves embeds only what is new. An
+embedder that fails is not asked again, so that all answers of a request are compared in one way.
+What a strategy does without vectors is its own business; the answer is marked in any case.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bon_common.selection.classes import similar_classes
+from bon_common.selection.similarity import cosine_consensus, unit_vector
+from bon_gateway.errors import EmbedderError
+from bon_gateway.protocols import Trace
+from bon_gateway.types import ChatRequest, Vector
+
+MOST_TEXTS = 512
+"""Different answers of one request that are embedded and compared."""
+GRACE_S = 0.1
+"""Seconds that embedding may take after the request's deadline, at least."""
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerComparison:
+    """Compares the answers of one request. ``comparing`` is the referee's: it is held while a
+    thread computes."""
+
+    request: ChatRequest
+    trace: Trace
+    comparing: asyncio.Lock
+
+    async def consensus(self, embedder: str, texts: Sequence[str]) -> list[float]:
+        """Each text's mean cosine to the others. Raises EmbedderError."""
+        vectors = await self._vectors(embedder, texts)
+        async with self.comparing:
+            found = await asyncio.to_thread(cosine_consensus, vectors)
+        self._note_diversity(found)
+        return found
+
+    async def classes(self, embedder: str, threshold: float, texts: Sequence[str]) -> list[int]:
+        """For each text the place of the one that stands for its class. Raises EmbedderError."""
+        vectors = await self._vectors(embedder, texts)
+        async with self.comparing:
+            self._note_diversity(await asyncio.to_thread(cosine_consensus, vectors))
+            return await asyncio.to_thread(similar_classes, vectors, threshold)
+
+    def _note_diversity(self, consensus: Sequence[float]) -> None:
+        if len(consensus) > 1:
+            mean = math.fsum(consensus) / len(consensus)
+            self.trace.diversity = max(0.0, 1 - mean)
+
+    async def _vectors(self, embedder: str, texts: Sequence[str]) -> list[Vector]:
+        """Of length 1. Of a text without a word it is zeros, which are similar to nothing."""
+        trace = self.trace
+        if trace.embedder_lost:
+            raise EmbedderError("the embedder has failed for this request")
+        new = [text for text in dict.fromkeys(texts) if text.strip() and text not in trace.vectors]
+        try:
+            if len(trace.vectors) + len(new) > MOST_TEXTS:
+                raise EmbedderError(f"there are more than {MOST_TEXTS} answers to compare")
+            if new:
+                trace.vectors.update(zip(new, await self._embed(embedder, new), strict=True))
+            sizes = {len(vector) for vector in trace.vectors.values()}
+            if len(sizes) > 1:
+                raise EmbedderError("the embedder's vectors differ in length")
+        except EmbedderError as error:
+            trace.embedder_lost = True
+            fields = {
+                "request_id": self.request.request_id,
+                "embedder": embedder,
+                "reason": error.message,
+            }
+            _log.info("answers are not embedded", extra={"fields": fields})
+            raise
+        zeros = [0.0] * max(sizes, default=0)
+        return [trace.vectors.get(text, zeros) for text in texts]
+
+    async def _embed(self, embedder: str, texts: Sequence[str]) -> list[Vector]:
+        # It may begin long after a deadline that has cut the draw short.
+        end, now = self.trace.deadline_at, asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout_at(None if end is None else max(end, now) + GRACE_S):
+                given = await self.trace.embedders[embedder].embed(texts, self.request.caller)
+        except TimeoutError:
+            raise EmbedderError("the embedder did not answer by the deadline") from None
+        async with self.comparing:
+            return await asyncio.to_thread(lambda: [unit_vector(one) for one in given])
