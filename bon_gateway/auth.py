@@ -25,8 +25,9 @@ def load_keyring(auth: AuthSettings, environ: Mapping[str, str]) -> keys.KeyRing
 
 def check_upstream_keys(settings: Settings, environ: Mapping[str, str]) -> None:
     """Raises SettingsError for an ``api_key_env`` without a usable key."""
-    for path, backend in settings.backends.items():
-        upstream_key(backend.key_variable, environ, f"{path}.api_key_env")
+    for path, component in (settings.backends | settings.verifiers).items():
+        for key, variable in component.key_variables.items():
+            upstream_key(variable, environ, f"{path}.{key}")
 
 
 def upstream_key(variable: str | None, environ: Mapping[str, str], setting: str) -> str | None:

@@ -10,14 +10,15 @@ from bon_gateway.auth import check_upstream_keys, upstream_key
 from bon_gateway.backends.embedder.metered import MeteredEmbedder
 from bon_gateway.backends.reward.length_calibrated import LengthCalibratedReward
 from bon_gateway.backends.reward.metered import MeteredReward
-from bon_gateway.backends.settings import BackendSettings, RewardSettings
+from bon_gateway.backends.settings import BackendSettings, FindKey, RewardSettings
 from bon_gateway.gateway import Gateway, ServedModel
 from bon_gateway.metrics import Metrics
 from bon_gateway.protocols import RewardBackend
-from bon_gateway.settings.tree import Settings
+from bon_gateway.settings.tree import ServedModelSettings, Settings
 from bon_gateway.strategies.history import WindowHistory
 from bon_gateway.strategies.history_files import ModelFiles, ModelIdentity
 from bon_gateway.strategies.referee import Referee
+from bon_gateway.verifiers.panel import VerifierPanel
 
 
 def build_gateway(
@@ -42,6 +43,11 @@ def build_gateway(
         for name, one in settings.embedders.items()
     }
     referee = Referee(settings.limits.schema_check_ms / 1000)
+    panels = {
+        name: panel
+        for name, served in settings.models.items()
+        if (panel := _panel(name, served, environ, metrics)) is not None
+    }
     models = {
         name: ServedModel(
             name=name,
@@ -50,6 +56,7 @@ def build_gateway(
             strategy=served.strategy.build(referee),
             settings=served,
             history=_history(name, settings),
+            verifiers=panels.get(name),
         )
         for name, served in settings.models.items()
     }
@@ -59,7 +66,7 @@ def build_gateway(
 
 
 def _reward(settings: RewardSettings, environ: Mapping[str, str]) -> RewardBackend:
-    backend = settings.build(key_of(settings, environ))
+    backend = settings.build_with(_find_key(environ))
     calibration = settings.length_calibration
     return backend if calibration is None else LengthCalibratedReward(backend, calibration)
 
@@ -74,6 +81,20 @@ def _history(name: str, settings: Settings) -> WindowHistory | None:
     revision = settings.revision_of(served.policy)
     identity = ModelIdentity(name, served.policy, revision, reward)
     return WindowHistory(ModelFiles(Path(folder), identity))
+
+
+def _panel(
+    name: str, served: ServedModelSettings, environ: Mapping[str, str], metrics: Metrics
+) -> VerifierPanel | None:
+    if not served.verifier:
+        return None
+    keys = _find_key(environ)
+    built = {one.title: one.build(keys) for one in served.verifier}
+    return VerifierPanel(name, built, served.on_all_failed, metrics)
+
+
+def _find_key(environ: Mapping[str, str]) -> FindKey:
+    return lambda variable: upstream_key(variable, environ, "api_key_env")
 
 
 def key_of(settings: BackendSettings, environ: Mapping[str, str]) -> str | None:

@@ -21,10 +21,15 @@ from bon_gateway.protocols import (
 )
 from bon_gateway.settings.tree import ServedModelSettings, Settings
 from bon_gateway.strategies.referee import Referee
+from bon_gateway.verifiers.panel import VerifierPanel
 
 
 class Closing(Protocol):
     async def close(self) -> None: ...
+
+
+class Starting(Closing, Protocol):
+    async def start(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,7 @@ class ServedModel:
     settings: ServedModelSettings
     history: RewardHistory | None = None
     """None without a reward model."""
+    verifiers: VerifierPanel | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +137,18 @@ class Gateway:
     def parts(self) -> list[Closing]:
         """All that has to be closed."""
         histories = [served.history for served in self.models.values()]
-        return [*self.backends.values(), *filter(None, histories), self.referee]
+        return [*self.starting, *filter(None, histories), self.referee]
+
+    @property
+    def starting(self) -> list[Starting]:
+        """All that has to be started."""
+        panels = [served.verifiers for served in self.models.values()]
+        return [*self.backends.values(), *filter(None, panels)]
 
     async def start(self) -> None:
         async with asyncio.TaskGroup() as tasks:
-            for backend in self.backends.values():
-                tasks.create_task(backend.start())
+            for part in self.starting:
+                tasks.create_task(part.start())
 
     async def close(self) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -180,6 +192,7 @@ class Gateway:
                 reward=(
                     None if (of := served.settings.reward_name(name)) is None else reward_of[of]
                 ),
+                verifiers=running.verifiers_for(served) or served.verifiers,
             )
             for name, served in self.models.items()
         }
@@ -193,6 +206,15 @@ class Gateway:
             models=models,
             created=running.created,
         )
+
+    def verifiers_for(self, served: ServedModel) -> VerifierPanel | None:
+        """Those of the model of the same name here, if their settings are the same."""
+        own = self.models.get(served.name)
+        if own is None:
+            return None
+        before, after = own.settings, served.settings
+        same = (before.verifier, before.on_all_failed) == (after.verifier, after.on_all_failed)
+        return own.verifiers if same else None
 
     def with_histories_of(self, running: Gateway) -> Gateway:
         """This gateway, which has not started, with the histories of one that runs, for each served

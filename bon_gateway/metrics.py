@@ -23,7 +23,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from bon_common.selection.spread import is_computable
-from bon_gateway.types import JudgeUsage, Selection, UpstreamState
+from bon_gateway.types import JudgeUsage, Selection, UpstreamState, VerdictOutcome
 
 MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 PREFIX = "bon_"
@@ -109,6 +109,8 @@ class Metrics:
             "Calls to chat models for verdicts, and the verdicts that did not come (abstained)."
         )
         self._judge_calls = counters("bon_judge_calls", verdicts, "reward", "kind")
+        said = "Verdicts on candidates: pass, fail, abstain. Identical answers count once."
+        self._verdicts = counters("bon_verdicts", said, "model", "verifier", "outcome")
         read = "Tokens of these calls: prompt, cached (of the prompt), completion."
         self._judge_tokens = counters("bon_judge_tokens", read, "reward", "kind")
         self._recorded = counters(
@@ -147,6 +149,8 @@ class Metrics:
         self._embedding = histograms("bon_embed_seconds", took, SCORE_S, "embedder")
         call = "One call of a reward backend."
         self._score = histograms("bon_score_seconds", call, SCORE_S, "reward")
+        verified = "Verifying one answer, the wait for a free call included."
+        self._verify = histograms("bon_verify_seconds", verified, SCORE_S, "model", "verifier")
 
     def _add_gauges(self) -> None:
         def gauge(name: str, meaning: str, mode: Mode, *labels: str) -> Gauge:
@@ -286,6 +290,15 @@ class Metrics:
         self._judge_tokens.of(reward, "prompt").inc(usage.prompt_tokens)
         self._judge_tokens.of(reward, "cached").inc(usage.cached_tokens)
         self._judge_tokens.of(reward, "completion").inc(usage.completion_tokens)
+
+    def observe_verdict(
+        self, model: str, verifier: str, outcome: VerdictOutcome, seconds: float | None
+    ) -> None:
+        """One verifier has spoken; ``seconds`` is None if time was up before it did."""
+        model = self._model(model)
+        self._verdicts.of(model, verifier, outcome).inc()
+        if seconds is not None:
+            self._verify.of(model, verifier).observe(seconds)
 
     def observe_recorded(
         self, outcome: Literal["written", "dropped", "failed"], count: int

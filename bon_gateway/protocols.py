@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from bon_common.selection.adaptive.gain import GainModel, SampleRewards
 from bon_common.selection.adaptive.waves import Waves
@@ -21,6 +21,7 @@ from bon_gateway.types import (
     Scores,
     Selection,
     Vector,
+    Verdict,
 )
 
 
@@ -93,6 +94,27 @@ class RewardHistory(Protocol):
     async def close(self) -> None: ...
 
 
+class Verifiers(Protocol):
+    """The verifiers of a served model, which say of each candidate whether it may win."""
+
+    @property
+    def on_all_failed(self) -> Literal["best", "error"]:
+        """What happens if they fail all candidates: the best of these is the answer, or an
+        error."""
+        ...
+
+    async def verify(
+        self, request: RewardRequest, answer: Message, verdicts: dict[str, Verdict]
+    ) -> None:
+        """Write each verifier's verdict into ``verdicts``, by its name, as it comes. A verifier
+        that need not be asked any more has none. Nothing is raised but CancelledError."""
+        ...
+
+    def give_up(self, verdicts: dict[str, Verdict]) -> None:
+        """Write abstentions in place of the verdicts that are not there: no time is left."""
+        ...
+
+
 @dataclass(slots=True)
 class Trace:
     """What is known of a run while it runs, and still known if it is cancelled."""
@@ -128,6 +150,8 @@ class Trace:
     """Mean distance of the answers that were embedded last, as 1 less the cosine, over pairs."""
     deadline_at: float | None = None
     """Time of the event loop at which the request's deadline comes."""
+    verifiers: Verifiers | None = None
+    """Those of the served model."""
 
 
 class Backend(Protocol):

@@ -179,6 +179,8 @@ class RewardRequest(msgspec.Struct, frozen=True, eq=False, weakref=True):
     partial: bool = False
     """The answers are beginnings. A reward model that can tell them apart renders them as its
     operator chose."""
+    metadata: Mapping[str, Any] = msgspec.field(default_factory=dict)
+    """The request's ``metadata``, which may hold an expected answer that verifiers compare with."""
 
     @property
     def request_id(self) -> str | None:
@@ -230,6 +232,38 @@ class Scores(msgspec.Struct, frozen=True):
     """For each answer, the raw number of each label of a reward model with several."""
 
 
+class VerdictOutcome(StrEnum):
+    """What a verifier says of an answer."""
+
+    PASS = "pass"  # noqa: S105 - no password
+    FAIL = "fail"
+    ABSTAIN = "abstain"
+    """It cannot say: it is down, too slow, or lacks something such as an expected answer."""
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What one verifier says of one answer."""
+
+    outcome: VerdictOutcome
+    reason: str | None = None
+    """In a few words, without any text of the answer."""
+    score: float | None = None
+    """How good the answer is, if the verifier says more than pass and fail."""
+    judging: JudgeUsage | None = None
+    """What asking a chat model for it cost, if one was asked."""
+
+
+PASSED = Verdict(VerdictOutcome.PASS)
+
+
+def failed(reason: str, score: float | None = None) -> Verdict:
+    return Verdict(VerdictOutcome.FAIL, reason, score)
+
+
+def abstained(reason: str) -> Verdict:
+    return Verdict(VerdictOutcome.ABSTAIN, reason)
+
+
 class CandidateStatus(StrEnum):
     FINISHED = "finished"
     TRUNCATED = "truncated"
@@ -257,6 +291,10 @@ class Tier(IntEnum):
     """Only white space, or cut before its first word."""
     MISPLACED = 2
     """All of it came as reasoning; the engine's parser most likely put the answer there too."""
+    REFUTED = 3
+    """An answer that a verifier failed."""
+    REFUTED_EMPTY = 4
+    """A verifier failed it, and it has no answer, or none in its place."""
 
 
 class Candidate(msgspec.Struct, frozen=True):
@@ -277,6 +315,13 @@ class Candidate(msgspec.Struct, frozen=True):
     strategy asks several."""
     partial_rewards: Sequence[tuple[int, float]] = ()
     """Rewards of what it said after some numbers of tokens, ascending, where that was scored."""
+    verdicts: Mapping[str, Verdict] | None = None
+    """By the verifier's name; None if the served model has no verifier."""
+
+    @property
+    def refuted(self) -> bool:
+        """Whether a verifier failed it. Then it wins only if all others have failed too."""
+        return self.tier >= Tier.REFUTED
 
     @property
     def confidence(self) -> float | None:

@@ -32,7 +32,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-ALL_EXTRAS = ("chart", "dev", "embedded", "reward-server", "trainers")
+ALL_EXTRAS = ("chart", "dev", "embedded", "language", "reward-server", "trainers")
 
 # vLLM requires them, its text models use none of them, and the wheels in the registry do
 # not load beside a CPU build of torch: with them present, `import transformers` fails.

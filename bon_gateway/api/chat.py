@@ -207,6 +207,7 @@ def prepare(
             policy=served.settings.policy,
             policies={name: gateway.policy(name) for name in settings.asks.values()},
             embedders={name: gateway.embedders[name] for name in settings.embeds.values()},
+            verifiers=served.verifiers,
         ),
     )
 

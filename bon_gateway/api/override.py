@@ -31,7 +31,8 @@ def resolve_strategy(
     What the request does not name stays as the served model has it, even if the request chooses
     another strategy that has the same parameter. ``compares`` is that of the model's reward. Raises
     BadRequestError if the model allows no override, the strategy does not have the parameter, its
-    rewards cannot serve the strategy, or a limit refuses it.
+    rewards cannot serve the strategy, it verifies nothing where the model does, or a limit refuses
+    it.
     """
     own = served.strategy
     if bon is None:
@@ -50,6 +51,10 @@ def resolve_strategy(
     if strategy.needs_reward and not served.scored:
         raise BadRequestError.at(
             "bon.strategy", f"{strategy.type} needs a reward model, and this model has none"
+        )
+    if served.verifier and not strategy.verifies:
+        raise BadRequestError.at(
+            "bon.strategy", f"{strategy.type} verifies nothing, and this model has verifiers"
         )
     if compares and strategy.needs_steady_rewards:
         raise BadRequestError.at(

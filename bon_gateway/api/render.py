@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from bon_gateway.api.schema import NOT_SAMPLING, READ_BY_GATEWAY, ChatWire
-from bon_gateway.types import RANDOM_SEED, Candidate, ChatRequest, Selection, Usage
+from bon_gateway.types import RANDOM_SEED, Candidate, ChatRequest, Selection, Usage, Verdict
 
 
 class AnswerHead(msgspec.Struct, frozen=True):
@@ -152,9 +152,15 @@ def _candidate(candidate: Candidate, with_message: bool) -> dict[str, Any]:
         answer["partial_rewards"] = candidate.partial_rewards
     if candidate.reason is not None:
         answer["reason"] = candidate.reason
+    if candidate.verdicts is not None:
+        answer["verdicts"] = {name: verdict(one) for name, one in candidate.verdicts.items()}
     if with_message and completion is not None:
         answer["message"] = completion.message
     return answer
+
+
+def verdict(one: Verdict) -> dict[str, Any]:
+    return {"outcome": one.outcome, "reason": one.reason, "score": one.score}
 
 
 def _confidence(candidate: Candidate) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
@@ -18,6 +18,9 @@ from bon_gateway.protocols import (
 from bon_gateway.sections.base import Component, Device, Section
 from bon_gateway.thinking import ThinkingSettings
 
+FindKey = Callable[[str | None], str | None]
+"""The key in an environment variable, by the variable's name; None for None."""
+
 
 class BackendSettings(Component):
     libraries: ClassVar[tuple[str, ...]] = ()
@@ -27,6 +30,11 @@ class BackendSettings(Component):
     def key_variable(self) -> str | None:
         """Environment variable with the key for the upstreams; None if there are none."""
         return None
+
+    @property
+    def key_variables(self) -> Mapping[str, str]:
+        """All such variables, by the keys in this section that name them."""
+        return {} if self.key_variable is None else {"api_key_env": self.key_variable}
 
 
 class LocalModelSettings(BackendSettings):
@@ -95,6 +103,10 @@ class RewardSettings(BackendSettings):
     def build(self, key: str | None) -> RewardBackend:
         """The reward model, not started. ``key`` is what ``key_variable`` holds. Others calibrate
         it."""
+
+    def build_with(self, keys: FindKey) -> RewardBackend:
+        """The same, for a section that may have several ``key_variables``."""
+        return self.build(keys(self.key_variable))
 
 
 class EmbedderSettings(BackendSettings):

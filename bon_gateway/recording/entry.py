@@ -92,7 +92,23 @@ def _candidate(candidate: Candidate, redaction: Redaction) -> dict[str, Any]:
         **({} if candidate.rewards is None else {"rewards": candidate.rewards}),
         **({} if candidate.variant is None else {"variant": candidate.variant}),
         **({"partial_rewards": candidate.partial_rewards} if candidate.partial_rewards else {}),
+        **_verdicts(candidate, redaction),
     }
+
+
+def _verdicts(candidate: Candidate, redaction: Redaction) -> dict[str, Any]:
+    """What a verifier of the operator's gives as a reason may quote the answer."""
+    if candidate.verdicts is None:
+        return {}
+    verdicts = {
+        name: {
+            "outcome": one.outcome,
+            "reason": redaction.scalar(one.reason),
+            "score": one.score,
+        }
+        for name, one in candidate.verdicts.items()
+    }
+    return {"verdicts": verdicts}
 
 
 def _logprob(completion: Completion | None) -> dict[str, float]:

@@ -147,19 +147,20 @@ def check_change(before: Generation, settings: Settings, keys: KeyRing) -> None:
 async def _start(before: Generation, after: Generation) -> None:
     """Start what is new in ``after`` and give it time to warm up, so that no request meets an
     upstream that is not up yet."""
-    known = {id(backend) for backend in before.gateway.backends.values()}
+    known = {id(part) for part in before.gateway.starting}
+    starting = [part for part in after.gateway.starting if id(part) not in known]
     new = [backend for backend in after.gateway.backends.values() if id(backend) not in known]
     recorder = None if after.recorder is before.recorder else after.recorder
     try:
         async with asyncio.TaskGroup() as tasks:
-            for backend in new:
-                tasks.create_task(backend.start())
+            for part in starting:
+                tasks.create_task(part.start())
         if not await wait_until(lambda: all(backend.ready() for backend in new), WARM_UP_S):
             _log.warning("new upstreams are not up yet; they get requests all the same")
     except BaseException:
         # Nobody else would close them.
-        for backend in new:
-            await backend.close()
+        for part in starting:
+            await part.close()
         raise
     if recorder is not None:
         recorder.start()

@@ -24,6 +24,7 @@ from bon_gateway.backends.settings import RewardSettings
 from bon_gateway.sections.base import PATTERNS, Component, type_name
 from bon_gateway.strategies.registry import KINDS as STRATEGY_KINDS
 from bon_gateway.strategies.settings import StrategySettings
+from bon_gateway.verifiers.registry import REWARDS as VERIFIER_REWARDS
 
 CODE = "function"
 """The key whose value names code to run."""
@@ -43,7 +44,9 @@ class _PluginGroup:
 
 
 STRATEGIES = _PluginGroup("bon_gateway.strategies", STRATEGY_KINDS, StrategySettings)
-REWARDS = _PluginGroup("bon_gateway.rewards", (*REWARD_KINDS, *COMPOSED), RewardSettings)
+REWARDS = _PluginGroup(
+    "bon_gateway.rewards", (*REWARD_KINDS, *VERIFIER_REWARDS, *COMPOSED), RewardSettings
+)
 
 
 def load_plugins(tree: SettingsTree, config: str | None) -> None:
@@ -65,6 +68,9 @@ def load_plugins(tree: SettingsTree, config: str | None) -> None:
             _is_of_file(tree, (*path, "type"), config)
             kind = _loaded(tree, path, group, found)
             holder[path[-1]] = _settings(tree, path, section, kind)
+    for name, model in _map(tree.root.get("models")).items():
+        for below in _code_in({"verifier": _map(model).get("verifier")}):
+            _is_of_file(tree, ("models", name, *below), config)
 
 
 def _places(root: dict[str, Any]) -> Iterator[tuple[_PluginGroup, KeyPath, dict[Any, Any]]]:
@@ -90,6 +96,9 @@ def _code_in(section: dict[Any, Any]) -> Iterator[KeyPath]:
     for key, inner in section.items():
         if CODE in _map(inner):
             yield (key, CODE)
+        for place, one in enumerate(inner if isinstance(inner, list) else ()):
+            if CODE in _map(one):
+                yield (key, place, CODE)
 
 
 def _map(value: Any) -> dict[Any, Any]:

@@ -6,7 +6,7 @@ environment and the flags, and ``factory`` builds the gateway.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Self, Union
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, Union
 
 from pydantic import (
     Discriminator,
@@ -44,6 +44,9 @@ from bon_gateway.sections.recording import RecordingSettings
 from bon_gateway.sections.server import AuthSettings, LimitsSettings, ServerSettings
 from bon_gateway.strategies import registry as strategies
 from bon_gateway.strategies.settings import StrategySettings
+from bon_gateway.verifiers import registry as verifiers
+from bon_gateway.verifiers.registry import AnyVerifier
+from bon_gateway.verifiers.settings import VerifierSettings, check_names
 
 JOINING_KEYS = ("combine", "penalty", "tolerance", "on_missing")
 
@@ -62,7 +65,9 @@ else:
     # The class of a plugin's settings is not in these unions; SerializeAsAny writes all its fields.
     _COMPONENT = (Discriminator("type"), WrapValidator(_made_or_described), SerializeAsAny())
     AnyPolicy = Annotated[(Union[(*policies.KINDS, *policies.COMPOSED)], *_COMPONENT)]
-    AnyReward = Annotated[(Union[(*rewards.KINDS, *rewards.COMPOSED)], *_COMPONENT)]
+    AnyReward = Annotated[
+        (Union[(*rewards.KINDS, *verifiers.REWARDS, *rewards.COMPOSED)], *_COMPONENT)
+    ]
     AnyEmbedder = Annotated[(Union[embedders.KINDS], Discriminator("type"))]  # noqa: UP007 - of a tuple
     AnyStrategy = Annotated[(Union[strategies.KINDS], *_COMPONENT)]  # noqa: UP007 - of a tuple
 
@@ -87,6 +92,27 @@ class ServedModelSettings(Section):
     """The strategy of requests that do not ask for another."""
     allow_override: bool = True
     """Whether a request's ``bon`` object may change the strategy."""
+    verifier: tuple[AnyVerifier, ...] = ()
+    """What each candidate is verified by before the best is chosen, see docs/verifiers.md. A
+    candidate that one of them fails can win only if all candidates fail."""
+    on_all_failed: Literal["best", "error"] = "best"
+    """What to answer if the verifiers fail all candidates: ``best`` takes the best of them, marked
+    ``verification_failed``; ``error`` is an error (502)."""
+
+    @model_validator(mode="after")
+    def _verifiers_decide(self) -> Self:
+        check_names(self.verifier)
+        if self.verifier and not self.strategy.verifies:
+            raise ValueError(
+                f"verifier: strategy {self.strategy.type} verifies nothing; take another, such as"
+                " best_of_n with n: 1"
+            )
+        for place, one in enumerate(self.verifier):
+            if not one.decides:
+                raise ValueError(
+                    f"verifier.{place}.pass_threshold: say from which score an answer passes"
+                )
+        return self
 
     @property
     def scored(self) -> bool:
@@ -226,10 +252,19 @@ class Settings(Section):
         return self
 
     @property
+    def verifiers(self) -> dict[str, VerifierSettings]:
+        """Those of all served models, as ``models.<name>.verifier.<place>``."""
+        return {
+            f"models.{name}.verifier.{place}": one
+            for name, served in self.models.items()
+            for place, one in enumerate(served.verifier)
+        }
+
+    @property
     def components(self) -> dict[str, Component]:
         """All of these, and each served model's strategy as ``models.<name>.strategy``."""
         strategies = {f"models.{n}.strategy": served.strategy for n, served in self.models.items()}
-        return {**self.backends, **self.composed, **strategies}
+        return {**self.backends, **self.composed, **strategies, **self.verifiers}
 
     @model_validator(mode="after")
     def _composed_fit(self) -> Self:

@@ -16,6 +16,7 @@ from bon_gateway.protocols import CandidateSource, Trace
 from bon_gateway.strategies.decide import USABLE
 from bon_gateway.strategies.failures import CandidateFailures
 from bon_gateway.strategies.validity import AnswerCheck, SchemaQuestion, Validity
+from bon_gateway.strategies.verification import Verdicts, Verification, tier_of
 from bon_gateway.types import Candidate, CandidateStatus, ChatRequest, Completion, Sample
 from bon_gateway.unexpected import log_unexpected
 
@@ -29,7 +30,8 @@ class Arrivals:
 
     ``keep`` usable candidates are enough. ``retries`` says how often a failed one is asked for
     again. ``on_usable`` is called with each usable candidate as it ends, and ``on_ended`` with the
-    index of each candidate that has ended.
+    index of each candidate that has ended. With a ``verification`` a candidate ends with its
+    verdicts, and one that is refuted is not usable.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Arrivals:
         *,
         keep: int,
         retries: int,
+        verification: Verification | None = None,
         on_usable: Callable[[int, Completion], None],
         on_ended: Callable[[int], None],
     ) -> None:
@@ -52,6 +55,9 @@ class Arrivals:
         self._tasks = tasks
         self._keep = keep
         self._retries = retries
+        self._verification = verification
+        self._unverified: dict[int, tuple[Completion, Validity]] = {}
+        """Candidates that wait for their verdicts."""
         self._on_usable = on_usable
         self._on_ended = on_ended
         self._pumps: list[asyncio.Task[None]] = []
@@ -66,6 +72,7 @@ class Arrivals:
         self.ended: dict[int, Candidate] = {}
         """Candidates that have ended, without their rewards."""
         self.usable = 0
+        self.refuted = 0
 
     @property
     def complete(self) -> bool:
@@ -88,10 +95,23 @@ class Arrivals:
         for pump in self._pumps:
             pump.cancel()
         self._pumps.clear()
+        self._unverified.clear()
 
     def stop(self) -> None:
         """Take nothing that arrives from now on, until more is asked for."""
         self._enough.set()
+
+    def pass_deadline(self) -> bool:
+        """The same because time is up: candidates that wait for verdicts end without them. Returns
+        whether there were any."""
+        waiting = [i for i in self._unverified if i not in self.ended]
+        for index in waiting:
+            completion, validity = self._unverified[index]
+            if self._verification is not None:
+                verdicts = self._verification.give_up(completion)
+                self._finish(index, completion, validity, verdicts)
+        self.stop()
+        return bool(waiting)
 
     def close(self) -> None:
         """Take nothing more and log what failed. Call it once."""
@@ -135,7 +155,8 @@ class Arrivals:
     def _arrived(self, sample: Sample) -> None:
         # Policies may report after they were cancelled. A candidate that comes too late, or again
         # during a later wave, must not change what is being answered.
-        if self._enough.is_set() or sample.index in self.ended:
+        known = sample.index in self.ended or sample.index in self._unverified
+        if self._enough.is_set() or known:
             return
         index, outcome = sample.index, sample.outcome
         if isinstance(outcome, Completion):
@@ -196,19 +217,39 @@ class Arrivals:
         self._end(index, completion, verdict)
 
     def _end(self, index: int, completion: Completion, verdict: Validity) -> None:
-        if verdict.status in USABLE:
+        if self._verification is None or verdict.status not in USABLE:
+            self._finish(index, completion, verdict, None)
+            return
+        self._unverified[index] = completion, verdict
+        waiting = self._verify(self._verification, index, completion, verdict)
+        self._pumps.append(self._tasks.create_task(waiting))
+
+    async def _verify(
+        self, verification: Verification, index: int, completion: Completion, validity: Validity
+    ) -> None:
+        verdicts = await verification.verify(completion)
+        # It may have been rejected meanwhile.
+        if not self._enough.is_set() and index not in self.ended:
+            self._finish(index, completion, validity, verdicts)
+
+    def _finish(
+        self, index: int, completion: Completion, validity: Validity, verdicts: Verdicts | None
+    ) -> None:
+        candidate = Candidate(
+            index,
+            validity.status,
+            completion,
+            tokens=completion.tokens,
+            reason=validity.reason,
+            tier=tier_of(validity.tier, verdicts),
+            verdicts=verdicts,
+        )
+        if candidate.refuted:
+            self.refuted += 1
+        elif validity.status in USABLE:
             self.usable += 1
             self._on_usable(index, completion)
-        self._ends(
-            Candidate(
-                index,
-                verdict.status,
-                completion,
-                tokens=completion.tokens,
-                reason=verdict.reason,
-                tier=verdict.tier,
-            )
-        )
+        self._ends(candidate)
 
     def _fail(self, index: int, error: GatewayError) -> None:
         self._ends(

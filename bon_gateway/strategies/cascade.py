@@ -104,7 +104,7 @@ class Escalating:
             return NextWave(self.first, Stopped.ESCALATED)
         if len(candidates) > self.first:
             return NextWave(0, Stopped.ESCALATED)
-        usable = [candidate for candidate in candidates if candidate.status in USABLE]
+        usable = [one for one in candidates if one.status in USABLE and not one.refuted]
         outcome = escalation([_worth(one) for one in usable], self.threshold, self.wanted)
         if outcome in STOPPED:
             return NextWave(0, STOPPED[outcome])

@@ -7,6 +7,7 @@ answer that the client wrote (the prefill) in the same turn as the rest.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -40,7 +41,14 @@ class RewardView(msgspec.Struct, frozen=True):
             prefill = prefill.reworded(messages[-1])
             messages = messages[:-1]
         tools = request.sampling.get("tools")
-        return cls(RewardRequest(messages, tools, request.caller), thinking, prefill)
+        metadata = request.sampling.get("metadata")
+        asked = RewardRequest(
+            messages,
+            tools,
+            request.caller,
+            metadata=metadata if isinstance(metadata, Mapping) else {},
+        )
+        return cls(asked, thinking, prefill)
 
     def answer(self, message: Message) -> dict[str, Any]:
         """The turn to score: a candidate's message with the prefill, without reasoning."""

@@ -21,6 +21,7 @@ from bon_gateway.strategies.conversation import RewardView
 from bon_gateway.strategies.decide import USABLE
 from bon_gateway.strategies.scoring import Scoring
 from bon_gateway.strategies.validity import AnswerCheck
+from bon_gateway.strategies.verification import PARTS, Verification
 from bon_gateway.strategies.waves import WaveRule
 from bon_gateway.types import (
     Candidate,
@@ -65,6 +66,8 @@ class Drawn(msgspec.Struct, frozen=True):
     """What asking chat models for verdicts cost, if any was asked."""
     left_out: Sequence[str] = ()
     """Members of an ensemble that could not score."""
+    refuted_may_win: bool = True
+    """Whether the best of the candidates is the answer if the verifiers fail them all."""
     rounds: int = 1
     stopped: Stopped | None = None
     pruning: Pruning | None = None
@@ -97,6 +100,10 @@ class Draw:
             parts = self.reward.non_text_parts
             view = RewardView.of(self.request, check.thinking, check.prefill, parts)
             self._scoring = Scoring(view, self.reward, self._tasks, plan.retries)
+        self._verification: Verification | None = None
+        if self.trace.verifiers is not None:
+            whole = RewardView.of(self.request, check.thinking, check.prefill, PARTS)
+            self._verification = Verification(whole, self.trace.verifiers, self._tasks)
         self._arrivals = Arrivals(
             self.request,
             self.policy,
@@ -105,6 +112,7 @@ class Draw:
             self._tasks,
             keep=plan.keep,
             retries=plan.retries,
+            verification=self._verification,
             on_usable=self._submit,
             on_ended=self._ended,
         )
@@ -122,7 +130,9 @@ class Draw:
         self._late = False
         """Whether the deadline has passed."""
         self._cut = False
-        """Whether it kept candidates away that would have come."""
+        """Whether it kept candidates or verdicts away that would have come."""
+        self._gave_up = False
+        """Whether it kept verdicts away."""
         self._generating = self._scored = 0.0
         """Seconds spent so far, as in ``Timings``."""
         self._rounds = 0
@@ -144,9 +154,12 @@ class Draw:
                     self._watch.close()
                 if scoring is not None:
                     scoring.close()
-        if self._cut and arrivals.usable < plan.min_candidates:
+                if self._verification is not None:
+                    self._verification.stop()
+        arrived = arrivals.usable + arrivals.refuted
+        if self._cut and arrived < plan.min_candidates:
             raise DeadlineError(
-                f"{arrivals.usable} of the {plan.min_candidates} candidates that are needed had"
+                f"{arrived} of the {plan.min_candidates} candidates that are needed had"
                 f" arrived within {plan.deadline} s"
             )
         return Drawn(
@@ -155,8 +168,9 @@ class Draw:
             reward_errors=self._reward_errors(),
             timings=Timings(generate=self._generating, score=self._scored),
             deadline_passed=self._cut,
-            judging=None if scoring is None else scoring.judging,
+            judging=self._judging(),
             left_out=() if scoring is None else sorted(scoring.left_out),
+            refuted_may_win=self._refuted_may_win,
             rounds=self._rounds,
             stopped=stopped,
             pruning=self._pruning(),
@@ -171,8 +185,11 @@ class Draw:
                 self._scoring.announce()
             if self.rule is None:
                 await self._wave(self.plan.drawn)
-                return None
-            return await self._waves(self.rule)
+                stopped = None
+            else:
+                stopped = await self._waves(self.rule)
+            await self._score_refuted()
+            return stopped
         finally:
             if timer is not None:
                 timer.cancel()
@@ -202,16 +219,41 @@ class Draw:
             self._watch.wave_over()
         # Asking ends at the deadline and with the last candidate. Which of them came first shows in
         # what has arrived.
-        self._cut = not self._arrivals.complete
-        generated = time.monotonic()
+        self._cut = self._gave_up or not self._arrivals.complete
+        if self._verification is not None:
+            self._verification.stop()
+        self._generating += time.monotonic() - started
+        await self._settle()
+
+    async def _settle(self) -> None:
         if self._scoring is not None:
+            started = time.monotonic()
             await self._scoring.settle(self._scoring_grace())
-        self._generating += generated - started
-        self._scored += time.monotonic() - generated
+            self._scored += time.monotonic() - started
+
+    async def _score_refuted(self) -> None:
+        """Candidates that a verifier failed are scored only if there are no others, because only
+        then their rewards count."""
+        arrivals = self._arrivals
+        if not self._refuted_may_win or arrivals.usable or not arrivals.refuted:
+            return
+        for index, candidate in arrivals.ended.items():
+            if candidate.refuted and candidate.completion is not None:
+                self._submit(index, candidate.completion)
+        await self._settle()
+
+    @property
+    def _refuted_may_win(self) -> bool:
+        return self._verification is None or self._verification.on_all_failed == "best"
+
+    def _judging(self) -> JudgeUsage | None:
+        parts = (self._scoring, self._verification)
+        known = [part.judging for part in parts if part is not None and part.judging is not None]
+        return sum(known, JudgeUsage()) if known else None
 
     def _pass_deadline(self) -> None:
         self._late = True
-        self._arrivals.stop()
+        self._gave_up = self._arrivals.pass_deadline()
 
     def _submit(self, index: int, completion: Completion) -> None:
         if self._scoring is not None:

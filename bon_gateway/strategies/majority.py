@@ -65,8 +65,11 @@ class Majority(VoteStrategy):
         waves = Waves(max(settings.wave, request.top), settings.wave, cap=settings.n)
 
         async def rule(candidates: Sequence[Candidate]) -> NextWave:
-            votes = Counter((await self.answers(request, policy, candidates, trace)).values())
-            if votes and _decided(votes, len(candidates), settings.n, stop_at):
+            # What a verifier failed can win no vote, so it must not end it either.
+            voting = [candidate for candidate in candidates if not candidate.refuted]
+            refuted = len(candidates) - len(voting)
+            votes = Counter((await self.answers(request, policy, voting, trace)).values())
+            if votes and _decided(votes, len(voting), settings.n - refuted, stop_at):
                 return NextWave(0, Stopped.VOTE)
             return NextWave(waves.after(len(candidates)), Stopped.CAP)
 

@@ -136,12 +136,12 @@ class Scoring:
 
     def losses(self, indices: Iterable[int]) -> tuple[RewardError, ...]:
         """Why these candidates lack rewards: one error of each kind, first those that may pass.
-        Call it once, after ``settle``: it logs them."""
+        Those that were not submitted lack none. Call it once, after ``settle``: it logs them."""
         missing = [
             self._errors.get(self._keys[index])
             or RewardError("the reward model did not answer by the deadline")
             for index in indices
-            if self._keys[index] not in self._known
+            if index in self._keys and self._keys[index] not in self._known
         ]
         if not missing:
             return ()

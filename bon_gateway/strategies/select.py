@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import re
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -24,7 +25,11 @@ from bon_gateway.types import (
     Completion,
     Selection,
     Usage,
+    VerdictOutcome,
 )
+
+FAILURES_TOLD = 5
+WORD = re.compile(r"[a-z0-9_]{1,60}")
 
 
 def check_top(request: ChatRequest, drawn: int) -> None:
@@ -54,6 +59,7 @@ def select(
     candidates that may win, best first; ``by_confidence`` says that confidences made it.
     ``plain`` is the n of the best-of-n whose tokens these are compared with.
 
+    Candidates that a verifier failed are chosen only if all failed and ``drawn.refuted_may_win``.
     If the reward model failed, scored candidates go before unscored ones; if none is scored,
     ``fallback`` decides. Raises the candidates' own error if none is usable, NoValidCandidateError
     if they were produced but may not win. If the fallback is ``error``, raises RewardError, or
@@ -63,6 +69,10 @@ def select(
     order = order or all_empty(drawn.candidates)
     if not order:
         raise _no_winner(drawn.candidates)
+    verified = [position for position in order if not drawn.candidates[position].refuted]
+    if not verified and not drawn.refuted_may_win:
+        raise _all_refuted(drawn.candidates)
+    order = verified or order
     if (
         drawn.reward_errors
         and fallback == "error"
@@ -156,10 +166,34 @@ def _degraded(drawn: Drawn) -> list[str]:
         reasons.append("candidates_failed")
     if UNCHECKED in [c.reason for c in drawn.candidates]:
         reasons.append("unchecked")
+    usable = [c for c in drawn.candidates if c.status in USABLE]
+    if usable and all(c.refuted for c in usable):
+        reasons.append("verification_failed")
+    if any(_unverified(c) for c in usable):
+        reasons.append("verification_abstained")
     reasons += dict.fromkeys([error.loss for error in drawn.reward_errors])
     if drawn.left_out:
         reasons.append("rewards_left_out")
     return reasons
+
+
+def _unverified(candidate: Candidate) -> bool:
+    """Whether it may win although a verifier could not say."""
+    outcomes = [verdict.outcome for verdict in (candidate.verdicts or {}).values()]
+    return VerdictOutcome.ABSTAIN in outcomes and not candidate.refuted
+
+
+def _all_refuted(candidates: Sequence[Candidate]) -> NoValidCandidateError:
+    """It says how many each verifier failed, and why where the reason is a word. Other reasons may
+    quote the answer."""
+    failures = Counter(
+        f"{name}: {verdict.reason}" if WORD.fullmatch(verdict.reason or "") else name
+        for candidate in candidates
+        for name, verdict in (candidate.verdicts or {}).items()
+        if verdict.outcome is VerdictOutcome.FAIL
+    )
+    told = ", ".join(f"{what} ({n})" for what, n in failures.most_common(FAILURES_TOLD))
+    return NoValidCandidateError(f"the verifiers failed all candidates: {told}")
 
 
 def _no_winner(candidates: tuple[Candidate, ...]) -> GatewayError:

@@ -28,6 +28,9 @@ class StrategySettings(Component):
     counts: ClassVar[tuple[str, ...]] = ()
     """Keys whose sum is the number of candidates that one request draws; without any it is 1."""
 
+    verifies: ClassVar[bool] = False
+    """Whether its candidates are verified. A served model with a verifier takes no other."""
+
     follow_n: ClassVar[tuple[str, ...]] = ()
     """Keys that an operator chose for the operator's ``n``: a request with another ``n`` gets their
     defaults."""
@@ -89,6 +92,7 @@ class DrawSettings(StrategySettings):
 
     asked: ClassVar[tuple[str, ...]] = ("n", "deadline_ms", "min_candidates")
     counts: ClassVar[tuple[str, ...]] = ("n",)
+    verifies: ClassVar[bool] = True
 
     @property
     def chooses_by(self) -> Signal | None:

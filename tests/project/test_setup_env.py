@@ -186,4 +186,4 @@ def test_lock_drops_local_versions_and_itself() -> None:
 def test_stamp_is_json_with_its_extras(root: Path) -> None:
     make(TEST, root)
     stamp = json.loads(setup_env.stamp_path(TEST, root).read_text())
-    assert stamp["extras"] == ["chart", "dev", "embedded", "reward-server", "trainers"]
+    assert stamp["extras"] == ["chart", "dev", "embedded", "language", "reward-server", "trainers"]

@@ -82,16 +82,23 @@ def client_context(settings: UpstreamSettings) -> ssl.SSLContext | None:
     that cannot be used."""
     if not any(url.startswith("https:") for url in settings.urls):
         return None
+    return tls_context(settings.ca_file, settings.client_cert, settings.client_key)
+
+
+def tls_context(
+    ca_file: str | None, client_cert: str | None, client_key: str | None
+) -> ssl.SSLContext:
+    """Raises SettingsError, with the key of these names, for a file that cannot be used."""
     try:
-        context = ssl.create_default_context(cafile=settings.ca_file)
+        context = ssl.create_default_context(cafile=ca_file)
     except OSError as error:
-        raise _of_no_use(settings.ca_file, "ca_file", error) from error
-    if settings.client_cert is not None:
+        raise _of_no_use(ca_file, "ca_file", error) from error
+    if client_cert is not None:
         try:
             # Without a password function OpenSSL would ask for one at the terminal.
-            context.load_cert_chain(settings.client_cert, settings.client_key, password=lambda: "")
+            context.load_cert_chain(client_cert, client_key, password=lambda: "")
         except OSError as error:
-            raise _of_no_use(settings.client_cert, "client_cert", error) from error
+            raise _of_no_use(client_cert, "client_cert", error) from error
     return context
 
 

@@ -1,0 +1,92 @@
+"""Calls of verifiers to a server: so many at once, and again after an error that may pass.
+
+This is the one retry layer of these calls. Redirects are not followed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from yarl import URL
+
+from bon_gateway.backends.http.client import HttpClient, encode
+from bon_gateway.backends.http.faults import Fault, UpstreamError
+from bon_gateway.verifiers.settings import AskingVerifierSettings
+
+BACKOFF_S = 0.1
+LONGEST_WAIT_S = 2.0
+"""Longest wait before another try, whatever Retry-After says: candidates wait meanwhile."""
+REASONS = {
+    Fault.REFUSED: "refused",
+    Fault.OVERLOADED: "overloaded",
+    Fault.FAILED: "unusable_answer",
+    Fault.CUT: "cut_off",
+    Fault.UNREACHABLE: "unreachable",
+    Fault.TIMEOUT: "timeout",
+}
+"""Why a verifier that failed abstains."""
+
+_log = logging.getLogger(__name__)
+
+
+class VerifierCalls:
+    """``key`` goes to this server and nowhere else."""
+
+    def __init__(self, settings: AskingVerifierSettings, url: URL, key: str | None) -> None:
+        self._title = settings.title
+        self._url = url
+        self._retries = settings.retries
+        self._slots = asyncio.Semaphore(settings.at_once)
+        self._trouble: str | None = None
+        """What the log said last, until a call succeeds."""
+        self._client = HttpClient(
+            api_key=key,
+            connect_timeout_s=settings.connect_timeout_s,
+            timeout_s=settings.timeout_s,
+            tls=settings.tls,
+            max_answer_bytes=settings.max_answer_bytes,
+        )
+
+    def open(self) -> None:
+        self._client.open()
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def post(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> bytes:
+        """The body of a 200. Raises UpstreamError."""
+        payload = encode(body)
+        tries = self._retries
+        while True:
+            try:
+                async with self._slots:
+                    answer = await self._client.payload(self._url, payload, headers)
+            except UpstreamError as error:
+                if not tries or not _may_pass(error):
+                    self.tell(error.message)
+                    raise
+                tries -= 1
+                await asyncio.sleep(min(error.retry_after or BACKOFF_S, LONGEST_WAIT_S))
+            else:
+                self._well()
+                return answer
+
+    def tell(self, trouble: str) -> None:
+        """Log what is wrong, once until a call succeeds."""
+        if trouble != self._trouble:
+            self._trouble = trouble
+            _log.warning("the verifier %r cannot verify: %s", self._title, trouble)
+
+    def _well(self) -> None:
+        if self._trouble is not None:
+            self._trouble = None
+            _log.info("the verifier %r answers again", self._title)
+
+
+def _may_pass(error: UpstreamError) -> bool:
+    if error.kind in (Fault.OVERLOADED, Fault.UNREACHABLE, Fault.CUT):
+        return True
+    return error.kind is Fault.FAILED and error.status is not None and error.status >= 500

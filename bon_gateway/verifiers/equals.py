@@ -1,0 +1,39 @@
+"""The final answer is the expected one."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from bon_gateway.backends.settings import FindKey
+from bon_gateway.strategies.extract import CandidateAnswer
+from bon_gateway.types import PASSED, Message, RewardRequest, Verdict, failed
+from bon_gateway.verifiers.expected import ExpectingSettings, expected, same
+from bon_gateway.verifiers.template import LackingError
+from bon_gateway.verifiers.verifier import LocalVerifier
+
+
+class EqualsSettings(ExpectingSettings):
+    """The final answer is the expected one. Numbers are compared by value, texts but for upper and
+    lower case and white space."""
+
+    type: Literal["equals"]
+
+    def build(self, keys: FindKey) -> EqualsVerifier:
+        return EqualsVerifier(self)
+
+
+class EqualsVerifier(LocalVerifier):
+    def __init__(self, settings: EqualsSettings) -> None:
+        super().__init__()
+        self._find = settings.extract.build()
+        self._reference = settings.reference
+
+    def judge(self, request: RewardRequest, answer: Message, text: str) -> Verdict:
+        try:
+            wanted = expected(self._reference, self._find, request, answer, text)
+        except LackingError as lacking:
+            return lacking.verdict()
+        found = self._find(CandidateAnswer(text, answer.get("tool_calls") or ()))
+        if found is None:
+            return failed("no_final_answer")
+        return PASSED if same(found, wanted) else failed("different")

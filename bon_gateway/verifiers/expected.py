@@ -1,0 +1,45 @@
+"""The answer that is expected, and how answers are compared with it."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from bon_common.selection.extract.numbers import whole_number
+from bon_gateway.strategies.extract import CandidateAnswer, ExactSettings, FindAnswer
+from bon_gateway.strategies.votes import AnyExtract
+from bon_gateway.types import Message, RewardRequest
+from bon_gateway.verifiers.settings import VerifierSettings
+from bon_gateway.verifiers.template import TemplateText, render
+
+REFERENCE = "{{ item.reference }}"
+
+
+class ExpectingSettings(VerifierSettings):
+    """Settings of verifiers that compare with an expected answer."""
+
+    extract: AnyExtract = Field(default=ExactSettings(type="exact"))
+    """Where the final answer stands, as for strategies that vote. The same is done to the expected
+    answer, unless that is nothing but the final answer."""
+    reference: TemplateText = REFERENCE
+    """The expected answer. ``{{ item.reference }}`` is the ``reference`` in the request's
+    ``metadata``. A request without it is not verified: an abstention."""
+
+
+def expected(
+    template: str, find: FindAnswer, request: RewardRequest, answer: Message, text: str
+) -> str:
+    """Raises LackingError if the request does not say what it expects."""
+    reference = render(template, request, answer, text)
+    return find(CandidateAnswer(reference)) or reference
+
+
+def same(found: str, wanted: str) -> bool:
+    """Whether two final answers are equal: numbers by value, texts but for case and white space."""
+    return _plain(found) == _plain(wanted)
+
+
+def _plain(text: str) -> str:
+    text = text.strip()
+    if len(text) > 1 and text[0] == text[-1] == '"':  # a text out of JSON
+        text = text[1:-1]
+    return whole_number(text) or "".join(text.split()).casefold()

@@ -1,0 +1,203 @@
+"""What OpenAI's two graders that ask a chat model have in common."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal
+
+import msgspec
+import orjson
+from pydantic import Field, PositiveInt
+from yarl import URL
+
+from bon_common.together import together
+from bon_gateway.backends.http.client import base_url
+from bon_gateway.backends.http.faults import UpstreamError
+from bon_gateway.sections.base import Section
+from bon_gateway.types import (
+    JudgeUsage,
+    Message,
+    RewardRequest,
+    Verdict,
+    VerdictOutcome,
+    abstained,
+)
+from bon_gateway.verifiers.calls import REASONS, VerifierCalls
+from bon_gateway.verifiers.settings import AskingVerifierSettings
+from bon_gateway.verifiers.template import LackingError, TemplateText, render
+from bon_gateway.verifiers.verifier import Verifier, text_of
+
+
+class InputTextSettings(Section):
+    """A text as a part of a message."""
+
+    type: Literal["input_text", "output_text"]
+    text: TemplateText
+    """The text, which may have places to fill in."""
+
+
+class GraderMessageSettings(Section):
+    """A message to the grading model."""
+
+    role: Literal["user", "assistant", "system", "developer"]
+    """Who says it."""
+    content: TemplateText | InputTextSettings | tuple[InputTextSettings, ...]
+    """What is said: a text, which may have places to fill in, or parts of text."""
+    type: Literal["message"] | None = None
+
+
+class GraderSamplingSettings(Section):
+    """How the grading model samples. What is not set is left to its server."""
+
+    temperature: float | None = None
+    """Its temperature."""
+    top_p: float | None = None
+    """Its nucleus."""
+    seed: int | None = None
+    """Its seed."""
+    max_completions_tokens: PositiveInt | None = None
+    """The most tokens that it may generate, its reasoning included."""
+    reasoning_effort: str | None = None
+    """How much a reasoning model thinks, such as ``low``."""
+
+
+class ModelGraderSettings(AskingVerifierSettings):
+    """Settings of graders that ask a chat model. ``url`` is that of its server, with or without
+    ``/v1``: OpenAI's, or any that has the chat completions API and structured output."""
+
+    model: str
+    """The grading model's name there."""
+    input: Annotated[tuple[GraderMessageSettings, ...], Field(min_length=1)]
+    """What it is asked. An answer is data: say so, and mark where it begins and ends."""
+    sampling_params: GraderSamplingSettings = GraderSamplingSettings()
+    """How it samples."""
+    timeout_s: Annotated[float, Field(gt=0, le=86_400)] = 60.0
+    """Seconds that one call may take. A later answer counts as an abstention."""
+
+
+class _Message(msgspec.Struct):
+    content: str | None = None
+
+
+class _Choice(msgspec.Struct):
+    message: _Message
+
+
+class _Details(msgspec.Struct):
+    cached_tokens: int | None = None
+
+
+class _ModelUsage(msgspec.Struct):
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    prompt_tokens_details: _Details | None = None
+
+
+class _ChatAnswer(msgspec.Struct):
+    choices: list[_Choice]
+    usage: _ModelUsage | None = None
+
+
+_DECODER = msgspec.json.Decoder(_ChatAnswer)
+
+
+class ModelGrader(Verifier):
+    """Asks for a JSON object with a ``result``. What cannot be read is an abstention."""
+
+    asks = True
+    schema: ClassVar[str] = "grade"
+
+    def __init__(self, settings: ModelGraderSettings, key: str | None) -> None:
+        self._settings = settings
+        url = URL(base_url(settings.url) + "/v1/chat/completions")
+        self._calls = VerifierCalls(settings, url, key)
+
+    @abstractmethod
+    def result_schema(self) -> Mapping[str, Any]:
+        """The JSON schema of ``result``."""
+
+    @abstractmethod
+    def grade(self, result: Any) -> Verdict:
+        """The verdict that a result means."""
+
+    async def start(self) -> None:
+        self._calls.open()
+
+    async def close(self) -> None:
+        await self._calls.close()
+
+    async def verify(self, request: RewardRequest, answers: Sequence[Message]) -> Sequence[Verdict]:
+        return await together(self._one(request, answer) for answer in answers)
+
+    async def _one(self, request: RewardRequest, answer: Message) -> Verdict:
+        try:
+            body = self._body(request, answer, text_of(answer))
+        except LackingError as lacking:
+            return lacking.verdict()
+        try:
+            payload = await self._calls.post(body, request.headers())
+        except UpstreamError as error:
+            return _counted(abstained(REASONS[error.kind]), None)
+        try:
+            read = _DECODER.decode(payload)
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            self._calls.tell("its answer is no chat completion")
+            return _counted(abstained("unusable_answer"), None)
+        verdict = abstained("no_verdict")
+        if read.choices and read.choices[0].message.content:
+            verdict = self._read(read.choices[0].message.content)
+        return _counted(verdict, read.usage)
+
+    def _read(self, content: str) -> Verdict:
+        try:
+            found = orjson.loads(content)
+        except orjson.JSONDecodeError:
+            return abstained("no_verdict")
+        return self.grade(found.get("result") if isinstance(found, dict) else found)
+
+    def _body(self, request: RewardRequest, answer: Message, text: str) -> dict[str, Any]:
+        def filled(template: str) -> str:
+            return render(template, request, answer, text)
+
+        messages = []
+        for message in self._settings.input:
+            content = message.content
+            if isinstance(content, InputTextSettings):
+                content = content.text
+            words = (
+                filled(content)
+                if isinstance(content, str)
+                else "\n".join([filled(part.text) for part in content])
+            )
+            messages.append({"role": message.role, "content": words})
+        sampling = self._settings.sampling_params.model_dump(exclude_none=True)
+        if "max_completions_tokens" in sampling:
+            sampling["max_completion_tokens"] = sampling.pop("max_completions_tokens")
+        schema = {
+            "type": "object",
+            "properties": {"result": self.result_schema()},
+            "required": ["result"],
+            "additionalProperties": False,
+        }
+        wanted = {"name": self.schema, "schema": schema, "strict": True}
+        return {
+            "model": self._settings.model,
+            "messages": messages,
+            "response_format": {"type": "json_schema", "json_schema": wanted},
+            **sampling,
+        }
+
+
+def _counted(verdict: Verdict, usage: _ModelUsage | None) -> Verdict:
+    """The verdict with what it cost."""
+    usage = usage or _ModelUsage()
+    details = usage.prompt_tokens_details or _Details()
+    judging = JudgeUsage(
+        calls=1,
+        prompt_tokens=usage.prompt_tokens,
+        cached_tokens=details.cached_tokens or 0,
+        completion_tokens=usage.completion_tokens,
+        abstentions=int(verdict.outcome is VerdictOutcome.ABSTAIN),
+    )
+    return msgspec.structs.replace(verdict, judging=judging)

@@ -1,0 +1,86 @@
+"""A server of the operator's own says whether an answer is right: tests, a linter, a search.
+
+Code that a model wrote runs there, in a sandbox of the operator's, and never in the gateway.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import msgspec
+from yarl import URL
+
+from bon_common.together import together
+from bon_gateway.backends.http.faults import UpstreamError
+from bon_gateway.backends.settings import FindKey
+from bon_gateway.types import Message, RewardRequest, Verdict, VerdictOutcome, abstained
+from bon_gateway.verifiers.calls import REASONS, VerifierCalls
+from bon_gateway.verifiers.settings import AskingVerifierSettings
+from bon_gateway.verifiers.verifier import Verifier
+
+MOST_REASON = 200
+"""Characters of a reason that are kept."""
+
+
+class HttpVerifierSettings(AskingVerifierSettings):
+    """A server of your own says whether an answer is right. It gets the conversation and one answer
+    by ``POST``, and returns a verdict; docs/verifiers.md has the form."""
+
+    type: Literal["http"]
+
+    def build(self, keys: FindKey) -> HttpVerifier:
+        return HttpVerifier(self, keys(self.api_key_env))
+
+
+class _Said(msgspec.Struct):
+    outcome: VerdictOutcome
+    reason: str | None = None
+    score: float | None = None
+
+
+class _HookAnswer(msgspec.Struct):
+    verdicts: Annotated[list[_Said], msgspec.Meta(min_length=1, max_length=1)]
+
+
+_DECODER = msgspec.json.Decoder(_HookAnswer)
+
+
+class HttpVerifier(Verifier):
+    """One answer a call, so that each candidate is verified as it arrives. Each fault is an
+    abstention with its reason."""
+
+    asks = True
+
+    def __init__(self, settings: HttpVerifierSettings, key: str | None) -> None:
+        self._calls = VerifierCalls(settings, URL(settings.url), key)
+
+    async def start(self) -> None:
+        self._calls.open()
+
+    async def close(self) -> None:
+        await self._calls.close()
+
+    async def verify(self, request: RewardRequest, answers: Sequence[Message]) -> Sequence[Verdict]:
+        return await together(self._one(request, answer) for answer in answers)
+
+    async def _one(self, request: RewardRequest, answer: Message) -> Verdict:
+        body = {
+            "messages": request.messages,
+            "tools": request.tools,
+            "metadata": request.metadata,
+            "answers": [answer],
+        }
+        try:
+            payload = await self._calls.post(body, request.headers())
+        except UpstreamError as error:
+            return abstained(REASONS[error.kind])
+        try:
+            said = _DECODER.decode(payload).verdicts[0]
+            if said.score is not None and not math.isfinite(said.score):
+                raise ValueError("a score is not finite")
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            self._calls.tell("its answer is not one verdict for one answer")
+            return abstained("unusable_answer")
+        return Verdict(said.outcome, (said.reason or "")[:MOST_REASON] or None, said.score)

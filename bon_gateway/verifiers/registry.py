@@ -1,0 +1,12 @@
+"""The verifiers that ship. To add one, write its file and name its settings in ``KINDS``.
+``REWARDS`` are the rewards that are made of them."""
+
+from __future__ import annotations
+
+from bon_gateway.backends.settings import RewardSettings
+from bon_gateway.verifiers.kinds import KINDS, AnyVerifier
+from bon_gateway.verifiers.reward import VerifiersRewardSettings
+
+REWARDS: tuple[type[RewardSettings], ...] = (VerifiersRewardSettings,)
+
+__all__ = ["KINDS", "REWARDS", "AnyVerifier"]

@@ -1,0 +1,103 @@
+"""Texts with places to fill in: ``{{ item.reference }}``, ``{{ sample.output_json.total }}``.
+
+OpenAI's graders write them so. ``item`` is the request's ``metadata``, ``sample`` the answer:
+``output_text``, ``output_json`` (the answer read as JSON), ``output_tools`` (its tool calls) and
+``choices``. A path goes through objects by name and through lists by place: ``items[0].name``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import orjson
+from pydantic import AfterValidator
+
+from bon_gateway.types import Message, RewardRequest, Verdict, abstained, failed
+
+MOST_JSON = 65_536
+"""Characters of the longest answer that is read as JSON."""
+_PLACE = re.compile(r"\{\{\s*(\w+)((?:\.\w+|\[\d{1,6}\])*)\s*\}\}")
+_STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
+NAMESPACES = ("item", "sample")
+OF_A_SAMPLE = ("output_text", "output_json", "output_tools", "choices")
+
+
+class LackingError(Exception):
+    """There is nothing to fill in at ``path``."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.path = path
+
+    def verdict(self) -> Verdict:
+        """What the answer lacks is its fault; what the request lacks is not."""
+        reason = f"no {self.path}"
+        return failed(reason) if self.path.startswith("sample") else abstained(reason)
+
+
+def check_template(text: str) -> str:
+    """Raises ValueError for a place that cannot be filled in."""
+    for space, path in _PLACE.findall(text):
+        first = _STEP.match(path)
+        if space not in NAMESPACES or first is None:
+            raise ValueError(f"{{{{ {space}{path} }}}}: should begin with item. or sample.")
+        if space == "sample" and first[1] not in OF_A_SAMPLE:
+            raise ValueError(f"{{{{ {space}{path} }}}}: a sample has {', '.join(OF_A_SAMPLE)}")
+    if "{{" in _PLACE.sub("", text):
+        raise ValueError("has a {{ that begins no {{ item.name }} or {{ sample.name }}")
+    return text
+
+
+TemplateText = Annotated[str, AfterValidator(check_template)]
+
+
+def render(template: str, request: RewardRequest, answer: Message, text: str) -> str:
+    """``text`` is what the answer says. Raises LackingError."""
+    values: dict[str, Any] = {"item": request.metadata}
+
+    def fill(place: re.Match[str]) -> str:
+        space, path = place[1], place[2]
+        if space == "sample" and "sample" not in values:
+            values["sample"] = _sample(answer, text)
+        return _written(_at(values[space], space, path))
+
+    return _PLACE.sub(fill, template)
+
+
+def _sample(answer: Message, text: str) -> dict[str, Any]:
+    calls = answer.get("tool_calls") or []
+    sample = {
+        "output_text": text,
+        "output_tools": calls,
+        "choices": [{"message": {"role": "assistant", "content": text, "tool_calls": calls}}],
+    }
+    try:
+        if len(text) <= MOST_JSON:
+            sample["output_json"] = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        pass
+    return sample
+
+
+def _at(value: Any, space: str, path: str) -> Any:
+    for name, place in _STEP.findall(path):
+        if name and isinstance(value, Mapping) and name in value:
+            value = value[name]
+        elif place and isinstance(value, list | tuple) and int(place) < len(value):
+            value = value[int(place)]
+        else:
+            raise LackingError(space + path)
+    if value is None:
+        raise LackingError(space + path)
+    return value
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    try:
+        return orjson.dumps(value, default=dict).decode()
+    except orjson.JSONEncodeError:
+        raise LackingError("sample") from None
