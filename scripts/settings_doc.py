@@ -37,6 +37,13 @@ from bon_gateway.strategies.registry import KINDS as STRATEGIES
 from bon_gateway.strategies.signals import SIGNALS
 from bon_gateway.strategies.similarity import SIMILARITIES
 from bon_gateway.thinking import ThinkingSettings
+from bon_gateway.verifiers.graders.model import (
+    GraderMessageSettings,
+    GraderSamplingSettings,
+    InputTextSettings,
+)
+from bon_gateway.verifiers.registry import KINDS as VERIFIERS
+from bon_gateway.verifiers.registry import REWARDS as VERIFIER_REWARDS
 from reward_server.model_settings import EnsembleSettings
 from reward_server.settings import Settings as RewardServerSettings
 from trainers.base.settings import Settings as TrainersSettings
@@ -98,6 +105,8 @@ def _sections() -> Iterator[tuple[str, type[Section], str]]:
     yield from _kinds("policies.<name>", COMPOSED_POLICIES)
     yield "policies.<name>.of", VariantSettings, inspect.getdoc(VariantSettings) or ""
     yield from _kinds("rewards.<name>", REWARDS)
+    for title, kind, _ in _kinds("rewards.<name>", VERIFIER_REWARDS):
+        yield title, kind, inspect.getdoc(sys.modules[kind.__module__]) or ""
     yield "rewards.<name>.length_calibration", LengthCalibrationSettings, ""
     for title, kind, _ in _kinds("rewards.<name>.method", METHODS):
         # A method's file says how it judges, and when it helps and harms.
@@ -109,6 +118,15 @@ def _sections() -> Iterator[tuple[str, type[Section], str]]:
     yield "rewards.<name>.members", RewardMemberSettings, ""
     yield from _kinds("embedders.<name>", EMBEDDERS)
     yield "models.<name>", ServedModelSettings, ""
+    for title, kind, _ in _kinds("models.<name>.verifier", VERIFIERS):
+        yield title, kind, inspect.getdoc(kind) or ""
+    for title, section in (
+        ("input", GraderMessageSettings),
+        ("input.content", InputTextSettings),
+        ("sampling_params", GraderSamplingSettings),
+    ):
+        place = f"models.<name>.verifier.{title}"
+        yield place, section, inspect.getdoc(section) or ""
     for title, kind, _ in _kinds("models.<name>.strategy", STRATEGIES):
         # A strategy's file says what it does, and when it helps and harms.
         yield title, kind, inspect.getdoc(sys.modules[kind.__module__]) or ""
@@ -235,7 +253,10 @@ def _kinds_of_items(annotation: Any) -> str:
     """What a list holds; an annotated text is an address."""
     if get_origin(annotation) is Annotated and get_args(annotation)[0] is str:
         return "addresses"
-    return re.sub(r"^\w[\w ]*$", r"\g<0>s", _kind(annotation))
+    kind = _kind(annotation)
+    if kind == "one of the types below":
+        return "the types below"
+    return re.sub(r"^\w[\w ]*$", r"\g<0>s", kind)
 
 
 def _default(field: FieldInfo) -> str:

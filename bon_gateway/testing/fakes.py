@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from bon_common.selection.adaptive.gain import GainModel, SampleRewards
 from bon_common.selection.adaptive.waves import Waves
@@ -16,6 +16,7 @@ from bon_gateway.logprobs import Measuring, measured
 from bon_gateway.protocols import Trace, Watch
 from bon_gateway.thinking import ThinkingSettings
 from bon_gateway.types import (
+    PASSED,
     Caller,
     ChatRequest,
     Completion,
@@ -28,6 +29,8 @@ from bon_gateway.types import (
     Sample,
     Scores,
     Vector,
+    Verdict,
+    abstained,
 )
 
 
@@ -235,6 +238,43 @@ class FakeReward(_FakeBackend):
         rewards = tuple(None if self.abstains(m) else self.rule(m) for m in completions)
         missing = AbstainedError("the fake judge abstained") if None in rewards else None
         return Scores(rewards, 10 * len(completions), missing, judging=self.judging)
+
+
+def passes(_: Message) -> Verdict:
+    return PASSED
+
+
+@dataclass(slots=True)
+class FakeVerifiers:
+    """Verifiers of which the one, ``fake``, says what ``rule`` does. Without a verdict from that it
+    never ends."""
+
+    rule: Callable[[Message], Verdict | None] = passes
+    delay: float = 0.0
+    on_all_failed: Literal["best", "error"] = "best"
+    calls: list[Message] = field(default_factory=list)
+    """The answers that were verified."""
+    requests: list[RewardRequest] = field(default_factory=list)
+    cancelled: int = 0
+
+    async def verify(
+        self, request: RewardRequest, answer: Message, verdicts: dict[str, Verdict]
+    ) -> None:
+        self.calls.append(answer)
+        self.requests.append(request)
+        try:
+            await asyncio.sleep(self.delay)
+            verdict = self.rule(answer)
+            if verdict is None:
+                await asyncio.Event().wait()
+            else:
+                verdicts["fake"] = verdict
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+
+    def give_up(self, verdicts: dict[str, Verdict]) -> None:
+        verdicts.setdefault("fake", abstained("deadline"))
 
 
 @dataclass(slots=True)

@@ -1,4 +1,5 @@
 """A fake upstream: one loopback server that plays vLLM, the reward server and an embedder.
+"""A fake upstream: one loopback server that plays vLLM, the reward server and a verifier.
 
 It is a real server on a real socket, because tests need what in-process transports hide: cut
 connections, aborts, streams that arrive in pieces. ``script`` decides how each request is answered;
@@ -16,6 +17,7 @@ from aiohttp import web
 from yarl import URL
 
 from bon_gateway.testing import chat, embeddings, rewards
+from bon_gateway.testing import chat, rewards, verdicts
 from bon_gateway.testing.listener import Listener
 from bon_gateway.testing.script import PLAIN, Call, Script, Step
 
@@ -25,6 +27,7 @@ WHOLE: dict[str, Callable[[Call, Step, str], bytes]] = {
     "/v1/embeddings": embeddings.embed,
     "/v1/score": rewards.score,
     "/v1/prefix": rewards.prefix,
+    "/verify": verdicts.verdicts,
 }
 DONE = b"data: [DONE]\n\n"
 UNAUTHORIZED = b'{"error":"Unauthorized"}'

@@ -19,15 +19,15 @@ from bon_gateway.verifiers.settings import AskingVerifierSettings
 BACKOFF_S = 0.1
 LONGEST_WAIT_S = 2.0
 """Longest wait before another try, whatever Retry-After says: candidates wait meanwhile."""
-REASONS = {
+UNUSABLE = "unusable_answer"
+_REASONS = {
     Fault.REFUSED: "refused",
     Fault.OVERLOADED: "overloaded",
-    Fault.FAILED: "unusable_answer",
+    Fault.FAILED: UNUSABLE,
     Fault.CUT: "cut_off",
     Fault.UNREACHABLE: "unreachable",
     Fault.TIMEOUT: "timeout",
 }
-"""Why a verifier that failed abstains."""
 
 _log = logging.getLogger(__name__)
 
@@ -84,6 +84,11 @@ class VerifierCalls:
         if self._trouble is not None:
             self._trouble = None
             _log.info("the verifier %r answers again", self._title)
+
+
+def reason_of(error: UpstreamError) -> str:
+    """Why a verifier abstains after this error."""
+    return _REASONS[error.kind] if error.status is None else f"status_{error.status}"
 
 
 def _may_pass(error: UpstreamError) -> bool:

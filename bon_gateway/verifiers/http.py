@@ -16,7 +16,7 @@ from bon_common.together import together
 from bon_gateway.backends.http.faults import UpstreamError
 from bon_gateway.backends.settings import FindKey
 from bon_gateway.types import Message, RewardRequest, Verdict, VerdictOutcome, abstained
-from bon_gateway.verifiers.calls import REASONS, VerifierCalls
+from bon_gateway.verifiers.calls import UNUSABLE, VerifierCalls, reason_of
 from bon_gateway.verifiers.settings import AskingVerifierSettings
 from bon_gateway.verifiers.verifier import Verifier
 
@@ -75,12 +75,12 @@ class HttpVerifier(Verifier):
         try:
             payload = await self._calls.post(body, request.headers())
         except UpstreamError as error:
-            return abstained(REASONS[error.kind])
+            return abstained(reason_of(error))
         try:
             said = _DECODER.decode(payload).verdicts[0]
             if said.score is not None and not math.isfinite(said.score):
                 raise ValueError("a score is not finite")
         except (msgspec.MsgspecError, ValueError, RecursionError):
             self._calls.tell("its answer is not one verdict for one answer")
-            return abstained("unusable_answer")
+            return abstained(UNUSABLE)
         return Verdict(said.outcome, (said.reason or "")[:MOST_REASON] or None, said.score)

@@ -35,9 +35,9 @@ class LanguageSettings(VerifierSettings):
         if importlib.util.find_spec(LIBRARY) is None:
             reason = f"needs {LIBRARY}: pip install 'bon-gateway[language]'"
             raise SettingsError("settings", "type", reason)
-        from py3langid.langid import LanguageIdentifier
+        from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
-        known = set(LanguageIdentifier.from_model_file().labels)
+        known = set(LanguageIdentifier.from_model_file(MODEL_FILE).labels)
         unknown = sorted(set(self.languages) - known)
         if unknown:
             reason = f"{', '.join(unknown)}: not known to {LIBRARY}"
@@ -67,8 +67,8 @@ class LanguageVerifier(LocalVerifier):
 
     def _identify(self, text: str) -> tuple[str, float]:
         if self._identifier is None:
-            from py3langid.langid import LanguageIdentifier
+            from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
-            self._identifier = LanguageIdentifier.from_model_file(norm_probs=True)
+            self._identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
         language, probability = self._identifier.classify(text)
         return str(language), float(probability)

@@ -23,7 +23,7 @@ from bon_gateway.types import (
     VerdictOutcome,
     abstained,
 )
-from bon_gateway.verifiers.calls import REASONS, VerifierCalls
+from bon_gateway.verifiers.calls import UNUSABLE, VerifierCalls, reason_of
 from bon_gateway.verifiers.settings import AskingVerifierSettings
 from bon_gateway.verifiers.template import LackingError, TemplateText, render
 from bon_gateway.verifiers.verifier import Verifier, text_of
@@ -138,12 +138,12 @@ class ModelGrader(Verifier):
         try:
             payload = await self._calls.post(body, request.headers())
         except UpstreamError as error:
-            return _counted(abstained(REASONS[error.kind]), None)
+            return _counted(abstained(reason_of(error)), None)
         try:
             read = _DECODER.decode(payload)
         except (msgspec.MsgspecError, ValueError, RecursionError):
             self._calls.tell("its answer is no chat completion")
-            return _counted(abstained("unusable_answer"), None)
+            return _counted(abstained(UNUSABLE), None)
         verdict = abstained("no_verdict")
         if read.choices and read.choices[0].message.content:
             verdict = self._read(read.choices[0].message.content)
