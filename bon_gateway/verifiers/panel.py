@@ -82,6 +82,8 @@ class VerifierPanel:
             verdict = abstained("error")
         seconds = time.perf_counter() - started
         self._metrics.observe_verdict(self._model, name, verdict.outcome, seconds)
+        if verdict.judging is not None:
+            self._metrics.observe_judging(f"{self._model}/{name}", verdict.judging)
         return verdict
 
 

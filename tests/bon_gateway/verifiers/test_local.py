@@ -111,7 +111,11 @@ async def test_the_expected_answer_comes_with_the_request(kind: str) -> None:
 
 async def test_calls_count_as_the_final_answer() -> None:
     calls = [{"function": {"name": "f", "arguments": '{"a": 1}'}}]
-    section = {"type": "equals", "extract": {"type": "tool_calls"}, "reference": "x"}
+    section: dict[str, Any] = {
+        "type": "equals",
+        "extract": {"type": "tool_calls"},
+        "reference": "x",
+    }
     found = await verdict(said("", tool_calls=calls), **section)
     assert found.reason == "different"
 

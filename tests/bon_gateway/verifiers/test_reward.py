@@ -45,7 +45,7 @@ async def test_a_score_counts_as_it_is() -> None:
     reward = reward_of(near).build(None)
     request = RewardRequest(MESSAGES, metadata={"reference": "Rome"})
     scores = await reward.score(request, [said("Rome"), said("Rom")])
-    assert scores.rewards == (1.0, pytest.approx(6 / 7))
+    assert scores.rewards == pytest.approx((1.0, 6 / 7))
     assert scores.members is None
 
 
