@@ -1,5 +1,5 @@
-"""A fake upstream: one loopback server that plays vLLM, the reward server and an embedder.
-"""A fake upstream: one loopback server that plays vLLM, the reward server and a verifier.
+"""A fake upstream: one loopback server that plays vLLM, the reward server, an embedder and a
+verifier.
 
 It is a real server on a real socket, because tests need what in-process transports hide: cut
 connections, aborts, streams that arrive in pieces. ``script`` decides how each request is answered;
@@ -16,8 +16,7 @@ import orjson
 from aiohttp import web
 from yarl import URL
 
-from bon_gateway.testing import chat, embeddings, rewards
-from bon_gateway.testing import chat, rewards, verdicts
+from bon_gateway.testing import chat, embeddings, rewards, verdicts
 from bon_gateway.testing.listener import Listener
 from bon_gateway.testing.script import PLAIN, Call, Script, Step
 
