@@ -76,30 +76,30 @@ class ModelGraderSettings(AskingVerifierSettings):
     """Seconds that one call may take. A later answer counts as an abstention."""
 
 
-class _Message(msgspec.Struct):
+class _GraderWords(msgspec.Struct):
     content: str | None = None
 
 
-class _Choice(msgspec.Struct):
-    message: _Message
+class _GraderChoice(msgspec.Struct):
+    message: _GraderWords
 
 
-class _Details(msgspec.Struct):
+class _GraderPromptTokens(msgspec.Struct):
     cached_tokens: int | None = None
 
 
-class _ModelUsage(msgspec.Struct):
+class _GraderUsage(msgspec.Struct):
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    prompt_tokens_details: _Details | None = None
+    prompt_tokens_details: _GraderPromptTokens | None = None
 
 
-class _ChatAnswer(msgspec.Struct):
-    choices: list[_Choice]
-    usage: _ModelUsage | None = None
+class _GraderAnswer(msgspec.Struct):
+    choices: list[_GraderChoice]
+    usage: _GraderUsage | None = None
 
 
-_DECODER = msgspec.json.Decoder(_ChatAnswer)
+_DECODER = msgspec.json.Decoder(_GraderAnswer)
 
 
 class ModelGrader(Verifier):
@@ -189,10 +189,10 @@ class ModelGrader(Verifier):
         }
 
 
-def _counted(verdict: Verdict, usage: _ModelUsage | None) -> Verdict:
+def _counted(verdict: Verdict, usage: _GraderUsage | None) -> Verdict:
     """The verdict with what it cost."""
-    usage = usage or _ModelUsage()
-    details = usage.prompt_tokens_details or _Details()
+    usage = usage or _GraderUsage()
+    details = usage.prompt_tokens_details or _GraderPromptTokens()
     judging = JudgeUsage(
         calls=1,
         prompt_tokens=usage.prompt_tokens,
