@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import bon_gateway
+from bon_common.selection.spread import RewardSpread
 from bon_common.settings.errors import SettingsError
 from bon_gateway.calibrate.figures.curve import curve_points, over_optimisation
 from bon_gateway.calibrate.figures.guarantees import Demand, good_from
@@ -21,6 +22,7 @@ from bon_gateway.calibrate.gold import with_gold
 from bon_gateway.calibrate.pools import CalibrationPrompts, calibration_prompts
 from bon_gateway.calibrate.settings import CalibrateSettings
 from bon_gateway.compare.statistics import Resamples
+from bon_gateway.replay.joint import known_of
 from bon_gateway.replay.log import PlacedRequest, read_log
 from bon_gateway.replay.pools import PoolSet, pool_set
 
@@ -75,12 +77,19 @@ def run(
         rows=tuple(_rows(measured, prompts, n, WayRows(columns[-1], golds, resamples))),
         guarantees=tuple(promised),
         recommended=recommended(measured, n, settings.tolerance, resamples),
+        scales=_scales(found),
         setup=_setup(settings, pools, found, prompts, demand),
         warnings=(
             *_several(models),
             *warnings_of(found, prompts, spread, correlations, measured.widest),
         ),
     )
+
+
+def _scales(found: PoolSet) -> dict[str, RewardSpread]:
+    """Of the rewards that candidates have by name."""
+    names = {name for pool in found.pools for one in pool.usable for name in one.rewards}
+    return {name: RewardSpread.of(known_of(found, name)) for name in sorted(names)}
 
 
 def _noting(lines: Iterable[PlacedRequest], models: set[str]) -> Iterator[PlacedRequest]:

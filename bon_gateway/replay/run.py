@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import msgspec
+
 import bon_gateway
 from bon_common.settings.errors import SettingsError
 from bon_gateway.replay.beside import greedy_answers, of_greedy, of_oracle, of_random
 from bon_gateway.replay.columns import AnswerColumns, PromptGroups, of_strategy
 from bon_gateway.replay.drive import Replayed, replay
 from bon_gateway.replay.figures import RowMaker
+from bon_gateway.replay.joint import with_joint_rewards
 from bon_gateway.replay.log import read_log
 from bon_gateway.replay.pools import PoolSet, pool_set
 from bon_gateway.replay.results import ReplayResults
@@ -26,9 +29,14 @@ def run(settings: ReplaySettings, tell: Callable[[str], None]) -> ReplayResults:
     for name, kind in settings.strategies.items():
         _check(name, kind)
     pools = pool_set(read_log(settings.pools), settings.model, settings.at_least)
+    if settings.rewards:
+        pools = with_joint_rewards(pools, settings.rewards, settings.how_joined)
     greedy = None
     if settings.greedy is not None:
         greedy = greedy_answers(read_log([settings.greedy]), pools)
+        if settings.rewards:
+            # Theirs is that of one reward model; the joint one of equal answers counts.
+            greedy = {key: msgspec.structs.replace(a, reward=None) for key, a in greedy.items()}
     base, kinds = _with_base(settings, pools)
     groups = PromptGroups.of(pools.pools)
     replays: dict[str, list[list[Replayed]]] = {}
@@ -105,7 +113,15 @@ def _setup(settings: ReplaySettings, pools: PoolSet) -> dict[str, str]:
         "Pools": ", ".join(map(str, settings.pools)),
         "Recorded": f"{pools.source}; {pools.requests} requests were read",
         "Candidates": f"{spread} to draw for a request",
+        **_chosen_by(settings),
         "Orders": f"{settings.permutations} of each pool, seed {settings.seed}",
         "Time": f"{settings.token_ms:g} ms a token of each candidate, {settings.reward_ms:g} ms a"
         " call to the reward model; the prompt is free, and no candidate slows another",
     }
+
+
+def _chosen_by(settings: ReplaySettings) -> dict[str, str]:
+    if not settings.rewards:
+        return {}
+    names = ", ".join(f"{one.name} (weight {one.weight:g})" for one in settings.rewards)
+    return {"Chosen by": f"{settings.combine} of the recorded rewards {names}"}

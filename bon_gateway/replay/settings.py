@@ -7,6 +7,13 @@ from typing import Annotated, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
+from bon_gateway.backends.reward.ensemble.members import (
+    HowJoined,
+    Joining,
+    Penalty,
+    RewardMemberSettings,
+    Tolerance,
+)
 from bon_gateway.sections.base import Section
 from bon_gateway.settings.tree import AnyStrategy
 from bon_gateway.thinking import ThinkingSettings
@@ -20,6 +27,17 @@ class ReplaySettings(Section):
     n: PositiveInt | None = None
     """N of the plain best-of-N with which all are compared. None takes the largest power of two
     that is not above the smallest pool."""
+    rewards: tuple[RewardMemberSettings, ...] = ()
+    """Choose by several recorded rewards, joined as ``models.<name>.rewards`` are; without ``mean``
+    and ``std`` each is standardised by all that were recorded. ``reward`` is a name in
+    ``rewards`` of the candidates, or the name of the reward that served. None takes the recorded
+    reward."""
+    combine: Joining = "mean"
+    """How ``rewards`` become one."""
+    penalty: Penalty = 1.0
+    """As for ``models.<name>.rewards``."""
+    tolerance: Tolerance = 0.25
+    """As for ``models.<name>.rewards``."""
     greedy: Path | None = None
     """A file or folder of the candidate log with greedy answers to the same prompts."""
     model: str | None = None
@@ -49,6 +67,17 @@ class ReplaySettings(Section):
         for name in ROWS:
             if name in self.strategies:
                 raise ValueError(f"strategies.{name}: the report has a row of that name already")
+        return self
+
+    @property
+    def how_joined(self) -> HowJoined:
+        return HowJoined(self.combine, self.penalty, self.tolerance)
+
+    @model_validator(mode="after")
+    def _rewards_can_be_joined(self) -> Self:
+        self.how_joined.check(self.rewards, "rewards")
+        if not self.rewards and self.combine != "mean":
+            raise ValueError("combine: has no meaning without rewards")
         return self
 
     @model_validator(mode="after")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
+from bon_common.selection.spread import RewardSpread
 from bon_gateway.calibrate.figures.within import RewardVariation, WithinCorrelation
 from bon_gateway.compare.statistics import Interval
 
@@ -120,6 +121,8 @@ class CalibrationResults:
     rows: tuple[WayRow, ...]
     guarantees: tuple[Guarantee, ...]
     recommended: Recommended
+    scales: Mapping[str, RewardSpread] = field(default_factory=dict)
+    """Of each reward that was recorded by name, over all candidates that might win."""
     setup: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     format: int = FORMAT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bon_common.selection.spread import RewardSpread
 from bon_gateway.calibrate.figures.results import CalibrationResults, NPoint, WayRow
 from bon_gateway.compare.figures.words import number, signed, spread
 from bon_gateway.compare.report.table import NOTHING, Columns, Table, table
@@ -9,7 +10,8 @@ from bon_gateway.compare.statistics import Interval
 
 
 def tables(results: CalibrationResults) -> list[Table]:
-    return [_ways(results), _curve(results), _rewards(results)]
+    found = [_ways(results), _curve(results), _rewards(results)]
+    return [*found, _scales(results)] if results.scales else found
 
 
 def _ways(results: CalibrationResults) -> Table:
@@ -75,6 +77,19 @@ def _rewards(results: CalibrationResults) -> Table:
             rows.append((SLOPES[one.name], _known(one.slope)))
     note = "Correlations and slopes are within prompts: of values less their prompt's mean."
     return Table("The reward", note, ("figure", "value"), tuple(rows))
+
+
+def _scales(results: CalibrationResults) -> Table:
+    columns: Columns[tuple[str, RewardSpread]] = {
+        "reward": lambda row: row[0],
+        "mean": lambda row: f"{row[1].mean:.6g}",
+        "std": lambda row: f"{row[1].std:.6g}",
+    }
+    note = (
+        "Of all candidates that might win: mean and std of these rewards where several are joined"
+        " (models.<name>.rewards, or an ensemble's members)."
+    )
+    return table("Scales", note, [*results.scales.items()], columns)
 
 
 SLOPES = {

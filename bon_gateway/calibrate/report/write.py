@@ -39,9 +39,14 @@ def fragment(results: CalibrationResults) -> str:
     """The strategy as the gateway's settings have it."""
     tree = {"models": {results.model: {"strategy": dict(results.recommended.settings)}}}
     body = yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
+    scales = "".join(
+        f"# - {{reward: {name}, mean: {scale.mean:.6g}, std: {scale.std:.6g}}}\n"
+        for name, scale in results.scales.items()
+    )
+    joined = f"# Scales of the rewards, where several are joined:\n{scales}" if scales else ""
     return (
         "# This strategy takes the place of the model's own in the gateway's settings.\n"
-        f"# Calibrated on {results.prompts} prompts.\n{body}"
+        f"# Calibrated on {results.prompts} prompts.\n{body}{joined}"
     )
 
 

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from bon_common.settings.errors import SettingsError
 from bon_gateway.calibrate.figures.curve import over_optimisation
+from bon_gateway.calibrate.report.tables import tables
+from bon_gateway.calibrate.report.write import fragment
 from bon_gateway.compare.statistics import Resamples
 from tests.bon_gateway.calibrate.kit import calibrated, fooled, rows, trusted
 from tests.bon_gateway.replay.kit import candidate, candidates, line, write
@@ -211,3 +214,21 @@ def test_what_the_fit_says(golds: list[float], told: str) -> None:
     assert found is not None
     assert told in found.told
     assert (found.best_n is not None) == told.startswith("Gold is highest")
+
+
+def test_scales_of_rewards_by_name_are_measured(tmp_path: Path) -> None:
+    drawn = [candidate(i, rewards={"a": float(i), "b": 10.0 - i}) for i in range(3)]
+    invalid = candidate(3, rewards={"a": 99.0}, status="invalid")
+    lines = [line([*drawn, invalid], f"prompt {number}") for number in range(3)]
+    found = calibrated(write(tmp_path / "p.jsonl", lines))
+    assert [*found.scales] == ["a", "b"]
+    assert (found.scales["a"].mean, found.scales["b"].mean) == (1.0, 9.0)
+    assert found.scales["a"].std == pytest.approx((2 / 3) ** 0.5)
+    assert "# - {reward: b, mean: 9, std: 0.816497}\n" in fragment(found)
+    assert [shown.title for shown in tables(found)][-1] == "Scales"
+    assert yaml.safe_load(fragment(found)).keys() == {"models"}
+
+
+def test_without_rewards_by_name_there_are_no_scales(hacked: Any) -> None:
+    assert hacked.scales == {}
+    assert "Scales" not in fragment(hacked)

@@ -228,3 +228,53 @@ def test_a_name_of_a_row_is_refused(pools: Path) -> None:
         replayed(pools, {"greedy": {"type": "single"}})
     with pytest.raises(SettingsError, match="all are compared with the best_of_n of that name"):
         replayed(pools, {"best_of_n n=4": {"type": "single"}})
+
+
+def several(tmp_path: Path) -> Path:
+    """Of each pool the last is the best by `a`, the first by `b`, the second by both together."""
+    worths = [(0.0, 20.0), (2.0, 18.0), (3.0, 0.0), (None, 30.0)]
+    drawn = [
+        candidate(i, reward=9.0, rewards={"b": b} | ({} if a is None else {"a": a}), gold=float(i))
+        for i, (a, b) in enumerate(worths)
+    ]
+    return write(tmp_path / "several.jsonl", [line(drawn, f"prompt {i}") for i in range(3)])
+
+
+@pytest.mark.parametrize(
+    ("more", "gold"),
+    [
+        ({"rewards": [{"reward": "a"}]}, 2),
+        ({"rewards": [{"reward": "b"}]}, 3),
+        ({"rewards": [{"reward": "a"}, {"reward": "b"}]}, 1),
+        ({"rewards": [{"reward": "a", "weight": 50}, {"reward": "b"}]}, 2),
+        (
+            {"rewards": [{"reward": "a", "mean": 0, "std": 100}, {"reward": "b"}]}
+            | {"combine": "lexicographic"},
+            0,
+        ),
+    ],
+    ids=["a", "b", "both", "a counts most", "b decides between equals"],
+)
+def test_several_recorded_rewards_choose_together(
+    tmp_path: Path, more: dict[str, Any], gold: float
+) -> None:
+    found = replayed(several(tmp_path), {"all": {"type": "best_of_n", "n": 4}}, **more)
+    best = rows(found)["all"].gold
+    assert best is not None
+    assert best.value == gold
+    assert "Chosen by" in found.setup
+
+
+def test_the_reward_that_served_may_be_a_member(tmp_path: Path) -> None:
+    drawn = [candidate(i, rewards={"weak": -float(i)}, gold=float(i)) for i in range(3)]
+    path = write(tmp_path / "p.jsonl", [line(drawn, f"prompt {i}") for i in range(2)])
+    served = line(drawn)["reward"]
+    both = [{"reward": served, "weight": 2}, {"reward": "weak"}]
+    best = rows(replayed(path, {"all": {"type": "best_of_n", "n": 3}}, rewards=both))["all"].gold
+    assert best is not None
+    assert best.value == 2
+
+
+def test_a_reward_that_was_not_recorded_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"no candidate has a reward 'c'; known: a, b, "):
+        replayed(several(tmp_path), rewards=[{"reward": "a"}, {"reward": "c"}])
