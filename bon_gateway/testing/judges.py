@@ -45,10 +45,16 @@ class FakeJudge:
     """Whether it gives log-probabilities to those who ask."""
     cached: int = 0
     """Cached tokens of each prompt."""
+    context: int = 100_000
+    """Tokens that it can read."""
     prompts: list[str] = field(default_factory=list)
     """The questions, in the order in which they came."""
 
     def __call__(self, call: Call) -> Step:
+        if call.path == "/tokenize":
+            return self._tokens(call.body)
+        if call.path == "/generative_scoring":
+            return self._scores(call.body)
         prompt = str(call.body["messages"][-1]["content"])
         self.prompts.append(prompt)
         chances = self.rule(prompt)
@@ -57,6 +63,31 @@ class FakeJudge:
         if chances is None:
             chances = {"Well": 0.9, "Hm": 0.1}
         return Step(raw=orjson.dumps(self._answer(call, prompt, chances)))
+
+    def _tokens(self, body: Mapping[str, Any]) -> Step:
+        """Every character is a token."""
+        messages = body.get("messages")
+        text = str(messages[-1]["content"]) if messages else str(body["prompt"])
+        tokens = [ord(character) for character in text]
+        answer = {"count": len(tokens), "max_model_len": self.context, "tokens": tokens}
+        return Step(raw=orjson.dumps(answer))
+
+    def _scores(self, body: Mapping[str, Any]) -> Step:
+        """For each prompt, the share of the first label in what all labels have."""
+        labels = [chr(label) for label in body["label_token_ids"]]
+        data = []
+        for index, item in enumerate(body["items"]):
+            prompt = "".join(map(chr, [*body["query"], *item]))
+            self.prompts.append(prompt)
+            chances = self.rule(prompt)
+            if isinstance(chances, Step):
+                return chances
+            known = [(chances or {}).get(label, 0.0) for label in labels]
+            score = known[0] / sum(known) if sum(known) else 1 / len(known)
+            data.append({"index": index, "object": "score", "score": score})
+        read = sum(map(len, body["items"]))
+        usage = {"prompt_tokens": read, "completion_tokens": len(data)}
+        return Step(raw=orjson.dumps({"object": "list", "data": data, "usage": usage}))
 
     def _answer(self, call: Call, prompt: str, chances: Chances) -> dict[str, Any]:
         verdict = max(chances, key=lambda token: chances[token])

@@ -28,6 +28,8 @@ WHOLE: dict[str, Callable[[Call, Step, str], bytes]] = {
     "/v1/prefix": rewards.prefix,
     "/verify": verdicts.verdicts,
 }
+JUDGES = ("/tokenize", "/generative_scoring")
+"""vLLM's further paths that judges are asked at. Only a script such as ``FakeJudge`` answers."""
 DONE = b"data: [DONE]\n\n"
 UNAUTHORIZED = b'{"error":"Unauthorized"}'
 
@@ -99,7 +101,7 @@ class FakeUpstream:
         await self.stop()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        if request.path != CHAT and request.path not in WHOLE:
+        if request.path not in (CHAT, *JUDGES) and request.path not in WHOLE:
             return await self._get(request)
         if self._api_key and request.headers.get("authorization") != f"Bearer {self._api_key}":
             return web.Response(status=401, body=UNAUTHORIZED, content_type="application/json")
@@ -135,7 +137,10 @@ class FakeUpstream:
             return web.Response(body=step.raw, headers=step.headers)
         if request.path == CHAT:
             return await self._chat(request, call, step)
+        if request.path in JUDGES:
+            return _error(404, {"message": "Not Found", "type": "NotFoundError", "code": 404})
         return await _whole(request, WHOLE[request.path](call, step, self.model), step)
+        return await _whole(request, REWARDS[request.path](call, step, self.model), step)
 
     async def _get(self, request: web.BaseRequest) -> web.Response:
         if request.path in ("/health", "/readyz"):

@@ -100,6 +100,10 @@ class Prober:
         except UpstreamError as error:
             reason = error.message if error.status is None else f"Its health is {error.status}."
             expected = error.dead or error.status is not None
+            if error.status is not None and 400 <= error.status < 500:
+                # No upstream that starts says so: its address or the key is wrong.
+                reason = f"Its health ({replica.health.path}): {error.message}"
+                expected = False
             replica.stays_down(reason, expected=expected)
             return False
         return True

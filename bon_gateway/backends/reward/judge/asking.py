@@ -110,6 +110,11 @@ class Asking:
             abstentions=self._abstentions,
         )
 
+    @property
+    def sampling(self) -> Mapping[str, Any]:
+        """What the settings add to each call; ``ask`` adds it by itself."""
+        return self._way.sampling
+
     def chance(self) -> random.Random:
         """For orders and brackets. The same conversation and answers give the same numbers."""
         digest = hashlib.blake2b(digest_size=8)

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
+from bon_gateway.backends.reward.judge.generative_scoring import GenerativeScoringSettings
 from bon_gateway.backends.reward.judge.method import MethodSettings
 from bon_gateway.backends.reward.judge.pointwise import PointwiseSettings
 
-METHODS: tuple[type[MethodSettings], ...] = (PointwiseSettings,)
+METHODS: tuple[type[MethodSettings], ...] = (PointwiseSettings, GenerativeScoringSettings)

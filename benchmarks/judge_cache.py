@@ -1,0 +1,160 @@
+"""Which order of a judge's prompt leaves the least to compute, on a real vLLM.
+
+A judge reads the same conversation for every answer, and the same answer for every criterion. What
+stands in front of the difference comes from the prefix cache. Our order is fixed words,
+conversation, answer, criterion; the other orders put the criterion, or the answer, first. ``lead``
+sends one call ahead of the others.
+
+Start vLLM with ``--enable-prefix-caching --enable-prompt-tokens-details``; without the second flag
+it does not say what was cached. Every order gets conversations of its own, so that none profits
+from another one's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bon_gateway.backends.reward.judge.prompt import TEMPLATES
+from bon_gateway.backends.reward.judge.settings import JudgeSettings
+from bon_gateway.types import JudgeUsage, RewardRequest
+
+WORDS = (
+    *("amber", "birch", "cedar", "delta", "ember", "fjord", "grove", "heron", "inlet", "jetty"),
+    *("kelp", "larch", "maple", "north", "otter", "pine", "quartz", "river", "stone", "tide"),
+)
+CRITERIA = (
+    "Is everything in it true?",
+    "Does it do all that the user asked for?",
+    "Is it as short and clear as it can be?",
+)
+TASK = "# Task"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    name: str
+    first: str | None
+    """The part that is moved to the front: ``criterion`` or ``answer``; None is our order."""
+    lead: bool = False
+
+
+ORDERS = (
+    Order("conversation, answer, criterion (ours)", None),
+    Order("the same, one call ahead", None, lead=True),
+    Order("criterion, conversation, answer", "criterion"),
+    Order("answer, conversation, criterion", "answer"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CacheFigures:
+    """A request's means."""
+
+    order: str
+    calls: float
+    prompt_tokens: float
+    computed_tokens: float
+    """Prompt tokens that were not cached."""
+    seconds: float
+
+
+def template(first: str | None) -> str:
+    """Our template with one of its parts in front."""
+    ours = (TEMPLATES / "pointwise.jinja").read_text(encoding="utf-8")
+    if first == "criterion":
+        return "{{ criterion }}\n\n" + ours.replace(" {{ criterion }}", "")
+    if first == "answer":
+        head, _, rest = ours.partition("# Answer\n")
+        answer, _, task = rest.partition(TASK)
+        return f"# Answer\n{answer}{head}{TASK}{task}"
+    return ours
+
+
+def text(rng: random.Random, words: int) -> str:
+    return " ".join(rng.choices(WORDS, k=words))
+
+
+async def measured(args: argparse.Namespace, order: Order, folder: Path) -> CacheFigures:
+    path = folder / f"{order.first or 'ours'}.jinja"
+    path.write_text(template(order.first), encoding="utf-8")
+    criteria = [{"text": each} for each in CRITERIA[: args.criteria]]
+    settings: dict[str, Any] = {
+        "urls": (args.url,),
+        "method": {"type": "pointwise", "criteria": criteria, "least_mass": 0},
+        "prompt": str(path),
+        "lead": order.lead,
+        "timeout_s": 600,
+        "at_once": 64,
+        "budget": {"calls": 4096},
+    }
+    backend = JudgeSettings(type="judge", **settings).build(None)
+    await backend.start()
+    usage, began = JudgeUsage(), 0.0
+    try:
+        while not backend.ready():  # noqa: ASYNC110 - it tells nobody when it is up
+            await asyncio.sleep(0.1)
+        rng = random.Random(order.name)
+        began = time.perf_counter()
+        for _ in range(args.requests):
+            asked = RewardRequest([{"role": "user", "content": text(rng, args.conversation)}])
+            answers = [
+                {"role": "assistant", "content": text(rng, args.answer)} for _ in range(args.n)
+            ]
+            scores = await backend.score(asked, answers)
+            assert scores.judging is not None
+            usage += scores.judging
+    finally:
+        seconds = time.perf_counter() - began
+        await backend.close()
+    each = args.requests
+    return CacheFigures(
+        order.name,
+        usage.calls / each,
+        usage.prompt_tokens / each,
+        (usage.prompt_tokens - usage.cached_tokens) / each,
+        seconds / each,
+    )
+
+
+def table(figures: Sequence[CacheFigures]) -> str:
+    ours = figures[0].computed_tokens
+    lines = [
+        "| order | calls | prompt tokens | computed | times ours |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {one.order} | {one.calls:.0f} | {one.prompt_tokens:.0f} | {one.computed_tokens:.0f}"
+        f" | {one.computed_tokens / max(ours, 1):.2f} |"
+        for one in figures
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--url", required=True, help="vLLM with a chat model")
+    parser.add_argument("--n", type=int, default=8, help="answers to a request")
+    parser.add_argument("--criteria", type=int, default=3, choices=(1, 2, 3))
+    parser.add_argument("--conversation", type=int, default=400, help="its words")
+    parser.add_argument("--answer", type=int, default=100, help="words of an answer")
+    parser.add_argument("--requests", type=int, default=3)
+    parser.add_argument("--json", type=Path, help="where to write the figures")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        figures = [asyncio.run(measured(args, order, Path(folder))) for order in ORDERS]
+    print(table(figures))
+    if args.json:
+        args.json.write_text(json.dumps([asdict(one) for one in figures], indent=2))
+
+
+if __name__ == "__main__":
+    main()
