@@ -140,7 +140,6 @@ class FakeUpstream:
         if request.path in JUDGES:
             return _error(404, {"message": "Not Found", "type": "NotFoundError", "code": 404})
         return await _whole(request, WHOLE[request.path](call, step, self.model), step)
-        return await _whole(request, REWARDS[request.path](call, step, self.model), step)
 
     async def _get(self, request: web.BaseRequest) -> web.Response:
         if request.path in ("/health", "/readyz"):

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from bon_gateway.testing.judges import FakeJudge
 from bon_gateway.testing.script import Call, Step
 from bon_gateway.testing.upstream import FakeUpstream
 
@@ -60,6 +61,29 @@ async def test_an_ensemble_is_as_well_as_its_members(tmp_path: Path) -> None:
         code, lines = await check(tmp_path, settings)
     assert code == 0
     assert [line.split(":")[0] for line in lines] == ["policies.p", "rewards.r", "rewards.s"]
+
+
+async def test_a_judge_is_asked_one_real_question(tmp_path: Path) -> None:
+    async with FakeUpstream() as up, FakeUpstream() as judge:
+        settings = tree(up.url, up.url)
+        settings["rewards"]["r"] = {"type": "judge", "urls": [judge.url], "model": "fake"}
+        judge.script = FakeJudge(lambda prompt: {"T": 1.0})
+        assert (await check(tmp_path, settings))[0] == 0
+        assert [call.path for call in judge.calls] == ["/v1/chat/completions"]
+        judge.script = FakeJudge(lambda prompt: {"T": 1.0}, logprobs=False)
+        code, lines = await check(tmp_path, settings)
+    assert code == 1
+    assert "it gives no log-probabilities of its verdict" in lines[1]
+
+
+async def test_a_judge_prompt_that_cannot_be_used_is_found(tmp_path: Path) -> None:
+    (tmp_path / "judge.jinja").write_text("{{ answer }}\n{{ oops }}")
+    settings = tree("http://127.0.0.1:1", "http://127.0.0.1:1")
+    settings["rewards"]["r"] |= {"type": "judge", "prompt": str(tmp_path / "judge.jinja")}
+    code, lines = await check(tmp_path, settings)
+    assert code == 2
+    assert "rewards.r.prompt" in lines[0]
+    assert "oops is no variable" in lines[0]
 
 
 async def test_a_key_that_is_refused_is_named_and_not_shown(tmp_path: Path) -> None:
