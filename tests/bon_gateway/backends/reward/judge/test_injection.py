@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ ATTACKS = (
 
 
 async def prompts(
-    upstream: FakeUpstream, conversation: list[Message], texts: list[str], **settings: Any
+    upstream: FakeUpstream, conversation: Sequence[Message], texts: list[str], **settings: Any
 ) -> list[str]:
     fake = FakeJudge(lambda prompt: {"A": 1.0})
     upstream.script = fake

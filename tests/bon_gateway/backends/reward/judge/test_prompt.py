@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bon_common.settings.errors import SettingsError
+from bon_gateway.backends.reward.judge.method import MethodSettings
 from bon_gateway.backends.reward.judge.prompt import EXAMPLE, PromptError, own_prompt, users_prompt
 from bon_gateway.backends.reward.judge.registry import METHODS
 from bon_gateway.backends.reward.judge.settings import JudgeSettings
@@ -23,12 +24,12 @@ def of(tmp_path: Path, text: str) -> str:
 
 
 @pytest.mark.parametrize("kind", METHODS, ids=type_name)
-def test_our_templates_show_what_users_templates_must(kind: type) -> None:
-    method = kind(type=type_name(kind))
+def test_our_templates_show_what_users_templates_must(kind: type[MethodSettings]) -> None:
+    method = kind.model_validate({"type": type_name(kind)})
     prompt = own_prompt(method.TEMPLATE)
     prompt.try_out(method.example, method.SHOWN)
     text = prompt.render({**EXAMPLE, **method.example})
-    assert EXAMPLE["conversation"] in text
+    assert str(EXAMPLE["conversation"]) in text
     assert len(text) < 2000
 
 
