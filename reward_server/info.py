@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
+
+Activation = Literal["sigmoid", "softmax", "none"]
+"""What other servers apply to a classifier's numbers before they answer."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,8 @@ class ModelInfo:
     layout: str = "padded"
     """`shared_prompt` where candidates are computed without padding, their prompt once."""
     partial_turn: str = "closed"
+    activation: Activation = "sigmoid"
+    """What vLLM applies to this model's numbers where a client does not ask for raw ones."""
 
 
 @dataclass(frozen=True)
@@ -37,3 +42,12 @@ class EnsembleInfo:
     max_tokens: int
     """The smallest among its members."""
     penalty: float | None = None
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """It gives one number."""
+        return ("ensemble",)
+
+    @property
+    def activation(self) -> Activation:
+        return "sigmoid"

@@ -5,6 +5,7 @@ They need no torch: one token is one character, and rewards are whatever a funct
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
@@ -23,6 +24,9 @@ class CharacterTokenizer:
 
     chat_template = "characters"
     bos_token_id = None
+
+    def __len__(self) -> int:
+        return sys.maxunicode + 1
 
     def __call__(self, texts: Sequence[str], **_: object) -> dict[str, list[list[int]]]:
         return {"input_ids": [[ord(character) for character in text] for text in texts]}

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bon_common.tracing import REQUEST_ID, trace_headers
 from reward_server.errors import ScoreError
+from reward_server.http.dialects.routes import ROUTES
 from reward_server.http.wire import error_response
 from reward_server.metrics import Metrics
 
@@ -26,6 +27,7 @@ _edge = logging.getLogger("reward_server.edge")
 PATHS = frozenset(
     {"/livez", "/readyz", "/health", "/version", "/metrics", "/openapi.json"}
     | {"/v1/models", "/v1/score", "/v1/prefix"}
+    | {route.path for route in ROUTES}
 )
 QUIET = frozenset({"/livez", "/readyz", "/health", "/metrics"})
 

@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from typing import Any, TypeVar
 
-import msgspec
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
 
-from bon_common.http.disconnect import ClientLeft, until_disconnect
+from bon_common.http.disconnect import ClientLeft
 from reward_server.errors import InvalidRequestError, ScoreError, UnavailableError
 from reward_server.http.access import AccessMiddleware, AccessRecord
+from reward_server.http.api import add_api
 from reward_server.http.auth import Keys
-from reward_server.http.openapi import PREFIX_ROUTE, SCORE_ROUTE, describe
-from reward_server.http.service import LoadScorer, Served, Service
-from reward_server.http.wire import (
-    CLIENT_LEFT,
-    decode,
-    error_response,
-    json_response,
-    read_body,
-)
-from reward_server.info import EnsembleInfo, ModelInfo
-from reward_server.schema import PrefixRequest, ScoreRequest
-from reward_server.scoring.scorer import ScoreOptions, Scorer
+from reward_server.http.openapi import describe
+from reward_server.http.service import LoadScorer, Service
+from reward_server.http.wire import CLIENT_LEFT, error_response, json_response
+from reward_server.scoring.scorer import Scorer
 from reward_server.settings import Settings
 
 VERSION = version("bon-gateway")
-Asked = TypeVar("Asked", ScoreRequest, PrefixRequest)
 
 
 def create_app(
@@ -74,7 +63,7 @@ def create_app(
     app.add_middleware(AccessMiddleware, metrics=service.metrics)
     _add_errors(app, service)
     _add_probes(app, service)
-    _add_api(app, service, keys)
+    add_api(app, service, keys)
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]
     return app
 
@@ -141,61 +130,3 @@ def _add_probes(app: FastAPI, service: Service) -> None:
     async def metrics() -> Response:
         """Prometheus metrics."""
         return Response(service.metrics.render(), media_type="text/plain; version=0.0.4")
-
-
-def _add_api(app: FastAPI, service: Service, keys: Keys) -> None:
-    settings = service.settings
-
-    def admit(request: Request) -> AccessRecord:
-        """Check the key; return what the request's log line tells."""
-        record: AccessRecord = request.state.record
-        record.key = keys.caller_of(request.headers.get("authorization"))
-        return record
-
-    async def read(request: Request, kind: type[Asked]) -> tuple[Asked, Served]:
-        """The body, and what it is for. A client that comes too early need not send it all."""
-        service.check_ready()
-        body = await read_body(request, settings.max_body_bytes)
-        asked = await decode(body, kind, settings.max_json_values)
-        return asked, service.scorer(asked.model)
-
-    @app.get("/v1/models")
-    async def models(request: Request) -> Response:
-        """What is loaded, on what, and what its numbers mean."""
-        admit(request)
-        return json_response({"object": "list", "data": [_page(info) for info in service.infos()]})
-
-    @app.post("/v1/score", openapi_extra=SCORE_ROUTE)
-    async def score(request: Request) -> Response:
-        """Score candidate answers: raw rewards, in the order given."""
-        arrived = time.monotonic()
-        record = admit(request)
-        with service.request():
-            asked, served = await read(request, ScoreRequest)
-            record.model = served.info.name
-            deadline_s = None
-            if asked.deadline_ms is not None:
-                deadline_s = asked.deadline_ms / 1000 - (time.monotonic() - arrived)
-            options = ScoreOptions(asked.on_overflow, deadline_s, asked.partial, record.request_id)
-            work = served.score(asked.items, options)
-            answer = await until_disconnect(request.scope, request.receive, work)
-        record.sequences = answer.usage.sequences
-        record.tokens = answer.usage.tokens
-        return json_response(answer)
-
-    @app.post("/v1/prefix", openapi_extra=PREFIX_ROUTE)
-    async def prefix(request: Request) -> Response:
-        """Compute the prompt of candidates that are being generated; answers when it is done."""
-        record = admit(request)
-        with service.request():
-            asked, served = await read(request, PrefixRequest)
-            record.model = served.info.name
-            work = served.announce(asked.messages, asked.tools, request_id=record.request_id)
-            announced = await until_disconnect(request.scope, request.receive, work)
-        record.tokens = announced.tokens
-        return json_response(announced)
-
-
-def _page(info: ModelInfo | EnsembleInfo) -> dict[str, Any]:
-    known = {k: v for k, v in msgspec.to_builtins(info).items() if v is not None}
-    return {"id": info.name, "object": "model", **known}

@@ -12,12 +12,11 @@ from reward_server.model_settings import EnsembleSettings, Normalisation
 from reward_server.schema import (
     ItemResult,
     PrefixResponse,
-    ScoreItem,
     ScoreResponse,
     ScoreTimings,
     ScoreUsage,
 )
-from reward_server.scoring.scorer import DEFAULT_OPTIONS, ScoreOptions, Scorer
+from reward_server.scoring.scorer import DEFAULT_OPTIONS, Scorable, ScoreOptions, Scorer
 from reward_server.scoring.turns import Messages, Tools
 
 
@@ -43,7 +42,7 @@ class EnsembleScorer:
         )
 
     async def score(
-        self, items: Sequence[ScoreItem], options: ScoreOptions = DEFAULT_OPTIONS
+        self, items: Sequence[Scorable], options: ScoreOptions = DEFAULT_OPTIONS
     ) -> ScoreResponse:
         """One member that fails fails the call; see `Scorer.score`."""
         results = await together(scorer.score(items, options) for scorer in self._members.values())

@@ -20,6 +20,7 @@ from reward_server.network.heap import keep_freed_memory
 from reward_server.network.model import RewardModel
 from reward_server.network.packed_linear import pack_weights
 from reward_server.network.shared_prompt import choose_forward
+from reward_server.scoring.activation import activation_of
 from reward_server.scoring.ensemble_folder import members_of
 from reward_server.scoring.render import Renderer
 
@@ -95,6 +96,7 @@ def load_parts(settings: ModelSettings) -> ScorerParts:
         revision=settings.revision,
         layout="padded" if forward.prompts is None else "shared_prompt",
         partial_turn=settings.partial_turn,
+        activation=activation_of(model.net.config),
     )
     return ScorerParts(renderer, forward, info)
 

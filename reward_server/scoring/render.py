@@ -18,6 +18,7 @@ from reward_server.network.sequence import Ids, Rendered, shared_tokens
 from reward_server.scoring.lanes import StillWanted
 from reward_server.scoring.room import Room
 from reward_server.scoring.text_bound import TextBound, bound_of
+from reward_server.scoring.texts import TextEncoder, Texts
 from reward_server.scoring.tokenising import Tokeniser
 from reward_server.scoring.turns import Completion, Messages, Tools, answer_turn, plain_turn
 
@@ -92,6 +93,17 @@ class Renderer:
             for index, answer in enumerate(_while(still_wanted, answers))
         )
         return self._chats(self._text(turns, tools, add_generation_prompt=True), texts, room)
+
+    def render_texts(
+        self, texts: Texts, room: Room, still_wanted: StillWanted = lambda: None
+    ) -> list[Rendered]:
+        """Texts without the chat template, as they are. Raises ScoreError."""
+        if not texts.prompt:
+            encoder = TextEncoder(self._tokeniser, self.bound, room.limit, room.item)
+            return encoder.encode(texts, still_wanted)
+        inputs = [text for text in texts.inputs if isinstance(text, str)]
+        rendered = self._chats(texts.prompt, _while(still_wanted, inputs), room)
+        return [room.fit(sequence, place) for place, sequence in enumerate(rendered)]
 
     def prompt(
         self, messages: Messages, tools: Tools = None, *, limit: int | None = None

@@ -39,9 +39,14 @@ from reward_server.scoring.lanes import Lanes, StillWanted, is_large
 from reward_server.scoring.render import Renderer
 from reward_server.scoring.room import Room
 from reward_server.scoring.scheduling import ScoreJob
+from reward_server.scoring.texts import Texts
 from reward_server.scoring.turns import Messages, Tools
 
 WARM_UP = ScoreItem(messages=[{"role": "user", "content": "Hello"}], completions=["Hi.", "No."])
+
+
+Scorable = ScoreItem | Texts
+"""A conversation with its candidates, or texts."""
 
 
 @dataclass(frozen=True)
@@ -112,9 +117,10 @@ class Scorer:
         await self.score([WARM_UP])
 
     async def score(
-        self, items: Sequence[ScoreItem], options: ScoreOptions = DEFAULT_OPTIONS
+        self, items: Sequence[Scorable], options: ScoreOptions = DEFAULT_OPTIONS
     ) -> ScoreResponse:
-        """Score every completion of every item; equal ones of an item are computed once.
+        """Score every completion of every item; equal ones of an item are computed once. Texts
+        count as completions, also in the paths of errors.
 
         All or nothing: one candidate that cannot be scored fails the call. Raises ScoreError;
         cancelling takes the work out of the queue.
@@ -147,9 +153,9 @@ class Scorer:
             kept = await self._batcher.prime(ids, request_id)
         return PrefixResponse(model=self.info.name, tokens=tokens, kept=kept)
 
-    async def _score(self, items: Sequence[ScoreItem], options: ScoreOptions) -> ScoreResponse:
+    async def _score(self, items: Sequence[Scorable], options: ScoreOptions) -> ScoreResponse:
         started = time.monotonic()
-        with self._batcher.reserve(sum(len(item.completions) for item in items)):
+        with self._batcher.reserve(sum(len(_scored(item)) for item in items)):
             sequences, places = await self._prepare(items, options)
         rendering_s = time.monotonic() - started
         job = await self._batcher.submit(sequences, options.request_id)
@@ -163,7 +169,7 @@ class Scorer:
             self._batcher.expire()
 
     async def _prepare(
-        self, items: Sequence[ScoreItem], options: ScoreOptions
+        self, items: Sequence[Scorable], options: ScoreOptions
     ) -> tuple[list[Rendered], list[list[int]]]:
         """The distinct sequences of a request, and the place of each item's candidates among them.
 
@@ -174,7 +180,7 @@ class Scorer:
         for i, item in enumerate(items):
             fitted = await self._lanes.run(
                 partial(self._render, i, item, options),
-                large=is_large(item.messages, item.completions, item.tools),
+                large=is_large(*_read(item)),
             )
             distinct = list(dict.fromkeys(fitted))
             place = {sequence: len(sequences) + j for j, sequence in enumerate(distinct)}
@@ -183,10 +189,12 @@ class Scorer:
         return sequences, places
 
     def _render(
-        self, i: int, item: ScoreItem, options: ScoreOptions, still_wanted: StillWanted
+        self, i: int, item: Scorable, options: ScoreOptions, still_wanted: StillWanted
     ) -> list[Rendered]:
         on_overflow = options.on_overflow or self._settings.on_overflow
         room = Room(i, self.info.max_tokens, on_overflow, self._renderer.bound)
+        if isinstance(item, Texts):
+            return self._renderer.render_texts(item, room, still_wanted)
         try:
             rendered = self._renderer.render_all(
                 item.messages,
@@ -202,13 +210,25 @@ class Scorer:
         return [room.fit(candidate, j) for j, candidate in enumerate(rendered)]
 
 
-def _refuse_empty(items: Sequence[ScoreItem]) -> None:
+def _scored(item: Scorable) -> Sequence[object]:
+    """What each reward of an item is for."""
+    return item.inputs if isinstance(item, Texts) else item.completions
+
+
+def _read(item: Scorable) -> tuple[object, ...]:
+    """All that is tokenised for an item."""
+    if isinstance(item, Texts):
+        return (item.inputs, item.prompt)
+    return (item.messages, item.completions, item.tools)
+
+
+def _refuse_empty(items: Sequence[Scorable]) -> None:
     if not items:
         raise InvalidRequestError("items is empty", param="items")
     for i, item in enumerate(items):
-        if not item.messages:
+        if isinstance(item, ScoreItem) and not item.messages:
             raise InvalidRequestError("messages is empty", param=f"items[{i}].messages")
-        if not item.completions:
+        if not _scored(item):
             raise InvalidRequestError("completions is empty", param=f"items[{i}].completions")
 
 

@@ -87,6 +87,32 @@ class Tokeniser:
             for encoding in self._backend.encode_batch_fast([(prompt, text) for text in texts])
         ]
 
+    @property
+    def vocabulary(self) -> int:
+        """Every id is below this number."""
+        return len(self._tokenizer)
+
+    def alone(self, text: str, *, special_tokens: bool) -> Rendered:
+        """A text by itself, with or without the special tokens that go around one.
+
+        Raises as `candidates` does.
+        """
+        if self._backend is None:
+            with self._one_at_a_time:
+                encoded: Any = self._tokenizer(
+                    [text], add_special_tokens=special_tokens, verbose=False
+                )
+            types = encoded.get("token_type_ids")
+            return Rendered(
+                tuple(encoded["input_ids"][0]),
+                prompt_tokens=0,
+                token_types=None if types is None else tuple(types[0]),
+            )
+        (encoding,) = self._backend.encode_batch_fast([text], add_special_tokens=special_tokens)
+        typed = "token_type_ids" in self._tokenizer.model_input_names
+        types = tuple(encoding.type_ids) if typed else None
+        return Rendered(tuple(encoding.ids), prompt_tokens=0, token_types=types)
+
     def _plain(self, texts: list[str]) -> list[Ids]:
         if self._backend is not None:
             # The library shares a batch out among a few threads, which serve every request. Two

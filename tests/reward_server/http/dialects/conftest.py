@@ -1,0 +1,17 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from reward_server.testing import FakeForward
+from tests.reward_server.conftest import running
+from tests.reward_server.http.app_kit import fake_app
+
+
+@pytest.fixture(scope="package")
+def client() -> Iterator[httpx.Client]:
+    """Of a server on a fake model that nobody changes."""
+    with running(fake_app(FakeForward())) as client:
+        yield client
