@@ -78,18 +78,23 @@ async def test_this_projects_gateway(server: httpx.Client, rewards: list[float])
 
 def test_hugging_faces_client(server: httpx.Client) -> None:
     """Of text-embeddings-inference. It takes the first of the labels, as it does there."""
-    client = InferenceClient(model=f"{str(server.base_url).rstrip('/')}/predict")
     raw = server.post("/predict", json={"inputs": ANSWERS[0], "raw_scores": True}).json()[0]
-    found: Any = client.text_classification(ANSWERS[0])
+    with InferenceClient(model=f"{str(server.base_url).rstrip('/')}/predict") as client:
+        found: Any = client.text_classification(ANSWERS[0])
     assert found.label == "LABEL_0"
     assert found.score == pytest.approx(sigmoid(raw["score"]), abs=1e-5)
 
 
 def test_coheres_client(server: httpx.Client, rewards: list[float]) -> None:
     cohere = pytest.importorskip("cohere")
-    client = cohere.ClientV2(api_key="none", base_url=str(server.base_url).rstrip("/"))
     model, query = str(demo_models.reward_path()), ASK[0]["content"]
-    answer = client.rerank(model=model, query=query, documents=list(ANSWERS), top_n=2)
+    with httpx.Client() as connections:
+        client = cohere.ClientV2(
+            api_key="none",
+            base_url=str(server.base_url).rstrip("/"),
+            httpx_client=connections,
+        )
+        answer = client.rerank(model=model, query=query, documents=list(ANSWERS), top_n=2)
     best = sorted(range(len(ANSWERS)), key=lambda place: -rewards[place])[:2]
     assert [one.index for one in answer.results] == best
     expected = [sigmoid(rewards[place]) for place in best]
