@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 import msgspec
@@ -53,7 +53,7 @@ class Api:
         return asked, self.service.scorer(asked.model)
 
     async def scored(
-        self, request: Request, work: Awaitable[ScoreResponse], record: AccessRecord
+        self, request: Request, work: Coroutine[Any, Any, ScoreResponse], record: AccessRecord
     ) -> ScoreResponse:
         answer = await until_disconnect(request.scope, request.receive, work)
         record.sequences = answer.usage.sequences
@@ -119,15 +119,15 @@ def _answering(route: DialectRoute, api: Api) -> Handler:
             asked = await _read(route, api, request)
             served = api.service.scorer(asked.model or request.query_params.get("model"))
             record.model = served.info.name
-            question = asked.question()
-            options = ScoreOptions(question.on_overflow, request_id=record.request_id)
+            translation = asked.translated()
+            options = ScoreOptions(translation.on_overflow, request_id=record.request_id)
             try:
-                scores = await api.scored(request, served.score(question.items, options), record)
+                scores = await api.scored(request, served.score(translation.items, options), record)
             except ScoreError as error:
-                raise renamed(error, question.where) from error
+                raise renamed(error, translation.where) from error
         created = int(time.time())
         return json_response(
-            question.answer(Answering(scores, served.info, record.request_id, created))
+            translation.answer(Answering(scores, served.info, record.request_id, created))
         )
 
     return answer

@@ -49,7 +49,7 @@ class Answering:
 
 
 @dataclass(frozen=True)
-class Question:
+class Translation:
     """What a body asks for."""
 
     items: Sequence[Scorable]
@@ -66,7 +66,7 @@ class Dialect(Protocol):
         """The served name; None takes the model where only one is served."""
         ...
 
-    def question(self) -> Question:
+    def translated(self) -> Translation:
         """Raises InvalidRequestError for what it asks that this server does not do."""
         ...
 

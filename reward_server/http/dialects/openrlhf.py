@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import msgspec
 
 from reward_server.errors import InvalidRequestError
-from reward_server.http.dialects.dialect import SOME, Answering, Question, need_some
+from reward_server.http.dialects.dialect import SOME, Answering, Translation, need_some
 from reward_server.scoring.texts import Texts
 
 
@@ -27,7 +27,7 @@ class GetRewardRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         """The URL names it."""
         return None
 
-    def question(self) -> Question:
+    def translated(self) -> Translation:
         need_some("query", self.query)
         prompts = self.prompts or [""] * len(self.query)
         if len(prompts) != len(self.query):
@@ -52,7 +52,7 @@ class GetRewardRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
                     rewards[number] = answering.reward(item, place)
             return GetRewardResponse(rewards, rewards)
 
-        return Question(items, where, answer)
+        return Translation(items, where, answer)
 
 
 class GetRewardResponse(msgspec.Struct, frozen=True):

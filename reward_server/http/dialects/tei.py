@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from reward_server.errors import InvalidRequestError
-from reward_server.http.dialects.dialect import SOME, Answering, Question, need_some, refuse
+from reward_server.http.dialects.dialect import SOME, Answering, Translation, need_some, refuse
 from reward_server.schema import ScoreItem
 from reward_server.scoring.activation import activated
 from reward_server.scoring.scorer import Scorable
@@ -38,7 +38,7 @@ class PredictRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         """The URL names it."""
         return None
 
-    def question(self) -> Question:
+    def translated(self) -> Translation:
         refuse(**{f"parameters.{name}": True for name in self.parameters or {}})
         batch, single = _inputs(self.inputs)
         cut = Cut("left" if self.truncation_direction in {"Left", "left"} else "right")
@@ -66,7 +66,7 @@ class PredictRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             return predictions[0] if single else predictions
 
         overflow: Literal["truncate_prompt"] | None = "truncate_prompt" if self.truncate else None
-        return Question(items, where, answer, overflow)
+        return Translation(items, where, answer, overflow)
 
     def _prediction(self, answering: Answering, item: int, place: int) -> list[Prediction]:
         values, labels = answering.values(item, place), answering.info.labels
@@ -92,7 +92,7 @@ class RankRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def model(self) -> None:
         return None
 
-    def question(self) -> Question:
+    def translated(self) -> Translation:
         need_some("texts", self.texts)
 
         def answer(answering: Answering) -> list[Rank]:
@@ -108,7 +108,7 @@ class RankRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             messages=[{"role": "user", "content": self.query}], completions=[*self.texts]
         )
         overflow: Literal["truncate_prompt"] | None = "truncate_prompt" if self.truncate else None
-        return Question([item], _of_rank, answer, overflow)
+        return Translation([item], _of_rank, answer, overflow)
 
 
 class Prediction(msgspec.Struct, frozen=True):

@@ -16,7 +16,7 @@ from reward_server.errors import InvalidRequestError
 from reward_server.http.dialects.dialect import (
     SOME,
     Answering,
-    Question,
+    Translation,
     VllmBody,
     VllmUsage,
     need_some,
@@ -72,7 +72,7 @@ class PairScoreRequest(PairsBody, frozen=True, kw_only=True, forbid_unknown_fiel
     data_1: _Side | None = None
     data_2: _Side | None = None
 
-    def question(self) -> Question:
+    def translated(self) -> Translation:
         self.refuse_unread()
         (left_name, left), (right_name, right) = self._sides()
         many = len(left) > 1
@@ -105,7 +105,7 @@ class PairScoreRequest(PairsBody, frozen=True, kw_only=True, forbid_unknown_fiel
                 usage=VllmUsage(answering.tokens, answering.tokens),
             )
 
-        return Question(items, where, answer)
+        return Translation(items, where, answer)
 
     def _sides(self) -> tuple[tuple[str, list[str]], tuple[str, list[str]]]:
         names = (
@@ -134,7 +134,7 @@ class RerankRequest(PairsBody, frozen=True, kw_only=True, forbid_unknown_fields=
     """How many of the best documents to answer with; 0 or null takes all."""
     return_documents: bool = True
 
-    def question(self) -> Question:
+    def translated(self) -> Translation:
         self.refuse_unread()
         need_some("documents", self.documents)
         texts = [one if isinstance(one, str) else one.text for one in self.documents]
@@ -157,7 +157,7 @@ class RerankRequest(PairsBody, frozen=True, kw_only=True, forbid_unknown_fields=
                 results=results[: self.top_n or None],
             )
 
-        return Question([_pair(self.query, texts)], _of_rerank, answer)
+        return Translation([_pair(self.query, texts)], _of_rerank, answer)
 
 
 def _of_rerank(_: int, place: int | None) -> str:

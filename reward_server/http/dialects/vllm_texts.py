@@ -16,7 +16,7 @@ from reward_server.errors import InvalidRequestError
 from reward_server.http.dialects.dialect import (
     SOME,
     Answering,
-    Question,
+    Translation,
     VllmBody,
     VllmUsage,
     Where,
@@ -60,8 +60,8 @@ class ClassifyRequest(VllmBody, frozen=True, kw_only=True, forbid_unknown_fields
     mm_processor_kwargs: dict[str, Any] | None = None
     media_io_kwargs: dict[str, Any] | None = None
 
-    def question(self) -> Question:
-        return Question(*self._read(), answer=self._answer)
+    def translated(self) -> Translation:
+        return Translation(*self._read(), answer=self._answer)
 
     def _read(self) -> tuple[list[Scorable], Where]:
         refuse(
@@ -105,7 +105,7 @@ class ClassifyRequest(VllmBody, frozen=True, kw_only=True, forbid_unknown_fields
         if messages[last].get("role") != "assistant" or not last:
             reason = "the last message must be the assistant's, after at least one other"
             raise InvalidRequestError(reason, param="messages")
-        item = ScoreItem(messages=messages[:-1], completions=messages[-1:], tools=tools)
+        item = ScoreItem(messages=messages[:-1], completions=[*messages[-1:]], tools=tools)
         return [item], lambda _, place: "messages" if place is None else f"messages[{last}]"
 
     def _probabilities(self, answering: Answering) -> list[list[float]]:
@@ -138,18 +138,21 @@ class PoolingRequest(ClassifyRequest, frozen=True, kw_only=True, forbid_unknown_
     endianness: Literal["native", "little"] = "native"
     dimensions: int | None = None
 
-    def question(self) -> Question:
+    def translated(self) -> Translation:
         refuse(dimensions=self.dimensions)
-        return Question(*self._read(), answer=self._answer)
+        return Translation(*self._read(), answer=self._answer)
 
     def _answer(self, answering: Answering) -> Any:
         values = self._probabilities(answering)
-        encoded = map(_base64, values) if self.encoding_format == "base64" else iter(values)
+        packed = self.encoding_format == "base64"
         return PoolingResponse(
             id=f"pooling-{answering.request_id}",
             created=answering.created,
             model=answering.info.name,
-            data=[PooledValues(place, data) for place, data in enumerate(encoded)],
+            data=[
+                PooledValues(place, _base64(own) if packed else own)
+                for place, own in enumerate(values)
+            ],
             usage=VllmUsage(answering.tokens, answering.tokens),
         )
 

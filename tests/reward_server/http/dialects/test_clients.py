@@ -53,8 +53,7 @@ def rewards(server: httpx.Client) -> list[float]:
 def rendered(answer: str, **more: Any) -> str:
     tokenizer = AutoTokenizer.from_pretrained(Path(demo_models.reward_path()))
     turns = [*ASK, {"role": "assistant", "content": answer}]
-    text: str = tokenizer.apply_chat_template(turns, tokenize=False, **more)
-    return text
+    return str(tokenizer.apply_chat_template(turns, tokenize=False, **more))
 
 
 async def scores_of(backend: RewardBackend) -> list[float | None]:
