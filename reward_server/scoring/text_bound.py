@@ -90,6 +90,17 @@ def tail_of(text: str, bound: TextBound, tokens: int) -> int:
     return 0
 
 
+def head_of(text: str, bound: TextBound, tokens: int) -> int:
+    """Where a beginning of `text` ends that certainly has `tokens` tokens; its length if there is
+    none."""
+    size = max(tokens, 1)
+    while size < len(text):
+        if bound.least(text[:size]) >= tokens:
+            return size
+        size *= 2
+    return len(text)
+
+
 def bound_of(tokenizer: Any) -> TextBound:
     """The bound of a tokenizer of transformers; nothing is known about a slow one."""
     backend = getattr(tokenizer, "backend_tokenizer", None)

@@ -14,8 +14,12 @@ from typing import Literal
 from reward_server.errors import ContextLengthError, InvalidRequestError, RenderError
 from reward_server.network.sequence import Ids, Rendered, shared_tokens
 from reward_server.scoring.lanes import StillWanted
-from reward_server.scoring.text_bound import TextBound
+from reward_server.scoring.text_bound import TextBound, head_of, tail_of
 from reward_server.scoring.tokenising import Tokeniser
+
+SURE = 64
+"""Tokens beyond the limit that are tokenised all the same: those at a text's new end may differ
+from what they were inside it."""
 
 RawText = str | Ids
 """A text, or the ids of its tokens."""
@@ -65,9 +69,11 @@ class TextEncoder:
         return _sharing(found)
 
     def _encode(self, text: RawText, texts: Texts, where: str) -> Rendered:
-        rendered = self._of_text(text, texts, where) if isinstance(text, str) else self._of_ids(
-            text, where
-        )  # fmt: skip
+        if isinstance(text, str):
+            text = self._beginning_or_end(text, texts.cut)
+            rendered = self._of_text(text, texts, where)
+        else:
+            rendered = self._of_ids(text, where)
         if not rendered.ids:
             raise RenderError("the text has no tokens", param=where)
         if texts.cut is not None:
@@ -76,6 +82,15 @@ class TextEncoder:
         if len(rendered.ids) > self.limit:
             raise self._too_long(str(len(rendered.ids)), where)
         return rendered
+
+    def _beginning_or_end(self, text: str, cut: Cut | None) -> str:
+        """Without most of what is cut in any case: tokenising megabytes takes seconds."""
+        tokens = self.limit + SURE
+        if cut is None:
+            return text
+        if cut.side == "left":
+            return text[tail_of(text, self.bound, tokens) :]
+        return text[: head_of(text, self.bound, tokens)]
 
     def _of_text(self, text: str, texts: Texts, where: str) -> Rendered:
         least = self.bound.least(text)

@@ -94,6 +94,10 @@ def many(prompt: str, answers: int) -> tuple[str, bytes]:
     return "/v1/score", json.dumps(body).encode()
 
 
+def posted(path: str, **body: Any) -> tuple[str, bytes]:
+    return path, json.dumps(body).encode()
+
+
 WORDS = "a long story of bears and balls "
 WORST: dict[str, tuple[tuple[str, bytes], int]] = {
     "one word": (asked(prompt=filled("ab")), 400),
@@ -107,6 +111,23 @@ WORST: dict[str, tuple[tuple[str, bytes], int]] = {
     "cut, an answer": (asked(answer=filled(WORDS)), 400),
     "announced": (announced(filled(WORDS)), 200),
     "for 1000 answers": (many(filled(WORDS, MEGABYTES // 2), 1000), 400),
+    "a text": (posted("/classify", input=filled(WORDS)), 400),
+    "a text, cut": (posted("/predict", inputs=filled(WORDS), truncate=True), 200),
+    "a text, one word, cut": (
+        posted("/classify", input=filled("ab"), truncate_prompt_tokens=-1, truncation_side="left"),
+        200,
+    ),
+    "ids": (posted("/classify", input=[7] * 190_000), 400),
+    "a query": (posted("/get_reward", query=[filled(WORDS)]), 400),
+    "a query and its prompt": (
+        posted(
+            "/get_reward",
+            query=[filled(WORDS, MEGABYTES // 2)],
+            prompts=[filled(WORDS, MEGABYTES // 2)],
+        ),
+        400,
+    ),
+    "documents": (posted("/rerank", query="q", documents=["d"] * 190_000), 400),
     "lists": (raw("[],"), 400),
     "lists under the limit": (raw("[],", 290_000), 200),
     "objects": (raw('{"a":0},'), 400),

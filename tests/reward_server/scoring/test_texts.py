@@ -99,3 +99,10 @@ def test_a_cut_leaves_something(llama: Path) -> None:
 def test_texts_that_cannot_be_read(llama: Path, text: str) -> None:
     with pytest.raises(RenderError):
         rendered(llama, Texts([text], special_tokens=False))
+
+
+@pytest.mark.parametrize(("side", "kept"), [("left", "ac"), ("right", "aa")])
+def test_of_megabytes_only_what_is_left_is_tokenised(llama: Path, side: Any, kept: str) -> None:
+    (found,) = rendered(llama, Texts(["a" * 3_000_000 + "c"], cut=Cut(side)))
+    assert len(found.ids) == 96
+    assert found.ids[-3:] == (*ids(llama, kept), EOS)
