@@ -8,6 +8,8 @@ from typing import Any, Literal
 Activation = Literal["sigmoid", "softmax", "none"]
 """What other servers apply to a classifier's numbers before they answer."""
 
+from bon_common.process_reward import StepReading
+
 
 @dataclass(frozen=True)
 class ModelInfo:
@@ -30,6 +32,8 @@ class ModelInfo:
     partial_turn: str = "closed"
     activation: Activation = "sigmoid"
     """What vLLM applies to this model's numbers where a client does not ask for raw ones."""
+    steps: StepReading | None = None
+    """Of a process reward model; `weights` then mark the label of a right step."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from bon_common.ensemble import Combine
+from bon_common.process_reward import Aggregate, StepReading
 from reward_server.schema import OnOverflow
 
 CLOSED = ConfigDict(
@@ -18,6 +19,30 @@ CLOSED = ConfigDict(
     use_attribute_docstrings=True,
     allow_inf_nan=False,
 )
+
+
+class StepSettings(BaseModel):
+    """How a process reward model reads an answer step by step."""
+
+    model_config = CLOSED
+
+    separator: str = Field(default="\n\n", min_length=1)
+    """What stands between two steps of an answer. White space around a step is left out."""
+    token: str | None = Field(default=None, min_length=1)
+    """The mark that the model expects behind each step, one token of its vocabulary, such as
+    `<extra_0>` of Qwen2.5-Math-PRM. By default it is the separator."""
+    label: str | None = None
+    """The label that means a right step, by its name in the model's configuration. By default the
+    second of two, or the only one."""
+    aggregate: Aggregate = "min"
+    """How the scores of an answer's steps become its reward. `min` and `product` ask whether every
+    step is right; `product` also falls with the number of steps. `last` is the score behind the
+    whole answer. `mean` forgives a wrong step in a long answer."""
+
+    @property
+    def reading(self) -> StepReading:
+        """The same for the code that reads."""
+        return StepReading(**self.model_dump())
 
 
 class ModelKeys(BaseModel):
@@ -50,6 +75,10 @@ class ModelKeys(BaseModel):
     """Weight of each label of a model with several; a label without a weight does not count. By
     default the weights that the model was trained with, if its folder states them
     (`rm_meta.json`)."""
+    steps: StepSettings | None = None
+    """Serve a process reward model: how an answer splits into steps and what is made of their
+    scores. By default as the model's trainer left it (`rm_meta.json`), else the model scores whole
+    answers."""
     allow_pad_eos: bool = False
     """Serve a decoder whose padding token is its end of text, read at the last token."""
     chat_template: PurePath | None = None
@@ -98,8 +127,8 @@ class ModelSettings(ModelKeys):
 
     type: Literal["model"] = "model"
     model: str = Field(min_length=1)
-    """Checkpoint folder, or hub id, of a sequence-classification model; or the folder of an
-    ensemble."""
+    """Checkpoint folder, or hub id, of a sequence-classification model or a process reward model;
+    or the folder of an ensemble."""
 
     @property
     def model_name(self) -> str:

@@ -27,8 +27,8 @@ class Settings(HttpServerSettings, ModelKeys):
     model_config = CLOSED
 
     model: str | None = Field(default=None, min_length=1)
-    """Checkpoint folder, or hub id, of a sequence-classification model; or the folder of an
-    ensemble."""
+    """Checkpoint folder, or hub id, of a sequence-classification model or a process reward model;
+    or the folder of an ensemble."""
     models: Mapping[str, ServedSettings] = Field(default_factory=dict)
     """Several models by the names that clients use; instead of `model`."""
 

@@ -14,7 +14,7 @@ from reward_server.settings import Settings
 
 PREFIX = "REWARD_SERVER_"
 KEYS_VARIABLE = f"{PREFIX}API_KEYS"
-STRUCTURED = frozenset({"label_weights", "device_map", "models"})
+STRUCTURED = frozenset({"label_weights", "device_map", "models", "steps"})
 """Fields whose text form is YAML; the text of all others is the value."""
 
 

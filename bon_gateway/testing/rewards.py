@@ -1,4 +1,5 @@
-"""The fake reward models' answers: vLLM's ``/classify`` and the reward server's ``/v1/score``."""
+"""The fake reward models' answers: vLLM's ``/classify`` and ``/pooling``, and the reward server's
+``/v1/score``."""
 
 from __future__ import annotations
 
@@ -9,6 +10,9 @@ from typing import Any
 import orjson
 
 from bon_gateway.testing.script import Call, Step, fake_reward
+
+STEP_MARK = "<extra_0>"
+"""Behind each step of an answer."""
 
 
 def classify(call: Call, step: Step, model: str) -> bytes:
@@ -24,6 +28,29 @@ def classify(call: Call, step: Step, model: str) -> bytes:
         "created": 0,
         "model": model,
         "data": [{"index": 0, "label": "LABEL_0", "probs": [reward], "num_classes": 1}],
+        "usage": {"prompt_tokens": tokens, "total_tokens": tokens, "completion_tokens": 0},
+    }
+    return orjson.dumps(answer)
+
+
+def pooling(call: Call, step: Step, model: str) -> bytes:
+    """vLLM's ``/pooling`` of a process reward model with two labels, read at each ``STEP_MARK``."""
+    messages = call.body["messages"]
+    rows = []
+    for message in messages:
+        for text in text_of(message).split(STEP_MARK)[:-1]:
+            reward = fake_reward(text) if step.reward is None else step.reward
+            right = 1 / (1 + math.exp(-reward))
+            rows.append(
+                [1 - right, right] if call.body.get("use_activation", True) else [0, reward]
+            )
+    tokens = _tokens(messages)
+    answer = {
+        "id": f"pooling-{call.ordinal}",
+        "object": "list",
+        "created": 0,
+        "model": model,
+        "data": [{"index": 0, "object": "pooling", "data": rows}],
         "usage": {"prompt_tokens": tokens, "total_tokens": tokens, "completion_tokens": 0},
     }
     return orjson.dumps(answer)

@@ -24,6 +24,7 @@ CHAT = "/v1/chat/completions"
 WHOLE: dict[str, Callable[[Call, Step, str], bytes]] = {
     "/classify": rewards.classify,
     "/v1/embeddings": embeddings.embed,
+    "/pooling": rewards.pooling,
     "/v1/score": rewards.score,
     "/v1/prefix": rewards.prefix,
     "/verify": verdicts.verdicts,

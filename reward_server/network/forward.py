@@ -92,7 +92,9 @@ class PaddedForward:
         calls = padded_calls(lengths, budget)
         for call in calls:
             found = self._model.outputs(
-                [batch[i].ids for i in call], [batch[i].token_types for i in call]
+                [batch[i].ids for i in call],
+                [batch[i].token_types for i in call],
+                [batch[i].read_at for i in call],
             )
             for index, output in zip(call, found, strict=True):
                 outputs[index] = output

@@ -11,12 +11,13 @@ import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import islice
 from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.modeling_layers import GenericForSequenceClassification
 from transformers.utils.peft_utils import find_adapter_config_file
 
@@ -27,15 +28,21 @@ from bon_common.loaded_model import (
     refuse_adapter,
     require_weights,
 )
+from bon_common.process_reward import StepReading, step_score
 from reward_server.errors import BatchMemoryError, StartupError
 from reward_server.model_path import check_place
+from reward_server.network.checkpoint import class_of, find_device, find_dtype
+from reward_server.network.labels import right_of, weights_of
 from reward_server.network.packing import Layout
 from reward_server.network.sequence import Output
+from reward_server.network.step_heads import TOKEN_CLASSIFIER, has_token_head
 
-Pooling = Literal["last_token", "model"]
+Pooling = Literal["last_token", "model", "steps"]
 IdLists = Sequence[Sequence[int]]
 TypeLists = Sequence[Sequence[int] | None] | None
 """For each sequence an encoder's segment ids, or None."""
+Reads = Sequence[Sequence[int]] | None
+"""For each sequence the places at which its output is read; None is the last token of each."""
 
 SCORE_HEAD_MODEL_TYPES = frozenset(
     {"biogpt", "bloom", "falcon", "gpt2", "gpt_bigcode"}
@@ -45,7 +52,7 @@ SCORE_HEAD_MODEL_TYPES = frozenset(
 
 
 class RewardModel:
-    """A sequence classifier read as a reward.
+    """A classifier read as a reward, of whole sequences or of the steps of an answer.
 
     Decoders are read at each sequence's last token by its known length. Their own pooling
     searches for the padding id instead, and goes wrong when that id occurs in the text.
@@ -58,21 +65,33 @@ class RewardModel:
         *,
         label_weights: Mapping[str, float] | None = None,
         allow_pad_eos: bool = False,
+        steps: StepReading | None = None,
     ) -> None:
-        """Wrap a loaded `AutoModelForSequenceClassification` network.
+        """Wrap a loaded `AutoModelForSequenceClassification` network, or with `steps` one that
+        scores tokens.
 
-        Raises StartupError when the labels need weights, or when the padding token of a
-        decoder is also its end of text (see `_refuse_pad_eos`).
+        Raises StartupError when the labels need weights, when the padding token of a decoder is
+        also its end of text (see `_refuse_pad_eos`), or when the network does not fit `steps`.
         """
         config: Any = net.config
         text_config = config.get_text_config()
         keep_softcap(net)
         self.net = net
+        self.steps = steps
+        self.reads_tokens = has_score_head(net) or has_token_head(net)
+        """Whether the head is applied here, to the tokens that are read."""
         self.pooling: Pooling = "last_token" if has_score_head(net) else "model"
+        if steps is not None:
+            self.pooling = _require_steps(net)
         self.labels = [str(config.id2label[i]) for i in range(config.num_labels)]
         self.parameters = sum(p.numel() for p in net.parameters())
         self.context_limit = position_limit(net)
-        self.weights = _weights(self.labels, label_weights)
+        self._right = 0
+        if steps is None:
+            self.weights = weights_of(self.labels, label_weights)
+        else:
+            self._right = right_of(self.labels, steps, label_weights)
+            self.weights = [float(i == self._right) for i in range(len(self.labels))]
         pad = text_config.pad_token_id
         if self.pooling == "last_token" and not allow_pad_eos:
             _refuse_pad_eos(pad, text_config.eos_token_id)
@@ -90,6 +109,7 @@ class RewardModel:
         device_map: str | Mapping[str, int | str] | None = None,
         label_weights: Mapping[str, float] | None = None,
         allow_pad_eos: bool = False,
+        steps: StepReading | None = None,
     ) -> RewardModel:
         """Load a checkpoint folder or hub id; blocks.
 
@@ -99,14 +119,15 @@ class RewardModel:
         at random would answer noise.
         """
         check_place(path)
-        place = torch.device(_device(device))
+        place = torch.device(find_device(device))
         if device_map is not None and importlib.util.find_spec("accelerate") is None:
             raise StartupError("device_map", "needs accelerate, which is not installed")
         try:
             refuse_adapter(find_adapter_config_file(path, revision=revision))
-            net, info = AutoModelForSequenceClassification.from_pretrained(
+            kind = class_of(path, revision, trust_remote_code, steps)
+            net, info = kind.from_pretrained(
                 path,
-                dtype=_dtype(dtype, place),
+                dtype=find_dtype(dtype, place),
                 revision=revision,
                 trust_remote_code=trust_remote_code,
                 device_map=device_map,
@@ -125,7 +146,7 @@ class RewardModel:
         if device_map is None:
             net = net.to(place)
         net.eval()
-        return cls(net, label_weights=label_weights, allow_pad_eos=allow_pad_eos)
+        return cls(net, label_weights=label_weights, allow_pad_eos=allow_pad_eos, steps=steps)
 
     @property
     def device(self) -> torch.device:
@@ -179,15 +200,19 @@ class RewardModel:
             logits = self.logits(sequences, token_types)
             return (logits @ logits.new_tensor(self.weights)).tolist()
 
-    def outputs(self, sequences: IdLists, token_types: TypeLists = None) -> list[Output]:
-        """Like `score`, but every label's raw number for each sequence."""
+    def outputs(
+        self, sequences: IdLists, token_types: TypeLists = None, reads: Reads = None
+    ) -> list[Output]:
+        """Like `score`, but every label's raw number for each sequence; of a process reward model
+        the score of each step."""
         if not sequences:
             return []
+        counts = [1] * len(sequences) if reads is None else [len(places) for places in reads]
         with self._inference():
-            return _rows(self.logits(sequences, token_types))
+            return self._by_sequence(self.logits(sequences, token_types, reads), counts)
 
     def outputs_of(self, layout: Layout) -> list[Output]:
-        """Like `outputs`, for packed conversations in the order of `layout.last`.
+        """Like `outputs`, for packed conversations in the order of `layout.places`.
 
         The network must compute `reward_server.network.attention`.
         """
@@ -203,7 +228,16 @@ class RewardModel:
                 use_cache=False,
                 layout=layout,
             ).last_hidden_state
-            return _rows(self._head(hidden[0, layout.last.to(hidden.device)]))
+            read = self._head(hidden[0, layout.reads.to(hidden.device)])
+            return self._by_sequence(read, layout.counts)
+
+    def _by_sequence(self, logits: Tensor, counts: Sequence[int]) -> list[Output]:
+        """(reads, labels) to each sequence's output; without `steps` each is read once."""
+        rows: list[list[float]] = logits.tolist()
+        if self.steps is None:
+            return [tuple(row) for row in rows]
+        scores = iter([step_score(row, self._right) for row in rows])
+        return [tuple(islice(scores, count)) for count in counts]
 
     @contextmanager
     def _inference(self) -> Iterator[None]:
@@ -222,12 +256,13 @@ class RewardModel:
             if was_training:
                 self.net.train()
 
-    def logits(self, sequences: IdLists, token_types: TypeLists = None) -> Tensor:
-        """Return raw label outputs, float32 of shape (batch, labels).
+    def logits(
+        self, sequences: IdLists, token_types: TypeLists = None, reads: Reads = None
+    ) -> Tensor:
+        """Return raw label outputs, float32 of shape (reads, labels), sequence by sequence.
 
         Keeps gradients and the training mode, so a trainer optimises exactly what is served.
         """
-        lengths = torch.tensor([len(s) for s in sequences])
         inputs: dict[str, Tensor] = {
             "input_ids": _padded(sequences, self._pad).to(self.device),
             "attention_mask": _padded([[1] * len(s) for s in sequences], 0).to(self.device),
@@ -239,23 +274,25 @@ class RewardModel:
             output: Any = self.net(**inputs)
             logits: Tensor = output.logits.float()
             return logits
+        reads = reads or [[len(s) - 1] for s in sequences]
+        rows = [row for row, places in enumerate(reads) for _ in places]
+        columns = [place for places in reads for place in places]
+        if not self.reads_tokens:
+            every: Any = self.net(**inputs)
+            found: Tensor = every.logits[rows, columns].float()
+            return found
         hidden: Tensor = self.base(**inputs, use_cache=False).last_hidden_state
-        return self.read(hidden, lengths)
+        return self._head(hidden[rows, columns])
 
-    def read(self, hidden: Tensor, lengths: Tensor) -> Tensor:
-        """Apply the score head at each sequence's last token, in float32.
-
-        hidden: (batch, longest, width); lengths: (batch,) real tokens; returns (batch, labels).
-        """
-        rows = torch.arange(len(lengths), device=hidden.device)
-        return self._head(hidden[rows, lengths.to(hidden.device) - 1])
-
-    def _head(self, last: Tensor) -> Tensor:
-        """(batch, width) to (batch, labels), in float32: bfloat16 would round close candidates
+    def _head(self, read: Tensor) -> Tensor:
+        """(reads, width) to (reads, labels), in float32: bfloat16 would round close candidates
         into ties."""
         head: Any = self.net.score
-        bias = None if head.bias is None else head.bias.float()
-        return nn.functional.linear(last.float(), head.weight.float(), bias)
+        layers: list[Any] = list(head) if isinstance(head, nn.Sequential) else [head]
+        read = read.float()
+        for layer in layers:
+            read = _in_float32(layer, read) if isinstance(layer, nn.Linear) else layer(read)
+        return read
 
     def check_padding(self) -> None:
         """Raise StartupError if a sequence's reward changes beside a longer one.
@@ -277,8 +314,9 @@ class RewardModel:
             )
 
 
-def _rows(logits: Tensor) -> list[Output]:
-    return [tuple(row) for row in logits.tolist()]
+def _in_float32(layer: Any, read: Tensor) -> Tensor:
+    bias = None if layer.bias is None else layer.bias.float()
+    return nn.functional.linear(read, layer.weight.float(), bias)
 
 
 def _padded(rows: Sequence[Sequence[int]], fill: int) -> Tensor:
@@ -287,27 +325,25 @@ def _padded(rows: Sequence[Sequence[int]], fill: int) -> Tensor:
     return torch.tensor([[*row, *[fill] * (longest - len(row))] for row in rows])
 
 
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _require_steps(net: nn.Module) -> Pooling:
+    """Raise StartupError for a network that gives one output for a whole sequence."""
+    encoder = type(net).__name__.endswith(TOKEN_CLASSIFIER)
+    if not (has_score_head(net) or has_token_head(net) or encoder):
+        reason = f"{type(net).__name__} pools by itself, so no step of an answer can be read"
+        raise StartupError("steps", reason)
+    return "steps"
+
+
 def has_score_head(net: nn.Module) -> bool:
     """Whether a decoder with a linear `score`, which is read at a conversation's last token."""
     if isinstance(net, GenericForSequenceClassification):
         return type(net).forward is GenericForSequenceClassification.forward
     known = isinstance(net, PreTrainedModel) and net.config.model_type in SCORE_HEAD_MODEL_TYPES
     return known and isinstance(getattr(net, "score", None), nn.Linear)
-
-
-def _weights(labels: list[str], label_weights: Mapping[str, float] | None) -> list[float]:
-    if label_weights is None:
-        if len(labels) != 1:
-            raise StartupError(
-                "label_weights", f"the model has {len(labels)} labels; weigh {', '.join(labels)}"
-            )
-        return [1.0]
-    unknown = sorted(set(label_weights) - set(labels))
-    if unknown:
-        raise StartupError(
-            "label_weights", f"no label {', '.join(unknown)}; there are {', '.join(labels)}"
-        )
-    return [float(label_weights.get(label, 0.0)) for label in labels]
 
 
 def _refuse_pad_eos(pad: int | None, eos: int | list[int] | None) -> None:
@@ -323,24 +359,3 @@ def _refuse_pad_eos(pad: int | None, eos: int | list[int] | None) -> None:
             "(transformers: before a final one; vLLM: at it); give the checkpoint a pad token of "
             "its own, or set allow_pad_eos to read at the last token",
         )
-
-
-def _device(device: str) -> str:
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise StartupError("device", f"{device} is not available on this machine")
-    return device
-
-
-def _dtype(dtype: str, place: torch.device) -> torch.dtype:
-    if dtype == "auto":
-        return torch.float32 if place.type == "cpu" else torch.bfloat16
-    found = getattr(torch, dtype, None)
-    if not isinstance(found, torch.dtype):
-        raise StartupError("dtype", f"torch has no dtype {dtype}")
-    return found
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Any
 
 import torch
@@ -43,6 +43,8 @@ class PromptGroup:
     answers: tuple[Ids, ...] = ()
     places: tuple[int, ...] = ()
     """Each answer's place in the batch."""
+    reads: tuple[Ids, ...] = ()
+    """For each answer the places of its tokens that are read, counted from its first."""
     known: int = 0
     """Leading tokens of the prompt that `past` holds."""
     past: Prefix | None = None
@@ -112,7 +114,12 @@ class Layout:
     positions: Tensor
     """(1, T) each token's place in its own conversation."""
     last: Tensor
-    """(sequences,) the token at which each reward is read."""
+    """(sequences,) the last token of each."""
+    reads: Tensor
+    """(reads,) the tokens at which outputs are read, sequence by sequence: `last`, unless the model
+    scores steps."""
+    counts: tuple[int, ...]
+    """(sequences,) how many of `reads` belong to each."""
     places: tuple[int, ...]
     """(sequences,) each one's place in the batch."""
     spans: tuple[Span, ...]
@@ -143,7 +150,10 @@ def grouped(batch: Sequence[Rendered], keeps: Callable[[int], bool]) -> list[Pro
         # whose prompt is not kept gains nothing by that, so it is laid out whole.
         shared = prompt if keep or len(places) > 1 else ()
         answers = tuple(batch[place].ids[len(shared) :] for place in places)
-        groups.append(PromptGroup(shared, answers, tuple(places), keep=keep))
+        reads = tuple(
+            tuple(read - len(shared) for read in batch[place].read_at) for place in places
+        )
+        groups.append(PromptGroup(shared, answers, tuple(places), reads, keep=keep))
     return groups
 
 
@@ -175,12 +185,16 @@ def _within(group: PromptGroup, budget: int) -> Iterator[PromptGroup]:
     begin, tokens = 0, own
     for index, answer in enumerate(group.answers):
         if index > begin and tokens + len(answer) > budget:
-            yield replace(
-                group, answers=group.answers[begin:index], places=group.places[begin:index]
-            )
+            yield _part(group, slice(begin, index))
             begin, tokens = index, own
         tokens += len(answer)
-    yield replace(group, answers=group.answers[begin:], places=group.places[begin:])
+    yield _part(group, slice(begin, None))
+
+
+def _part(group: PromptGroup, some: slice) -> PromptGroup:
+    return replace(
+        group, answers=group.answers[some], places=group.places[some], reads=group.reads[some]
+    )
 
 
 def lay_out(
@@ -194,6 +208,7 @@ def lay_out(
     ids: list[int] = []
     positions: list[int] = []
     answers: list[range] = []
+    reads: list[Ids] = []
     spans: list[Span] = []
     for group in pack:
         start, prompt = len(ids), len(group.prompt)
@@ -201,7 +216,8 @@ def lay_out(
         ids.extend(group.prompt[group.known :])
         positions.extend(range(group.known, prompt))
         stop, first = len(ids), len(answers)
-        for answer in group.answers:
+        for answer, read in zip(group.answers, group.reads, strict=True):
+            reads.append(tuple(len(ids) + place for place in read))
             answers.append(range(len(ids), len(ids) + len(answer)))
             ids.extend(answer)
             # Every answer goes on where the prompt ends, wherever it lies. Its tokens then have
@@ -225,6 +241,8 @@ def lay_out(
         ids=torch.tensor([ids], dtype=torch.long, device=device),
         positions=torch.tensor([positions], dtype=torch.long, device=device),
         last=torch.tensor([a[-1] for a in answers], dtype=torch.long, device=device),
+        reads=torch.tensor(list(chain(*reads)), dtype=torch.long, device=device),
+        counts=tuple(map(len, reads)),
         places=tuple(place for group in pack for place in group.places),
         spans=tuple(spans),
         buckets=() if flex else tuple(_bucket(rows, answers, device) for rows in _alike(answers)),

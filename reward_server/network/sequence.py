@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 Ids = tuple[int, ...]
 Output = tuple[float, ...]
-"""Each label's raw number for one sequence."""
+"""Each label's raw number for one sequence; of a process reward model each step's score."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,14 @@ class Rendered:
     token_types: Ids | None = None
     """Segment ids of an encoder pair; None where the model has none."""
     truncated: bool = False
+    reads: Ids = ()
+    """Places in `ids`, in the answer, at which a process reward model is read; none for the last
+    token alone."""
+
+    @property
+    def read_at(self) -> Ids:
+        """The places at which the output is read, at least one."""
+        return self.reads or (len(self.ids) - 1,)
 
     def within(self, limit: int) -> Rendered | None:
         """The sequence in at most `limit` tokens; None if its answer alone is longer.
@@ -41,6 +49,7 @@ class Rendered:
             prompt_tokens=self.prompt_tokens - excess,
             token_types=None if types is None else types[:start] + types[start + excess :],
             truncated=True,
+            reads=tuple(place - excess for place in self.reads),
         )
 
 

@@ -10,6 +10,7 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import torch
 
@@ -153,7 +154,9 @@ def choose_forward(
             reason = "another attention"
     if reason is None:
         # Names alone do not tell what a layer computes, so the shortcut is tried first, then none.
-        found = None if every_token else find_final_layer(model.base)
+        # Several tokens of an answer are read where steps are scored; the shortcut reads one.
+        whole = every_token or model.steps is not None
+        found = None if whole else find_final_layer(model.base)
         window = attention_window(model.net)
         prompts = PrefixCache(keep_bytes, keep_s, longest=window)
         for final in (found, None) if found else (None,):
@@ -172,7 +175,7 @@ def choose_forward(
 def _obstacle(model: RewardModel, share_prompt: bool | None) -> str | None:
     if share_prompt is False:
         return "share_prompt is off"
-    if model.pooling != "last_token":
+    if not model.reads_tokens:
         return "the model pools by itself"
     if model.caps_scores:
         return "softcap: attention scores are capped"
@@ -191,8 +194,9 @@ def _difference(model: RewardModel, forward: SharedPromptForward) -> str | None:
     shorter = [replace(s, ids=s.ids[:BLOCK] + s.ids[BLOCK + 1 :], prompt_tokens=BLOCK)
                for s in first if s.prompt_tokens > BLOCK]  # fmt: skip
     tolerance = 1e-3 if model.dtype == torch.float32 else 0.1
-    for batch in (first, [*first, *shorter]):
-        alone = [model.score([sequence.ids])[0] for sequence in batch]
+    for sequences in (first, [*first, *shorter]):
+        batch = sequences if model.steps is None else [_read_everywhere(one) for one in sequences]
+        alone = [model.outputs([one.ids], reads=[one.read_at])[0] for one in batch]
         try:
             outputs = forward(batch, budget=1 << 20).outputs
         except (
@@ -204,8 +208,11 @@ def _difference(model: RewardModel, forward: SharedPromptForward) -> str | None:
         ) as error:
             # Networks that do not take the library's arguments fail in all these ways.
             return f"{type(error).__name__}: {error}"
-        for own, output in zip(alone, outputs, strict=True):
-            packed = sum(w * x for w, x in zip(model.weights, output, strict=True))
+        for own, packed in zip(chain(*alone), chain(*outputs), strict=True):
             if not math.isclose(own, packed, rel_tol=tolerance, abs_tol=tolerance):
                 return f"{type(model.net).__name__} scores {own:.4f} alone and {packed:.4f} packed"
     return None
+
+
+def _read_everywhere(sequence: Rendered) -> Rendered:
+    return replace(sequence, reads=tuple(range(sequence.prompt_tokens, len(sequence.ids))))

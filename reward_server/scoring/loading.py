@@ -12,6 +12,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from bon_common.loaded_model import UnfitModelError, require_room
+from bon_common.process_reward import StepReading, read_step_notes
 from reward_server.errors import StartupError
 from reward_server.info import ModelInfo
 from reward_server.model_settings import ModelSettings
@@ -23,6 +24,7 @@ from reward_server.network.shared_prompt import choose_forward
 from reward_server.scoring.activation import activation_of
 from reward_server.scoring.ensemble_folder import members_of
 from reward_server.scoring.render import Renderer
+from reward_server.scoring.steps import StepTokenError
 
 UNSET_LENGTH = 10**9
 """Tokenizers without a length limit carry a number beyond this."""
@@ -47,6 +49,7 @@ def load_parts(settings: ModelSettings) -> ScorerParts:
         name = Path(settings.model) / found[1].members[0]
         raise StartupError("model", f"an ensemble, where one model is needed; name one: {name}")
     meta = _trainers_notes(settings)
+    steps = _steps(settings, meta)
     model = RewardModel.load(
         settings.model,
         device=settings.device,
@@ -54,8 +57,9 @@ def load_parts(settings: ModelSettings) -> ScorerParts:
         revision=settings.revision,
         trust_remote_code=settings.trust_remote_code,
         device_map=settings.device_map,
-        label_weights=settings.label_weights or _trained_weights(meta),
+        label_weights=settings.label_weights or (None if steps else _trained_weights(meta)),
         allow_pad_eos=settings.allow_pad_eos,
+        steps=steps,
     )
     if model.device.type == "cpu":
         keep_freed_memory()
@@ -67,12 +71,16 @@ def load_parts(settings: ModelSettings) -> ScorerParts:
         require_room(model.net, tokenizer)
     except UnfitModelError as error:
         raise StartupError("model", str(error)) from error
-    renderer = Renderer(
-        tokenizer,
-        chat_template=_read_template(settings),
-        system_prompt=settings.system_prompt,
-    )
-    if renderer.is_pair and model.pooling == "last_token":
+    try:
+        renderer = Renderer(
+            tokenizer,
+            chat_template=_read_template(settings),
+            system_prompt=settings.system_prompt,
+            steps=steps,
+        )
+    except StepTokenError as error:
+        raise StartupError("steps.token", str(error)) from error
+    if renderer.is_pair and model.pooling != "model":
         raise StartupError("chat_template", "the tokenizer has none, and a decoder needs one")
     forward = choose_forward(
         model,
@@ -97,6 +105,7 @@ def load_parts(settings: ModelSettings) -> ScorerParts:
         layout="padded" if forward.prompts is None else "shared_prompt",
         partial_turn=settings.partial_turn,
         activation=activation_of(model.net.config),
+        steps=steps,
     )
     return ScorerParts(renderer, forward, info)
 
@@ -156,6 +165,17 @@ def _normalisation(meta: dict[str, Any] | None) -> dict[str, Any] | None:
         return None
     found = meta.get("normalisation", meta)
     return found if isinstance(found, dict) else {"normalisation": found}
+
+
+def _steps(settings: ModelSettings, meta: dict[str, Any] | None) -> StepReading | None:
+    if settings.steps is not None:
+        return settings.steps.reading
+    if meta is None or meta.get("steps") is None:
+        return None
+    try:
+        return read_step_notes(meta["steps"])
+    except ValueError as error:
+        raise StartupError("model", f"rm_meta.json has broken steps: {error}") from error
 
 
 def _trained_weights(meta: dict[str, Any] | None) -> dict[str, float] | None:

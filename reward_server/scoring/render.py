@@ -13,10 +13,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from bon_common.chat_template import TEMPLATE_ERRORS, chosen_template, without_developer
+from bon_common.process_reward import StepReading
 from reward_server.errors import RenderError
 from reward_server.network.sequence import Ids, Rendered, shared_tokens
 from reward_server.scoring.lanes import StillWanted
 from reward_server.scoring.room import Room
+from reward_server.scoring.steps import MarkedText, StepMarks, gaps_in, whole
 from reward_server.scoring.text_bound import TextBound, bound_of
 from reward_server.scoring.texts import TextEncoder, Texts
 from reward_server.scoring.tokenising import Tokeniser
@@ -43,15 +45,18 @@ class Renderer:
         *,
         chat_template: str | None = None,
         system_prompt: SystemPrompt = "keep",
+        steps: StepReading | None = None,
     ) -> None:
         """Take the tokenizer's own chat template unless one is given.
 
-        A tokenizer without any template renders pairs, which needs a fast tokenizer.
+        A tokenizer without any template renders pairs, which needs a fast tokenizer and has no
+        `steps`. Raises StepTokenError if the mark of these is no token.
         """
         self._tokenizer = tokenizer
         self._tokeniser = Tokeniser(tokenizer)
         self._template = chat_template
         self._system_prompt = system_prompt
+        self._marks = None if steps is None else StepMarks(tokenizer, steps)
         self.is_pair = chat_template is None and not tokenizer.chat_template
 
     def render(self, messages: Messages, completion: Completion, tools: Tools = None) -> Rendered:
@@ -70,14 +75,16 @@ class Renderer:
         tools: Tools = None,
         *,
         open_turn: bool = False,
+        unfinished: bool = False,
         room: Room | None = None,
         still_wanted: StillWanted = lambda: None,
     ) -> list[Rendered]:
         """Render every candidate of one conversation as a finished assistant turn.
 
         With `open_turn` the turn ends with the candidate's text, for beginnings of answers; a
-        pair has no turn to close. With `room` the renderer does not tokenise texts that cannot fit:
-        it refuses them, or cuts at the left what is cut in any case. It calls `still_wanted`
+        pair has no turn to close. Where steps are marked, `unfinished` leaves out a last one that
+        its separator does not end. With `room` the renderer does not tokenise texts that cannot
+        fit: it refuses them, or cuts at the left what is cut in any case. It calls `still_wanted`
         between its steps.
 
         Raises RenderError, with a `param` relative to the item, for content that is not text,
@@ -88,11 +95,19 @@ class Renderer:
         answers = [answer_turn(c, f"completions[{i}]") for i, c in enumerate(completions)]
         if self.is_pair:
             return self._pairs(turns, answers, tools, room)
+        gaps: list[int] = []
+        if self._marks is not None:
+            answers = [
+                self._marks.gapped(answer, f"completions[{i}]", unfinished=unfinished)
+                for i, answer in enumerate(answers)
+            ]
+            gaps = [gaps_in(answer) for answer in answers]
         texts = (
             self._answered(turns, answer, tools, open_turn, f"completions[{index}]")
             for index, answer in enumerate(_while(still_wanted, answers))
         )
-        return self._chats(self._text(turns, tools, add_generation_prompt=True), texts, room)
+        prompt = self._text(turns, tools, add_generation_prompt=True)
+        return self._chats(prompt, texts, gaps, room)
 
     def render_texts(
         self, texts: Texts, room: Room, still_wanted: StillWanted = lambda: None
@@ -122,7 +137,7 @@ class Renderer:
         least = 0 if limit is None else self.bound.least(text)
         if limit is not None and least > limit:
             return None, least
-        ids = self._tokenise(text, [])[0]
+        ids, _ = self._tokenise(text, [], [])
         return ids, len(ids)
 
     def _turns(self, messages: Messages, tools: Tools) -> list[dict[str, Any]]:
@@ -135,21 +150,24 @@ class Renderer:
             turns = [turn for turn in turns if turn["role"] != "system"]
         return turns
 
-    def _chats(self, prompt: str, texts: Iterable[str], room: Room | None) -> list[Rendered]:
+    def _chats(
+        self, prompt: str, texts: Iterable[str], gaps: Sequence[int], room: Room | None
+    ) -> list[Rendered]:
         """Take `texts` one by one, so that none is rendered after the first that is too long."""
         start = 0 if room is None else room.start_of(prompt)
         bos = self._bos(prompt, start)
         wanted = texts if room is None else self._with_room(room, prompt, texts, start)
-        prompt_ids, *all_ids = self._tokenise(prompt[start:], wanted)
+        prompt_ids, all_ids = self._tokenise(prompt[start:], wanted, gaps)
         rendered = []
         for index, own in enumerate(all_ids):
-            if not own:
+            if not own.ids:
                 raise RenderError("renders to no tokens", param=f"completions[{index}]")
-            ids = bos + own
+            ids = bos + own.ids
+            reads = tuple(len(ids) + mark for mark in own.marks)
             fixed = int(ids[0] == self._tokenizer.bos_token_id)
-            # At least one token belongs to the answer: the one at which its reward is read.
-            shared = min(shared_tokens(ids, bos + prompt_ids), len(ids) - 1)
-            rendered.append(Rendered(ids, shared, fixed, truncated=start > 0))
+            # The tokens at which a reward is read belong to the answer.
+            shared = min(shared_tokens(ids, bos + prompt_ids), *reads, len(ids) - 1)
+            rendered.append(Rendered(ids, shared, fixed, truncated=start > 0, reads=reads))
         return rendered
 
     def _with_room(
@@ -157,7 +175,8 @@ class Renderer:
     ) -> Iterator[str]:
         mark = self._tokeniser.mark_in(prompt)
         for index, text in enumerate(texts):
-            room.check(text, completion=index, prompt=prompt, mark=mark)
+            read = text if self._marks is None else self._marks.shown(text)
+            room.check(read, completion=index, prompt=prompt, mark=mark)
             if not text.startswith(prompt[:start]):
                 reason = "the chat template hides the prompt of a conversation that must be cut"
                 raise RenderError(reason, param="messages")
@@ -210,14 +229,23 @@ class Renderer:
             ) from error
         return str(text)
 
-    def _tokenise(self, prompt: str, texts: Iterable[str]) -> list[Ids]:
+    def _tokenise(
+        self, prompt: str, texts: Iterable[str], gaps: Sequence[int]
+    ) -> tuple[Ids, list[MarkedText]]:
         """Ids of a rendered prompt and of texts, in which the template has put special tokens."""
         try:
-            prompt_ids, all_ids = self._tokeniser.candidates(prompt, texts)
+            if self._marks is None:
+                prompt_ids, all_ids = self._tokeniser.candidates(prompt, texts)
+                marked = whole(all_ids)
+            else:
+                prompt_ids, marked = self._marks.tokenised(self._tokeniser, prompt, texts, gaps)
         except (TypeError, ValueError) as error:  # lone surrogates have no UTF-8 form
             raise RenderError("the text is not valid Unicode", param="messages") from error
         bos = self._tokenizer.bos_token_id
-        return [strip_repeated(ids, bos) for ids in (prompt_ids, *all_ids)]
+        # Places of marks are counted from the end, so they hold for what is left.
+        return strip_repeated(prompt_ids, bos), [
+            replace(one, ids=strip_repeated(one.ids, bos)) for one in marked
+        ]
 
     def _pairs(
         self,

@@ -14,6 +14,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 
+from bon_common.process_reward import aggregated
 from reward_server.errors import (
     DeadlineError,
     InvalidRequestError,
@@ -201,6 +202,7 @@ class Scorer:
                 item.completions,
                 item.tools,
                 open_turn=options.partial and self._settings.partial_turn == "open",
+                unfinished=options.partial,
                 room=room,
                 still_wanted=still_wanted,
             )
@@ -242,10 +244,7 @@ def _assemble(
                 where = f"items[{i}].completions[{j}]"
                 raise NonFiniteRewardError(f"the reward of {where} is not finite", param=where)
     sequences = job.sequences
-    rewards = [
-        sum(weight * value for weight, value in zip(info.weights, output, strict=True))
-        for output in job.outputs
-    ]
+    rewards = [_reward(output, info) for output in job.outputs]
     return ScoreResponse(
         model=info.name,
         results=[
@@ -253,7 +252,8 @@ def _assemble(
                 rewards=[rewards[place] for place in places],
                 tokens=[len(sequences[place].ids) for place in places],
                 truncated=[sequences[place].truncated for place in places],
-                labels=_by_label([job.outputs[place] for place in places], info.labels),
+                labels=_by_label([job.outputs[place] for place in places], info),
+                steps=_steps([job.outputs[place] for place in places], info),
             )
             for places in places_of
         ],
@@ -265,7 +265,17 @@ def _assemble(
     )
 
 
-def _by_label(outputs: Sequence[Output], labels: Sequence[str]) -> dict[str, list[float]]:
-    if len(labels) == 1:  # the reward says it all
+def _reward(output: Output, info: ModelInfo) -> float:
+    if info.steps is not None:
+        return aggregated(output, info.steps.aggregate)
+    return sum(weight * value for weight, value in zip(info.weights, output, strict=True))
+
+
+def _by_label(outputs: Sequence[Output], info: ModelInfo) -> dict[str, list[float]]:
+    if len(info.labels) == 1 or info.steps is not None:  # the reward, or the steps, say it all
         return {}
-    return {label: [output[i] for output in outputs] for i, label in enumerate(labels)}
+    return {label: [output[i] for output in outputs] for i, label in enumerate(info.labels)}
+
+
+def _steps(outputs: Sequence[Output], info: ModelInfo) -> list[list[float]]:
+    return [] if info.steps is None else [list(output) for output in outputs]

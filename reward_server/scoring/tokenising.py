@@ -68,6 +68,10 @@ class Tokeniser:
         prompt_ids, *ids = self._plain([prompt, *map(operator.add, heads, rests)])
         return prompt_ids, ids
 
+    def pieces(self, texts: list[str]) -> list[Ids]:
+        """The ids of texts that are parts of larger ones. Raises as `candidates` does."""
+        return self._plain(texts) if texts else []
+
     def pairs(self, prompt: str, texts: Sequence[str]) -> list[Rendered]:
         """A prompt with each of some answers as an encoder reads them, special tokens added.
 

@@ -20,7 +20,7 @@ from bon_gateway.backends.reward.local import Unannounced
 from bon_gateway.errors import NoRewardError, RewardError
 from bon_gateway.types import Message, NonTextParts, RewardRequest, Scores
 from reward_server.errors import ScoreError, UnavailableError
-from reward_server.model_settings import ModelSettings
+from reward_server.model_settings import ModelSettings, StepSettings
 from reward_server.schema import ScoreItem
 from reward_server.scoring.scorer import Scorer
 
@@ -42,6 +42,7 @@ class InProcessReward(Unannounced):
             trust_remote_code=settings.trust_remote_code,
             max_batch_tokens=settings.max_batch_tokens,
             threads=settings.threads,
+            steps=None if settings.steps is None else StepSettings(**settings.steps.model_dump()),
         )
         self.non_text_parts: NonTextParts = settings.non_text_parts
         self._load = load

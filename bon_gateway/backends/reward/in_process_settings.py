@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import PositiveInt
 
+from bon_gateway.backends.reward.steps import RewardStepsSettings
 from bon_gateway.backends.settings import LocalModelSettings, RewardSettings
 from bon_gateway.protocols import RewardBackend
 from bon_gateway.types import ForTextAlone
@@ -15,7 +16,11 @@ from bon_gateway.types import ForTextAlone
 class InProcessRewardSettings(LocalModelSettings, RewardSettings):
     type: Literal["in_process"]
     model: str
-    """A folder, or the hub id, of a sequence-classification reward model."""
+    """A folder, or the hub id, of a sequence-classification reward model or a process reward
+    model."""
+    steps: RewardStepsSettings | None = None
+    """How a process reward model reads an answer step by step. None is as the model's trainer left
+    it (``rm_meta.json``); without that the model scores whole answers."""
     non_text_parts: ForTextAlone = "refuse"
     """As for ``reward_server``."""
     max_batch_tokens: PositiveInt = 16384

@@ -9,11 +9,13 @@ from bon_gateway.backends.reward.in_process_settings import InProcessRewardSetti
 from bon_gateway.backends.reward.judge.settings import JudgeSettings
 from bon_gateway.backends.reward.reward_server import RewardServerSettings
 from bon_gateway.backends.reward.vllm_classify import VllmClassifySettings
+from bon_gateway.backends.reward.vllm_pooling import VllmPoolingSettings
 from bon_gateway.backends.settings import ComposedRewardSettings, RewardSettings
 
 KINDS: tuple[type[RewardSettings], ...] = (
     RewardServerSettings,
     VllmClassifySettings,
+    VllmPoolingSettings,
     InProcessRewardSettings,
     HookRewardSettings,
     JudgeSettings,

@@ -1,30 +1,20 @@
 """The reward model behind a vLLM pooling server (``--runner pooling``).
 
-``/classify`` takes one conversation a call, so the completions are sent side by side. It renders
-them with the model's own chat template, without a generation prompt or further special tokens.
+``/classify`` takes one conversation a call, so the completions are sent side by side.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
-from bon_gateway.backends.http.client import encode, finite, model_name
-from bon_gateway.backends.http.faults import (
-    Fault,
-    UpstreamError,
-    malformed,
-    reward_error,
-    reward_refusal,
-)
+from bon_gateway.backends.http.client import finite
+from bon_gateway.backends.http.faults import malformed
 from bon_gateway.backends.http.names import LookUp, look_up
 from bon_gateway.backends.http.settings import UpstreamSettings
-from bon_gateway.backends.pool.backend import Pooled
-from bon_gateway.backends.pool.replica import Lease, Replica
-from bon_gateway.backends.reward.local import WARM_UP, Unannounced
+from bon_gateway.backends.pool.replica import Replica
+from bon_gateway.backends.reward.side_by_side import SideBySide
 from bon_gateway.backends.settings import RewardSettings
-from bon_gateway.types import Message, NonTextParts, RewardRequest, Scores
+from bon_gateway.types import Message, NonTextParts, RewardRequest
 
 
 class VllmClassifySettings(UpstreamSettings, RewardSettings):
@@ -37,97 +27,20 @@ class VllmClassifySettings(UpstreamSettings, RewardSettings):
         return VllmClassifyBackend(self, key)
 
 
-class VllmClassifyBackend(Unannounced, Pooled):
-    """RewardBackend over ``POST /classify``. A score that fails is not asked for again here.
-
-    All completions of one call go to one replica, whose prefix cache then holds their prompt. The
-    first failure stops the rest. A completion that vLLM refuses to read is no failure.
-    """
+class VllmClassifyBackend(SideBySide):
+    """RewardBackend over ``POST /classify``."""
 
     def __init__(
         self, settings: VllmClassifySettings, api_key: str | None, *, look_up: LookUp = look_up
     ) -> None:
-        self._model = settings.model
         self.non_text_parts: NonTextParts = settings.non_text_parts
-        super().__init__(settings, api_key, look_up, call_path="/classify", health_path="/health")
-
-    async def score(self, request: RewardRequest, completions: Sequence[Message]) -> Scores:
-        if not completions:
-            return Scores((), 0)
-        try:
-            with self._pool.lease(len(completions), request.request_id) as lease:
-                return await self._score(lease, request, completions)
-        except UpstreamError as error:
-            raise reward_error(error) from error
-
-    async def _score(
-        self, lease: Lease, request: RewardRequest, completions: Sequence[Message]
-    ) -> Scores:
-        async def one(completion: Message) -> tuple[float, int] | UpstreamError:
-            try:
-                outcome = await self._ask(lease.replica, request, completion)
-            except UpstreamError as error:
-                lease.done(error)
-                if error.kind is Fault.REFUSED:
-                    # It may be about this answer alone, because it is too long for example.
-                    return error
-                raise
-            lease.done()
-            return outcome
-
-        tasks = [asyncio.create_task(one(completion)) for completion in completions]
-        try:
-            outcomes = await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
-        read = [(None, 0) if isinstance(o, UpstreamError) else o for o in outcomes]
-        refusals = [
-            reward_refusal(o.status or 400, None, o.code)
-            for o in outcomes
-            if isinstance(o, UpstreamError)
-        ]
-        return Scores(
-            tuple(reward for reward, _ in read),
-            sum(tokens for _, tokens in read),
-            refusals[0] if refusals else None,
-            read=[tokens for _, tokens in read],
-        )
+        super().__init__(settings, api_key, look_up, call_path="/classify")
 
     async def _ask(
         self, replica: Replica, request: RewardRequest, completion: Message
     ) -> tuple[float, int]:
-        body: dict[str, Any] = {
-            "model": self._model or replica.model,
-            "messages": [_without_nulls(message) for message in (*request.messages, completion)],
-            # vLLM's default is a sigmoid, under which good candidates tie at 1.0.
-            "use_activation": False,
-        }
-        if request.tools:
-            # /classify has no field for tools, but hands these to the chat template.
-            body["chat_template_kwargs"] = {"tools": request.tools}
-        return _reward(await replica.client.post(replica.call, encode(body), request.headers()))
-
-    async def _warm_up(self, replica: Replica) -> None:
-        if self._model is None:
-            replica.model = model_name(await replica.client.get(replica.models))
-        await self._ask(replica, *WARM_UP)
-
-
-def _without_nulls(message: Message) -> dict[str, Any]:
-    return {k: value for k, value in message.items() if value is not None or k == "content"}
-
-
-def _reward(answer: dict[str, Any]) -> tuple[float, int]:
-    """Reward and tokens read. Raises UpstreamError."""
-    data, usage = answer.get("data"), answer.get("usage")
-    if not isinstance(data, list) or len(data) != 1 or not isinstance(data[0], dict):
-        raise malformed("its answer is not about one conversation")
-    probs = data[0].get("probs")
-    if not isinstance(probs, list) or len(probs) != 1:
-        raise malformed("it does not give one number, so it is not a reward model")
-    tokens = usage.get("prompt_tokens") if isinstance(usage, dict) else None
-    if not isinstance(tokens, int):
-        raise malformed("its answer has no usage")
-    return finite(probs[0]), tokens
+        found, tokens = await self._post(replica, request, completion)
+        probs = found.get("probs")
+        if not isinstance(probs, list) or len(probs) != 1:
+            raise malformed("it does not give one number, so it is not a reward model")
+        return finite(probs[0]), tokens

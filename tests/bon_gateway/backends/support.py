@@ -15,6 +15,7 @@ from bon_gateway.backends.reward.judge.backend import JudgeReward
 from bon_gateway.backends.reward.judge.settings import JudgeSettings
 from bon_gateway.backends.reward.reward_server import RewardServerBackend, RewardServerSettings
 from bon_gateway.backends.reward.vllm_classify import VllmClassifyBackend, VllmClassifySettings
+from bon_gateway.backends.reward.vllm_pooling import VllmPoolingBackend, VllmPoolingSettings
 from bon_gateway.errors import GatewayError
 from bon_gateway.protocols import PolicyBackend, RewardBackend, Trace
 from bon_gateway.testing.script import Script, Step
@@ -67,6 +68,14 @@ def judge(*upstreams: FakeUpstream, key: str | None = None, **settings: Any) -> 
     settings = {"probe_interval_s": 0.05, "connect_timeout_s": 2.0, **settings}
     urls = tuple(upstream.url for upstream in upstreams)
     return JudgeSettings(type="judge", urls=urls, **settings).build(key)
+
+
+def vllm_pooling(
+    *upstreams: FakeUpstream, key: str | None = None, **settings: Any
+) -> VllmPoolingBackend:
+    settings = {"probe_interval_s": 0.05, **settings}
+    urls = tuple(upstream.url for upstream in upstreams)
+    return VllmPoolingBackend(VllmPoolingSettings(type="vllm_pooling", urls=urls, **settings), key)
 
 
 class Names:

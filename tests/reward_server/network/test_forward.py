@@ -32,6 +32,7 @@ class FirstTokens:
         self,
         sequences: Sequence[Sequence[int]],
         token_types: Sequence[Sequence[int] | None] | None = None,
+        reads: Sequence[Sequence[int]] | None = None,
     ) -> list[tuple[float, ...]]:
         self.calls.append(list(sequences))
         return [(float(sequence[0]),) for sequence in sequences]

@@ -21,7 +21,7 @@ from transformers import (
 
 from reward_server.errors import BatchMemoryError, StartupError
 from reward_server.network.forward import PaddedForward
-from reward_server.network.model import RewardModel
+from reward_server.network.model import IdLists, Reads, RewardModel, TypeLists
 from reward_server.network.sequence import Rendered
 from tests.reward_server.conftest import CONTEXT, EOS, PAD, SPECIALS, save_llama
 
@@ -106,8 +106,12 @@ def test_reading_one_position_off_is_far_from_parity(
     llama: Path, model: RewardModel, shift: int
 ) -> None:
     class Shifted(RewardModel):
-        def read(self, hidden: Tensor, lengths: Tensor) -> Tensor:
-            return super().read(hidden, (lengths + shift).clamp(1, hidden.shape[1]))
+        def logits(
+            self, sequences: IdLists, token_types: TypeLists = None, reads: Reads = None
+        ) -> Tensor:
+            most = max(map(len, sequences)) - 1
+            moved = [[min(len(ids) - 1 + shift, most)] for ids in sequences]
+            return super().logits(sequences, token_types, moved)
 
     sequences = [[5, 6, 7, 8, 9, 10], [30, 31, 32], [50, 51, 52, 53]]
     expected = one_at_a_time(llama, sequences)
