@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from bon_common.process_reward import StepReading
+
 Activation = Literal["sigmoid", "softmax", "none"]
 """What other servers apply to a classifier's numbers before they answer."""
-
-from bon_common.process_reward import StepReading
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class ModelInfo:
     activation: Activation = "sigmoid"
     """What vLLM applies to this model's numbers where a client does not ask for raw ones."""
     steps: StepReading | None = None
-    """Of a process reward model; `weights` then mark the label of a right step."""
+    """Of a process reward model, whose one label is that of a right step."""
 
 
 @dataclass(frozen=True)

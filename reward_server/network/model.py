@@ -86,12 +86,13 @@ class RewardModel:
         self.labels = [str(config.id2label[i]) for i in range(config.num_labels)]
         self.parameters = sum(p.numel() for p in net.parameters())
         self.context_limit = position_limit(net)
-        self._right = 0
+        self.right = 0
+        """The place of the label of a right step."""
         if steps is None:
             self.weights = weights_of(self.labels, label_weights)
         else:
-            self._right = right_of(self.labels, steps, label_weights)
-            self.weights = [float(i == self._right) for i in range(len(self.labels))]
+            self.right = right_of(self.labels, steps, label_weights)
+            self.weights = [float(i == self.right) for i in range(len(self.labels))]
         pad = text_config.pad_token_id
         if self.pooling == "last_token" and not allow_pad_eos:
             _refuse_pad_eos(pad, text_config.eos_token_id)
@@ -236,7 +237,7 @@ class RewardModel:
         rows: list[list[float]] = logits.tolist()
         if self.steps is None:
             return [tuple(row) for row in rows]
-        scores = iter([step_score(row, self._right) for row in rows])
+        scores = iter([step_score(row, self.right) for row in rows])
         return [tuple(islice(scores, count)) for count in counts]
 
     @contextmanager

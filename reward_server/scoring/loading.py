@@ -97,14 +97,14 @@ def load_parts(settings: ModelSettings) -> ScorerParts:
         dtype=str(model.dtype).removeprefix("torch."),
         pooling=model.pooling,
         parameters=model.parameters,
-        labels=tuple(model.labels),
-        weights=tuple(model.weights),
+        labels=tuple(model.labels if steps is None else [model.labels[model.right]]),
+        weights=tuple(model.weights if steps is None else [1.0]),
         max_tokens=_max_tokens(settings, model, tokenizer),
         normalisation=_normalisation(meta),
         revision=settings.revision,
         layout="padded" if forward.prompts is None else "shared_prompt",
         partial_turn=settings.partial_turn,
-        activation=activation_of(model.net.config),
+        activation=activation_of(model.net.config) if steps is None else "none",
         steps=steps,
     )
     return ScorerParts(renderer, forward, info)

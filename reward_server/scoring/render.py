@@ -107,12 +107,15 @@ class Renderer:
             for index, answer in enumerate(_while(still_wanted, answers))
         )
         prompt = self._text(turns, tools, add_generation_prompt=True)
-        return self._chats(prompt, texts, gaps, room)
+        return self._chats(prompt, texts, room, gaps)
 
     def render_texts(
         self, texts: Texts, room: Room, still_wanted: StillWanted = lambda: None
     ) -> list[Rendered]:
         """Texts without the chat template, as they are. Raises ScoreError."""
+        if self._marks is not None:
+            reason = "a process reward model reads answers to a conversation, not plain texts"
+            raise RenderError(reason, param=f"items[{room.item}].messages")
         if not texts.prompt:
             encoder = TextEncoder(self._tokeniser, self.bound, room.limit, room.item)
             return encoder.encode(texts, still_wanted)
@@ -151,7 +154,7 @@ class Renderer:
         return turns
 
     def _chats(
-        self, prompt: str, texts: Iterable[str], gaps: Sequence[int], room: Room | None
+        self, prompt: str, texts: Iterable[str], room: Room | None, gaps: Sequence[int] = ()
     ) -> list[Rendered]:
         """Take `texts` one by one, so that none is rendered after the first that is too long."""
         start = 0 if room is None else room.start_of(prompt)

@@ -272,7 +272,7 @@ def _reward(output: Output, info: ModelInfo) -> float:
 
 
 def _by_label(outputs: Sequence[Output], info: ModelInfo) -> dict[str, list[float]]:
-    if len(info.labels) == 1 or info.steps is not None:  # the reward, or the steps, say it all
+    if len(info.labels) == 1:  # the reward says it all
         return {}
     return {label: [output[i] for output in outputs] for i, label in enumerate(info.labels)}
 

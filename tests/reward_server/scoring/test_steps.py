@@ -18,6 +18,7 @@ from reward_server.scoring.loading import load_parts
 from reward_server.scoring.render import Renderer
 from reward_server.scoring.scorer import ScoreOptions, Scorer
 from reward_server.scoring.steps import GAP, StepTokenError
+from reward_server.scoring.texts import Texts
 from tests.reward_server.process_models import (
     STEP,
     chat_tokenizer,
@@ -208,6 +209,15 @@ async def test_a_separator_may_be_the_mark(folders: dict[tuple[str, int], Path])
     settings = settings_of(folders["token", 2], steps={"separator": "\n"})
     (found,) = await scored(settings, ["one\n\ntwo\nthree"])
     assert len(found.steps[0]) == 3
+
+
+async def test_plain_texts_are_refused(folders: dict[tuple[str, int], Path]) -> None:
+    scorer = Scorer.load(settings_of(folders["token", 2]))
+    assert (scorer.info.labels, scorer.info.weights) == (("LABEL_1",), (1.0,))
+    await scorer.start()
+    with pytest.raises(RenderError, match="not plain texts"):
+        await scorer.score([Texts(inputs=["one", "two"])])
+    await scorer.close()
 
 
 async def test_tool_calls_are_refused(folders: dict[tuple[str, int], Path]) -> None:
