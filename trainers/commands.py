@@ -143,7 +143,7 @@ COMMANDS: dict[str, Command] = {
         EvaluateSettings,
         "trainers.evaluation.run:run",
         writes=("{0.output}", "{0.page}"),
-        then=("reward-server --model {0.reward}",),
+        then=("reward-server --model {0.reward_folder}",),
     ),
     "demo-train": Command(
         "the demo world once through: SFT, reward model, DPO, PPO, and a report with plots",

@@ -84,10 +84,10 @@ _OF_SCORING = {
     "404": "No such reward",
     "413": "The body is too large",
     "415": "The body is not declared as JSON",
-    "422": "The reward model cannot read a conversation or an answer; `param` names it",
+    "422": "An answer that `param` names has no reward: refused, or a judge abstained",
     "429": "This key has its share in flight, or has spent its budget",
     "500": "A fault of the gateway",
-    "503": "Full, stopping, the reward is down, or a judge abstained",
+    "503": "Full, stopping, or the reward is down",
     "504": "The deadline passed",
 }
 

@@ -30,7 +30,7 @@ from bon_gateway.api.score_wire import (
 )
 from bon_gateway.api.services import Services
 from bon_gateway.edge.exchange import RequestRecord, record_of
-from bon_gateway.errors import DeadlineError, RewardError, RewardRefusedError
+from bon_gateway.errors import AbstainedError, DeadlineError, RewardError, RewardRefusedError
 from bon_gateway.protocols import RewardBackend
 from bon_gateway.types import Caller, JudgeUsage, Message, RewardRequest, Scores
 from reward_server.schema import ScoreTimings
@@ -150,6 +150,9 @@ def _why(scores: Scores) -> RewardError:
 
 def _placed(error: RewardError, item: int, completion: int | None) -> RewardError:
     """The error with its place in the body. A reward server names places within the item."""
+    if isinstance(error, AbstainedError):
+        # Asking again is useless here: 503 would have clients ask the judge again and again.
+        error.status, error.retry_after = 422, None
     within = error.param if completion is None else f"completions[{completion}]"
     error.param = ".".join(filter(None, (f"items[{item}]", within)))
     error.message = f"{error.param}: {error.message}"

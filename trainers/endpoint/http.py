@@ -15,7 +15,7 @@ from typing import Any, Self
 import aiohttp
 
 from trainers.base.errors import RunError, SettingsError
-from trainers.endpoint.settings import HttpSettings
+from trainers.endpoint.settings import ServerAccess
 
 PASSING = frozenset({408, 409, 425, 429})
 """Refusals after which a retry may succeed, as after all 5xx."""
@@ -39,7 +39,7 @@ class HopelessError(RunError):
 class JsonClient:
     """``async with JsonClient(settings) as client: await client.post("/score", {...})``."""
 
-    def __init__(self, settings: HttpSettings) -> None:
+    def __init__(self, settings: ServerAccess) -> None:
         """Raises SettingsError if the variable with the key is not set."""
         self.settings = settings
         self._headers = {}

@@ -18,11 +18,12 @@ def _base_address(value: str) -> str:
 HttpUrl = Annotated[str, AfterValidator(_base_address)]
 
 
-class HttpSettings(Settings):
+class ServerAccess(Settings):
     """A server, and how it is asked: how much at once, how long, how often."""
 
     url: HttpUrl
-    """Base address, such as http://127.0.0.1:8000/v1 for an OpenAI API."""
+    """Base address, such as http://127.0.0.1:8000/v1 for an OpenAI API, or http://127.0.0.1:8081
+    for a reward server."""
     model: str | None = None
     """The served name; may be left out for a server with a single model."""
     api_key_env: str | None = None
@@ -36,6 +37,11 @@ class HttpSettings(Settings):
     backoff_s: Annotated[float, Field(ge=0)] = 0.5
     """Pause before the first retry, in seconds; each further one is twice as long, up to 30 s. If
     the server says how long to wait, that is obeyed."""
+
+
+class HttpSettings(ServerAccess):
+    """A server whose failures are counted."""
+
     give_up_after: Positive = 8
     """This many failures in a row end the run; finished work is kept."""
 

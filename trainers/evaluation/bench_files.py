@@ -10,8 +10,8 @@ from trainers.base.bad_lines import BadLines
 from trainers.base.data import Message, PromptedRecord, read_placed
 from trainers.base.errors import DataError
 from trainers.evaluation import reward_bench, reward_bench_2
+from trainers.rewards.answers import AnswerScorer
 from trainers.rewards.pairs import with_rewards
-from trainers.rewards.scorer import RewardScorer
 
 
 class BenchRecord(PromptedRecord):
@@ -49,7 +49,7 @@ class BenchOptions(BenchRecord):
 
 
 def run_reward_bench(
-    scorer: RewardScorer, path: Path, prior: Path | None = None, bad: BadLines | None = None
+    scorer: AnswerScorer, path: Path, prior: Path | None = None, bad: BadLines | None = None
 ) -> reward_bench.RewardBench:
     """RewardBench on a local file; DataError for a bad line that `bad` does not count, or a file of
     something else."""
@@ -61,7 +61,7 @@ def run_reward_bench(
         raise DataError(f"{path}: {error}") from error
 
 
-def _wins(scorer: RewardScorer, path: Path, bad: BadLines | None) -> list[tuple[str, bool]]:
+def _wins(scorer: AnswerScorer, path: Path, bad: BadLines | None) -> list[tuple[str, bool]]:
     scored = with_rewards(
         scorer,
         read_placed(BenchPair, path, bad),
@@ -72,7 +72,7 @@ def _wins(scorer: RewardScorer, path: Path, bad: BadLines | None) -> list[tuple[
 
 
 def run_reward_bench_2(
-    scorer: RewardScorer, path: Path, bad: BadLines | None = None
+    scorer: AnswerScorer, path: Path, bad: BadLines | None = None
 ) -> reward_bench_2.RewardBench2:
     """RewardBench 2 on a local file; DataError for a bad line that `bad` does not count, or Ties
     that are not whole."""

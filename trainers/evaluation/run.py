@@ -1,7 +1,6 @@
 """`bon-train evaluate`: how often a reward model is right, and what best-of-n by it is worth."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from statistics import fmean, pstdev
 from typing import Any
 
@@ -17,10 +16,12 @@ from trainers.evaluation.settings import EvaluateSettings
 from trainers.policy.divergence import checked_prompts
 from trainers.policy.drawing import PolicySampler
 from trainers.rewards.accuracy import ScoredPair, accuracy, by_gap, by_section
+from trainers.rewards.answers import AnswerScorer, Placed
 from trainers.rewards.calibration import Calibration
 from trainers.rewards.gold import Gold, load_gold
+from trainers.rewards.opening import open_scorer
 from trainers.rewards.pairs import scored_pairs
-from trainers.rewards.scorer import Placed, RewardScorer
+from trainers.rewards.settings import RewardSource
 
 
 def run(settings: EvaluateSettings, context: RunContext) -> dict[str, float]:
@@ -67,14 +68,14 @@ def score_pairs(settings: EvaluateSettings) -> list[ScoredPair]:
     return scored_pairs(_own_scorer(settings), settings.pairs, bad)
 
 
-def _own_scorer(settings: EvaluateSettings) -> RewardScorer:
+def _own_scorer(settings: EvaluateSettings) -> AnswerScorer:
     weights, how = settings.label_weights, settings.ensemble
     return _scorer(settings, settings.reward, label_weights=weights, how=how)
 
 
-def _scorer(settings: EvaluateSettings, folder: Path, **choice: Any) -> RewardScorer:
-    return RewardScorer.load(
-        folder,
+def _scorer(settings: EvaluateSettings, source: RewardSource, **choice: Any) -> AnswerScorer:
+    return open_scorer(
+        source,
         device=settings.device,
         batch_size=settings.batch_size,
         cut_prompts=settings.cut_prompts,
@@ -126,7 +127,7 @@ def _answered(settings: EvaluateSettings, bad: BadLines) -> list[Placed]:
 
 
 def _of_answers(
-    placed: list[Placed], scorer: RewardScorer, gold: Gold | None, settings: EvaluateSettings
+    placed: list[Placed], scorer: AnswerScorer, gold: Gold | None, settings: EvaluateSettings
 ) -> dict[str, Any]:
     own = _by_prompt(scorer.rewards(placed), settings.samples)
     true = _by_prompt(_golds(placed, gold, settings), settings.samples)

@@ -9,6 +9,7 @@ from bon_common.ensemble import Combine
 from trainers.base.settings import Positive, TemplateSettings, refuse_templates
 from trainers.base.thinking import ThinkingMarks
 from trainers.rewards.gold import GoldSettings
+from trainers.rewards.settings import RewardSource
 
 Gap = Annotated[float, Field(ge=0)]
 
@@ -17,8 +18,9 @@ class EvaluateSettings(TemplateSettings):
     """Measures a reward model on the files that are named; at least one is needed. The settings of
     tokens and templates are those of `policy`."""
 
-    reward: Path
-    """Folder of a reward model, or of an ensemble."""
+    reward: RewardSource
+    """Folder of a reward model, or of an ensemble; or a server:
+    `{type: reward_server, url: ..., model: ...}`."""
     pairs: Path | None = None
     """`{prompt, chosen, rejected}`, best with `margin`, the true gap of the two, and `section`."""
     reward_bench: Path | None = None
@@ -37,9 +39,9 @@ class EvaluateSettings(TemplateSettings):
     gold: GoldSettings | None = None
     """The function that gives the true reward of the chosen answers: yours, or one that asks a
     judge."""
-    judge_reward: Path | None = None
-    """A reward model that judges the chosen answers, in place of `gold`; its word is not the
-    truth."""
+    judge_reward: RewardSource | None = None
+    """A reward model, or a server as for `reward`, that judges the chosen answers, in place of
+    `gold`; its word is not the truth."""
     output: Path
     """JSON file for the figures; a table in Markdown is written beside it."""
     label_weights: dict[str, float] | None = None
@@ -86,6 +88,20 @@ class EvaluateSettings(TemplateSettings):
         if self.policy is not None and max(self.n_values or (0,)) > self.samples:
             raise ValueError(f"n_values: at most samples, {self.samples}")
         return self
+
+    @model_validator(mode="after")
+    def _a_server_reads_by_its_own_settings(self) -> "EvaluateSettings":
+        if isinstance(self.reward, Path):
+            return self
+        for key in ("label_weights", "ensemble", "cut_prompts"):
+            if getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f"{key}: belongs to a folder; a server has settings of its own")
+        return self
+
+    @property
+    def reward_folder(self) -> Path | None:
+        """None for a reward behind a server."""
+        return self.reward if isinstance(self.reward, Path) else None
 
     @property
     def page(self) -> Path:

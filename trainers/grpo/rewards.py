@@ -1,11 +1,11 @@
-"""The reward model as TRL's reward function, rendered and scored as the reward server does it."""
+"""The reward as TRL's reward function, rendered and scored as the reward server does it."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from trainers.base.data import Conversation
 from trainers.base.thinking import ThinkingMarks, drawn_message
-from trainers.rewards.scorer import RewardScorer
+from trainers.rewards.answers import AnswerScorer
 
 
 class RewardFunction:
@@ -16,7 +16,7 @@ class RewardFunction:
 
     def __init__(
         self,
-        scorer: RewardScorer,
+        scorer: AnswerScorer,
         asked: Sequence[Conversation],
         *,
         ends: frozenset[int],

@@ -20,7 +20,8 @@ from trainers.policy.drawn_calls import DrawnCalls
 from trainers.policy.ends import end_tokens
 from trainers.policy.rendering import prompt_ids
 from trainers.policy.samples import before_and_after
-from trainers.rewards.scorer import RewardScorer
+from trainers.rewards.answers import AnswerScorer
+from trainers.rewards.opening import open_scorer
 from trainers.runtime.arguments import common_arguments, is_main_process
 from trainers.runtime.lora import lora_config
 from trainers.runtime.memory import memory_part
@@ -40,7 +41,7 @@ def train_grpo(settings: GrpoSettings, context: RunContext) -> dict[str, float]:
     asked = [prompt_ids(tokenizer, prompt) for prompt in held_out]
     require_answers(limit, asked, "max_new_tokens", settings.max_new_tokens)
     context.show(f"prompts: {len(prompts)}, dropped as too long: {too_long}")
-    scorer = RewardScorer.load(settings.reward, batch_size=settings.score_batch_size)
+    scorer = open_scorer(settings.reward, batch_size=settings.score_batch_size)
     if context.dry_run:
         # The prompt as the policy reads it, and what the reward model thinks of saying nothing.
         nothing = scorer.score_answers(prompts[:1], [""])[0]
@@ -136,7 +137,7 @@ def _rewards(history: list[dict[str, float]]) -> dict[str, float]:
 
 
 def _measured(
-    settings: GrpoSettings, prompts: list[Conversation], scorer: RewardScorer
+    settings: GrpoSettings, prompts: list[Conversation], scorer: AnswerScorer
 ) -> dict[str, float]:
     """Reward, KL, length and end-of-turn rate on `prompts`; nothing without them."""
     if not prompts:

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from trainers.base.settings import Positive, TrainSettings
 from trainers.base.thinking import ThinkingMarks
+from trainers.rewards.settings import RewardSource
 
 
 class GrpoSettings(TrainSettings):
@@ -16,8 +17,8 @@ class GrpoSettings(TrainSettings):
     longer than `max_length` less `max_new_tokens` are dropped, counted and reported.
     """
 
-    reward: Path
-    """Folder of the reward model."""
+    reward: RewardSource
+    """Folder of the reward model, or a server: `{type: reward_server, url: ..., model: ...}`."""
     group_size: Annotated[int, Field(ge=2)] = 8
     """Answers to a prompt that are compared with each other."""
     max_new_tokens: Positive = 256

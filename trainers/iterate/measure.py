@@ -15,7 +15,7 @@ from trainers.base.tokenizer import training_tokenizer
 from trainers.iterate.settings import IterateSettings
 from trainers.policy.divergence import checked_prompts, measure_divergence
 from trainers.policy.drawing import PolicySampler
-from trainers.rewards.scorer import RewardScorer
+from trainers.rewards.answers import AnswerScorer
 
 REWARD, WINS = "reward", "share of prompts won against the start"
 START = "start.json"
@@ -23,7 +23,7 @@ START = "start.json"
 
 
 def measure(
-    settings: IterateSettings, policy: Path, scorer: RewardScorer, rounds: Path
+    settings: IterateSettings, policy: Path, scorer: AnswerScorer, rounds: Path
 ) -> dict[str, float]:
     """One answer to each of `eval_prompts`, by the round's policy and by the start; that one's
     rewards are kept in the folder `rounds`."""
@@ -50,7 +50,7 @@ def share_won(ours: Sequence[float], theirs: Sequence[float]) -> float:
 
 
 def _start_rewards(
-    settings: IterateSettings, prompts: Sequence[Conversation], scorer: RewardScorer, path: Path
+    settings: IterateSettings, prompts: Sequence[Conversation], scorer: AnswerScorer, path: Path
 ) -> list[float]:
     if not path.exists():
         tokenizer = training_tokenizer(settings.model, settings.revision, settings)

@@ -28,7 +28,8 @@ from trainers.iterate.measure import measure
 from trainers.iterate.samplers import InProcessSampler, RoundSampler
 from trainers.iterate.settings import IterateSettings
 from trainers.policy.drawing import DrawnAnswer
-from trainers.rewards.scorer import RewardScorer
+from trainers.rewards.answers import AnswerScorer
+from trainers.rewards.opening import open_scorer
 from trainers.runtime.arguments import CHECKPOINTS
 
 BLOCK = 256
@@ -96,8 +97,8 @@ class Round:
         tokenizer = training_tokenizer(self.start, self.revision, self.template)
         return InProcessSampler(self.settings, self.start, self.revision, tokenizer)
 
-    def scorer(self) -> RewardScorer:
-        return RewardScorer.load(self.settings.reward, batch_size=self.settings.sample_batch_size)
+    def scorer(self) -> AnswerScorer:
+        return open_scorer(self.settings.reward, batch_size=self.settings.sample_batch_size)
 
     def _seed(self, purpose: int | str) -> int:
         return mixed_seed(self.settings.seed, self.number, purpose)
@@ -198,7 +199,7 @@ class Round:
 
 
 def _rewarded(
-    scorer: RewardScorer, prompts: Sequence[Conversation], answers: Sequence[Sequence[DrawnAnswer]]
+    scorer: AnswerScorer, prompts: Sequence[Conversation], answers: Sequence[Sequence[DrawnAnswer]]
 ) -> list[RewardedPrompt]:
     both = list(zip(prompts, answers, strict=True))
     asked = [prompt for prompt, row in both for _ in row]

@@ -10,6 +10,7 @@ from trainers.base.settings import Positive, TemplateSettings
 from trainers.base.thinking import ThinkingMarks
 from trainers.dpo.settings import DpoSettings
 from trainers.endpoint.settings import ChatSettings
+from trainers.rewards.settings import RewardSource
 
 OWN_KEYS = frozenset((
     "model", "revision", "train", "output", "seed", "sft_first", "adapter",
@@ -47,8 +48,9 @@ class IterateSettings(TemplateSettings):
     """Branch, tag or commit of a hub model."""
     prompts: Path
     """`{prompt}` records to answer."""
-    reward: Path
-    """Folder of the reward model that labels."""
+    reward: RewardSource
+    """Folder of the reward model that labels, or a server:
+    `{type: reward_server, url: ..., model: ...}`."""
     output: Path
     """Gets `rounds/0`, `rounds/1`, ... and `rounds.json`."""
     seed: int = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,7 +25,7 @@ from trainers.ppo.stopping import StopSign
 from trainers.ppo.update import Updater
 from trainers.ppo.value import ValueModel, value_from_policy, value_from_reward
 from trainers.rewards.gold import load_gold
-from trainers.rewards.scorer import RewardScorer
+from trainers.rewards.opening import open_scorer
 
 
 @dataclass(frozen=True)
@@ -61,13 +62,13 @@ def build(settings: PpoSettings) -> PpoParts:
         settings.sampling.max_new_tokens,
     )
     dtype = getattr(torch, settings.dtype)
-    scorer = RewardScorer.load(
+    scorer = open_scorer(
         settings.reward,
         batch_size=settings.update.micro_batch_size,
         device=str(device),
         dtype=dtype,
     )
-    if settings.value.start == "reward":
+    if settings.value.start == "reward" and isinstance(settings.reward, Path):
         value = value_from_reward(settings.reward, device, tokenizer, settings.shape)
     else:
         value = value_from_policy(settings.model, settings.revision, device)

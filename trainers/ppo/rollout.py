@@ -27,8 +27,8 @@ from trainers.ppo.rewards import answer_scores, shaped_rewards
 from trainers.ppo.settings import PpoSettings
 from trainers.ppo.stopping import StopSign
 from trainers.ppo.value import ValueModel
+from trainers.rewards.answers import AnswerScorer
 from trainers.rewards.gold import Gold
-from trainers.rewards.scorer import RewardScorer
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Collector:
     policy: Any
     reference: Reference
     value: ValueModel
-    scorer: RewardScorer
+    scorer: AnswerScorer
     generator: Generator
     ends: frozenset[int]
     pad: int

@@ -11,6 +11,7 @@ from trainers.base.settings import LoraSettings, Positive, Settings, Share, Temp
 from trainers.base.thinking import ThinkingMarks
 from trainers.endpoint.settings import HttpUrl
 from trainers.rewards.gold import GoldSettings
+from trainers.rewards.settings import RewardSource
 
 PositiveFloat = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
@@ -194,8 +195,9 @@ class PpoSettings(TemplateSettings):
     """Policy to start from, folder or hub name. Its initial weights are the reference too."""
     revision: str | None = None
     """Branch, tag or commit of a hub model."""
-    reward: Path
-    """Folder of the reward model; it is read as the reward server reads it."""
+    reward: RewardSource
+    """Folder of the reward model, which is read as the reward server reads it; or a server:
+    `{type: reward_server, url: ..., model: ...}`, with `value.start: policy`."""
     prompts: Path
     """JSONL with a `prompt` in each line, such as preference pairs; repeated ones are dropped."""
     output: Path
@@ -260,6 +262,14 @@ class PpoSettings(TemplateSettings):
     def _trained_weights_are_float32(self) -> PpoSettings:
         if self.dtype != "float32" and self.lora is None:
             raise ValueError("dtype: 16 bits lose the small steps of whole weights; set lora")
+        return self
+
+    @model_validator(mode="after")
+    def _value_has_a_start(self) -> PpoSettings:
+        if self.value.start == "reward" and not isinstance(self.reward, Path):
+            raise ValueError(
+                "value.start: a reward behind a server has no weights to start from; set policy"
+            )
         return self
 
     @model_validator(mode="after")

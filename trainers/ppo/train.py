@@ -42,7 +42,9 @@ def run(settings: PpoSettings, context: RunContext) -> Mapping[str, float]:
     checkpoints = Checkpoints(settings.output / "checkpoints", settings.keep_checkpoints)
     if not context.dry_run:
         require_place(settings.output)
-        inputs: list[str | Path] = [settings.model, settings.reward]
+        inputs: list[str | Path] = [settings.model]
+        if isinstance(settings.reward, Path):
+            inputs.append(settings.reward)
         claim_folder(settings.output, context, inputs=inputs, newest=checkpoints.newest())
     parts = build(settings)
     context.show(

@@ -12,7 +12,7 @@ from trainers.base.bad_lines import BadLines
 from trainers.base.data import Conversation, Message, Pair, read_placed
 from trainers.base.errors import DataError
 from trainers.rewards.accuracy import ScoredPair
-from trainers.rewards.scorer import RewardScorer
+from trainers.rewards.answers import AnswerScorer
 
 
 class SectionPair(Pair):
@@ -25,13 +25,13 @@ PlacedPair = tuple[str, SectionPair]
 """With its `file:line`."""
 
 
-def scored_pairs(scorer: RewardScorer, path: Path, bad: BadLines | None = None) -> list[ScoredPair]:
+def scored_pairs(scorer: AnswerScorer, path: Path, bad: BadLines | None = None) -> list[ScoredPair]:
     """Both rewards of every pair of a file, in its order; `bad` as in `with_rewards`."""
     return scored(scorer, read_placed(SectionPair, path, bad), bad)
 
 
 def scored(
-    scorer: RewardScorer, pairs: Sequence[PlacedPair], bad: BadLines | None = None
+    scorer: AnswerScorer, pairs: Sequence[PlacedPair], bad: BadLines | None = None
 ) -> list[ScoredPair]:
     """Both rewards of every pair; `bad` as in `with_rewards`."""
     both = with_rewards(scorer, pairs, lambda pair: (pair.chosen, pair.rejected), bad)
@@ -51,7 +51,7 @@ Line = TypeVar("Line", bound=Prompted)
 
 
 def with_rewards(
-    scorer: RewardScorer,
+    scorer: AnswerScorer,
     records: Sequence[tuple[str, Line]],
     answers: Callable[[Line], Sequence[list[Message]]],
     bad: BadLines | None = None,
@@ -68,7 +68,7 @@ def with_rewards(
 
 
 def _readable(
-    scorer: RewardScorer,
+    scorer: AnswerScorer,
     records: Sequence[tuple[str, Line]],
     answers: Callable[[Line], Sequence[list[Message]]],
     bad: BadLines,

@@ -1,8 +1,9 @@
 """The rewards of answers, by one model or by an ensemble.
 
-Every trainer asks its reward model through this module, so an ensemble can take the place of a
-reward model anywhere. Answers come as text and are rendered in the reward model's own chat
-template, so a score here is the score that is served, whatever tokens the policy used.
+Every trainer loads its reward model by this module, so an ensemble can take the place of a reward
+model anywhere; `opening` puts a server there too. Answers come as text and are rendered in the
+reward model's own chat template, so a score here is the score that is served, whatever tokens the
+policy used.
 """
 
 import math
@@ -14,18 +15,15 @@ import torch
 
 from bon_common.ensemble import Combine, combine
 from reward_server.network.sequence import Rendered
-from trainers.base.data import Conversation, Message
 from trainers.base.errors import DataError, ModelError, RunError
+from trainers.rewards.answers import AnswerScorer, Placed
 from trainers.rewards.ensemble import read_ensemble
 from trainers.rewards.meta import read_meta
 from trainers.rewards.one import OneModel, render
 
-Placed = tuple[str, Conversation]
-"""A place for error messages, such as `file:line`, and a conversation that ends with an answer."""
-
 
 @dataclass(eq=False)
-class RewardScorer:
+class RewardScorer(AnswerScorer):
     """Scores conversations; counts those whose prompt it had to cut."""
 
     members: Sequence[tuple[OneModel, float, float]]
@@ -78,22 +76,6 @@ class RewardScorer:
         except DataError:
             return False
         return True
-
-    def score_answers(
-        self, prompts: Sequence[Conversation], answers: Sequence[str | Message]
-    ) -> list[float]:
-        """The reward of each answer to its prompt, as `score`."""
-        both = zip(prompts, answers, strict=True)
-        return self.score(
-            [
-                prompt.said(answer) if isinstance(answer, str) else prompt.answered([answer])
-                for prompt, answer in both
-            ]
-        )
-
-    def score(self, conversations: Sequence[Conversation]) -> list[float]:
-        """As `rewards`, for answers that were just drawn."""
-        return self.rewards([("a drawn answer", one) for one in conversations])
 
     def rewards(self, placed: Sequence[Placed]) -> list[float]:
         """One number a conversation, in the order given; an ensemble's are standardised.

@@ -160,7 +160,8 @@ async def test_an_abstention_fails_the_call_unless_null_is_asked_for(serve: Serv
     served = await serve(reward=reward)
     items = (item("answer 1"), item("answer 2", "answer 2", "hm"))
     answer = await score(served, *items)
-    assert answer.status_code == 503
+    assert answer.status_code == 422
+    assert "retry-after" not in answer.headers
     error = answer.json()["error"]
     assert error["code"] == "reward_abstained"
     assert error["param"] == "items[1].completions[2]"
@@ -233,7 +234,7 @@ async def test_tokens_of_a_call_that_fails_are_spent_too(serve: Serve) -> None:
     )
     limits = {"tokens_per_key": 30, "window_s": 3600}
     served = await serve(reward=reward, settings={"limits": limits}, environ=KEYS)
-    assert (await score(served, item("hm"), key=A)).status_code == 503
+    assert (await score(served, item("hm"), key=A)).status_code == 422
     assert (await score(served, item("answer 1"), key=A)).status_code == 429
 
 

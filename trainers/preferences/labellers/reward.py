@@ -15,10 +15,13 @@ from trainers.endpoint.settings import HttpSettings
 from trainers.preferences.labellers.base import AskingLabeller, Block, LabelBlock, Labeller
 from trainers.preferences.labels import Label
 from trainers.preferences.records import Listwise, asked
+from trainers.rewards.items import PATH, MalformedError, answered_prompts, rewards_of
 
 if TYPE_CHECKING:
-    from trainers.rewards.scorer import Placed, RewardScorer
+    from trainers.rewards.answers import Placed
+    from trainers.rewards.scorer import RewardScorer
 
+ABSTAINED = "the server gave an answer no reward"
 UNREADABLE = "too long for the reward model, or refused by its chat template"
 
 
@@ -83,30 +86,31 @@ def _placed(task: Listwise) -> list[Placed]:
 
 
 class RewardServerLabeller(HttpSettings, AskingLabeller):
-    """A reward server (`POST /v1/score` below `url`)."""
+    """A reward server, or a bon-gateway with any reward of its settings, such as a judge
+    (`POST /v1/score` below `url`; `model` is then the reward's name)."""
 
     type: Literal["reward_server"]
+    abstained: Literal["fail", "drop"] = "fail"
+    """What becomes of a record if a judge abstains on one of its answers. `fail` leaves it for the
+    next run. `drop` drops and counts it, and needs a bon-gateway: a reward server has no such
+    answers, and refuses a request that allows for them."""
 
     @property
     def server(self) -> HttpSettings:
         return self
 
     async def label(self, client: JsonClient, task: Listwise) -> Label:
-        # The server takes a completion to be one message. Candidates may differ in the messages
-        # before their last one, so each is an item of its own.
-        tools = {"tools": list(task.inputs.tools)} if task.inputs.tools else {}
-        items = [
-            {"messages": [*task.prompt, *c.answer[:-1]], "completions": [c.answer[-1]], **tools}
-            for c in task.candidates
-        ]
-        body: dict[str, Any] = {"items": items}
+        prompts = answered_prompts([asked(task).answered(c.answer) for c in task.candidates])
+        body: dict[str, Any] = {"items": [prompt.body for prompt in prompts]}
         if self.model is not None:
             body["model"] = self.model
-        content = await client.post("/v1/score", body)
+        if self.abstained == "drop":
+            body["missing"] = "null"
         try:
-            scores = [float(result["rewards"][0]) for result in content["results"]]
-        except (KeyError, IndexError, TypeError, ValueError) as error:
-            raise RequestFailedError("no rewards in the reply") from error
-        if len(scores) != len(task.candidates):
-            raise RequestFailedError("not a reward for each answer in the reply")
-        return Label(tuple(scores))
+            found = rewards_of(await client.post(PATH, body), prompts)
+        except MalformedError as error:
+            raise RequestFailedError(str(error)) from error
+        rewards = [reward for _, reward in sorted(found.items()) if reward is not None]
+        if len(rewards) < len(found):
+            return Label(dropped={ABSTAINED: 1})
+        return Label(tuple(rewards))

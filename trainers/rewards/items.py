@@ -1,0 +1,89 @@
+"""Conversations as the items of `POST /v1/score`, and the rewards of its answer.
+
+All answers to one prompt are one item: equal ones are then scored once, a long prompt is read once,
+and a judge can compare them with each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trainers.base.data import Conversation
+
+PATH = "/v1/score"
+
+Row = list[int]
+"""The places of an item's answers among all conversations."""
+
+
+class MalformedError(Exception):
+    """An answer that is not one of `POST /v1/score`."""
+
+
+@dataclass(frozen=True)
+class AnsweredPrompt:
+    """A prompt with the answers to it."""
+
+    places: Row
+    """Their places among all conversations."""
+    body: dict[str, Any]
+    """The item as it is sent."""
+
+
+def answered_prompts(conversations: Sequence[Conversation]) -> list[AnsweredPrompt]:
+    """Prompts in the order in which they first appear. An answer is the last message; what stands
+    before it, also turns of the same answer, belongs to the prompt."""
+    found: dict[str, AnsweredPrompt] = {}
+    for place, one in enumerate(conversations):
+        prompt = one.first(len(one.messages) - 1)
+        item = found.get(prompt.key)
+        if item is None:
+            tools = [dict(tool) for tool in prompt.inputs.tools or ()]
+            body = {"messages": prompt.messages, "completions": []}
+            item = found[prompt.key] = AnsweredPrompt(
+                [], body | {"tools": tools} if tools else body
+            )
+        item.places.append(place)
+        item.body["completions"].append(one.messages[-1])
+    return list(found.values())
+
+
+def batches(prompts: Sequence[AnsweredPrompt], answers: int) -> Iterator[list[AnsweredPrompt]]:
+    """Prompts whose answers go into one request: `answers` at the most, or those of one prompt."""
+    batch: list[AnsweredPrompt] = []
+    room = answers
+    for prompt in prompts:
+        if batch and len(prompt.places) > room:
+            yield batch
+            batch, room = [], answers
+        batch.append(prompt)
+        room -= len(prompt.places)
+    if batch:
+        yield batch
+
+
+def rewards_of(
+    reply: Mapping[str, Any], batch: Sequence[AnsweredPrompt]
+) -> dict[int, float | None]:
+    """The reward at each place, None where the server gave none. Raises MalformedError."""
+    results = reply.get("results")
+    if not isinstance(results, list) or len(results) != len(batch):
+        raise MalformedError(f"the reply has no results for {len(batch)} prompts")
+    found: dict[int, float | None] = {}
+    for prompt, result in zip(batch, results, strict=True):
+        rewards = result.get("rewards") if isinstance(result, Mapping) else None
+        if not isinstance(rewards, list) or len(rewards) != len(prompt.places):
+            raise MalformedError("not a reward for each answer in the reply")
+        for place, reward in zip(prompt.places, rewards, strict=True):
+            found[place] = _number(reward)
+    return found
+
+
+def _number(reward: Any) -> float | None:
+    if reward is None:
+        return None
+    if isinstance(reward, bool) or not isinstance(reward, int | float):
+        raise MalformedError("a reward in the reply is no number")
+    return float(reward)

@@ -1,0 +1,39 @@
+"""Where a reward comes from: a folder, or a server that is asked over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Tag
+
+from trainers.base.settings import Positive
+from trainers.endpoint.settings import ServerAccess
+
+
+class RewardEndpoint(ServerAccess):
+    """A reward behind `POST /v1/score`: of a reward server, or any reward of a bon-gateway, such as
+    a judge, a hook or an ensemble."""
+
+    type: Literal["reward_server"]
+    answers_per_request: Positive = 64
+    """Most answers in one request. All answers to one prompt stay together, also if they are more,
+    because a judge may compare them with each other."""
+    missing: float | None = None
+    """Reward of an answer to which the server gives none, because a judge abstained. By default
+    such an answer ends the run. Only a bon-gateway has such answers; a reward server refuses a
+    request that allows for them."""
+
+
+def _form(value: Any) -> str | None:
+    if isinstance(value, str | Path):
+        return "folder"
+    return value.get("type") if isinstance(value, Mapping) else getattr(value, "type", None)
+
+
+RewardSource = Annotated[
+    Annotated[Path, Tag("folder")] | Annotated[RewardEndpoint, Tag("reward_server")],
+    Discriminator(_form),
+]
+"""A folder of a reward model, or `{type: reward_server, url: ...}`."""
