@@ -174,9 +174,10 @@ def _result(scores: Scores, rows: Sequence[int]) -> RewardsOfItem:
 
 
 def _labels(scores: Scores, rows: Sequence[int]) -> dict[str, list[float]]:
-    """By member; one that gave no number for some answer is left out."""
-    if scores.members is None:
+    """By member or label; one that has no number for some answer is left out."""
+    known = scores.labels if scores.members is None else scores.members
+    if known is None:
         return {}
-    members = [scores.members[row] for row in rows]
-    complete = [name for name in members[0] if all(name in one for one in members)]
-    return {name: [one[name] for one in members] for name in complete}
+    numbers = [known[row] for row in rows]
+    complete = [name for name in numbers[0] if all(name in one for one in numbers)]
+    return {name: [one[name] for one in numbers] for name in complete}

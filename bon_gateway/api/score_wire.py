@@ -43,7 +43,8 @@ class RewardsOfItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     truncated: list[bool]
     """True where a reward server cut the start of the prompt to fit."""
     labels: dict[str, list[float]] = {}
-    """For an ensemble, the raw rewards of each member that gave one for every completion."""
+    """For an ensemble, the raw rewards of each member that gave one for every completion; for a
+    reward model with several labels, each label's numbers."""
     left_out: list[str] = []
     """Members of an ensemble that could not score."""
     reasons: dict[str, str] = {}
