@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerFast
 
 from bon_gateway.testing.script import Script
 from bon_gateway.testing.upstream import FakeUpstream
+from tests.trainers.scoring_service import Start, in_thread
 from tests.trainers.tiny import write_tiny
 from trainers.demo.tokenizer import build_tokenizer
 
@@ -39,6 +40,13 @@ def serve() -> Iterator[Serve]:
     loop.call_soon_threadsafe(loop.stop)
     thread.join(10)
     loop.close()
+
+
+@pytest.fixture(scope="session")
+def start_app() -> Iterator[Start]:
+    """``start_app(app)`` serves what answers ``/v1/score`` until the tests end."""
+    with in_thread() as start:
+        yield start
 
 
 @pytest.fixture(scope="session")

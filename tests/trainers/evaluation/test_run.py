@@ -10,8 +10,11 @@ import pytest
 from pydantic import ValidationError
 
 from bon_gateway.demo_models import policy_path, reward_path
+from tests.trainers.scoring_service import Start, reward_server
 from trainers.base.data import Conversation, Message, write_records
 from trainers.base.errors import DataError, ModelError
+from trainers.commands import COMMANDS
+from trainers.ending import ending
 from trainers.evaluation.reward_bench_2 import Item, score_ties
 from trainers.evaluation.run import evaluate, score_pairs
 from trainers.evaluation.settings import EvaluateSettings
@@ -205,3 +208,35 @@ def test_a_gpu_gives_what_the_cpu_gives(tmp_path: Path) -> None:
 def test_there_must_be_something_to_measure(tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match="one of pairs, reward_bench"):
         make(tmp_path)
+
+
+def test_a_reward_behind_a_server_is_measured_as_its_folder_is(
+    tmp_path: Path, start_app: Start
+) -> None:
+    path = tmp_path / "pairs.jsonl"
+    lines: list[dict[str, Any]] = [
+        {"chosen": answer(GOOD), "rejected": answer(BAD)},
+        {"chosen": answer(WORSE), "rejected": answer(GOOD)},
+        {"chosen": answer(BAD), "rejected": answer(WORSE), "margin": 0.5},
+    ]
+    write_records(path, [{"prompt": PROMPTS[0], **line} for line in lines])
+    url = start_app(reward_server(reward_path()))
+    expected = evaluate(make(tmp_path, pairs=path))
+    settings = make(tmp_path, pairs=path, reward={"type": "reward_server", "url": url})
+    found = evaluate(settings)
+    assert found.accuracy == expected.accuracy
+    assert found.pairs == 3
+    assert expected.reward_mean is not None
+    assert found.reward_mean == pytest.approx(expected.reward_mean, abs=1e-4)
+    assert settings.reward_folder is None
+    command = COMMANDS["evaluate"]
+    assert not [line for line in ending(command, settings) if "reward-server" in line]
+    folder = make(tmp_path, pairs=path)
+    assert f"next:  reward-server --model {reward_path()}" in ending(command, folder)
+
+
+def test_what_belongs_to_a_folder_is_refused_beside_a_server(tmp_path: Path) -> None:
+    reward = {"type": "reward_server", "url": "http://127.0.0.1:1"}
+    for key, value in (("cut_prompts", True), ("ensemble", "min"), ("label_weights", {"a": 1.0})):
+        with pytest.raises(ValueError, match=f"{key}: belongs to a folder"):
+            make(tmp_path, pairs=tmp_path / "p.jsonl", reward=reward, **{key: value})

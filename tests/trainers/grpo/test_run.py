@@ -17,6 +17,7 @@ from tests.trainers.runtime.helpers import (
     logs,
     weights,
 )
+from tests.trainers.scoring_service import Start, reward_server
 from tests.trainers.small import policy_path, reward_path
 from trainers.base.context import RunContext
 from trainers.base.data import Conversation, Message
@@ -104,6 +105,29 @@ def test_what_the_policy_thought_is_not_judged() -> None:
     thinking = f"<think>Ugh.</think>{ANSWERS[0]}"
     assert judged(thinking, ThinkingMarks()) == judged(ANSWERS[0], None)
     assert judged(thinking, None) != judged(ANSWERS[0], None)
+
+
+def test_a_reward_behind_a_server_trains_as_its_folder_does(
+    settings: MakeSettings, start_app: Start
+) -> None:
+    url = start_app(reward_server(reward_path()))
+    here = settings("here", max_steps=2)
+    there = settings("there", max_steps=2, reward={"type": "reward_server", "url": url})
+    train_grpo(here, START)
+    train_grpo(there, START)
+    found, expected = logs(there.output), logs(here.output)
+    assert [one["reward"] for one in found] == pytest.approx(
+        [one["reward"] for one in expected], abs=1e-4
+    )
+    assert largest_difference(here.output, there.output) < 1e-4
+
+
+def test_a_server_that_is_down_is_named_before_anything_is_trained(
+    settings: MakeSettings,
+) -> None:
+    reward = {"type": "reward_server", "url": "http://127.0.0.1:1", "retries": 0}
+    with pytest.raises(RunError, match=r"http://127\.0\.0\.1:1/v1/score"):
+        train_grpo(settings(reward=reward), RunContext("test", dry_run=True, show=lambda _: None))
 
 
 def test_only_cut_answers_get_the_reward_of_cut_answers() -> None:

@@ -8,6 +8,8 @@ import pytest
 
 from tests.trainers.iterate.conftest import MakeSettings
 from tests.trainers.runtime.helpers import RESUME, START, assert_equal_weights, weights
+from tests.trainers.scoring_service import Start, reward_server
+from tests.trainers.small import reward_path
 from trainers.base.context import RunContext
 from trainers.base.data import Conversation, Message, Pair, data_hash, read_records
 from trainers.base.errors import RunError, SettingsError
@@ -49,7 +51,7 @@ def test_the_pairs_are_what_the_reward_model_says(settings: MakeSettings) -> Non
     one = settings(rounds=1)
     run(one, START)
     pairs = read_records(Pair, one.output / "rounds" / "0" / "pairs.jsonl")
-    scorer = RewardScorer.load(one.reward, device="cpu", batch_size=2)
+    scorer = RewardScorer.load(reward_path(), device="cpu", batch_size=2)
     for pair in pairs:
         chosen, rejected = scorer.score(
             [pair.asked.answered(answer) for answer in (pair.chosen, pair.rejected)]
@@ -128,3 +130,19 @@ def test_dry_run_shows_scored_answers_and_writes_nothing(settings: MakeSettings)
     rewards = [float(line.split()[0]) for line in shown[1:4]]
     assert rewards == sorted(rewards, reverse=True)
     assert not one.output.exists()
+
+
+def test_a_server_labels_as_its_folder_does(settings: MakeSettings, start_app: Start) -> None:
+    url = start_app(reward_server(reward_path()))
+    here = settings("here", rounds=1)
+    there = settings("there", rounds=1, reward={"type": "reward_server", "url": url})
+    for one in (here, there):
+        run(one, START)
+    expected, found = [
+        read_records(Pair, one.output / "rounds" / "0" / "pairs.jsonl") for one in (here, there)
+    ]
+    assert [(one.chosen, one.rejected) for one in found] == [
+        (one.chosen, one.rejected) for one in expected
+    ]
+    margins = [one.margin for one in expected]
+    assert [one.margin for one in found] == pytest.approx(margins, abs=1e-4)

@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from bon_gateway.demo_models import reward_path
 from tests.trainers.runtime.helpers import full_disk
+from tests.trainers.scoring_service import Start, reward_server
 from trainers.base.context import RunContext
 from trainers.base.data import Message
 from trainers.base.errors import RunError
@@ -252,3 +253,40 @@ def test_what_the_user_can_mend_is_one_line_and_exit_code_2(
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("bon-train: ")
     assert message in error
+
+
+def test_a_reward_behind_a_server_trains_as_its_folder_does(
+    values: dict[str, Any], tmp_path: Path, start_app: Start
+) -> None:
+    values |= {"value": {"start": "policy"}}
+    url = start_app(reward_server(Path(values["reward"])))
+    there = {"reward": {"type": "reward_server", "url": url}, "output": str(tmp_path / "there")}
+    for changes in ({}, there):
+        settings = PpoSettings.model_validate(values | changes)
+        run(settings, RunContext("test", show=lambda _: None))
+    expected, found = entries(tmp_path / "out"), entries(tmp_path / "there")
+    rewards = [one["reward"] for one in expected]
+    assert [one["reward"] for one in found] == pytest.approx(rewards, abs=1e-4)
+    before, after = weights(tmp_path / "out"), weights(tmp_path / "there")
+    assert max(float((before[name] - after[name]).abs().max()) for name in before) < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("reward", "said"),
+    [
+        ({"type": "reward_server", "url": "http://h:1"}, "value.start: a reward behind a server"),
+        ({"type": "reward_server"}, "reward.url: is required"),
+        ({"url": "http://h:1"}, "reward.type: is required; known: reward_server"),
+        ({"type": "judge", "url": "http://h:1"}, "reward.type: unknown type 'judge'"),
+        (
+            {"type": "reward_server", "url": "http://h:1", "modle": "m"},
+            "reward.modle: unknown key; did you mean 'model'?",
+        ),
+        (3, "reward: should be a mapping"),
+    ],
+)
+def test_a_mistake_in_the_reward_is_named(
+    write: Write, capsys: pytest.CaptureFixture[str], reward: Any, said: str
+) -> None:
+    assert main(["ppo", "--config", str(write(reward=reward))]) == 2
+    assert said in capsys.readouterr().err.splitlines()[-1]

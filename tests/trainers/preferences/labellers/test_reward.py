@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import orjson
 import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
 from bon_gateway.demo_models import reward_path
-from bon_gateway.testing.script import Step, fake_reward
+from bon_gateway.testing.script import Call, Step, fake_reward
 from tests.trainers.conftest import Serve
 from tests.trainers.preferences.helpers import (
     bot,
@@ -21,10 +22,11 @@ from tests.trainers.preferences.labelling import (
     label,
     report,
 )
+from tests.trainers.scoring_service import Start, gateway
 from trainers.base.data import Conversation
 from trainers.demo.model import save_untrained_policy
 from trainers.demo.tokenizer import build_tokenizer
-from trainers.preferences.labellers.reward import UNREADABLE
+from trainers.preferences.labellers.reward import ABSTAINED, UNREADABLE
 from trainers.rewards.one import score
 
 
@@ -65,11 +67,52 @@ def test_a_reward_server(tmp_path: Path, serve: Serve) -> None:
     assert upstream.calls[0].body["items"][0]["messages"] == [user("question 0")]
 
 
+def test_answers_to_a_prompt_are_sent_together(tmp_path: Path, serve: Serve) -> None:
+    """A judge behind a gateway compares them with each other."""
+    answers(tmp_path, ["a", "b", "c"])
+    upstream = serve()
+    assert label(tmp_path, {"type": "reward_server", "url": upstream.url}) == 0
+    [call] = upstream.calls
+    [item] = call.body["items"]
+    assert [one["content"] for one in item["completions"]] == ["a", "b", "c"]
+    assert "missing" not in call.body
+
+
+def test_any_reward_of_a_gateway_labels(tmp_path: Path, start_app: Start) -> None:
+    hook = {"type": "hook", "function": "tests.trainers.rewards.test_remote:length"}
+    url = start_app(gateway({"length": hook, "other": hook}))
+    answers(tmp_path, ["four", "fifteen letters"])
+    labeller = {"type": "reward_server", "url": url, "model": "length"}
+    assert label(tmp_path, labeller, form="pointwise") == 0
+    assert [line["score"] for line in read_lines(tmp_path / "out.jsonl")] == [4.0, 15.0]
+
+
+def test_an_abstention_leaves_the_record_or_drops_it(tmp_path: Path, serve: Serve) -> None:
+    def script(call: Call) -> Step:
+        judged = [len(item["completions"]) for item in call.body["items"]]
+        if call.body.get("missing") != "null":
+            return Step(status=422, raw=b'{"error": {"message": "the judge abstained"}}')
+        rewards = [{"rewards": [1.0] + [None] * (count - 1)} for count in judged]
+        return Step(raw=orjson.dumps({"results": rewards}))
+
+    answers(tmp_path, ["a", "b"])
+    upstream = serve(script)
+    labeller = {"type": "reward_server", "url": upstream.url}
+    assert label(tmp_path, labeller) == 1
+    assert report(tmp_path)["figures"]["failed: status 422: the judge abstained"] == 1
+    assert len(upstream.calls) == 1
+    again = tmp_path / "again"
+    again.mkdir()
+    answers(again, ["a", "b"])
+    assert label(again, labeller | {"abstained": "drop"}) == 1
+    assert report(again)["dropped"] == {ABSTAINED: 1}
+
+
 @pytest.mark.parametrize(
     ("raw", "reason"),
     [
         (b'{"results": [{"rewards": [1.0]}]}', "not a reward for each answer in the reply"),
-        (b'{"results": [{}, {}]}', "no rewards in the reply"),
+        (b'{"results": [{}, {}]}', "the reply has no results for 1 prompts"),
     ],
 )
 def test_a_reward_server_that_answers_something_else(
