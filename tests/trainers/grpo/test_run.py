@@ -201,6 +201,7 @@ def test_long_prompts_are_counted_or_refused(settings: MakeSettings) -> None:
 
 def test_a_reward_that_is_no_number_ends_the_run() -> None:
     subject = reward_function()
+    assert isinstance(subject._scorer, RewardScorer)
     [(scorer, _, _)] = subject._scorer.members
     head = scorer.model.net.get_parameter("score.weight")
     head.requires_grad_(False).fill_(math.nan)
