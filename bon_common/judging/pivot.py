@@ -13,12 +13,13 @@ Comparisons: at most N * ceil(log2 N) + ``repeats``; 3 and the finalists end whe
   then by that against the pivot. Answers that nothing tells apart have equal rewards.
 - Abstention: an answer without a verdict against the pivot meets another one, once. If none comes
   then, it has no reward. In the final a missing verdict counts as a tie.
-- Limit: with fewer comparisons than step 2 needs, only some answers take part, chosen by
-  ``random``. The others have no reward.
+- Limit: with fewer than 2 (N - 1) comparisons, which leave few for a final, and fewer than all
+  pairs, only some answers take part, chosen by ``random``. The others have no reward.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import combinations
 from random import Random
@@ -44,7 +45,7 @@ async def pivot(
     None for as many as the comparisons reach. ``seeds`` takes the place of ceil(log2 N)."""
     most = most_comparisons(count, repeats)
     matches = Matches(ask, most if limit is None else min(limit, most))
-    players = random.sample(range(count), min(count, matches.left + 1))
+    players = random.sample(range(count), min(count, _most_players(matches.left)))
     if not players:
         return []
     most_seeds = (len(players) - 1).bit_length() if seeds is None else seeds
@@ -62,6 +63,13 @@ async def pivot(
 
 def most_comparisons(count: int, repeats: int = 0) -> int:
     return count * (count - 1).bit_length() + repeats
+
+
+def _most_players(limit: int) -> int:
+    """For how many answers so many comparisons are enough: for all pairs, or for every answer
+    against the pivot and as many among the best."""
+    by_pairs = (1 + math.isqrt(1 + 8 * limit)) // 2
+    return max(by_pairs, limit // 2 + 1)
 
 
 async def _against_the_pivot(

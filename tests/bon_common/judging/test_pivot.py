@@ -98,14 +98,18 @@ async def test_without_any_verdict_nobody_has_a_reward() -> None:
     assert await pivot(9, Asked(silent), Random(0)) == [None] * 9
 
 
-async def test_a_limit_lets_only_some_take_part() -> None:
+@pytest.mark.parametrize(("limit", "players"), [(1, 2), (3, 3), (6, 4), (8, 5), (20, 11)])
+async def test_a_limit_lets_only_some_take_part(limit: int, players: int) -> None:
     asked = Asked(higher)
-    rewards = await pivot(10, asked, Random(0), limit=4)
-    assert asked.comparisons == 4
+    rewards = await pivot(20, asked, Random(0), limit=limit)
+    assert asked.comparisons <= limit
     known = [index for index, reward in enumerate(rewards) if reward is not None]
-    assert len(known) == 5
+    assert len(known) == players
     assert rewards[known[-1]] == 1.0
-    assert await pivot(3, asked, Random(0), limit=0) == [None] * 3
+
+
+async def test_without_any_comparison_nobody_has_a_reward() -> None:
+    assert await pivot(3, Asked(higher), Random(0), limit=0) == [None] * 3
 
 
 async def test_repeats_go_to_who_is_close_to_the_first() -> None:

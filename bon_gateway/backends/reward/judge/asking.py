@@ -115,10 +115,16 @@ class Asking:
         """What the settings add to each call; ``ask`` adds it by itself."""
         return self._way.sampling
 
+    @property
+    def calls_left(self) -> int:
+        """How many calls the budget still allows."""
+        return self._case.budget.calls
+
     def chance(self) -> random.Random:
-        """For orders and brackets. The same conversation and answers give the same numbers."""
+        """For orders and brackets. The same conversation and answers give the same numbers,
+        in whatever order the answers came."""
         digest = hashlib.blake2b(digest_size=8)
-        for text in (self._case.conversation, *self._answers):
+        for text in (self._case.conversation, *sorted(self._answers)):
             digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
         return random.Random(digest.digest())
 

@@ -21,15 +21,16 @@ class Budget:
     """What may still be spent on one request."""
 
     def __init__(self, calls: int, tokens: int | None) -> None:
-        self._calls = calls
+        self.calls = calls
+        """How many calls may still be made."""
         self._tokens = tokens
 
     def take_call(self) -> bool:
         """Whether one more call may be made; if so, it counts. Calls that run already may still
         take more tokens than are left."""
-        if self._calls <= 0 or (self._tokens is not None and self._tokens <= 0):
+        if self.calls <= 0 or (self._tokens is not None and self._tokens <= 0):
             return False
-        self._calls -= 1
+        self.calls -= 1
         return True
 
     def spend(self, tokens: int) -> None:

@@ -1,0 +1,115 @@
+"""Several answers in one question, in shuffled orders: the mean of their Borda points.
+
+It is the cheapest way to compare N answers: one call for each repeat. It harms with long answers,
+which fill the judge's context, and with judges that prefer a place in the list so much that few
+repeats cannot cancel it. Rewards are places among the answers of one request, so they compare with
+those of no other request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from string import ascii_uppercase
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from bon_common.judging.grades import grade_place
+from bon_common.judging.listwise import borda, lists
+from bon_common.judging.pairs import TIE
+from bon_common.judging.prompts import MAX_TOKENS
+from bon_common.judging.rankings import read_ranking
+from bon_gateway.backends.reward.judge.asking import TOP_LOGPROBS, Asking, Question
+from bon_gateway.backends.reward.judge.criteria import DEFAULT
+from bon_gateway.backends.reward.judge.method import MethodSettings
+from bon_gateway.backends.reward.judge.reply import Reply
+
+
+class ListwiseSettings(MethodSettings):
+    type: Literal["listwise"]
+    repeats: Annotated[int, Field(ge=1, le=64)] = 4
+    """How often all answers are shown, each time in another order. As many repeats as answers
+    bring each answer to every place once."""
+    shuffle: bool = True
+    """Whether the orders differ. False shows all lists in the order of the answers' texts: only to
+    measure how much a judge prefers a place."""
+    longest: Annotated[int, Field(ge=2, le=TOP_LOGPROBS)] = 10
+    """Most answers in one question. More are dealt to several questions, anew for each repeat."""
+    criterion: Annotated[str, Field(min_length=1)] = DEFAULT.text
+    """What makes an answer the best one."""
+    read: Literal["expectation", "text"] = "expectation"
+    """``expectation`` asks for the best answer's letter and ranks all by the chances of theirs, in
+    one token; it needs log-probabilities. ``text`` lets the judge explain itself first, and then
+    write the whole order, such as [[B > A > C]]."""
+    least_mass: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """As for ``pointwise``."""
+
+    TEMPLATE: ClassVar[str] = "listwise.jinja"
+    SHOWN: ClassVar[tuple[str, ...]] = ("answers",)
+    compares: ClassVar[bool] = True
+
+    @property
+    def example(self) -> Mapping[str, Any]:
+        answers = {"A": "Paris.", "B": "Lyon."}
+        return {"answers": answers, "criterion": self.criterion, "explain": self.read == "text"}
+
+    def build(self) -> ListwiseJudging:
+        return ListwiseJudging(self)
+
+
+@dataclass(frozen=True, slots=True)
+class ListwiseJudging:
+    settings: ListwiseSettings
+
+    async def rewards(self, asking: Asking, answers: Sequence[str]) -> Sequence[float | None]:
+        if len(answers) == 1:
+            # There is nothing to compare it with, and nothing wrong with it.
+            return [TIE]
+        settings = self.settings
+        # As for ``pairwise``: the same answers have the same lists.
+        order = sorted(range(len(answers)), key=answers.__getitem__)
+        dealt = lists(
+            len(answers),
+            settings.repeats,
+            settings.longest,
+            asking.chance(),
+            shuffle=settings.shuffle,
+        )
+        # By index from here on.
+        shown = [
+            (repeat, [order[one] for one in own])
+            for repeat, parts in enumerate(dealt)
+            for own in parts
+        ]
+        replies = await asking.ask_all([self._question(answers, *one) for one in shown])
+        verdicts = []
+        for (_, own), reply in zip(shown, replies, strict=True):
+            values = None if reply is None else self._values(reply, ascii_uppercase[: len(own)])
+            if values is not None:
+                verdicts.append(dict(zip(own, values, strict=True)))
+            elif reply is not None:
+                asking.abstain()
+        return borda(len(answers), verdicts)
+
+    def _question(self, answers: Sequence[str], repeat: int, own: Sequence[int]) -> Question:
+        explain = self.settings.read == "text"
+        letters = zip(ascii_uppercase, own, strict=False)
+        variables = {
+            "answers": {letter: answers[index] for letter, index in letters},
+            "criterion": self.settings.criterion,
+            "explain": explain,
+        }
+        return Question(variables, MAX_TOKENS if explain else 1, not explain, repeat)
+
+    def _values(self, reply: Reply, letters: str) -> list[float] | None:
+        """For each letter a number, higher for better answers; None if no verdict can be read."""
+        if self.settings.read == "text":
+            ranking = read_ranking(reply.text, letters)
+            return None if ranking is None else [ranking[letter] for letter in letters]
+        place = grade_place(reply.text, letters)
+        # As for ``pairwise``: a single token is a verdict whatever was drawn.
+        token = reply.tokens[0] if place is None else reply.token_at(place)
+        chances = [token.chances.get(letter, 0.0) for letter in letters]
+        mass = sum(chances)
+        return None if mass <= 0 or mass < self.settings.least_mass else chances
