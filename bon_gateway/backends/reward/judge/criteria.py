@@ -24,6 +24,12 @@ DEFAULT = CriterionSettings(
     " Length is no merit."
 )
 
+COMPARED = (
+    "Judge which one does what the user wants, and is right, complete, clear and safe."
+    " Length is no merit."
+)
+"""The criterion of methods that show several answers at once."""
+
 
 def joint(grades: Sequence[float | None], criteria: Sequence[CriterionSettings]) -> float | None:
     """The weighted mean; None if the grade of a criterion is missing."""

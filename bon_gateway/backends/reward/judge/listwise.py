@@ -21,7 +21,7 @@ from bon_common.judging.pairs import TIE
 from bon_common.judging.prompts import MAX_TOKENS
 from bon_common.judging.rankings import read_ranking
 from bon_gateway.backends.reward.judge.asking import TOP_LOGPROBS, Asking, Question
-from bon_gateway.backends.reward.judge.criteria import DEFAULT
+from bon_gateway.backends.reward.judge.criteria import COMPARED
 from bon_gateway.backends.reward.judge.method import MethodSettings
 from bon_gateway.backends.reward.judge.reply import Reply
 
@@ -36,7 +36,7 @@ class ListwiseSettings(MethodSettings):
     measure how much a judge prefers a place."""
     longest: Annotated[int, Field(ge=2, le=TOP_LOGPROBS)] = 10
     """Most answers in one question. More are dealt to several questions, anew for each repeat."""
-    criterion: Annotated[str, Field(min_length=1)] = DEFAULT.text
+    criterion: Annotated[str, Field(min_length=1)] = COMPARED
     """What makes an answer the best one."""
     read: Literal["expectation", "text"] = "expectation"
     """``expectation`` asks for the best answer's letter and ranks all by the chances of theirs, in

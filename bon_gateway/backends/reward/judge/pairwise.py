@@ -26,7 +26,7 @@ from bon_common.judging.matches import Pair
 from bon_common.judging.pairs import PREFERENCES, TIE, averaged, settled
 from bon_common.judging.prompts import MAX_TOKENS, read_verdict
 from bon_gateway.backends.reward.judge.asking import Asking, Question
-from bon_gateway.backends.reward.judge.criteria import DEFAULT
+from bon_gateway.backends.reward.judge.criteria import COMPARED
 from bon_gateway.backends.reward.judge.method import MethodSettings
 from bon_gateway.backends.reward.judge.reply import Reply
 
@@ -49,7 +49,7 @@ class PairwiseSettings(MethodSettings):
     both_orders: bool = True
     """Whether each pair is asked in both orders. False takes half of the calls and one order by
     chance: a judge's preference for a place then weakens its verdicts."""
-    criterion: Annotated[str, Field(min_length=1)] = DEFAULT.text
+    criterion: Annotated[str, Field(min_length=1)] = COMPARED
     """What makes an answer the better one."""
     read: Literal["expectation", "text"] = "expectation"
     """``expectation`` reads the chances of the verdict's letter, in one token, and needs

@@ -11,6 +11,7 @@ import pytest
 
 from bon_gateway.backends.reward.judge.pairwise import PairwiseSettings
 from bon_gateway.errors import AbstainedError, RewardError
+from bon_gateway.settings.tree import Settings
 from bon_gateway.testing.judges import Chances, FakeJudge, fenced
 from bon_gateway.testing.script import Step
 from bon_gateway.testing.upstream import FakeUpstream
@@ -216,3 +217,29 @@ def test_finalists_belong_to_a_pivot() -> None:
     with pytest.raises(ValueError, match="finalists: only tournament: pivot has any"):
         PairwiseSettings(type="pairwise", finalists=3)
     assert PairwiseSettings(type="pairwise").compares
+
+
+@pytest.mark.parametrize(
+    ("method", "strategy", "refused"),
+    [
+        ("pairwise", {"type": "good_enough", "threshold": 0.9}, True),
+        ("listwise", {"type": "adaptive"}, True),
+        ("pairwise", {"type": "best_of_n"}, False),
+        ("pointwise", {"type": "good_enough", "threshold": 0.9}, False),
+    ],
+)
+def test_places_are_no_rewards_for_a_threshold(
+    method: str, strategy: dict[str, Any], refused: bool
+) -> None:
+    tree = {
+        "policies": {"qwen": {"type": "vllm", "urls": ["http://policy:8000"]}},
+        "rewards": {
+            "chat": {"type": "judge", "urls": ["http://judge:8000"], "method": {"type": method}}
+        },
+        "models": {"best": {"policy": "qwen", "reward": "chat", "strategy": strategy}},
+    }
+    if not refused:
+        Settings.model_validate(tree)
+        return
+    with pytest.raises(ValueError, match=r"models\.best\.strategy: .* 'chat' only compares"):
+        Settings.model_validate(tree)
