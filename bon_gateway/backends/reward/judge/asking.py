@@ -134,7 +134,8 @@ class Asking:
 
     async def ask_all(self, questions: Sequence[Question]) -> list[Reply | None]:
         """The replies in the same order, see ``ask``. They are asked side by side."""
-        alone = 1 if self._way.lead and len(questions) > 1 else 0
+        # Once is enough for all rounds of a tournament.
+        alone = 1 if self._way.lead and len(questions) > 1 and not self.answered else 0
         led = [await self.ask(question) for question in questions[:alone]]
         async with asyncio.TaskGroup() as tasks:
             asked = [tasks.create_task(self.ask(question)) for question in questions[alone:]]

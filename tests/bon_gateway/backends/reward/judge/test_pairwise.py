@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -179,6 +180,26 @@ async def test_repeats_ask_again_with_another_seed(upstream: FakeUpstream) -> No
     assert scores.rewards == (0.0, 1.0)
     seeds = Counter(call.body["seed"] for call in upstream.calls)
     assert seeds == {5: 2, 6: 2, 7: 2}
+
+
+async def test_one_call_leads_all_rounds(upstream: FakeUpstream) -> None:
+    fake = FakeJudge(better)
+    gates = [asyncio.Event() for _ in range(3)]
+    """Of the leading call, of the rest of the first round, and of the final."""
+    upstream.script = fake
+    backend = judge(upstream, method=KNOCKOUT, lead=True)
+    async with started(backend):
+        after_warm_up(
+            upstream,
+            lambda call: replace(fake(call), hold=gates[(call.ordinal > 0) + (call.ordinal > 3)]),
+        )
+        call = asyncio.create_task(
+            backend.score(RewardRequest(MESSAGES), messages(texts(1, 2, 3, 4)))
+        )
+        for gate, running in zip(gates, (1, 3, 2), strict=True):
+            await until(lambda running=running: upstream.running == running)
+            gate.set()
+        await call
 
 
 async def test_a_single_answer_is_not_asked_about(upstream: FakeUpstream) -> None:
