@@ -54,7 +54,7 @@ class PairwiseSettings(MethodSettings):
     read: Literal["expectation", "text"] = "expectation"
     """``expectation`` reads the chances of the verdict's letter, in one token, and needs
     log-probabilities. ``text`` lets the judge explain itself first and reads [[A]], [[B]] or
-    [[tie]]: for endpoints that give none, and for weak judges that do better so."""
+    [[tie]]: for endpoints that give none."""
     least_mass: Annotated[float, Field(ge=0, le=1)] = 0.05
     """As for ``pointwise``."""
 

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -182,6 +183,10 @@ async def test_repeats_ask_again_with_another_seed(upstream: FakeUpstream) -> No
     assert seeds == {5: 2, 6: 2, 7: 2}
 
 
+def _runs(upstream: FakeUpstream, calls: int) -> bool:
+    return upstream.running == calls
+
+
 async def test_one_call_leads_all_rounds(upstream: FakeUpstream) -> None:
     fake = FakeJudge(better)
     gates = [asyncio.Event() for _ in range(3)]
@@ -197,7 +202,7 @@ async def test_one_call_leads_all_rounds(upstream: FakeUpstream) -> None:
             backend.score(RewardRequest(MESSAGES), messages(texts(1, 2, 3, 4)))
         )
         for gate, running in zip(gates, (1, 3, 2), strict=True):
-            await until(lambda running=running: upstream.running == running)
+            await until(partial(_runs, upstream, running))
             gate.set()
         await call
 
