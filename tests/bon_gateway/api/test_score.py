@@ -297,3 +297,15 @@ async def test_members_of_an_ensemble_are_told(serve: Serve) -> None:
     assert told["labels"] == {"a": [1.0, 1.0]}
     assert told["left_out"] == ["c"]
     assert told["tokens"] == [7, 7]
+
+
+class Dimensions(FakeReward):
+    async def score(self, request: RewardRequest, completions: Any) -> Scores:
+        labels = [{"true": float(i), "kind": 2.0} for i in range(len(completions))]
+        return Scores((1.0,) * len(completions), 0, labels=labels)
+
+
+async def test_labels_of_a_model_are_told(serve: Serve) -> None:
+    served = await serve(reward=Dimensions())
+    [told] = (await score(served, item("x", "y"))).json()["results"]
+    assert told["labels"] == {"true": [0.0, 1.0], "kind": [2.0, 2.0]}
