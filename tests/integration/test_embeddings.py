@@ -34,11 +34,11 @@ def engine(processes: Processes, vllm: VllmForks) -> Upstream:
 
 async def test_vllm_and_the_model_in_process_agree(engine: Upstream) -> None:
     keys = {"urls": (engine.url,), "max_chars": 65536}
-    remote = EmbeddingsSettings(type="embeddings", **keys).build(None)  # type: ignore[arg-type]
+    remote = EmbeddingsSettings(type="embeddings", **keys).build(None)
     cutting = EmbeddingsSettings(
         type="embeddings",
         fields={"truncate_prompt_tokens": -1},
-        **keys,  # type: ignore[arg-type]
+        **keys,
     ).build(None)
     model = str(demo_models.policy_path())
     local = InProcessEmbedderSettings(type="in_process", model=model, threads=1).build(None)

@@ -52,10 +52,13 @@ def test_the_order_is_that_of_the_list(given_: tuple[float, list[float], list[fl
 @pytest.mark.parametrize("tolerance", [0.001, 0.25, 0.3, 1.0, 8.0])
 def test_no_reward_makes_up_for_one_step_of_a_more_important_one(tolerance: float) -> None:
     best, worst = 2 * FARTHEST, -2 * FARTHEST
-    assert lexicographic([0, best, best], tolerance) < lexicographic(
-        [tolerance, worst, worst], tolerance
-    )
-    assert lexicographic([0, 0, best], tolerance) < lexicographic([0, tolerance, worst], tolerance)
+    least, next_step = tolerance * 0.5, tolerance * 1.5
+    pairs = [
+        ([least, best, best], [next_step, worst, worst]),
+        ([0, least - FARTHEST, best], [0, next_step - FARTHEST, worst]),
+    ]
+    for lower, higher in pairs:
+        assert lexicographic(lower, tolerance) < lexicographic(higher, tolerance)
 
 
 @given(st.floats(-8, 8), st.lists(st.floats(-9, 9), max_size=3), st.floats(0.1, 1))
