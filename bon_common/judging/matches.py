@@ -27,6 +27,7 @@ class Matches:
         self._known: dict[Pair, list[float]] = {}
         """Each from the view of the lower index."""
         self._judged: set[int] = set()
+        self._asked: set[Pair] = set()
 
     async def play(self, pairs: Sequence[Pair]) -> None:
         """Ask for the first of these, as far as the limit allows."""
@@ -35,11 +36,12 @@ class Matches:
             return
         self.left -= len(allowed)
         for (one, other), preference in zip(allowed, await self._ask(allowed), strict=True):
+            pair = _named(one, other)
+            self._asked.add(pair)
             if preference is None:
                 continue
-            low, high = sorted((one, other))
-            seen = preference if one == low else 1 - preference
-            self._known.setdefault((low, high), []).append(seen)
+            seen = preference if one < other else 1 - preference
+            self._known.setdefault(pair, []).append(seen)
             self._judged.update((one, other))
 
     async def repeat(self, pairs: Sequence[Pair], times: int) -> None:
@@ -53,7 +55,11 @@ class Matches:
 
     def met(self, one: int, other: int) -> bool:
         """Whether there is a verdict on these two."""
-        return (min(one, other), max(one, other)) in self._known
+        return _named(one, other) in self._known
+
+    def asked(self, one: int, other: int) -> bool:
+        """Whether these two were compared, with or without a verdict."""
+        return _named(one, other) in self._asked
 
     def judged(self, one: int) -> bool:
         """Whether there is any verdict on this answer."""
@@ -61,7 +67,7 @@ class Matches:
 
     def preference(self, one: int, other: int) -> float | None:
         """How much ``one`` is preferred; None if there is no verdict."""
-        known = self._known.get((min(one, other), max(one, other)))
+        known = self._known.get(_named(one, other))
         if known is None:
             return None
         return fmean(known) if one < other else 1 - fmean(known)
@@ -69,4 +75,8 @@ class Matches:
     def margin(self, one: int, other: int) -> float:
         """How far the verdicts on these two lean to one side, all together. Two that agree leave
         less doubt than one. There is at least one."""
-        return abs(sum(seen - TIE for seen in self._known[min(one, other), max(one, other)]))
+        return abs(sum(seen - TIE for seen in self._known[_named(one, other)]))
+
+
+def _named(one: int, other: int) -> Pair:
+    return (one, other) if one < other else (other, one)

@@ -81,7 +81,8 @@ async def _against_the_pivot(
         seeds = 1
     bracket = Bracket(matches, players[:seeds])
     await bracket.run()
-    one = bracket.alive[0] if bracket.alive else players[0]
+    # Without a verdict on any of the seeds the next one is the pivot.
+    one = (*bracket.alive, *players[seeds:], *players)[0]
     await _meet(matches, one, players)
     unjudged = [player for player in players if not matches.judged(player)]
     if not unjudged:
@@ -97,7 +98,7 @@ async def _against_the_pivot(
 
 
 async def _meet(matches: Matches, one: int, players: Sequence[int]) -> None:
-    await matches.play([(p, one) for p in players if p != one and not matches.met(p, one)])
+    await matches.play([(p, one) for p in players if p != one and not matches.asked(p, one)])
 
 
 def _over(matches: Matches, player: int, one: int) -> float:

@@ -86,6 +86,11 @@ async def test_a_pivot_that_cannot_be_judged_is_replaced() -> None:
         assert (rewards[2], rewards[4]) == (None, 1.0)
 
 
+async def test_a_pivot_that_cannot_be_judged_leaves_room_for_a_final() -> None:
+    for seed in range(50):
+        assert await pivot(4, Asked(without(1)), Random(seed)) == [0.0, None, 0.5, 1.0]
+
+
 async def test_a_single_missing_verdict_costs_no_reward() -> None:
     for seed in range(20):
         asked = Asked(lambda a, b: None if {a, b} == {0, 6} else higher(a, b))
