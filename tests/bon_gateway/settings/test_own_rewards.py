@@ -87,3 +87,21 @@ def test_its_name_is_its_own() -> None:
     }
     with pytest.raises(ValidationError, match="this is the name of models"):
         Settings.model_validate(tree)
+
+
+def test_a_judge_that_compares_makes_the_joint_reward_one() -> None:
+    """Then a strategy that sets rewards beside those of other calls is refused."""
+    judge = {"type": "judge", "urls": ["http://127.0.0.1:9"], "method": {"type": "pairwise"}}
+    own = {"policy": "p", "rewards": [{"reward": "a"}, {"reward": "judge"}]}
+    tree: dict[str, Any] = {
+        "policies": {"p": {"type": "vllm", "urls": ["http://127.0.0.1:9"]}},
+        "rewards": {"a": SERVER, "judge": judge},
+        "models": {"m": {**own, "strategy": BEST}},
+    }
+    gateway = build_gateway(Settings.model_validate(tree), Metrics(), {})
+    reward = gateway.models["m"].reward
+    assert reward is not None
+    assert reward.compares
+    tree["models"]["m"]["strategy"] = {"type": "good_enough", "n": 4, "wave": 2, "threshold": 1.0}
+    with pytest.raises(ValidationError, match=r"reward 'models\.m\.rewards' only compares"):
+        Settings.model_validate(tree)

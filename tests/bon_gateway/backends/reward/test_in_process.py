@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import subprocess
 import sys
@@ -108,6 +109,27 @@ async def test_rewards_are_the_models_raw_outputs_in_order(folder: Path) -> None
     assert len(set(expected)) == 3
     assert scores.tokens == tokens
     await reward.close()
+
+
+async def test_labels_are_the_models_outputs(folder: Path, tmp_path: Path) -> None:
+    """Of a model with two, whose reward is a weighted sum."""
+    save_tokenizer(tmp_path)
+    config = LlamaConfig.from_pretrained(folder)
+    config.num_labels = 2
+    config.id2label = {0: "true", 1: "kind"}
+    torch.manual_seed(6)
+    LlamaForSequenceClassification(config).save_pretrained(tmp_path)
+    weighed = [{"name": "true", "weight": 2.0}, {"name": "kind", "weight": -1.0}]
+    (tmp_path / "rm_meta.json").write_text(json.dumps({"dimensions": weighed}))
+    reward = backend(tmp_path)
+    await reward.start()
+    await until(reward.ready)
+    scores = await reward.score(RewardRequest(PROMPT), answers("yes", "no"))
+    await reward.close()
+    assert scores.labels is not None
+    for joint, labels in zip(scores.rewards, scores.labels, strict=True):
+        assert joint == pytest.approx(2 * labels["true"] - labels["kind"], abs=1e-4)
+    assert len({labels["kind"] for labels in scores.labels}) == 2
 
 
 async def test_no_completions_need_no_model(folder: Path) -> None:

@@ -135,3 +135,25 @@ async def test_an_announcement_carries_the_request_too(upstream: FakeUpstream) -
     (call,) = upstream.calls
     assert call.path == "/v1/prefix"
     assert (call.headers["x-request-id"], call.headers["baggage"]) == ("req", "b=1")
+
+
+async def test_labels_of_a_model_with_several(upstream: FakeUpstream) -> None:
+    result = {"rewards": [3.0, 7.0], "tokens": [1, 1], "labels": {"a": [1, 2.5], "b": [2, 4.5]}}
+    backend = reward_server(upstream)
+    async with started(backend):
+        after_warm_up(upstream, Step(raw=orjson.dumps({"results": [result]})))
+        scores = await backend.score(RewardRequest(MESSAGES), COMPLETIONS)
+    assert scores.rewards == (3.0, 7.0)
+    assert scores.labels == [{"a": 1.0, "b": 2.0}, {"a": 2.5, "b": 4.5}]
+
+
+@pytest.mark.parametrize(
+    "labels", [[1], {"a": 1}, {"a": [1.0]}, {"a": [1.0, None]}, dict.fromkeys(map(str, range(257)))]
+)
+async def test_labels_that_cannot_be_read(upstream: FakeUpstream, labels: Any) -> None:
+    result = {"rewards": [3.0, 7.0], "tokens": [1, 1], "labels": labels}
+    backend = reward_server(upstream)
+    async with started(backend):
+        after_warm_up(upstream, Step(raw=orjson.dumps({"results": [result]})))
+        with pytest.raises(RewardError):
+            await backend.score(RewardRequest(MESSAGES), COMPLETIONS)
