@@ -8,12 +8,19 @@ from pathlib import Path
 
 from bon_gateway.auth import check_upstream_keys, upstream_key
 from bon_gateway.backends.embedder.metered import MeteredEmbedder
+from bon_gateway.backends.policy.cached import CachedPolicy
+from bon_gateway.backends.reward.cached import CachedReward
 from bon_gateway.backends.reward.length_calibrated import LengthCalibratedReward
 from bon_gateway.backends.reward.metered import MeteredReward
-from bon_gateway.backends.settings import BackendSettings, FindKey, RewardSettings
+from bon_gateway.backends.settings import (
+    BackendSettings,
+    FindKey,
+    PolicySettings,
+    RewardSettings,
+)
 from bon_gateway.gateway import Gateway, ServedModel
 from bon_gateway.metrics import Metrics
-from bon_gateway.protocols import RewardBackend
+from bon_gateway.protocols import PolicyBackend, RewardBackend
 from bon_gateway.settings.tree import ServedModelSettings, Settings
 from bon_gateway.strategies.history import WindowHistory
 from bon_gateway.strategies.history_files import ModelFiles, ModelIdentity
@@ -26,13 +33,14 @@ def build_gateway(
 ) -> Gateway:
     """Raises SettingsError for an ``api_key_env`` without a usable key."""
     check_upstream_keys(settings, environ)
-    policies = {name: p.build(key_of(p, environ)) for name, p in settings.policy_models.items()}
+    policies = {
+        name: _policy(name, p, metrics, environ) for name, p in settings.policy_models.items()
+    }
     composed_policies = {
         name: one.compose(policies) for name, one in settings.composed_policies.items()
     }
     rewards: dict[str, RewardBackend] = {
-        name: MeteredReward(name, _reward(r, environ), metrics)
-        for name, r in settings.reward_models.items()
+        name: _reward(name, r, metrics, environ) for name, r in settings.reward_models.items()
     }
     composed_rewards = {
         name: one.compose(rewards) for name, one in settings.composed_rewards.items()
@@ -65,10 +73,26 @@ def build_gateway(
     )
 
 
-def _reward(settings: RewardSettings, environ: Mapping[str, str]) -> RewardBackend:
+def _policy(
+    name: str, settings: PolicySettings, metrics: Metrics, environ: Mapping[str, str]
+) -> PolicyBackend:
+    policy = settings.build(key_of(settings, environ))
+    if settings.cache is None:
+        return policy
+    return CachedPolicy(policy, settings.cache, metrics.cache_meter(f"policies.{name}"))
+
+
+def _reward(
+    name: str, settings: RewardSettings, metrics: Metrics, environ: Mapping[str, str]
+) -> RewardBackend:
     backend = settings.build_with(_find_key(environ))
-    calibration = settings.length_calibration
-    return backend if calibration is None else LengthCalibratedReward(backend, calibration)
+    if settings.length_calibration is not None:
+        backend = LengthCalibratedReward(backend, settings.length_calibration)
+    # The meter is inside the cache: what is kept is no call of the reward model.
+    backend = MeteredReward(name, backend, metrics)
+    if settings.cache is None:
+        return backend
+    return CachedReward(backend, settings.cache, metrics.cache_meter(f"rewards.{name}"))
 
 
 def _history(name: str, settings: Settings) -> WindowHistory | None:

@@ -12,6 +12,7 @@ import os
 import time
 from collections import Counter as Tally
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from math import isnan, nan
 from pathlib import Path
 from typing import Generic, Literal, TypeVar
@@ -113,6 +114,10 @@ class Metrics:
         self._verdicts = counters("bon_verdicts", said, "model", "verifier", "outcome")
         read = "Tokens of these calls: prompt, cached (of the prompt), completion."
         self._judge_tokens = counters("bon_judge_tokens", read, "reward", "kind")
+        looked = "Rewards and candidates that were looked for in a cache: hit or miss."
+        self._cache_lookups = counters("bon_cache_lookups", looked, "cache", "outcome")
+        gone = "Entries that left a cache before their time, because it was full."
+        self._cache_dropped = counters("bon_cache_dropped", gone, "cache")
         self._recorded = counters(
             "bon_recorded",
             "Records of the candidate log: written, dropped (queue full) or failed (disk,"
@@ -255,7 +260,7 @@ class Metrics:
         for candidate in selection.candidates:
             if candidate.variant is not None:
                 self._variant_candidates.of(model, candidate.variant, candidate.status).inc()
-                self._variant_tokens.of(model, candidate.variant).inc(candidate.tokens)
+                self._variant_tokens.of(model, candidate.variant).inc(candidate.paid_tokens)
         if selection.winner.variant is not None:
             self._variant_wins.of(model, selection.winner.variant).inc()
 
@@ -299,6 +304,14 @@ class Metrics:
         self._verdicts.of(model, verifier, outcome).inc()
         if seconds is not None:
             self._verify.of(model, verifier).observe(seconds)
+
+    def cache_meter(self, cache: str) -> CacheMeter:
+        """Counts the look-ups of a cache, by the path of what it belongs to: ``rewards.<name>``."""
+        return CacheMeter(
+            self._cache_lookups.of(cache, "hit"),
+            self._cache_lookups.of(cache, "miss"),
+            self._cache_dropped.of(cache),
+        )
 
     def observe_recorded(
         self, outcome: Literal["written", "dropped", "failed"], count: int
@@ -356,6 +369,23 @@ class Metrics:
 
     def _strategy(self, name: str | None) -> str:
         return _bounded(name, self._strategies)
+
+
+@dataclass(frozen=True, slots=True)
+class CacheMeter:
+    """Counts what one cache gives and loses."""
+
+    _hits: Counter
+    _misses: Counter
+    _dropped: Counter
+
+    def looked_up(self, *, hits: int, misses: int) -> None:
+        self._hits.inc(hits)
+        self._misses.inc(misses)
+
+    def dropped(self) -> None:
+        """One entry went because the cache was full."""
+        self._dropped.inc()
 
 
 def _bounded(name: str | None, known: frozenset[str] | None) -> str:

@@ -55,6 +55,15 @@ class Signal(msgspec.Struct, frozen=True):
     """From the values of all tokens, in their order; there is at least one."""
 
 
+class CacheUse(msgspec.Struct, frozen=True):
+    """What a request may have from a cache of candidates, and leave there."""
+
+    scope: str = ""
+    """Requests of another scope get nothing of what this one leaves, unless the cache is shared."""
+    read: bool = True
+    store: bool = True
+
+
 class ChatRequest(msgspec.Struct, frozen=True):
     """One prompt and how to sample its answers."""
 
@@ -75,6 +84,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
     upstream_model: str | None = None
     """The name of the model to ask an upstream for, such as a LoRA adapter's; None leaves it to the
     policy."""
+    cache: CacheUse = CacheUse()
 
     @property
     def caller(self) -> Caller:
@@ -131,6 +141,8 @@ class Completion(msgspec.Struct, frozen=True):
     confidence: float | None = None
     """What the request's signal measured; None if nothing was asked for, or if the policy gave no
     log-probabilities that can be read."""
+    cached: bool = False
+    """It was drawn for an earlier request, so nothing was paid for it now."""
 
     @property
     def logprob(self) -> float | None:
@@ -322,6 +334,16 @@ class Candidate(msgspec.Struct, frozen=True):
     def refuted(self) -> bool:
         """Whether a verifier failed it. Then it wins only if all others have failed too."""
         return self.tier >= Tier.REFUTED
+
+    @property
+    def cached(self) -> bool:
+        """See ``Completion.cached``."""
+        return self.completion is not None and self.completion.cached
+
+    @property
+    def paid_tokens(self) -> int:
+        """Generated tokens, without those of an earlier request."""
+        return 0 if self.cached else self.tokens
 
     @property
     def confidence(self) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -17,6 +17,7 @@ from bon_common.http.disconnect import ClientLeft, until_disconnect
 from bon_common.tracing import trace_headers
 from bon_gateway.api import render
 from bon_gateway.api.body import read_json, send_json
+from bon_gateway.api.caching import cache_use
 from bon_gateway.api.limits import check_limits, most_tokens, within_budget
 from bon_gateway.api.messages import check_messages
 from bon_gateway.api.override import resolve_strategy
@@ -146,7 +147,7 @@ class ChatCompletions:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         services = self._services
         body = await read_json(scope, receive, services.settings.limits.max_json_values)
-        call = prepare(services, record_of(scope), body, trace_headers(scope["headers"]))
+        call = prepare(services, record_of(scope), body, scope["headers"])
         if call.wire.stream:
             await _stream(call, scope, receive, send)
         else:
@@ -169,7 +170,7 @@ async def _answer(call: ChatCall, scope: Scope, receive: Receive, send: Send) ->
 
 
 def prepare(
-    services: Services, record: RequestRecord, body: Any, trace: Mapping[str, str]
+    services: Services, record: RequestRecord, body: Any, headers: Sequence[tuple[bytes, bytes]]
 ) -> ChatCall:
     """Validate ``body`` and find its served model. Raises BadRequestError and NotFoundError."""
     limits, gateway = services.settings.limits, services.gateway
@@ -185,7 +186,13 @@ def prepare(
     strategy = (
         served.strategy if settings is served.settings.strategy else settings.build(gateway.referee)
     )
-    chat = render.to_request(wire, body, record.request_id, trace)
+    chat = render.to_request(
+        wire,
+        body,
+        record.request_id,
+        trace_headers(headers),
+        cache_use(headers, record.key_name),
+    )
     drawn = strategy.drawn(chat)
     # By the most and not by the number: whether a request is refused must not be chance.
     most = drawn if chat.greedy else max(drawn, settings.drawn)

@@ -8,7 +8,15 @@ from typing import Any
 import msgspec
 
 from bon_gateway.api.schema import NOT_SAMPLING, READ_BY_GATEWAY, ChatWire
-from bon_gateway.types import RANDOM_SEED, Candidate, ChatRequest, Selection, Usage, Verdict
+from bon_gateway.types import (
+    RANDOM_SEED,
+    CacheUse,
+    Candidate,
+    ChatRequest,
+    Selection,
+    Usage,
+    Verdict,
+)
 
 
 class AnswerHead(msgspec.Struct, frozen=True):
@@ -20,7 +28,11 @@ class AnswerHead(msgspec.Struct, frozen=True):
 
 
 def to_request(
-    wire: ChatWire, body: Mapping[str, Any], request_id: str, trace: Mapping[str, str]
+    wire: ChatWire,
+    body: Mapping[str, Any],
+    request_id: str,
+    trace: Mapping[str, str],
+    cache: CacheUse,
 ) -> ChatRequest:
     """``wire`` is ``body``, validated. The body's parameters pass on untouched, with two
     exceptions: null means absent, and text such as ``"0.5"`` is replaced by the number, so that
@@ -36,6 +48,7 @@ def to_request(
         top=wire.n or 1,
         request_id=request_id,
         trace=trace,
+        cache=cache,
     )
 
 
@@ -148,6 +161,8 @@ def _candidate(candidate: Candidate, with_message: bool) -> dict[str, Any]:
         answer["rewards"] = candidate.rewards
     if candidate.variant is not None:
         answer["variant"] = candidate.variant
+    if candidate.cached:
+        answer["cached"] = True
     if candidate.partial_rewards:
         answer["partial_rewards"] = candidate.partial_rewards
     if candidate.reason is not None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
+from bon_gateway.backends.cache.settings import CandidateCacheSettings, RewardCacheSettings
 from bon_gateway.protocols import (
     ComposedPolicy,
     ComposedReward,
@@ -63,9 +64,12 @@ class PolicySettings(BackendSettings):
 
     revision: str | None = None
     """Which weights these are, in your words. The candidate log records it, and with
-    another one ``history`` begins anew. Nothing else uses it."""
+    another one ``history`` and ``cache`` begin anew. Nothing else uses it."""
     thinking: ThinkingSettings | None = None
     """How the model marks thinking inside the content."""
+    cache: CandidateCacheSettings | None = None
+    """Keep candidates, so that the same request gets the same ones again without drawing them. Only
+    for prompts that recur, and where answers may repeat. None keeps nothing."""
 
     serves_several: ClassVar[bool] = False
     """Whether it can ask for another model than its own, by the model's name."""
@@ -93,6 +97,17 @@ class RewardSettings(BackendSettings):
 
     length_calibration: LengthCalibrationSettings | None = None
     """Take out of the rewards what they owe to length alone. None leaves them raw."""
+    cache: RewardCacheSettings | None = None
+    """Keep rewards, so that an answer to the same conversation is not scored again: ``{}`` switches
+    it on. For clients that ask again, and beside a policy with a ``cache``. None keeps nothing."""
+
+    @model_validator(mode="after")
+    def _only_what_lasts_is_cached(self) -> Self:
+        if self.cache is not None and self.compares:
+            raise ValueError(
+                "cache: these rewards compare the answers of one call, and mean nothing in another"
+            )
+        return self
 
     @property
     def compares(self) -> bool:

@@ -19,7 +19,7 @@ from bon_common.settings.errors import SettingsError
 from bon_gateway.backends.http.client import HttpClient, base_url, encode
 from bon_gateway.backends.http.faults import UpstreamError
 from bon_gateway.calibrate.settings import AskSettings
-from bon_gateway.compare.ask.client import CANDIDATE_SEED_STEP, open_client
+from bon_gateway.compare.ask.client import CANDIDATE_SEED_STEP, FRESH, open_client
 from bon_gateway.compare.ask.progress import Progress
 from bon_gateway.compare.prompts import Messages, read_prompts
 from bon_gateway.compare.settings import PromptsSettings
@@ -72,7 +72,7 @@ class PoolRecorder:
             "model": settings.model, **settings.sampling,
             "messages": messages, "seed": seed, "bon": bon,
         }  # fmt: skip
-        answer = await self._client.post(self._url, encode(body), {})
+        answer = await self._client.post(self._url, encode(body), FRESH)
         return as_line(answer, messages, settings, f"calibrate-{place:05d}", seed)
 
 

@@ -91,6 +91,7 @@ def _candidate(candidate: Candidate, redaction: Redaction) -> dict[str, Any]:
         **({} if candidate.confidence is None else {"confidence": candidate.confidence}),
         **({} if candidate.rewards is None else {"rewards": candidate.rewards}),
         **({} if candidate.variant is None else {"variant": candidate.variant}),
+        **({"cached": True} if candidate.cached else {}),
         **({"partial_rewards": candidate.partial_rewards} if candidate.partial_rewards else {}),
         **_verdicts(candidate, redaction),
     }

@@ -87,9 +87,9 @@ def select(
     ):
         raise NoConfidenceError("the policy gave no log-probabilities to choose by")
     winners = tuple(order[: request.top])
-    winner_tokens = sum([drawn.candidates[p].tokens for p in winners])
-    completions = [c.completion for c in drawn.candidates if c.completion is not None]
+    winner_tokens = sum([drawn.candidates[p].paid_tokens for p in winners])
     prompts = _prompts(drawn.candidates)
+    completions = [completion for alike in prompts for completion in alike]
     return Selection(
         winners=winners,
         candidates=drawn.candidates,
@@ -98,7 +98,7 @@ def select(
         usage=Usage(
             prompt_tokens=sum([max([c.prompt_tokens for c in alike]) for alike in prompts]),
             winner_tokens=winner_tokens,
-            discarded_tokens=sum([c.tokens for c in drawn.candidates]) - winner_tokens,
+            discarded_tokens=sum([c.paid_tokens for c in drawn.candidates]) - winner_tokens,
             reward_tokens=drawn.reward_tokens,
             judging=drawn.judging,
             prompt_details=_prompt_details(prompts),
@@ -120,10 +120,11 @@ def select(
 
 
 def _prompts(candidates: Sequence[Candidate]) -> list[list[Completion]]:
-    """The completions by the prompt that they answer: each variant has one of its own."""
+    """The completions by the prompt that they answer: each variant has one of its own. For those of
+    an earlier request no prompt was read now."""
     found: defaultdict[str | None, list[Completion]] = defaultdict(list)
     for candidate in candidates:
-        if candidate.completion is not None:
+        if candidate.completion is not None and not candidate.cached:
             found[candidate.variant].append(candidate.completion)
     return [*found.values()]
 

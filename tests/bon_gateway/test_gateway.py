@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from bon_gateway.backends.policy.cached import CachedPolicy
 from bon_gateway.backends.reward.ensemble.backend import RewardEnsemble
 from bon_gateway.factory import build_gateway
 from bon_gateway.gateway import Gateway, same_backends
@@ -205,3 +206,28 @@ async def test_a_mix_asks_the_policies_of_its_gateway(kept: set[str]) -> None:
         assert [len(fakes[name].requests) for fakes in (old, new)] == (
             [1, 0] if name in kept else [0, 1]
         )
+
+
+def with_caches(**policy: Any) -> Settings:
+    return Settings.model_validate(
+        {
+            "policies": {"p": {"type": "vllm", "urls": ["http://h"], "cache": {}, **policy}},
+            "rewards": {"r": {"type": "reward_server", "urls": ["http://h"], "cache": {}}},
+            "models": {
+                "m": {"policy": "p", "reward": "r", "strategy": {"type": "best_of_n", "n": 2}}
+            },
+        }
+    )
+
+
+@pytest.mark.parametrize(("changed", "kept"), [({}, True), ({"revision": "two"}, False)])
+def test_a_reload_keeps_a_cache_whose_settings_are_equal(
+    changed: dict[str, Any], kept: bool
+) -> None:
+    before, after = with_caches(), with_caches(**changed)
+    running, new = [build_gateway(settings, Metrics(), {}) for settings in (before, after)]
+    joined = new.with_backends_of(running, same_backends(before, after))
+    assert (joined.policies["p"] is running.policies["p"]) is kept
+    assert joined.rewards["r"] is running.rewards["r"]
+    assert isinstance(joined.policies["p"], CachedPolicy)
+    assert joined.models["m"].policy is joined.policies["p"]

@@ -14,7 +14,7 @@ from bon_gateway.api.messages import check_messages
 from bon_gateway.api.render import to_request
 from bon_gateway.api.schema import parse_chat
 from bon_gateway.errors import BadRequestError
-from bon_gateway.types import INSTEAD_OF_RANDOM, ChatRequest
+from bon_gateway.types import INSTEAD_OF_RANDOM, CacheUse, ChatRequest
 from tests.bon_gateway.api.conftest import Serve
 from tests.vllm_forks import VllmForks
 
@@ -59,7 +59,7 @@ LIKE_VLLM: list[dict[str, Any]] = [
 def parsed(**body: Any) -> ChatRequest:
     whole = {"model": "m", "messages": HI, **body}
     check_messages(whole, 100)
-    return to_request(parse_chat(whole), whole, "r", {})
+    return to_request(parse_chat(whole), whole, "r", {}, CacheUse())
 
 
 @pytest.mark.parametrize("body", LIKE_VLLM, ids=str)

@@ -1,0 +1,1 @@
+"""What rewards and candidates are kept in, if their settings ask for that."""
