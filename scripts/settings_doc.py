@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from bon_gateway.backends.cache.settings import CandidateCacheSettings, RewardCacheSettings
 from bon_gateway.backends.embedder.registry import KINDS as EMBEDDERS
 from bon_gateway.backends.policy.registry import COMPOSED as COMPOSED_POLICIES
 from bon_gateway.backends.policy.registry import KINDS as POLICIES
@@ -102,12 +103,14 @@ def _sections() -> Iterator[tuple[str, type[Section], str]]:
     """Title, section, and what stands between them."""
     yield from _kinds("policies.<name>", POLICIES)
     yield "policies.<name>.thinking", ThinkingSettings, ""
+    yield "policies.<name>.cache", CandidateCacheSettings, ""
     yield from _kinds("policies.<name>", COMPOSED_POLICIES)
     yield "policies.<name>.of", VariantSettings, inspect.getdoc(VariantSettings) or ""
     yield from _kinds("rewards.<name>", REWARDS)
     for title, kind, _ in _kinds("rewards.<name>", VERIFIER_REWARDS):
         yield title, kind, inspect.getdoc(sys.modules[kind.__module__]) or ""
     yield "rewards.<name>.length_calibration", LengthCalibrationSettings, ""
+    yield "rewards.<name>.cache", RewardCacheSettings, ""
     for title, kind, _ in _kinds("rewards.<name>.method", METHODS):
         # A method's file says how it judges, and when it helps and harms.
         yield title, kind, inspect.getdoc(sys.modules[kind.__module__]) or ""

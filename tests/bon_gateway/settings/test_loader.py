@@ -140,7 +140,7 @@ def test_the_default_is_to_blame_for_what_is_wrong_with_it() -> None:
         ("limits.max_nn", 1, None, "unknown key; did you mean 'max_n'?"),
         ("polices", {}, None, "unknown key; did you mean 'policies'?"),
         ("policies.base.url", 1, None, "unknown key; did you mean 'urls'?"),
-        ("policies.base.zzz", 1, None, "unknown key; known: api_key_env, ca_file, client_cert, "),
+        ("policies.base.zzz", 1, None, "unknown key; known: api_key_env, ca_file, cache, "),
         ("models.assistant.strategy.spare", 1, None, "unknown key; known: deadline_ms"),
         ("server.port", "abc", None, "should be a whole number, not 'abc'"),
         ("server.port", 70000, None, "should be less than or equal to 65535, not 70000"),

@@ -93,7 +93,11 @@ def test_a_named_one_takes_its_place_in_the_tree(folder: Path) -> None:
     assert (strategy.type, strategy.drawn) == ("mine", 5)
     written = settings.model_dump(mode="json")
     assert written["models"]["assistant"]["strategy"]["extra"] == 4
-    assert written["rewards"]["judge"] == {"type": "ours", "length_calibration": None}
+    assert written["rewards"]["judge"] == {
+        "type": "ours",
+        "length_calibration": None,
+        "cache": None,
+    }
     assert load(path, {}).rewards == settings.rewards
 
 
