@@ -129,7 +129,7 @@ async def test_cache_control_is_honoured(header: str, anew: bool, kept: bool) ->
         upstream.calls.clear()
         await chat(http, {"cache-control": header}, temperature=0.5)
         await chat(http, temperature=0.5)
-        assert count(upstream, "completions") == 1 if kept else 2
+        assert count(upstream, "completions") == (1 if kept else 2)
 
 
 async def test_callers_get_nothing_of_each_others() -> None:

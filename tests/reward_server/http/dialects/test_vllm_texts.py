@@ -51,6 +51,7 @@ def test_a_sigmoid_unless_it_is_asked_for_raw(
 def test_texts_and_token_ids(client: httpx.Client, given: Any, rewards: list[float]) -> None:
     answer = post(client, "/classify", input=given, use_activation=False)
     assert [one["index"] for one in answer["data"]] == list(range(len(rewards)))
+    assert [one["probs"] for one in answer["data"]] == [[reward] for reward in rewards]
     assert answer["usage"]["prompt_tokens"] == sum(rewards)
 
 
