@@ -25,6 +25,8 @@ from typing import Any
 
 from bon_gateway.backends.reward.judge.prompt import TEMPLATES
 from bon_gateway.backends.reward.judge.settings import JudgeSettings
+from bon_gateway.testing.judges import FakeJudge
+from bon_gateway.testing.upstream import FakeUpstream
 from bon_gateway.types import JudgeUsage, RewardRequest
 
 WORDS = (
@@ -83,12 +85,12 @@ def text(rng: random.Random, words: int) -> str:
     return " ".join(rng.choices(WORDS, k=words))
 
 
-async def measured(args: argparse.Namespace, order: Order, folder: Path) -> CacheFigures:
+async def measured(options: argparse.Namespace, order: Order, folder: Path) -> CacheFigures:
     path = folder / f"{order.first or 'ours'}.jinja"
     path.write_text(template(order.first), encoding="utf-8")
-    criteria = [{"text": each} for each in CRITERIA[: args.criteria]]
+    criteria = [{"text": each} for each in CRITERIA[: options.criteria]]
     settings: dict[str, Any] = {
-        "urls": (args.url,),
+        "urls": (options.url,),
         "method": {"type": "pointwise", "criteria": criteria, "least_mass": 0},
         "prompt": str(path),
         "lead": order.lead,
@@ -104,10 +106,11 @@ async def measured(args: argparse.Namespace, order: Order, folder: Path) -> Cach
             await asyncio.sleep(0.1)
         rng = random.Random(order.name)
         began = time.perf_counter()
-        for _ in range(args.requests):
-            asked = RewardRequest([{"role": "user", "content": text(rng, args.conversation)}])
+        for _ in range(options.requests):
+            asked = RewardRequest([{"role": "user", "content": text(rng, options.conversation)}])
             answers = [
-                {"role": "assistant", "content": text(rng, args.answer)} for _ in range(args.n)
+                {"role": "assistant", "content": text(rng, options.answer)}
+                for _ in range(options.n)
             ]
             scores = await backend.score(asked, answers)
             assert scores.judging is not None
@@ -115,7 +118,7 @@ async def measured(args: argparse.Namespace, order: Order, folder: Path) -> Cach
     finally:
         seconds = time.perf_counter() - began
         await backend.close()
-    each = args.requests
+    each = options.requests
     return CacheFigures(
         order.name,
         usage.calls / each,
@@ -123,6 +126,15 @@ async def measured(args: argparse.Namespace, order: Order, folder: Path) -> Cach
         (usage.prompt_tokens - usage.cached_tokens) / each,
         seconds / each,
     )
+
+
+async def all_orders(options: argparse.Namespace) -> list[CacheFigures]:
+    with tempfile.TemporaryDirectory() as folder:
+        if options.url:
+            return [await measured(options, order, Path(folder)) for order in ORDERS]
+        async with FakeUpstream(FakeJudge(lambda _: {"A": 0.5, "T": 0.5})) as fake:
+            options.url = fake.url
+            return [await measured(options, order, Path(folder)) for order in ORDERS]
 
 
 def table(figures: Sequence[CacheFigures]) -> str:
@@ -141,19 +153,23 @@ def table(figures: Sequence[CacheFigures]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--url", required=True, help="vLLM with a chat model")
+    parser.add_argument("--url", help="vLLM with a chat model")
+    parser.add_argument(
+        "--smoke", action="store_true", help="a scripted judge, which caches nothing"
+    )
     parser.add_argument("--n", type=int, default=8, help="answers to a request")
     parser.add_argument("--criteria", type=int, default=3, choices=(1, 2, 3))
     parser.add_argument("--conversation", type=int, default=400, help="its words")
     parser.add_argument("--answer", type=int, default=100, help="words of an answer")
     parser.add_argument("--requests", type=int, default=3)
     parser.add_argument("--json", type=Path, help="where to write the figures")
-    args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        figures = [asyncio.run(measured(args, order, Path(folder))) for order in ORDERS]
+    options = parser.parse_args()
+    if not (options.url or options.smoke):
+        parser.error("--url is missing")
+    figures = asyncio.run(all_orders(options))
     print(table(figures))
-    if args.json:
-        args.json.write_text(json.dumps([asdict(one) for one in figures], indent=2))
+    if options.json:
+        options.json.write_text(json.dumps([asdict(one) for one in figures], indent=2))
 
 
 if __name__ == "__main__":

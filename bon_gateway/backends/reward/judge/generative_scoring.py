@@ -19,7 +19,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from bon_common.judging.grades import MOST_LEVELS, levels_of
+from bon_common.judging.grades import levels_of
 from bon_gateway.backends.http.faults import Fault, UpstreamError, malformed
 from bon_gateway.backends.reward.judge.asking import Asking
 from bon_gateway.backends.reward.judge.criteria import DEFAULT, Criteria, joint
@@ -28,15 +28,18 @@ from bon_gateway.backends.reward.judge.prompt import PromptError
 
 SCORING = "/generative_scoring"
 TOKENIZE = "/tokenize"
+MOST_LABELS = 20
+"""vLLM refuses more by default."""
 TEMPLATE_FIELDS = ("chat_template", "chat_template_kwargs")
 """What ``sampling`` may say about the chat template; nothing is sampled here."""
 
 
 class GenerativeScoringSettings(MethodSettings):
     type: Literal["generative_scoring"]
-    levels: Annotated[int, Field(ge=2, le=MOST_LEVELS)] = 2
+    levels: Annotated[int, Field(ge=2, le=MOST_LABELS)] = 2
     """Number of grades: letters from A, the worst. Each one above the first costs one call, in
-    which all prompts are found in the prefix cache."""
+    which all prompts are found in the prefix cache. vLLM takes 20 at most, unless its
+    ``--max-logprobs`` is smaller."""
     criteria: Criteria = (DEFAULT,)
     """As for ``pointwise``."""
 
