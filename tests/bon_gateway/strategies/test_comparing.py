@@ -12,7 +12,7 @@ from bon_gateway.api.schema import BonWire
 from bon_gateway.errors import BadRequestError
 from bon_gateway.protocols import Trace
 from bon_gateway.sections.server import LimitsSettings
-from bon_gateway.settings.tree import ServedModelSettings
+from bon_gateway.settings.tree import ServedModelSettings, Settings
 from bon_gateway.strategies.best_of_n import BestOfN, BestOfNSettings
 from bon_gateway.strategies.registry import KINDS
 from bon_gateway.testing.fakes import Act, FakePolicy, FakeReward, completion
@@ -96,3 +96,31 @@ def test_a_request_cannot_choose_such_a_strategy() -> None:
     with pytest.raises(BadRequestError, match="only compares") as refused:
         resolve_strategy(wire, served, LimitsSettings(), compares=True)
     assert refused.value.param == "bon.strategy"
+
+
+@pytest.mark.parametrize("strategy", sorted(STEADY))
+@pytest.mark.parametrize("method", ["pointwise", "pairwise", "listwise"])
+def test_settings_refuse_a_judge_that_compares_where_rewards_must_be_steady(
+    strategy: str, method: str
+) -> None:
+    urls = ["http://127.0.0.1:1"]
+    more: dict[str, dict[str, Any]] = {
+        "good_enough": {"threshold": 0.5},
+        "cascade": {"threshold": 0.5, "first": "p"},
+    }
+    tree = {
+        "policies": {"p": {"type": "vllm", "urls": urls}},
+        "rewards": {"j": {"type": "judge", "urls": urls, "method": {"type": method}}},
+        "models": {
+            "m": {
+                "policy": "p",
+                "reward": "j",
+                "strategy": {"type": strategy, **more.get(strategy, {})},
+            }
+        },
+    }
+    if method == "pointwise":
+        Settings.model_validate(tree)
+        return
+    with pytest.raises(ValueError, match=rf"models\.m\.strategy: {strategy} sets rewards beside"):
+        Settings.model_validate(tree)

@@ -143,11 +143,25 @@ class Asking:
 
     async def ask(self, question: Question) -> Reply | None:
         """The judge's reply; None, counted as an abstention, if none came that can be read."""
-        try:
-            text = await self.render(question.variables)
-        except PromptError as error:
-            self.fail(UpstreamError(Fault.FAILED, f"The prompt cannot be rendered: {error}."))
+        # The prompts of questions that wait are not made yet: together they may be large.
+        async with self._case.at_once:
+            try:
+                text = await self.render(question.variables)
+            except PromptError as error:
+                self.fail(UpstreamError(Fault.FAILED, f"The prompt cannot be rendered: {error}."))
+                return None
+            answer = await self._send(CHAT, self._body(question, text))
+        if answer is None:
             return None
+        reply = read_reply(answer, self._way.thinking)
+        if reply is None:
+            self.abstain()
+        elif question.logprobs and not reply.tokens:
+            self.fail(malformed("it gives no log-probabilities of its verdict"))
+            return None
+        return reply
+
+    def _body(self, question: Question, text: str) -> dict[str, Any]:
         body = {
             "messages": [{"role": "user", "content": text}],
             "temperature": 0,
@@ -160,16 +174,7 @@ class Asking:
         if isinstance(seed, int):
             body["seed"] = seed + question.repeat
         # A field is left out by setting it to null, for judges that do not know it.
-        answer = await self.call(CHAT, {k: v for k, v in body.items() if v is not None})
-        if answer is None:
-            return None
-        reply = read_reply(answer, self._way.thinking)
-        if reply is None:
-            self.abstain()
-        elif question.logprobs and not reply.tokens:
-            self.fail(malformed("it gives no log-probabilities of its verdict"))
-            return None
-        return reply
+        return {key: value for key, value in body.items() if value is not None}
 
     async def render(self, variables: Mapping[str, Any]) -> str:
         """The question's text. Raises PromptError."""
@@ -186,22 +191,25 @@ class Asking:
     async def call(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """The judge's answer to one call; None, counted as an abstention, without one."""
         async with self._case.at_once:
-            for last in (False, True):
-                if not self._case.budget.take_call():
-                    self._abstentions += 1
+            return await self._send(path, body)
+
+    async def _send(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        for last in (False, True):
+            if not self._case.budget.take_call():
+                self._abstentions += 1
+                return None
+            self._calls += 1
+            try:
+                answer = await self._post(path, body)
+            except UpstreamError as error:
+                pause = None if last else _pause(error)
+                if pause is None:
+                    self.fail(error)
                     return None
-                self._calls += 1
-                try:
-                    answer = await self._post(path, body)
-                except UpstreamError as error:
-                    pause = None if last else _pause(error)
-                    if pause is None:
-                        self.fail(error)
-                        return None
-                    await asyncio.sleep(pause)
-                else:
-                    self._pay(answer.get("usage"))
-                    return answer
+                await asyncio.sleep(pause)
+            else:
+                self._pay(answer.get("usage"))
+                return answer
         return None
 
     async def free(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any] | None:
