@@ -266,8 +266,8 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=2000)
     parser.add_argument("--json", type=Path, help="write all figures there")
     parser.add_argument("--smoke", action="store_true", help="few trials of small tournaments")
-    flags = parser.parse_args()
-    sizes, trials = ((4, 8), 50) if flags.smoke else (SIZES, flags.trials)
+    options = parser.parse_args()
+    sizes, trials = ((4, 8), 50) if options.smoke else (SIZES, options.trials)
     checks = [*formulas(sizes, trials), *biased(trials)]
     print("| figure | simulated | exact | |\n|---|---|---|---|")
     print(*checks, sep="\n")
@@ -290,9 +290,9 @@ def main() -> None:
     print(*table(outcomes, "fresh", lambda one: f"{one.calls:.0f}"), sep="\n")
     widest = max(one.best.half for one in outcomes)
     print(f"\nThe widest 95 % interval of a share is +- {widest:.3f}.")
-    if flags.json:
+    if options.json:
         figures = {"checks": [*map(asdict, checks)], "outcomes": [*map(asdict, outcomes)]}
-        flags.json.write_text(json.dumps(figures, indent=1))
+        options.json.write_text(json.dumps(figures, indent=1))
 
 
 if __name__ == "__main__":
