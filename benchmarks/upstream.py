@@ -42,6 +42,8 @@ async def serve(options: argparse.Namespace) -> None:
     most = options.tokens
 
     def script(call: Call) -> Step:
+        if call.path == "/verify":
+            return Step(delay_s=options.verify_ms / 1000)
         generates = call.path == "/v1/chat/completions"
         share = options.faults if generates else options.reward_faults
         step = Step()
@@ -67,6 +69,7 @@ if __name__ == "__main__":
     parser.add_argument("--vary", action="store_true", help="delays and lengths differ")
     parser.add_argument("--faults", type=float, default=0.0, help="share of completions")
     parser.add_argument("--reward-faults", type=float, default=0.0, help="share of scores")
+    parser.add_argument("--verify-ms", type=float, default=0.0, help="before each verdict")
     parser.add_argument("--seed", type=int, default=0)
     # A client that leaves is no error of this server, and aiohttp would print each with its stack.
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
