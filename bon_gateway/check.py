@@ -10,8 +10,11 @@ import asyncio
 from collections.abc import Mapping
 
 from bon_gateway.backends.http.settings import UpstreamSettings
-from bon_gateway.factory import key_of
+from bon_gateway.factory import find_key, key_of
 from bon_gateway.settings.tree import Settings
+from bon_gateway.verifiers.reward import VerifiersRewardSettings
+from bon_gateway.verifiers.settings import VerifierSettings
+from bon_gateway.verifiers.verifier import Verifier
 
 
 async def check_upstreams(settings: Settings, environ: Mapping[str, str]) -> tuple[list[str], bool]:
@@ -34,5 +37,28 @@ async def check_upstreams(settings: Settings, environ: Mapping[str, str]) -> tup
         for replica, wrong in answers.items():
             lines.append(f"{name}: {replica}: {wrong or 'ok'}")
             well = well and wrong is None
+    for path, section in _verifiers(settings).items():
+        for place, wrong in (await _tried(section.build(find_key(environ)))).items():
+            lines.append(f"{path}: {place}: {wrong or 'ok'}")
+            well = well and wrong is None
     lines += [f"{name}: runs in the gateway's process; not tried" for name in within]
     return lines, well
+
+
+def _verifiers(settings: Settings) -> dict[str, VerifierSettings]:
+    """Those of served models, and those that rewards are made of."""
+    rewards = {
+        f"rewards.{name}.verifiers.{place}": one
+        for name, reward in settings.reward_models.items()
+        if isinstance(reward, VerifiersRewardSettings)
+        for place, one in enumerate(reward.verifiers)
+    }
+    return settings.verifiers | rewards
+
+
+async def _tried(verifier: Verifier) -> Mapping[str, str | None]:
+    await verifier.start()
+    try:
+        return await verifier.trial()
+    finally:
+        await verifier.close()

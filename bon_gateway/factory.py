@@ -85,7 +85,7 @@ def _policy(
 def _reward(
     name: str, settings: RewardSettings, metrics: Metrics, environ: Mapping[str, str]
 ) -> RewardBackend:
-    backend = settings.build_with(_find_key(environ))
+    backend = settings.build_with(find_key(environ))
     if settings.length_calibration is not None:
         backend = LengthCalibratedReward(backend, settings.length_calibration)
     # The meter is inside the cache: what is kept is no call of the reward model.
@@ -112,12 +112,12 @@ def _panel(
 ) -> VerifierPanel | None:
     if not served.verifier:
         return None
-    keys = _find_key(environ)
+    keys = find_key(environ)
     built = {one.title: one.build(keys) for one in served.verifier}
     return VerifierPanel(name, built, served.on_all_failed, metrics)
 
 
-def _find_key(environ: Mapping[str, str]) -> FindKey:
+def find_key(environ: Mapping[str, str]) -> FindKey:
     return lambda variable: upstream_key(variable, environ, "api_key_env")
 
 

@@ -74,6 +74,16 @@ class VerifierCalls:
                 self._well()
                 return answer
 
+    async def trial(self) -> Mapping[str, str | None]:
+        """See ``Verifier.trial``: an error will do, for the server need not know GET."""
+        place = f"{self._url.host_port_subcomponent}{self._url.path.rstrip('/')}"
+        try:
+            await self._client.get(self._url)
+        except UpstreamError as error:
+            if error.status is None or error.status in (401, 403):
+                return {place: error.message}
+        return {place: None}
+
     def tell(self, trouble: str) -> None:
         """Log what is wrong, once until a call succeeds."""
         if trouble != self._trouble:

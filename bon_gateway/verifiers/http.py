@@ -6,7 +6,7 @@ Code that a model wrote runs there, in a sandbox of the operator's, and never in
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 import msgspec
@@ -61,6 +61,9 @@ class HttpVerifier(Verifier):
 
     async def close(self) -> None:
         await self._calls.close()
+
+    async def trial(self) -> Mapping[str, str | None]:
+        return await self._calls.trial()
 
     async def verify(self, request: RewardRequest, answers: Sequence[Message]) -> Sequence[Verdict]:
         return await together(self._one(request, answer) for answer in answers)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from bon_common.messages import part_text
@@ -26,6 +26,11 @@ class Verifier(ABC):
 
     async def close(self) -> None:
         return None
+
+    async def trial(self) -> Mapping[str, str | None]:
+        """What is wrong with each server that it asks, by its place; None if it answers. Nothing is
+        verified, and so nothing is tried of what a server does with a call."""
+        return {}
 
     @abstractmethod
     async def verify(self, request: RewardRequest, answers: Sequence[Message]) -> Sequence[Verdict]:

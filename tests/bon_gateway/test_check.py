@@ -50,6 +50,26 @@ async def test_all_is_well(tmp_path: Path) -> None:
     assert {call.path for call in up.calls} == {"/v1/chat/completions", "/v1/score"}
 
 
+async def test_verifiers_answer(tmp_path: Path) -> None:
+    async with FakeUpstream() as up, FakeUpstream(api_key="other") as locked:
+        settings = tree(up.url, up.url)
+        hook = {"type": "http", "url": f"{up.url}/verify"}
+        down = {**hook, "name": "down", "url": "http://127.0.0.1:1/verify"}
+        settings["models"]["a"]["verifier"] = [{"type": "length", "max": 3}, hook, down]
+        own = {"type": "http", "url": f"{locked.url}/verify"}
+        settings["rewards"]["checks"] = {"type": "verifiers", "verifiers": [own]}
+        code, lines = await check(tmp_path, settings)
+    assert code == 1
+    assert lines[2:] == [
+        f"models.a.verifier.1: 127.0.0.1:{up.port}/verify: ok",
+        "models.a.verifier.2: 127.0.0.1:1/verify: No connection to the upstream"
+        " (ConnectionRefusedError).",
+        f"rewards.checks.verifiers.0: 127.0.0.1:{locked.port}/verify: The upstream failed: it"
+        " refused the gateway's key (401).",
+        "rewards.checks: runs in the gateway's process; not tried",
+    ]
+
+
 async def test_an_ensemble_is_as_well_as_its_members(tmp_path: Path) -> None:
     async with FakeUpstream() as up:
         settings = tree(up.url, up.url)

@@ -127,6 +127,9 @@ class ModelGrader(Verifier):
     async def close(self) -> None:
         await self._calls.close()
 
+    async def trial(self) -> Mapping[str, str | None]:
+        return await self._calls.trial()
+
     async def verify(self, request: RewardRequest, answers: Sequence[Message]) -> Sequence[Verdict]:
         return await together(self._one(request, answer) for answer in answers)
 

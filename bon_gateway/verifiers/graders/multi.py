@@ -86,6 +86,10 @@ class MultiGrader(Verifier):
         for grader in self._graders.values():
             await grader.close()
 
+    async def trial(self) -> Mapping[str, str | None]:
+        found = [await grader.trial() for grader in self._graders.values()]
+        return {place: wrong for one in found for place, wrong in one.items()}
+
     async def verify(self, request: RewardRequest, answers: Sequence[Message]) -> Sequence[Verdict]:
         columns = await together(one.verify(request, answers) for one in self._graders.values())
         return [self._joint(row) for row in zip(*columns, strict=True)]

@@ -185,6 +185,24 @@ async def test_models_strategies_and_limits_change(
     assert len([c for c in warm_ups if c.path == "/v1/chat/completions"]) == 0
 
 
+async def test_a_new_verifier_is_opened_and_one_that_stays_goes_on(
+    running: Running, upstream: FakeUpstream
+) -> None:
+    await running.start()
+    hook = {"type": "http", "url": f"{upstream.url}/verify"}
+    verified = {"policy": "p", "strategy": {"type": "majority", "n": 2}, "verifier": [hook]}
+    running.write(models={"a": verified})
+
+    await running.reload()
+
+    for limits in ({"max_messages": 7}, {"max_messages": 8}):
+        answer = (await running.chat()).json()
+        outcomes = [one["verdicts"]["http"]["outcome"] for one in answer["bon"]["candidates"]]
+        assert outcomes == ["pass", "pass"]
+        running.write(limits=limits)
+        await running.reload()
+
+
 async def test_a_mix_asks_the_new_upstream_of_one_of_its_parts(
     running: Running, upstream: FakeUpstream
 ) -> None:

@@ -17,7 +17,14 @@ from bon_gateway.strategies.first_k import FirstKSettings
 from bon_gateway.strategies.good_enough import GoodEnoughSettings
 from bon_gateway.strategies.majority import MajoritySettings
 from bon_gateway.strategies.referee import Referee
-from bon_gateway.testing.fakes import Act, FakePolicy, FakeReward, FakeVerifiers, completion
+from bon_gateway.testing.fakes import (
+    Act,
+    FakePolicy,
+    FakeReward,
+    FakeVerifiers,
+    completion,
+    reward_of_digits,
+)
 from bon_gateway.types import (
     PASSED,
     ChatRequest,
@@ -174,10 +181,18 @@ async def test_first_k_keeps_the_first_that_pass(ask: Ask) -> None:
 async def test_first_k_stops_the_calls_that_nobody_needs(ask: Ask) -> None:
     strategy = FirstKSettings(type="first_k", n=2, spare=1).build(Referee())
     verifiers = FakeVerifiers(lambda m: None if m["content"] == "answer 0" else PASSED)
-    selection = await strategy.run(ask(), FakePolicy(), FakeReward(), Trace(verifiers=verifiers))
+    stopped = []
+
+    def rule(message: Message) -> float:
+        stopped.append(verifiers.cancelled)
+        return reward_of_digits(message)
+
+    reward = FakeReward(rule)
+    selection = await strategy.run(ask(), FakePolicy(), reward, Trace(verifiers=verifiers))
     assert selection.winners == (2,)
     assert selection.candidates[0].reason == "straggler"
-    assert verifiers.cancelled == 1
+    # Before the others are scored, which may take long.
+    assert stopped == [1, 1]
 
 
 async def test_good_enough_draws_on_until_one_passes(ask: Ask) -> None:
