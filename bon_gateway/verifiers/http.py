@@ -66,6 +66,8 @@ class HttpVerifier(Verifier):
         return await self._calls.trial()
 
     async def verify(self, request: RewardRequest, answers: Sequence[Message]) -> Sequence[Verdict]:
+        if len(answers) == 1:
+            return [await self._one(request, answers[0])]
         return await together(self._one(request, answer) for answer in answers)
 
     async def _one(self, request: RewardRequest, answer: Message) -> Verdict:

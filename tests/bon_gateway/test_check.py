@@ -62,10 +62,14 @@ async def test_verifiers_answer(tmp_path: Path) -> None:
     assert code == 1
     assert lines[2:] == [
         f"models.a.verifier.1: 127.0.0.1:{up.port}/verify: ok",
-        "models.a.verifier.2: 127.0.0.1:1/verify: No connection to the upstream"
-        " (ConnectionRefusedError).",
-        f"rewards.checks.verifiers.0: 127.0.0.1:{locked.port}/verify: The upstream failed: it"
-        " refused the gateway's key (401).",
+        (
+            "models.a.verifier.2: 127.0.0.1:1/verify: No connection to the upstream"
+            " (ConnectionRefusedError)."
+        ),
+        (
+            f"rewards.checks.verifiers.0: 127.0.0.1:{locked.port}/verify: The upstream failed: it"
+            " refused the gateway's key (401)."
+        ),
         "rewards.checks: runs in the gateway's process; not tried",
     ]
 
