@@ -92,7 +92,8 @@ def _reward(
     backend = MeteredReward(name, backend, metrics)
     if settings.cache is None:
         return backend
-    return CachedReward(backend, settings.cache, metrics.cache_meter(f"rewards.{name}"))
+    meter = metrics.cache_meter(f"rewards.{name}")
+    return CachedReward(backend, settings.cache, meter, by_metadata=settings.reads_metadata)
 
 
 def _history(name: str, settings: Settings) -> WindowHistory | None:

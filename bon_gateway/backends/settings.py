@@ -109,6 +109,9 @@ class RewardSettings(BackendSettings):
             )
         return self
 
+    reads_metadata: ClassVar[bool] = False
+    """Whether a reward depends on the request's ``metadata``, as on an expected answer in it."""
+
     @property
     def compares(self) -> bool:
         """See ``RewardBackend.compares``."""

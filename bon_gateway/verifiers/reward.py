@@ -7,7 +7,7 @@ abstains has no reward: a mean over fewer would not compare with those of the ot
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, PositiveFloat, model_validator
 
@@ -43,6 +43,8 @@ class VerifiersRewardSettings(RewardSettings):
     ratios matter."""
     non_text_parts: NonTextParts = "send"
     """As for ``vllm_classify``. Verifiers get the conversation, and most read only the answer."""
+
+    reads_metadata: ClassVar[bool] = True
 
     @model_validator(mode="after")
     def _names_fit(self) -> Self:

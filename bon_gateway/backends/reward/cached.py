@@ -1,8 +1,9 @@
 """Keeps the rewards of any reward backend: an answer that was scored is not scored again.
 
-A reward belongs to the conversation, its tools, the answer, and whether that is a beginning. An
-answer without a reward is asked for again. Two calls at the same time for the same answer both
-compute it: joining them would tie one request's fate to the other's client.
+A reward belongs to the conversation, its tools, the answer, and whether that is a beginning; where
+it depends on the request's metadata, to that too. An answer without a reward is asked for again. Two
+calls at the same time for the same answer both compute it: joining them would tie one request's fate
+to the other's client.
 """
 
 from __future__ import annotations
@@ -52,9 +53,16 @@ class CachedReward(WrappedReward):
     """A RewardBackend that remembers another one's rewards, which must not compare answers."""
 
     def __init__(
-        self, backend: RewardBackend, settings: RewardCacheSettings, meter: CacheMeter
+        self,
+        backend: RewardBackend,
+        settings: RewardCacheSettings,
+        meter: CacheMeter,
+        *,
+        by_metadata: bool = False,
     ) -> None:
+        """``by_metadata``: rewards depend on the request's metadata."""
         super().__init__(backend)
+        self._by_metadata = by_metadata
         self._meter = meter
         self._store: BoundedStore[KeptReward] = BoundedStore(
             settings.entries, dropped=meter.dropped
@@ -87,7 +95,8 @@ class CachedReward(WrappedReward):
     def _conversation(self, request: RewardRequest) -> bytes:
         known = self._conversations.get(request)
         if known is None:
-            known = digest_of(request.messages, request.tools, request.partial)
+            metadata = request.metadata if self._by_metadata else None
+            known = digest_of(request.messages, request.tools, request.partial, metadata)
             self._conversations[request] = known
         return known
 

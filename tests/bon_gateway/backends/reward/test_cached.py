@@ -55,6 +55,18 @@ class Kept:
         return self.metrics.registry.get_sample_value("bon_cache_lookups_total", labels) or 0.0
 
 
+async def test_what_a_request_expects_counts_where_it_is_read() -> None:
+    for by_metadata in (False, True):
+        backend = Counting()
+        meter = Metrics().cache_meter("rewards.r")
+        settings = RewardCacheSettings()
+        reward = CachedReward(backend, settings, meter, by_metadata=by_metadata)
+        for expected in ("1", "2", "1"):
+            request = RewardRequest(ASK, metadata={"reference": expected})
+            await reward.score(request, [{"role": "assistant", "content": "a"}])
+        assert len(backend.asked) == (2 if by_metadata else 1)
+
+
 async def test_an_answer_is_scored_once() -> None:
     backend = Counting()
     kept = Kept(backend)
