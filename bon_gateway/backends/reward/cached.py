@@ -1,9 +1,9 @@
 """Keeps the rewards of any reward backend: an answer that was scored is not scored again.
 
 A reward belongs to the conversation, its tools, the answer, and whether that is a beginning; where
-it depends on the request's metadata, to that too. An answer without a reward is asked for again. Two
-calls at the same time for the same answer both compute it: joining them would tie one request's fate
-to the other's client.
+it depends on the request's metadata, to that too. An answer without a reward is asked for again.
+Two calls at the same time for the same answer both compute it: joining them would tie one request's
+fate to the other's client.
 """
 
 from __future__ import annotations
