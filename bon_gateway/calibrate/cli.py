@@ -91,6 +91,7 @@ def calibrate(arguments: argparse.Namespace) -> int:
 
 def _settings(arguments: argparse.Namespace) -> CalibrateSettings:
     from bon_gateway.calibrate.settings import CalibrateSettings
+    from bon_gateway.settings.plugins import load_plugins
 
     tree = SettingsTree()
     if arguments.config is not None:
@@ -110,6 +111,7 @@ def _settings(arguments: argparse.Namespace) -> CalibrateSettings:
         tree.override([("--gold-by", "gold_by.function", arguments.gold_by)])
     if arguments.extract is not None:
         tree.add(("extract",), {"type": arguments.extract}, "--extract")
+    load_plugins(tree, None if arguments.config is None else str(arguments.config))
     return tree.checked(CalibrateSettings, PATTERNS)
 
 

@@ -25,6 +25,27 @@ def with_gold(found: PoolSet, settings: HookSettings) -> PoolSet:
     return replace(found, pools=[_judged(pool, judge, settings.function) for pool in found.pools])
 
 
+def with_reward_as_gold(found: PoolSet, name: str) -> PoolSet:
+    """Raises SettingsError if no candidate has this entry in its ``rewards``."""
+    if not any(name in one.rewards for pool in found.pools for one in pool.candidates):
+        raise SettingsError("settings", "gold_reward", f"no candidate has a reward {name!r}")
+    return replace(
+        found,
+        pools=[
+            replace(
+                pool,
+                candidates=[
+                    one
+                    if one.gold is not None
+                    else msgspec.structs.replace(one, gold=one.rewards.get(name))
+                    for one in pool.candidates
+                ],
+            )
+            for pool in found.pools
+        ],
+    )
+
+
 def _judged(pool: PromptPool, judge: Callable[..., float], name: str) -> PromptPool:
     prefill, known = Prefill.of(pool.request), dict[str, float]()
 

@@ -78,7 +78,7 @@ def calibration_prompts(found: PoolSet, settings: CalibrateSettings) -> Calibrat
     left_out: Counter[str] = Counter(found.other_requests)
     kept: list[tuple[PromptPool, list[RecordedCandidate]]] = []
     for pool in found.pools:
-        scored = [one for one in pool.usable if _reward(one, settings.reward) is not None]
+        scored = [one for one in pool.usable if _reward(one, settings.chosen_by) is not None]
         if len(scored) < settings.at_least:
             left_out[f"with fewer than {settings.at_least} candidates with a reward"] += 1
         else:
@@ -88,7 +88,7 @@ def calibration_prompts(found: PoolSet, settings: CalibrateSettings) -> Calibrat
     kept, with_gold = _by_gold(kept, settings, left_out)
     prompts: dict[bytes, list[JudgedPool]] = {}
     for pool, scored in kept:
-        judged = _judged(pool, scored, settings.reward, find, with_gold=with_gold)
+        judged = _judged(pool, scored, settings.chosen_by, find, with_gold=with_gold)
         prompts.setdefault(pool.prompt, []).append(judged)
     if len(prompts) < 2:
         raise SettingsError("pools", "", "hold one prompt alone; a calibration needs two or more")
@@ -116,11 +116,11 @@ def _nothing_left(found: PoolSet, settings: CalibrateSettings) -> str:
             f"no request has {settings.at_least} finished or truncated candidates: record with"
             " best_of_n and a larger n"
         )
-    if settings.reward is None:
+    if settings.chosen_by is None:
         return "no request has candidates with rewards: record with a reward model"
     names = sorted({name for p in found.pools for one in p.usable for name in one.rewards})
     known = f"known: {', '.join(names)}" if names else "the candidates have no other rewards"
-    return f"no request has candidates with the reward {settings.reward!r}; {known}"
+    return f"no request has candidates with the reward {settings.chosen_by!r}; {known}"
 
 
 Kept = list[tuple[PromptPool, list[RecordedCandidate]]]

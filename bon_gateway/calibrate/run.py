@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import bon_gateway
@@ -18,28 +19,37 @@ from bon_gateway.calibrate.figures.rows import WayRows
 from bon_gateway.calibrate.figures.warnings import warnings_of
 from bon_gateway.calibrate.figures.ways import oracle_columns, sizes_up_to
 from bon_gateway.calibrate.figures.within import reward_correlations, reward_spread
-from bon_gateway.calibrate.gold import with_gold
+from bon_gateway.calibrate.gold import with_gold, with_reward_as_gold
 from bon_gateway.calibrate.pools import CalibrationPrompts, calibration_prompts
 from bon_gateway.calibrate.settings import CalibrateSettings
 from bon_gateway.compare.statistics import Resamples
 from bon_gateway.replay.joint import known_of
 from bon_gateway.replay.log import PlacedRequest, read_log
 from bon_gateway.replay.pools import PoolSet, pool_set
+from bon_gateway.replay.rescored import RewardCost, rescored, told_costs
 
 SINGLE = "single"
 ORACLE = "oracle"
 
 
 def run(
-    settings: CalibrateSettings, pools: Sequence[Path], tell: Callable[[str], None]
+    settings: CalibrateSettings,
+    pools: Sequence[Path],
+    tell: Callable[[str], None],
+    environ: Mapping[str, str] = os.environ,
 ) -> CalibrationResults:
     """``tell`` takes a line before a step that takes time. Raises SettingsError for pools that
     cannot be read, do not belong together or cannot be calibrated on."""
     models: set[str] = set()
     found = pool_set(_noting(read_log(pools), models), settings.model, at_least=1)
     models = models if settings.model is None else {settings.model}
+    costs: Mapping[str, RewardCost] = {}
+    if settings.score_by:
+        found, costs = rescored(found, settings.score_by, settings.output, environ, tell)
     if settings.gold_by is not None:
         found = with_gold(found, settings.gold_by)
+    if settings.gold_reward is not None:
+        found = with_reward_as_gold(found, settings.gold_reward)
     prompts = calibration_prompts(found, settings)
     n = _largest(prompts, settings)
     wave = min(settings.wave or max(1, n // 4), n)
@@ -78,7 +88,7 @@ def run(
         guarantees=tuple(promised),
         recommended=recommended(measured, n, settings.tolerance, resamples),
         scales=_scales(found),
-        setup=_setup(settings, pools, found, prompts, demand),
+        setup={**_setup(settings, pools, found, prompts, demand), **told_costs(costs)},
         warnings=(
             *_several(models),
             *warnings_of(found, prompts, spread, correlations, measured.widest),
@@ -136,7 +146,8 @@ def _setup(
     prompts: CalibrationPrompts,
     demand: Demand | None,
 ) -> dict[str, str]:
-    reward = "the recorded reward" if settings.reward is None else f"the reward {settings.reward}"
+    chosen_by = settings.chosen_by
+    reward = "the recorded reward" if chosen_by is None else f"the reward {chosen_by}"
     told = {
         "Pools": ", ".join(map(str, pools)),
         "Recorded": f"{found.source}; {found.requests} requests were read",

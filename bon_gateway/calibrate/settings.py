@@ -9,6 +9,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from bon_gateway.compare.settings import HookSettings
 from bon_gateway.sections.base import Section, Url
+from bon_gateway.settings.tree import AnyReward
 from bon_gateway.strategies.votes import AnyExtract
 
 
@@ -43,14 +44,22 @@ class CalibrateSettings(Section):
     """A gateway to ask, in place of ``pools``."""
     model: str | None = None
     """Read only requests for this served model. None reads all."""
+    score_by: dict[str, AnyReward] = Field(default_factory=dict)
+    """Rewards with which the answers are scored anew first, by names of your choice; the keys are
+    those of the gateway's ``rewards``. Each becomes an entry of the candidates' ``rewards``. What
+    was scored is kept in ``scores.jsonl`` in ``output``."""
     reward: str | None = None
-    """Choose by this entry of the candidates' ``rewards``. None chooses by their ``reward``."""
+    """Choose by this entry of the candidates' ``rewards``. None chooses by their ``reward``, or by
+    ``score_by`` if that names one reward."""
     gold: Literal["auto", "labelled", "ignored"] = "auto"
     """``auto`` calibrates by ``gold`` if all candidates have it, and by reward if none has.
     ``labelled`` keeps only the requests whose candidates all have it."""
     gold_by: HookSettings | None = None
     """A Python function that says the gold of an answer, for candidates without any. It gets the
     messages of the conversation and the text of the answer."""
+    gold_reward: str | None = None
+    """The entry of the candidates' ``rewards`` that is the gold of candidates without any, such as
+    a judge in ``score_by``. Its word is not the truth."""
     at_least: Annotated[int, Field(ge=2)] = 2
     """Leave out requests that have fewer candidates with a reward."""
     n: Annotated[int, Field(ge=2)] | None = None
@@ -85,3 +94,15 @@ class CalibrateSettings(Section):
         if self.extract is not None and self.extract.by_meaning is not None:
             raise ValueError("extract: a calibration has no embedder to compare meaning with")
         return self
+
+    @model_validator(mode="after")
+    def _one_gold(self) -> Self:
+        if self.gold_by is not None and self.gold_reward is not None:
+            raise ValueError("gold_reward: give either a reward or a function (gold_by)")
+        return self
+
+    @property
+    def chosen_by(self) -> str | None:
+        """The entry of ``rewards`` by which is chosen; None for the recorded reward."""
+        others = [name for name in self.score_by if name != self.gold_reward]
+        return others[0] if self.reward is None and len(others) == 1 else self.reward

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 
 import msgspec
@@ -15,6 +16,7 @@ from bon_gateway.replay.figures import RowMaker
 from bon_gateway.replay.joint import with_joint_rewards
 from bon_gateway.replay.log import read_log
 from bon_gateway.replay.pools import PoolSet, pool_set
+from bon_gateway.replay.rescored import RewardCost, chosen_by, rescored, told_costs
 from bon_gateway.replay.results import ReplayResults
 from bon_gateway.replay.settings import GREEDY, ORACLE, RANDOM, ReplaySettings
 from bon_gateway.replay.warnings import warnings_of
@@ -22,19 +24,30 @@ from bon_gateway.strategies.best_of_n import BestOfNSettings
 from bon_gateway.strategies.settings import StrategySettings
 
 
-def run(settings: ReplaySettings, tell: Callable[[str], None]) -> ReplayResults:
+def run(
+    settings: ReplaySettings,
+    tell: Callable[[str], None],
+    environ: Mapping[str, str] = os.environ,
+) -> ReplayResults:
     """``tell`` takes a line before each strategy. Raises SettingsError for pools that cannot be
     read, that do not belong together or that are too small, and for a strategy that lacks what it
     needs."""
     for name, kind in settings.strategies.items():
         _check(name, kind)
     pools = pool_set(read_log(settings.pools), settings.model, settings.at_least)
+    costs: Mapping[str, RewardCost] = {}
+    if settings.score_by:
+        pools, costs = rescored(
+            pools, settings.score_by, settings.output, environ, tell, settings.thinking
+        )
     if settings.rewards:
         pools = with_joint_rewards(pools, settings.rewards, settings.how_joined)
+    elif settings.score_by:
+        pools = chosen_by(pools, *settings.score_by)
     greedy = None
     if settings.greedy is not None:
         greedy = greedy_answers(read_log([settings.greedy]), pools)
-        if settings.rewards:
+        if settings.rewards or settings.score_by:
             # Theirs is that of one reward model; the joint one of equal answers counts.
             greedy = {key: msgspec.structs.replace(a, reward=None) for key, a in greedy.items()}
     base, kinds = _with_base(settings, pools)
@@ -67,7 +80,7 @@ def run(settings: ReplaySettings, tell: Callable[[str], None]) -> ReplayResults:
         known_rewards=len(groups.with_reward),
         known_golds=len(groups.with_gold),
         rows=tuple(rows),
-        setup=_setup(settings, pools),
+        setup={**_setup(settings, pools), **told_costs(costs)},
         warnings=tuple(warnings_of(pools, groups, rows, replays[base])),
     )
 

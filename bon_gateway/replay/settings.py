@@ -15,7 +15,7 @@ from bon_gateway.backends.reward.ensemble.members import (
     Tolerance,
 )
 from bon_gateway.sections.base import Section
-from bon_gateway.settings.tree import AnyStrategy
+from bon_gateway.settings.tree import AnyReward, AnyStrategy
 from bon_gateway.thinking import ThinkingSettings
 
 
@@ -27,6 +27,11 @@ class ReplaySettings(Section):
     n: PositiveInt | None = None
     """N of the plain best-of-N with which all are compared. None takes the largest power of two
     that is not above the smallest pool."""
+    score_by: dict[str, AnyReward] = Field(default_factory=dict)
+    """Rewards with which the answers are scored anew first, by names of your choice; the keys are
+    those of the gateway's ``rewards``. Each becomes an entry of the candidates' ``rewards``. One
+    alone takes the place of the recorded reward; name several in ``rewards``. What was scored is
+    kept in ``scores.jsonl`` in ``output``."""
     rewards: tuple[RewardMemberSettings, ...] = ()
     """Choose by several recorded rewards, joined as ``models.<name>.rewards`` are; without ``mean``
     and ``std`` each is standardised by all that were recorded. ``reward`` is a name in
@@ -67,6 +72,12 @@ class ReplaySettings(Section):
         for name in ROWS:
             if name in self.strategies:
                 raise ValueError(f"strategies.{name}: the report has a row of that name already")
+        return self
+
+    @model_validator(mode="after")
+    def _one_reward_chooses(self) -> Self:
+        if len(self.score_by) > 1 and not self.rewards:
+            raise ValueError("rewards: say which of score_by choose")
         return self
 
     @property

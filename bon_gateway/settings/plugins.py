@@ -76,10 +76,11 @@ def load_plugins(tree: SettingsTree, config: str | None) -> None:
 def _places(root: dict[str, Any]) -> Iterator[tuple[_PluginGroup, KeyPath, dict[Any, Any]]]:
     """Sections that may be a plugin's: path, and the map that holds the section. Values that are
     not maps are refused by the tree later."""
-    rewards = _map(root.get("rewards"))
-    for name, reward in rewards.items():
-        if isinstance(reward, dict):
-            yield REWARDS, ("rewards", name), rewards
+    for key in ("rewards", "score_by"):
+        rewards = _map(root.get(key))
+        for name, reward in rewards.items():
+            if isinstance(reward, dict):
+                yield REWARDS, (key, name), rewards
     for name, model in _map(root.get("models")).items():
         if isinstance(_map(model).get("strategy"), dict):
             yield STRATEGIES, ("models", name, "strategy"), model

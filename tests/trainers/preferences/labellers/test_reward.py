@@ -10,6 +10,7 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from bon_gateway.demo_models import reward_path
+from bon_gateway.testing.judges import FakeJudge, fenced
 from bon_gateway.testing.script import Call, Step, fake_reward
 from tests.trainers.conftest import Serve
 from tests.trainers.preferences.helpers import (
@@ -85,6 +86,18 @@ def test_any_reward_of_a_gateway_labels(tmp_path: Path, start_app: Start) -> Non
     labeller = {"type": "reward_server", "url": url, "model": "length"}
     assert label(tmp_path, labeller, form="pointwise") == 0
     assert [line["score"] for line in read_lines(tmp_path / "out.jsonl")] == [4.0, 15.0]
+
+
+def test_a_gateways_judge_labels(tmp_path: Path, serve: Serve, start_app: Start) -> None:
+    upstream = serve(FakeJudge(lambda prompt: {"T" if fenced(prompt)[-1] == "good" else "A": 1.0}))
+    judge = {"type": "judge", "urls": [upstream.url], "model": "judge"}
+    url = start_app(gateway({"judge": judge}))
+    answers(tmp_path, ["bad", "good"])
+    labeller = {"type": "reward_server", "url": url, "model": "judge"}
+    assert label(tmp_path, labeller) == 0
+    [pair] = read_lines(tmp_path / "out.jsonl")
+    assert pair["chosen"][-1]["content"] == "good"
+    assert pair["rejected"][-1]["content"] == "bad"
 
 
 def test_an_abstention_leaves_the_record_or_drops_it(tmp_path: Path, serve: Serve) -> None:

@@ -1,0 +1,247 @@
+"""Scores recorded answers anew by any rewards of the gateway's settings.
+
+All answers of a request go in one call, so a judge may compare them with each other. Each call's
+outcome is kept in a file and is not asked for again, until the reward's settings or the answers
+change. What a call fails to score has no reward, and the failures are told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+import orjson
+
+from bon_common.settings.errors import SettingsError
+from bon_gateway.backends.settings import ComposedRewardSettings
+from bon_gateway.errors import BadRequestError, RewardError
+from bon_gateway.offline_rewards import opened_rewards
+from bon_gateway.protocols import RewardBackend
+from bon_gateway.replay.log import RecordedCandidate
+from bon_gateway.replay.pools import PoolSet, PromptPool
+from bon_gateway.settings.tree import AnyReward
+from bon_gateway.strategies.conversation import RewardView
+from bon_gateway.strategies.prefill import Prefill
+from bon_gateway.thinking import ThinkingSettings
+from bon_gateway.types import JudgeUsage, Message
+
+SCORES = "scores.jsonl"
+KEY = "score_by"
+AT_ONCE = 4
+"""Requests whose answers are scored at the same time by one reward."""
+
+
+class ScoredCall(msgspec.Struct, frozen=True):
+    """A line of the file: the rewards of one request's answers, without their texts."""
+
+    key: str
+    rewards: tuple[float | None, ...]
+    tokens: int = 0
+    judge: JudgeUsage | None = None
+
+
+@dataclass
+class RewardCost:
+    """What one reward was asked, now or in an earlier run, and what it cost."""
+
+    calls: int = 0
+    answers: int = 0
+    without: int = 0
+    """Answers to which it gave no reward."""
+    tokens: int = 0
+    judge: JudgeUsage = field(default_factory=JudgeUsage)
+    failed: Counter[str] = field(default_factory=Counter)
+    """Calls without an outcome, by the error's code."""
+
+    def add(self, call: ScoredCall) -> None:
+        self.calls += 1
+        self.answers += len(call.rewards)
+        self.without += call.rewards.count(None)
+        self.tokens += call.tokens
+        if call.judge is not None:
+            self.judge += call.judge
+
+    def __str__(self) -> str:
+        told = [f"{self.answers} answers", f"{self.tokens} tokens read by the reward model"]
+        if self.judge.calls:
+            judge = self.judge
+            told[1] = (
+                f"{judge.calls} questions to a judge: {judge.prompt_tokens} tokens of prompts"
+                f" ({judge.cached_tokens} cached), {judge.completion_tokens} of verdicts,"
+                f" {judge.abstentions} abstentions"
+            )
+        if self.without:
+            told.append(f"{self.without} answers got no reward")
+        told += [f"{count} calls failed with {code}" for code, count in self.failed.items()]
+        return ", ".join(told)
+
+
+def told_costs(costs: Mapping[str, RewardCost]) -> dict[str, str]:
+    """For a report's setup."""
+    return {f"Scored by {name}": str(cost) for name, cost in costs.items()}
+
+
+def chosen_by(found: PoolSet, name: str) -> PoolSet:
+    """The pools with this entry of ``rewards`` in place of the recorded reward. Partial rewards are
+    of the reward that served, so nobody has any."""
+
+    def own(one: RecordedCandidate) -> RecordedCandidate:
+        reward = one.rewards.get(name)
+        return msgspec.structs.replace(one, reward=reward, partial_rewards=())
+
+    return replace(
+        found,
+        pools=[replace(p, candidates=[own(one) for one in p.candidates]) for p in found.pools],
+    )
+
+
+@dataclass(frozen=True)
+class Question:
+    """The answers of one request, as a reward model reads them."""
+
+    key: str
+    view: RewardView
+    answers: Mapping[bytes, Message]
+
+
+def rescored(
+    found: PoolSet,
+    rewards: Mapping[str, AnyReward],
+    folder: Path,
+    environ: Mapping[str, str],
+    tell: Callable[[str], None],
+    thinking: ThinkingSettings | None = None,
+) -> tuple[PoolSet, Mapping[str, RewardCost]]:
+    """The pools with an entry in the candidates' ``rewards`` for each of ``rewards``, and what they
+    cost. Raises SettingsError for a reward that cannot be used, or that scored nothing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / SCORES
+    known = {call.key: call for call in _kept(file)}
+    with file.open("ab") as out:
+        if file.stat().st_size and not file.read_bytes().endswith(b"\n"):
+            out.write(b"\n")
+        return asyncio.run(
+            _rescored(found, rewards, environ, tell, ScoreFile(known, out), thinking)
+        )
+
+
+async def _rescored(
+    found: PoolSet,
+    rewards: Mapping[str, AnyReward],
+    environ: Mapping[str, str],
+    tell: Callable[[str], None],
+    file: ScoreFile,
+    thinking: ThinkingSettings | None,
+) -> tuple[PoolSet, Mapping[str, RewardCost]]:
+    costs: dict[str, RewardCost] = {}
+    pools = found.pools
+    async with opened_rewards(rewards, KEY, environ) as backends:
+        for name, backend in backends.items():
+            tell(f"scoring the answers of {len(pools)} requests by {name}")
+            run = _Rescoring(name, backend, _identity(name, rewards), file, thinking)
+            pools = await run.all(pools)
+            costs[name] = run.cost
+            tell(f"{name}: {run.cost}")
+    return replace(found, pools=pools), costs
+
+
+@dataclass(frozen=True)
+class ScoreFile:
+    """The calls of this run and of earlier ones."""
+
+    known: dict[str, ScoredCall]
+    out: BinaryIO
+
+    def add(self, call: ScoredCall) -> None:
+        self.out.write(msgspec.json.encode(call) + b"\n")
+        self.out.flush()
+
+
+class _Rescoring:
+    """One reward on all pools."""
+
+    def __init__(
+        self,
+        name: str,
+        backend: RewardBackend,
+        identity: bytes,
+        file: ScoreFile,
+        thinking: ThinkingSettings | None,
+    ) -> None:
+        self._name, self._backend, self._identity = name, backend, identity
+        self._file, self._thinking = file, thinking
+        self._places = asyncio.Semaphore(AT_ONCE)
+        self._last: str = ""
+        self.cost = RewardCost()
+
+    async def all(self, pools: Sequence[PromptPool]) -> list[PromptPool]:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._pool(pool)) for pool in pools]
+        if not self.cost.calls:
+            reason = f"it scored nothing; the last call failed: {self._last}"
+            raise SettingsError("settings", f"{KEY}.{self._name}", reason)
+        return [task.result() for task in tasks]
+
+    async def _pool(self, pool: PromptPool) -> PromptPool:
+        async with self._places:
+            try:
+                asked = self._question(pool)
+                call = self._file.known.get(asked.key)
+                if call is None:
+                    call = await self._ask(asked)
+            except (RewardError, BadRequestError) as error:
+                self.cost.failed[error.code] += 1
+                self._last = error.message
+                return pool
+        self.cost.add(call)
+        scores = dict(zip(asked.answers, call.rewards, strict=True))
+
+        def with_reward(one: RecordedCandidate) -> RecordedCandidate:
+            kept = {name: r for name, r in one.rewards.items() if name != self._name}
+            reward = scores.get(orjson.dumps(asked.view.answer(one.message or {})))
+            if reward is not None:
+                kept[self._name] = reward
+            return msgspec.structs.replace(one, rewards=kept)
+
+        return replace(pool, candidates=[with_reward(one) for one in pool.candidates])
+
+    def _question(self, pool: PromptPool) -> Question:
+        """Raises BadRequestError for a conversation that the reward model cannot read."""
+        prefill, parts = Prefill.of(pool.request), self._backend.non_text_parts
+        view = RewardView.of(pool.request, self._thinking, prefill, parts)
+        said = [view.answer(one.message or {}) for one in pool.usable]
+        answers: dict[bytes, Message] = {orjson.dumps(answer): answer for answer in said}
+        shown: list[Any] = [view.request.messages, view.request.tools, [*answers.values()]]
+        digest = hashlib.sha256(self._identity + orjson.dumps(shown)).hexdigest()
+        return Question(digest[:32], view, answers)
+
+    async def _ask(self, asked: Question) -> ScoredCall:
+        scores = await self._backend.score(asked.view.request, [*asked.answers.values()])
+        call = ScoredCall(asked.key, scores.rewards, scores.tokens, scores.judging)
+        if scores.missing is None or not scores.missing.retryable:
+            # What may succeed later is asked for again by the next run.
+            self._file.add(call)
+        return call
+
+
+def _identity(name: str, rewards: Mapping[str, AnyReward]) -> bytes:
+    """What its numbers depend on: its own settings, or all if it is made of others."""
+    told: dict[str, Any] = {name: rewards[name].model_dump(mode="json")}
+    if isinstance(rewards[name], ComposedRewardSettings):
+        told = {key: one.model_dump(mode="json") for key, one in rewards.items()}
+    return orjson.dumps(told, option=orjson.OPT_SORT_KEYS)
+
+
+def _kept(file: Path) -> Iterator[ScoredCall]:
+    """The lines of an earlier run. One that was cut off is asked for again."""
+    for line in file.read_bytes().splitlines() if file.exists() else ():
+        try:
+            yield msgspec.json.decode(line, type=ScoredCall)
+        except msgspec.DecodeError:
+            continue
