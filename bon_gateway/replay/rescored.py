@@ -102,7 +102,7 @@ def chosen_by(found: PoolSet, name: str) -> PoolSet:
 
 
 @dataclass(frozen=True)
-class Question:
+class RecordedAnswers:
     """The answers of one request, as a reward model reads them."""
 
     key: str
@@ -211,7 +211,7 @@ class _Rescoring:
 
         return replace(pool, candidates=[with_reward(one) for one in pool.candidates])
 
-    def _question(self, pool: PromptPool) -> Question:
+    def _question(self, pool: PromptPool) -> RecordedAnswers:
         """Raises BadRequestError for a conversation that the reward model cannot read."""
         prefill, parts = Prefill.of(pool.request), self._backend.non_text_parts
         view = RewardView.of(pool.request, self._thinking, prefill, parts)
@@ -219,9 +219,9 @@ class _Rescoring:
         answers: dict[bytes, Message] = {orjson.dumps(answer): answer for answer in said}
         shown: list[Any] = [view.request.messages, view.request.tools, [*answers.values()]]
         digest = hashlib.sha256(self._identity + orjson.dumps(shown)).hexdigest()
-        return Question(digest[:32], view, answers)
+        return RecordedAnswers(digest[:32], view, answers)
 
-    async def _ask(self, asked: Question) -> ScoredCall:
+    async def _ask(self, asked: RecordedAnswers) -> ScoredCall:
         scores = await self._backend.score(asked.view.request, [*asked.answers.values()])
         call = ScoredCall(asked.key, scores.rewards, scores.tokens, scores.judging)
         if scores.missing is None or not scores.missing.retryable:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -43,8 +44,15 @@ def test_its_defaults_are_those_of_the_settings() -> None:
 
 
 def test_what_it_recommends_can_be_served() -> None:
-    (text,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    _, text = re.findall(r"^ *```yaml\n(.*?)```", PAGE, re.DOTALL | re.MULTILINE)
     strategy = TypeAdapter(AnyStrategy).validate_python(
         yaml.safe_load(text)["models"]["sft"]["strategy"]
     )
     assert (strategy.type, strategy.drawn) == ("weighted_vote", 32)
+
+
+def test_its_settings_for_scoring_anew_are_read() -> None:
+    text, _ = re.findall(r"^ *```yaml\n(.*?)```", PAGE, re.DOTALL | re.MULTILINE)
+    settings = CalibrateSettings.model_validate(yaml.safe_load(textwrap.dedent(text)))
+    assert [*settings.score_by] == ["judge", "helpful"]
+    assert settings.chosen_by == "helpful"
