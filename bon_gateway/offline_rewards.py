@@ -69,7 +69,8 @@ def _built(
             except ValueError as error:
                 raise SettingsError("settings", place, str(error)) from None
         else:
-            upstream_key(one.key_variable, environ, f"{place}.api_key_env")
+            for within, variable in one.key_variables.items():
+                upstream_key(variable, environ, f"{place}.{within}")
             own[name] = build_reward(one, environ)
     return own
 
