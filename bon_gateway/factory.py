@@ -85,31 +85,20 @@ def _policy(
 def _reward(
     name: str, settings: RewardSettings, metrics: Metrics, environ: Mapping[str, str]
 ) -> RewardBackend:
-<<<<<<< HEAD
-    backend = settings.build_with(find_key(environ))
-    if settings.length_calibration is not None:
-        backend = LengthCalibratedReward(backend, settings.length_calibration)
-=======
     backend = build_reward(settings, environ)
->>>>>>> c403b39 (replay and calibrate score recorded answers anew by any reward of the settings)
     # The meter is inside the cache: what is kept is no call of the reward model.
     metered = MeteredReward(name, backend, metrics)
     if settings.cache is None:
-<<<<<<< HEAD
-        return backend
-    meter = metrics.cache_meter(f"rewards.{name}")
-    return CachedReward(backend, settings.cache, meter, by_metadata=settings.reads_metadata)
-=======
         return metered
-    return CachedReward(metered, settings.cache, metrics.cache_meter(f"rewards.{name}"))
+    meter = metrics.cache_meter(f"rewards.{name}")
+    return CachedReward(metered, settings.cache, meter, by_metadata=settings.reads_metadata)
 
 
 def build_reward(settings: RewardSettings, environ: Mapping[str, str]) -> RewardBackend:
     """One that is not made of others, not started, without meter and cache."""
-    backend = settings.build_with(_find_key(environ))
+    backend = settings.build_with(find_key(environ))
     calibration = settings.length_calibration
     return backend if calibration is None else LengthCalibratedReward(backend, calibration)
->>>>>>> c403b39 (replay and calibrate score recorded answers anew by any reward of the settings)
 
 
 def _history(name: str, settings: Settings) -> WindowHistory | None:
