@@ -18,9 +18,15 @@ def conversation_text(
 
 def turn_text(message: Mapping[str, Any]) -> str:
     """What a message says and which tools it calls, as the judge sees it."""
-    calls = (call.get("function") or call for call in message.get("tool_calls") or ())
+    calls = map(_called, message.get("tool_calls") or ())
     shown = (f"[calls {one['name']} with {_arguments(one)}]" for one in calls if "name" in one)
     return "\n".join(filter(None, (message.get("content") or "", *shown)))
+
+
+def _called(call: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A client's call may have anything in place of its function."""
+    function = call.get("function")
+    return function if function and isinstance(function, Mapping) else call
 
 
 def _arguments(function: Mapping[str, Any]) -> str:

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from random import Random
 from statistics import fmean
 
+from bon_common.judging.pairs import TIE
+
 Shown = tuple[int, ...]
 """Answers by index, in the order in which the judge sees them."""
 
@@ -42,8 +44,11 @@ def lists(
 
 
 def points(values: Mapping[int, float]) -> dict[int, float]:
-    """Borda points in 0..1 from one list's verdict. Higher values are better; equal ones share."""
-    others = max(1, len(values) - 1)
+    """Borda points in 0..1 from one list's verdict. Higher values are better; equal ones share. An
+    answer that stands alone is neither better nor worse than another."""
+    if len(values) == 1:
+        return dict.fromkeys(values, TIE)
+    others = len(values) - 1
     return {
         one: sum((own > other) + (own == other) / 2 for k, other in values.items() if k != one)
         / others

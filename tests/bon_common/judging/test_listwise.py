@@ -41,7 +41,7 @@ def test_without_shuffling_the_order_stays() -> None:
 
 def test_points_are_the_share_of_the_others_below() -> None:
     assert points({4: 0.9, 7: 0.1, 2: 0.1}) == {4: 1.0, 7: 0.25, 2: 0.25}
-    assert points({4: 1.0}) == {4: 0.0}
+    assert points({4: 1.0}) == {4: 0.5}
 
 
 def test_the_mean_over_the_lists_that_had_a_verdict() -> None:

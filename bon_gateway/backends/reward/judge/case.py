@@ -54,7 +54,7 @@ class Case:
 
 async def open_case(request: RewardRequest, budget: Budget, at_once: int) -> Case:
     """Raises RewardRefusedError for a conversation that is not text."""
-    if sum(map(_size, request.messages)) > LONG:
+    if request.tools or sum(map(_size, request.messages)) > LONG:
         messages, text = await asyncio.to_thread(_read, request)
     else:
         messages, text = _read(request)
@@ -99,6 +99,9 @@ def _texts(completions: Sequence[Message]) -> list[str]:
 
 def _size(message: Message) -> int:
     content = message.get("content")
+    if message.get("tool_calls"):
+        # Their arguments may be as long as any text, and are not measured.
+        return LONG + 1
     if isinstance(content, str):
         return len(content)
     return 0 if content is None else LONG + 1

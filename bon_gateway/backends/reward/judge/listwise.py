@@ -76,12 +76,14 @@ class ListwiseJudging:
             asking.chance(),
             shuffle=settings.shuffle,
         )
-        # By index from here on.
+        # By index from here on. An answer that is alone in its list needs no judge.
         shown = [
             (repeat, [order[one] for one in own])
             for repeat, parts in enumerate(dealt)
             for own in parts
+            if len(own) > 1
         ]
+        alone = [order[own[0]] for parts in dealt for own in parts if len(own) == 1]
         replies = await asking.ask_all([self._question(answers, *one) for one in shown])
         verdicts = []
         for (_, own), reply in zip(shown, replies, strict=True):
@@ -90,6 +92,9 @@ class ListwiseJudging:
                 verdicts.append(dict(zip(own, values, strict=True)))
             elif reply is not None:
                 asking.abstain()
+        if verdicts:
+            # Without any verdict nobody has a reward, and chance must not choose who has one.
+            verdicts += [{one: TIE} for one in alone]
         return borda(len(answers), verdicts)
 
     def _question(self, answers: Sequence[str], repeat: int, own: Sequence[int]) -> Question:

@@ -100,3 +100,20 @@ async def test_a_single_answer_is_not_asked_about(upstream: FakeUpstream) -> Non
     scores = await compared(upstream, FakeJudge(best), texts(1), method=LISTWISE)
     assert scores.rewards == (0.5,)
     assert upstream.calls == []
+
+
+async def test_an_answer_that_is_alone_in_its_list_loses_nothing(upstream: FakeUpstream) -> None:
+    """Of three answers and two places in a list, one is left over in each repeat."""
+    fake = FakeJudge(best)
+    method = {**LISTWISE, "longest": 2, "repeats": 1}
+    scores = await compared(upstream, fake, texts(1, 2, 3), method=method)
+    assert sorted(reward or 0.0 for reward in scores.rewards) == [0.0, 0.5, 1.0]
+    assert [len(fenced(prompt)) for prompt in fake.prompts] == [2]
+
+
+async def test_an_answer_that_is_alone_is_not_chosen_without_a_verdict(
+    upstream: FakeUpstream,
+) -> None:
+    method = {**LISTWISE, "longest": 2, "repeats": 1}
+    scores = await compared(upstream, FakeJudge(lambda _: None), texts(1, 2, 3), method=method)
+    assert scores.rewards == (None, None, None)
