@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 import msgspec
@@ -14,13 +16,26 @@ CUT = ("abort", "content_filter")
 """Finish reasons of a reply that is no verdict. A reply may end by ``length``: a verdict of one
 token does."""
 
+LONGEST = 262_144
+"""Characters of a text in which a verdict is looked for, after the thinking. A longer one is no
+verdict, and looking through it would hold up other requests."""
+
+MOST_PLACES = 64
+"""Places at which a reply's text is looked for among its tokens, from the end."""
+
 
 class ReplyToken(msgspec.Struct, frozen=True):
     end: int
     """Where it ends in the reply's text, in bytes of UTF-8."""
-    chances: Mapping[str, float]
-    """Probabilities of the likeliest tokens at its place, itself among them, by their texts. Tokens
-    that differ only in white space around them count as one."""
+    entry: Any
+    """What the judge said of it."""
+
+    @property
+    def chances(self) -> Mapping[str, float]:
+        """Probabilities of the likeliest tokens at its place, itself among them, by their texts.
+        Tokens that differ only in white space around them count as one. Of a long reply only one
+        token's are read."""
+        return _chances(self.entry)
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -51,7 +66,7 @@ def read_reply(answer: Mapping[str, Any], thinking: ThinkingSettings | None) -> 
     logprobs = choice.get("logprobs")
     entries = logprobs.get("content") if isinstance(logprobs, Mapping) else None
     entries = entries if isinstance(entries, list) else []
-    if text is None or not (text.strip() or len(entries) == 1):
+    if text is None or len(text) > LONGEST or not (text.strip() or len(entries) == 1):
         return None
     return Reply(text.strip(), _tokens_of(text.strip(), entries))
 
@@ -62,19 +77,40 @@ def _tokens_of(text: str, entries: list[Any]) -> Sequence[ReplyToken]:
     Log-probabilities cover the thinking too, even if a parser has taken it out of the content, and
     tokens that end a turn. So the text is looked for from the end.
     """
-    pieces = [_bytes_of(entry) for entry in entries]
     if not text:
-        return [ReplyToken(0, _chances(entry)) for entry in entries]
+        return [ReplyToken(0, entry) for entry in entries]
+    pieces = [_bytes_of(entry) for entry in entries]
     wanted = text.encode("utf-8", "surrogatepass")
-    start = b"".join(pieces).rfind(wanted)
+    start = _start(pieces, wanted)
     if start < 0:
         return ()
     found, end = [], -start
     for entry, piece in zip(entries, pieces, strict=True):
         begins, end = end, end + len(piece)
         if end > 0 and begins < len(wanted):
-            found.append(ReplyToken(end, _chances(entry)))
+            found.append(ReplyToken(end, entry))
     return found
+
+
+def _start(pieces: Sequence[bytes], wanted: bytes) -> int:
+    """Where the last ``wanted`` begins in all ``pieces`` together; -1 if it is not there.
+
+    One that fills its pieces, but for white space, goes first: a verdict of one letter also stands
+    inside the name of a token that ends the turn.
+    """
+    whole = b"".join(pieces)
+    begins = [0, *accumulate(map(len, pieces))]
+    last = place = whole.rfind(wanted)
+    for _ in range(MOST_PLACES):
+        if place < 0:
+            break
+        end = place + len(wanted)
+        before = whole[begins[bisect_right(begins, place) - 1] : place]
+        after = whole[end : begins[bisect_left(begins, end)]]
+        if not (before.strip() or after.strip()):
+            return place
+        place = whole.rfind(wanted, 0, end - 1)
+    return last
 
 
 def _bytes_of(entry: Any) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bon_gateway.backends.reward.judge.reply import read_reply
+from bon_gateway.backends.reward.judge.reply import LONGEST, read_reply
 from bon_gateway.thinking import ThinkingSettings
 
 THINKS = ThinkingSettings()
@@ -121,3 +121,26 @@ def test_text_without_log_probabilities_has_no_tokens() -> None:
         reply = read_reply(given, None)
         assert reply is not None
         assert not reply.tokens
+
+
+@pytest.mark.parametrize("end", ["<|END_OF_TURN|>", "[BOS]", " </B>", "AB"])
+def test_the_name_of_the_token_that_ends_the_turn_is_no_verdict(end: str) -> None:
+    entries = [entry("B", ("B", -0.1)), entry(end, (end, -0.1))]
+    reply = read_reply(answer("B", entries), None)
+    assert reply is not None
+    assert [set(token.chances) for token in reply.tokens] == [{"B"}]
+
+
+def test_a_text_that_ends_within_a_token_is_found_all_the_same() -> None:
+    reply = read_reply(answer("B", [entry("</think>B", ("B", -0.1))]), None)
+    assert reply is not None
+    assert len(reply.tokens) == 1
+
+
+def test_a_text_without_end_is_no_reply() -> None:
+    assert read_reply(answer("x" * (LONGEST + 1)), None) is None
+    # Thinking may be as long as it likes.
+    thought = f"<think>{'x' * LONGEST}</think>B"
+    reply = read_reply(answer(thought), THINKS)
+    assert reply is not None
+    assert reply.text == "B"
