@@ -31,6 +31,9 @@ TOP_LOGPROBS = 20
 """The most that OpenAI and vLLM give by default."""
 LONGEST_WAIT_S = 5.0
 """A judge that asks for a longer pause is not asked again: the client is waiting."""
+MOST_TOKENS = 1 << 31
+"""A call does not take more. A larger count is no count: added up, such numbers could not be
+written into an answer, and would spend a key's budget for good."""
 SHORT_WAIT_S = 0.5
 """The pause before an overloaded judge is asked again that names none."""
 
@@ -145,10 +148,8 @@ class Asking:
         """The judge's reply; None, counted as an abstention, if none came that can be read."""
         # The prompts of questions that wait are not made yet: together they may be large.
         async with self._case.at_once:
-            try:
-                text = await self.render(question.variables)
-            except PromptError as error:
-                self.fail(UpstreamError(Fault.FAILED, f"The prompt cannot be rendered: {error}."))
+            text = await self._prompted(question.variables)
+            if text is None:
                 return None
             answer = await self._send(CHAT, self._body(question, text))
         if answer is None:
@@ -163,7 +164,7 @@ class Asking:
 
     def _body(self, question: Question, text: str) -> dict[str, Any]:
         body = {
-            "messages": [{"role": "user", "content": text}],
+            "messages": _messages(text),
             "temperature": 0,
             "max_tokens": question.max_tokens,
         }
@@ -176,12 +177,16 @@ class Asking:
         # A field is left out by setting it to null, for judges that do not know it.
         return {key: value for key, value in body.items() if value is not None}
 
-    async def render(self, variables: Mapping[str, Any]) -> str:
-        """The question's text. Raises PromptError."""
+    async def _prompted(self, variables: Mapping[str, Any]) -> str | None:
+        """The question's text; None, counted as an abstention, if it cannot be rendered."""
         shown = {**self._common, **variables}
-        if len(self._case.conversation) + sum(map(len, self._answers)) > LONG:
-            return await asyncio.to_thread(self._way.prompt.render, shown)
-        return self._way.prompt.render(shown)
+        try:
+            if len(self._case.conversation) + sum(map(len, self._answers)) > LONG:
+                return await asyncio.to_thread(self._way.prompt.render, shown)
+            return self._way.prompt.render(shown)
+        except PromptError as error:
+            self.fail(UpstreamError(Fault.FAILED, f"The prompt cannot be rendered: {error}."))
+            return None
 
     def fail(self, error: UpstreamError) -> None:
         """A verdict is lost to ``error``."""
@@ -212,9 +217,17 @@ class Asking:
                 return answer
         return None
 
-    async def free(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """The same for a call for which no model runs, such as tokenising: it costs nothing."""
+    async def free(
+        self, path: str, body: Mapping[str, Any], question: Mapping[str, Any] | None = None
+    ) -> Mapping[str, Any] | None:
+        """The same for a call for which no model runs, such as tokenising: it costs nothing. With
+        the variables of a ``question`` it is about that question's prompt."""
         async with self._case.at_once:
+            if question is not None:
+                text = await self._prompted(question)
+                if text is None:
+                    return None
+                body = {**body, "messages": _messages(text)}
             try:
                 return await self._post(path, body)
             except UpstreamError as error:
@@ -233,8 +246,12 @@ class Asking:
         self._case.budget.spend(read + written)
 
 
+def _messages(text: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": text}]
+
+
 def _count(given: Any) -> int:
-    return given if type(given) is int and given > 0 else 0
+    return given if type(given) is int and 0 < given <= MOST_TOKENS else 0
 
 
 def _pause(error: UpstreamError) -> float | None:

@@ -24,7 +24,6 @@ from bon_gateway.backends.http.faults import Fault, UpstreamError, malformed
 from bon_gateway.backends.reward.judge.asking import Asking
 from bon_gateway.backends.reward.judge.criteria import DEFAULT, Criteria, joint
 from bon_gateway.backends.reward.judge.method import MethodSettings
-from bon_gateway.backends.reward.judge.prompt import PromptError
 
 SCORING = "/generative_scoring"
 TOKENIZE = "/tokenize"
@@ -89,19 +88,17 @@ async def _labels(asking: Asking, levels: str) -> list[int] | None:
                 asking.fail(malformed("a grade is not one token to it"))
             return None
         labels.append(tokens[0])
+    if len({*labels}) < len(labels):
+        # One that stands for all that the tokenizer does not know, for example.
+        asking.fail(malformed("several grades are one token to it"))
+        return None
     return labels
 
 
 async def _prompt(asking: Asking, variables: Mapping[str, Any]) -> list[int] | None:
     """The question as the judge's engine reads it, up to where the grade would be written."""
-    try:
-        text = await asking.render(variables)
-    except PromptError as error:
-        asking.fail(UpstreamError(Fault.FAILED, f"The prompt cannot be rendered: {error}."))
-        return None
-    body: dict[str, Any] = {"messages": [{"role": "user", "content": text}]}
-    body |= {key: asking.sampling[key] for key in TEMPLATE_FIELDS if key in asking.sampling}
-    answer = await asking.free(TOKENIZE, body)
+    body = {key: asking.sampling[key] for key in TEMPLATE_FIELDS if key in asking.sampling}
+    answer = await asking.free(TOKENIZE, body, variables)
     if answer is None:
         return None
     tokens, most = _ids(answer), answer.get("max_model_len")

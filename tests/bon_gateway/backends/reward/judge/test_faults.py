@@ -285,3 +285,14 @@ async def test_another_replica_is_asked_when_one_dies() -> None:
             assert len(asked) == 1
             await asked[0].stop()
             assert (await backend.score(request, ANSWERS)).rewards == (1.0, 1.0, 1.0)
+
+
+async def test_counts_that_cannot_be_are_no_counts(upstream: FakeUpstream) -> None:
+    """Their sum would not fit into the gateway's answer, and would spend a key's budget."""
+    verdict = {"message": {"content": "E"}, "logprobs": {"content": [{"token": "E", "logprob": 0}]}}
+    usage = {"prompt_tokens": 2**64 - 1, "completion_tokens": 2**63}
+    step = Step(raw=orjson.dumps({"choices": [verdict], "usage": usage}))
+    scores = await judged(upstream, FakeJudge(lambda prompt: step))
+    assert scores.rewards == (1.0, 1.0, 1.0)
+    assert scores.judging is not None
+    assert (scores.judging.prompt_tokens, scores.judging.completion_tokens) == (0, 0)

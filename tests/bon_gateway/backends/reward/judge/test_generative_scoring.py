@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import orjson
 import pytest
 
+from bon_gateway.backends.reward.judge.prompt import Prompt
 from bon_gateway.errors import RewardError, RewardRefusedError
 from bon_gateway.testing.judges import Chances, FakeJudge, fenced
-from bon_gateway.testing.script import Step
+from bon_gateway.testing.script import Call, Step
 from bon_gateway.testing.upstream import FakeUpstream
 from bon_gateway.types import RewardRequest, Scores
 from tests.bon_gateway.backends.support import MESSAGES, after_warm_up, judge, started
@@ -106,3 +110,49 @@ async def test_the_template_of_the_settings_is_used(upstream: FakeUpstream) -> N
     [asked] = [call.body for call in upstream.calls if "messages" in call.body]
     assert asked["chat_template_kwargs"] == kwargs
     assert "temperature" not in asked
+
+
+async def test_grades_that_are_one_token_are_no_grades(upstream: FakeUpstream) -> None:
+    """A tokenizer without these letters reads all of them as unknown."""
+
+    def unknown(call: Call) -> Step:
+        if call.path == "/tokenize" and "prompt" in call.body:
+            return Step(raw=orjson.dumps({"tokens": [0], "max_model_len": 100_000}))
+        return FakeJudge(by_answer)(call)
+
+    upstream.script = FakeJudge(by_answer)
+    backend = judge(upstream, method=THREE)
+    async with started(backend):
+        after_warm_up(upstream, unknown)
+        with pytest.raises(RewardError, match="one token"):
+            await backend.score(RewardRequest(MESSAGES), [{"role": "assistant", "content": "a"}])
+
+
+async def test_prompts_are_made_when_it_is_their_turn(
+    upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Together the prompts of all answers and criteria may be large."""
+    gate, made, render = asyncio.Event(), [], Prompt.render
+    fake = FakeJudge(by_answer)
+
+    def counted(prompt: Prompt, variables: Mapping[str, Any]) -> str:
+        made.append(variables)
+        return render(prompt, variables)
+
+    def held(call: Call) -> Step:
+        step = fake(call)
+        return replace(step, hold=gate) if "messages" in call.body else step
+
+    upstream.script = FakeJudge(by_answer)
+    backend = judge(upstream, method=THREE, at_once=2)
+    answers = [{"role": "assistant", "content": f"answer {i}"} for i in range(6)]
+    async with started(backend):
+        after_warm_up(upstream, held)
+        monkeypatch.setattr(Prompt, "render", counted)
+        task = asyncio.create_task(backend.score(RewardRequest(MESSAGES), answers))
+        await until(lambda: upstream.running == 2)
+        assert len(made) == 2
+        gate.set()
+        scores = await task
+    assert None not in scores.rewards
+    assert len(made) == 6
