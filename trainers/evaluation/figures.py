@@ -15,6 +15,7 @@ from trainers.evaluation.reward_bench_2 import RewardBench2
 from trainers.rewards.accuracy import GapShare, Share
 from trainers.rewards.calibration import Calibration
 from trainers.rewards.quality import quality_pictures
+from trainers.rewards.steps import StepFigures
 
 WIDE_GAP = 1.0
 """Pairs at least this far apart are also reported on their own: there, a mistake matters most."""
@@ -39,6 +40,7 @@ class Figures:
     calibration: Calibration | None = None
     reward_bench: RewardBench | None = None
     reward_bench_2: RewardBench2 | None = None
+    steps: StepFigures | None = None
     judge: str = "gold"
     """Who says how good a chosen answer is: gold, which is true, or a reward model, which may
     err."""
@@ -77,6 +79,8 @@ class Figures:
         if self.reward_bench_2 is not None:
             parts = {**self.reward_bench_2.subsets}
             found |= _bench_table("RewardBench 2", self.reward_bench_2, parts)
+        if self.steps is not None:
+            found |= self.steps.table()
         judged = "gold reward" if self.judge == "gold" else f"reward by {self.judge}"
         found |= {f"{judged}, best of {n}": value for n, value in self.best_of_n.items()}
         found["held-out prompts"] = self.prompts or None

@@ -7,6 +7,7 @@ from typing import Any
 from bon_common.best_of_n import best_of_n
 from trainers.base.bad_lines import BadLines
 from trainers.base.context import RunContext
+from trainers.base.data import read_placed
 from trainers.base.intervals import bootstrap
 from trainers.base.outputs import claim_files
 from trainers.base.tokenizer import training_tokenizer
@@ -19,14 +20,17 @@ from trainers.rewards.accuracy import ScoredPair, accuracy, by_gap, by_section
 from trainers.rewards.answers import AnswerScorer, Placed
 from trainers.rewards.calibration import Calibration
 from trainers.rewards.gold import Gold, load_gold
+from trainers.rewards.one import OneModel
 from trainers.rewards.opening import open_scorer
 from trainers.rewards.pairs import scored_pairs
 from trainers.rewards.settings import RewardSource
+from trainers.rewards.steps import LabelledSteps, StepFigures, scored_steps, step_figures
 
 
 def run(settings: EvaluateSettings, context: RunContext) -> dict[str, float]:
     """`bon-train evaluate`."""
-    files = (settings.pairs, settings.reward_bench, settings.reward_bench_2, settings.prompts)
+    benches = (settings.reward_bench, settings.reward_bench_2)
+    files = (settings.pairs, *benches, settings.steps, settings.prompts)
     made = [settings.output, settings.page]
     claim_files(made, context, inputs=[path for path in files if path is not None])
     bad = BadLines(skip=settings.skip_bad)
@@ -54,6 +58,8 @@ def evaluate(settings: EvaluateSettings, bad: BadLines | None = None) -> Figures
         found["reward_bench"] = run_reward_bench(scorer, settings.reward_bench, prior, bad)
     if settings.reward_bench_2 is not None:
         found["reward_bench_2"] = run_reward_bench_2(scorer, settings.reward_bench_2, bad)
+    if settings.steps is not None:
+        found["steps"] = _of_steps(settings, settings.steps, bad)
     if settings.policy is not None:
         found |= _of_answers(_answered(settings, bad), scorer, gold, settings)
     figures = Figures(**found, cut=scorer.cut, left_out=bad.figures())
@@ -99,6 +105,14 @@ def _of_pairs(scored: Sequence[ScoredPair], settings: EvaluateSettings) -> dict[
         "by_section": by_section(scored),
         "calibration": Calibration.of(differences, settings.calibration_bins),
     }
+
+
+def _of_steps(settings: EvaluateSettings, path: Path, bad: BadLines) -> StepFigures:
+    """Of the steps' own scores, which only a folder's model gives."""
+    assert settings.reward_folder is not None, "the settings say so"
+    model = OneModel.load(settings.reward_folder, device=settings.device)
+    records = read_placed(LabelledSteps, path, bad)
+    return step_figures(scored_steps(model, records, settings.batch_size, bad))
 
 
 def _answered(settings: EvaluateSettings, bad: BadLines) -> list[Placed]:

@@ -29,6 +29,8 @@ class EvaluateSettings(TemplateSettings):
     """Its prior test sets, which count half in the overall figure."""
     reward_bench_2: Path | None = None
     """RewardBench 2, as published, in JSONL or parquet."""
+    steps: Path | None = None
+    """`{prompt, steps, labels}`: how often a process reward model finds the first wrong step."""
     policy: Path | None = None
     """Also sample from this policy and choose its answers by the reward model."""
     prompts: Path | None = None
@@ -76,9 +78,11 @@ class EvaluateSettings(TemplateSettings):
 
     @model_validator(mode="after")
     def _there_is_something_to_do(self) -> "EvaluateSettings":
-        sources = (self.pairs, self.reward_bench, self.reward_bench_2, self.policy)
+        sources = (self.pairs, self.reward_bench, self.reward_bench_2, self.steps, self.policy)
         if all(source is None for source in sources):
-            raise ValueError("one of pairs, reward_bench, reward_bench_2 and policy is needed")
+            raise ValueError(
+                "one of pairs, reward_bench, reward_bench_2, steps and policy is needed"
+            )
         if self.policy is None:
             refuse_templates(self)
         if self.policy is not None and self.prompts is None:
@@ -96,6 +100,8 @@ class EvaluateSettings(TemplateSettings):
         for key in ("label_weights", "ensemble", "cut_prompts"):
             if getattr(self, key) != type(self).model_fields[key].default:
                 raise ValueError(f"{key}: belongs to a folder; a server has settings of its own")
+        if self.steps is not None:
+            raise ValueError("steps: reward must be the folder of a process reward model")
         return self
 
     @property

@@ -7,17 +7,19 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from reward_server.scoring.render import Renderer
+from reward_server.scoring.steps import StepTokenError
 from trainers.base.bad_lines import BadLines
 from trainers.base.data import Message, read_placed
-from trainers.base.errors import DataError
+from trainers.base.errors import DataError, SettingsError
 from trainers.base.special_tokens import SPECIAL, with_special_tokens
 from trainers.reward.settings import RewardTrainSettings
-from trainers.reward.tasks import RewardTask
+from trainers.reward.tasks import Answers, RewardTask
 from trainers.rewards.one import render
 
 Row = dict[str, Any]
 """`sequences`: token ids of prompt plus answer, for each answer; `length`: of the longest;
-`targets`; `token_types` as `sequences`, for encoders that know segments."""
+`targets`; `token_types` as `sequences`, for encoders that know segments; `reads`: the places of the
+only sequence's step marks, for a process reward model."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ def prepare(
     or no pair has a margin that is asked for.
     """
     bad = bad or BadLines(skip=settings.skip_bad)
-    renderer = Renderer(tokenizer)
+    renderer = renderer_of(settings, tokenizer)
     placed = read_placed(task.record, settings.train, bad)
     bad.note(SPECIAL, with_special_tokens(tokenizer, placed))
     unknown = 0
@@ -62,9 +64,10 @@ def prepare(
     names: list[str] = []
     dropped, equal = 0, 0
     for where, record in placed:
-        answers = task.answers(record)
+        answers: Answers = []
         row: Row = {}
         with bad.tried():
+            answers = _answers(task, record, where)
             row = _row(renderer, tokenizer, record, answers, where)
         if not row:
             continue
@@ -78,6 +81,24 @@ def prepare(
     if not rows:
         raise DataError(_nothing_left(settings, dropped, equal, bad))
     return TrainingData(rows, dropped, unknown, names, equal)
+
+
+def renderer_of(settings: RewardTrainSettings, tokenizer: PreTrainedTokenizerBase) -> Renderer:
+    """Raises SettingsError if the mark of steps is no token."""
+    steps = settings.steps.reading if settings.objective == "stepwise" else None
+    if steps is not None and tokenizer.chat_template is None:
+        raise SettingsError("objective: stepwise needs a chat template")
+    try:
+        return Renderer(tokenizer, steps=steps)
+    except StepTokenError as error:
+        raise SettingsError(f"steps.token: {error}") from error
+
+
+def _answers(task: RewardTask, record: Any, where: str) -> Answers:
+    try:
+        return task.answers(record)
+    except ValueError as error:
+        raise DataError(f"{where}: {error}") from error
 
 
 def _nothing_left(settings: RewardTrainSettings, dropped: int, equal: int, bad: BadLines) -> str:
@@ -103,6 +124,8 @@ def _row(
             raise DataError(f"{where}: {name}: ends in the padding token, which is not read")
     row: Row = {"sequences": [list(one.ids) for one in rendered]}
     row["length"] = max(len(ids) for ids in row["sequences"])
+    if rendered[0].reads:
+        row["reads"] = list(rendered[0].reads)
     if rendered[0].token_types is not None:
         row["token_types"] = [list(one.token_types or ()) for one in rendered]
     return row
@@ -115,6 +138,10 @@ def show_example(tokenizer: PreTrainedTokenizerBase, data: TrainingData) -> str:
     for name, ids in zip(data.names, row["sequences"], strict=True):
         place = ids[0] if ids[0] == tokenizer.cls_token_id else ids[-1]
         lines.append(f"{name}: {tokenizer.decode(ids)}")
-        lines.append(f"  tokens: {len(ids)}, reward read at: {tokenizer.decode([place])!r}")
+        if "reads" in row:
+            marks = [tokenizer.decode([ids[read]]) for read in row["reads"]]
+            lines.append(f"  tokens: {len(ids)}, steps read at: {marks}")
+        else:
+            lines.append(f"  tokens: {len(ids)}, reward read at: {tokenizer.decode([place])!r}")
     lines += [f"{name}: {value}" for name, value in row["targets"].items()]
     return "\n".join(lines)

@@ -11,9 +11,11 @@ from reward_server.scoring.render import Renderer
 from trainers.base.bad_lines import BadLines
 from trainers.base.data import read_placed
 from trainers.base.errors import DataError
+from trainers.reward.data import renderer_of
 from trainers.reward.settings import RewardTrainSettings
 from trainers.rewards.one import render
 from trainers.rewards.pairs import PlacedPair, SectionPair
+from trainers.rewards.steps import LabelledSteps, PlacedSteps, rendered_steps
 
 
 @dataclass(frozen=True)
@@ -50,3 +52,25 @@ def read_held_out(
         skipped = f", {bad.count} bad lines were skipped" if bad.count else ""
         raise DataError(f"{settings.eval_pairs}: every pair exceeds max_length{skipped}")
     return HeldOutPairs(kept, dropped)
+
+
+def read_held_out_steps(
+    settings: RewardTrainSettings, tokenizer: PreTrainedTokenizerBase, bad: BadLines
+) -> list[PlacedSteps]:
+    """The records of `eval_steps`, none without such a file; those that are too long are bad lines.
+
+    Raises DataError as `read_held_out`.
+    """
+    if settings.eval_steps is None:
+        return []
+    renderer, reading = renderer_of(settings, tokenizer), settings.steps.reading
+    kept = []
+    for where, record in read_placed(LabelledSteps, settings.eval_steps, bad):
+        with bad.tried():
+            length = len(rendered_steps(renderer, reading, record, where).ids)
+            if length > settings.max_length:
+                raise DataError(f"{where}: {length} tokens, max_length is {settings.max_length}")
+            kept.append((where, record))
+    if not kept:
+        raise DataError(f"{settings.eval_steps}: no record is left")
+    return kept

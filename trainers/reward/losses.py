@@ -69,6 +69,18 @@ def signed_preferences(difference: Tensor, preference: Tensor) -> Tensor:
     return losses.masked_fill(~known, 0).sum(1) / known.sum(1).clamp(min=1)
 
 
+def step_cross_entropy(wrong: Tensor, right: Tensor, labels: Tensor, known: Tensor) -> Tensor:
+    """The mean cross-entropy over each record's labelled steps, shape (records,).
+
+    All arguments are (records, steps): the two raw numbers, the probability that the step is right
+    (1 or 0 for a plain label), and whether that is known (Lightman et al. 2023, arXiv:2305.20050;
+    soft labels as in Wang et al. 2024, arXiv:2312.08935).
+    """
+    # Of two labels only the difference counts, and its sigmoid is the softmax.
+    losses = F.binary_cross_entropy_with_logits(right - wrong, labels, reduction="none")
+    return losses.masked_fill(~known, 0).sum(1) / known.sum(1).clamp(min=1)
+
+
 def squared_error(outputs: Tensor, scores: Tensor) -> Tensor:
     """The mean squared error over the dimensions, shape (records,); both (records, dimensions).
 

@@ -1,12 +1,13 @@
-"""The network to train: a sequence classifier with one output for each dimension."""
+"""The network to train: a sequence classifier with one output for each dimension, or a token
+classifier of two labels for a process reward model."""
 
 from typing import Any
 
 from peft import PeftModel
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
 
-from trainers.base.loading import load_model
-from trainers.reward.settings import RewardTrainSettings
+from trainers.base.loading import AutoClass, load_model
+from trainers.reward.settings import RIGHT, WRONG, RewardTrainSettings
 
 
 def load_network(settings: RewardTrainSettings) -> Any:
@@ -15,12 +16,22 @@ def load_network(settings: RewardTrainSettings) -> Any:
     Raises ModelError if it cannot be loaded, has a head of another size, or lacks more than
     its head.
     """
+    kind = kind_of(settings)
     names = list(settings.dimensions or ())
+    if settings.objective == "stepwise":
+        names = [WRONG, RIGHT]
     options: dict[str, Any] = {"num_labels": max(len(names), 1)}
     if names:
         options["id2label"] = dict(enumerate(names))
         options["label2id"] = {name: index for index, name in enumerate(names)}
-    return load_model(AutoModelForSequenceClassification, settings, may_lack=_may_be_new, **options)
+    return load_model(kind, settings, may_lack=_may_be_new, **options)
+
+
+def kind_of(settings: RewardTrainSettings) -> AutoClass:
+    """The library's class of the network."""
+    if settings.objective == "stepwise":
+        return AutoModelForTokenClassification
+    return AutoModelForSequenceClassification
 
 
 def trained_whole(net: Any) -> list[str]:

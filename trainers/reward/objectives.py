@@ -16,7 +16,9 @@ from trainers.reward.losses import (
     plackett_luce,
     signed_preferences,
     squared_error,
+    step_cross_entropy,
 )
+from trainers.rewards.steps import HALF
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,29 @@ def score_losses(outputs: Outputs, targets: Targets) -> tuple[Tensor, Metrics]:
     """`scores` of shape (records, dimensions) is what each output should be."""
     found, wanted = outputs.labels[:, 0], targets["scores"]
     return squared_error(found, wanted), {"absolute_error": (found - wanted).abs().mean()}
+
+
+def step_losses(outputs: Outputs, targets: Targets) -> tuple[Tensor, Metrics]:
+    """`labels` of shape (records, steps): whether each is right, -1 where that is unknown.
+
+    The outputs are those at each step's mark, for the labels wrong and right. An answer's first
+    error is found if the first step that the model calls wrong is the first that is labelled so,
+    and nothing is called wrong where none is.
+    """
+    labels = targets["labels"]
+    known = outputs.present & (labels >= 0)
+    wrong, right = outputs.labels.unbind(2)
+    losses = step_cross_entropy(wrong, right, labels.clamp(min=0), known)
+    good = right > wrong
+    hits = ((good == (labels >= HALF)) & known).sum() / known.sum().clamp(min=1)
+    found = _first(~good & outputs.present) == _first((labels < HALF) & known)
+    return losses, {"step_accuracy": hits, "first_error": found.float().mean()}
+
+
+def _first(marked: Tensor) -> Tensor:
+    """The place of the first true entry of each row; the row's length if there is none."""
+    none = ~marked.any(1)
+    return marked.float().argmax(1).masked_fill(none, marked.shape[1])
 
 
 def _sorted_plackett_luce(rewards: Tensor, values: Tensor, present: Tensor) -> Tensor:

@@ -1,16 +1,12 @@
 """`bon-train reward`: train one reward model, or an ensemble of them."""
 
-import random
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from datasets import Dataset
-from transformers import AutoModelForSequenceClassification
 from trl.trainer.reward_config import RewardConfig
 
-from reward_server.network.sequence import Rendered
 from reward_server.network.sharing import attention_window
 from trainers.base.bad_lines import BadLines
 from trainers.base.card import append_figures, write_card
@@ -20,21 +16,23 @@ from trainers.base.fit import require_start
 from trainers.base.outputs import remove
 from trainers.base.report import write_report
 from trainers.reward.data import TrainingData, prepare, show_example
-from trainers.reward.held_out import HeldOutPairs, read_held_out
-from trainers.reward.network import load_network, trained_whole
+from trainers.reward.held_out import HeldOutPairs, read_held_out, read_held_out_steps
+from trainers.reward.measured import measured_meta
+from trainers.reward.network import kind_of, load_network, trained_whole
 from trainers.reward.settings import RewardTrainSettings
 from trainers.reward.shared_prompt import final_layer, obstacle, row_length
 from trainers.reward.tasks import RewardTask, task_of
 from trainers.reward.trainer import Collator, PreferenceTrainer
 from trainers.rewards.accuracy import ScoredPair
 from trainers.rewards.ensemble import write_ensemble
-from trainers.rewards.meta import Dimension, RewardMeta, Spread, template_hash, write_meta
+from trainers.rewards.meta import RewardMeta, write_meta
 from trainers.rewards.one import OneModel, load_reward_tokenizer
 from trainers.rewards.pairs import scored
 from trainers.rewards.quality import quality_figures, quality_part
 from trainers.rewards.scorer import RewardScorer
+from trainers.rewards.steps import PlacedSteps, scored_steps, step_figures
 from trainers.runtime.arguments import common_arguments, is_main_process
-from trainers.runtime.lora import lora_config
+from trainers.runtime.lora import Task, lora_config
 from trainers.runtime.memory import memory_part
 from trainers.runtime.run import claim, run_trainer
 from trainers.runtime.saving import CONFIG, save
@@ -71,6 +69,7 @@ class Prepared:
     task: RewardTask
     data: TrainingData
     held_out: HeldOutPairs = field(default_factory=HeldOutPairs)
+    held_out_steps: Sequence[PlacedSteps] = ()
     bad: BadLines = field(default_factory=BadLines)
 
 
@@ -115,10 +114,12 @@ def train_reward(settings: RewardTrainSettings, context: RunContext) -> dict[str
 
 def _prepare(settings: RewardTrainSettings) -> Prepared:
     tokenizer = load_reward_tokenizer(settings.model, settings.revision, settings)
-    require_start(settings, tokenizer, AutoModelForSequenceClassification)
+    require_start(settings, tokenizer, kind_of(settings))
     task, bad = task_of(settings), BadLines(skip=settings.skip_bad)
     data = prepare(settings, task, tokenizer, bad)
-    return Prepared(tokenizer, task, data, read_held_out(settings, tokenizer, bad), bad)
+    pairs = read_held_out(settings, tokenizer, bad)
+    steps = read_held_out_steps(settings, tokenizer, bad)
+    return Prepared(tokenizer, task, data, pairs, steps, bad)
 
 
 def _train_one(
@@ -146,13 +147,17 @@ def _train_one(
         hashes = {settings.train.name: data_hash(settings.train)}
         title = "Reward model"
         write_card(settings.output, title, context.command, hashes, settings, figures)
-        meta = measured_meta(settings, prepared, hashes)
+        meta = measured_meta(settings, tokenizer, data, hashes)
         write_meta(settings.output, meta)
         append_figures(settings.output, "Raw rewards of training answers", _spread(meta))
         quality = _scored_held_out(settings, prepared.held_out)
         if quality:
             figures |= quality_figures(quality)
             append_figures(settings.output, "On held-out pairs", quality_figures(quality))
+        if prepared.held_out_steps:
+            found = _held_out_steps(settings, prepared.held_out_steps)
+            figures |= found
+            append_figures(settings.output, "On held-out steps", found)
         parts = [memory_part(settings, *trainer.prompt_lines())]
         parts += [quality_part(quality)] if quality else []
         write_report(settings.output, title, figures, parts=parts)
@@ -169,8 +174,18 @@ def _scored_held_out(settings: RewardTrainSettings, held_out: HeldOutPairs) -> l
     return scored(scorer, held_out.pairs)
 
 
+def _held_out_steps(
+    settings: RewardTrainSettings, records: Sequence[PlacedSteps]
+) -> dict[str, float]:
+    """Scored with the model as it was written."""
+    model = OneModel.load(settings.output)
+    return step_figures(scored_steps(model, records, settings.batch_size)).table()
+
+
 def unshared(settings: RewardTrainSettings, net: Any) -> str | None:
     """Why the answers of a record do not share their prompt; None if they do."""
+    if settings.objective == "stepwise":
+        return "each record has one answer"
     if not settings.share_prompt:
         return "share_prompt is off"
     if settings.lora is not None and settings.lora.dropout > 0:
@@ -190,7 +205,7 @@ def make_trainer(settings: RewardTrainSettings, prepared: Prepared) -> _Trainer:
     trainer = _Trainer(
         model=net,
         objective=prepared.task.objective,
-        weights=list(settings.dimensions.values()) if settings.dimensions else [1.0],
+        weights=prepared.task.weights or tuple((settings.dimensions or {"": 1.0}).values()),
         center=settings.center_rewards or 0.0,
         # A layer that is computed again in the backward pass would be computed whole there.
         read_only=shared and not settings.gradient_checkpointing and final_layer(net) is not None,
@@ -202,60 +217,15 @@ def make_trainer(settings: RewardTrainSettings, prepared: Prepared) -> _Trainer:
         train_dataset=Dataset.from_list(rows),
         data_collator=Collator(prepared.tokenizer.pad_token_id, shared, attention_window(net)),
         processing_class=prepared.tokenizer,
-        peft_config=lora_config(settings.lora, "SEQ_CLS", trained_whole(net)),
+        peft_config=lora_config(settings.lora, task_type(settings), trained_whole(net)),
     )
     trainer.unshared = reason
     return trainer
 
 
-def measured_meta(
-    settings: RewardTrainSettings, prepared: Prepared, data: Mapping[str, str]
-) -> RewardMeta:
-    """The model's description, with the spread of its rewards over training answers.
-
-    The answers are scored with the model as it was written.
-    """
-    names = list(settings.dimensions or ())
-    scorer = OneModel.load(settings.output, device="auto", label_weights=settings.dimensions)
-    answers = _some_answers(prepared.data, settings.statistics_over)
-    outputs = scorer.outputs(answers, settings.batch_size)
-    reward = outputs @ torch.tensor(scorer.weights)
-    tokenizer = prepared.tokenizer
-    return RewardMeta(
-        normalisation=Spread(*_mean_and_std(reward), len(answers)),
-        dimensions=[
-            Dimension(name, weight, *_mean_and_std(outputs[:, index]))
-            for index, (name, weight) in enumerate(
-                zip(names or scorer.model.labels, scorer.weights, strict=True)
-            )
-        ],
-        objective=settings.objective,
-        answers_per_prompt=prepared.data.most_answers,
-        max_length=settings.max_length,
-        chat_template_sha256=template_hash(tokenizer.chat_template),
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        data=dict(data),
-    )
-
-
-def _some_answers(data: TrainingData, count: int) -> list[Rendered]:
-    """At most `count` of the training answers, the same ones in every run."""
-    places = [(row, i) for row in data.rows for i in range(len(row["sequences"]))]
-    if len(places) > count:
-        places = random.Random(0).sample(places, count)
-    return [
-        Rendered(
-            tuple(row["sequences"][i]),
-            prompt_tokens=0,
-            token_types=tuple(row["token_types"][i]) if "token_types" in row else None,
-        )
-        for row, i in places
-    ]
-
-
-def _mean_and_std(values: torch.Tensor) -> tuple[float, float]:
-    return float(values.mean()), float(values.std(correction=0))
+def task_type(settings: RewardTrainSettings) -> Task:
+    """What an adapter is for, in peft's words."""
+    return "TOKEN_CLS" if settings.objective == "stepwise" else "SEQ_CLS"
 
 
 def _spread(meta: RewardMeta) -> dict[str, float]:

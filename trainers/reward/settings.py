@@ -5,9 +5,32 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from trainers.base.settings import Positive, TrainSettings
+from bon_common.process_reward import Aggregate, StepReading
+from trainers.base.settings import Positive, Settings, TrainSettings
 
-Objective = Literal["pairwise", "listwise", "all_pairs", "regression"]
+Objective = Literal["pairwise", "listwise", "all_pairs", "regression", "stepwise"]
+
+
+class StepwiseSettings(Settings):
+    """The steps of answers, for `objective: stepwise`. They are written beside the weights, so that
+    the reward server needs no setting."""
+
+    separator: Annotated[str, Field(min_length=1)] = "\n\n"
+    """What stands between two steps of an answer."""
+    token: Annotated[str, Field(min_length=1)] | None = None
+    """The mark behind each step, at which the model is read: one token of the vocabulary. By
+    default the separator."""
+    aggregate: Aggregate = "min"
+    """How the scores of an answer's steps become its reward: the lowest, their product, the last
+    one or their mean. Serving may choose another."""
+
+    @property
+    def reading(self) -> StepReading:
+        return StepReading(**self.model_dump(), label=RIGHT)
+
+
+WRONG, RIGHT = "wrong", "right"
+"""The labels of a step."""
 
 
 class RewardTrainSettings(TrainSettings):
@@ -16,7 +39,9 @@ class RewardTrainSettings(TrainSettings):
     objective: Objective = "pairwise"
     """`pairwise` learns from `{prompt, chosen, rejected}`, `listwise` (Plackett-Luce) and
     `all_pairs` (every pair of a prompt's answers) from `{prompt, candidates}`, `regression` from
-    `{prompt, answer, score}`."""
+    `{prompt, answer, score}`, and `stepwise`, which makes a process reward model, from `{prompt,
+    steps, labels}`."""
+    steps: StepwiseSettings = StepwiseSettings()
     dimensions: dict[str, float] | None = None
     """One output for each name, combined by these weights. Lines then hold
     `preferences: {name: 1, 0 or -1}` beside a pair, or `scores: {name: number}` beside each answer.
@@ -28,6 +53,9 @@ class RewardTrainSettings(TrainSettings):
     eval_pairs: Path | None = None
     """Held-out pairs. The report says how many of them the model orders rightly, by margin, and
     whether it is as sure as it should be."""
+    eval_steps: Path | None = None
+    """Held-out answers in steps, for `stepwise`. The report says how often the model finds the
+    first wrong step."""
     seeds: tuple[int, ...] = ()
     """Train an ensemble instead of one model: a member for each seed, in `output/seed-N`."""
     share_prompt: bool = True
@@ -56,4 +84,14 @@ class RewardTrainSettings(TrainSettings):
             raise ValueError("margin_weight: only for pairs with one score")
         if self.center_rewards is not None and self.objective == "regression":
             raise ValueError("center_rewards: scores already fix where zero is")
+        if self.objective != "stepwise":
+            for name in ("steps", "eval_steps"):
+                if name in self.model_fields_set and getattr(self, name) is not None:
+                    raise ValueError(f"{name}: only for objective stepwise")
+            return self
+        for name in ("dimensions", "center_rewards", "eval_pairs", "seeds"):
+            if getattr(self, name):
+                raise ValueError(f"{name}: not for objective stepwise")
+        if self.adapter == "continue":
+            raise ValueError("adapter: objective stepwise starts from the merged model")
         return self

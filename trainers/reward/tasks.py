@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from bon_common.process_reward import StepReading
 from trainers.base.data import Message, Pair, Record
 from trainers.reward import objectives
 from trainers.reward.objectives import Objective
@@ -19,7 +20,10 @@ from trainers.reward.records import (
     with_dimensions,
 )
 from trainers.reward.settings import RewardTrainSettings
+from trainers.rewards.steps import LabelledSteps
 
+UNKNOWN = -1.0
+"""The label of a step without one."""
 Answers = list[tuple[str, list[Message]]]
 """Names and messages of a record's answers."""
 
@@ -35,6 +39,8 @@ class RewardTask:
     targets: Callable[[Any], dict[str, Any]]
     """The labels of a record that the objective needs beside its answers."""
     objective: Objective
+    weights: tuple[float, ...] | None = None
+    """Of the outputs in the reward that the log shows; None takes those of the settings."""
 
 
 def task_of(settings: RewardTrainSettings) -> RewardTask:
@@ -42,6 +48,8 @@ def task_of(settings: RewardTrainSettings) -> RewardTask:
     names = list(settings.dimensions or ())
     if settings.objective in ("listwise", "all_pairs"):
         return _list_task(names, strict=settings.objective == "listwise")
+    if settings.objective == "stepwise":
+        return _step_task(settings.steps.reading)
     if settings.objective == "regression":
         record = with_dimensions(DimensionScores, names) if names else ScoredAnswer
         targets = _numbers("scores", names) if names else _score
@@ -51,6 +59,19 @@ def task_of(settings: RewardTrainSettings) -> RewardTask:
         return RewardTask("pairs", record, _pair, targets, objectives.dimension_pair_losses)
     margin = _nothing if settings.margin_weight is None else _margin(settings.margin_weight)
     return RewardTask("pairs", Pair, _pair, margin, objectives.pair_losses)
+
+
+def _step_task(reading: StepReading) -> RewardTask:
+    def answer(record: Any) -> Answers:
+        return [("answer", record.answered(reading).messages[-1:])]
+
+    def labels(record: Any) -> dict[str, Any]:
+        return {"labels": [UNKNOWN if label is None else label for label in record.labels]}
+
+    # The reward in the log is a step's log-odds of being right.
+    return RewardTask(
+        "answers", LabelledSteps, answer, labels, objectives.step_losses, weights=(-1.0, 1.0)
+    )
 
 
 def _list_task(names: list[str], *, strict: bool) -> RewardTask:

@@ -15,6 +15,7 @@ from trl.trainer.reward_trainer import RewardTrainer
 
 from reward_server.network.final_layer import FinalLayer, find_final_layer
 from reward_server.network.model import has_score_head
+from reward_server.network.step_heads import has_token_head
 from trainers.reward.objectives import Objective, Outputs, batch_loss
 from trainers.reward.shared_prompt import PADDING, kept_outputs, shared_rows, visible
 
@@ -72,6 +73,13 @@ class Collator:
         if "token_types" in rows[0]:
             types = [torch.tensor(types) for row in rows for types in row["token_types"]]
             batch["token_type_ids"] = pad_sequence(types, batch_first=True)
+        if "reads" in rows[0]:  # a row a record, read at each step
+            longest = batch["input_ids"].shape[1]
+            reads = [
+                number * longest + torch.tensor(row["reads"]) for number, row in enumerate(rows)
+            ]
+            batch["places"] = pad_sequence(reads, batch_first=True, padding_value=-1)
+            return batch
         counts = [len(row["sequences"]) for row in rows]
         starts = torch.tensor(counts).cumsum(0) - torch.tensor(counts)
         places = [start + torch.arange(count) for start, count in zip(starts, counts, strict=True)]
@@ -117,7 +125,7 @@ class PreferenceTrainer(RewardTrainer):
         super().__init__(model=model, **options)
         model.config.id2label = names
         model.config.label2id = {name: index for index, name in names.items()}
-        if self.args.bf16 and has_score_head(self._network):
+        if self.args.bf16 and (has_score_head(self._network) or has_token_head(self._network)):
             self._network.score.register_forward_hook(_in_float32)
         self._objective = objective
         self._center = center
@@ -153,7 +161,8 @@ class PreferenceTrainer(RewardTrainer):
             logits = tokens[-1].flatten(0, 1)
         else:
             found = model(**given)
-            logits = found.logits
+            # (rows, labels), or one number for each token: (rows, tokens, labels).
+            logits = found.logits.flatten(0, -2)
         outputs = by_record(logits, inputs["places"], self._label_weights)
         loss, metrics = batch_loss(self._objective, outputs, inputs, self._center)
         self._note(inputs["attention_mask"], outputs, metrics)

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from bon_common.process_reward import StepReading, read_step_notes
 from trainers.base.errors import ModelError
 from trainers.base.files import write_json
 
@@ -56,6 +57,12 @@ class RewardMeta:
     """SHA-256 of each training file, by its name."""
     output: str = "raw logits"
     """The head's numbers are served as they are, without a sigmoid."""
+    steps: Mapping[str, str | None] | None = None
+    """Of a process reward model: how its steps are marked and what is made of their scores."""
+
+    @property
+    def reading(self) -> StepReading | None:
+        return None if self.steps is None else read_step_notes(self.steps)
 
     @property
     def weights(self) -> dict[str, float]:
@@ -87,6 +94,8 @@ def read_meta(folder: Path) -> RewardMeta | None:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         values["normalisation"] = Spread(**values["normalisation"])
         values["dimensions"] = [Dimension(**one) for one in values["dimensions"]]
+        if values.get("steps") is not None:
+            read_step_notes(values["steps"])
         return RewardMeta(**values)
     except (ValueError, TypeError, KeyError) as error:
         raise ModelError(f"{path}: not what bon-train reward writes: {error}") from error

@@ -87,8 +87,7 @@ class RewardScorer(AnswerScorer):
         cut: set[int] = set()
         for model, mean, std in self.members:
             rendered = [self._render(model, one, i, cut) for i, one in enumerate(placed)]
-            outputs = model.outputs(rendered, self.batch_size) @ torch.tensor(model.weights)
-            found.append((outputs - mean) / std)
+            found.append((model.rewards(rendered, self.batch_size) - mean) / std)
         self.cut += len(cut)
         rows: list[list[float]] = torch.stack(found, 1).tolist()
         for (where, _), row in zip(placed, rows, strict=True):

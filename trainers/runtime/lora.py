@@ -8,7 +8,7 @@ from peft import LoraConfig, PeftModel, TaskType
 from trainers.base.settings import LoraSettings
 from trainers.runtime.quantized import is_quantized, merged_into_float
 
-Task = Literal["CAUSAL_LM", "SEQ_CLS"]
+Task = Literal["CAUSAL_LM", "SEQ_CLS", "TOKEN_CLS"]
 
 
 def lora_config(

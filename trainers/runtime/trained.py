@@ -34,8 +34,8 @@ def probes(model: Any, tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
 
 
 def answers(model: Any, sequences: Sequence[Sequence[int]]) -> list[Tensor]:
-    """For each sequence a reward model's outputs, or a policy's log-probs of all tokens but the
-    first; float32 on the CPU, without dropout."""
+    """For each sequence a reward model's outputs, those at the last token if it scores tokens, or a
+    policy's log-probs of all tokens but the first; float32 on the CPU, without dropout."""
     was_training = model.training
     model.eval()
     found = []
@@ -43,7 +43,9 @@ def answers(model: Any, sequences: Sequence[Sequence[int]]) -> list[Tensor]:
         for sequence in sequences:
             ids = torch.tensor([list(sequence)], device=model.device)
             logits = model(input_ids=ids).logits[0].float()
-            if logits.dim() == 2:  # a policy: (length, vocabulary)
+            if logits.dim() == 2 and logits.shape[1] == model.config.num_labels:
+                logits = logits[-1]  # a process reward model: (length, labels)
+            elif logits.dim() == 2:  # a policy: (length, vocabulary)
                 logits = logits[:-1].log_softmax(-1).gather(-1, ids[0, 1:, None]).squeeze(-1)
             found.append(logits.cpu())
     model.train(was_training)

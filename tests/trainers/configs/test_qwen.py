@@ -11,12 +11,13 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from bon_common.process_reward import StepReading
 from bon_gateway.testing.script import Call, Step
 from tests.trainers.configs.conftest import END, RECORDS, WORDS, BonTrain
 from tests.trainers.conftest import Serve
 from tests.trainers.preferences.helpers import log_candidate, log_line, read_lines
 from tests.trainers.runtime.helpers import weights
-from trainers.base.data import Conversation, Message, Pair, read_records
+from trainers.base.data import Conversation, Message, Pair, read_records, write_records
 from trainers.rewards.meta import read_meta
 from trainers.rewards.one import score
 
@@ -85,6 +86,27 @@ def test_reward(reward: Path) -> None:
     asked = Conversation([Message(role="user", content="amber?")])
     rewards = score(reward, [asked.said(word) for word in WORDS], 4)
     assert len(set(rewards)) > 1
+
+
+def test_stepwise_reward(bon_train: BonTrain, runs: Path) -> None:
+    path = runs / "steps.jsonl"
+    record = {"prompt": "amber?", "steps": list(WORDS[:3]), "labels": [True, True, False]}
+    write_records(path, [record] * 8)
+    # The stand-in's vocabulary has one line break as a token, and not two.
+    folder = bon_train(
+        "stepwise-reward",
+        output="stepwise",
+        train=path,
+        eval_steps=path,
+        steps__separator="\n",
+        max_steps=2,
+    )
+    meta = read_meta(folder)
+    assert meta is not None
+    assert meta.reading == StepReading("\n", None, "right", "min")
+    asked = Conversation([Message(role="user", content="amber?")])
+    (reward,) = score(folder, [asked.said("\n".join(WORDS[:3]))], 1)
+    assert 0 < reward < 1
 
 
 def test_dpo(bon_train: BonTrain, data: Path, qwen: Path) -> None:
