@@ -7,6 +7,7 @@ commented out, with their defaults. The comments are the docstrings of the setti
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import textwrap
 from collections.abc import Iterator, Mapping
@@ -170,6 +171,9 @@ def _default(name: str, field: FieldInfo, indent: str, *, active: bool) -> Itera
 def _plain(name: str, value: Any, indent: str) -> Iterator[str]:
     """`name: value` as YAML."""
     value = _as_plain(value)
+    if isinstance(value, str) and "\n" in value and not value.strip():
+        yield f"{indent}{name}: {json.dumps(value)}"
+        return
     if isinstance(value, str) and "\n" in value:
         yield f"{indent}{name}: |{'' if value.endswith(chr(10)) else '-'}"
         yield from (f"{indent}  {line}".rstrip() for line in value.splitlines())
