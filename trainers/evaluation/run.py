@@ -1,6 +1,7 @@
 """`bon-train evaluate`: how often a reward model is right, and what best-of-n by it is worth."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from statistics import fmean, pstdev
 from typing import Any
 
