@@ -19,6 +19,7 @@ ScoreError
 └── DeadlineError              504
 
 StartupError                        the settings name a model that cannot be served right
+StepTokenError                      the tokenizer has no single token for the mark of steps
 """
 
 from __future__ import annotations
@@ -126,3 +127,7 @@ class StartupError(Exception):
         super().__init__(f"{key}: {reason}")
         self.key = key
         self.reason = reason
+
+
+class StepTokenError(ValueError):
+    """The mark of steps is not one token of the vocabulary."""

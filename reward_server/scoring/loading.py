@@ -13,7 +13,7 @@ from transformers.utils import logging as transformers_logging
 
 from bon_common.loaded_model import UnfitModelError, require_room
 from bon_common.process_reward import StepReading, read_step_notes
-from reward_server.errors import StartupError
+from reward_server.errors import StartupError, StepTokenError
 from reward_server.info import ModelInfo
 from reward_server.model_settings import ModelSettings
 from reward_server.network.forward import Forward
@@ -24,7 +24,6 @@ from reward_server.network.shared_prompt import choose_forward
 from reward_server.scoring.activation import activation_of
 from reward_server.scoring.ensemble_folder import members_of
 from reward_server.scoring.render import Renderer
-from reward_server.scoring.steps import StepTokenError
 
 UNSET_LENGTH = 10**9
 """Tokenizers without a length limit carry a number beyond this."""

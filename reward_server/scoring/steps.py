@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bon_common.process_reward import StepReading, split_steps
-from reward_server.errors import RenderError
+from reward_server.errors import RenderError, StepTokenError
 from reward_server.network.sequence import Ids
 from reward_server.scoring.tokenising import Tokeniser
 
@@ -21,10 +21,6 @@ if TYPE_CHECKING:
 
 GAP = "\ufdd2\ufdd3"
 """Two code points that Unicode keeps out of texts."""
-
-
-class StepTokenError(ValueError):
-    """The tokenizer has no single token for the mark."""
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from reward_server.errors import StepTokenError
 from reward_server.scoring.render import Renderer
-from reward_server.scoring.steps import StepTokenError
 from trainers.base.bad_lines import BadLines
 from trainers.base.data import Message, read_placed
 from trainers.base.errors import DataError, SettingsError

@@ -11,13 +11,13 @@ import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from bon_common.process_reward import StepReading
-from reward_server.errors import ContextLengthError, RenderError, StartupError
+from reward_server.errors import ContextLengthError, RenderError, StartupError, StepTokenError
 from reward_server.model_settings import ModelSettings
 from reward_server.schema import ItemResult, ScoreItem
 from reward_server.scoring.loading import load_parts
 from reward_server.scoring.render import Renderer
 from reward_server.scoring.scorer import ScoreOptions, Scorer
-from reward_server.scoring.steps import GAP, StepTokenError
+from reward_server.scoring.steps import GAP
 from reward_server.scoring.texts import Texts
 from tests.reward_server.process_models import (
     STEP,
