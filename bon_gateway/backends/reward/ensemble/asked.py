@@ -20,7 +20,8 @@ def column_of(member: RewardMemberSettings, asked: Asked) -> Column:
         return asked
     if member.label is None:
         return asked.rewards
-    known = asked.labels[0] if asked.labels else {}
+    # An answer without a reward has no labels either.
+    known = next(filter(None, asked.labels or ()), {})
     if member.label not in known:
         told = f"it has {', '.join(known)}" if known else "it has none"
         return NoRewardError(f"reward {member.reward!r} has no label {member.label!r}; {told}")

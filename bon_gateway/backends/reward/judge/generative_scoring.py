@@ -101,13 +101,15 @@ async def _prompt(asking: Asking, variables: Mapping[str, Any]) -> list[int] | N
     answer = await asking.free(TOKENIZE, body, variables)
     if answer is None:
         return None
-    tokens, most = _ids(answer), answer.get("max_model_len")
+    given, most = answer.get("tokens"), answer.get("max_model_len")
+    if isinstance(given, list) and isinstance(most, int) and len(given) >= most:
+        # It would be cut at its end without a word, and the question stands there. There may be
+        # millions: they are not looked at.
+        asking.fail(UpstreamError(Fault.REFUSED, "The prompt is too long.", status=400))
+        return None
+    tokens = _ids(answer)
     if not tokens or not isinstance(most, int):
         asking.fail(malformed("its answer has no tokens"))
-        return None
-    if len(tokens) >= most:
-        # It would be cut at its end without a word, and the question stands there.
-        asking.fail(UpstreamError(Fault.REFUSED, "The prompt is too long.", status=400))
         return None
     return tokens
 

@@ -284,6 +284,24 @@ async def test_labels_of_one_model_are_members() -> None:
     assert (scores.tokens, len(model.calls)) == (10, 1)
 
 
+async def test_the_first_answer_may_lack_the_labels() -> None:
+    class Partly(Labelled):
+        async def score(self, request: RewardRequest, completions: Sequence[Message]) -> Scores:
+            scores = await Labelled.score(self, request, completions[1:])
+            return Scores(
+                (None, *scores.rewards),
+                1,
+                RewardRefusedError("too long"),
+                labels=[{}, *(scores.labels or ())],
+            )
+
+    described = [{"reward": "m", "label": "kind", **FIXED}]
+    settings = {"type": "ensemble", "members": described}
+    joint = RewardEnsembleSettings.model_validate(settings).compose({"m": Partly()})
+    scores = await joint.score(RewardRequest([]), answers("9 9", "1 3"))
+    assert (scores.rewards, scores.left_out) == ((None, 3.0), [])
+
+
 @pytest.mark.parametrize(
     ("model", "told"), [(Labelled(), "it has true, kind"), (FakeReward(), "it has none")]
 )
