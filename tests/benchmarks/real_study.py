@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+from tests.benchmarks import programs
 
 
 def module(name: str) -> ModuleType:
-    """The benchmarks are programs of one folder, which import each other by their names."""
-    if str(BENCHMARKS) not in sys.path:
-        sys.path.insert(0, str(BENCHMARKS))
-    return importlib.import_module(f"real_study.{name}")
+    """A module of the study."""
+    return programs.module(f"real_study.{name}")
 
 
 def candidate(

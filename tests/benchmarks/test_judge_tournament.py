@@ -7,7 +7,7 @@ from itertools import product
 
 import pytest
 
-from tests.benchmarks.test_strategies import module
+from tests.benchmarks.programs import module
 
 formulas, bench = module("tournament_formulas"), module("judge_tournament")
 

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import random
 import sys
 from pathlib import Path
 from statistics import correlation, fmean, pstdev
-from types import ModuleType
 from typing import Any
 
 import pytest
 
 from bon_gateway.compare.statistics import Interval
-from tests.benchmarks.real_study import BENCHMARKS
-
-
-def module(name: str) -> ModuleType:
-    if str(BENCHMARKS) not in sys.path:
-        sys.path.insert(0, str(BENCHMARKS))
-    return importlib.import_module(name)
-
+from tests.benchmarks.programs import module
 
 made, bench, live = module("synthetic_pools"), module("strategies"), module("strategies_live")
 SHAPES = {shape.name: shape for shape in made.SHAPES}
