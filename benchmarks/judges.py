@@ -2,6 +2,7 @@
 
     python benchmarks/judges.py --vllm-python .venv-vllm/bin/python --data FOLDER
     python benchmarks/judges.py ... --inject --only pointwise pairwise listwise
+    python benchmarks/judges.py ... --resume
 
 FOLDER holds `llmbar.jsonl`, `hh-harmless-test.jsonl.gz` and `gsm8k-model-solutions.jsonl`. The
 judge is the real small model on vLLM, asked in each of the gateway's ways by the gateway's own
@@ -40,8 +41,8 @@ AT_ONCE = 4
 """Questions that are judged at the same time."""
 REWARD_MODEL = "reward model"
 TWO_CRITERIA = [
-    {"name": "instruction", "text": "Does it do exactly what the user asked for?"},
-    {"name": "truth", "text": "Is what it says true and free of mistakes?"},
+    {"text": "Does it do exactly what the user asked for?"},
+    {"text": "Is what it says true and free of mistakes?"},
 ]
 INJECTED = """
 
@@ -229,6 +230,7 @@ def main() -> int:
     parser.add_argument("--longest", type=int, default=2500, help="characters of a conversation")
     parser.add_argument("--inject", action="store_true", help="orders in the worse answers")
     parser.add_argument("--only", nargs="+", default=[REWARD_MODEL, *METHODS])
+    parser.add_argument("--resume", action="store_true", help="keep the output's ways")
     parser.add_argument("--output", type=Path, default=Path("runs/judges"))
     options = parser.parse_args()
     end_on_sigterm()
@@ -240,21 +242,21 @@ def main() -> int:
         "judge": vllm(options.vllm_python, options.judge, CONTEXT, *flags),
         REWARD_MODEL: rewards(options.reward),
     }
-    found: dict[str, dict[str, Any]] = {}
+    path = options.output / "figures.json"
+    found: dict[str, dict[str, Any]] = json.loads(path.read_text()) if options.resume else {}
     with started(engines, options.output) as urls:
-        for name in options.only:
+        for name in [name for name in options.only if name not in found]:
             outcomes = asyncio.run(measure(built(name, urls), asked))
             found[name] = {
                 group: figures([asked[i] for i in places], [outcomes[i] for i in places])
                 for group, places in groups.items()
             }
             print(f"{name}: {found[name]['LLMBar']['right']}", flush=True)
+            path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     for group in groups:
         print(table(found, group))
         if REWARD_MODEL in found and len(found) > 1:
             print(json.dumps(differences(found, group, REWARD_MODEL)))
-    path = options.output / "figures.json"
-    path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     return 0
 
 
