@@ -14,6 +14,7 @@ from yarl import URL
 from bon_common.together import together
 from bon_gateway.backends.http.client import base_url
 from bon_gateway.backends.http.faults import UpstreamError
+from bon_gateway.backends.http.usage import read_usage
 from bon_gateway.sections.base import Section
 from bon_gateway.types import (
     JudgeUsage,
@@ -84,19 +85,9 @@ class _GraderChoice(msgspec.Struct):
     message: _GraderWords
 
 
-class _GraderPromptTokens(msgspec.Struct):
-    cached_tokens: int | None = None
-
-
-class _GraderUsage(msgspec.Struct):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    prompt_tokens_details: _GraderPromptTokens | None = None
-
-
 class _GraderAnswer(msgspec.Struct):
     choices: list[_GraderChoice]
-    usage: _GraderUsage | None = None
+    usage: Any = None
 
 
 _DECODER = msgspec.json.Decoder(_GraderAnswer)
@@ -194,15 +185,7 @@ class ModelGrader(Verifier):
         }
 
 
-def _counted(verdict: Verdict, usage: _GraderUsage | None) -> Verdict:
+def _counted(verdict: Verdict, usage: Any) -> Verdict:
     """The verdict with what it cost."""
-    usage = usage or _GraderUsage()
-    details = usage.prompt_tokens_details or _GraderPromptTokens()
-    judging = JudgeUsage(
-        calls=1,
-        prompt_tokens=usage.prompt_tokens,
-        cached_tokens=details.cached_tokens or 0,
-        completion_tokens=usage.completion_tokens,
-        abstentions=int(verdict.outcome is VerdictOutcome.ABSTAIN),
-    )
-    return msgspec.structs.replace(verdict, judging=judging)
+    asked = JudgeUsage(calls=1, abstentions=int(verdict.outcome is VerdictOutcome.ABSTAIN))
+    return msgspec.structs.replace(verdict, judging=asked + read_usage(usage))

@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from bon_gateway.backends.http.faults import Fault, UpstreamError, malformed
+from bon_gateway.backends.http.usage import read_usage
 from bon_gateway.backends.reward.judge.case import LONG, Budget, Case
 from bon_gateway.backends.reward.judge.fence import fence_of
 from bon_gateway.backends.reward.judge.prompt import Prompt, PromptError
@@ -31,9 +32,6 @@ TOP_LOGPROBS = 20
 """The most that OpenAI and vLLM give by default."""
 LONGEST_WAIT_S = 5.0
 """A judge that asks for a longer pause is not asked again: the client is waiting."""
-MOST_TOKENS = 1 << 31
-"""A call does not take more. A larger count is no count: added up, such numbers could not be
-written into an answer, and would spend a key's budget for good."""
 SHORT_WAIT_S = 0.5
 """The pause before an overloaded judge is asked again that names none."""
 
@@ -236,22 +234,15 @@ class Asking:
 
     def _pay(self, usage: Any) -> None:
         self.answered += 1
-        known = usage if isinstance(usage, Mapping) else {}
-        details = known.get("prompt_tokens_details")
-        cached = details.get("cached_tokens") if isinstance(details, Mapping) else None
-        read, written = _count(known.get("prompt_tokens")), _count(known.get("completion_tokens"))
-        self._prompt_tokens += read
-        self._cached_tokens += _count(cached)
-        self._completion_tokens += written
-        self._case.budget.spend(read + written)
+        took = read_usage(usage)
+        self._prompt_tokens += took.prompt_tokens
+        self._cached_tokens += took.cached_tokens
+        self._completion_tokens += took.completion_tokens
+        self._case.budget.spend(took.prompt_tokens + took.completion_tokens)
 
 
 def _messages(text: str) -> list[dict[str, str]]:
     return [{"role": "user", "content": text}]
-
-
-def _count(given: Any) -> int:
-    return given if type(given) is int and 0 < given <= MOST_TOKENS else 0
 
 
 def _pause(error: UpstreamError) -> float | None:

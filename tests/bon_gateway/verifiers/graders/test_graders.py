@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from bon_gateway.testing.script import Step
 from bon_gateway.testing.upstream import FakeUpstream
-from bon_gateway.types import RewardRequest, Verdict
+from bon_gateway.types import JudgeUsage, RewardRequest, Verdict
 from tests.bon_gateway.verifiers.support import MESSAGES, said, settings_of, started, verdict
 
 STRING_CHECK = StringCheckGrader(
@@ -217,3 +217,13 @@ def test_what_multi_refuses(change: dict[str, Any], reason: str) -> None:
 def test_labels_that_pass_are_labels() -> None:
     with pytest.raises(ValidationError, match="'good' is none of the labels"):
         settings_of(**{**LABEL, "url": "http://x", "passing_labels": ["good"]})
+
+
+@pytest.mark.parametrize("count", ["null", "-5", "18446744073709551615"])
+async def test_counts_that_cannot_be_cost_neither_a_verdict_nor_tokens(count: str) -> None:
+    """A negative one would give a key's budget back."""
+    usage = f'{{"prompt_tokens": {count}, "completion_tokens": {count}}}'
+    choices = '[{"message": {"content": "{\\"result\\": 7}"}}]'
+    found, _ = await asked(SCORE, raw=f'{{"choices": {choices}, "usage": {usage}}}'.encode())
+    assert (found.outcome, found.score) == ("pass", 7)
+    assert found.judging == JudgeUsage(calls=1)
