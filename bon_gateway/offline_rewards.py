@@ -7,8 +7,10 @@ gateway chooses. Nothing is tried again here.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 
 from bon_common.settings.errors import SettingsError
 from bon_gateway.auth import upstream_key
@@ -16,12 +18,81 @@ from bon_gateway.backends.settings import ComposedRewardSettings, RewardSettings
 from bon_gateway.factory import build_reward
 from bon_gateway.protocols import RewardBackend
 from bon_gateway.settings.tree import AnyReward
+from bon_gateway.types import JudgeUsage
 
 PATIENCE_S = 30.0
 """Seconds after which one that says why it is not ready is given up. One that says nothing loads a
 model, which may take longer."""
 LONGEST_S = 1800.0
 POLL_S = 0.05
+
+
+@dataclass
+class RewardCost:
+    """What one reward was asked, now or in an earlier run, and what it cost."""
+
+    calls: int = 0
+    answers: int = 0
+    without: int = 0
+    """Answers to which it gave no reward."""
+    tokens: int = 0
+    judge: JudgeUsage = field(default_factory=JudgeUsage)
+    failed: Counter[str] = field(default_factory=Counter)
+    """Calls without an outcome, by the error's code."""
+
+    def add(self, rewards: Sequence[float | None], tokens: int, judge: JudgeUsage | None) -> None:
+        """Count one call."""
+        self.calls += 1
+        self.answers += len(rewards)
+        self.without += rewards.count(None)
+        self.tokens += tokens
+        if judge is not None:
+            self.judge += judge
+
+    def __str__(self) -> str:
+        told = [f"{self.answers} answers", f"{self.tokens} tokens read by the reward model"]
+        if self.judge.calls:
+            judge = self.judge
+            told[1] = (
+                f"{judge.calls} questions to a judge: {judge.prompt_tokens} tokens of prompts"
+                f" ({judge.cached_tokens} cached), {judge.completion_tokens} of verdicts,"
+                f" {judge.abstentions} abstentions"
+            )
+        if self.without:
+            told.append(f"{self.without} answers got no reward")
+        told += [f"{count} calls failed with {code}" for code, count in self.failed.items()]
+        return ", ".join(told)
+
+
+class OfflineRewards:
+    """Rewards by their names. Building checks them; opening starts them and waits for them."""
+
+    def __init__(
+        self, rewards: Mapping[str, AnyReward], key: str, environ: Mapping[str, str]
+    ) -> None:
+        """``key`` is the place of ``rewards`` in the command's settings. Raises SettingsError for a
+        section that cannot be used."""
+        self._key = key
+        self._own = _built(rewards, key, environ)
+        composed = {
+            name: one.compose(self._own)
+            for name, one in rewards.items()
+            if isinstance(one, ComposedRewardSettings)
+        }
+        self.backends: Mapping[str, RewardBackend] = {
+            name: self._own.get(name) or composed[name] for name in rewards
+        }
+
+    async def open(self, patience_s: float = PATIENCE_S) -> None:
+        """Raises SettingsError for one that is not ready."""
+        for backend in self._own.values():
+            await backend.start()
+        for name, backend in self._own.items():
+            await _until_ready(backend, f"{self._key}.{name}", patience_s)
+
+    async def close(self) -> None:
+        """Also if it was not opened."""
+        await asyncio.gather(*(backend.close() for backend in self._own.values()))
 
 
 @asynccontextmanager
@@ -32,23 +103,13 @@ async def opened_rewards(
     *,
     patience_s: float = PATIENCE_S,
 ) -> AsyncIterator[Mapping[str, RewardBackend]]:
-    """The rewards by their names, ready. ``key`` is the place of ``rewards`` in the command's
-    settings. Raises SettingsError for a section that cannot be used, and for one that is not
-    ready."""
-    own = _built(rewards, key, environ)
-    composed = {
-        name: one.compose(own)
-        for name, one in rewards.items()
-        if isinstance(one, ComposedRewardSettings)
-    }
+    """As ``OfflineRewards``, ready while the body of an ``async with`` runs."""
+    offline = OfflineRewards(rewards, key, environ)
     try:
-        for backend in own.values():
-            await backend.start()
-        for name, backend in own.items():
-            await _until_ready(backend, f"{key}.{name}", patience_s)
-        yield {name: own.get(name) or composed[name] for name in rewards}
+        await offline.open(patience_s)
+        yield offline.backends
     finally:
-        await asyncio.gather(*(backend.close() for backend in own.values()))
+        await offline.close()
 
 
 def _built(

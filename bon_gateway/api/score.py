@@ -111,7 +111,9 @@ class ScoreCall:
     async def _item(self, item: ReadItem, place: int) -> RewardsOfItem:
         keys = [orjson.dumps(answer) for answer in item.answers]
         distinct: dict[bytes, Message] = dict(zip(keys, item.answers, strict=True))
-        request = RewardRequest(item.messages, item.tools, self._caller, self._asked.partial)
+        request = RewardRequest(
+            item.messages, item.tools, self._caller, self._asked.partial, item.metadata
+        )
         places = {key: index for index, key in reversed([*enumerate(keys)])}
         first = [places[key] for key in distinct]
         async with self._places:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -25,9 +25,21 @@ Missing = Literal["fail", "null"]
 _FIELD = re.compile(r"(?:unknown|required) field `([^`]*)`")
 
 
+_SOME = msgspec.Meta(extra_json_schema={"minItems": 1})
+
+
+class AskedItem(ScoreItem, frozen=True, kw_only=True):
+    """One conversation and the candidates that could answer it."""
+
+    metadata: dict[str, Any] = msgspec.field(default_factory=dict)
+    """As a chat request's `metadata`: what verifiers compare answers with."""
+
+
 class ScoreAsked(ScoreRequest, frozen=True, kw_only=True):
     """Body of `POST /v1/score`."""
 
+    # Frozen, so nobody can put an item of the base into the list.
+    items: Annotated[list[AskedItem], _SOME]  # type: ignore[assignment]
     missing: Missing = "fail"
     """What becomes of an answer without a reward, because a judge abstained or the reward model
     refused to read it: the call fails, or the answer's reward is null."""
@@ -75,6 +87,7 @@ class ReadItem(msgspec.Struct, frozen=True):
     messages: Sequence[Message]
     answers: Sequence[Message]
     tools: Sequence[Mapping[str, Any]] | None
+    metadata: Mapping[str, Any]
 
 
 def parse_score(body: Any, limits: LimitsSettings) -> ScoreAsked:
@@ -102,7 +115,7 @@ def parse_score(body: Any, limits: LimitsSettings) -> ScoreAsked:
     return asked
 
 
-def _check_item(item: ScoreItem, where: str, limits: LimitsSettings) -> None:
+def _check_item(item: AskedItem, where: str, limits: LimitsSettings) -> None:
     check_conversation(item.messages, f"{where}.messages", limits.max_messages)
     check_tools(item.tools, f"{where}.tools")
     if item.tools is not None and len(item.tools) > limits.max_tools:
@@ -119,7 +132,7 @@ def _check_item(item: ScoreItem, where: str, limits: LimitsSettings) -> None:
                 raise BadRequestError.at(f"{place}.role", "must be assistant")
 
 
-def read_item(item: ScoreItem, where: str, setting: NonTextParts) -> ReadItem:
+def read_item(item: AskedItem, where: str, setting: NonTextParts) -> ReadItem:
     """An item as the reward model gets it; ``where`` is its place in the body. Raises
     BadRequestError for a part that is not text, if ``setting`` is ``refuse``."""
     said = [_message(completion) for completion in item.completions]
@@ -129,6 +142,7 @@ def read_item(item: ScoreItem, where: str, setting: NonTextParts) -> ReadItem:
         readable(item.messages, setting, f"{where}.messages"),
         [_answer(message) for message in readable(said, of_answers, f"{where}.completions")],
         item.tools,
+        item.metadata,
     )
 
 

@@ -23,10 +23,11 @@ from bon_gateway.calibrate.gold import with_gold, with_reward_as_gold
 from bon_gateway.calibrate.pools import CalibrationPrompts, calibration_prompts
 from bon_gateway.calibrate.settings import CalibrateSettings
 from bon_gateway.compare.statistics import Resamples
+from bon_gateway.offline_rewards import RewardCost
 from bon_gateway.replay.joint import known_of
 from bon_gateway.replay.log import PlacedRequest, read_log
 from bon_gateway.replay.pools import PoolSet, pool_set
-from bon_gateway.replay.rescored import RewardCost, rescored, told_costs
+from bon_gateway.replay.rescored import rescored, told_costs
 
 SINGLE = "single"
 ORACLE = "oracle"

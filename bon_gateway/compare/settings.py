@@ -16,6 +16,7 @@ from pydantic import (
 
 from bon_common.hooks import HookName
 from bon_gateway.sections.base import Section, Url
+from bon_gateway.settings.tree import AnyReward
 from bon_gateway.strategies.registry import request_fields
 
 SELECTION = "selection"
@@ -178,7 +179,7 @@ class HookSettings(Section):
 
 
 class ScorerSettings(Section):
-    """Exactly one of ``url`` and ``hook``."""
+    """Exactly one of ``url``, ``hook`` and ``reward``."""
 
     url: Url | None = None
     """Base address of a reward server."""
@@ -188,14 +189,23 @@ class ScorerSettings(Section):
     """Environment variable with the key to send."""
     hook: HookSettings | None = None
     """A Python function that scores."""
+    reward: AnyReward | None = None
+    """Any reward that the gateway knows, such as a judge, with the keys of a section in the
+    gateway's ``rewards``. It scores all answers to a prompt in one call. An ensemble's members are
+    the rewards of other scorers, by the scorers' names."""
     timeout_s: PositiveFloat = 60.0
     """Longest that one call may take."""
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        if (self.url is None) == (self.hook is None):
-            raise ValueError("needs exactly one of url and hook")
+        if sum(one is not None for one in (self.url, self.hook, self.reward)) != 1:
+            raise ValueError("needs exactly one of url, hook and reward")
         return self
+
+    @property
+    def is_model(self) -> bool:
+        """Whether it may be the very model that selects; a function may be the truth."""
+        return self.hook is None and (self.reward is None or self.reward.type != "hook")
 
 
 class PairwiseJudgeSettings(Section):

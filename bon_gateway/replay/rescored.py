@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,7 +20,7 @@ import orjson
 from bon_common.settings.errors import SettingsError
 from bon_gateway.backends.settings import ComposedRewardSettings
 from bon_gateway.errors import BadRequestError, RewardError
-from bon_gateway.offline_rewards import opened_rewards
+from bon_gateway.offline_rewards import RewardCost, opened_rewards
 from bon_gateway.protocols import RewardBackend
 from bon_gateway.replay.log import RecordedCandidate
 from bon_gateway.replay.pools import PoolSet, PromptPool
@@ -44,42 +43,6 @@ class ScoredCall(msgspec.Struct, frozen=True):
     rewards: tuple[float | None, ...]
     tokens: int = 0
     judge: JudgeUsage | None = None
-
-
-@dataclass
-class RewardCost:
-    """What one reward was asked, now or in an earlier run, and what it cost."""
-
-    calls: int = 0
-    answers: int = 0
-    without: int = 0
-    """Answers to which it gave no reward."""
-    tokens: int = 0
-    judge: JudgeUsage = field(default_factory=JudgeUsage)
-    failed: Counter[str] = field(default_factory=Counter)
-    """Calls without an outcome, by the error's code."""
-
-    def add(self, call: ScoredCall) -> None:
-        self.calls += 1
-        self.answers += len(call.rewards)
-        self.without += call.rewards.count(None)
-        self.tokens += call.tokens
-        if call.judge is not None:
-            self.judge += call.judge
-
-    def __str__(self) -> str:
-        told = [f"{self.answers} answers", f"{self.tokens} tokens read by the reward model"]
-        if self.judge.calls:
-            judge = self.judge
-            told[1] = (
-                f"{judge.calls} questions to a judge: {judge.prompt_tokens} tokens of prompts"
-                f" ({judge.cached_tokens} cached), {judge.completion_tokens} of verdicts,"
-                f" {judge.abstentions} abstentions"
-            )
-        if self.without:
-            told.append(f"{self.without} answers got no reward")
-        told += [f"{count} calls failed with {code}" for code, count in self.failed.items()]
-        return ", ".join(told)
 
 
 def told_costs(costs: Mapping[str, RewardCost]) -> dict[str, str]:
@@ -199,7 +162,7 @@ class _Rescoring:
                 self.cost.failed[error.code] += 1
                 self._last = error.message
                 return pool
-        self.cost.add(call)
+        self.cost.add(call.rewards, call.tokens, call.judge)
         scores = dict(zip(asked.answers, call.rewards, strict=True))
 
         def with_reward(one: RecordedCandidate) -> RecordedCandidate:
@@ -217,7 +180,8 @@ class _Rescoring:
         view = RewardView.of(pool.request, self._thinking, prefill, parts)
         said = [view.answer(one.message or {}) for one in pool.usable]
         answers: dict[bytes, Message] = {orjson.dumps(answer): answer for answer in said}
-        shown: list[Any] = [view.request.messages, view.request.tools, [*answers.values()]]
+        asked = view.request
+        shown: list[Any] = [asked.messages, asked.tools, asked.metadata, [*answers.values()]]
         digest = hashlib.sha256(self._identity + orjson.dumps(shown)).hexdigest()
         return RecordedAnswers(digest[:32], view, answers)
 

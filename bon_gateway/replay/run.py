@@ -9,6 +9,7 @@ import msgspec
 
 import bon_gateway
 from bon_common.settings.errors import SettingsError
+from bon_gateway.offline_rewards import RewardCost
 from bon_gateway.replay.beside import greedy_answers, of_greedy, of_oracle, of_random
 from bon_gateway.replay.columns import AnswerColumns, PromptGroups, of_strategy
 from bon_gateway.replay.drive import Replayed, replay
@@ -16,7 +17,7 @@ from bon_gateway.replay.figures import RowMaker
 from bon_gateway.replay.joint import with_joint_rewards
 from bon_gateway.replay.log import read_log
 from bon_gateway.replay.pools import PoolSet, pool_set
-from bon_gateway.replay.rescored import RewardCost, chosen_by, rescored, told_costs
+from bon_gateway.replay.rescored import chosen_by, rescored, told_costs
 from bon_gateway.replay.results import ReplayResults
 from bon_gateway.replay.settings import GREEDY, ORACLE, RANDOM, ReplaySettings
 from bon_gateway.replay.warnings import warnings_of

@@ -17,7 +17,7 @@ from bon_gateway.compare.ask.client import ArmClient, request_seed
 from bon_gateway.compare.ask.load import Loop
 from bon_gateway.compare.ask.progress import Progress
 from bon_gateway.compare.ask.records import RECORDS, SCORES, appending, read_lines, read_records
-from bon_gateway.compare.ask.scoring import JUDGE, KnownScores, Scorers, WantedScore
+from bon_gateway.compare.ask.scoring import JUDGE, KnownScores, Scorers, ScoringJobs, WantedScore
 from bon_gateway.compare.ask.selecting import probes, refuse_by_address, refuse_by_numbers
 from bon_gateway.compare.ask.throughput import highest_rate
 from bon_gateway.compare.ask.training import recorded_seconds
@@ -206,9 +206,15 @@ class Run:
         if missing:
             self._progress.begin("scoring", len(missing))
         with appending(path) as append:
+            if missing:
+                await scorers.open()
             for part in (first, wanted):
-                await scorers.run(part, self._prompts, scores, append, self._progress.step)
+                jobs = ScoringJobs(part, wanted, scores)
+                await scorers.run(jobs, self._prompts, append, self._progress.step)
                 refuse_by_numbers(self._settings, _answered(self.records), scores)
+        for name, cost in scorers.costs.items():
+            if cost.calls or cost.failed:
+                self._progress.say(f"scored by {name}: {cost}")
         return scores
 
 

@@ -1,8 +1,8 @@
 """Scores answers after the load is over, so that scoring slows nothing that is measured.
 
-A scorer is a reward server or a function of the user's own; a judge is a chat model that is asked
-in both orders. Every score is kept in ``scores.jsonl`` and never asked for again. One that fails
-is counted and left out.
+A scorer is a reward server, a function of the user's own or a reward of the gateway's settings; a
+judge is a chat model that is asked in both orders. Every score is kept in ``scores.jsonl`` and
+never asked for again. One that fails is counted and left out.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,8 +24,10 @@ from bon_gateway.backends.http.client import HttpClient, base_url, encode, finit
 from bon_gateway.backends.http.faults import UpstreamError, malformed
 from bon_gateway.compare.ask.client import open_client
 from bon_gateway.compare.ask.records import Append
+from bon_gateway.compare.ask.rewards import RewardScorers
 from bon_gateway.compare.prompts import Messages
 from bon_gateway.compare.settings import HookSettings, PairwiseJudgeSettings, ScorerSettings
+from bon_gateway.offline_rewards import RewardCost
 
 AT_ONCE = 4
 JUDGE = "judge"
@@ -59,6 +61,16 @@ class KnownScores:
 
     def get(self, scorer: str, prompt: int, text: str, other: str = "") -> float | None:
         return self.known.get(WantedScore(scorer, prompt, text, other).name)
+
+
+@dataclass(frozen=True)
+class ScoringJobs:
+    """What is to be scored."""
+
+    wanted: Sequence[WantedScore]
+    all_wanted: Sequence[WantedScore]
+    """Of the whole comparison."""
+    scores: KnownScores
 
 
 def hook_scorer(settings: HookSettings, key: str) -> Scorer:
@@ -145,6 +157,8 @@ class Scorers:
         self._clients: list[HttpClient] = []
         self._scorers: dict[str, Scorer] = {}
         for name, settings in scorers.items():
+            if settings.reward is not None:
+                continue
             if settings.hook is not None:
                 key = f"quality.scorers.{name}.hook.function"
                 self._scorers[name] = hook_scorer(settings.hook, key)
@@ -152,42 +166,85 @@ class Scorers:
                 client = open_client(settings.api_key_env, settings.timeout_s, environ)
                 self._clients.append(client)
                 self._scorers[name] = server_scorer(settings, client)
+        self._rewards = RewardScorers(scorers, environ)
         self._judge = None
         if judge is not None:
             client = open_client(judge.api_key_env, judge.timeout_s, environ)
             self._clients.append(client)
             self._judge = PairwiseJudge(judge, client)
 
+    @property
+    def costs(self) -> Mapping[str, RewardCost]:
+        """What the rewards among them were asked in this run."""
+        return self._rewards.costs
+
+    async def open(self) -> None:
+        """Before ``run``. Raises SettingsError for a reward that is not ready."""
+        await self._rewards.open()
+
     async def close(self) -> None:
+        await self._rewards.close()
         for client in self._clients:
             await client.close()
 
     async def run(
         self,
-        wanted: Sequence[WantedScore],
+        jobs: ScoringJobs,
         prompts: Sequence[Messages],
-        scores: KnownScores,
         append: Append,
         done: Callable[[], None],
     ) -> None:
-        """Get the wanted scores that are not known, and add them to ``scores`` and to the file."""
-        missing = {one.name: one for one in wanted if one.name not in scores.known}
-        queue = iter(missing.items())
+        """Get the scores of ``jobs`` that are not known, and add them to those and to the file."""
+        scores = jobs.scores
+        missing = {one.name: one for one in jobs.wanted if one.name not in scores.known}
+        groups = [*self._groups(missing.values(), jobs)]
+        queue = iter(groups)
 
         async def worker() -> None:
-            for name, one in queue:
-                try:
-                    value = await self._score(one, prompts[one.prompt])
-                except UpstreamError:
-                    scores.failed[one.scorer] += 1
-                else:
-                    scores.known[name] = value
-                    append({"name": name, "value": value})
-                done()
+            for group in queue:
+                values = await self._group(group, prompts[group[0].prompt])
+                for one, value in zip(group, values, strict=True):
+                    if value is None:
+                        scores.failed[one.scorer] += 1
+                    else:
+                        scores.known[one.name] = value
+                        append({"name": one.name, "value": value})
+                    if one.name in missing:
+                        done()
 
         async with asyncio.TaskGroup() as group:
             for _ in range(AT_ONCE):
                 group.create_task(worker())
+
+    def _groups(
+        self, missing: Iterable[WantedScore], jobs: ScoringJobs
+    ) -> Iterator[list[WantedScore]]:
+        """What is asked for in one call: all answers to a prompt for a reward, also those that are
+        known if it compares them with each other; otherwise each alone."""
+        found: dict[tuple[str, int], dict[str, WantedScore]] = {}
+        for one in missing:
+            if one.scorer in self._rewards:
+                found.setdefault((one.scorer, one.prompt), {})[one.name] = one
+            else:
+                yield [one]
+        for one in jobs.all_wanted:
+            group = found.get((one.scorer, one.prompt))
+            if group is not None and self._rewards.compares(one.scorer):
+                group[one.name] = one
+        yield from ([*group.values()] for group in found.values())
+
+    async def _group(
+        self, group: Sequence[WantedScore], messages: Messages
+    ) -> Sequence[float | None]:
+        """None for what failed."""
+        first = group[0]
+        if first.scorer in self._rewards:
+            texts = [one.text for one in group]
+            return await self._rewards.score(first.scorer, messages, texts)
+        try:
+            return [await self._score(first, messages)]
+        except UpstreamError:
+            return [None]
 
     async def _score(self, one: WantedScore, messages: Messages) -> float:
         if one.scorer == JUDGE:

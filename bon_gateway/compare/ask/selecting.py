@@ -60,12 +60,12 @@ async def refuse_by_address(
 
 
 def probes(settings: CompareSettings, records: Sequence[ArmRecord]) -> list[WantedScore]:
-    """The first answers of different rewards, for every scorer with an address."""
+    """The first answers of different rewards, for every scorer that is a model."""
     chosen = {r.reward: r for r in records if r.ok and r.reward is not None}
     return [
         WantedScore(name, record.key.prompt, record.text)
         for name, scorer in settings.quality.scorers.items()
-        if scorer.url is not None
+        if scorer.is_model
         for record in list(chosen.values())[:PROBES]
     ]
 
@@ -73,9 +73,9 @@ def probes(settings: CompareSettings, records: Sequence[ArmRecord]) -> list[Want
 def refuse_by_numbers(
     settings: CompareSettings, records: Sequence[ArmRecord], scores: KnownScores
 ) -> None:
-    """Raises SettingsError for a scorer with an address that gives what the gateway chose by."""
+    """Raises SettingsError for a scorer that is a model and gives what the gateway chose by."""
     for name, scorer in settings.quality.scorers.items():
-        if scorer.url is not None and repeats_selection(name, records, scores):
+        if scorer.is_model and repeats_selection(name, records, scores):
             raise _refusal(name, "it gives every answer the reward by which the gateway chose it")
 
 

@@ -70,6 +70,8 @@ def _scorers(settings: CompareSettings) -> list[str]:
 def _scorer(settings: ScorerSettings) -> str:
     if settings.hook is not None:
         return f"the function {settings.hook.function}"
+    if settings.reward is not None:
+        return f"a reward of type {settings.reward.type}"
     model = "" if settings.model is None else f"{settings.model} at "
     return f"{model}{address(settings.url)}"
 

@@ -65,6 +65,17 @@ async def test_what_a_candidate_may_hold_is_scored(serve: Serve) -> None:
     assert served.reward.partial == [True]
 
 
+async def test_a_reward_sees_what_verifiers_compare_with(serve: Serve) -> None:
+    class Comparing(FakeReward):
+        async def score(self, request: RewardRequest, completions: Any) -> Scores:
+            right = [float(one["content"] == request.metadata["reference"]) for one in completions]
+            return Scores(tuple(right), 0)
+
+    served = await serve(reward=Comparing())
+    answer = await score(served, item("4", "5", metadata={"reference": "4"}))
+    assert answer.json()["results"][0]["rewards"] == [1.0, 0.0]
+
+
 async def test_another_gateway_may_ask_as_it_asks_a_reward_server(serve: Serve) -> None:
     served = await serve()
     settings = RewardServerSettings(type="reward_server", urls=(served.url,), model="r")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import re
 from pathlib import Path
 from typing import Any
@@ -7,12 +8,14 @@ from typing import Any
 import pytest
 
 from bon_common.settings.errors import SettingsError
+from bon_gateway.compare.ask.progress import Progress
 from bon_gateway.compare.ask.scoring import hook_scorer
 from bon_gateway.compare.settings import HookSettings
+from bon_gateway.testing.judges import FakeJudge, fenced
 from bon_gateway.testing.script import Call, Step, fake_reward
 from bon_gateway.testing.upstream import FakeUpstream
 from tests.bon_gateway.compare.endpoints import best_of_n
-from tests.bon_gateway.compare.support import GOLD, compare, settings_of
+from tests.bon_gateway.compare.support import GOLD, compare, measure, settings_of
 
 
 def arms(base: FakeUpstream, other: FakeUpstream) -> dict[str, Any]:
@@ -118,3 +121,74 @@ async def test_a_hook_that_raises_is_counted(tmp_path: Path) -> None:
         results = await compare(settings)
     assert results.arms[0].quality["number"] is None
     assert any("scores of number failed" in warning for warning in results.warnings)
+
+
+def shorter(messages: Any, completions: Any) -> list[float]:
+    """It compares the answers of one call: the place in the order of their lengths."""
+    lengths = sorted({len(one["content"]) for one in completions}, reverse=True)
+    CALLS.append([one["content"] for one in completions])
+    return [float(lengths.index(len(one["content"]))) for one in completions]
+
+
+CALLS: list[list[str]] = []
+
+
+async def test_a_reward_of_the_settings_scores_all_answers_to_a_prompt(tmp_path: Path) -> None:
+    CALLS.clear()
+    hook = {"type": "hook", "function": "tests.bon_gateway.compare.ask.test_scoring:shorter"}
+    told = io.StringIO()
+    async with (
+        FakeUpstream(lambda call: Step(text="one")) as base,
+        FakeUpstream(lambda call: Step(text="three")) as other,
+    ):
+        quality = {"scorers": {"short": {"reward": hook}}, "primary": "short"}
+        settings = settings_of(tmp_path, arms(base, other), prompts=3, quality=quality)
+        await measure(settings, progress=Progress(told))
+        results = await compare(settings)
+    # The second run asks nothing again.
+    assert sorted(map(sorted, CALLS)) == [["one", "three"]] * 3
+    assert "scored by short: 6 answers" in told.getvalue()
+    means = [arm.quality["short"] for arm in results.arms]
+    assert [mean and mean.value for mean in means] == [1.0, 0.0]
+    assert "short: a reward of type hook (decides)" in results.setup["scorers"]
+
+
+async def test_a_judge_of_the_settings_scores(tmp_path: Path) -> None:
+    judging = FakeJudge(lambda prompt: {"T" if fenced(prompt)[-1] == "two" else "A": 1.0})
+    async with (
+        FakeUpstream(lambda call: Step(text="one")) as base,
+        FakeUpstream(lambda call: Step(text="two")) as other,
+        FakeUpstream(judging) as judge,
+    ):
+        reward = {"type": "judge", "urls": [judge.url], "model": "judge"}
+        quality = {"scorers": {"judged": {"reward": reward}}, "primary": "judged"}
+        settings = settings_of(tmp_path, arms(base, other), prompts=3, quality=quality)
+        results = await compare(settings)
+    means = [arm.quality["judged"] for arm in results.arms]
+    assert [mean and mean.value for mean in means] == [0.0, 1.0]
+
+
+async def test_a_reward_that_fails_is_counted(tmp_path: Path) -> None:
+    hook = {"type": "hook", "function": "tests.bon_gateway.replay.test_rescored:broken"}
+    async with (
+        FakeUpstream(lambda call: Step(text="one")) as base,
+        FakeUpstream(lambda call: Step(text="two")) as other,
+    ):
+        quality = {"scorers": {"broken": {"reward": hook}}}
+        results = await compare(
+            settings_of(tmp_path, arms(base, other), prompts=3, quality=quality)
+        )
+    assert "6 scores of broken failed and are missing." in results.warnings
+
+
+async def test_a_reward_that_cannot_be_used_is_said_before_anything_is_asked(
+    tmp_path: Path,
+) -> None:
+    async with FakeUpstream(lambda call: Step(text="one")) as base:
+        hook = {"type": "hook", "function": "nowhere.at_all:f"}
+        quality = {"scorers": {"x": {"reward": hook}}}
+        settings = settings_of(tmp_path, arms(base, base), prompts=3, quality=quality)
+        with pytest.raises(SettingsError) as caught:
+            await compare(settings)
+        assert caught.value.key == "quality.scorers.x.function"
+        assert base.requests == 0
