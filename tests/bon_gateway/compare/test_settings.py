@@ -37,7 +37,7 @@ def load_settings(path: Path, *overrides: tuple[str, object]) -> CompareSettings
         ({"load": {"concurrency": "many"}}, "load.concurrency: should be a whole number"),
         ({"quality": {"primary": "gold"}}, "quality.primary: there is no scorer 'gold'"),
         ({"quality": {"against": "x"}}, "quality.against: there is no arm 'x'"),
-        ({"quality": {"scorers": {"s": {}}}}, "quality.scorers.s: needs exactly one of url and"),
+        ({"quality": {"scorers": {"s": {}}}}, "quality.scorers.s: needs exactly one of url,"),
         ({"quality": {"scorers": {"s": {"hook": {"function": "f"}}}}}, "hook.function: should"),
         ({"arms": {"base": {**ARM, "training": "t"}}}, "arms.base.training: there is no training"),
         ({"training": {"t": {"hours": 1}}}, "training.t: machine hours need their price: hour"),
