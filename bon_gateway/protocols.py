@@ -14,6 +14,7 @@ from bon_gateway.types import (
     Caller,
     ChatRequest,
     Delta,
+    JudgeBill,
     Message,
     NonTextParts,
     ReportSample,
@@ -152,6 +153,8 @@ class Trace:
     """Time of the event loop at which the request's deadline comes."""
     verifiers: Verifiers | None = None
     """Those of the served model."""
+    bill: JudgeBill = field(default_factory=JudgeBill)
+    """What judges have cost so far."""
 
 
 class Backend(Protocol):

@@ -177,6 +177,19 @@ class Delta(msgspec.Struct, frozen=True):
     completion_details: Mapping[str, Any] | None = None
 
 
+class JudgeBill:
+    """What asking chat models has cost one request so far, also for what failed or was cancelled:
+    an API key pays for that too."""
+
+    __slots__ = ("usage",)
+
+    def __init__(self) -> None:
+        self.usage = JudgeUsage()
+
+    def add(self, usage: JudgeUsage) -> None:
+        self.usage += usage
+
+
 class RewardRequest(msgspec.Struct, frozen=True, eq=False, weakref=True):
     """The conversation whose answers a reward model scores. All calls for the candidates of one
     request have the same object, so a reward model may keep something for it as long as it lives.
@@ -193,6 +206,8 @@ class RewardRequest(msgspec.Struct, frozen=True, eq=False, weakref=True):
     operator chose."""
     metadata: Mapping[str, Any] = msgspec.field(default_factory=dict)
     """The request's ``metadata``, which may hold an expected answer that verifiers compare with."""
+    bill: JudgeBill = msgspec.field(default_factory=JudgeBill)
+    """Whatever asks a chat model adds what it paid, whether or not a verdict came."""
 
     @property
     def request_id(self) -> str | None:

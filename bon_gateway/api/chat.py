@@ -74,9 +74,7 @@ class ChatCall(msgspec.Struct, frozen=True):
         record.degraded = ", ".join(selection.degraded) or None
         record.n = selection.n
         self._note_replicas()
-        judging = selection.usage.judging
-        judged = 0 if judging is None else judging.completion_tokens
-        self._spend(selection.usage.completion_tokens + judged)
+        self._spend(selection.usage.completion_tokens)
         self.services.metrics.observe_selection(self.served.name, selection, overhead_s)
         self._keep(selection, None)
         bon = render.bon_object(
@@ -106,8 +104,10 @@ class ChatCall(msgspec.Struct, frozen=True):
         self.services.metrics.observe_discarded(self.served.name, tokens)
 
     def _spend(self, tokens: int) -> None:
+        """Charge the key with ``tokens``, and with what judges wrote."""
         if self.record.key_name is not None:
-            self.services.admission.budgets.spend(self.record.key_name, tokens)
+            judged = self.trace.bill.usage.completion_tokens
+            self.services.admission.budgets.spend(self.record.key_name, tokens + judged)
 
     def _note_replicas(self) -> None:
         self.record.replica = ", ".join(dict.fromkeys(self.trace.replicas)) or None

@@ -32,7 +32,7 @@ from bon_gateway.api.services import Services
 from bon_gateway.edge.exchange import RequestRecord, record_of
 from bon_gateway.errors import AbstainedError, DeadlineError, RewardError, RewardRefusedError
 from bon_gateway.protocols import RewardBackend
-from bon_gateway.types import Caller, JudgeUsage, Message, RewardRequest, Scores
+from bon_gateway.types import Caller, JudgeBill, Message, RewardRequest, Scores
 from reward_server.schema import ScoreTimings
 
 AT_ONCE = 16
@@ -66,7 +66,7 @@ class ScoreAnswers:
             return
         finally:
             if record.key_name is not None:
-                admission.budgets.spend(record.key_name, call.judging.completion_tokens)
+                admission.budgets.spend(record.key_name, call.bill.usage.completion_tokens)
         headers = {} if record.key_name is None else admission.budgets.headers(record.key_name)
         await send_json(send, msgspec.json.encode(call.answer(name, results)), headers)
 
@@ -90,8 +90,7 @@ class ScoreCall:
         self._sequences = 0
         self._tokens = 0
         self._judged = False
-        self.judging = JudgeUsage()
-        """What chat models were asked so far, also if the request fails in the end."""
+        self.bill = JudgeBill()
 
     async def run(self, items: Sequence[ReadItem]) -> list[RewardsOfItem]:
         """The rewards of all items; the first that fails ends the others. Raises RewardError with
@@ -112,7 +111,7 @@ class ScoreCall:
         keys = [orjson.dumps(answer) for answer in item.answers]
         distinct: dict[bytes, Message] = dict(zip(keys, item.answers, strict=True))
         request = RewardRequest(
-            item.messages, item.tools, self._caller, self._asked.partial, item.metadata
+            item.messages, item.tools, self._caller, self._asked.partial, item.metadata, self.bill
         )
         places = {key: index for index, key in reversed([*enumerate(keys)])}
         first = [places[key] for key in distinct]
@@ -134,13 +133,11 @@ class ScoreCall:
     def _count(self, scores: Scores, answers: int) -> None:
         self._sequences += answers
         self._tokens += scores.tokens
-        if scores.judging is not None:
-            self._judged = True
-            self.judging += scores.judging
+        self._judged = self._judged or scores.judging is not None
 
     def answer(self, name: str, results: list[RewardsOfItem]) -> ScoreAnswer:
         took = 1000 * (time.perf_counter() - self._begun)
-        judge = self.judging if self._judged else None
+        judge = self.bill.usage if self._judged else None
         usage = ScoringUsage(sequences=self._sequences, tokens=self._tokens, judge=judge)
         timings = ScoreTimings(queue=0.0, model=round(took, 3))
         return ScoreAnswer(model=name, results=results, usage=usage, timings_ms=timings)

@@ -15,7 +15,7 @@ import msgspec
 from bon_gateway.strategies.parts import readable, said
 from bon_gateway.strategies.prefill import Prefill
 from bon_gateway.thinking import ThinkingSettings, after_thinking
-from bon_gateway.types import ChatRequest, Message, NonTextParts, RewardRequest
+from bon_gateway.types import ChatRequest, JudgeBill, Message, NonTextParts, RewardRequest
 
 _REASONING = frozenset({"reasoning", "reasoning_content"})
 
@@ -33,9 +33,11 @@ class RewardView(msgspec.Struct, frozen=True):
         thinking: ThinkingSettings | None,
         prefill: Prefill | None,
         non_text_parts: NonTextParts,
+        bill: JudgeBill | None = None,
     ) -> RewardView:
         """Raises BadRequestError for a part that the reward model cannot read, if
-        ``non_text_parts`` is ``refuse``."""
+        ``non_text_parts`` is ``refuse``. ``bill`` is that of the client's request; None makes a new
+        one."""
         messages = readable(request.messages, non_text_parts)
         if prefill is not None:
             prefill = prefill.reworded(messages[-1])
@@ -47,6 +49,7 @@ class RewardView(msgspec.Struct, frozen=True):
             tools,
             request.caller,
             metadata=metadata if isinstance(metadata, Mapping) else {},
+            bill=JudgeBill() if bill is None else bill,
         )
         return cls(asked, thinking, prefill)
 

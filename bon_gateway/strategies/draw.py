@@ -98,11 +98,15 @@ class Draw:
         self._scoring: Scoring | None = None
         if self.reward is not None:
             parts = self.reward.non_text_parts
-            view = RewardView.of(self.request, check.thinking, check.prefill, parts)
+            view = RewardView.of(
+                self.request, check.thinking, check.prefill, parts, self.trace.bill
+            )
             self._scoring = Scoring(view, self.reward, self._tasks, plan.retries)
         self._verification: Verification | None = None
         if self.trace.verifiers is not None:
-            whole = RewardView.of(self.request, check.thinking, check.prefill, PARTS)
+            whole = RewardView.of(
+                self.request, check.thinking, check.prefill, PARTS, self.trace.bill
+            )
             self._verification = Verification(whole, self.trace.verifiers, self._tasks)
         self._arrivals = Arrivals(
             self.request,

@@ -228,6 +228,8 @@ class FakeReward(_FakeBackend):
         self.conversations.append(request.messages)
         self.partial.append(request.partial)
         self.callers.append(request.caller)
+        if self.judging is not None:
+            request.bill.add(self.judging)
         try:
             await asyncio.sleep(self.delay)
         except asyncio.CancelledError:

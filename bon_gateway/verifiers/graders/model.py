@@ -127,6 +127,12 @@ class ModelGrader(Verifier):
         return await together(self._one(request, answer) for answer in answers)
 
     async def _one(self, request: RewardRequest, answer: Message) -> Verdict:
+        verdict = await self._ask(request, answer)
+        if verdict.judging is not None:
+            request.bill.add(verdict.judging)
+        return verdict
+
+    async def _ask(self, request: RewardRequest, answer: Message) -> Verdict:
         try:
             body = self._body(request, answer, text_of(answer))
         except LackingError as lacking:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from bon_gateway.testing.fakes import Act, FakePolicy
+from bon_gateway.testing.fakes import Act, FakePolicy, FakeReward
+from bon_gateway.types import JudgeUsage
 
 Serve = Callable[..., Awaitable[Any]]
 KEYS = {"BON_GATEWAY_API_KEYS": "a:key-a-0123456789,b:key-b-0123456789"}
@@ -129,3 +130,22 @@ async def test_the_answer_and_the_metrics_say_what_was_saved(serve: Serve) -> No
 async def test_a_single_sample_has_nothing_to_compare_with(serve: Serve) -> None:
     served = await serve()
     assert "saved_tokens" not in (await served.chat(model="one")).json()["bon"]
+
+
+@pytest.mark.parametrize("failures", [0, 9])
+async def test_a_key_pays_for_what_judges_write_even_where_nothing_comes_of_it(
+    serve: Serve, failures: int
+) -> None:
+    judging = JudgeUsage(calls=1, prompt_tokens=500, completion_tokens=600)
+    strategy = {"type": "best_of_n", "n": 2, "retries": 0, "fallback": "error"}
+    served = await serve(
+        reward=FakeReward(judging=judging, failures=failures),
+        settings={
+            "limits": {"tokens_per_key": 600, "window_s": 3600},
+            "models": {"best": {"policy": "p", "reward": "r", "strategy": strategy}},
+        },
+        environ=KEYS,
+    )
+    assert (await chat(served, A)).status_code == (503 if failures else 200)
+    assert (await chat(served, A)).status_code == 429
+    assert (await chat(served, B)).status_code != 429

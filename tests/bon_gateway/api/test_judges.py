@@ -13,10 +13,12 @@ import httpx
 import pytest
 
 from bon_gateway.app import create_app
+from bon_gateway.backends.reward.judge.settings import JudgeSettings
 from bon_gateway.settings.tree import Settings
 from bon_gateway.testing.judges import Chances, FakeJudge, fenced
 from bon_gateway.testing.script import Call, Step
 from bon_gateway.testing.upstream import FakeUpstream
+from bon_gateway.types import RewardRequest
 from tests.loop_server import serving_app
 from tests.waiting import until
 
@@ -187,6 +189,31 @@ async def test_a_client_that_leaves_cancels_all_calls_to_the_judge() -> None:
         task.cancel()
         await until(lambda: asked.judge.running == 0)
         assert asked.judge.aborted == N
+
+
+async def test_what_was_paid_before_a_call_is_cancelled_is_on_the_bill() -> None:
+    hold = asyncio.Event()
+    judge = FakeJudge(grading)
+    async with FakeUpstream(judge) as upstream:
+        method = {"type": "pointwise", "levels": 5}
+        settings = {"type": "judge", "urls": [upstream.url], "method": method}
+        reward = JudgeSettings.model_validate(settings).build(None)
+        await reward.start()
+        try:
+            await until(reward.ready)
+            asked = len(upstream.calls)
+            upstream.script = lambda call: (
+                judge(call) if call.ordinal < asked + 2 else Step(hold=hold)
+            )
+            request = RewardRequest([{"role": "user", "content": "?"}])
+            answers = [{"role": "assistant", "content": text} for text in TEXTS]
+            scoring = asyncio.create_task(reward.score(request, answers))
+            await until(lambda: upstream.running == N - 2 and len(upstream.calls) == asked + N)
+            scoring.cancel()
+            await asyncio.gather(scoring, return_exceptions=True)
+        finally:
+            await reward.close()
+    assert (request.bill.usage.calls, request.bill.usage.completion_tokens) == (N, 2)
 
 
 async def test_no_text_is_logged(caplog: pytest.LogCaptureFixture) -> None:

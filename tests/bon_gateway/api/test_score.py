@@ -249,6 +249,14 @@ async def test_tokens_of_a_call_that_fails_are_spent_too(serve: Serve) -> None:
     assert (await score(served, item("answer 1"), key=A)).status_code == 429
 
 
+async def test_tokens_of_a_call_that_the_deadline_ends_are_spent_too(serve: Serve) -> None:
+    reward = FakeReward(delay=60, judging=JudgeUsage(completion_tokens=40))
+    limits = {"tokens_per_key": 30, "window_s": 3600}
+    served = await serve(reward=reward, settings={"limits": limits}, environ=KEYS)
+    assert (await score(served, item("answer 1"), key=A, deadline_ms=100)).status_code == 504
+    assert (await score(served, item("answer 1"), key=A)).status_code == 429
+
+
 async def test_answers_count_as_candidates_in_flight(serve: Serve) -> None:
     served = await serve(
         reward=FakeReward(delay=60), settings={"limits": {"max_candidates": 4, "max_n": 4}}

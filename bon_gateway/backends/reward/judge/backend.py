@@ -59,7 +59,10 @@ class JudgeReward(Unannounced, Pooled):
         case = await self._case(request)
         answers = await answer_texts(completions)
         asking = self._asking(request, case, answers, partial(self._leased, request, case))
-        rewards = tuple(await self._method.rewards(asking, answers))
+        try:
+            rewards = tuple(await self._method.rewards(asking, answers))
+        finally:
+            request.bill.add(asking.usage)
         lacking = rewards.count(None)
         missing = _missing(asking, lacking, len(rewards))
         return Scores(rewards, 0, missing if lacking else None, judging=asking.usage)
