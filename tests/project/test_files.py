@@ -29,7 +29,8 @@ FORBIDDEN = re.compile(
 )
 
 
-def repository_files() -> list[Path]:
+def repository_paths() -> list[Path]:
+    """Links among them, whatever they lead to."""
     listing = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
         cwd=ROOT,
@@ -39,8 +40,18 @@ def repository_files() -> list[Path]:
     )
     if listing.returncode != 0:
         pytest.skip("not a git checkout")
-    paths = [ROOT / name for name in listing.stdout.split("\0") if name]
-    return [path for path in paths if path.is_file()]
+    return [ROOT / name for name in listing.stdout.split("\0") if name]
+
+
+def repository_files() -> list[Path]:
+    return [path for path in repository_paths() if path.is_file()]
+
+
+def test_no_link_leads_out_of_the_repository() -> None:
+    """One that does names a place on one machine."""
+    links = [path for path in repository_paths() if path.is_symlink()]
+    assert [path for path in links if not path.resolve().is_relative_to(ROOT)] == []
+    assert [path for path in links if path.readlink().is_absolute()] == []
 
 
 def test_no_file_names_a_machine_or_a_registry() -> None:
