@@ -238,14 +238,14 @@ def main() -> int:
     asked = questions(options.data, options.output, options)
     groups = grouped(asked)
     flags = ("--enable-prompt-tokens-details", "--enable-prefix-caching")
-    engines = {
-        "judge": vllm(options.vllm_python, options.judge, CONTEXT, *flags),
-        REWARD_MODEL: rewards(options.reward),
-    }
     path = options.output / "figures.json"
     found: dict[str, dict[str, Any]] = json.loads(path.read_text()) if options.resume else {}
+    missing = [name for name in options.only if name not in found]
+    engines = {"judge": vllm(options.vllm_python, options.judge, CONTEXT, *flags)}
+    if REWARD_MODEL in missing:
+        engines[REWARD_MODEL] = rewards(options.reward)
     with started(engines, options.output) as urls:
-        for name in [name for name in options.only if name not in found]:
+        for name in missing:
             outcomes = asyncio.run(measure(built(name, urls), asked))
             found[name] = {
                 group: figures([asked[i] for i in places], [outcomes[i] for i in places])
