@@ -85,9 +85,11 @@ class RewardTrainSettings(TrainSettings):
         if self.center_rewards is not None and self.objective == "regression":
             raise ValueError("center_rewards: scores already fix where zero is")
         if self.objective != "stepwise":
-            for name in ("steps", "eval_steps"):
-                if name in self.model_fields_set and getattr(self, name) is not None:
-                    raise ValueError(f"{name}: only for objective stepwise")
+            # Settings that were written out in full name the default, which means nothing here.
+            if self.steps != StepwiseSettings():
+                raise ValueError("steps: only for objective stepwise")
+            if self.eval_steps is not None:
+                raise ValueError("eval_steps: only for objective stepwise")
             return self
         for name in ("dimensions", "center_rewards", "eval_pairs", "seeds"):
             if getattr(self, name):

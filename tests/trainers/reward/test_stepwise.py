@@ -11,6 +11,7 @@ import httpx
 import pytest
 import torch
 import torch.nn.functional as F
+from pydantic import ValidationError
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 
 from bon_gateway import demo_models
@@ -303,3 +304,13 @@ def test_settings_of_other_objectives_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(changes))}|steps"):
         make(**changes)
+
+
+def test_settings_written_out_in_full_are_read_again() -> None:
+    """As `bon-train` writes them beside what it trained: every key, defaults too."""
+    plain = RewardTrainSettings(model="m", train="t.jsonl", output="out")
+    again = RewardTrainSettings.model_validate(plain.model_dump())
+    assert again == plain
+    for name, value in (("steps", {"separator": "|"}), ("eval_steps", "e.jsonl")):
+        with pytest.raises(ValidationError, match=f"{name}: only for objective stepwise"):
+            RewardTrainSettings.model_validate(plain.model_dump() | {name: value})
