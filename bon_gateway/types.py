@@ -179,15 +179,18 @@ class Delta(msgspec.Struct, frozen=True):
 
 class JudgeBill:
     """What asking chat models has cost one request so far, also for what failed or was cancelled:
-    an API key pays for that too."""
+    an API key pays for that too. ``paid`` hears of each payment."""
 
-    __slots__ = ("usage",)
+    __slots__ = ("_paid", "usage")
 
-    def __init__(self) -> None:
+    def __init__(self, paid: Callable[[JudgeUsage], None] | None = None) -> None:
         self.usage = JudgeUsage()
+        self._paid = paid
 
     def add(self, usage: JudgeUsage) -> None:
         self.usage += usage
+        if self._paid is not None:
+            self._paid(usage)
 
 
 class RewardRequest(msgspec.Struct, frozen=True, eq=False, weakref=True):

@@ -189,6 +189,7 @@ async def test_a_client_that_leaves_cancels_all_calls_to_the_judge() -> None:
         task.cancel()
         await until(lambda: asked.judge.running == 0)
         assert asked.judge.aborted == N
+        assert await asked.metric('bon_judge_calls_total{kind="asked",reward="j"}') == N
 
 
 async def test_what_was_paid_before_a_call_is_cancelled_is_on_the_bill() -> None:
