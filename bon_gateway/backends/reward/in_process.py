@@ -6,14 +6,10 @@ its errors into the gateway's. Only ``start`` imports torch.
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
-from bon_common.daemon_thread import in_daemon_thread
 from bon_gateway.backends.http.faults import reward_refusal
-from bon_gateway.backends.loading_lock import LOADING
+from bon_gateway.backends.in_process import InProcessModel
 from bon_gateway.backends.reward.in_process_settings import InProcessRewardSettings
 from bon_gateway.backends.reward.labels import by_answer
 from bon_gateway.backends.reward.local import Unannounced
@@ -24,16 +20,17 @@ from reward_server.model_settings import ModelSettings, StepSettings
 from reward_server.schema import ScoreItem
 from reward_server.scoring.scorer import Scorer
 
-logger = logging.getLogger(__name__)
-
 Load = Callable[[ModelSettings], Scorer]
 
 
-class InProcessReward(Unannounced):
-    """A RewardBackend over a ``Scorer``."""
+class InProcessReward(InProcessModel, Unannounced):
+    """A RewardBackend over a ``Scorer``. What is queued when it is closed is finished."""
+
+    kind = "reward model"
 
     def __init__(self, settings: InProcessRewardSettings, *, load: Load = Scorer.load) -> None:
         """``load`` is called in a thread of its own. Tests pass their own scorers with it."""
+        super().__init__(settings.model)
         self._settings = ModelSettings(
             model=settings.model,
             revision=settings.revision,
@@ -46,46 +43,15 @@ class InProcessReward(Unannounced):
         )
         self.non_text_parts: NonTextParts = settings.non_text_parts
         self._load = load
-        self._name = Path(settings.model).name
-        self._state = "warming"
         self._scorer: Scorer | None = None
-        self._opening: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        """Begin to load the model and to score a first conversation. Returns at once."""
-        self._opening = asyncio.create_task(self._open(), name="in-process-reward")
-        self._opening.add_done_callback(self._opened)
-
-    def ready(self) -> bool:
-        return self._state == "up"
-
-    def warming(self) -> bool:
-        return self._state == "warming"
-
-    def health(self) -> dict[str, str]:
-        return {self._name: self._state}
-
-    def troubles(self) -> dict[str, str]:
-        return {}
-
-    async def close(self) -> None:
-        """Finish what is queued, refuse new calls and end the scorer's threads."""
-        self._state = "ejected"
-        if self._opening is not None:
-            self._opening.cancel()
-            await asyncio.wait([self._opening])
-        if self._scorer is not None:
-            await self._scorer.close()
-            self._scorer = None
 
     async def score(self, request: RewardRequest, completions: Sequence[Message]) -> Scores:
         """Score all completions in one call. Raises RewardError. Nothing is retried."""
         if not completions:
             return Scores((), 0)
         scorer = self._scorer
-        if scorer is None or self._state != "up":
-            what = "is being loaded" if self._state == "warming" else "is not available"
-            raise NoRewardError(f"the reward model {self._name} {what}")
+        if scorer is None or not self.ready():
+            raise NoRewardError(self._not_up())
         item = ScoreItem(
             messages=[dict(message) for message in request.messages],
             completions=[dict(completion) for completion in completions],
@@ -110,25 +76,11 @@ class InProcessReward(Unannounced):
         )
 
     async def _open(self) -> None:
-        self._scorer = await in_daemon_thread(
-            lambda: _load_alone(self._load, self._settings), "load-reward-model"
-        )
+        self._scorer = await self._load_alone(lambda: self._load(self._settings))
         await self._scorer.start()
         await self._scorer.warm_up()
-        self._state = "up"
 
-    def _opened(self, opening: asyncio.Task[None]) -> None:
-        if opening.cancelled():
-            return
-        error = opening.exception()
-        if error is not None:
-            self._state = "ejected"
-            reason = " ".join(str(error).split())
-            logger.error(
-                "reward model %s cannot be loaded: %s: %s", self._name, type(error).__name__, reason
-            )
-
-
-def _load_alone(load: Load, settings: ModelSettings) -> Scorer:
-    with LOADING:
-        return load(settings)
+    async def _release(self) -> None:
+        if self._scorer is not None:
+            await self._scorer.close()
+            self._scorer = None

@@ -17,7 +17,7 @@ from bon_gateway.backends.embedder.in_process_settings import InProcessEmbedderS
 from bon_gateway.backends.embedder.network import load_sentence_model
 from bon_gateway.errors import EmbedderError
 from bon_gateway.types import Vector
-from tests.bon_gateway.backends.policy.embedded.kit import PAD, save_tokenizer
+from tests.bon_gateway.backends.policy.embedded.kit import SIZES, save_tokenizer
 from tests.waiting import until
 
 CONTEXT = 48
@@ -28,16 +28,7 @@ TEXTS = ["a cat", "a small dog sleeps", "x" * 100, "no"]
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sentences")
     save_tokenizer(folder)
-    config = BertConfig(
-        vocab_size=264,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        max_position_embeddings=CONTEXT,
-        initializer_range=0.3,
-        pad_token_id=PAD,
-    )
+    config = BertConfig(**SIZES, max_position_embeddings=CONTEXT)
     torch.manual_seed(3)
     # Sentence models are often stored without the pooler that BERT has.
     BertModel(config, add_pooling_layer=False).save_pretrained(folder)

@@ -27,7 +27,7 @@ from bon_gateway.strategies.best_of_n import BestOfN, BestOfNSettings
 from bon_gateway.testing.fakes import Act, FakePolicy, completion
 from bon_gateway.types import ChatRequest, RewardRequest
 from reward_server.errors import ModelFailureError, QueueFullError
-from tests.bon_gateway.backends.policy.embedded.kit import EOS, PAD, save_tokenizer
+from tests.bon_gateway.backends.policy.embedded.kit import EOS, SIZES, save_tokenizer
 from tests.waiting import until
 
 PROMPT = [{"role": "user", "content": "hi"}]
@@ -43,15 +43,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny-reward")
     save_tokenizer(folder)
     config = LlamaConfig(
-        vocab_size=264,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
+        **SIZES,
         num_key_value_heads=2,
         max_position_embeddings=CONTEXT,
-        initializer_range=0.3,
-        pad_token_id=PAD,
         eos_token_id=EOS,
         bos_token_id=None,
     )

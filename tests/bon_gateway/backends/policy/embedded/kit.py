@@ -30,6 +30,16 @@ PAD, EOS, USER, ASSISTANT = range(4)
 SPECIALS = ["<pad>", "</s>", "<|user|>", "<|assistant|>"]
 MERGES = [("h", "e"), ("l", "l"), ("he", "ll"), ("Ã", "©")]
 CONTEXT = 256
+SIZES: dict[str, Any] = {
+    "vocab_size": len(SPECIALS) + 256 + len(MERGES),
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "initializer_range": 0.3,
+    "pad_token_id": PAD,
+}
+"""Of models that read with ``save_tokenizer``'s tokenizer."""
 TEMPLATE = (
     "{% for message in messages %}"
     "{% if message.role not in ['user', 'assistant'] %}"
@@ -56,15 +66,9 @@ def save_tokenizer(folder: Path) -> None:
 def save_model(folder: Path) -> Path:
     """A random Llama whose distributions are neither flat nor sharp."""
     config = LlamaConfig(
-        vocab_size=len(SPECIALS) + 256 + len(MERGES),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
+        **SIZES,
         num_key_value_heads=2,
         max_position_embeddings=CONTEXT,
-        initializer_range=0.3,
-        pad_token_id=PAD,
         eos_token_id=EOS,
         bos_token_id=None,
     )
