@@ -6,19 +6,17 @@ Code that a model wrote runs there, in a sandbox of the operator's, and never in
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 import msgspec
 from yarl import URL
 
-from bon_common.together import together
 from bon_gateway.backends.http.faults import UpstreamError
 from bon_gateway.backends.settings import FindKey
 from bon_gateway.types import Message, RewardRequest, Verdict, VerdictOutcome, abstained
-from bon_gateway.verifiers.calls import UNUSABLE, VerifierCalls, reason_of
+from bon_gateway.verifiers.asking import AskingVerifier
+from bon_gateway.verifiers.calls import UNUSABLE, reason_of
 from bon_gateway.verifiers.settings import AskingVerifierSettings
-from bon_gateway.verifiers.verifier import Verifier
 
 MOST_REASON = 200
 """Characters of a reason that are kept."""
@@ -47,28 +45,9 @@ class _HookAnswer(msgspec.Struct):
 _DECODER = msgspec.json.Decoder(_HookAnswer)
 
 
-class HttpVerifier(Verifier):
-    """One answer a call, so that each candidate is verified as it arrives. Each fault is an
-    abstention with its reason."""
-
-    asks = True
-
+class HttpVerifier(AskingVerifier):
     def __init__(self, settings: HttpVerifierSettings, key: str | None) -> None:
-        self._calls = VerifierCalls(settings, URL(settings.url), key)
-
-    async def start(self) -> None:
-        self._calls.open()
-
-    async def close(self) -> None:
-        await self._calls.close()
-
-    async def trial(self) -> Mapping[str, str | None]:
-        return await self._calls.trial()
-
-    async def verify(self, request: RewardRequest, answers: Sequence[Message]) -> Sequence[Verdict]:
-        if len(answers) == 1:
-            return [await self._one(request, answers[0])]
-        return await together(self._one(request, answer) for answer in answers)
+        super().__init__(settings, URL(settings.url), key)
 
     async def _one(self, request: RewardRequest, answer: Message) -> Verdict:
         body = {

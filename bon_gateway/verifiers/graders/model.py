@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
@@ -11,7 +11,6 @@ import orjson
 from pydantic import Field, PositiveInt
 from yarl import URL
 
-from bon_common.together import together
 from bon_gateway.backends.http.client import base_url
 from bon_gateway.backends.http.faults import UpstreamError
 from bon_gateway.backends.http.usage import read_usage
@@ -24,10 +23,11 @@ from bon_gateway.types import (
     VerdictOutcome,
     abstained,
 )
-from bon_gateway.verifiers.calls import UNUSABLE, VerifierCalls, reason_of
+from bon_gateway.verifiers.asking import AskingVerifier
+from bon_gateway.verifiers.calls import UNUSABLE, reason_of
 from bon_gateway.verifiers.settings import AskingVerifierSettings
 from bon_gateway.verifiers.template import LackingError, TemplateText, render
-from bon_gateway.verifiers.verifier import Verifier, text_of
+from bon_gateway.verifiers.verifier import text_of
 
 
 class InputTextSettings(Section):
@@ -93,16 +93,14 @@ class _GraderAnswer(msgspec.Struct):
 _DECODER = msgspec.json.Decoder(_GraderAnswer)
 
 
-class ModelGrader(Verifier):
+class ModelGrader(AskingVerifier):
     """Asks for a JSON object with a ``result``. What cannot be read is an abstention."""
 
-    asks = True
     schema: ClassVar[str] = "grade"
 
     def __init__(self, settings: ModelGraderSettings, key: str | None) -> None:
+        super().__init__(settings, URL(base_url(settings.url) + "/v1/chat/completions"), key)
         self._settings = settings
-        url = URL(base_url(settings.url) + "/v1/chat/completions")
-        self._calls = VerifierCalls(settings, url, key)
 
     @abstractmethod
     def result_schema(self) -> Mapping[str, Any]:
@@ -111,20 +109,6 @@ class ModelGrader(Verifier):
     @abstractmethod
     def grade(self, result: Any) -> Verdict:
         """The verdict that a result means."""
-
-    async def start(self) -> None:
-        self._calls.open()
-
-    async def close(self) -> None:
-        await self._calls.close()
-
-    async def trial(self) -> Mapping[str, str | None]:
-        return await self._calls.trial()
-
-    async def verify(self, request: RewardRequest, answers: Sequence[Message]) -> Sequence[Verdict]:
-        if len(answers) == 1:
-            return [await self._one(request, answers[0])]
-        return await together(self._one(request, answer) for answer in answers)
 
     async def _one(self, request: RewardRequest, answer: Message) -> Verdict:
         verdict = await self._ask(request, answer)
