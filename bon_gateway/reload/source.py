@@ -16,6 +16,7 @@ from bon_common.settings.errors import SettingsError
 from bon_common.settings.sources import Override
 from bon_gateway.auth import check_upstream_keys, load_keyring
 from bon_gateway.recording.files import prepare_folder
+from bon_gateway.sections.base import check_part
 from bon_gateway.settings import demo
 from bon_gateway.settings.demo import Demo
 from bon_gateway.settings.loader import load
@@ -60,10 +61,7 @@ def check(settings: Settings, environ: Mapping[str, str]) -> KeyRing:
     check_upstream_keys(settings, environ)
     check_libraries(settings)
     for path, component in settings.components.items():
-        try:
-            component.check()
-        except SettingsError as error:
-            raise SettingsError(error.source, f"{path}.{error.key}", error.reason) from error
+        check_part(path, component)
     if settings.recording.folder is not None:
         prepare_folder(settings.recording.folder)
     if settings.history.folder is not None:

@@ -14,6 +14,8 @@ from yarl import URL
 
 from bon_common.hooks import HOOK_PATTERN
 from bon_common.http.settings import LONGEST_S
+from bon_common.patterns import compile_pattern
+from bon_common.settings.errors import SettingsError
 
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps|xpu(:\d+)?)$")]
 URL_PATTERN = r"^https?://[^/\s]+(/.*)?$"
@@ -37,7 +39,17 @@ def _is_address(url: str) -> str:
     return url
 
 
+def check_expression(pattern: str) -> str:
+    """The pattern. Raises ValueError for what is no regular expression in RE2's syntax."""
+    try:
+        compile_pattern(pattern)
+    except ValueError as error:
+        raise ValueError(f"{pattern!r} is not a regular expression: {error}") from None
+    return pattern
+
+
 Url = Annotated[str, Field(pattern=URL_PATTERN), AfterValidator(_is_address)]
+Expression = Annotated[str, AfterValidator(check_expression)]
 Milliseconds = Annotated[int, Field(gt=0, le=int(LONGEST_S * 1000))]
 HeaderName = Annotated[str, Field(pattern=HEADER_PATTERN)]
 
@@ -70,6 +82,14 @@ class Component(Section):
 
         Raises SettingsError with the key in this section if something is missing.
         """
+
+
+def check_part(path: str, part: Component) -> None:
+    """``part.check()``. Raises SettingsError with the key behind the part's ``path``."""
+    try:
+        part.check()
+    except SettingsError as error:
+        raise SettingsError(error.source, f"{path}.{error.key}", error.reason) from error
 
 
 def type_name(kind: type[Component]) -> str:

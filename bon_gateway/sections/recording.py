@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, PositiveInt, field_validator
 
 from bon_common.patterns import compile_pattern
-from bon_gateway.sections.base import Section
+from bon_gateway.sections.base import Section, check_expression
 
 
 class RecordingSettings(Section):
@@ -38,11 +38,8 @@ class RecordingSettings(Section):
     @classmethod
     def _are_expressions(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
         for pattern in patterns:
-            try:
-                compiled = compile_pattern(pattern)
-            except ValueError as error:
-                raise ValueError(f"{pattern!r} is not a regular expression: {error}") from None
-            if any(compiled.finditer("")):
+            check_expression(pattern)
+            if any(compile_pattern(pattern).finditer("")):
                 raise ValueError(f"{pattern!r} matches the empty text, so it would match anywhere")
         return patterns
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from bon_common.patterns import compile_pattern
 from bon_common.selection.extract.boxed import boxed
@@ -16,7 +16,7 @@ from bon_common.selection.extract.json_field import json_field
 from bon_common.selection.extract.numbers import last_number
 from bon_common.selection.extract.regex import matched
 from bon_common.selection.extract.tool_calls import called
-from bon_gateway.sections.base import PATH_PATTERN, Component
+from bon_gateway.sections.base import PATH_PATTERN, Component, Expression
 
 
 class CandidateAnswer(msgspec.Struct, frozen=True):
@@ -90,19 +90,10 @@ class RegexSettings(ExtractSettings):
     searches the last 65,536 characters, in time linear in them."""
 
     type: Literal["regex"]
-    pattern: Annotated[str, Field(min_length=1)]
+    pattern: Annotated[Expression, Field(min_length=1)]
     """Expression in RE2's syntax (no look-around, no back-references). Its first group in the first
     match is the final answer, without a group the whole match. For the last match begin it with
     ``(?s).*``."""
-
-    @field_validator("pattern")
-    @classmethod
-    def _is_expression(cls, pattern: str) -> str:
-        try:
-            compile_pattern(pattern)
-        except ValueError as error:
-            raise ValueError(f"{pattern!r} is not a regular expression: {error}") from None
-        return pattern
 
     def build(self) -> FindAnswer:
         pattern = compile_pattern(self.pattern)

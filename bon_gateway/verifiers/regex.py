@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from bon_common.patterns import compile_pattern
 from bon_gateway.backends.settings import FindKey
+from bon_gateway.sections.base import Expression
 from bon_gateway.types import PASSED, Message, RewardRequest, Verdict, failed
 from bon_gateway.verifiers.settings import VerifierSettings
 from bon_gateway.verifiers.verifier import LocalVerifier
@@ -17,21 +18,12 @@ class RegexVerifierSettings(VerifierSettings):
     """A regular expression matches the answer, or does not."""
 
     type: Literal["regex"]
-    pattern: Annotated[str, Field(min_length=1)]
+    pattern: Annotated[Expression, Field(min_length=1)]
     r"""Expression in RE2's syntax (no look-around, no back-references), searched for in the whole
     answer, in time linear in it. Begin it with ``\A`` and end it with ``\z`` to match all of it;
     ``(?i)`` ignores case."""
     matches: bool = True
     """Whether it has to match. With false it must not, as for words that no answer may have."""
-
-    @field_validator("pattern")
-    @classmethod
-    def _can_be_searched(cls, pattern: str) -> str:
-        try:
-            compile_pattern(pattern)
-        except ValueError as error:
-            raise ValueError(f"{pattern!r} is not a regular expression: {error}") from None
-        return pattern
 
     def build(self, keys: FindKey) -> RegexVerifier:
         return RegexVerifier(self)

@@ -11,11 +11,11 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, PositiveFloat, model_validator
 
-from bon_common.settings.errors import SettingsError
 from bon_common.together import together
 from bon_gateway.backends.reward.local import LocalReward
 from bon_gateway.backends.settings import FindKey, RewardSettings
 from bon_gateway.errors import AbstainedError
+from bon_gateway.sections.base import check_part
 from bon_gateway.types import (
     JudgeUsage,
     Message,
@@ -64,11 +64,7 @@ class VerifiersRewardSettings(RewardSettings):
 
     def check(self) -> None:
         for place, one in enumerate(self.verifiers):
-            try:
-                one.check()
-            except SettingsError as error:
-                key = f"verifiers.{place}.{error.key}"
-                raise SettingsError(error.source, key, error.reason) from error
+            check_part(f"verifiers.{place}", one)
 
     def build(self, key: str | None) -> VerifiersReward:
         return self.build_with(_no_key)

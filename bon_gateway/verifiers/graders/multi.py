@@ -8,9 +8,9 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from bon_common.grading.formula import Formula
-from bon_common.settings.errors import SettingsError
 from bon_common.together import together
 from bon_gateway.backends.settings import FindKey
+from bon_gateway.sections.base import check_part
 from bon_gateway.types import (
     JudgeUsage,
     Message,
@@ -59,11 +59,7 @@ class MultiSettings(ScoredSettings):
 
     def check(self) -> None:
         for name, grader in self.graders.items():
-            try:
-                grader.check()
-            except SettingsError as error:
-                key = f"graders.{name}.{error.key}"
-                raise SettingsError(error.source, key, error.reason) from error
+            check_part(f"graders.{name}", grader)
 
     def build(self, keys: FindKey) -> MultiGrader:
         return MultiGrader(self, {name: one.build(keys) for name, one in self.graders.items()})
