@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Generic, Protocol, Self, TypeVar
 
 import msgspec
 
@@ -14,6 +14,7 @@ from reward_server.info import EnsembleInfo, ModelInfo
 from reward_server.schema import OnOverflow, ScoreResponse
 from reward_server.scoring.scorer import Scorable
 
+T = TypeVar("T")
 SOME = msgspec.Meta(extra_json_schema={"minItems": 1})
 PLACE = re.compile(r"items\[(\d+)\]\.(?:completions\[(\d+)\]|messages)")
 
@@ -116,3 +117,28 @@ class VllmUsage(msgspec.Struct, frozen=True):
     prompt_tokens: int
     total_tokens: int
     completion_tokens: int = 0
+
+    @classmethod
+    def of(cls, answering: Answering) -> VllmUsage:
+        return cls(answering.tokens, answering.tokens)
+
+
+class VllmList(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
+    """An answer of vLLM's, but for `/rerank`."""
+
+    id: str
+    object: str = "list"
+    created: int
+    model: str
+    data: list[T]
+    usage: VllmUsage
+
+    @classmethod
+    def of(cls, answering: Answering, kind: str, data: list[T]) -> Self:
+        return cls(
+            id=f"{kind}-{answering.request_id}",
+            created=answering.created,
+            model=answering.info.name,
+            data=data,
+            usage=VllmUsage.of(answering),
+        )

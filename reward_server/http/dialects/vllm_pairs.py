@@ -18,6 +18,7 @@ from reward_server.http.dialects.dialect import (
     Answering,
     Translation,
     VllmBody,
+    VllmList,
     VllmUsage,
     need_some,
     refuse,
@@ -94,16 +95,11 @@ class PairScoreRequest(PairsBody, frozen=True, kw_only=True, forbid_unknown_fiel
             places = [(i, 0) for i in range(len(right))] if many else [
                 (0, i) for i in range(len(right))
             ]  # fmt: skip
-            return PairScoreResponse(
-                id=f"score-{answering.request_id}",
-                created=answering.created,
-                model=answering.info.name,
-                data=[
-                    PairScore(index, self.score_of(answering, item, place))
-                    for index, (item, place) in enumerate(places)
-                ],
-                usage=VllmUsage(answering.tokens, answering.tokens),
-            )
+            scores = [
+                PairScore(index, self.score_of(answering, item, place))
+                for index, (item, place) in enumerate(places)
+            ]
+            return PairScoreResponse.of(answering, "score", scores)
 
         return Translation(items, where, answer)
 
@@ -153,7 +149,7 @@ class RerankRequest(PairsBody, frozen=True, kw_only=True, forbid_unknown_fields=
             return RerankResponse(
                 id=f"score-{answering.request_id}",
                 model=answering.info.name,
-                usage=VllmUsage(answering.tokens, answering.tokens),
+                usage=VllmUsage.of(answering),
                 results=results[: self.top_n or None],
             )
 
@@ -170,13 +166,8 @@ class PairScore(msgspec.Struct, frozen=True):
     object: str = "score"
 
 
-class PairScoreResponse(msgspec.Struct, frozen=True, kw_only=True):
-    id: str
-    object: str = "list"
-    created: int
-    model: str
-    data: list[PairScore]
-    usage: VllmUsage
+class PairScoreResponse(VllmList[PairScore], frozen=True, kw_only=True):
+    """Answer to `POST /score`."""
 
 
 class RerankedDocument(msgspec.Struct, frozen=True):

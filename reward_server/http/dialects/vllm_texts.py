@@ -18,7 +18,7 @@ from reward_server.http.dialects.dialect import (
     Answering,
     Translation,
     VllmBody,
-    VllmUsage,
+    VllmList,
     Where,
     need_some,
     refuse,
@@ -117,16 +117,11 @@ class ClassifyRequest(VllmBody, frozen=True, kw_only=True, forbid_unknown_fields
 
     def _answer(self, answering: Answering) -> Any:
         labels = answering.info.labels
-        return ClassifyResponse(
-            id=f"classify-{answering.request_id}",
-            created=answering.created,
-            model=answering.info.name,
-            data=[
-                Classified(place, labels[probs.index(max(probs))], probs, len(probs))
-                for place, probs in enumerate(self._probabilities(answering))
-            ],
-            usage=VllmUsage(answering.tokens, answering.tokens),
-        )
+        classified = [
+            Classified(place, labels[probs.index(max(probs))], probs, len(probs))
+            for place, probs in enumerate(self._probabilities(answering))
+        ]
+        return ClassifyResponse.of(answering, "classify", classified)
 
 
 class PoolingRequest(ClassifyRequest, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -145,16 +140,10 @@ class PoolingRequest(ClassifyRequest, frozen=True, kw_only=True, forbid_unknown_
     def _answer(self, answering: Answering) -> Any:
         values = self._probabilities(answering)
         packed = self.encoding_format == "base64"
-        return PoolingResponse(
-            id=f"pooling-{answering.request_id}",
-            created=answering.created,
-            model=answering.info.name,
-            data=[
-                PooledValues(place, _base64(own) if packed else own)
-                for place, own in enumerate(values)
-            ],
-            usage=VllmUsage(answering.tokens, answering.tokens),
-        )
+        pooled = [
+            PooledValues(place, _base64(own) if packed else own) for place, own in enumerate(values)
+        ]
+        return PoolingResponse.of(answering, "pooling", pooled)
 
 
 class Classified(msgspec.Struct, frozen=True):
@@ -165,13 +154,8 @@ class Classified(msgspec.Struct, frozen=True):
     num_classes: int
 
 
-class ClassifyResponse(msgspec.Struct, frozen=True, kw_only=True):
-    id: str
-    object: str = "list"
-    created: int
-    model: str
-    data: list[Classified]
-    usage: VllmUsage
+class ClassifyResponse(VllmList[Classified], frozen=True, kw_only=True):
+    """Answer to `POST /classify`."""
 
 
 class PooledValues(msgspec.Struct, frozen=True):
@@ -180,13 +164,8 @@ class PooledValues(msgspec.Struct, frozen=True):
     object: str = "pooling"
 
 
-class PoolingResponse(msgspec.Struct, frozen=True, kw_only=True):
-    id: str
-    object: str = "list"
-    created: int
-    model: str
-    data: list[PooledValues]
-    usage: VllmUsage
+class PoolingResponse(VllmList[PooledValues], frozen=True, kw_only=True):
+    """Answer to `POST /pooling`."""
 
 
 def _texts(given: Any) -> tuple[list[RawText], bool]:
