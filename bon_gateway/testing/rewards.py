@@ -21,16 +21,8 @@ def classify(call: Call, step: Step, model: str) -> bytes:
     reward = _reward(messages[-1], step)
     if call.body.get("use_activation", True):
         reward = 1 / (1 + math.exp(-reward))
-    tokens = _tokens(messages)
-    answer = {
-        "id": f"classify-{call.ordinal}",
-        "object": "list",
-        "created": 0,
-        "model": model,
-        "data": [{"index": 0, "label": "LABEL_0", "probs": [reward], "num_classes": 1}],
-        "usage": {"prompt_tokens": tokens, "total_tokens": tokens, "completion_tokens": 0},
-    }
-    return orjson.dumps(answer)
+    classified = {"index": 0, "label": "LABEL_0", "probs": [reward], "num_classes": 1}
+    return _listed(call, "classify", model, classified)
 
 
 def pooling(call: Call, step: Step, model: str) -> bytes:
@@ -44,16 +36,7 @@ def pooling(call: Call, step: Step, model: str) -> bytes:
             rows.append(
                 [1 - right, right] if call.body.get("use_activation", True) else [0, reward]
             )
-    tokens = _tokens(messages)
-    answer = {
-        "id": f"pooling-{call.ordinal}",
-        "object": "list",
-        "created": 0,
-        "model": model,
-        "data": [{"index": 0, "object": "pooling", "data": rows}],
-        "usage": {"prompt_tokens": tokens, "total_tokens": tokens, "completion_tokens": 0},
-    }
-    return orjson.dumps(answer)
+    return _listed(call, "pooling", model, {"index": 0, "object": "pooling", "data": rows})
 
 
 def score(call: Call, step: Step, model: str) -> bytes:
@@ -93,6 +76,20 @@ def text_of(message: Mapping[str, Any] | str) -> str:
         return message
     content = message.get("content")
     return content if isinstance(content, str) else orjson.dumps(message.get("tool_calls")).decode()
+
+
+def _listed(call: Call, kind: str, model: str, only: Mapping[str, Any]) -> bytes:
+    """vLLM's answer with one entry."""
+    tokens = _tokens(call.body["messages"])
+    answer = {
+        "id": f"{kind}-{call.ordinal}",
+        "object": "list",
+        "created": 0,
+        "model": model,
+        "data": [only],
+        "usage": {"prompt_tokens": tokens, "total_tokens": tokens, "completion_tokens": 0},
+    }
+    return orjson.dumps(answer)
 
 
 def _reward(message: Mapping[str, Any] | str, step: Step) -> float:

@@ -17,6 +17,7 @@ from tests.integration.conftest import BOOT_TIMEOUT_S
 from tests.integration.engines import CONTEXT, Upstream, start_vllm
 from tests.integration.processes import Processes
 from tests.reward_server.process_models import (
+    ANSWERS,
     STEP,
     chat_tokenizer,
     plain_scores,
@@ -34,13 +35,6 @@ SIZES: dict[str, Any] = {
     "initializer_range": 0.1,
 }
 PROMPT = [{"role": "user", "content": f"What is 2 + 3 times 4? Mark steps by {STEP}, please."}]
-ANSWERS = {
-    "3 times 4 is 12.\n\n2 + 12 is 14.\n\nIt is 14.": [
-        "3 times 4 is 12.", "2 + 12 is 14.", "It is 14.",
-    ],
-    "2 + 3 is 5.\n\n5 times 4 is 20.": ["2 + 3 is 5.", "5 times 4 is 20."],
-    "It is 14.": ["It is 14."],
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

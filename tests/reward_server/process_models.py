@@ -22,6 +22,14 @@ from tests.reward_server.conftest import BOS, EOS, PAD, SPECIALS, TEMPLATE, byte
 
 STEP = "<step>"
 LIMIT = 256
+ANSWERS = {
+    "3 times 4 is 12.\n\n2 + 12 is 14.\n\nIt is 14.": [
+        "3 times 4 is 12.", "2 + 12 is 14.", "It is 14.",
+    ],
+    "2 + 3 is 5.\n\n5 times 4 is 20.": ["2 + 3 is 5.", "5 times 4 is 20."],
+    "It is 14.": ["It is 14."],
+}  # fmt: skip
+"""The steps of each."""
 KINDS: Mapping[str, Any] = {
     "token": AutoModelForTokenClassification,
     "sequence": AutoModelForSequenceClassification,

@@ -11,11 +11,10 @@ import pytest
 
 from bon_gateway.api.caching import cache_use
 from bon_gateway.app import ServingApp, create_app
-from bon_gateway.gateway import wait_until
 from bon_gateway.settings.tree import Settings
 from bon_gateway.testing.upstream import FakeUpstream
 from bon_gateway.types import CacheUse
-from tests.loop_server import serving_app
+from tests.bon_gateway.api.serving import client_of
 
 KEYS = "alice:alice-secret-1,bob:bob-secret-2"
 
@@ -43,11 +42,7 @@ async def serving(
         )
         environ = {} if keys is None else {"BON_GATEWAY_API_KEYS": keys}
         app = create_app(settings, environ=environ)
-        async with (
-            serving_app(app) as url,
-            httpx.AsyncClient(base_url=url, timeout=20, verify=False) as http,
-        ):
-            assert await wait_until(app.state.gateway.ready, 20)
+        async with client_of(app) as http:
             upstream.calls.clear()
             yield http, upstream, app
 

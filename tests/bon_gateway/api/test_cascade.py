@@ -17,7 +17,7 @@ from bon_gateway.gateway import wait_until
 from bon_gateway.settings.tree import Settings
 from bon_gateway.testing.script import Call, Step
 from bon_gateway.testing.upstream import FakeUpstream
-from tests.loop_server import serving_app
+from tests.bon_gateway.api.serving import client_of
 
 CASCADE = {"type": "cascade", "first": "small", "first_n": 2, "threshold": 1.3, "n": 3}
 
@@ -43,12 +43,7 @@ async def serving(
         }
     )
     app = create_app(settings, environ={})
-    async with (
-        serving_app(app) as url,
-        httpx.AsyncClient(base_url=url, timeout=20, verify=False) as http,
-    ):
-        backends = app.state.gateway.backends
-        assert await wait_until(lambda: all(b.ready() for b in backends.values()), 20)
+    async with client_of(app) as http:
         for upstream in (small, large, judge):
             upstream.calls.clear()
         yield http, app

@@ -18,7 +18,7 @@ from bon_gateway.replay.log import read_log
 from bon_gateway.settings.tree import Settings
 from bon_gateway.testing.script import Call, Step
 from bon_gateway.testing.upstream import FakeUpstream
-from tests.loop_server import serving_app
+from tests.bon_gateway.api.serving import client_of
 
 OF = [
     {"policy": "small", "share": 2, "temperature": 0.7},
@@ -49,12 +49,7 @@ async def serving(
         }
     )
     app = create_app(settings, environ={})
-    async with (
-        serving_app(app) as url,
-        httpx.AsyncClient(base_url=url, timeout=20, verify=False) as http,
-    ):
-        policies = app.state.gateway.policies
-        assert await wait_until(lambda: all(p.ready() for p in policies.values()), 20)
+    async with client_of(app) as http:
         small.calls.clear()
         large.calls.clear()
         yield http, app

@@ -13,11 +13,11 @@ import httpx
 import pytest
 
 from bon_gateway.app import ServingApp, create_app
-from bon_gateway.gateway import Gateway, same_backends, wait_until
+from bon_gateway.gateway import Gateway, same_backends
 from bon_gateway.settings.tree import Settings
 from bon_gateway.testing.script import Call, Step
 from bon_gateway.testing.upstream import FakeUpstream
-from tests.loop_server import serving_app
+from tests.bon_gateway.api.serving import client_of
 from tests.waiting import until
 
 
@@ -46,12 +46,7 @@ def settings_for(engine: FakeUpstream, hook: FakeUpstream, **served: Any) -> Set
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[tuple[httpx.AsyncClient, ServingApp]]:
     app = create_app(settings, environ={})
-    async with (
-        serving_app(app) as url,
-        httpx.AsyncClient(base_url=url, timeout=20, verify=False) as http,
-    ):
-        backends = app.state.gateway.backends
-        assert await wait_until(lambda: all(b.ready() for b in backends.values()), 20)
+    async with client_of(app) as http:
         yield http, app
 
 

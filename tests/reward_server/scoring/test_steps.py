@@ -20,6 +20,7 @@ from reward_server.scoring.scorer import ScoreOptions, Scorer
 from reward_server.scoring.steps import GAP
 from reward_server.scoring.texts import Texts
 from tests.reward_server.process_models import (
+    ANSWERS,
     STEP,
     chat_tokenizer,
     plain_scores,
@@ -28,13 +29,6 @@ from tests.reward_server.process_models import (
 
 TOLERANCE = 1e-4
 PROMPT = [{"role": "user", "content": "What is 2 + 3 times 4? Think step by step, please."}]
-ANSWERS = {
-    "3 times 4 is 12.\n\n2 + 12 is 14.\n\nIt is 14.": [
-        "3 times 4 is 12.", "2 + 12 is 14.", "It is 14.",
-    ],
-    "2 + 3 is 5.\n\n5 times 4 is 20.": ["2 + 3 is 5.", "5 times 4 is 20."],
-    "It is 14.": ["It is 14."],
-}  # fmt: skip
 STEPS = {"token": STEP}
 
 

@@ -1,4 +1,5 @@
-"""What the tests of methods that compare answers share: judges with a rule, and a call of score."""
+"""What the tests of methods share: judges with a rule, most of which compare answers, and a call of
+score."""
 
 from __future__ import annotations
 

@@ -10,8 +10,8 @@ import pytest
 from bon_gateway.errors import AbstainedError
 from bon_gateway.testing.judges import Chances, FakeJudge, fenced
 from bon_gateway.testing.upstream import FakeUpstream
-from bon_gateway.types import JudgeUsage, RewardRequest, Scores
-from tests.bon_gateway.backends.support import MESSAGES, after_warm_up, judge, started
+from bon_gateway.types import JudgeUsage, Scores
+from tests.bon_gateway.backends.reward.judge.comparing import compared
 
 FIVE = {"type": "pointwise", "levels": 5}
 GRADES: dict[str, Chances] = {
@@ -25,19 +25,10 @@ def by_answer(prompt: str) -> Chances:
     return GRADES.get(fenced(prompt)[0], {"C": 1.0})
 
 
-def messages(texts: Sequence[str]) -> list[dict[str, Any]]:
-    return [{"role": "assistant", "content": text} for text in texts]
-
-
 async def judged(
     upstream: FakeUpstream, fake: FakeJudge, texts: Sequence[str], **settings: Any
 ) -> Scores:
-    upstream.script = fake
-    backend = judge(upstream, **{"method": FIVE, **settings})
-    async with started(backend):
-        after_warm_up(upstream, fake)
-        fake.prompts.clear()
-        return await backend.score(RewardRequest(MESSAGES), messages(texts))
+    return await compared(upstream, fake, texts, **{"method": FIVE, **settings})
 
 
 async def test_the_reward_is_the_expected_grade(upstream: FakeUpstream) -> None:
