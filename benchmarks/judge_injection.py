@@ -10,8 +10,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 from collections.abc import Mapping, Sequence
-from statistics import fmean, stdev
 from typing import Any
+
+from estimate import Estimate
 
 from bon_gateway.backends.reward.judge.settings import JudgeSettings
 from bon_gateway.testing.judges import FakeJudge
@@ -78,8 +79,8 @@ def table(found: Mapping[str, Sequence[float]]) -> str:
         if len(each) < 2:
             lines.append(f"| {name} | {len(each)} | | |")
             continue
-        half = 1.96 * stdev(each) / len(each) ** 0.5
-        mean = fmean(each)
+        own = Estimate.of(each)
+        mean, half = own.mean, own.half
         lines.append(
             f"| {name} | {len(each)} | {mean:+.3f} | {mean - half:+.3f} to {mean + half:+.3f} |"
         )

@@ -27,8 +27,9 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 
+from estimate import Estimate
 from tournament_formulas import knockout_best, knockout_rank, pivot_best
 
 from bon_common.judging.knockout import knockout
@@ -40,7 +41,6 @@ SIZES, ACCURACIES = (4, 8, 16, 64), (0.6, 0.75, 0.9)
 JUDGES = ("fresh", "fixed", "close")
 FINALISTS = 4
 BIAS = 0.2
-Z = 1.96
 
 
 def noise_of(accuracy: float) -> float:
@@ -144,20 +144,6 @@ ARMS: dict[str, Arm] = {
     POINTWISE: _pointwise,
 }
 """The first two take as few calls as they can. All others may take 2 N ceil(log2 N)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    mean: float
-    half: float
-    """Half the width of the 95 % interval."""
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Estimate:
-        return cls(fmean(values), Z * stdev(values) / math.sqrt(len(values)))
-
-    def __str__(self) -> str:
-        return f"{self.mean:.3f} +- {self.half:.3f}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,9 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
+
+from estimate import Estimate, half_width
 
 from bon_gateway.replay.drive import Replayed, replay
 from bon_gateway.replay.log import RecordedCandidate
@@ -39,21 +41,6 @@ SIGNALS: dict[str, Callable[[float], float]] = {
 }
 LEARNING = 200
 """Requests whose figures are left out."""
-Z = 1.96
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    mean: float
-    half: float
-    """Half the width of the 95 % interval."""
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Figure:
-        return cls(fmean(values), Z * stdev(values) / math.sqrt(len(values)))
-
-    def __str__(self) -> str:
-        return f"{self.mean:.3f} +- {self.half:.3f}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +50,12 @@ class Row:
     signal: str
     strategy: str
     n: int
-    generated: Figure
-    read: Figure
-    cost: Figure
-    reward: Figure
+    generated: Estimate
+    read: Estimate
+    cost: Estimate
+    reward: Estimate
     """Minus best-of-N's, in standard deviations of a prompt's rewards."""
-    best_of_n: Figure
+    best_of_n: Estimate
     """Its reward above a prompt's mean."""
     rounds: float
     latency: float
@@ -123,11 +110,11 @@ def rewards_of(found: Sequence[Replayed]) -> list[float]:
     return [one.winner.reward or 0.0 for one in found if one.winner is not None]
 
 
-def ratio(ours: Sequence[float], theirs: Sequence[float]) -> Figure:
+def ratio(ours: Sequence[float], theirs: Sequence[float]) -> Estimate:
     """Of the means, by linearisation."""
     share = fmean(ours) / fmean(theirs)
     spread = [(a - share * b) / fmean(theirs) for a, b in zip(ours, theirs, strict=True)]
-    return Figure(share, Z * stdev(spread) / math.sqrt(len(spread)))
+    return Estimate(share, half_width(spread))
 
 
 def compared(
@@ -144,8 +131,8 @@ def compared(
         generated=ratio([one.tokens for one in ours], [one.tokens for one in base]),
         read=ratio([one.scored_tokens for one in ours], [one.scored_tokens for one in base]),
         cost=ratio(cost(ours), cost(base)),
-        reward=Figure.of([a - b for a, b in pairs]),
-        best_of_n=Figure.of(rewards_of(base)),
+        reward=Estimate.of([a - b for a, b in pairs]),
+        best_of_n=Estimate.of(rewards_of(base)),
         rounds=fmean(one.rounds for one in ours),
         latency=fmean(one.latency_s for one in ours) / fmean(one.latency_s for one in base),
     )
