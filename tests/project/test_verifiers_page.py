@@ -28,6 +28,7 @@ def test_examples_are_settings(block: str) -> None:
     shown: dict[str, Any] = yaml.safe_load(block)
     if "verifier" in shown:
         shown = {"models": {"m": {**SERVED, **shown}}}
+    assert shown.keys() <= {"models", "rewards"}, "nothing else is read below"
     skywork = {"skywork": {"type": "reward_server", "urls": ["http://x"]}}
     Settings.model_validate(
         {

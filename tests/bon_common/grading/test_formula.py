@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -74,4 +76,7 @@ def test_any_text_is_a_formula_or_a_value_error(text: str) -> None:
         formula = Formula(text)
     except ValueError:
         return
-    formula.value(dict.fromkeys(formula.names, 0.5))
+    values = dict.fromkeys(formula.names, 0.5)
+    value = formula.value(values)
+    assert value is None or math.isfinite(value)
+    assert Formula(f"({text})").value(values) == value

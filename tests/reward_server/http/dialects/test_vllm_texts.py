@@ -109,7 +109,9 @@ def test_what_cannot_be_done_is_named(
 
 
 def test_fields_that_change_nothing_are_taken(client: httpx.Client) -> None:
-    post(client, "/classify", input="a", user="u", priority=3, request_id="r", cache_salt="s")
+    unread = {"user": "u", "priority": 3, "request_id": "r", "cache_salt": "s"}
+    plain = post(client, "/classify", input="a")
+    assert post(client, "/classify", input="a", **unread)["data"] == plain["data"]
 
 
 def test_pooling(client: httpx.Client) -> None:
