@@ -42,6 +42,14 @@ async def test_the_mean_of_the_points(upstream: FakeUpstream) -> None:
     assert len(places) == 16
 
 
+async def test_the_letters_that_may_be_said_are_named(upstream: FakeUpstream) -> None:
+    """A small judge that is asked for "its letter" begins a sentence instead."""
+    fake = FakeJudge(best)
+    await compared(upstream, fake, texts(3, 1, 4), method={**LISTWISE, "repeats": 1})
+    named = "A if answer A is the best, B if answer B is the best, C if answer C is the best."
+    assert fake.prompts[-1].endswith(named)
+
+
 async def test_an_order_that_is_written(upstream: FakeUpstream) -> None:
     method = {**LISTWISE, "read": "text", "repeats": 2}
     scores = await compared(upstream, writing(ranking), texts(3, 1, 4, 2), method=method)
