@@ -2,39 +2,25 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 
-import httpx
 import orjson
 import pytest
 import yaml
 
 from bon_gateway.settings.tree import Settings
+from tests.integration.gateway import Gateway
+from tests.integration.processes import Processes
 from tests.integration.readme import ADDRESS, blocks
 
 
 @pytest.fixture(scope="module")
-def address() -> Iterator[str]:
+def address(processes: Processes) -> str:
     """The embedded default, as ``make serve DEMO=toy`` starts it."""
-    command = [sys.executable, "-m", "bon_gateway", "serve", "--port", "0"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        try:
-            found = re.search(r"http://\S+", process.stderr.readline())
-            assert found is not None
-            transport = httpx.HTTPTransport(retries=5)
-            with httpx.Client(base_url=found[0], transport=transport, timeout=60) as client:
-                while client.get("/readyz").status_code != 200:
-                    assert process.poll() is None
-                    time.sleep(0.05)
-            yield found[0]
-        finally:
-            process.terminate()
-            process.communicate(timeout=60)
+    gateway = Gateway(processes)
+    gateway.wait()
+    return gateway.url
 
 
 def test_the_first_request_by_curl(address: str) -> None:

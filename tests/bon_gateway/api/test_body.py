@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -20,7 +16,9 @@ from bon_gateway.api import body as door
 from bon_gateway.api.body import read_json
 from bon_gateway.errors import BadRequestError
 from tests.bon_gateway.api.conftest import Serve
+from tests.integration.gateway import Gateway
 from tests.integration.probing import probing
+from tests.integration.processes import Processes
 
 MEGABYTES = 8_000_000
 CHAT = "/v1/chat/completions"
@@ -120,35 +118,21 @@ async def test_only_a_body_declared_as_json_is_read(
 
 # One client at its worst -----------------------------------------------------------------------
 
-SETTINGS = """
-policies: {p: {type: vllm, urls: ["http://127.0.0.1:1"]}}
-models: {m: {policy: p, strategy: {type: single}}}
-server: {port: 0, log_level: error}
-"""
+SETTINGS = {
+    "policies": {"p": {"type": "vllm", "urls": ["http://127.0.0.1:1"]}},
+    "models": {"m": {"policy": "p", "strategy": {"type": "single"}}},
+}
 
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
     """A gateway in a process of its own, so that making the bodies does not slow it."""
-    config = tmp_path_factory.mktemp("door") / "gateway.yaml"
-    config.write_text(SETTINGS)
-    root = Path(__file__).resolve().parents[3]
-    with subprocess.Popen(
-        [sys.executable, "-m", "bon_gateway", "serve", "--config", str(config)],
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(root)},
-    ) as process:
-        assert process.stderr is not None
-        try:
-            line = process.stderr.readline()
-            while "listening on " not in line:
-                assert line, "the gateway did not start"
-                line = process.stderr.readline()
-            yield line.split()[-1], process.pid
-        finally:
-            process.terminate()
-            process.wait(30)
+    running = Gateway(Processes(tmp_path_factory.mktemp("door")), SETTINGS)
+    try:
+        running.wait_listening()
+        yield running.url, running.process.pid
+    finally:
+        running.process.stop()
 
 
 def filled(head: bytes, unit: bytes, tail: bytes, size: int = MEGABYTES) -> bytes:

@@ -6,10 +6,8 @@ The server, the client and those who ask meanwhile are processes of their own.
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,10 @@ import httpx
 import psutil
 import pytest
 
+from tests.growing_logs import entries
+from tests.integration.exposition import get
 from tests.integration.probing import probing
+from tests.integration.processes import Processes
 
 DEMO = Path(__file__).parents[3] / "bon_gateway" / "demo_models" / "reward"
 LIVEZ_S = 0.1
@@ -30,29 +31,20 @@ SMALL = json.dumps({"items": [{"messages": [{"role": "user", "content": "q"}],
                                "completions": ["a", "b"]}]})  # fmt: skip
 
 
-@contextmanager
-def started(folder: Path) -> Iterator[tuple[str, psutil.Process]]:
-    command = ["--model", str(folder), "--port", "0", "--device", "cpu", "--threads", "1"]
-    with subprocess.Popen(
-        [sys.executable, "-m", "reward_server", *command], stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stderr is not None
-        try:
-            for line in process.stderr:
-                fields = json.loads(line)
-                if "port" in fields:
-                    address = f"127.0.0.1:{fields['port']}"
-                if fields["message"].startswith("ready"):
-                    break
-            yield address, psutil.Process(process.pid)
-        finally:
-            process.kill()
-
-
 @pytest.fixture(scope="module")
-def server() -> Iterator[tuple[str, psutil.Process]]:
-    with started(DEMO) as running:
-        yield running
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, psutil.Process]]:
+    options = ["--model", str(DEMO), "--port", "0", "--device", "cpu", "--threads", "1"]
+    command = [sys.executable, "-m", "reward_server", *options]
+    # Its log goes to a file: a pipe that nobody reads would fill up and stop it.
+    process = Processes(tmp_path_factory.mktemp("hostile")).start("reward-server", command)
+    try:
+        process.wait_until(lambda: entries(process.output), 60, "listens")
+        address = f"127.0.0.1:{entries(process.output)[0]['port']}"
+        ready = f"http://{address}/readyz"
+        process.wait_until(lambda: get(ready).status_code == 200, 60, "is ready")
+        yield address, psutil.Process(process.pid)
+    finally:
+        process.kill()
 
 
 def filled(unit: str, size: int = MEGABYTES) -> str:
