@@ -1,13 +1,13 @@
 """Which order of a judge's prompt leaves the least to compute, on a real vLLM.
 
-A judge reads the same conversation for every answer, and the same answer for every criterion. What
-stands in front of the difference comes from the prefix cache. Our order is fixed words,
-conversation, answer, criterion; the other orders put the criterion, or the answer, first. ``lead``
-sends one call ahead of the others.
+A judge reads the same conversation for every answer, and the same answer for every criterion. The
+prefix cache holds everything before the first difference between two prompts. Our order is fixed
+words, conversation, answer, criterion; the other orders put the criterion, or the answer, first.
+``lead`` sends one call ahead of the others.
 
 Start vLLM with ``--enable-prefix-caching --enable-prompt-tokens-details``; without the second flag
-it does not say what was cached. Every order gets conversations of its own, so that none profits
-from another one's.
+it does not say how much was cached. Every order gets its own conversations, so that none profits
+from another.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ ORDERS = (
 
 @dataclass(frozen=True, slots=True)
 class CacheFigures:
-    """A request's means."""
+    """Means for one request."""
 
     order: str
     calls: float

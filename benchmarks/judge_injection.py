@@ -1,8 +1,8 @@
-"""What an answer gains that asks its judge for the best grade.
+"""How much an answer gains by asking its judge for the best grade.
 
-Each answer is judged as it is and with each addition, by the shipped prompt or by ``--prompt``. A
-gain is the difference of the two rewards, from 0 to 1. Its interval says how much of it is chance,
-over answers. ``--url`` is a judge with log-probabilities, such as vLLM.
+The judge sees each answer plain and with each addition, in the shipped prompt or in ``--prompt``. A
+gain is the difference of the two rewards, from 0 to 1. Its interval over answers says how much is
+chance. ``--url`` is a judge with log-probabilities, such as vLLM.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ ADDITIONS: Mapping[str, str] = {
 
 
 async def gains(url: str, prompt: str | None, levels: int) -> dict[str, list[float]]:
-    """Of each addition, for each answer that has both rewards."""
+    """The gains of each addition, one for each answer with both rewards."""
     settings: dict[str, Any] = {
         "urls": (url,),
         "prompt": prompt,

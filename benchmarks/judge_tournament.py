@@ -1,16 +1,17 @@
-"""Which tournament finds the best answer for how many calls, with a made-up judge.
+"""How often each tournament finds the best answer, and with how many calls, by a made-up judge.
 
-The judge is asked in both orders; a verdict that changes with the order is a tie. Three judges:
+The judge sees each pair in both orders; a verdict that changes with the order is a tie. Three
+judges:
 
-- ``fresh``: right in a share q of its calls, whichever two answers they are about. Each call is
-  drawn anew, as from a judge that samples.
+- ``fresh``: right in a share q of its calls, for any two answers. Each call is drawn anew, as from
+  a judge that samples.
 - ``fixed``: the same, but a pair that is asked again gets the same verdicts, as from a judge at
   temperature 0.
 - ``close``: qualities and the noise of each call are Gaussian, so that answers of like quality are
   hard to tell apart. Over random pairs it is right in a share q of its calls.
 
-Pointwise grades have Gaussian noise too, such that two graded answers are in the right order in a
-share q of random pairs. With ``fixed`` an answer's grade is always the same.
+Pointwise grades have Gaussian noise too: they put two answers in the right order in a share q of
+random pairs. With ``fixed`` an answer's grade is always the same.
 
 Beside simulated figures stand the exact ones (``tournament_formulas.py``): knockouts by ``fresh``
 and ``fixed`` judges, and a pivot tournament with a random pivot and four finalists. Intervals are
@@ -44,8 +45,8 @@ BIAS = 0.2
 
 
 def noise_of(accuracy: float) -> float:
-    """Standard deviation of a grade's noise, beside qualities of deviation 1, with which two graded
-    answers are in the right order this often."""
+    """Standard deviation of a grade's noise, for qualities of deviation 1, that puts two graded
+    answers in the right order this often."""
     return 1 / math.tan(math.pi * (accuracy - 0.5))
 
 
@@ -143,7 +144,7 @@ ARMS: dict[str, Arm] = {
     "pivot, half for repeats": _half,
     POINTWISE: _pointwise,
 }
-"""The first two take as few calls as they can. All others may take 2 N ceil(log2 N)."""
+"""The first two take as few calls as they can; the others may take 2 N ceil(log2 N)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +213,7 @@ def formulas(sizes: Sequence[int], trials: int) -> list[Against]:
 
 
 def biased(trials: int) -> list[Against]:
-    """N=8, and 0.2 more for what is shown first: without the bias the best wins with q^3."""
+    """N=8, and 0.2 more for the answer shown first: without the bias the best wins with q^3."""
     found = []
     for q in ACCURACIES[:2]:
         for name, arm in (("both orders", _knockout), ("one order", _as_given)):
@@ -226,8 +227,8 @@ def biased(trials: int) -> list[Against]:
 
 
 def equals(accuracy: float, trials: int) -> dict[str, Estimate]:
-    """How often the first of two answers is preferred if each is the better one equally often. A
-    tie counts half."""
+    """How often the judge prefers the first of two answers when each is the better one equally
+    often. A tie counts half."""
     chance = random.Random(f"equals {accuracy}")
     both, one = [], []
     for _ in range(trials):

@@ -1,4 +1,4 @@
-"""Judges beside a reward model on published files that people or programs have judged.
+"""Judges beside a reward model, on published files with verdicts of people or programs.
 
     python benchmarks/judges.py --vllm-python .venv-vllm/bin/python --data FOLDER
     python benchmarks/judges.py ... --inject --only pointwise pairwise listwise
@@ -6,9 +6,9 @@
 
 FOLDER holds `llmbar.jsonl`, `hh-harmless-test.jsonl.gz` and `gsm8k-model-solutions.jsonl`. The
 judge is the real small model on vLLM, asked in each of the gateway's ways by the gateway's own
-backend; the reward model is the one that ships. Only "listwise, one order" shows answers in an
-order that is known here, which tells how much the judge prefers a place. With `--inject` the worse
-answer of each pair ends with orders to the judge. Nothing of the files is kept but figures.
+backend; the reward model is the one that ships. Only "listwise, one order" shows answers in a known
+order, and so tells how much the judge prefers a place. With `--inject` the worse answer of each
+pair ends with orders to the judge. The script keeps only figures, none of the files' texts.
 """
 
 from __future__ import annotations
@@ -74,17 +74,18 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one way made of one question."""
+    """The result of one way on one question."""
 
     chosen: Sequence[int]
     """Places of the answers with the highest reward; none if there is no reward."""
     usage: JudgeUsage
     tokens: int
-    """Read by a reward model."""
+    """Tokens that a reward model read."""
 
 
 def in_order(group: str, messages: Any, answers: Sequence[str], right: Sequence[bool]) -> Judged:
-    """By their texts, as a judge is shown them that does not shuffle. No truth is in that order."""
+    """Answers sorted by text, the order in which a judge sees them without shuffling. The truth has
+    no part in it."""
     both = sorted(zip(answers, right, strict=True))
     return Judged(group, messages, [text for text, _ in both], [right for _, right in both])
 

@@ -1,5 +1,5 @@
-"""How long ``/livez`` of a gateway takes, asked again and again from a process of its own: one that
-makes the load too would measure itself.
+"""How long ``/livez`` of a gateway takes, asked again and again by a separate process: the process
+that makes the load would measure itself.
 
     python benchmarks/livez.py http://127.0.0.1:8080    # until SIGTERM; prints the figures
 """
@@ -29,7 +29,7 @@ class Livez:
 
 @contextlib.contextmanager
 def watched_livez(url: str) -> Iterator[Livez]:
-    """Its figures are there when the context has been left."""
+    """The figures are ready when the context has ended."""
     found = Livez()
     with subprocess.Popen(
         [sys.executable, str(Path(__file__)), url], stdout=subprocess.PIPE, text=True

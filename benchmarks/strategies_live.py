@@ -74,7 +74,7 @@ class LiveFigures:
 def strategies(
     n: int, only: Sequence[str] | None, checkpoints: Sequence[int] | None = None
 ) -> dict[str, Mapping[str, Any]]:
-    """By the served model's name. ``checkpoints`` are those of strategies that prune."""
+    """The strategies by the served model's name. Strategies that prune look at ``checkpoints``."""
     rivals = [rival for rival in RIVALS if only is None or rival.name in only]
     looks = {} if checkpoints is None else {"checkpoints": [*checkpoints]}
     return {

@@ -1,5 +1,5 @@
-"""What tournaments come to with a judge that is right in a share q of its comparisons, whichever
-two answers they are about: exact figures, computed without running a tournament."""
+"""Exact figures of tournaments with a judge that is right in a share q of its comparisons, for any
+two answers. They are computed without running a tournament."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import cache
 from itertools import combinations, product
 
 WINNER, PIVOT, LOSER = "winner", "pivot", "loser"
-"""Who beat the pivot, the pivot, who lost to it."""
+"""Winners against the pivot, the pivot, losers against it."""
 RANKS = (LOSER, PIVOT, WINNER)
 
 
@@ -21,11 +21,10 @@ def knockout_best(n: int, q: float) -> float:
 def knockout_rank(n: int, q: float) -> float:
     """The winner's expected rank among n = 2^k; 1 is the best.
 
-    Let qualities be uniform on 0..1, and G_k the distribution function of the winner's. Who wins
-    among 2^(k+1) has won against another winner of 2^k, so
-    G_(k+1) = 2 (1 - q) G_k + (2 q - 1) G_k^2. The judge sees only ranks, and the r-th best of n has
-    the mean quality (n + 1 - r) / (n + 1), so the expected rank is (n + 1) times the integral of
-    the last G.
+    Let qualities be uniform on 0..1, and let G_k be the distribution function of the winner's. The
+    winner among 2^(k+1) has beaten another winner of 2^k, so G_(k+1) = 2 (1 - q) G_k + (2 q - 1)
+    G_k^2. The judge sees only ranks, and the r-th best of n has the mean quality (n + 1 - r) / (n +
+    1), so the expected rank is (n + 1) times the integral of the last G.
     """
     # By powers of the quality.
     known = [0.0, 1.0]
@@ -45,11 +44,11 @@ def _times(one: Sequence[float], other: Sequence[float]) -> list[float]:
 
 
 def pivot_best(n: int, q: float, finalists: int) -> float:
-    """How often the best of n wins a pivot tournament with a random pivot and so many finalists.
+    """How often the best of n wins a pivot tournament with a random pivot and this many finalists.
 
-    Each of the others beats the pivot, with q if it is better and with 1 - q if not. If these
-    winners are as many as the finalists or more, the finalists are drawn from them. If not, the
-    pivot comes in, and then some of those that it beat.
+    Each of the others beats the pivot, with probability q if it is better and 1 - q if not. If
+    there are enough winners, the finalists are drawn from them. Otherwise the pivot joins them, and
+    then some of the answers that it beat.
     """
     return sum(_given_pivot(n, q, min(finalists, n), rank) for rank in range(1, n + 1)) / n
 
@@ -73,7 +72,7 @@ def _given_pivot(n: int, q: float, k: int, rank: int) -> float:
 
 
 def _small(q: float, k: int, groups: tuple[int, int], winners: tuple[int, int]) -> float:
-    """For fewer winners than finalists: the pivot is among these, and some of the losers."""
+    """With fewer winners than finalists: the pivot and some of the losers are finalists too."""
     losers = (groups[0] - winners[0], groups[1] - winners[1])
     places = k - 1 - sum(winners)
     total = 0.0
@@ -95,7 +94,8 @@ def _small(q: float, k: int, groups: tuple[int, int], winners: tuple[int, int]) 
 
 
 def _firsts(above: int, winners: int, losers: int, drawn: int) -> list[tuple[str, float]]:
-    """What the best is, with its probability, if it is a finalist. Empty for the pivot itself."""
+    """Roles of the best answer with their probabilities, if it is a finalist. Empty for the
+    pivot."""
     if not above:
         return [("", 1.0)]
     found = [(WINNER, winners / above)] if winners else []
@@ -120,9 +120,9 @@ def _binomial(n: int, k: int, p: float) -> float:
 
 @cache
 def final(q: float, kinds: tuple[str, ...]) -> float:
-    """How often the best wins the final of these, the best first. Those who beat the pivot and
-    those who lost to it meet it no more. Ties for the first place go to those who did better
-    against the pivot, then to chance."""
+    """How often the best wins the final of these players, the best first. The others do not meet
+    the pivot again. Ties for the first place go to the one that did better against the pivot, then
+    to chance."""
     every = combinations(range(len(kinds)), 2)
     pairs = [(i, j) for i, j in every if PIVOT not in (kinds[i], kinds[j])]
     known = [int(PIVOT in kinds and kind == WINNER) for kind in kinds]
@@ -141,7 +141,7 @@ def final(q: float, kinds: tuple[str, ...]) -> float:
 def _share_of_first(kinds: Sequence[str], wins: Sequence[int]) -> float:
     standing = [(won, RANKS.index(kind)) for won, kind in zip(wins, kinds, strict=True)]
     if len({*wins}) == 1:
-        # The final told nobody apart.
+        # The final told no players apart.
         standing = [(0, own) for _, own in standing]
     first = max(standing)
     return (standing[0] == first) / standing.count(first)

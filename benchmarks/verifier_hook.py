@@ -1,5 +1,5 @@
-"""A verifier behind HTTP under load: requests a second of the gateway, beside a bare client that
-makes the same calls with the same limit of calls at once, and ``/livez`` meanwhile.
+"""A verifier behind HTTP under load: requests a second of the gateway and of a bare client that
+makes the same calls with the same limit, and ``/livez`` meanwhile.
 
 Gateway and bare client run in turns against the same upstream process, which plays the generator,
 the reward server and the verifier. The limit and the verifier's time bound both: at most
@@ -38,7 +38,7 @@ class HookCase:
 
     @property
     def bound(self) -> float:
-        """Requests a second that the verifier allows."""
+        """The most requests a second that the verifier allows."""
         return self.at_once / (self.hook_ms / 1000) / self.n
 
 
@@ -52,7 +52,7 @@ class HookRound:
     livez_p99_ms: float
     livez_most_ms: float
     idle_livez_most_ms: float
-    """While the bare client runs, so that the gateway has nothing to do: what the machine adds."""
+    """``/livez`` while the bare client runs and the gateway is idle: the machine's own share."""
 
 
 def settings(upstream: str, case: HookCase) -> dict[str, Any]:

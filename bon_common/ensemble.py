@@ -20,7 +20,7 @@ NAME = "ensemble.json"
 
 Combine = Literal["mean", "min", "mean_minus_sd", "mean_minus_variance"]
 PENALISED: tuple[Combine, ...] = ("mean_minus_sd", "mean_minus_variance")
-"""Those that ``penalty`` belongs to."""
+"""Ways of joining that use ``penalty``."""
 
 
 class EnsembleError(ValueError):

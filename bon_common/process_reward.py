@@ -2,7 +2,7 @@
 
 A process reward model reads an answer with a mark behind each of its steps, and says at each mark
 whether the step is right (Lightman et al. 2023, arXiv:2305.20050). The reward server, the gateway
-and the trainers split, score and aggregate by these functions.
+and the trainers share these functions.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ Aggregate = Literal["min", "product", "last", "mean"]
 
 @dataclass(frozen=True)
 class StepReading:
-    """How an answer's steps are marked and what is made of their scores."""
+    """How steps are marked in an answer, and how their scores become its reward."""
 
     separator: str = "\n\n"
-    """What stands between two steps of an answer."""
+    """Text between two steps of an answer."""
     token: str | None = None
     """The mark behind each step, for the model; None takes the separator."""
     label: str | None = None
@@ -35,8 +35,8 @@ class StepReading:
 def split_steps(text: str, separator: str, *, unfinished: bool = False) -> list[str]:
     """The steps of an answer, without the white space around them; at least one.
 
-    Of an `unfinished` answer the last step counts only if the separator ends it, or if it is the
-    only one: a step that is cut in its middle would be judged as if that were all of it.
+    If the answer is `unfinished`, the last step counts only if the separator ends it, or if it is
+    the only one: the model would judge half a step as a whole one.
     """
     steps = [step.strip() for step in text.split(separator)]
     if unfinished and any(steps[:-1]):
@@ -58,7 +58,8 @@ def right_label(labels: Sequence[str], label: str | None) -> int:
 def step_score(numbers: Sequence[float], right: int) -> float:
     """The probability that a step is right, from each label's raw number at its mark.
 
-    The softmax over several labels, the sigmoid of a single one; NaN where a number is not finite.
+    It is the softmax over several labels or the sigmoid of a single one; NaN if a number is not
+    finite.
     """
     if not all(map(math.isfinite, numbers)):
         return math.nan
@@ -70,7 +71,7 @@ def step_score(numbers: Sequence[float], right: int) -> float:
 
 
 def aggregated(steps: Sequence[float], how: Aggregate) -> float:
-    """One reward from the scores of an answer's steps, of which there is at least one.
+    """One reward from the scores of an answer's steps. Needs at least one step.
 
     The lowest step and the product say whether all steps are right; the product also falls with
     their number. The last step's score is the model's opinion of all before it. The mean forgives

@@ -130,4 +130,4 @@ class StartupError(Exception):
 
 
 class StepTokenError(ValueError):
-    """The mark of steps is not one token of the vocabulary."""
+    """The mark behind steps is not one token of the vocabulary."""

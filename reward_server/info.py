@@ -8,7 +8,7 @@ from typing import Any, Literal
 from bon_common.process_reward import StepReading
 
 Activation = Literal["sigmoid", "softmax", "none"]
-"""What other servers apply to a classifier's numbers before they answer."""
+"""Function that other servers apply to a classifier's numbers before they answer."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class ModelInfo:
     """`shared_prompt` where candidates are computed without padding, their prompt once."""
     partial_turn: str = "closed"
     activation: Activation = "sigmoid"
-    """What vLLM applies to this model's numbers where a client does not ask for raw ones."""
+    """Function that vLLM applies to this model's numbers, unless a client asks for raw ones."""
     steps: StepReading | None = None
-    """Of a process reward model, whose one label is that of a right step."""
+    """How a process reward model reads steps. Its one label means a right step."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class EnsembleInfo:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """It gives one number."""
+        """Whether it gives one number."""
         return ("ensemble",)
 
     @property

@@ -27,7 +27,7 @@ class StepSettings(BaseModel):
     model_config = CLOSED
 
     separator: str = Field(default="\n\n", min_length=1)
-    """What stands between two steps of an answer. White space around a step is left out."""
+    """Text between two steps of an answer. White space around a step is dropped."""
     token: str | None = Field(default=None, min_length=1)
     """The mark that the model expects behind each step, one token of its vocabulary, such as
     `<extra_0>` of Qwen2.5-Math-PRM. By default it is the separator."""
@@ -35,13 +35,13 @@ class StepSettings(BaseModel):
     """The label that means a right step, by its name in the model's configuration. By default the
     second of two, or the only one."""
     aggregate: Aggregate = "min"
-    """How the scores of an answer's steps become its reward. `min` and `product` ask whether every
+    """How the scores of steps become the answer's reward. `min` and `product` ask whether every
     step is right; `product` also falls with the number of steps. `last` is the score behind the
     whole answer. `mean` forgives a wrong step in a long answer."""
 
     @property
     def reading(self) -> StepReading:
-        """The same for the code that reads."""
+        """The same values for the code that reads steps."""
         return StepReading(**self.model_dump())
 
 
@@ -76,8 +76,8 @@ class ModelKeys(BaseModel):
     default the weights that the model was trained with, if its folder states them
     (`rm_meta.json`)."""
     steps: StepSettings | None = None
-    """Serve a process reward model: how an answer splits into steps and what is made of their
-    scores. By default as the model's trainer left it (`rm_meta.json`), else the model scores whole
+    """Serve a process reward model: how an answer splits into steps, and how their scores become a
+    reward. The default is the trainer's note (`rm_meta.json`); without one the model scores whole
     answers."""
     allow_pad_eos: bool = False
     """Serve a decoder whose padding token is its end of text, read at the last token."""
@@ -89,7 +89,7 @@ class ModelKeys(BaseModel):
     """How one reward comes of an ensemble's members, where `model` is a folder that
     `bon-train reward` filled with several (`ensemble.json`); as for an ensemble in `models`."""
     penalty: float = Field(default=1.0, ge=0)
-    """Weight of the deviation, with `combine: mean_minus_sd`, or of the variance, with
+    """Weight of the standard deviation with `combine: mean_minus_sd`, or of the variance with
     `mean_minus_variance`."""
     partial_turn: Literal["closed", "open"] = "closed"
     """How an unfinished answer is rendered: with the end of its turn, as a finished one is, or

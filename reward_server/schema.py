@@ -95,7 +95,7 @@ class ItemResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One entry per completion in every list, in the order given."""
 
     rewards: list[float]
-    """Raw model outputs (no sigmoid), or what is made of `steps`; finite, higher is better."""
+    """Raw model outputs (no sigmoid), or the aggregates of `steps`; finite, higher is better."""
     tokens: list[int]
     """Length of the sequence that was scored, prompt included."""
     truncated: list[bool]
@@ -104,7 +104,7 @@ class ItemResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """For a model with several labels, each label's raw numbers; for an ensemble, each member's
     standardised rewards."""
     steps: list[list[float]] = []
-    """From a process reward model, the score of each step of each completion, from 0 to 1; the
+    """For a process reward model, the score of each step of each completion, from 0 to 1; the
     reward is their aggregate."""
 
 

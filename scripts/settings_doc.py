@@ -112,7 +112,7 @@ def _sections() -> Iterator[tuple[str, type[Section], str]]:
     yield "rewards.<name>.length_calibration", LengthCalibrationSettings, ""
     yield "rewards.<name>.cache", RewardCacheSettings, ""
     for title, kind, _ in _kinds("rewards.<name>.method", METHODS):
-        # A method's file says how it judges, and when it helps and harms.
+        # The file of a method explains how it judges, and when it helps and harms.
         yield title, kind, inspect.getdoc(sys.modules[kind.__module__]) or ""
     yield "rewards.<name>.method.criteria", CriterionSettings, ""
     yield "rewards.<name>.budget", JudgeBudgetSettings, inspect.getdoc(JudgeBudgetSettings) or ""

@@ -21,7 +21,7 @@ def ending(command: Command, settings: Settings) -> list[str]:
         [_value_or_null(word.format(settings), absent) for word in line.split()]
         for line in command.then
     ]
-    # What a run has not, as a folder where it asked a server, leads nowhere.
+    # Leave out a command that needs a part the run lacks, such as a reward's folder.
     then = [words for words in then if "None" not in words]
     # A settings file that is not there yet is named by its recipe.
     names = [Path(words[words.index("--config") + 1]) for words in then if "--config" in words]

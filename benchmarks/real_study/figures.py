@@ -48,8 +48,8 @@ Pools = Mapping[str, Sequence[Pool]]
 
 
 def with_rewards(lines: Sequence[Line], rescored: Mapping[str, Mapping[str, Any]]) -> list[Line]:
-    """The lines with the rewards of other models beside each candidate, and with those of what it
-    had said at `CHECKPOINTS`."""
+    """The lines, with other models' rewards beside each candidate, and with the rewards of its
+    beginnings at `CHECKPOINTS`."""
     return [
         {
             **line,
@@ -65,7 +65,7 @@ def with_rewards(lines: Sequence[Line], rescored: Mapping[str, Mapping[str, Any]
 def _rewards(candidate: Line, by_name: Mapping[str, Mapping[str, float]]) -> Line:
     text = (candidate["message"] or {}).get("content") or ""
     known = {name: found[text] for name, found in by_name.items() if text in found}
-    # Its last token ends the answer, so that one of 4 tokens had said all at the third.
+    # Its last token ends the answer, so an answer of 4 tokens is complete at the third.
     partial = [
         (tokens, known.pop(checkpoint_name(tokens), None))
         for tokens in CHECKPOINTS

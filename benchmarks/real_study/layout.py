@@ -31,7 +31,7 @@ CHECKPOINTS = (4, 8, 16)
 
 
 def checkpoint_name(tokens: int) -> str:
-    """Of that reward, as rescored lines name it."""
+    """Name of that reward in rescored lines."""
     return f"after {tokens}"
 
 

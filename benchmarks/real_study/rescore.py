@@ -45,8 +45,8 @@ def beginnings(tokenizer: Any, texts: Sequence[str], share: float) -> dict[str, 
 
 
 def first_tokens(tokenizer: Any, texts: Sequence[str], count: int) -> dict[str, str]:
-    """The first `count` tokens of each text, by the text. A text of fewer stays whole: the policy
-    may have drawn it in more tokens than the tokenizer makes of it."""
+    """The first `count` tokens of each text, by the text. A shorter text stays whole: the policy
+    may have drawn it in more tokens than the tokenizer needs."""
     return {
         text: tokenizer.decode(tokenizer(text, add_special_tokens=False)["input_ids"][:count])
         for text in texts

@@ -7,8 +7,9 @@ from collections.abc import Hashable, Sequence
 
 
 def common_length(left: Sequence[Hashable], right: Sequence[Hashable]) -> int:
-    """Its length. A row of the usual table is one integer here, with a bit for each element of
-    ``left`` (Hyyrö 2004), so a thousand characters against as many take a millisecond."""
+    """Length of the longest common subsequence. A row of the usual table is one integer here, with
+    a bit for each element of ``left`` (Hyyrö 2004), so two texts of a thousand characters take a
+    millisecond."""
     places: defaultdict[Hashable, int] = defaultdict(int)
     for place, element in enumerate(left):
         places[element] |= 1 << place
@@ -21,7 +22,7 @@ def common_length(left: Sequence[Hashable], right: Sequence[Hashable]) -> int:
 
 
 def fuzzy_match(left: str, right: str) -> float:
-    """Twice the length of the longest common subsequence by the length of both, 0 to 1: what
-    rapidfuzz calls ``ratio``. Two empty texts are equal."""
+    """rapidfuzz's ``ratio``, 0 to 1: twice the length of the longest common subsequence, divided by
+    the sum of both lengths. Two empty texts are equal."""
     length = len(left) + len(right)
     return 2 * common_length(left, right) / length if length else 1.0

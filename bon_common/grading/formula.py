@@ -23,7 +23,7 @@ FUNCTIONS: Mapping[str, tuple[Callable[..., float], int | None]] = {
     "sqrt": (math.sqrt, 1),
     "log": (math.log, 1),
 }
-"""With the number of arguments; None takes two or more."""
+"""Functions by name, each with its number of arguments; None takes two or more."""
 
 MOST_LEVELS = 50
 MOST_CHARACTERS = 2000
@@ -31,16 +31,16 @@ _TOKEN = re.compile(r"\s*(?:(\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+)|([A-Za-z_]\w*)|([
 
 
 class Formula:
-    """Raises ValueError for a text that is no formula."""
+    """Raises ValueError if the text is not a formula."""
 
     def __init__(self, text: str) -> None:
         self._reader = _Reader(text)
         self._term = self._reader.whole()
         self.names = frozenset(self._reader.names)
-        """The numbers that it needs."""
+        """Names of the numbers that it needs."""
 
     def value(self, values: Values) -> float | None:
-        """None where it has no finite value, such as after a division by zero."""
+        """Returns None if the value is not finite, such as after a division by zero."""
         try:
             found = float(self._term(values))
         except (ArithmeticError, ValueError, TypeError):
@@ -69,7 +69,7 @@ class _Reader:
         return self._tokens[self._at] if self._at < len(self._tokens) else None
 
     def _take(self, *wanted: str) -> str | None:
-        """The next token if it is one of these."""
+        """Take the next token if it is one of these."""
         token = self._next
         if token is None or token not in wanted:
             return None
@@ -158,7 +158,7 @@ def _joined(sign: str, left: Term, right: Term) -> Term:
             return lambda values: left(values) * right(values)
         case "/":
             return lambda values: left(values) / right(values)
-    # Of floats: a power of whole numbers might never end.
+    # Numbers are floats: a power of whole numbers might never end.
     return lambda values: float(left(values)) ** float(right(values))
 
 

@@ -30,8 +30,9 @@ def pieces(text: str) -> list[str]:
 
 def bleu(text: str, reference: str) -> float:
     """The geometric mean of the precisions of sequences of 1 to 4 pieces, times the penalty for a
-    short text (Papineni et al. 2002). A precision of 0 counts as 1/2, then 1/4 and so on of one
-    match, and lengths that the text does not have are left out, as sacrebleu does for sentences."""
+    short text (Papineni et al. 2002). As in sacrebleu for sentences, a precision of 0 counts as
+    half a match, the next one as a quarter and so on, and lengths that the text does not have are
+    left out."""
     mine, wanted = pieces(text), pieces(reference)
     if not mine or not wanted:
         return float(mine == wanted)

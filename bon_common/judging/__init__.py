@@ -1,1 +1,1 @@
-"""What a chat model that judges is asked, and what its verdicts come to."""
+"""Texts that a judging chat model sees, and rewards from its verdicts: pure functions."""

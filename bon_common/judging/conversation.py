@@ -17,14 +17,14 @@ def conversation_text(
 
 
 def turn_text(message: Mapping[str, Any]) -> str:
-    """What a message says and which tools it calls, as the judge sees it."""
+    """A message's text and tool calls, as the judge sees them."""
     calls = map(_called, message.get("tool_calls") or ())
     shown = (f"[calls {one['name']} with {_arguments(one)}]" for one in calls if "name" in one)
     return "\n".join(filter(None, (message.get("content") or "", *shown)))
 
 
 def _called(call: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A client's call may have anything in place of its function."""
+    """The called function. A client's call may hold anything in that place."""
     function = call.get("function")
     return function if function and isinstance(function, Mapping) else call
 

@@ -1,7 +1,7 @@
 """Grades on a scale of letters, as a chat model gives them.
 
-A model that writes one grade ties half of the answers with each other. The chances of all grades at
-the place of that token tell more (arXiv:2607.05391): the grade is their expectation.
+If a model writes one grade, half of the answers tie. The probabilities of all grades at that token
+tell more (arXiv:2607.05391), so the grade here is their expectation.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ def levels_of(count: int) -> str:
 
 
 def expectation(chances: Mapping[str, float], levels: Sequence[str]) -> tuple[float, float]:
-    """The expected grade from 0 (the first level) to 1 (the last), among the levels that have a
-    chance, and the chance of them all together. With a chance of 0 the grade means nothing."""
+    """The expected grade from 0 (the first level) to 1 (the last) over the levels with a
+    probability, and the sum of these probabilities. If that sum is 0, the grade means nothing."""
     known = [max(chances.get(level, 0.0), 0.0) for level in levels]
     mass = sum(known)
     if mass <= 0 or len(levels) < 2:
@@ -33,10 +33,10 @@ def expectation(chances: Mapping[str, float], levels: Sequence[str]) -> tuple[fl
 
 
 def grade_place(text: str, levels: str) -> int | None:
-    """Where in ``text`` the letter of its grade stands; None if it gives none.
+    """Index of the grade's letter in ``text``; None if the text gives no grade.
 
-    A text of one letter is a grade, then the last one in double brackets, then the last that is
-    called grade, score or verdict. Other letters are words of a sentence.
+    Three forms count, in this order: a text of one letter; the last letter in double brackets; the
+    last letter after the word grade, score or verdict. Any other letter is a word of a sentence.
     """
     bare = text.strip(_AROUND)
     if len(bare) == 1 and bare in levels:

@@ -1,18 +1,18 @@
-"""A knockout tournament: who loses is out.
+"""A knockout tournament: the loser of each comparison is out.
 
-The bracket is random, and the same for the same ``random``. Where the number of answers is odd, one
-has a bye; it is paired first in the next round.
+The bracket is random, and the same for the same ``random``. If the number of answers is odd, one
+has a bye and is paired first in the next round.
 
-Comparisons: N - 1 for N answers, and ``repeats`` more. They take ceil(log2 N) rounds, each of which
-runs side by side. A judge that is right in a share q of the comparisons leaves the best of
-N = 2^k answers with probability q^k.
+N answers take N - 1 comparisons plus ``repeats``, in ceil(log2 N) rounds. The comparisons of a
+round run at the same time. If the judge is right in a share q of the comparisons, the best of
+N = 2^k answers wins with probability q^k.
 
-- Tie: the one that the bracket names first goes on. The index must not decide here: survivors of
-  a low index would owe more to ties, and be worse. Two that tie in the final have equal rewards,
-  and so have all answers if there were only ties.
-- Abstention: an answer without any verdict so far goes on once more and is paired with another one;
-  the second time it is out without a reward. These further comparisons are at most N. Where both
-  answers had verdicts before, an abstention is a tie.
+- Tie: the answer that stands first in the bracket goes on. The index must not decide here: then low
+  indices would survive more often by ties, and be worse. If the final is a tie, both have equal
+  rewards; if there were only ties, all answers have.
+- Abstention: an answer without any verdict so far goes on once and meets another answer; the second
+  time it is out without a reward. This adds at most N comparisons. If both answers had verdicts
+  before, an abstention is a tie.
 - Limit: with fewer than N - 1 comparisons only some answers take part, chosen by ``random``. The
   others have no reward.
 """
@@ -44,24 +44,24 @@ async def knockout(
 
 
 def most_comparisons(count: int, repeats: int = 0) -> int:
-    """With the further ones that abstentions may cost."""
+    """The most comparisons, including those that abstentions may add."""
     return 2 * count - 1 + repeats
 
 
 class Bracket:
-    """Runs the rounds, and keeps who left when."""
+    """Runs the rounds, and keeps the round in which each answer left."""
 
     def __init__(self, matches: Matches, players: Sequence[int], repeats: int = 0) -> None:
         self._matches = matches
         self.alive = list(players)
-        """In the order in which they are paired."""
+        """Answers that are still in, in the order of pairing."""
         self._repeats = repeats
         self._round = 0
         self._excused: set[int] = set()
-        """Those that went on without a verdict."""
+        """Answers that went on without a verdict."""
         self._left: dict[int, Place] = {}
         self._decided = False
-        """Whether any verdict was no tie."""
+        """Whether any verdict was not a tie."""
 
     async def run(self) -> None:
         while len(self.alive) > 1 and self._matches.left:
@@ -72,7 +72,7 @@ class Bracket:
         pairs = list(zip(self.alive[::2], self.alive[1::2], strict=False))
         allowed = self._matches.left
         await self._matches.play(pairs)
-        # Equal shares for the rounds to come: the last ones have few matches, which all count.
+        # Each round left gets an equal share: the last ones have few matches, which all count.
         rounds = (len(self.alive) - 1).bit_length()
         share = -(-self._repeats // rounds)
         self._repeats -= share
@@ -80,12 +80,12 @@ class Bracket:
         bye = self.alive[2 * len(pairs) :]
         stayed = [self._decide(*pair) for pair in pairs[:allowed]]
         unasked = [player for pair in pairs[allowed:] for player in pair]
-        # The second ones go to the end, so that nobody meets the same answer again at once.
+        # The second ones go to the end, so that a pair does not meet again at once.
         firsts, seconds = [own[0] for own in stayed if own], [p for own in stayed for p in own[1:]]
         self.alive = [*bye, *firsts, *unasked, *seconds]
 
     def _decide(self, one: int, other: int) -> list[int]:
-        """Who goes on."""
+        """The answers of this pair that go on."""
         preference = self._matches.preference(one, other)
         if preference is None:
             return self._without_verdict(one, other)
@@ -103,8 +103,8 @@ class Bracket:
         return stays
 
     def places(self) -> dict[int, Place]:
-        """Of all that were judged. Those that are still there at the end share the first place,
-        also with one that lost to the last by a tie."""
+        """The place of each answer that has a verdict. All answers left at the end share the first
+        place, and so does one that tied with the last of them."""
         judged = [player for player in self.alive if self._matches.judged(player)]
         first, level = (self._round + 1, 0.0), (self._round, 0.0)
         found = dict.fromkeys(judged, first)

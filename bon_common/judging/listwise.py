@@ -1,9 +1,9 @@
 """Several answers in one question: shuffled orders and Borda points.
 
 A judge that picks one of N prefers some places (Zheng et al. 2023, arXiv:2306.05685), so the
-answers are shown in several orders. An answer's points in one list are the share of the others that
-it is ranked above. Its reward is the mean over the lists that had a verdict; without any it has
-none.
+answers are shown in several orders. In one list an answer's points are the share of the others that
+it ranks above. Its reward is the mean over the lists with a verdict; without any verdict it has no
+reward.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ Shown = tuple[int, ...]
 def lists(
     count: int, repeats: int, longest: int, random: Random, *, shuffle: bool = True
 ) -> list[list[Shown]]:
-    """The lists of each repeat, which together have every answer once.
+    """The lists of each repeat. Together they have every answer once.
 
-    More than ``longest`` answers are dealt to several lists of nearly equal length, and dealt anew
-    for each repeat. As many repeats as a list is long bring an answer to every place once if all
-    are in one list: each order is the one before, turned by one place.
+    Each repeat deals more than ``longest`` answers anew to several lists of nearly equal length. If
+    all answers are in one list, each repeat turns the order by one place, so with as many repeats
+    as answers each answer stands in every place once.
     """
     order = random.sample(range(count), count) if shuffle else list(range(count))
     parts = -(-count // longest)
@@ -45,7 +45,7 @@ def lists(
 
 def points(values: Mapping[int, float]) -> dict[int, float]:
     """Borda points in 0..1 from one list's verdict. Higher values are better; equal ones share. An
-    answer that stands alone is neither better nor worse than another."""
+    answer that stands alone gets 0.5."""
     if len(values) == 1:
         return dict.fromkeys(values, TIE)
     others = len(values) - 1
@@ -57,7 +57,7 @@ def points(values: Mapping[int, float]) -> dict[int, float]:
 
 
 def borda(count: int, verdicts: Sequence[Mapping[int, float]]) -> list[float | None]:
-    """The reward of each answer from the verdicts of all lists; None without a verdict."""
+    """The reward of each answer from the verdicts on all lists; None without a verdict."""
     own: list[list[float]] = [[] for _ in range(count)]
     for verdict in verdicts:
         for one, value in points(verdict).items():

@@ -1,7 +1,7 @@
 """Marks that engines read as control tokens of a chat template, such as ``<|im_end|>``.
 
-An engine finds them in any text, also in an answer that a judge is shown. There they would end the
-judge's question and begin another turn, in which the answer speaks for itself.
+An engine finds them in any text, also in an answer inside a judge's question. There they would end
+the question and begin another turn, in which the answer speaks for itself.
 """
 
 from __future__ import annotations
@@ -18,5 +18,5 @@ _MARK = re.compile(
 
 def without_control_marks(text: str) -> str:
     """The text with a space inside each such mark, so that an engine reads plain text. Nothing is
-    taken out: a judge still sees what was written."""
+    removed: a judge still sees the whole text."""
     return _MARK.sub(lambda found: f"{found[0]} ", text)

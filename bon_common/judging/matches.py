@@ -1,7 +1,7 @@
-"""The comparisons of one tournament: what may still be asked, and what came.
+"""The comparisons of one tournament: their results, and how many are left.
 
-A comparison of two answers is one question to the judge in each order, see ``pairs``. Tournaments
-ask for those of one round in one call, so that they run side by side.
+A comparison of two answers is one question to the judge in each order, see ``pairs``. A tournament
+asks for all comparisons of a round in one call, so that they run at the same time.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from bon_common.judging.pairs import TIE
 
 Pair = tuple[int, int]
 Ask = Callable[[Sequence[Pair]], Awaitable[Sequence[float | None]]]
-"""Takes pairs of answers by their index. Returns for each how much the first is preferred, see
+"""Takes pairs of answers by index. Returns the preference for the first answer of each pair, see
 ``pairs``; None for an abstention."""
 
 
 class Matches:
-    """Preferences by pair. A pair that was asked several times has the mean of what came."""
+    """Preferences by pair. A pair that was asked several times has the mean of its verdicts."""
 
     def __init__(self, ask: Ask, limit: int) -> None:
         self._ask = ask
         self.left = limit
-        """How many comparisons may still be asked."""
+        """Number of comparisons that are still allowed."""
         self._known: dict[Pair, list[float]] = {}
-        """Each from the view of the lower index."""
+        """Verdicts by pair, as the preference for the lower index."""
         self._judged: set[int] = set()
         self._asked: set[Pair] = set()
 
     async def play(self, pairs: Sequence[Pair]) -> None:
-        """Ask for the first of these, as far as the limit allows."""
+        """Ask about these pairs in order, as many as the limit allows."""
         allowed = pairs[: self.left]
         if not allowed:
             return
@@ -45,8 +45,8 @@ class Matches:
             self._judged.update((one, other))
 
     async def repeat(self, pairs: Sequence[Pair], times: int) -> None:
-        """Ask ``times`` more comparisons, where the margin is smallest
-        (arXiv:2603.04304). Half of what is left runs side by side, so this takes few rounds."""
+        """Ask for ``times`` more comparisons where the margin is smallest (arXiv:2603.04304). Each
+        round runs half of those that are left at the same time, so this takes few rounds."""
         times = min(times, self.left)
         while times > 0 and (judged := [pair for pair in pairs if self.met(*pair)]):
             again = sorted(judged, key=lambda pair: self.margin(*pair))[: (times + 1) // 2]
@@ -66,15 +66,15 @@ class Matches:
         return one in self._judged
 
     def preference(self, one: int, other: int) -> float | None:
-        """How much ``one`` is preferred; None if there is no verdict."""
+        """The preference for ``one`` over ``other``; None if there is no verdict."""
         known = self._known.get(_named(one, other))
         if known is None:
             return None
         return fmean(known) if one < other else 1 - fmean(known)
 
     def margin(self, one: int, other: int) -> float:
-        """How far the verdicts on these two lean to one side, all together. Two that agree leave
-        less doubt than one. There is at least one."""
+        """How far all verdicts on these two together lean to one side. Two that agree leave less
+        doubt than one. Needs at least one verdict."""
         return abs(sum(seen - TIE for seen in self._known[_named(one, other)]))
 
 

@@ -1,9 +1,9 @@
-"""What two verdicts on the same two answers come to, one in each order.
+"""One preference from two verdicts on the same two answers, one in each order.
 
-Judges prefer an answer for its place (Zheng et al. 2023, arXiv:2306.05685). So a judge is asked
-twice, and the answers change places in between. A preference is a number: 1 if the first answer is
-better, 0 if the second one is, 0.5 for a tie, and between them how likely the first is better. A
-verdict is the preference for what was shown first; None is an abstention.
+Judges prefer an answer for its place (Zheng et al. 2023, arXiv:2306.05685). So the judge is asked
+twice, with the answers in both orders. A preference is a number: 1 if the first answer is better, 0
+if the second one is, 0.5 for a tie, and in between the probability that the first is better. A
+verdict is the preference for the answer shown first; None is an abstention.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from bon_common.judging.prompts import Choice
 
 TIE = 0.5
 PREFERENCES: Mapping[Choice, float] = MappingProxyType({"A": 1.0, "B": 0.0, "TIE": TIE})
-"""What a written verdict means."""
+"""Preferences by written verdict."""
 
 
 def agreed(straight: float, swapped: float) -> float | None:
@@ -33,16 +33,16 @@ def in_both_orders(straight: float, swapped: float) -> float:
 
 
 def settled(straight: float | None, swapped: float | None) -> float | None:
-    """The same where the judge may abstain. None without both: a verdict in one order may be due to
-    the place alone."""
+    """The same if the judge may abstain. None without both verdicts: one verdict may be due to the
+    place alone."""
     return None if straight is None or swapped is None else in_both_orders(straight, swapped)
 
 
 def averaged(straight: float | None, swapped: float | None) -> float | None:
     """The preference from two verdicts that are probabilities: their mean.
 
-    A judge that adds the same to the log-odds of whatever is shown first changes how far the mean
-    is from a tie, and never which answer it prefers. None without both.
+    A judge may add a constant to the log-odds of the answer shown first. That changes how far the
+    mean is from a tie, but never which answer it prefers. None without both verdicts.
     """
     if straight is None or swapped is None:
         return None

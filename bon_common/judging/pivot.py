@@ -2,19 +2,20 @@
 
 1. The pivot is the winner of a small knockout among ceil(log2 N) random answers.
 2. Every other answer is compared with it, unless they have met.
-3. Those that did best are the finalists, as many as may be: each meets each.
+3. The best answers are the finalists, as many as the limits allow: each meets each.
 4. ``repeats`` more comparisons go to the finalists with the smallest margins that could still
    change who is first.
 
-Comparisons: at most N * ceil(log2 N) + ``repeats``; 3 and the finalists end where this, the given
-``limit`` or ``finalists`` is reached. No pair is asked twice before step 4.
+There are at most N * ceil(log2 N) + ``repeats`` comparisons. Step 3 ends at this number, at
+``limit`` or at ``finalists``, whichever comes first. No pair is asked twice before step 4.
 
-- Tie: as it counts, as half a win. Finalists are ordered by their mean preference in the final,
-  then by that against the pivot. Answers that nothing tells apart have equal rewards.
-- Abstention: an answer without a verdict against the pivot meets another one, once. If none comes
-  then, it has no reward. In the final a missing verdict counts as a tie.
-- Limit: with fewer than 2 (N - 1) comparisons, which leave few for a final, and fewer than all
-  pairs, only some answers take part, chosen by ``random``. The others have no reward.
+- Tie: it counts as half a win. The order of the finalists is their mean preference in the final,
+  then the preference over the pivot. If nothing tells answers apart, their rewards are equal.
+- Abstention: an answer without a verdict against the pivot meets another answer once. If there is
+  still no verdict, it has no reward. In the final a missing verdict counts as a tie.
+- Limit: with fewer than 2 (N - 1) comparisons too few are left for a final. Then, unless they are
+  enough for all pairs, only some answers take part, chosen by ``random``. The others have no
+  reward.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ async def pivot(
     finalists: int | None = None,
     seeds: int | None = None,
 ) -> list[float | None]:
-    """The reward of each answer, see ``shares``. ``finalists`` is the most that meet each other,
-    None for as many as the comparisons reach. ``seeds`` takes the place of ceil(log2 N)."""
+    """The reward of each answer, see ``shares``. ``finalists`` is the largest number of finalists;
+    None takes as many as the comparisons allow. ``seeds`` takes the place of ceil(log2 N)."""
     most = most_comparisons(count, repeats)
     matches = Matches(ask, most if limit is None else min(limit, most))
     players = random.sample(range(count), min(count, _most_players(matches.left)))
@@ -66,8 +67,8 @@ def most_comparisons(count: int, repeats: int = 0) -> int:
 
 
 def _most_players(limit: int) -> int:
-    """For how many answers so many comparisons are enough: for all pairs, or for every answer
-    against the pivot and as many among the best."""
+    """Number of answers for which this many comparisons are enough: for all pairs, or for every
+    answer against the pivot and the same number among the best."""
     by_pairs = (1 + math.isqrt(1 + 8 * limit)) // 2
     return max(by_pairs, limit // 2 + 1)
 
@@ -75,8 +76,8 @@ def _most_players(limit: int) -> int:
 async def _against_the_pivot(
     matches: Matches, players: Sequence[int], seeds: int
 ) -> dict[int, float]:
-    """The preference of each over the pivot, whose own is a tie, in the order of ``players``.
-    Those without any verdict are left out."""
+    """The preference for each player over the pivot, in the order of ``players``. The pivot itself
+    counts as a tie; players without any verdict are left out."""
     if seeds - 1 + len(players) - 1 > matches.left:
         seeds = 1
     bracket = Bracket(matches, players[:seeds])
@@ -107,14 +108,15 @@ def _over(matches: Matches, player: int, one: int) -> float:
 
 
 def _by_way_of(matches: Matches, player: int, best: int, one: int) -> float:
-    """The preference over ``one``. Who met only ``best`` instead is placed no higher than that."""
+    """The preference over ``one``. A player that met only ``best`` instead is placed no higher than
+    that."""
     if matches.met(player, one) or not matches.met(player, best):
         return _over(matches, player, one)
     return min(_over(matches, player, best), _over(matches, best, one))
 
 
 def _reachable(matches: Matches, ordered: Sequence[int], allowed: int) -> list[int]:
-    """As many of the first ones as ``allowed`` comparisons let meet each other."""
+    """The first players, as many as can all meet each other in ``allowed`` comparisons."""
     final: list[int] = []
     for player in ordered:
         allowed -= sum(not matches.met(player, other) for other in final)
@@ -133,7 +135,7 @@ def _standing(matches: Matches, player: int, final: Sequence[int]) -> float:
 async def _repeat(
     matches: Matches, final: Sequence[int], times: int, against: dict[int, float]
 ) -> None:
-    """Ask those again who are close to the first: no other pair changes who wins."""
+    """Ask again about pairs that are close to the first place: no other pair changes who wins."""
     while times > 0 and len(final) > 1:
         standing = {
             player: (_standing(matches, player, final), against[player]) for player in final
@@ -150,7 +152,7 @@ def _keys(
 ) -> dict[int, tuple[bool, float, float]]:
     standings = {player: _standing(matches, player, final) for player in final}
     if len({*standings.values()}) < 2:
-        # The final told nobody apart, so it sets its players apart from nobody.
+        # The final told no players apart, so it must not set them apart from the others either.
         return {player: (False, 0.0, own) for player, own in against.items()}
     return {
         player: (player in standings, standings.get(player, 0.0), own)

@@ -9,7 +9,7 @@ _RANKING = re.compile(r"\[\[\s*([A-Z](?:\s*[>=]\s*[A-Z])*)\s*\]\]", re.IGNORECAS
 
 
 def read_ranking(reply: str, letters: Sequence[str]) -> dict[str, float] | None:
-    """The last order like [[B > A = C]], the best first: for each letter a number, higher for
+    """Read the last order like [[B > A = C]], the best first: for each letter a number, higher for
     better ones. None unless it names each of ``letters`` once."""
     found = _RANKING.findall(reply)
     if not found:

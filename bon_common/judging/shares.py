@@ -8,7 +8,7 @@ from typing import Any
 
 
 def shares(keys: Sequence[Any | None]) -> list[float | None]:
-    """For each answer the share of the others that it is placed above; an equal one counts half.
+    """For each answer the share of the others that it beats; an equal one counts half.
 
     Higher keys are better. The rewards are in 0..1 and their mean is 0.5: if nothing tells the
     answers apart, each has 0.5. They compare answers of one call only. An answer without a key has

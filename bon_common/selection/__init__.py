@@ -4,7 +4,7 @@ A rule gives every candidate a log weight, its chance to win up to a common fact
 ``gumbel`` draws an order; or it lets candidates with equal final answers vote together (``votes``).
 ``mbr`` adds to each reward how like the other answers the candidate is (``similarity``).
 ``spread`` puts rewards of different reward models on one scale, ``length`` takes out of a reward
-what is only length, and ``within`` tells what goes with what within prompts.
+what is only length, and ``within`` measures how two numbers go together within prompts.
 ``confidence`` reads how sure the policy was from log-probabilities, where there are no rewards.
 ``poisson`` says how many candidates to draw.
 """

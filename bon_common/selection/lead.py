@@ -26,8 +26,8 @@ def chance_to_stay(first: int, second: int, others: int, more: int) -> float:
 
     The shares of the two and of all others have a uniform prior, so the ``more`` votes are
     Dirichlet-multinomial: x, y and z of them have the chance C(first + x, x) C(second + y, y)
-    C(others + z, z) / C(votes + more + 2, more). That another answer overtakes both is left out,
-    as it is less likely. Exact but for one rounding, in time quadratic in ``more``. Raises
+    C(others + z, z) / C(votes + more + 2, more). The chance that another answer overtakes both is
+    smaller, and left out. Exact but for one rounding, in time quadratic in ``more``. Raises
     ValueError for a negative number.
     """
     if min(first, second, others, more) < 0:

@@ -1,4 +1,4 @@
-"""The reward of an answer without what it owes to its length alone.
+"""The reward of an answer without the part that its length alone explains.
 
 Reward models like long answers, so best-of-N would choose length. The slope is fitted within
 prompts (``within.WithinSums``).

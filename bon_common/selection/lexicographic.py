@@ -1,10 +1,10 @@
 """Several rewards in the order of their importance, as one number.
 
 The first decides unless two answers are about equal by it; then the second does, and so on. "Less
-than a tolerance apart" would be no order: a could equal b, and b equal c, where a beats c. So each
+than a tolerance apart" is not an order: a could equal b, and b equal c, while a beats c. So each
 reward but the last is rounded down to steps of the tolerance, and rewards on the same step are
-equal. The steps become the digits of one number, the first reward's the highest, so that the
-numbers of all answers compare, those of other calls and requests too.
+equal. The steps become the digits of one number, the first reward's the highest, so that numbers of
+different calls and requests compare, too.
 """
 
 from __future__ import annotations
@@ -16,15 +16,14 @@ FARTHEST = 8.0
 """Standard deviations from the mean beyond which rewards count as equally good or bad."""
 MANTISSA = 52
 LAST = 14
-"""Bits that are left for the last reward, whose steps are then a thousandth of a standard
-deviation."""
+"""Bits left for the last reward. Its steps are then a thousandth of a standard deviation."""
 
 
 def lexicographic(values: Sequence[float], tolerance: float) -> float:
     """One number from the standardised rewards of an answer, the most important first.
 
-    It is the first reward on its step, plus less than one step for all others. A single reward
-    stays as it is. ``most_ranked`` says how many rewards it can tell apart.
+    It is the first reward, rounded to its step, plus less than one step for all others. A single
+    reward stays as it is. ``most_ranked`` is the largest number of rewards that fit.
     """
     if len(values) == 1:
         return values[0]
@@ -44,7 +43,7 @@ def most_ranked(tolerance: float) -> int:
 
 
 def _steps(tolerance: float) -> int:
-    """How many steps a reward may be on."""
+    """Number of different steps of one reward."""
     return math.floor(2 * FARTHEST / tolerance) + 1
 
 

@@ -1,7 +1,7 @@
-"""What goes with what within prompts: only the differences between candidates of one prompt count.
+"""How two numbers go together within prompts: only differences within a prompt count.
 
-Rewards of different prompts do not compare, and easy prompts have short answers. So each prompt's
-means are taken out before anything is summed.
+Rewards of different prompts do not compare, and easy prompts have short answers. So the sums
+subtract each prompt's means first.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class WithinSums:
 
     product: float
     first: float
-    """Of squares, as ``second`` is."""
+    """Sum of squares, like ``second``."""
     second: float
 
     @classmethod
@@ -36,13 +36,13 @@ class WithinSums:
 
     @property
     def correlation(self) -> float | None:
-        """Pooled over prompts; None if the first or the second number never varies."""
+        """Correlation pooled over prompts; None if the first or the second number never varies."""
         # Two roots, because the product of two small sums may be 0.
         scale = math.sqrt(self.first) * math.sqrt(self.second)
         return max(-1.0, min(1.0, self.product / scale)) if scale > 0 else None
 
     @property
     def slope(self) -> float | None:
-        """How much larger the first number is where the second is larger by 1, by least squares
-        with an intercept for each prompt. None if the second never varies."""
+        """How much the first number grows when the second grows by 1, by least squares with an
+        intercept for each prompt. None if the second never varies."""
         return self.product / self.second if self.second > 0 else None

@@ -1,4 +1,4 @@
-"""What a client's headers say about caches of candidates."""
+"""Reads a client's headers about caches of candidates."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from bon_gateway.types import CacheUse
 
 
 def cache_use(headers: Iterable[tuple[bytes, bytes]], key_name: str | None) -> CacheUse:
-    """Reads ``cache-control``, as a request's: ``no-store`` neither takes candidates from a cache
-    nor leaves any there, ``no-cache`` draws anew and leaves what it drew. Other directives mean
-    nothing here. Callers with different keys get nothing of each other's."""
+    """Reads ``cache-control`` of a request: ``no-store`` neither reads nor fills a cache,
+    ``no-cache`` draws anew and keeps the new candidates. Other directives are ignored. Callers with
+    different keys do not share candidates."""
     told = {
         directive.strip().lower()
         for name, value in headers

@@ -104,7 +104,7 @@ class ChatCall(msgspec.Struct, frozen=True):
         self.services.metrics.observe_discarded(self.served.name, tokens)
 
     def _spend(self, tokens: int) -> None:
-        """Charge the key with ``tokens``, and with what judges wrote."""
+        """Charge the key with ``tokens``, and with the tokens that judges wrote."""
         if self.record.key_name is not None:
             judged = self.trace.bill.usage.completion_tokens
             self.services.admission.budgets.spend(self.record.key_name, tokens + judged)

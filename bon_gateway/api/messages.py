@@ -31,8 +31,8 @@ def check_messages(body: Any, limit: int) -> None:
 
 
 def check_conversation(messages: Any, where: str, limit: int) -> None:
-    """Raises BadRequestError for what is no list of 1 to ``limit`` messages; ``where`` is its place
-    in the body."""
+    """Raises BadRequestError unless this is a list of 1 to ``limit`` messages; ``where`` is its
+    place in the body."""
     if not isinstance(messages, list):
         raise _wrong(where, "a list", messages)
     if not messages:

@@ -118,7 +118,7 @@ def describe(document: dict[str, Any]) -> dict[str, Any]:
         "/v1/models": {"get": _get("The served models", "models", "Models", key=True)},
         "/v1/models/{name}": {"get": model},
         "/v1/score": {"post": _score()},
-        "/v1/rewards": {"get": _get("What scores answers", "rewards", "Rewards", key=True)},
+        "/v1/rewards": {"get": _get("Rewards that score answers", "rewards", "Rewards", key=True)},
         "/livez": {"get": _get("Whether the process answers at all", "livez", _STATUS)},
         "/readyz": {"get": _ready("readyz")},
         "/health": {"get": _ready("health")},

@@ -30,9 +30,9 @@ def resolve_strategy(
 
     What the request does not name stays as the served model has it, even if the request chooses
     another strategy that has the same parameter. ``compares`` is that of the model's reward. Raises
-    BadRequestError if the model allows no override, the strategy does not have the parameter, its
-    rewards cannot serve the strategy, it verifies nothing where the model does, or a limit refuses
-    it.
+    BadRequestError if the model allows no override, the strategy does not have the parameter, the
+    model's rewards cannot serve the strategy, the model has verifiers and the strategy does not use
+    them, or a limit refuses it.
     """
     own = served.strategy
     if bon is None:
@@ -59,7 +59,7 @@ def resolve_strategy(
     if compares and strategy.needs_steady_rewards:
         raise BadRequestError.at(
             "bon.strategy",
-            f"{strategy.type} sets rewards beside those of other calls, and this model's reward"
+            f"{strategy.type} needs rewards that compare across calls, and this model's reward"
             " only compares the answers of one",
         )
     return _within_limits(strategy, asked, limits)
@@ -84,8 +84,9 @@ def _merged(
 
 
 def _common(kind: type[StrategySettings], own: type[StrategySettings]) -> set[str]:
-    """The keys that mean the same in both strategies. Two strategies may use one name for what each
-    has to be calibrated for: ``beta`` of ``pessimistic`` says nothing about that of ``mbr``."""
+    """The keys that mean the same in both strategies. Some keys share only the name and need a
+    calibration for each strategy: ``beta`` of ``pessimistic`` says nothing about ``beta`` of
+    ``mbr``."""
     base = next(base for base in kind.__mro__ if issubclass(own, base))
     shared = base.model_fields if issubclass(base, StrategySettings) else {}
     return {*shared, *kind.asked} & {*kind.model_fields}

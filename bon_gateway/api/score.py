@@ -1,8 +1,8 @@
-"""``POST /v1/score``: the rewards of answers that a client brings, by any reward of the gateway.
+"""``POST /v1/score``: scores a client's own answers with any reward of the gateway.
 
-It answers as the reward server does, so what asks a reward server (trainers, other gateways) gets
-judges, ensembles and hooks by the same call. Keys, caps, budgets and admission are those of the
-chat route; an answer counts as a candidate in flight. Nothing is tried again here.
+It answers like the reward server, so clients of a reward server (trainers, other gateways) get
+judges, ensembles and hooks by the same call. Keys, caps, budgets and admission work as on the chat
+route; an answer counts as a candidate in flight. It does not retry.
 """
 
 from __future__ import annotations
@@ -93,8 +93,8 @@ class ScoreCall:
         self.bill = JudgeBill()
 
     async def run(self, items: Sequence[ReadItem]) -> list[RewardsOfItem]:
-        """The rewards of all items; the first that fails ends the others. Raises RewardError with
-        its place in the body as ``param``, and DeadlineError."""
+        """The rewards of all items; the first failure ends the rest. Raises RewardError with its
+        place in the body as ``param``, and DeadlineError."""
         deadline_ms = self._asked.deadline_ms
         left = None
         if deadline_ms is not None:
@@ -150,7 +150,7 @@ def _why(scores: Scores) -> RewardError:
 def _placed(error: RewardError, item: int, completion: int | None) -> RewardError:
     """The error with its place in the body. A reward server names places within the item."""
     if isinstance(error, AbstainedError):
-        # Asking again is useless here: 503 would have clients ask the judge again and again.
+        # A retry is useless here, and after a 503 clients would retry again and again.
         error.status, error.retry_after = 422, None
     within = error.param if completion is None else f"completions[{completion}]"
     error.param = ".".join(filter(None, (f"items[{item}]", within)))
@@ -173,7 +173,7 @@ def _result(scores: Scores, rows: Sequence[int]) -> RewardsOfItem:
 
 
 def _labels(scores: Scores, rows: Sequence[int]) -> dict[str, list[float]]:
-    """By member or label; one that has no number for some answer is left out."""
+    """Numbers by member or label, without those that lack a number for some answer."""
     known = scores.labels if scores.members is None else scores.members
     if known is None:
         return {}

@@ -32,17 +32,17 @@ class AskedItem(ScoreItem, frozen=True, kw_only=True):
     """One conversation and the candidates that could answer it."""
 
     metadata: dict[str, Any] = msgspec.field(default_factory=dict)
-    """As a chat request's `metadata`: what verifiers compare answers with."""
+    """Like a chat request's `metadata`: it may hold the expected answer for verifiers."""
 
 
 class ScoreAsked(ScoreRequest, frozen=True, kw_only=True):
     """Body of `POST /v1/score`."""
 
-    # Frozen, so nobody can put an item of the base into the list.
+    # The struct is frozen, so no item of the base class can get into the list.
     items: Annotated[list[AskedItem], _SOME]  # type: ignore[assignment]
     missing: Missing = "fail"
-    """What becomes of an answer without a reward, because a judge abstained or the reward model
-    refused to read it: the call fails, or the answer's reward is null."""
+    """What to do if an answer gets no reward, because a judge abstained or the reward model refused
+    to read it: fail the call, or make the answer's reward null."""
 
 
 class RewardsOfItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -51,9 +51,9 @@ class RewardsOfItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     rewards: list[float | None]
     """Raw numbers; higher is better. Null only with `missing: null`."""
     tokens: list[int]
-    """Tokens that were read, prompt included; 0 where the reward does not say."""
+    """Number of tokens read, prompt included; 0 if the reward does not say."""
     truncated: list[bool]
-    """True where a reward server cut the start of the prompt to fit."""
+    """True if a reward server cut the start of the prompt to fit."""
     labels: dict[str, list[float]] = {}
     """For an ensemble, the raw rewards of each member that gave one for every completion; for a
     reward model with several labels, each label's numbers."""
@@ -64,12 +64,12 @@ class RewardsOfItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
 
 class ScoringUsage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What was computed; equal completions of an item are computed once."""
+    """Cost of the call; equal completions of an item are computed once."""
 
     sequences: int
     tokens: int
     judge: JudgeUsage | None = None
-    """What asking chat models for verdicts cost."""
+    """Cost of verdicts from chat models."""
 
 
 class ScoreAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,7 +91,7 @@ class ReadItem(msgspec.Struct, frozen=True):
 
 
 def parse_score(body: Any, limits: LimitsSettings) -> ScoreAsked:
-    """Raises BadRequestError for the first part that is not right."""
+    """Raises BadRequestError for the first invalid part."""
     if not isinstance(body, dict):
         raise BadRequestError("the body must be a JSON object")
     try:
@@ -108,7 +108,7 @@ def parse_score(body: Any, limits: LimitsSettings) -> ScoreAsked:
         _check_item(item, f"items[{position}]", limits)
     answers = sum(len(item.completions) for item in asked.items)
     if answers > limits.max_candidates:
-        # Coming back would not help, as it does where others have taken the room.
+        # Not a 429: a retry cannot help here.
         raise BadRequestError.at(
             "items", f"{answers} completions are above the limit of {limits.max_candidates}"
         )
@@ -133,7 +133,7 @@ def _check_item(item: AskedItem, where: str, limits: LimitsSettings) -> None:
 
 
 def read_item(item: AskedItem, where: str, setting: NonTextParts) -> ReadItem:
-    """An item as the reward model gets it; ``where`` is its place in the body. Raises
+    """An item in the form for the reward model; ``where`` is its place in the body. Raises
     BadRequestError for a part that is not text, if ``setting`` is ``refuse``."""
     said = [_message(completion) for completion in item.completions]
     # A policy's answers are text, so no reward model expects other parts in an answer.
@@ -153,7 +153,7 @@ def _message(completion: str | Mapping[str, Any]) -> Message:
 
 
 def _answer(message: Message) -> Message:
-    """As of a candidate, its text and its tool calls are judged, and its reasoning is not."""
+    """As with a candidate, text and tool calls are judged, and reasoning is not."""
     content = message.get("content")
     text = content if isinstance(content, str) else content_text(content)
     calls = message.get("tool_calls")
@@ -161,7 +161,7 @@ def _answer(message: Message) -> Message:
 
 
 def _refusal(problem: str) -> BadRequestError:
-    """The error for what msgspec says of the body."""
+    """The error for msgspec's message about the body."""
     reason, _, path = problem.partition(" - at `$")
     param = path.rstrip("`").lstrip(".")
     field = _FIELD.search(reason)

@@ -12,8 +12,8 @@ from bon_gateway.errors import BadRequestError
 
 
 def check_tools(tools: Any, where: str = "tools") -> None:
-    """Raises BadRequestError for the first part that is not as vLLM wants it; ``where`` is their
-    place in the body."""
+    """Raises BadRequestError for the first part that vLLM would refuse; ``where`` is the place of
+    the tools in the body."""
     if tools is None:
         return
     if not isinstance(tools, list):

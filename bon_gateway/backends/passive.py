@@ -1,10 +1,10 @@
-"""The life of a backend that has nothing of its own to start, watch or close."""
+"""Lifecycle methods of a backend that has nothing to start, watch or close itself."""
 
 from __future__ import annotations
 
 
 class PassiveBackend:
-    """What such a backend answers as a ``Backend``. A subclass says whether it is ready."""
+    """A ``Backend`` with nothing to run. A subclass says whether it is ready."""
 
     async def start(self) -> None:
         return None

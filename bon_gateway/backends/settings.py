@@ -34,7 +34,7 @@ class BackendSettings(Component):
 
     @property
     def key_variables(self) -> Mapping[str, str]:
-        """All such variables, by the keys in this section that name them."""
+        """All variables with keys, by the settings in this section that name them."""
         return {} if self.key_variable is None else {"api_key_env": self.key_variable}
 
 
@@ -68,8 +68,8 @@ class PolicySettings(BackendSettings):
     thinking: ThinkingSettings | None = None
     """How the model marks thinking inside the content."""
     cache: CandidateCacheSettings | None = None
-    """Keep candidates, so that the same request gets the same ones again without drawing them. Only
-    for prompts that recur, and where answers may repeat. None keeps nothing."""
+    """Keep candidates, so that the same request gets them again without drawing. Use it only if
+    prompts recur and answers may repeat. None keeps nothing."""
 
     serves_several: ClassVar[bool] = False
     """Whether it can ask for another model than its own, by the model's name."""
@@ -96,10 +96,11 @@ class RewardSettings(BackendSettings):
     """The settings of one reward model, which build it."""
 
     length_calibration: LengthCalibrationSettings | None = None
-    """Take out of the rewards what they owe to length alone. None leaves them raw."""
+    """Subtract from each reward the part that length alone explains. None leaves rewards raw."""
     cache: RewardCacheSettings | None = None
-    """Keep rewards, so that an answer to the same conversation is not scored again: ``{}`` switches
-    it on. For clients that ask again, and beside a policy with a ``cache``. None keeps nothing."""
+    """Keep rewards, so that the same answer to the same conversation is scored once: ``{}``
+    switches it on. Use it if clients repeat requests, and beside a policy with a ``cache``. None
+    keeps nothing."""
 
     @model_validator(mode="after")
     def _only_what_lasts_is_cached(self) -> Self:
@@ -110,7 +111,7 @@ class RewardSettings(BackendSettings):
         return self
 
     reads_metadata: ClassVar[bool] = False
-    """Whether a reward depends on the request's ``metadata``, as on an expected answer in it."""
+    """Whether a reward depends on the request's ``metadata``, such as an expected answer."""
 
     @property
     def compares(self) -> bool:
@@ -119,8 +120,8 @@ class RewardSettings(BackendSettings):
 
     @abstractmethod
     def build(self, key: str | None) -> RewardBackend:
-        """The reward model, not started. ``key`` is what ``key_variable`` holds. Others calibrate
-        it."""
+        """The reward model, not started. ``key`` is the value of ``key_variable``. The caller adds
+        the length calibration."""
 
     def build_with(self, keys: FindKey) -> RewardBackend:
         """The same, for a section that may have several ``key_variables``."""
@@ -133,20 +134,20 @@ class EmbedderSettings(BackendSettings):
     prefix: str = ""
     """Text before each answer, if the model was trained with one, such as ``query: ``."""
     max_chars: Annotated[int, Field(ge=1, le=65536)] = 2048
-    """Characters of an answer that are embedded, the first ones. 2048 are about 512 tokens of
-    English, which is all that many sentence models read."""
+    """Number of characters to embed, from an answer's beginning. 2048 are about 512 tokens of
+    English; many sentence models read no more."""
 
     def read(self, text: str) -> str:
-        """What is embedded of a text."""
+        """The part of a text to embed."""
         return self.prefix + text[: self.max_chars]
 
     @abstractmethod
     def build(self, key: str | None) -> Embedder:
-        """The embedder, not started. ``key`` is what ``key_variable`` holds."""
+        """The embedder, not started. ``key`` is the value of ``key_variable``."""
 
 
 class ComposedPolicySettings(Component):
-    """The settings of a policy that is made of others in ``policies``."""
+    """The settings of a policy that is composed of others in ``policies``."""
 
     revision: str | None = None
     """As for other policies. None joins the revisions of the policies that it asks."""
@@ -179,7 +180,7 @@ class ComposedRewardSettings(Component):
 
     @abstractmethod
     def compares_over(self, rewards: Mapping[str, RewardSettings]) -> bool:
-        """Whether what is made of these ``compares``, see ``RewardBackend``."""
+        """Whether the joint reward ``compares``, see ``RewardBackend``."""
 
     @abstractmethod
     def compose(self, rewards: Mapping[str, RewardBackend]) -> ComposedReward:

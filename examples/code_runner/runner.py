@@ -2,10 +2,10 @@
 
     python runner.py --port 8090
 
-It runs code that a model wrote, so it must stand in a sandbox: README.md beside it starts it in a
-container without network, privileges or disk. Inside that, each answer runs in a process of its own
-with limits of CPU time, memory, file size and wall time, and its whole process group is ended.
-It needs nothing but Python.
+It runs code that a model wrote, so it needs a sandbox: README.md beside it starts it in a container
+without network, privileges or disk. Inside that, each answer runs in a process of its own with
+limits of CPU time, memory, file size and wall time, and its whole process group is ended. It needs
+nothing but Python.
 
 A request's `metadata.tests` is the code that checks the answer, such as
 `assert add(1, 2) == 3`: the last code block of the answer runs first, then the tests.
@@ -63,14 +63,14 @@ main()
 
 
 def run(code: str, tests: str) -> dict[str, Any]:
-    # An answer that ends the process early, or prints what it likes, must not pass for one whose
-    # tests ran. So the process says a word at its end that was made for it alone. Code that sets
-    # out to find the word can.
+    # An answer that ends the process early, or prints anything it likes, must not count as one
+    # whose tests ran. So the process prints a secret word at its end, a new one each time. Code
+    # that looks for the word can find it.
     token = secrets.token_hex(16)
     with tempfile.TemporaryDirectory() as folder:
         program = f"{code}\n\n{tests}\n"
         Path(folder, "answer.py").write_text(program, encoding="utf-8", errors="replace")
-        # A file and no pipe: the limit of file sizes bounds what an answer prints.
+        # A file, not a pipe: so the limit of file sizes bounds an answer's output.
         printed = Path(folder, "printed")
         with printed.open("wb") as out:
             process = subprocess.Popen(  # noqa: S603 - running it is what this is for
@@ -126,7 +126,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: Any) -> None:
-        """Nothing: a line for each answer would fill the container's log."""
+        """Log nothing: a line for each answer would fill the container's log."""
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The routes that score: this server's own, and those of the servers that it can stand for."""
+"""The routes that score: this server's own, and those of the servers that it can replace."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Api:
         self._keys = keys
 
     def admit(self, request: Request) -> AccessRecord:
-        """Check the key; return what the request's log line tells."""
+        """Check the key; return the fields of the request's log line."""
         record: AccessRecord = request.state.record
         record.key = self._keys.caller_of(request.headers.get("authorization"))
         return record
@@ -48,7 +48,7 @@ class Api:
         return await decode(body, kind, self.service.settings.max_json_values)
 
     async def read(self, request: Request, kind: type[Asked]) -> tuple[Asked, Served]:
-        """The body, and what it is for."""
+        """The body and its model."""
         asked: Asked = await self.decode(await self.body(request), kind)
         return asked, self.service.scorer(asked.model)
 
@@ -80,7 +80,7 @@ def _add_own(app: FastAPI, api: Api) -> None:
 
     @app.get("/v1/models")
     async def models(request: Request) -> Response:
-        """What is loaded, on what, and what its numbers mean."""
+        """The loaded models, their devices, and the meaning of their numbers."""
         api.admit(request)
         return json_response({"object": "list", "data": [_page(info) for info in service.infos()]})
 

@@ -15,7 +15,7 @@ from reward_server.network.step_heads import scores_tokens, step_class
 def class_of(
     path: str, revision: str | None, trust_remote_code: bool, steps: StepReading | None
 ) -> Any:
-    """Raises StartupError for a checkpoint that `steps` do not fit, and as the library does."""
+    """Raises StartupError if `steps` do not fit the checkpoint, and the library's own errors."""
     config = AutoConfig.from_pretrained(
         path, revision=revision, trust_remote_code=trust_remote_code
     )

@@ -42,7 +42,7 @@ IdLists = Sequence[Sequence[int]]
 TypeLists = Sequence[Sequence[int] | None] | None
 """For each sequence an encoder's segment ids, or None."""
 Reads = Sequence[Sequence[int]] | None
-"""For each sequence the places at which its output is read; None is the last token of each."""
+"""For each sequence the tokens at which its output is read; None is the last token of each."""
 
 SCORE_HEAD_MODEL_TYPES = frozenset(
     {"biogpt", "bloom", "falcon", "gpt2", "gpt_bigcode"}
@@ -79,7 +79,7 @@ class RewardModel:
         self.net = net
         self.steps = steps
         self.reads_tokens = has_score_head(net) or has_token_head(net)
-        """Whether the head is applied here, to the tokens that are read."""
+        """Whether this class applies the head itself, only to tokens that are read."""
         self.pooling: Pooling = "last_token" if has_score_head(net) else "model"
         if steps is not None:
             self.pooling = _require_steps(net)
@@ -87,7 +87,7 @@ class RewardModel:
         self.parameters = sum(p.numel() for p in net.parameters())
         self.context_limit = position_limit(net)
         self.right = 0
-        """The place of the label of a right step."""
+        """Index of the label that means a right step."""
         if steps is None:
             self.weights = weights_of(self.labels, label_weights)
         else:
@@ -204,8 +204,8 @@ class RewardModel:
     def outputs(
         self, sequences: IdLists, token_types: TypeLists = None, reads: Reads = None
     ) -> list[Output]:
-        """Like `score`, but every label's raw number for each sequence; of a process reward model
-        the score of each step."""
+        """Like `score`, but with every label's raw number for each sequence; for a process reward
+        model, the score of each step."""
         if not sequences:
             return []
         counts = [1] * len(sequences) if reads is None else [len(places) for places in reads]

@@ -44,7 +44,7 @@ class PromptGroup:
     places: tuple[int, ...] = ()
     """Each answer's place in the batch."""
     reads: tuple[Ids, ...] = ()
-    """For each answer the places of its tokens that are read, counted from its first."""
+    """For each answer the tokens at which it is read, counted from its first token."""
     known: int = 0
     """Leading tokens of the prompt that `past` holds."""
     past: Prefix | None = None
@@ -119,7 +119,7 @@ class Layout:
     """(reads,) the tokens at which outputs are read, sequence by sequence: `last`, unless the model
     scores steps."""
     counts: tuple[int, ...]
-    """(sequences,) how many of `reads` belong to each."""
+    """(sequences,) the number of `reads` in each."""
     places: tuple[int, ...]
     """(sequences,) each one's place in the batch."""
     spans: tuple[Span, ...]

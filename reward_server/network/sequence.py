@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 Ids = tuple[int, ...]
 Output = tuple[float, ...]
-"""Each label's raw number for one sequence; of a process reward model each step's score."""
+"""Each label's raw number for one sequence; for a process reward model, each step's score."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class Rendered:
     """Segment ids of an encoder pair; None where the model has none."""
     truncated: bool = False
     reads: Ids = ()
-    """Places in `ids`, in the answer, at which a process reward model is read; none for the last
-    token alone."""
+    """Indices in `ids`, all in the answer, at which a process reward model is read. If empty, only
+    the last token is read."""
 
     @property
     def read_at(self) -> Ids:

@@ -38,7 +38,7 @@ class Qwen2ForProcessRewardModel(Qwen2PreTrainedModel):  # type: ignore[no-untyp
 
 
 def scores_tokens(config: Any) -> str | None:
-    """The architecture's name, if it gives numbers for every token and none for a sequence."""
+    """The architecture's name, if it gives numbers for every token and not for a sequence."""
     name = _architecture(config)
     return name if name.endswith((TOKEN_CLASSIFIER, PROCESS_REWARD)) else None
 
@@ -56,7 +56,7 @@ def step_class(config: Any) -> Any:
 
 
 def has_token_head(net: nn.Module) -> bool:
-    """Whether a decoder with a `score` head that is applied to any token alike."""
+    """Whether it is a decoder whose `score` head treats every token alike."""
     if isinstance(net, GenericForTokenClassification):
         return type(net).forward is GenericForTokenClassification.forward
     return isinstance(net, Qwen2ForProcessRewardModel)

@@ -1,7 +1,7 @@
-"""What other servers make of a classifier's numbers before they answer: probabilities.
+"""Turns a classifier's numbers into probabilities, as other servers do.
 
-A reward through a sigmoid keeps its order, but good answers come close to 1 and tie there. So this
-server's own route answers raw numbers; the routes that other servers have too answer as those do.
+A sigmoid keeps the order of rewards, but good answers come close to 1 and tie there. So this
+server's own route answers raw numbers; routes that other servers have too answer as those do.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from reward_server.info import Activation
 
 
 def activation_of(config: Any) -> Activation:
-    """What vLLM applies to the numbers of a model with this configuration."""
+    """Function that vLLM applies to the numbers of a model with this configuration."""
     by_problem: dict[str | None, Activation] = {
         "regression": "none",
         "single_label_classification": _usual(config.num_labels),
@@ -23,7 +23,7 @@ def activation_of(config: Any) -> Activation:
     problem = getattr(config, "problem_type", None)
     if problem in by_problem:
         return by_problem[problem]
-    # What cross-encoders of sentence-transformers say, in a newer and an older way.
+    # Cross-encoders of sentence-transformers state it in a newer and an older way.
     named = (getattr(config, "sentence_transformers", None) or {}).get("activation_fn")
     named = named or getattr(config, "sbert_ce_default_activation_function", None)
     return "none" if str(named).endswith(".Identity") else _usual(config.num_labels)

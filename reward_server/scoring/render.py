@@ -49,8 +49,8 @@ class Renderer:
     ) -> None:
         """Take the tokenizer's own chat template unless one is given.
 
-        A tokenizer without any template renders pairs, which needs a fast tokenizer and has no
-        `steps`. Raises StepTokenError if the mark of these is no token.
+        A tokenizer without any template renders pairs, which needs a fast tokenizer and no `steps`.
+        Raises StepTokenError if the mark of `steps` is not one token.
         """
         self._tokenizer = tokenizer
         self._tokeniser = Tokeniser(tokenizer)
@@ -82,10 +82,10 @@ class Renderer:
         """Render every candidate of one conversation as a finished assistant turn.
 
         With `open_turn` the turn ends with the candidate's text, for beginnings of answers; a
-        pair has no turn to close. Where steps are marked, `unfinished` leaves out a last one that
-        its separator does not end. With `room` the renderer does not tokenise texts that cannot
-        fit: it refuses them, or cuts at the left what is cut in any case. It calls `still_wanted`
-        between its steps.
+        pair has no turn to close. If steps are marked, `unfinished` leaves out a last step that
+        does not end with the separator. With `room` the renderer does not tokenise texts that
+        cannot fit: it refuses them, or first cuts at the left the part that is lost in any case. It
+        calls `still_wanted` between its steps.
 
         Raises RenderError, with a `param` relative to the item, for content that is not text,
         a completion that is not the assistant's, or messages that the template refuses. Raises
@@ -245,7 +245,7 @@ class Renderer:
         except (TypeError, ValueError) as error:  # lone surrogates have no UTF-8 form
             raise RenderError("the text is not valid Unicode", param="messages") from error
         bos = self._tokenizer.bos_token_id
-        # Places of marks are counted from the end, so they hold for what is left.
+        # Marks are counted from the end, so they stay right after a cut.
         return strip_repeated(prompt_ids, bos), [
             replace(one, ids=strip_repeated(one.ids, bos)) for one in marked
         ]

@@ -213,12 +213,12 @@ class Scorer:
 
 
 def _scored(item: Scorable) -> Sequence[object]:
-    """What each reward of an item is for."""
+    """The texts or completions of an item, one for each reward."""
     return item.inputs if isinstance(item, Texts) else item.completions
 
 
 def _read(item: Scorable) -> tuple[object, ...]:
-    """All that is tokenised for an item."""
+    """Every part of an item that is tokenised."""
     if isinstance(item, Texts):
         return (item.inputs, item.prompt)
     return (item.messages, item.completions, item.tools)

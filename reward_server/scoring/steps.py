@@ -1,8 +1,8 @@
-"""Puts a mark behind each step of an answer, where a process reward model is read.
+"""Puts a mark behind each step of an answer; a process reward model is read there.
 
 The chat template renders an answer with gaps between its steps. Each piece is then tokenised by
-itself, and the mark's token is put in each gap. So the mark is one token whatever stands beside
-it, and its places need no search: an answer that writes a mark of its own makes none.
+itself, and the mark's token is put in each gap. So the mark is always one token, next to any text,
+and nobody has to search for it: a mark that an answer writes itself does not count.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 GAP = "\ufdd2\ufdd3"
-"""Two code points that Unicode keeps out of texts."""
+"""Two code points that Unicode reserves, so no text should contain them."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class MarkedText:
 
     ids: Ids
     marks: Ids
-    """The place of each mark, counted from behind the last token: -1 is the last one."""
+    """Index of each mark, counted from the end: -1 is the last token."""
 
 
 class StepMarks:
-    """For one tokenizer."""
+    """Marks the steps of answers, for one tokenizer."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, steps: StepReading) -> None:
         """Raises StepTokenError if the mark is not one token of the vocabulary."""
@@ -50,7 +50,7 @@ class StepMarks:
             )
         self._token = found[0]
         self._known = self.text in tokenizer.get_added_vocab()
-        """Whether the tokenizer takes the mark out of any text, as it does with special tokens."""
+        """Whether the tokenizer reads the mark as one token in any text, like a special token."""
 
     def gapped(self, answer: Mapping[str, Any], where: str, *, unfinished: bool) -> dict[str, Any]:
         """The answer with a gap behind each of its steps. Raises RenderError."""
@@ -70,8 +70,8 @@ class StepMarks:
     def tokenised(
         self, tokeniser: Tokeniser, prompt: str, texts: Iterable[str], gaps: Sequence[int]
     ) -> tuple[Ids, list[MarkedText]]:
-        """The ids of a prompt and of rendered texts, each with so many gaps in its answer; see
-        `Tokeniser.candidates`.
+        """The ids of a prompt and of rendered texts. Each text comes with the number of gaps in its
+        answer; see `Tokeniser.candidates`.
 
         Raises RenderError for a text whose gaps the template has lost.
         """

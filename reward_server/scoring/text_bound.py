@@ -91,8 +91,8 @@ def tail_of(text: str, bound: TextBound, tokens: int) -> int:
 
 
 def head_of(text: str, bound: TextBound, tokens: int) -> int:
-    """Where a beginning of `text` ends that certainly has `tokens` tokens; its length if there is
-    none."""
+    """End of a beginning of `text` that certainly has `tokens` tokens; the text's length if there
+    is none."""
     size = max(tokens, 1)
     while size < len(text):
         if bound.least(text[:size]) >= tokens:

@@ -1,7 +1,7 @@
-"""Texts that somebody else has rendered, which are scored as they are, without a chat template.
+"""Texts that the client has rendered. They are scored unchanged, without a chat template.
 
-This is what clients of other servers send. A text ends where its reward is read, so cutting its
-right side changes what is scored; `Cut` is for those who ask for it all the same.
+Clients of other servers send such texts. The reward is read at the end of a text, so a cut at its
+right side changes the reward; `Cut` does it only for clients that ask for it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from reward_server.scoring.text_bound import TextBound, head_of, tail_of
 from reward_server.scoring.tokenising import Tokeniser
 
 SURE = 64
-"""Tokens beyond the limit that are tokenised all the same: those at a text's new end may differ
-from what they were inside it."""
+"""Number of tokens beyond the limit that are tokenised as well: tokens at a cut end of a text may
+differ from the same tokens inside it."""
 
 RawText = str | Ids
 """A text, or the ids of its tokens."""
@@ -30,19 +30,19 @@ class Cut:
     """How a text that is too long is cut."""
 
     side: Literal["left", "right"]
-    """The side that is lost. Special tokens at both ends stay."""
+    """The side to cut. Special tokens at both ends stay."""
     limit: int | None = None
-    """Tokens that stay; None takes the model's limit."""
+    """Number of tokens to keep; None takes the model's limit."""
 
 
 @dataclass(frozen=True)
 class Texts:
-    """Texts of one request. They share what they begin with, if they begin alike."""
+    """Texts of one request. A common beginning is computed once."""
 
     inputs: Sequence[RawText]
     prompt: str = ""
-    """What each text begins with, if that is known: it is cut where a conversation's prompt is.
-    Such texts get no special tokens and no `cut`."""
+    """The beginning of each text, if it is known: it is cut like a conversation's prompt. Such
+    texts get no special tokens and no `cut`."""
     special_tokens: bool = True
     """Add the special tokens that the tokenizer puts around a text, such as BOS."""
     cut: Cut | None = None
@@ -56,7 +56,7 @@ class TextEncoder:
     tokeniser: Tokeniser
     bound: TextBound
     limit: int
-    """Tokens that the model reads."""
+    """Number of tokens that the model can read."""
     item: int
     """Place of the texts in their request."""
 
@@ -84,7 +84,8 @@ class TextEncoder:
         return rendered
 
     def _beginning_or_end(self, text: str, cut: Cut | None) -> str:
-        """Without most of what is cut in any case: tokenising megabytes takes seconds."""
+        """The text without most of the part that is cut in any case: tokenising megabytes takes
+        seconds."""
         tokens = self.limit + SURE
         if cut is None:
             return text
@@ -136,7 +137,7 @@ class TextEncoder:
 
 
 def _sharing(sequences: Sequence[Rendered]) -> list[Rendered]:
-    """The sequences, told what all of them begin with: that is computed once."""
+    """The sequences with their common beginning, which is computed once."""
     if len({sequence.ids for sequence in sequences}) < 2:
         return [*sequences]
     beginning = reduce(_common, [sequence.ids for sequence in sequences])

@@ -69,7 +69,7 @@ class Tokeniser:
         return prompt_ids, ids
 
     def pieces(self, texts: list[str]) -> list[Ids]:
-        """The ids of texts that are parts of larger ones. Raises as `candidates` does."""
+        """The ids of texts that are parts of larger ones. Raises the errors of `candidates`."""
         return self._plain(texts) if texts else []
 
     def pairs(self, prompt: str, texts: Sequence[str]) -> list[Rendered]:

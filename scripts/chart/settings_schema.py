@@ -77,8 +77,8 @@ def strategies() -> str:
 
 
 def _cap(kind: type[StrategySettings]) -> dict[str, Any]:
-    """How many candidates above ``n`` it must allow, and how many there are by default, in eighths
-    of ``n``: without ``wave``, and with it."""
+    """Number of candidates above ``n`` that it must allow, and their default number in eighths of
+    ``n``: without ``wave``, and with it."""
 
     def drawn(**values: int) -> int:
         return kind.model_validate({"type": type_name(kind), "n": 8, **values}).drawn

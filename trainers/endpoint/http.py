@@ -42,7 +42,7 @@ class JsonClient:
     def __init__(self, settings: ServerAccess) -> None:
         """Raises SettingsError if the variable with the key is not set."""
         self.settings = settings
-        # Samples must be new ones, also from a gateway that keeps candidates.
+        # Samples must be new, also from a gateway that caches candidates.
         self._headers = {"cache-control": "no-store"}
         if settings.api_key_env is not None:
             key = os.environ.get(settings.api_key_env)

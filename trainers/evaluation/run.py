@@ -109,7 +109,7 @@ def _of_pairs(scored: Sequence[ScoredPair], settings: EvaluateSettings) -> dict[
 
 
 def _of_steps(settings: EvaluateSettings, path: Path, bad: BadLines) -> StepFigures:
-    """Of the steps' own scores, which only a folder's model gives."""
+    """Figures of the steps' own scores, which only a folder's model gives."""
     assert settings.reward_folder is not None, "the settings say so"
     model = OneModel.load(settings.reward_folder, device=settings.device)
     records = read_placed(LabelledSteps, path, bad)

@@ -30,7 +30,8 @@ class EvaluateSettings(TemplateSettings):
     reward_bench_2: Path | None = None
     """RewardBench 2, as published, in JSONL or parquet."""
     steps: Path | None = None
-    """`{prompt, steps, labels}`: how often a process reward model finds the first wrong step."""
+    """File of `{prompt, steps, labels}`: how often a process reward model finds the first wrong
+    step."""
     policy: Path | None = None
     """Also sample from this policy and choose its answers by the reward model."""
     prompts: Path | None = None
@@ -42,8 +43,8 @@ class EvaluateSettings(TemplateSettings):
     """The function that gives the true reward of the chosen answers: yours, or one that asks a
     judge."""
     judge_reward: RewardSource | None = None
-    """A reward model, or a server as for `reward`, that judges the chosen answers, in place of
-    `gold`; its word is not the truth."""
+    """A reward model, or a server as for `reward`, that judges the chosen answers in place of
+    `gold`; its rewards are not the truth."""
     output: Path
     """JSON file for the figures; a table in Markdown is written beside it."""
     label_weights: dict[str, float] | None = None

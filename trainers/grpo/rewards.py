@@ -1,4 +1,4 @@
-"""The reward as TRL's reward function, rendered and scored as the reward server does it."""
+"""The reward as TRL's reward function, rendered and scored as in the reward server."""
 
 from collections.abc import Sequence
 from typing import Any

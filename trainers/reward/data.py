@@ -84,7 +84,7 @@ def prepare(
 
 
 def renderer_of(settings: RewardTrainSettings, tokenizer: PreTrainedTokenizerBase) -> Renderer:
-    """Raises SettingsError if the mark of steps is no token."""
+    """Raises SettingsError if the mark behind steps is not one token."""
     steps = settings.steps.reading if settings.objective == "stepwise" else None
     if steps is not None and tokenizer.chat_template is None:
         raise SettingsError("objective: stepwise needs a chat template")

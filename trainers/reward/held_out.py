@@ -57,9 +57,10 @@ def read_held_out(
 def read_held_out_steps(
     settings: RewardTrainSettings, tokenizer: PreTrainedTokenizerBase, bad: BadLines
 ) -> list[PlacedSteps]:
-    """The records of `eval_steps`, none without such a file; those that are too long are bad lines.
+    """The records of `eval_steps`, none without such a file; records that are too long are bad
+    lines.
 
-    Raises DataError as `read_held_out`.
+    Raises DataError like `read_held_out`.
     """
     if settings.eval_steps is None:
         return []

@@ -76,7 +76,7 @@ def step_cross_entropy(wrong: Tensor, right: Tensor, labels: Tensor, known: Tens
     (1 or 0 for a plain label), and whether that is known (Lightman et al. 2023, arXiv:2305.20050;
     soft labels as in Wang et al. 2024, arXiv:2312.08935).
     """
-    # Of two labels only the difference counts, and its sigmoid is the softmax.
+    # With two labels only the difference counts: its sigmoid is the softmax.
     losses = F.binary_cross_entropy_with_logits(right - wrong, labels, reduction="none")
     return losses.masked_fill(~known, 0).sum(1) / known.sum(1).clamp(min=1)
 

@@ -109,9 +109,9 @@ def score_losses(outputs: Outputs, targets: Targets) -> tuple[Tensor, Metrics]:
 def step_losses(outputs: Outputs, targets: Targets) -> tuple[Tensor, Metrics]:
     """`labels` of shape (records, steps): whether each is right, -1 where that is unknown.
 
-    The outputs are those at each step's mark, for the labels wrong and right. An answer's first
-    error is found if the first step that the model calls wrong is the first that is labelled so,
-    and nothing is called wrong where none is.
+    The outputs stand at each step's mark, for the labels wrong and right. The first error of an
+    answer is found if the first step that the model calls wrong is the first one labelled wrong, or
+    if both name none.
     """
     labels = targets["labels"]
     known = outputs.present & (labels >= 0)

@@ -16,13 +16,13 @@ class StepwiseSettings(Settings):
     the reward server needs no setting."""
 
     separator: Annotated[str, Field(min_length=1)] = "\n\n"
-    """What stands between two steps of an answer."""
+    """Text between two steps of an answer."""
     token: Annotated[str, Field(min_length=1)] | None = None
     """The mark behind each step, at which the model is read: one token of the vocabulary. By
     default the separator."""
     aggregate: Aggregate = "min"
-    """How the scores of an answer's steps become its reward: the lowest, their product, the last
-    one or their mean. Serving may choose another."""
+    """How the scores of steps become the answer's reward: the lowest, their product, the last one
+    or their mean. The server's settings may choose another."""
 
     @property
     def reading(self) -> StepReading:

@@ -40,7 +40,7 @@ class RewardTask:
     """The labels of a record that the objective needs beside its answers."""
     objective: Objective
     weights: tuple[float, ...] | None = None
-    """Of the outputs in the reward that the log shows; None takes those of the settings."""
+    """Weights of the outputs in the logged reward; None takes the settings'."""
 
 
 def task_of(settings: RewardTrainSettings) -> RewardTask:

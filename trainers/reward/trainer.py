@@ -73,7 +73,7 @@ class Collator:
         if "token_types" in rows[0]:
             types = [torch.tensor(types) for row in rows for types in row["token_types"]]
             batch["token_type_ids"] = pad_sequence(types, batch_first=True)
-        if "reads" in rows[0]:  # a row a record, read at each step
+        if "reads" in rows[0]:  # one row per record, read at each step
             longest = batch["input_ids"].shape[1]
             reads = [
                 number * longest + torch.tensor(row["reads"]) for number, row in enumerate(rows)

@@ -1,4 +1,4 @@
-"""What every trainer asks for rewards, wherever they come from."""
+"""The interface by which every trainer gets rewards, from a folder or a server."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class AnswerScorer(ABC):
 
     @abstractmethod
     def require(self, placed: Placed) -> None:
-        """Raise DataError as `rewards` would for this conversation, as far as that is known before
-        it is scored."""
+        """Raise the DataError that `rewards` would raise for this conversation, as far as it is
+        known before scoring."""
 
     def score_answers(
         self, prompts: Sequence[Conversation], answers: Sequence[str | Message]

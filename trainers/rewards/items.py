@@ -19,7 +19,7 @@ Row = list[int]
 
 
 class MalformedError(Exception):
-    """An answer that is not one of `POST /v1/score`."""
+    """The reply is not an answer of `POST /v1/score`."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class AnsweredPrompt:
 
 
 def answered_prompts(conversations: Sequence[Conversation]) -> list[AnsweredPrompt]:
-    """Prompts in the order in which they first appear. An answer is the last message; what stands
-    before it, also turns of the same answer, belongs to the prompt."""
+    """Prompts in the order of their first appearance. An answer is the last message; all messages
+    before it, also turns of the same answer, belong to the prompt."""
     found: dict[str, AnsweredPrompt] = {}
     for place, one in enumerate(conversations):
         prompt = one.first(len(one.messages) - 1)
@@ -51,7 +51,8 @@ def answered_prompts(conversations: Sequence[Conversation]) -> list[AnsweredProm
 
 
 def batches(prompts: Sequence[AnsweredPrompt], answers: int) -> Iterator[list[AnsweredPrompt]]:
-    """Prompts whose answers go into one request: `answers` at the most, or those of one prompt."""
+    """Prompts whose answers go into one request: at most `answers`, or all answers of one
+    prompt."""
     batch: list[AnsweredPrompt] = []
     room = answers
     for prompt in prompts:

@@ -58,7 +58,7 @@ class RewardMeta:
     output: str = "raw logits"
     """The head's numbers are served as they are, without a sigmoid."""
     steps: Mapping[str, str | None] | None = None
-    """Of a process reward model: how its steps are marked and what is made of their scores."""
+    """For a process reward model: how steps are marked, and how their scores become a reward."""
 
     @property
     def reading(self) -> StepReading | None:

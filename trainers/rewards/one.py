@@ -123,7 +123,7 @@ class OneModel:
         return cls(net.eval(), tokenizer, label_weights, steps)
 
     def rewards(self, rendered: Sequence[Rendered], batch_size: int) -> torch.Tensor:
-        """The reward of every sequence, as it is served: float32 on the CPU."""
+        """The reward of every sequence as the server gives it: float32 on the CPU."""
         if self.steps is None:
             return self.outputs(rendered, batch_size) @ torch.tensor(self.weights)
         how = self.steps.aggregate

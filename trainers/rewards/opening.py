@@ -1,4 +1,4 @@
-"""Opens a reward wherever it comes from."""
+"""Opens a reward from a folder or a server."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trainers.rewards.settings import RewardSource
 
 def open_scorer(source: RewardSource, **options: Any) -> AnswerScorer:
     """The scorer of a folder, which `RewardScorer.load` loads with `options`, or of a server, which
-    has options of its own. Raises ModelError, and SettingsError for a key that is not set."""
+    has its own options. Raises ModelError, and SettingsError for a key that is not set."""
     if not isinstance(source, Path):
         return RemoteScorer(source)
     from trainers.rewards.scorer import RewardScorer

@@ -1,7 +1,7 @@
 """Rewards over HTTP, from a reward server or a bon-gateway.
 
-A reward is the same number, in whatever order requests are answered. `trainers.endpoint.http` is
-the one place that retries.
+Rewards do not depend on the order in which requests are answered. Only `trainers.endpoint.http`
+retries.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ class RemoteScorer(AnswerScorer):
         JsonClient(endpoint)  # before a model is loaded, not after
 
     def require(self, placed: Placed) -> None:
-        """The server alone knows."""
+        """Check nothing: only the server knows its limit."""
 
     def rewards(self, placed: Sequence[Placed]) -> list[float]:
         """Raises RunError, which names the address, if the server gave no answer or refused a
-        conversation, and for an answer without a reward, unless `missing` stands for it."""
+        conversation, and for an answer without a reward, unless `missing` is set."""
         prompts = answered_prompts([one for _, one in placed])
         found = asyncio.run(self._ask([*batches(prompts, self._endpoint.answers_per_request)]))
         return [self._reward(found[place], where) for place, (where, _) in enumerate(placed)]

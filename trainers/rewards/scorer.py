@@ -2,8 +2,8 @@
 
 Every trainer loads its reward model by this module, so an ensemble can take the place of a reward
 model anywhere; `opening` puts a server there too. Answers come as text and are rendered in the
-reward model's own chat template, so a score here is the score that is served, whatever tokens the
-policy used.
+reward model's own chat template, so a score here equals the served score; the policy's own tokens
+do not matter.
 """
 
 import math

@@ -13,17 +13,17 @@ from trainers.endpoint.settings import ServerAccess
 
 
 class RewardEndpoint(ServerAccess):
-    """A reward behind `POST /v1/score`: of a reward server, or any reward of a bon-gateway, such as
-    a judge, a hook or an ensemble."""
+    """A reward behind `POST /v1/score`: a reward server, or any reward of a bon-gateway, such as a
+    judge, a hook or an ensemble."""
 
     type: Literal["reward_server"]
     answers_per_request: Positive = 64
     """Most answers in one request. All answers to one prompt stay together, also if they are more,
     because a judge may compare them with each other."""
     missing: float | None = None
-    """Reward of an answer to which the server gives none, because a judge abstained. By default
-    such an answer ends the run. Only a bon-gateway has such answers; a reward server refuses a
-    request that allows for them."""
+    """Reward of an answer that gets none from the server, because a judge abstained. By default
+    such an answer ends the run. Set it only with a bon-gateway: a reward server never abstains, and
+    refuses such a request."""
 
 
 def _form(value: Any) -> str | None:

@@ -29,8 +29,8 @@ class LabelledSteps(PromptedRecord):
         list[str], Field(min_length=1, validation_alias=AliasChoices("steps", "completions"))
     ]
     labels: list[StepLabel]
-    """1 or true for a right step, 0 or false for a wrong one, between them for a share of right
-    continuations; null where it is unknown."""
+    """1 or true for a right step, 0 or false for a wrong one, or a share of right continuations
+    between them; null if it is unknown."""
 
     @model_validator(mode="after")
     def _each_has_a_label(self) -> LabelledSteps:
@@ -41,8 +41,8 @@ class LabelledSteps(PromptedRecord):
         return self
 
     def answered(self, reading: StepReading) -> Conversation:
-        """The conversation as it is served. Raises ValueError for a step that would be served as
-        none, or as several."""
+        """The conversation as the server reads it. Raises ValueError for a step that the server
+        would read as none, or as several."""
         for place, step in enumerate(self.steps):
             found = split_steps(step, reading.separator)
             if found == [""]:
@@ -69,12 +69,12 @@ class ScoredSteps:
 @dataclass(frozen=True)
 class StepFigures:
     step_accuracy: float
-    """Share of labelled steps on whose side of a half the score is."""
+    """Share of labelled steps whose score is on the same side of a half as the label."""
     wrong_answers: float | None
-    """Share of answers with a wrong step whose first wrong step is found; None if there are
-    none."""
+    """Among answers with a wrong step, the share whose first wrong step the model finds; None if
+    there are none."""
     right_answers: float | None
-    """Share of answers without a wrong step in which none is found."""
+    """Among answers without a wrong step, the share in which the model finds none."""
     answers: int
     steps: int
 
@@ -101,12 +101,12 @@ class StepFigures:
 
 
 def first_wrong(values: Sequence[float | None]) -> int | None:
-    """The place of the first value under a half."""
+    """Index of the first value under a half."""
     return next((i for i, value in enumerate(values) if value is not None and value < HALF), None)
 
 
 def step_figures(scored: Sequence[ScoredSteps]) -> StepFigures:
-    """Of at least one answer."""
+    """The figures of at least one answer."""
     hits = [
         (score >= HALF) == (label >= HALF)
         for one in scored
@@ -142,10 +142,10 @@ def scored_steps(
     batch_size: int,
     bad: BadLines | None = None,
 ) -> list[ScoredSteps]:
-    """Every record with its scores; `bad` may count, and leave out, those that cannot be read.
+    """Every record with its scores; `bad` may count, and leave out, unreadable records.
 
-    Raises ModelError for a model of whole answers, DataError for a record that the model cannot
-    read, and if none is left.
+    Raises ModelError for a model of whole answers, and DataError for a record that the model cannot
+    read, or if no record is left.
     """
     if model.steps is None:
         raise ModelError("the reward model scores whole answers, not their steps")

@@ -34,7 +34,7 @@ def probes(model: Any, tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
 
 
 def answers(model: Any, sequences: Sequence[Sequence[int]]) -> list[Tensor]:
-    """For each sequence a reward model's outputs, those at the last token if it scores tokens, or a
+    """For each sequence a reward model's outputs (at the last token if it scores tokens), or a
     policy's log-probs of all tokens but the first; float32 on the CPU, without dropout."""
     was_training = model.training
     model.eval()

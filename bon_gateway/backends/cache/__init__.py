@@ -1,1 +1,1 @@
-"""What rewards and candidates are kept in, if their settings ask for that."""
+"""Caches of rewards and candidates, used if the settings ask for them."""

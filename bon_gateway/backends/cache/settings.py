@@ -13,31 +13,31 @@ MIB = 1024 * 1024
 
 
 class RewardCacheSettings(Section):
-    """Rewards that are kept. Each worker has its own; a restart empties it, and so does any change
-    to the settings of the reward."""
+    """A cache of rewards. Each worker has its own; a restart empties it, and so does any change to
+    the reward's settings."""
 
     entries: PositiveInt = 100_000
-    """Most rewards that are kept, at some 300 bytes each; the least recently used go first. Texts
-    are not kept."""
+    """Largest number of rewards to keep, at some 300 bytes each; the least recently used go first.
+    No texts are kept."""
     revision: str | None = None
-    """Which weights the reward model has, in your words. Change it when the model behind the same
-    address changes: the cache then begins anew."""
+    """Any name for the reward model's weights. Change it when the model behind the same address
+    changes: the cache then begins anew."""
 
 
 class CandidateCacheSettings(Section):
-    """Candidates that are kept. Each worker has its own; a restart empties it, and so does any
-    change to the settings of the policy, such as its ``revision``."""
+    """A cache of candidates. Each worker has its own; a restart empties it, and so does any change
+    to the policy's settings, such as its ``revision``."""
 
     entries: PositiveInt = 10_000
-    """Most candidates that are kept; the least recently used go first."""
+    """Largest number of candidates to keep; the least recently used go first."""
     max_mb: Annotated[float, Field(gt=0)] = 256.0
-    """Most memory for them, in MiB, in each worker."""
+    """Largest memory for candidates in each worker, in MiB."""
     life_s: Seconds = 3600.0
-    """Seconds that a candidate is kept. Shorten it if the model behind the same address may change,
-    or if a prompt whose answers were all bad should soon get others."""
+    """Seconds to keep a candidate. Shorten it if the model behind the same address may change, or
+    if a prompt with only bad answers should soon get others."""
     shared: bool = False
-    """Whether callers with different API keys get each other's candidates. Then a caller can find
-    out, by how fast an answer comes, what others have asked."""
+    """Share candidates between callers with different API keys. Then a caller can tell, from the
+    speed of an answer, whether others have asked the same."""
 
     @property
     def size(self) -> float:

@@ -1,6 +1,6 @@
-"""A bounded store: the entry that was used least recently goes first.
+"""A bounded store: the least recently used entry goes first.
 
-It knows digests and not what they are digests of: no text of a client is held as a key.
+Its keys are digests, so it holds no text of a client as a key.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ Value = TypeVar("Value")
 Clock = Callable[[], float]
 
 OVERHEAD = 200
-"""About what an entry takes besides its value, in bytes."""
+"""Rough size of an entry without its value, in bytes."""
 
 
 class BoundedStore(Generic[Value]):
-    """Holds at most ``entries`` values, which have at most ``size`` bytes together, each for at
-    most ``life_s`` seconds. ``dropped`` is called for each that went before its time."""
+    """Holds at most ``entries`` values of together at most ``size`` bytes, each for at most
+    ``life_s`` seconds. Calls ``dropped`` for each value that goes before its time."""
 
     def __init__(
         self,
@@ -40,13 +40,13 @@ class BoundedStore(Generic[Value]):
         self._clock = clock
         self._held: OrderedDict[bytes, tuple[Value, int, float]] = OrderedDict()
         self.bytes = 0
-        """Of all that is held, with the overhead."""
+        """Size of all entries, with the overhead."""
 
     def __len__(self) -> int:
         return len(self._held)
 
     def get(self, key: bytes) -> Value | None:
-        """None if it is not there, or too old."""
+        """The value; None if it is missing or too old."""
         held = self._held.get(key)
         if held is None:
             return None
@@ -58,7 +58,7 @@ class BoundedStore(Generic[Value]):
         return value
 
     def put(self, key: bytes, value: Value, size: int = 0) -> None:
-        """A value that is larger than the whole store is not held."""
+        """Hold a value, unless it is larger than the whole store."""
         size += OVERHEAD
         self._remove(key)
         if size > self._size:
@@ -77,11 +77,11 @@ class BoundedStore(Generic[Value]):
 
 
 def digest_of(*parts: Any) -> bytes:
-    """A digest of JSON values and of other digests: whoever finds an equal one for other values
-    has broken BLAKE2. The order of an object's members counts."""
+    """A BLAKE2 digest of JSON values and other digests, so different values get different digests.
+    The order of an object's members counts."""
     digest = hashlib.blake2b(digest_size=32)
     for part in parts:
         data = part if isinstance(part, bytes) else orjson.dumps(part)
-        # With its length, so that no two lists of parts read alike.
+        # The length goes in too, so that no two lists of parts give the same bytes.
         digest.update(len(data).to_bytes(8, "big") + data)
     return digest.digest()

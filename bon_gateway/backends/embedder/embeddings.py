@@ -21,9 +21,9 @@ from bon_gateway.backends.settings import EmbedderSettings
 from bon_gateway.types import Caller, Vector
 
 BATCH = 16
-"""Texts in one call. A smaller answer keeps the event loop for a shorter time."""
+"""Texts in one call. Smaller answers block the event loop for a shorter time."""
 MOST_DIMENSIONS = 8192
-"""A longer vector is refused. The largest models that are served have 4096 to 8192 numbers."""
+"""Longer vectors are refused. The largest served models have 4096 to 8192 numbers."""
 WARM_UP = "Hi"
 
 
@@ -32,8 +32,8 @@ class EmbeddingsSettings(UpstreamSettings, EmbedderSettings):
     timeout_s: Seconds = 10.0
     """Seconds that one call may take. A chosen answer waits for it."""
     health_path: Annotated[str, Field(pattern=r"^/[\w./-]*$")] = "/v1/models"
-    """Where a replica says that it is well. ``/health`` for text-embeddings-inference, which has no
-    list of models: then set ``model`` too."""
+    """Path for health checks. Use ``/health`` for text-embeddings-inference, which does not list
+    its models, and set ``model`` too."""
     fields: Mapping[str, Any] = {}
     """Further fields of each request, such as ``dimensions``, or ``truncate_prompt_tokens: -1`` for
     vLLM, which refuses a text that is longer than the model's context."""
@@ -43,10 +43,10 @@ class EmbeddingsSettings(UpstreamSettings, EmbedderSettings):
 
 
 class EmbeddingsBackend(Pooled):
-    """Embedder over ``POST /v1/embeddings``. A call that fails is not asked for again.
+    """Embedder over ``POST /v1/embeddings``. It does not retry a failed call.
 
-    All texts of one call go to one replica, in batches side by side. The first failure stops the
-    rest.
+    All texts of one call go to one replica, in batches at the same time. The first failure stops
+    the rest.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class EmbeddingsBackend(Pooled):
 
 
 def _vectors(answer: dict[str, Any], count: int) -> list[Vector]:
-    """One for each text, in their order. Raises UpstreamError."""
+    """A vector for each text, in order. Raises UpstreamError."""
     data = answer.get("data")
     if not isinstance(data, list) or len(data) != count:
         raise malformed(f"it did not give {count} vectors")

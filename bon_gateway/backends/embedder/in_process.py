@@ -55,7 +55,7 @@ class InProcessEmbedder(InProcessModel):
             read = [self._settings.read(text) for text in texts]
             size = self._settings.batch
             found: list[Vector] = []
-            # Others take their turns between two batches, and one who leaves ends here.
+            # Other requests take turns between two batches, and a client that leaves stops here.
             for start in range(0, len(read), size):
                 async with self._turn:
                     found += await asyncio.to_thread(embed, read[start : start + size])

@@ -16,17 +16,17 @@ class InProcessEmbedderSettings(LocalModelSettings, EmbedderSettings):
     model: str
     """A folder, or the hub id, of a sentence model: any network that ``AutoModel`` loads."""
     pooling: Literal["mean", "cls"] = "mean"
-    """How the states of a text's tokens become one vector: their mean, or that of the first token.
-    The model's card says which it was trained for."""
+    """How the states of a text's tokens become one vector: their mean, or the first token's. The
+    model's card says which one to use."""
     max_tokens: PositiveInt = 512
-    """Tokens of a text that are read, within the model's own limit."""
+    """Largest number of tokens to read of a text, within the model's own limit."""
     batch: PositiveInt = 16
     """Texts in one forward pass."""
     max_queue: PositiveInt = 64
-    """Requests that may wait for the model. Further ones choose without it."""
+    """Requests that may wait for the model. Further requests choose without it."""
 
     def build(self, key: str | None) -> Embedder:
-        # By name: what runs a model imports much, and most gateways run none.
+        # Import by name: running a model needs heavy libraries, and most gateways run none.
         backend: Embedder = import_module(
             "bon_gateway.backends.embedder.in_process"
         ).InProcessEmbedder(self)

@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 class SentenceModel:
-    """Called with texts, it gives a vector for each. One thread at a time."""
+    """Turns texts into vectors when called. Call it from one thread at a time."""
 
     def __init__(self, model: Any, tokenizer: Any, settings: InProcessEmbedderSettings) -> None:
         limits = (position_limit(model), tokenizer.model_max_length, settings.max_tokens)
@@ -46,14 +46,14 @@ class SentenceModel:
 
 
 def _mean(states: Tensor, mask: Tensor) -> Tensor:
-    """Of [B, T, D] over the tokens that ``mask`` [B, T] shows: [B, D]."""
+    """The mean of [B, T, D] over the tokens that ``mask`` [B, T] shows: [B, D]."""
     weights = mask.unsqueeze(-1).to(states.dtype)
     return (states * weights).sum(1) / weights.sum(1).clamp(min=1)
 
 
 def load_sentence_model(settings: InProcessEmbedderSettings) -> SentenceModel:
-    """Blocks for seconds. Raises what transformers raises, and ValueError for a model that is not
-    whole."""
+    """Blocks for seconds. Raises transformers' own errors, and ValueError for an incomplete
+    model."""
     started = time.monotonic()
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     if settings.threads is not None:

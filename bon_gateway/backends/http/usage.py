@@ -1,4 +1,4 @@
-"""What a chat model says that a call took, as far as it can be believed."""
+"""Token counts that a chat model reports for a call, if they are plausible."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 from bon_gateway.types import JudgeUsage
 
 MOST_TOKENS = 1 << 31
-"""A call does not take more. A larger count is no count: added up, such numbers could not be
-written into an answer, and would spend a key's budget for good."""
+"""No call takes more tokens. Larger counts are ignored: their sum might not fit into an answer, and
+would use up a key's budget for good."""
 
 
 def read_usage(usage: Any) -> JudgeUsage:
-    """The tokens in the ``usage`` of a chat completion, with neither calls nor abstentions. What is
-    no count is 0: a negative one would give a key's budget back."""
+    """The tokens in the ``usage`` of a chat completion, without calls and abstentions. Anything
+    that is not a valid count is 0: a negative one would refill a key's budget."""
     known = usage if isinstance(usage, Mapping) else {}
     details = known.get("prompt_tokens_details")
     cached = details.get("cached_tokens") if isinstance(details, Mapping) else None

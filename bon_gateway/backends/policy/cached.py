@@ -1,8 +1,8 @@
 """Keeps the candidates of any policy: the same request gets the same ones again.
 
-The candidate's index is part of what it is kept under, so N candidates never collapse into one, and
-a request that draws more than an earlier one draws the rest. Streams pass through: they are neither
-kept nor answered from here. What failed or was stopped is not kept.
+The candidate's index is part of its key, so N candidates never collapse into one, and a request
+with a larger N draws only the rest. Streams pass through: they neither read nor fill the cache.
+Failed and stopped candidates are not kept.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class CachedPolicy:
         self._policy = policy
         self._shared = settings.shared
         self._meter = meter
-        # As bytes, so that their size is known, and so that nobody changes what others get.
+        # Bytes have a known size, and no caller can change what another gets.
         self._store: BoundedStore[bytes] = BoundedStore(
             settings.entries, settings.size, settings.life_s, dropped=meter.dropped
         )
@@ -75,7 +75,7 @@ class CachedPolicy:
         await self._policy.sample(request, missing, trace, keep)
 
     def _asked(self, request: ChatRequest) -> bytes:
-        """A digest of all that decides what is drawn, but for the index and its seed."""
+        """A digest of everything that decides a candidate, except the index and its seed."""
         return digest_of(
             "" if self._shared else request.cache.scope,
             request.messages,
@@ -86,7 +86,7 @@ class CachedPolicy:
 
 
 def _named(signal: Signal | None) -> Any:
-    """What tells a signal from others: its measure is kept with the candidate."""
+    """Identifies a signal: its measure is kept with the candidate."""
     if signal is None:
         return None
     return [signal.top, _function(signal.of_token), _function(signal.of_all)]

@@ -1,9 +1,9 @@
-"""Keeps the rewards of any reward backend: an answer that was scored is not scored again.
+"""Keeps the rewards of any reward backend, so that no answer is scored twice.
 
-A reward belongs to the conversation, its tools, the answer, and whether that is a beginning; where
-it depends on the request's metadata, to that too. An answer without a reward is asked for again.
-Two calls at the same time for the same answer both compute it: joining them would tie one request's
-fate to the other's client.
+The key is the conversation, its tools, the answer, and whether it is a beginning; also the
+request's metadata if the reward depends on it. An answer without a reward is not kept. Two calls at
+the same time for the same answer both compute it: if they shared one call, it would end when the
+other's client leaves.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 class KeptReward(msgspec.Struct, frozen=True):
-    """One answer's part of ``Scores``."""
+    """``Scores`` of one answer."""
 
     reward: float
     members: Mapping[str, float] | None
@@ -68,10 +68,10 @@ class CachedReward(WrappedReward):
             settings.entries, dropped=meter.dropped
         )
         self._conversations: WeakKeyDictionary[RewardRequest, bytes] = WeakKeyDictionary()
-        """The digests of requests that run: many calls are about one conversation."""
+        """Digests of running requests: many calls are about one conversation."""
 
     async def score(self, request: RewardRequest, completions: Sequence[Message]) -> Scores:
-        """``tokens`` and ``judging`` are what was computed now."""
+        """``tokens`` and ``judging`` count only new work."""
         conversation = self._conversation(request)
         keys = [digest_of(conversation, answer) for answer in completions]
         kept = [self._store.get(key) for key in keys]
@@ -87,7 +87,7 @@ class CachedReward(WrappedReward):
             raise
         for new, place in enumerate(missing):
             found = kept[place] = KeptReward.of(scores, new)
-            # Rewards without some members of an ensemble are not those of the ensemble.
+            # A reward that lacks members of an ensemble is not the ensemble's reward.
             if found is not None and not scores.left_out:
                 self._store.put(keys[place], found)
         return _joined(scores, kept)
@@ -102,7 +102,7 @@ class CachedReward(WrappedReward):
 
 
 def _joined(scores: Scores, answers: Sequence[KeptReward | None]) -> Scores:
-    """``scores`` with the rewards of all answers in place of those that were asked for now."""
+    """``scores`` of the new answers, completed with the cached rewards of the others."""
 
     def column(of: Callable[[KeptReward], T | None]) -> list[T] | None:
         values = [value for one in answers if one is not None and (value := of(one)) is not None]

@@ -19,8 +19,8 @@ class InProcessRewardSettings(LocalModelSettings, RewardSettings):
     """A folder, or the hub id, of a sequence-classification reward model or a process reward
     model."""
     steps: RewardStepsSettings | None = None
-    """How a process reward model reads an answer step by step. None is as the model's trainer left
-    it (``rm_meta.json``); without that the model scores whole answers."""
+    """How a process reward model reads an answer step by step. None takes the trainer's note
+    (``rm_meta.json``); without one the model scores whole answers."""
     non_text_parts: ForTextAlone = "refuse"
     """As for ``reward_server``."""
     max_batch_tokens: PositiveInt = 16384

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 
 def by_answer(labels: Mapping[str, Sequence[float]]) -> list[dict[str, float]] | None:
-    """For each answer the number of each label, from each label's numbers for all answers; None
-    without labels."""
+    """Turns each label's numbers for all answers into each answer's numbers by label; None without
+    labels."""
     if not labels:
         return None
     rows = zip(*labels.values(), strict=True)

@@ -15,8 +15,8 @@ WARM_UP = (
 
 
 class Unannounced:
-    """The announcing part of a RewardBackend, for one that does not use announcements. Its rewards
-    compare with those of other calls."""
+    """The announcing part of a RewardBackend that does not use announcements. Its rewards compare
+    across calls."""
 
     announces = False
     compares: bool = False

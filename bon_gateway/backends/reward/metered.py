@@ -1,4 +1,4 @@
-"""Measures any reward backend: the duration of each call, how many fail, and what judging costs."""
+"""Measures any reward backend: duration and failures of calls, and the cost of judging."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class MeteredReward(WrappedReward):
         return scores
 
     def _with_own_bill(self, request: RewardRequest) -> RewardRequest:
-        """The same request, for all calls about it, with a bill of this reward alone. Its payments
-        are counted as they are made, because a call that is cancelled returns nothing."""
+        """The same request, for all calls about it, with a bill for this reward alone. Payments are
+        counted as they are made, because a cancelled call returns nothing."""
         own = self._own.get(request)
         if own is None:
             whole = request.bill

@@ -1,4 +1,4 @@
-"""What rewards behind vLLM's pooling server have in common: one call for each answer."""
+"""Base of rewards behind vLLM's pooling server: one call for each answer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from bon_gateway.types import Message, RewardRequest, Scores
 
 
 class SideBySide(Unannounced, Pooled):
-    """Asks for each completion by itself, all at once. A score that fails is not asked for again.
+    """Asks for each completion in its own call, all at once. It does not retry a failed call.
 
     All completions of one call go to one replica, whose prefix cache then holds their prompt. The
     first failure stops the rest. A completion that vLLM refuses to read is no failure.
@@ -60,7 +60,8 @@ class SideBySide(Unannounced, Pooled):
             except UpstreamError as error:
                 lease.done(error)
                 if error.kind is Fault.REFUSED:
-                    # It may be about this answer alone, because it is too long for example.
+                    # The refusal may be about this answer alone, because it is too long for
+                    # example.
                     return error
                 raise
             lease.done()
@@ -94,7 +95,7 @@ class SideBySide(Unannounced, Pooled):
     async def _post(
         self, replica: Replica, request: RewardRequest, answer: Message
     ) -> tuple[dict[str, Any], int]:
-        """What vLLM says of the conversation with this answer, and the tokens that it read.
+        """vLLM's data for the conversation with this answer, and the number of tokens read.
 
         vLLM renders it with the model's own chat template, without a generation prompt or further
         special tokens. Raises UpstreamError.

@@ -1,4 +1,4 @@
-"""How rewards of the steps of an answer are set up: for process reward models."""
+"""Settings of process reward models: how to read the steps of an answer."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from bon_gateway.sections.base import Section
 
 class RewardStepsSettings(Section):
     separator: Annotated[str, Field(min_length=1)] = "\n\n"
-    """What stands between two steps of an answer. White space around a step is left out."""
+    """Text between two steps of an answer. White space around a step is dropped."""
     token: Annotated[str, Field(min_length=1)] | None = None
     """The mark that the model expects behind each step, one token of its vocabulary, such as
-    ``<extra_0>`` of Qwen2.5-Math-PRM. None is the separator."""
+    ``<extra_0>`` of Qwen2.5-Math-PRM. None takes the separator."""
     label: str | None = None
-    """Which label means a right step: its name in the model's configuration, and for
-    ``vllm_pooling``, which names none, its place from 0. None is the second of two, or the only
-    one."""
+    """The label that means a right step: its name in the model's configuration, or for
+    ``vllm_pooling``, which knows no names, its place from 0. None takes the second of two, or the
+    only one."""
     aggregate: Aggregate = "min"
-    """How the scores of an answer's steps become its reward. ``min`` and ``product`` ask whether
-    every step is right; ``product`` also falls with the number of steps. ``last`` is the score
-    behind the whole answer. ``mean`` forgives a wrong step in a long answer."""
+    """How the scores of steps become the answer's reward. ``min`` and ``product`` ask whether every
+    step is right; ``product`` also falls with the number of steps. ``last`` is the score behind the
+    whole answer. ``mean`` forgives a wrong step in a long answer."""
 
     @property
     def reading(self) -> StepReading:

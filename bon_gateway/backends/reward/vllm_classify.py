@@ -1,6 +1,6 @@
 """The reward model behind a vLLM pooling server (``--runner pooling``).
 
-``/classify`` takes one conversation a call, so the completions are sent side by side.
+``/classify`` takes one conversation for each call, so all completions go out at the same time.
 """
 
 from __future__ import annotations

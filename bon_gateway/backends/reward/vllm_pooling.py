@@ -1,9 +1,8 @@
 """The process reward model behind a vLLM pooling server (``--runner pooling``).
 
 ``/pooling`` gives each label's raw number at each step mark, if the server reads the model at steps
-(``"tok_pooling_type": "STEP"`` with its ``step_tag_id``, which vLLM knows of Qwen2.5-Math-PRM). A
-mark is put behind each step of an answer. The reward is what the settings make of the steps'
-scores.
+(``"tok_pooling_type": "STEP"`` with its ``step_tag_id``, which vLLM knows of Qwen2.5-Math-PRM). The
+backend puts a mark behind each step of an answer, and joins the steps' scores to a reward.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from bon_gateway.types import Message, NonTextParts, RewardRequest
 class VllmPoolingSettings(UpstreamSettings, RewardSettings):
     type: Literal["vllm_pooling"]
     steps: RewardStepsSettings = RewardStepsSettings(token="<extra_0>")  # noqa: S106 - no secret
-    """How an answer's steps are marked and scored. The default is Qwen2.5-Math-PRM's."""
+    """How steps are marked and scored. The default fits Qwen2.5-Math-PRM."""
     non_text_parts: NonTextParts = "refuse"
     """As for ``vllm_classify``."""
 

@@ -1,4 +1,4 @@
-"""What every dialect has in common: a body, what it asks to score, and the answer to it."""
+"""Common parts of all dialects: a body, the items that it asks to score, and the answer."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ SOME = msgspec.Meta(extra_json_schema={"minItems": 1})
 PLACE = re.compile(r"items\[(\d+)\]\.(?:completions\[(\d+)\]|messages)")
 
 Where = Callable[[int, int | None], str]
-"""How the client calls what it sent: a place among the items and one of its candidates or texts, or
-None for the conversation that they answer."""
+"""Gives the client's own name for a part of its body. Takes the index of an item, and the index of
+one of its candidates or texts, or None for the conversation that they answer."""
 
 
 @dataclass(frozen=True)
 class Answering:
-    """What an answer is made of, beside the body."""
+    """Everything that an answer needs beside the body."""
 
     scores: ScoreResponse
     info: ModelInfo | EnsembleInfo
@@ -35,7 +35,7 @@ class Answering:
 
     @property
     def tokens(self) -> int:
-        """Tokens of all texts, counted as other servers do: what texts share counts for each."""
+        """Tokens of all texts, counted as other servers do: a shared part counts for each text."""
         return sum(sum(item.tokens) for item in self.scores.results)
 
     def values(self, item: int, place: int) -> list[float]:
@@ -51,7 +51,7 @@ class Answering:
 
 @dataclass(frozen=True)
 class Translation:
-    """What a body asks for."""
+    """The scores that a body asks for."""
 
     items: Sequence[Scorable]
     where: Where
@@ -60,7 +60,7 @@ class Translation:
 
 
 class Dialect(Protocol):
-    """A body, as it was decoded."""
+    """A decoded body."""
 
     @property
     def model(self) -> str | None:
@@ -68,7 +68,7 @@ class Dialect(Protocol):
         ...
 
     def translated(self) -> Translation:
-        """Raises InvalidRequestError for what it asks that this server does not do."""
+        """Raises InvalidRequestError for anything that this server does not support."""
         ...
 
 
@@ -85,8 +85,8 @@ def renamed(error: ScoreError, where: Where) -> ScoreError:
 
 
 def refuse(**given: object) -> None:
-    """Raises InvalidRequestError for the first parameter that is set: what it asks for would change
-    the answer, and is not done here."""
+    """Raises InvalidRequestError for the first parameter that is set: it would change the answer,
+    and this server does not support it."""
     for name, value in given.items():
         if value:
             raise InvalidRequestError(f"{name} is not supported here", param=name)
@@ -99,18 +99,18 @@ def need_some(name: str, values: Sequence[object]) -> None:
 
 
 class VllmBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What all bodies of vLLM's pooling routes may hold."""
+    """Parameters of all vLLM's pooling routes."""
 
     model: str | None = None
     use_activation: bool | None = None
     """False answers raw numbers. Null is true."""
     user: str | None = None
-    """Not read, as the next three."""
+    """Ignored, like the next three."""
     request_id: str | None = None
     priority: int = 0
     cache_salt: str | None = None
     truncate_prompt_tokens: Annotated[int, msgspec.Meta(ge=-1)] | None = None
-    """Tokens of a text that stay; -1 takes the model's limit."""
+    """Number of tokens to keep of a text; -1 takes the model's limit."""
 
 
 class VllmUsage(msgspec.Struct, frozen=True):

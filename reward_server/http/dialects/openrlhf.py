@@ -17,10 +17,10 @@ class GetRewardRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     query: Annotated[list[str], SOME]
     """Prompt and answer, rendered. They get no special tokens."""
     prompts: list[str] | None = None
-    """What each query begins with. Queries of one prompt are computed together, and with
-    `on_overflow: truncate_prompt` the prompt is cut."""
+    """The beginning of each query. The server computes queries of one prompt together, and cuts the
+    prompt with `on_overflow: truncate_prompt`."""
     labels: list[Any] | None = None
-    """Right answers. Not read: a reward model does not see them."""
+    """Right answers. Ignored: a reward model does not see them."""
 
     @property
     def model(self) -> None:

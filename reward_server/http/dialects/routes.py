@@ -28,11 +28,11 @@ from reward_server.http.dialects.vllm_texts import (
 class DialectRoute:
     path: str
     body: Any
-    """The type of the body; of several, the first one whose own field is there."""
+    """The type of the body. If a path has several, the first whose own field is present."""
     answer: Any
     summary: str
     other: tuple[str, Any] | None = None
-    """A field that tells another body, and that body's type."""
+    """A field that marks another type of body, and that type."""
 
     @property
     def bodies(self) -> tuple[Any, ...]:

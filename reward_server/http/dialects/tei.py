@@ -42,7 +42,7 @@ class PredictRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         refuse(**{f"parameters.{name}": True for name in self.parameters or {}})
         batch, single = _inputs(self.inputs)
         cut = Cut("left" if self.truncation_direction in {"Left", "left"} else "right")
-        # Texts alone are one item, which stands last, and each pair is an item of its own.
+        # All single texts make one item, the last one; each pair is an item of its own.
         alone: list[RawText] = []
         pairs: list[Scorable] = []
         last = sum(len(one) == 2 for one in batch)
@@ -131,7 +131,7 @@ def _pair(first: str, second: str) -> ScoreItem:
 
 
 def _inputs(given: str | list[Any]) -> tuple[list[list[str]], bool]:
-    """Lists of one or two texts, and whether the client sent one of them alone. Raises
+    """Lists of one or two texts, and whether the client sent a single one. Raises
     InvalidRequestError."""
     if isinstance(given, str):
         return [[given]], True

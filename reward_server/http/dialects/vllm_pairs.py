@@ -1,8 +1,8 @@
 """vLLM's ``/score`` and the ``/rerank`` that it shares with Jina and Cohere: a query and documents.
 
-The query is read as what the user said and the document as the answer, in the chat template of the
-model. An encoder without one reads them as a pair, as vLLM does. vLLM joins the two texts of a
-decoder without any template, which is nothing that a reward model was trained on.
+The query becomes the user's message and the document the answer, in the model's chat template. An
+encoder without a template reads them as a pair, as in vLLM. For a decoder vLLM joins the two texts
+without any template, a form on which no reward model was trained.
 """
 
 from __future__ import annotations
@@ -46,12 +46,13 @@ class PairsBody(VllmBody, frozen=True, kw_only=True, forbid_unknown_fields=True)
             max_tokens_per_doc=self.max_tokens_per_doc,
             instruction=self.instruction,
             chat_template_kwargs=self.chat_template_kwargs,
-            # A pair cannot be cut as one text: `on_overflow` says what is cut of a conversation.
+            # A pair cannot be cut as one text: `on_overflow` decides how a conversation is cut.
             truncate_prompt_tokens=self.truncate_prompt_tokens is not None,
         )
 
     def score_of(self, answering: Answering, item: int, place: int) -> float:
-        """One number, also of a model with several labels: vLLM has no answer for such a one."""
+        """One number, even from a model with several labels: vLLM has no answer for such a
+        model."""
         reward = answering.reward(item, place)
         raw = self.use_activation is False or answering.info.activation == "none"
         return reward if raw else activated([reward], "sigmoid")[0]
@@ -61,8 +62,8 @@ _Side = Annotated[str | Annotated[list[str], SOME], msgspec.Meta()]
 
 
 class PairScoreRequest(PairsBody, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Body of vLLM's `POST /score`: one text against one or several, or as many against as many.
-    The two sides have one of four pairs of names."""
+    """Body of vLLM's `POST /score`: one text against one or several, or two lists of the same
+    length. The two sides have one of four pairs of names."""
 
     text_1: _Side | None = None
     text_2: _Side | None = None
@@ -144,7 +145,7 @@ class RerankRequest(PairsBody, frozen=True, kw_only=True, forbid_unknown_fields=
                 )
                 for index, text in enumerate(texts)
             ]
-            # Of equal ones the first stays first.
+            # Equal scores keep their order.
             results.sort(key=lambda result: -result.relevance_score)
             return RerankResponse(
                 id=f"score-{answering.request_id}",

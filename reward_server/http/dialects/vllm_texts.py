@@ -49,7 +49,7 @@ class ClassifyRequest(VllmBody, frozen=True, kw_only=True, forbid_unknown_fields
     """A conversation whose last message is the answer."""
     input: Inputs | None = None
     add_special_tokens: bool | None = None
-    """By default true for texts. The chat template has them already."""
+    """True by default for texts. The chat template adds them already."""
     truncation_side: Literal["left", "right"] | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     """Only `tools` is read."""
@@ -149,7 +149,7 @@ class PoolingRequest(ClassifyRequest, frozen=True, kw_only=True, forbid_unknown_
 class Classified(msgspec.Struct, frozen=True):
     index: int
     label: str
-    """That of the largest number."""
+    """Label of the largest number."""
     probs: list[float]
     num_classes: int
 

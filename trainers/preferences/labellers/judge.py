@@ -27,7 +27,7 @@ BOTH_SECOND = "judge preferred what was shown second, in both orders"
 UNREADABLE = "judge's verdict cannot be read"
 
 OUTCOMES: Mapping[float, Outcome] = MappingProxyType({1.0: "first", 0.0: "second", TIE: "tie"})
-"""By the preference."""
+"""Verdicts by preference."""
 
 
 class JudgeLabeller(ChatLabeller):

@@ -91,9 +91,9 @@ class RewardServerLabeller(HttpSettings, AskingLabeller):
 
     type: Literal["reward_server"]
     abstained: Literal["fail", "drop"] = "fail"
-    """What becomes of a record if a judge abstains on one of its answers. `fail` leaves it for the
-    next run. `drop` drops and counts it, and needs a bon-gateway: a reward server has no such
-    answers, and refuses a request that allows for them."""
+    """What to do with a record if a judge abstains on one of its answers. `fail` leaves it for the
+    next run. `drop` drops and counts it, and needs a bon-gateway: a reward server never abstains,
+    and refuses such a request."""
 
     @property
     def server(self) -> HttpSettings:

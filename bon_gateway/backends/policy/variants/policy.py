@@ -70,7 +70,7 @@ class VariantsSettings(ComposedPolicySettings):
 
 
 class VariantsPolicy(PassiveBackend):
-    """A ComposedPolicy. ``policies`` has each that a variant names."""
+    """A ComposedPolicy. ``policies`` has every policy that a variant names."""
 
     def __init__(self, settings: VariantsSettings, policies: Mapping[str, PolicyBackend]) -> None:
         self._settings = settings

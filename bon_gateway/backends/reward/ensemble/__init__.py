@@ -1,1 +1,1 @@
-"""Rewards that are made of others."""
+"""Rewards that join others."""

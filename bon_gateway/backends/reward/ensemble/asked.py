@@ -1,4 +1,4 @@
-"""What the rewards of an ensemble said to one call, read for each member."""
+"""The replies of an ensemble's rewards to one call, read for each member."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from bon_gateway.errors import NoRewardError, RewardError, RewardRefusedError
 from bon_gateway.types import JudgeUsage, Scores
 
 Asked = Scores | RewardError
-"""What one reward said, or why it said nothing."""
+"""One reward's scores, or its error."""
 Column = Sequence[float | None] | RewardError
-"""What one member gave each answer."""
+"""One member's reward of each answer."""
 
 
 def column_of(member: RewardMemberSettings, asked: Asked) -> Column:
-    """The member's column, from what its reward said."""
+    """The member's column, from its reward's scores."""
     if isinstance(asked, RewardError):
         return asked
     if member.label is None:
@@ -29,8 +29,8 @@ def column_of(member: RewardMemberSettings, asked: Asked) -> Column:
 
 
 def failure(column: Column, asked: Asked) -> RewardError | None:
-    """Why a member can say nothing of this conversation; None if it can. A refusal is about the
-    answers that were refused, and the next ones may be shorter."""
+    """Why a member cannot score this conversation; None if it can. A refusal is about the refused
+    answers, and the next ones may be shorter."""
     if isinstance(column, RewardError):
         return column
     if isinstance(asked, RewardError) or asked.missing is None:
@@ -40,11 +40,11 @@ def failure(column: Column, asked: Asked) -> RewardError | None:
 
 
 def most_hopeful(errors: Sequence[RewardError]) -> RewardError:
-    """The first that may pass, or the first."""
+    """The first error that may pass, otherwise the first of all."""
     return next((error for error in errors if error.retryable), errors[0])
 
 
 def joint_judging(usages: Iterable[JudgeUsage | None]) -> JudgeUsage | None:
-    """The sum; None if no chat model was asked."""
+    """The sum; None if no member asked a chat model."""
     known = [usage for usage in usages if usage is not None]
     return sum(known, JudgeUsage()) if known else None

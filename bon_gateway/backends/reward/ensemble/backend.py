@@ -1,4 +1,4 @@
-"""The reward that asks others and joins what they say. See ``settings`` for its rules."""
+"""The reward that asks others and joins their rewards. See ``settings`` for its rules."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class EnsembleMember:
 
     @property
     def spread(self) -> RewardSpread | None:
-        """None as long as there is neither a setting nor a reward to learn from."""
+        """None while there is neither a setting nor a reward to learn from."""
         return self.settings.spread or self.recent.spread
 
     def learn(self, column: Column) -> None:
@@ -51,7 +51,7 @@ class EnsembleMember:
 
 @dataclass(frozen=True, slots=True)
 class Quorum:
-    """Which members count for a request, each with its scale, and which were left out."""
+    """The members that count for a request, each with its scale, and those left out."""
 
     spreads: Mapping[EnsembleMember, RewardSpread]
     left_out: Sequence[str] = ()
@@ -67,8 +67,8 @@ class RewardEnsemble(PassiveBackend):
         self._on_missing: OnMissing = on_missing
         self._members = members
         self._quorums: WeakKeyDictionary[RewardRequest, Quorum] = WeakKeyDictionary()
-        """That of each request that runs. All its candidates are joined alike, whatever is learnt
-        or comes up meanwhile."""
+        """The choice of each running request. It stays the same for all candidates, even if scales
+        or health change meanwhile."""
         self._backends = {member.settings.reward: member.backend for member in members}
         backends = self._backends.values()
         self.announces = any(backend.announces for backend in backends)
@@ -76,10 +76,10 @@ class RewardEnsemble(PassiveBackend):
         self.non_text_parts: NonTextParts = min(
             [backend.non_text_parts for backend in backends], key=STRICTEST_FIRST.index
         )
-        """The strictest of the members', who all read the same conversation."""
+        """The strictest setting of the members, because all read the same conversation."""
 
     def over(self, rewards: Mapping[str, RewardBackend]) -> RewardEnsemble:
-        """Members that stay the same keep what was learnt of them."""
+        """Unchanged members keep their learnt scales."""
         members = [
             member
             if (backend := rewards[member.settings.reward]) is member.backend
@@ -96,7 +96,7 @@ class RewardEnsemble(PassiveBackend):
 
     async def score(self, request: RewardRequest, completions: Sequence[Message]) -> Scores:
         """``Scores.members`` has the raw rewards. Raises RewardError if no member is left, or with
-        ``fail`` if one is not."""
+        ``fail`` if one is missing."""
         if not completions:
             return Scores((), 0)
         quorum = self._quorums.get(request)
@@ -121,8 +121,8 @@ class RewardEnsemble(PassiveBackend):
         request: RewardRequest,
         completions: Sequence[Message],
     ) -> dict[str, Asked]:
-        """What each reward said. Each is asked once, however many members are its labels. Raises a
-        refusal that is about some of the answers: then each answer is scored alone."""
+        """Ask each reward once, even if several members are labels of it. Raises a refusal that is
+        about some of the answers: then each answer is scored alone."""
         names = list(dict.fromkeys(member.settings.reward for member in members))
         outcomes = await together(self._ask_one(name, request, completions) for name in names)
         return dict(zip(names, outcomes, strict=True))
@@ -130,8 +130,8 @@ class RewardEnsemble(PassiveBackend):
     async def _ask_one(
         self, name: str, request: RewardRequest, completions: Sequence[Message]
     ) -> Asked:
-        """Who asks the ensemble tries again what it raises. What it would leave out instead is
-        tried again here, once."""
+        """Errors that the ensemble raises are retried by its caller. A reward that it would leave
+        out is retried here, once."""
         try:
             return await self._backends[name].score(request, completions)
         except RewardError as error:
@@ -152,8 +152,8 @@ class RewardEnsemble(PassiveBackend):
         columns: Mapping[EnsembleMember, Column],
         asked: Mapping[str, Asked],
     ) -> Quorum:
-        """Who counts for all answers to this request, by its first ones, which count among those
-        that make the scale too. Raises RewardError if nobody does."""
+        """The members that count for all answers to this request. The first answers decide, and
+        also count for the learnt scale. Raises RewardError if no member counts."""
         failed: dict[EnsembleMember, RewardError] = {}
         if self._on_missing == "leave_out":
             for member, column in columns.items():
@@ -166,7 +166,7 @@ class RewardEnsemble(PassiveBackend):
         left_out = [member.settings.name for member in failed]
         spreads = {member: spread for member in kept if (spread := member.spread) is not None}
         if len(spreads) < len(kept):
-            # A member has refused all that it ever got, so no answer has all rewards yet.
+            # A member has refused every answer so far, so no answer has all rewards yet.
             return Quorum(dict.fromkeys(kept, UNKNOWN), left_out)
         for member, error in failed.items():
             fields = {
@@ -227,5 +227,5 @@ class RewardEnsemble(PassiveBackend):
 
 
 def _merged(by_reward: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-    """By the reward's name and the upstream's."""
+    """Troubles by the names of the reward and the upstream."""
     return {f"{name}.{key}": told for name, own in by_reward.items() for key, told in own.items()}

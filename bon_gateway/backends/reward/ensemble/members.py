@@ -1,6 +1,6 @@
-"""What is said of the rewards that are joined to one, and of how they are joined.
+"""Settings of rewards that are joined to one, and of how to join them.
 
-An ensemble in ``rewards`` and the ``rewards`` of a served model say the same.
+An ensemble in ``rewards`` and the ``rewards`` of a served model share them.
 """
 
 from __future__ import annotations
@@ -32,17 +32,16 @@ class RewardMemberSettings(Section):
     reward: str
     """A name in ``rewards``. That reward cannot be an ensemble itself."""
     label: Annotated[str, Field(min_length=1)] | None = None
-    """One dimension of a reward model with several labels, by the label's name in the model. A
-    reward is asked once, however many members are labels of it. ``reward_server`` and
-    ``in_process`` tell labels; ``length_calibration`` does not change them. None takes the model's
-    own joint reward."""
+    """One dimension of a reward model with several labels, by the label's name in the model. One
+    call to a reward covers all its labels. ``reward_server`` and ``in_process`` report labels;
+    ``length_calibration`` does not change them. None takes the model's own joint reward."""
     weight: Annotated[float, Field(gt=0, le=1e6)] = 1.0
     """How much it counts beside the others, with ``mean``, ``mean_minus_sd`` and
     ``mean_minus_variance``. Only ratios matter."""
     mean: float | None = None
-    """Mean of its rewards over many requests, which is subtracted from each. None learns it, and
-    ``std``, from this worker's newest 4096 rewards. ``bon-gateway calibrate`` measures both on
-    recorded candidates. ``rm_meta.json`` of a reward model that bon-train trained states both."""
+    """Mean of its rewards over many requests, subtracted from each. None learns ``mean`` and
+    ``std`` from this worker's newest 4096 rewards. ``bon-gateway calibrate`` measures both on
+    recorded candidates; ``rm_meta.json`` of a reward model from bon-train states both."""
     std: PositiveFloat | None = None
     """Their standard deviation. It divides the difference from ``mean``."""
 
@@ -59,7 +58,7 @@ class RewardMemberSettings(Section):
 
     @property
     def spread(self) -> RewardSpread | None:
-        """None if it has to be learnt."""
+        """The scale from the settings; None to learn it."""
         if self.mean is None or self.std is None:
             return None
         return RewardSpread(self.mean, self.std)
@@ -74,7 +73,7 @@ class HowJoined:
     tolerance: float = 0.25
 
     def check(self, members: Sequence[RewardMemberSettings], key: str) -> None:
-        """Raises ValueError, with ``key``, which lists the members, if they cannot be joined so."""
+        """Raises ValueError if the members, listed under ``key``, cannot be joined like this."""
         for name, times in Counter(member.name for member in members).items():
             if times > 1:
                 raise ValueError(f"{key}: {name!r} is there twice; give it a weight instead")
@@ -87,7 +86,7 @@ class HowJoined:
             )
 
     def rule(self, weights: Sequence[float]) -> Callable[[Sequence[float]], float]:
-        """From the standardised rewards, in the order of the members with these ``weights``."""
+        """The joint reward, from standardised rewards in the order of the members' ``weights``."""
         if self.combine == "lexicographic":
             return partial(lexicographic, tolerance=self.tolerance)
         return partial(combine, how=self.combine, penalty=self.penalty, weights=weights)
@@ -96,7 +95,7 @@ class HowJoined:
 def check_over(
     members: Sequence[RewardMemberSettings], rewards: Mapping[str, RewardSettings], key: str
 ) -> None:
-    """Raises ValueError, with the place below ``key``, for a member that is not among these."""
+    """Raises ValueError, with its place below ``key``, for an unknown member."""
     for place, member in enumerate(members):
         if member.reward not in rewards:
             raise ValueError(

@@ -2,24 +2,24 @@
 dimensions with weights.
 
 All members are asked at the same time. Each one's rewards are standardised by its own mean and
-standard deviation first, because reward models differ in zero point and scale. Where a reward model
-can be fooled, others of another training are fooled by other answers; the lowest of their rewards,
-or their mean less their deviation, trusts no answer about which they disagree (Coste et al. 2023,
+standard deviation first, because reward models differ in zero point and scale. An answer that fools
+one reward model rarely fools one with another training. So the lowest of their rewards, or their
+mean less their deviation, distrusts answers about which they disagree (Coste et al. 2023,
 arXiv:2310.02743).
 
-A member that fails at a request's first answers is asked once more, and then left out for the
-whole request, because candidates whose rewards are joined differently do not compare. So is a judge
-that gives none of these answers a verdict, and a reward model that refuses the conversation. The
-answer says so (`rewards_left_out`) and names it. Answers that a member refuses, or cannot score
-later, have no joint reward. With `on_missing: fail` a member that is down costs all rewards. All
-members read the same conversation: the strictest `non_text_parts` among them decides about parts
-that are not text.
+A member that fails at a request's first answers gets one more call. Then the whole request does
+without it, because candidates with differently joined rewards do not compare. The same happens to a
+judge without a verdict on any of these answers, and to a reward model that refuses the
+conversation. The response says so (`rewards_left_out`) and names the member. Answers that a member
+refuses, or cannot score later, have no joint reward. With `on_missing: fail` no answer has a reward
+while a member is down. All members read the same conversation: the strictest `non_text_parts` among
+them decides about parts that are not text.
 
-Where `mean` and `std` of a member are not set, they are those of its newest 4096 rewards that
-this worker has seen, the first ones of the request included, and stay the same until the request
-ends. Workers learn apart and begin anew after a restart, so equal answers to different requests get
-slightly different rewards. Set both for a strategy that compares rewards with a fixed number, such
-as `good_enough`, and for rewards that are equal everywhere.
+If `mean` and `std` of a member are not set, each worker learns them from its newest 4096 rewards,
+the first ones of the request included; they stay the same until the request ends. Each worker
+learns alone and begins anew after a restart, so equal answers to different requests get slightly
+different rewards. Set both for a strategy that compares rewards with a fixed number, such as
+`good_enough`, and if rewards must be equal everywhere.
 """
 
 from __future__ import annotations
@@ -48,22 +48,22 @@ class RewardEnsembleSettings(ComposedRewardSettings):
 
     type: Literal["ensemble"]
     members: Annotated[tuple[RewardMemberSettings, ...], Field(min_length=1)]
-    """The rewards that are joined."""
+    """The rewards to join."""
     combine: Joining = "mean"
-    """Of the members' standardised rewards: their mean by weight, the lowest of them, their mean
-    less ``penalty`` times their standard deviation or their variance, or the order of the list.
-    ``min`` and the two with a penalty distrust answers about which the members disagree; the
-    variance forgives small disagreement. With ``lexicographic`` the first decides, and another only
-    between answers that are on the same step (``tolerance``) by all before it."""
+    """How the members' standardised rewards become one: their weighted mean, the lowest, the mean
+    less ``penalty`` times the standard deviation or the variance, or the order of the list. ``min``
+    and the two with a penalty distrust answers about which the members disagree; the variance
+    forgives small disagreement. With ``lexicographic`` the first member decides; a later one
+    decides only between answers that all members before it put on the same step (``tolerance``)."""
     penalty: Penalty = 1.0
-    """Weight of the deviation, with ``combine: mean_minus_sd``, or of the variance, with
+    """Weight of the standard deviation with ``combine: mean_minus_sd``, or of the variance with
     ``mean_minus_variance``."""
     tolerance: Tolerance = 0.25
-    """Width of a step in standard deviations, with ``combine: lexicographic``. Rewards on one step
-    are equal. Beyond 8 standard deviations from the mean all are."""
+    """Width of a step in standard deviations, with ``combine: lexicographic``. Rewards on the same
+    step count as equal, and so do all rewards beyond 8 standard deviations from the mean."""
     on_missing: OnMissing = "leave_out"
     """What to do if a member is down: choose by the others and say so, or count all rewards as
-    lost. Set ``fail`` where no answer may win without a member's word, such as a safety model's."""
+    lost. Set ``fail`` if every winner needs a member's reward, such as a safety model's."""
 
     @model_validator(mode="after")
     def _can_be_joined(self) -> Self:

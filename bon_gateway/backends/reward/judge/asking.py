@@ -1,11 +1,11 @@
 """A method's way to the judge, for one call of ``score``.
 
-It renders the question, posts it, reads the reply, counts what it cost and keeps to the budget.
-What brings no verdict is an abstention, and the method goes on without it.
+It renders the question, posts it, reads the reply, counts the cost and keeps to the budget. If no
+verdict comes, it counts an abstention, and the method goes on without it.
 
-This is the one place that retries a call: once, if the judge is overloaded and says that it will
-not be for long, or if the connection was lost. Strategies ask for rewards again only if no call was
-answered at all.
+This is the only place that retries a call: once, if the judge is overloaded and names a short
+pause, or if the connection was lost. Strategies ask for rewards again only if the judge answered no
+call at all.
 """
 
 from __future__ import annotations
@@ -31,29 +31,29 @@ CHAT = "/v1/chat/completions"
 TOP_LOGPROBS = 20
 """The most that OpenAI and vLLM give by default."""
 LONGEST_WAIT_S = 5.0
-"""A judge that asks for a longer pause is not asked again: the client is waiting."""
+"""Longest pause before a retry, in seconds: the client is waiting."""
 SHORT_WAIT_S = 0.5
-"""The pause before an overloaded judge is asked again that names none."""
+"""Pause before a retry if an overloaded judge names none, in seconds."""
 
 Post = Callable[[str, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
-"""Sends a body to a path of the judge's and gives its answer. Raises UpstreamError."""
+"""Posts a body to one of the judge's paths and returns the answer. Raises UpstreamError."""
 
 
 class Question(msgspec.Struct, frozen=True):
-    """One thing to ask the judge."""
+    """One question to the judge."""
 
     variables: Mapping[str, Any]
-    """The method's variables of the template."""
+    """The method's variables for the template."""
     max_tokens: int
-    """Room for the verdict. ``sampling`` of the settings takes its place if it names another."""
+    """Room for the verdict. A value in the settings' ``sampling`` takes its place."""
     logprobs: bool = False
-    """Whether the verdict is read from the chances of its tokens."""
+    """Whether to read the verdict from the probabilities of its tokens."""
     repeat: int = 0
-    """Number of this repeat of the same question: it goes into the seed."""
+    """Number of this repeat of the same question; part of the seed."""
 
 
 class JudgeWay(msgspec.Struct, frozen=True):
-    """How every question of a judge is asked."""
+    """Settings of every call to a judge."""
 
     prompt: Prompt
     sampling: Mapping[str, Any]
@@ -61,19 +61,19 @@ class JudgeWay(msgspec.Struct, frozen=True):
     secret: bytes
     """See ``fence_of``."""
     lead: bool
-    """Whether the first question goes alone, so that the others find its prefix in the cache."""
+    """Send the first question alone, so that the others find its prefix in the cache."""
     at_once: int
     """Calls that run at the same time for one request."""
     most_calls: int
     most_tokens: int | None
-    """What one request may cost."""
+    """Budget of one request."""
 
     def budget(self) -> Budget:
         return Budget(self.most_calls, self.most_tokens)
 
 
 class Asking:
-    """``answers`` are all texts that the questions may show."""
+    """``answers`` has every text that the questions may show."""
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class Asking:
         }
         self._answers = answers
         self.answered = 0
-        """Calls that were answered."""
+        """Number of answered calls."""
         self.error: UpstreamError | None = None
         """The first failure that cost a verdict."""
         self._calls = 0
@@ -113,29 +113,29 @@ class Asking:
 
     @property
     def sampling(self) -> Mapping[str, Any]:
-        """What the settings add to each call; ``ask`` adds it by itself."""
+        """Fields that the settings add to each call; ``ask`` adds them itself."""
         return self._way.sampling
 
     @property
     def calls_left(self) -> int:
-        """How many calls the budget still allows."""
+        """Number of calls that the budget still allows."""
         return self._case.budget.calls
 
     def chance(self) -> random.Random:
-        """For orders and brackets. The same conversation and answers give the same numbers,
-        in whatever order the answers came."""
+        """A source of orders and brackets. The same conversation and answers give the same numbers,
+        in any order of arrival."""
         digest = hashlib.blake2b(digest_size=8)
         for text in (self._case.conversation, *sorted(self._answers)):
             digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
         return random.Random(digest.digest())
 
     def abstain(self) -> None:
-        """A reply came, and no verdict can be read in it."""
+        """Count a reply without a readable verdict."""
         self._abstentions += 1
 
     async def ask_all(self, questions: Sequence[Question]) -> list[Reply | None]:
-        """The replies in the same order, see ``ask``. They are asked side by side."""
-        # Once is enough for all rounds of a tournament.
+        """The replies in the same order, see ``ask``. All questions go out at the same time."""
+        # Once is enough, for all rounds of a tournament.
         alone = 1 if self._way.lead and len(questions) > 1 and not self.answered else 0
         led = [await self.ask(question) for question in questions[:alone]]
         async with asyncio.TaskGroup() as tasks:
@@ -143,8 +143,8 @@ class Asking:
         return [*led, *(task.result() for task in asked)]
 
     async def ask(self, question: Question) -> Reply | None:
-        """The judge's reply; None, counted as an abstention, if none came that can be read."""
-        # The prompts of questions that wait are not made yet: together they may be large.
+        """The judge's reply; None, counted as an abstention, if no readable reply came."""
+        # Render only now: the prompts of all waiting questions may be large together.
         async with self._case.at_once:
             text = await self._prompted(question.variables)
             if text is None:
@@ -172,7 +172,7 @@ class Asking:
         seed = body.get("seed")
         if isinstance(seed, int):
             body["seed"] = seed + question.repeat
-        # A field is left out by setting it to null, for judges that do not know it.
+        # Null leaves a field out, for judges that do not know it.
         return {key: value for key, value in body.items() if value is not None}
 
     async def _prompted(self, variables: Mapping[str, Any]) -> str | None:
@@ -192,7 +192,7 @@ class Asking:
         self._abstentions += 1
 
     async def call(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """The judge's answer to one call; None, counted as an abstention, without one."""
+        """The judge's answer to one call; None, counted as an abstention, if there is none."""
         async with self._case.at_once:
             return await self._send(path, body)
 
@@ -218,8 +218,8 @@ class Asking:
     async def free(
         self, path: str, body: Mapping[str, Any], question: Mapping[str, Any] | None = None
     ) -> Mapping[str, Any] | None:
-        """The same for a call for which no model runs, such as tokenising: it costs nothing. With
-        the variables of a ``question`` it is about that question's prompt."""
+        """Like ``post`` for a call that runs no model and costs nothing, such as tokenising.
+        ``question`` has the variables of the prompt that the call is about."""
         async with self._case.at_once:
             if question is not None:
                 text = await self._prompted(question)
@@ -246,10 +246,10 @@ def _messages(text: str) -> list[dict[str, str]]:
 
 
 def _pause(error: UpstreamError) -> float | None:
-    """Seconds after which to ask again; None if that is useless."""
+    """Seconds to wait before a retry; None if a retry is useless."""
     if error.kind is Fault.OVERLOADED:
         wait = SHORT_WAIT_S if error.retry_after is None else error.retry_after
         return wait if wait <= LONGEST_WAIT_S else None
-    # The call may have been lost with its connection; another replica may be there.
+    # The connection was lost, maybe with the call; another replica may be up.
     lost = error.kind in (Fault.UNREACHABLE, Fault.CUT) and not error.none_up and not error.ours
     return 0.0 if lost else None

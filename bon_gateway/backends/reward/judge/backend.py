@@ -1,8 +1,8 @@
-"""RewardBackend over a chat model that judges, at any OpenAI endpoint.
+"""RewardBackend over a judging chat model at any OpenAI endpoint.
 
-All calls of one request go to one replica while that is well, because its prefix cache holds the
-conversation. What brings no verdict leaves its answer without a reward, and ``Scores.missing`` says
-why: a judge is never replaced by chance. If no call was answered at all, it raises.
+All calls of one request go to one replica while it is healthy, because its prefix cache holds the
+conversation. An answer without a verdict has no reward, and ``Scores.missing`` says why: chance
+never replaces a judge. If the judge answered no call at all, it raises.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from bon_gateway.errors import AbstainedError, RewardError
 from bon_gateway.types import Message, NonTextParts, RewardRequest, Scores
 
 LARGE = 262_144
-"""Bytes above which an answer is read in a thread. One with the log-probabilities of a long
-thinking has millions."""
+"""Bytes above which an answer is read in a thread. Log-probabilities of long thinking take millions
+of bytes."""
 MODELS = "/v1/models"
 
 
@@ -68,7 +68,7 @@ class JudgeReward(Unannounced, Pooled):
         return Scores(rewards, 0, missing if lacking else None, judging=asking.usage)
 
     async def _case(self, request: RewardRequest) -> Case:
-        """The same for all calls of one request: its budget is for all of them."""
+        """The state that all calls of one request share, such as the budget."""
         case = self._cases.get(request)
         if case is None:
             opened = await open_case(request, self._way.budget(), self._way.at_once)
@@ -106,7 +106,7 @@ class JudgeReward(Unannounced, Pooled):
         return read_answer(payload).body
 
     async def _warm_up(self, replica: Replica) -> None:
-        """One real question. What the judge answers does not matter, if it can be read."""
+        """Ask one real question. Any readable answer will do."""
         if self._model is None:
             replica.model = model_name(await replica.client.get(replica.models))
         request, answer = WARM_UP
@@ -120,7 +120,7 @@ class JudgeReward(Unannounced, Pooled):
 
 
 def _missing(asking: Asking, lacking: int, count: int) -> RewardError:
-    """Why answers have no reward. Raises it if the judge has not answered anything."""
+    """The error that says why answers have no reward. Raises it if the judge answered no call."""
     failure = asking.error
     if failure is None:
         return AbstainedError(f"The judge gave no verdict on {lacking} of {count} answers.")

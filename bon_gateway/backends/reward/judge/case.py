@@ -1,4 +1,4 @@
-"""What is kept for one request as long as it lives: all calls for its candidates share it."""
+"""The state of one request, shared by all calls for its candidates."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ LONG = 65_536
 
 
 class Budget:
-    """What may still be spent on one request."""
+    """The budget that is left for one request."""
 
     def __init__(self, calls: int, tokens: int | None) -> None:
         self.calls = calls
-        """How many calls may still be made."""
+        """Number of calls that are still allowed."""
         self._tokens = tokens
 
     def take_call(self) -> bool:
-        """Whether one more call may be made; if so, it counts. Calls that run already may still
+        """Count one more call and return True, if the budget allows it. Running calls may still
         take more tokens than are left."""
         if self.calls <= 0 or (self._tokens is not None and self._tokens <= 0):
             return False
@@ -49,7 +49,7 @@ class Case:
         self.budget = budget
         self.at_once = asyncio.Semaphore(at_once)
         self.home: Replica | None = None
-        """The replica that was asked last: its cache holds the conversation."""
+        """The last replica: its cache holds the conversation."""
 
 
 async def open_case(request: RewardRequest, budget: Budget, at_once: int) -> Case:
@@ -100,7 +100,7 @@ def _texts(completions: Sequence[Message]) -> list[str]:
 def _size(message: Message) -> int:
     content = message.get("content")
     if message.get("tool_calls"):
-        # Their arguments may be as long as any text, and are not measured.
+        # Their arguments may be long too, and are not measured.
         return LONG + 1
     if isinstance(content, str):
         return len(content)

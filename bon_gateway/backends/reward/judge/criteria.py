@@ -1,4 +1,4 @@
-"""What a judge is asked to look at: criteria with weights."""
+"""The criteria of a judge, with weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class CriterionSettings(Section):
     text: Annotated[str, Field(min_length=1)]
     """The question that the judge is asked about an answer."""
     weight: PositiveFloat = 1.0
-    """Its share in the reward, beside the weights of the others."""
+    """Its weight in the reward; only ratios matter."""
 
 
 DEFAULT = CriterionSettings(
@@ -28,7 +28,7 @@ COMPARED = (
     "Judge which one does what the user wants, and is right, complete, clear and safe."
     " Length is no merit."
 )
-"""The criterion of methods that show several answers at once."""
+"""The criterion for methods that show several answers at once."""
 
 
 def joint(grades: Sequence[float | None], criteria: Sequence[CriterionSettings]) -> float | None:

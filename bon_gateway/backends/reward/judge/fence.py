@@ -1,9 +1,9 @@
-"""The mark in the lines around an answer, by which a judge knows where the answer ends.
+"""The mark in the lines around an answer, which shows a judge where the answer ends.
 
 An answer is data, and it may hold anything: a copy of our own lines, orders to the judge, a grade.
-So the mark must be one that no answer can write. It is made with a secret of this process, which no
-policy has seen, and it is another one for every conversation. It is the same for all answers to
-one, so that they share the judge's cached prefix.
+So no answer may be able to write the mark. A secret of this process, which no policy has seen, goes
+into it, and every conversation has its own. All answers to one conversation have the same, so that
+they share the judge's cached prefix.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ BYTES = 8
 
 
 def fence_of(secret: bytes, texts: Iterable[str]) -> str:
-    """A mark of 16 hexadecimal digits that stands in none of ``texts``."""
+    """A mark of 16 hexadecimal digits that none of ``texts`` contains."""
     shown = list(texts)
     digest = hashlib.blake2b(key=secret, digest_size=BYTES)
     digest.update(shown[0].encode("utf-8", "surrogatepass") if shown else b"")

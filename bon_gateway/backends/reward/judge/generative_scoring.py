@@ -1,13 +1,13 @@
 """All answers in one call: vLLM's `/generative_scoring` reads the chances of the grades itself.
 
-The prompts and the grades are those of `pointwise` by expectation, and so are the rewards. vLLM has
-the chances of exactly these tokens, where a chat completion lists the 20 likeliest. The prompts of
-all answers and criteria go in one call for each level above the worst, so that two levels cost one
-call. Before it each prompt is tokenised with the model's own chat template, which takes a call of
-`/tokenize` without the model.
+Prompts, grades and rewards are those of `pointwise` by expectation. vLLM gives the probabilities of
+exactly these tokens, while a chat completion lists the 20 likeliest. One call holds the prompts of
+all answers and criteria; there is one call for each level above the worst, so two levels cost one
+call. Before that, one call of `/tokenize` for each prompt renders it with the model's own chat
+template; the model does not run for it.
 
 It helps with vLLM and many answers. It harms with judges that think: the grade is read where the
-thinking would begin. A judge that would write something else than a grade is not noticed.
+thinking would begin. It does not notice a judge that would write something other than a grade.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ TOKENIZE = "/tokenize"
 MOST_LABELS = 20
 """vLLM refuses more by default."""
 TEMPLATE_FIELDS = ("chat_template", "chat_template_kwargs")
-"""What ``sampling`` may say about the chat template; nothing is sampled here."""
+"""Fields of ``sampling`` that concern the chat template; nothing is sampled here."""
 
 
 class GenerativeScoringSettings(MethodSettings):
     type: Literal["generative_scoring"]
     levels: Annotated[int, Field(ge=2, le=MOST_LABELS)] = 2
-    """Number of grades: letters from A, the worst. Each one above the first costs one call, in
-    which all prompts are found in the prefix cache. vLLM takes 20 at most, unless its
-    ``--max-logprobs`` is smaller."""
+    """Number of grades: letters from A, the worst. Each one above the first costs one call, whose
+    prompts are in the prefix cache. vLLM takes 20 at most, or its ``--max-logprobs`` if that is
+    smaller."""
     criteria: Criteria = (DEFAULT,)
     """As for ``pointwise``."""
 
@@ -89,22 +89,22 @@ async def _labels(asking: Asking, levels: str) -> list[int] | None:
             return None
         labels.append(tokens[0])
     if len({*labels}) < len(labels):
-        # One that stands for all that the tokenizer does not know, for example.
+        # The token for unknown text, for example.
         asking.fail(malformed("several grades are one token to it"))
         return None
     return labels
 
 
 async def _prompt(asking: Asking, variables: Mapping[str, Any]) -> list[int] | None:
-    """The question as the judge's engine reads it, up to where the grade would be written."""
+    """The question as the judge's engine reads it, up to the place of the grade."""
     body = {key: asking.sampling[key] for key in TEMPLATE_FIELDS if key in asking.sampling}
     answer = await asking.free(TOKENIZE, body, variables)
     if answer is None:
         return None
     given, most = answer.get("tokens"), answer.get("max_model_len")
     if isinstance(given, list) and isinstance(most, int) and len(given) >= most:
-        # It would be cut at its end without a word, and the question stands there. There may be
-        # millions: they are not looked at.
+        # vLLM would silently cut the end, where the question stands. The tokens may be millions, so
+        # they are not checked.
         asking.fail(UpstreamError(Fault.REFUSED, "The prompt is too long.", status=400))
         return None
     tokens = _ids(answer)
@@ -117,7 +117,7 @@ async def _prompt(asking: Asking, variables: Mapping[str, Any]) -> list[int] | N
 async def _grades(
     asking: Asking, prompts: Sequence[list[int] | None], labels: Sequence[int]
 ) -> list[float | None]:
-    """From 0 to 1; None for a prompt that is None, and for all if a call fails."""
+    """Grades from 0 to 1; None for a prompt that is None, and for all if a call fails."""
     items = [tokens for tokens in prompts if tokens is not None]
     sums = [0.0] * len(items)
     for place, label in enumerate(labels):

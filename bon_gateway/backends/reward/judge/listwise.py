@@ -1,9 +1,9 @@
 """Several answers in one question, in shuffled orders: the mean of their Borda points.
 
 It is the cheapest way to compare N answers: one call for each repeat. It harms with long answers,
-which fill the judge's context, and with judges that prefer a place in the list so much that few
-repeats cannot cancel it. Rewards are places among the answers of one request, so they compare with
-those of no other request.
+which fill the judge's context, and with judges that strongly prefer a place in the list: few
+repeats cannot cancel that. Rewards are places among the answers of one request and do not compare
+with other requests.
 """
 
 from __future__ import annotations
@@ -29,19 +29,20 @@ from bon_gateway.backends.reward.judge.reply import Reply
 class ListwiseSettings(MethodSettings):
     type: Literal["listwise"]
     repeats: Annotated[int, Field(ge=1, le=64)] = 4
-    """How often all answers are shown, each time in another order. As many repeats as answers
-    bring each answer to every place once."""
+    """Number of times to show all answers, each time in another order. With as many repeats as
+    answers, each answer stands in every place once."""
     shuffle: bool = True
-    """Whether the orders differ. False shows all lists in the order of the answers' texts: only to
+    """Shuffle the answers. False shows all lists in the order of the answers' texts: use it only to
     measure how much a judge prefers a place."""
     longest: Annotated[int, Field(ge=2, le=TOP_LOGPROBS)] = 10
-    """Most answers in one question. More are dealt to several questions, anew for each repeat."""
+    """Largest number of answers in one question. Each repeat deals more answers to several
+    questions."""
     criterion: Annotated[str, Field(min_length=1)] = COMPARED
     """What makes an answer the best one."""
     read: Literal["expectation", "text"] = "expectation"
-    """``expectation`` asks for the best answer's letter and ranks all by the chances of theirs, in
-    one token; it needs log-probabilities. ``text`` lets the judge explain itself first, and then
-    write the whole order, such as [[B > A > C]]."""
+    """``expectation`` asks for the best answer's letter, one token, and ranks all answers by the
+    probabilities of their letters; it needs log-probabilities. ``text`` lets the judge explain
+    itself first, and then write the whole order, such as [[B > A > C]]."""
     least_mass: Annotated[float, Field(ge=0, le=1)] = 0.05
     """As for ``pointwise``."""
 
@@ -93,7 +94,7 @@ class ListwiseJudging:
             elif reply is not None:
                 asking.abstain()
         if verdicts:
-            # Without any verdict nobody has a reward, and chance must not choose who has one.
+            # Without any verdict no answer has a reward: chance must not give one to some.
             verdicts += [{one: TIE} for one in alone]
         return borda(len(answers), verdicts)
 
@@ -113,7 +114,7 @@ class ListwiseJudging:
             ranking = read_ranking(reply.text, letters)
             return None if ranking is None else [ranking[letter] for letter in letters]
         place = grade_place(reply.text, letters)
-        # As for ``pairwise``: a single token is a verdict whatever was drawn.
+        # As for ``pairwise``: any single token gives a verdict.
         token = reply.tokens[0] if place is None else reply.token_at(place)
         chances = [token.chances.get(letter, 0.0) for letter in letters]
         mass = sum(chances)

@@ -1,4 +1,4 @@
-"""What a method of judging is: which questions it asks, and how verdicts become rewards."""
+"""The interface of a method of judging: its questions, and how verdicts become rewards."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from bon_gateway.sections.base import Component
 
 
 class Method(Protocol):
-    """Its names are never shown to the judge: no policy, no variant, no place among the answers."""
+    """It never shows the judge names: no policy, no variant, no place among the answers."""
 
     async def rewards(self, asking: Asking, answers: Sequence[str]) -> Sequence[float | None]:
-        """A finite reward for each answer; None where no verdict came. Verdicts that came but
-        cannot be read are told to ``asking.abstain``. Raises nothing but CancelledError."""
+        """A finite reward for each answer; None without a verdict. Reports unreadable verdicts to
+        ``asking.abstain``. Raises only CancelledError."""
         ...
 
 
@@ -25,7 +25,7 @@ class MethodSettings(Component):
     TEMPLATE: ClassVar[str]
     """File in ``templates/`` with the question; the user's own template takes its place."""
     SHOWN: ClassVar[tuple[str, ...]]
-    """The method's variables that a template must show."""
+    """Variables that a template of this method must show."""
     compares: ClassVar[bool] = False
     """See ``RewardBackend.compares``."""
 

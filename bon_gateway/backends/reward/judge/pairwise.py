@@ -1,13 +1,12 @@
-"""Two answers side by side, in both orders: who wins a tournament has the highest reward.
+"""Two answers side by side, in both orders: the winner of a tournament has the highest reward.
 
-Judges prefer an answer for its place. So each pair is asked in both orders: chances of the verdict
-are averaged, and a written verdict that changes with the order is a tie. An answer without any
-verdict has no reward, and nobody has one if no verdict came: chance decides who meets whom, and
-never who is better.
+Judges prefer an answer for its place. So the judge sees each pair in both orders: probabilities are
+averaged, and a written verdict that changes with the order is a tie. An answer without any verdict
+has no reward. Chance decides which answers meet, never which is better.
 
-It helps where a judge tells two answers apart that it would give the same grade. It harms where
-calls are dear: N answers cost at least 2 (N - 1) of them, in rounds that wait for each other.
-Rewards are places among the answers of one request, so they compare with those of no other request.
+It helps where a judge tells two answers apart that it would give the same grade. It harms if calls
+are expensive: N answers cost at least 2 (N - 1) calls, in rounds that wait for each other. Rewards
+are places among the answers of one request and do not compare with other requests.
 """
 
 from __future__ import annotations
@@ -36,25 +35,26 @@ FIRST, SECOND, EQUAL = LETTERS = "ABC"
 class PairwiseSettings(MethodSettings):
     type: Literal["pairwise"]
     tournament: Literal["knockout", "pivot"] = "knockout"
-    """``knockout``: who loses is out, N - 1 comparisons for N answers. ``pivot``: all answers meet
-    one good answer, then the best meet each other, at most N * ceil(log2 N) comparisons. A
-    comparison takes two calls. With a ``budget.calls`` that is too small for all answers, only some
-    of them take part, and the others have no reward."""
+    """``knockout``: the loser is out; N answers take N - 1 comparisons. ``pivot``: all answers meet
+    one good answer, then the best meet each other, in at most N * ceil(log2 N) comparisons. A
+    comparison takes two calls. If ``budget.calls`` is too small for all answers, only some of them
+    take part, and the others have no reward."""
     finalists: Annotated[int, Field(ge=2)] | None = None
-    """With ``pivot``: how many of the best meet each other. None for as many as the comparisons
-    reach."""
+    """With ``pivot``: number of the best answers that meet each other. None takes as many as the
+    comparisons allow."""
     repeats: Annotated[int, Field(ge=0, le=256)] = 0
-    """Further comparisons of one request, spent where the margin is smallest. Only for judges that
-    sample (``sampling.temperature`` above 0): others repeat themselves. ``knockout`` gains most."""
+    """Further comparisons for one request, where the margin is smallest. They help only with judges
+    that sample (``sampling.temperature`` above 0): others repeat themselves. ``knockout`` gains
+    most."""
     both_orders: bool = True
-    """Whether each pair is asked in both orders. False takes half of the calls and one order by
-    chance: a judge's preference for a place then weakens its verdicts."""
+    """Ask about each pair in both orders. False takes half of the calls, in a random order: a
+    judge's preference for a place then weakens its verdicts."""
     criterion: Annotated[str, Field(min_length=1)] = COMPARED
     """What makes an answer the better one."""
     read: Literal["expectation", "text"] = "expectation"
-    """``expectation`` reads the chances of the verdict's letter, in one token, and needs
+    """``expectation`` reads the probabilities of the verdict's letter, one token, and needs
     log-probabilities. ``text`` lets the judge explain itself first and reads [[A]], [[B]] or
-    [[tie]]: for endpoints that give none."""
+    [[tie]]; use it for endpoints without log-probabilities."""
     least_mass: Annotated[float, Field(ge=0, le=1)] = 0.05
     """As for ``pointwise``."""
 
@@ -85,8 +85,8 @@ class PairwiseJudging:
         if len(answers) == 1:
             # There is nothing to compare it with, and nothing wrong with it.
             return [TIE]
-        # Answers come in the order in which they were drawn to their end, which differs from one
-        # run to the next. Sorted, the same answers have the same tournament.
+        # Answers come in the order in which they were finished, which differs from run to run.
+        # Sorted, the same answers play the same tournament.
         order = sorted(range(len(answers)), key=answers.__getitem__)
         comparing = Comparing(self.settings, asking, [answers[index] for index in order])
         found = await self._tournament(comparing, len(answers), asking)
@@ -119,7 +119,7 @@ class Comparing:
         self._asking = asking
         self._answers = answers
         self._asked: Counter[Pair] = Counter()
-        """How often each pair was asked in this order."""
+        """Number of questions about each pair in this order."""
         self.chance: Random = asking.chance()
 
     async def __call__(self, pairs: Sequence[Pair]) -> list[float | None]:
@@ -153,7 +153,7 @@ class Comparing:
         return Question(variables, MAX_TOKENS if explain else 1, not explain, repeat)
 
     def _verdict(self, reply: Reply | None) -> float | None:
-        """The preference for what was shown first."""
+        """The preference for the answer shown first."""
         if reply is None:
             return None
         found = self._written(reply) if self._settings.read == "text" else self._expected(reply)
@@ -167,7 +167,7 @@ class Comparing:
 
     def _expected(self, reply: Reply) -> float | None:
         place = grade_place(reply.text, LETTERS)
-        # A reply of one token is a verdict whatever was drawn: its chances are what was asked for.
+        # A reply of any single token gives a verdict: only its probabilities count.
         token = reply.tokens[0] if place is None else reply.token_at(place)
         first, second, equal = (token.chances.get(letter, 0.0) for letter in LETTERS)
         mass = first + second + equal

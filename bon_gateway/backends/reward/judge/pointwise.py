@@ -1,12 +1,11 @@
-"""Each answer by itself: the judge gives it one letter, and its chances make the grade.
+"""Each answer by itself: the judge gives it a letter, and the probabilities make the grade.
 
-A judge that writes a grade ties many answers. The expectation over the chances of all grades at the
-place of that letter tells them apart (arXiv:2607.05391), and takes one token a question. An answer
-that lacks the verdict on one criterion has no reward: a mean over fewer criteria would not compare
-with those of the others.
+Written grades tie many answers. The expectation over the probabilities of all grades at that letter
+tells them apart (arXiv:2607.05391), and takes one token for each question. An answer that lacks the
+verdict on one criterion has no reward: a mean over fewer criteria does not compare with the others.
 
-It helps with judges that give log-probabilities, and N answers cost N questions. It harms where the
-judge is too weak to grade by itself and would do better with two answers side by side.
+It helps with judges that give log-probabilities; N answers cost N questions for each criterion. It
+harms if the judge is too weak to grade one answer alone, but can compare two.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from bon_gateway.backends.reward.judge.method import MethodSettings
 from bon_gateway.backends.reward.judge.reply import Reply
 
 ROOM = 8
-"""Tokens for a verdict that is read as text: a judge may put the letter in bold or brackets."""
+"""Tokens for a verdict as text: a judge may put the letter in bold or brackets."""
 
 
 class PointwiseSettings(MethodSettings):
@@ -32,18 +31,19 @@ class PointwiseSettings(MethodSettings):
     levels: Annotated[int, Field(ge=2, le=MOST_LEVELS)] = 20
     """Number of grades: letters from A, the worst. Fewer suit small judges."""
     criteria: Criteria = (DEFAULT,)
-    """What is graded. Each criterion is one question for each answer, and the reward is their
-    weighted mean."""
+    """The criteria for grades. Each is one question for each answer, and the reward is the weighted
+    mean."""
     repeats: Annotated[int, Field(ge=1, le=16)] = 1
-    """How often each question is asked; the grade is the mean. Only for judges that think or whose
-    verdict is read as text, with ``sampling.temperature`` above 0: otherwise all repeats are
-    alike."""
+    """Number of times to ask each question; the grade is the mean. It helps only with judges that
+    think or with ``read: text``, and with ``sampling.temperature`` above 0: otherwise all repeats
+    are alike."""
     read: Literal["expectation", "text"] = "expectation"
-    """``expectation`` reads the chances of all grades, and needs log-probabilities. ``text`` reads
-    the letter that the judge wrote, for endpoints that give none; many answers then tie."""
+    """``expectation`` reads the probabilities of all grades, and needs log-probabilities. ``text``
+    reads the letter that the judge wrote; use it for endpoints without log-probabilities. Many
+    answers then tie."""
     least_mass: Annotated[float, Field(ge=0, le=1)] = 0.05
     """With ``expectation``: if all grades together have a smaller probability, the judge meant to
-    write something else, and that is no verdict."""
+    write something else, and there is no verdict."""
 
     TEMPLATE: ClassVar[str] = "pointwise.jinja"
     SHOWN: ClassVar[tuple[str, ...]] = ("answer",)
@@ -73,7 +73,8 @@ class PointwiseJudging:
         return rewards
 
     def _questions(self, answers: Sequence[str]) -> Iterator[Question]:
-        """In the order in which they share the most: one answer's criteria follow each other."""
+        """Questions in the order that shares the longest prefixes: one answer's criteria follow
+        each other."""
         settings = self.settings
         levels = levels_of(settings.levels)
         expects = settings.read == "expectation"
@@ -93,7 +94,7 @@ class PointwiseJudging:
                 asking.abstain()
                 return None
             return levels.index(reply.text[place]) / (len(levels) - 1)
-        # A reply of one token is a verdict whatever was drawn: its chances are what was asked for.
+        # A reply of any single token gives a verdict: only its probabilities count.
         token = reply.tokens[0] if place is None else reply.token_at(place)
         grade, mass = expectation(token.chances, levels)
         if mass < self.settings.least_mass or mass <= 0:

@@ -1,4 +1,4 @@
-"""The question that a judge is asked, as a Jinja template: ours, or the user's own.
+"""The question to a judge, as a Jinja template: ours, or the operator's own.
 
 Every template has these variables, and those of its method:
 
@@ -7,8 +7,8 @@ Every template has these variables, and those of its method:
     tools          its tools; empty if there are none
     fence          the mark that stands around answers: random, and in none of them
 
-A template is the operator's, and what it shows is not: so it is sandboxed, and an unknown variable
-is an error instead of nothing.
+The operator writes a template, but clients and models write the texts in it. So it runs in a
+sandbox. An unknown variable is an error, not an empty text.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ EXAMPLE = {
 
 
 class PromptError(Exception):
-    """A template that cannot be rendered. Its message quotes nothing that was to be shown."""
+    """A template that cannot be rendered. The message quotes no text of the conversation."""
 
 
 class Prompt:
@@ -44,7 +44,7 @@ class Prompt:
 
     def __init__(self, name: str, source: str) -> None:
         """Raises SettingsError with the line at fault."""
-        # No HTML is made here: what the judge reads is text, and escaping would change answers.
+        # No escaping: the judge reads plain text, and HTML escapes would change answers.
         self._environment = SandboxedEnvironment(
             autoescape=False,
             undefined=jinja2.StrictUndefined,

@@ -1,5 +1,5 @@
 """The methods of judging. To add one, write its file and its template, and name its settings in
-``METHODS``: the settings and docs/settings.md are derived from it."""
+``METHODS``. The settings and docs/settings.md follow from it."""
 
 from __future__ import annotations
 

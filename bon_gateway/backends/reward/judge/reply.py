@@ -1,4 +1,4 @@
-"""A judge's reply: its text after the thinking, and the chances of the tokens in that text."""
+"""A judge's reply: its text after the thinking, and the probabilities of its tokens."""
 
 from __future__ import annotations
 
@@ -13,47 +13,47 @@ import msgspec
 from bon_gateway.thinking import ThinkingSettings, after_thinking
 
 CUT = ("abort", "content_filter")
-"""Finish reasons of a reply that is no verdict. A reply may end by ``length``: a verdict of one
-token does."""
+"""Finish reasons of a reply without a verdict. ``length`` is not one: a verdict of one token ends
+so."""
 
 LONGEST = 262_144
-"""Characters of a text in which a verdict is looked for, after the thinking. A longer one is no
-verdict, and looking through it would hold up other requests."""
+"""Longest text after the thinking, in characters, that is searched for a verdict. A longer one has
+no verdict, and the search would hold up other requests."""
 
 MOST_PLACES = 64
-"""Places at which a reply's text is looked for among its tokens, from the end."""
+"""Number of places, from the end, at which to look for a reply's text among its tokens."""
 
 
 class ReplyToken(msgspec.Struct, frozen=True):
     end: int
-    """Where it ends in the reply's text, in bytes of UTF-8."""
+    """End of the token in the reply's text, in bytes of UTF-8."""
     entry: Any
-    """What the judge said of it."""
+    """The judge's entry for this token."""
 
     @property
     def chances(self) -> Mapping[str, float]:
-        """Probabilities of the likeliest tokens at its place, itself among them, by their texts.
-        Tokens that differ only in white space around them count as one. Of a long reply only one
-        token's are read."""
+        """Probabilities of the likeliest tokens at this place, this one included, by their texts.
+        Tokens that differ only in white space around them count as one. It is computed on demand,
+        because a long reply needs only one token's."""
         return _chances(self.entry)
 
 
 class Reply(msgspec.Struct, frozen=True):
     text: str
-    """What stands after the thinking, without white space around it. It may be empty if the reply
-    is a single token: what might have stood in its place is known all the same."""
+    """Text after the thinking, without white space around it. It may be empty if the reply is a
+    single token; the probabilities of other tokens at its place are still known."""
     tokens: Sequence[ReplyToken] = ()
     """The tokens of ``text``; empty if the judge gave no log-probabilities for it."""
 
     def token_at(self, place: int) -> ReplyToken:
-        """The token with the character at ``place`` of the text. There must be tokens."""
+        """The token that holds the character at ``place`` of the text. Needs tokens."""
         wanted = len(self.text[:place].encode("utf-8", "surrogatepass"))
         return next((token for token in self.tokens if token.end > wanted), self.tokens[-1])
 
 
 def read_reply(answer: Mapping[str, Any], thinking: ThinkingSettings | None) -> Reply | None:
-    """The first choice of a chat completion; None if there is no text to read: a refusal, a tool
-    call, thinking that has not ended."""
+    """The first choice of a chat completion; None if it has no text to read: a refusal, a tool
+    call, or unfinished thinking."""
     choices = answer.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
     message = choice.get("message") if isinstance(choice, Mapping) else None
@@ -74,8 +74,8 @@ def read_reply(answer: Mapping[str, Any], thinking: ThinkingSettings | None) -> 
 def _tokens_of(text: str, entries: list[Any]) -> Sequence[ReplyToken]:
     """The tokens that make up ``text``.
 
-    Log-probabilities cover the thinking too, even if a parser has taken it out of the content, and
-    tokens that end a turn. So the text is looked for from the end.
+    Log-probabilities also cover the thinking, even if a parser has taken it out of the content, and
+    tokens that end a turn. So the search for the text starts at the end.
     """
     if not text:
         return [ReplyToken(0, entry) for entry in entries]
@@ -93,10 +93,10 @@ def _tokens_of(text: str, entries: list[Any]) -> Sequence[ReplyToken]:
 
 
 def _start(pieces: Sequence[bytes], wanted: bytes) -> int:
-    """Where the last ``wanted`` begins in all ``pieces`` together; -1 if it is not there.
+    """Start of the last ``wanted`` in all ``pieces`` together; -1 if it is not there.
 
-    One that fills its pieces, but for white space, goes first: a verdict of one letter also stands
-    inside the name of a token that ends the turn.
+    A match that fills its pieces, except for white space, goes first: the name of a token that ends
+    the turn may also contain the verdict's letter.
     """
     whole = b"".join(pieces)
     begins = [0, *accumulate(map(len, pieces))]
@@ -127,10 +127,10 @@ def _bytes_of(entry: Any) -> bytes:
 
 
 def _chances(entry: Any) -> Mapping[str, float]:
-    """Log-probabilities that are not numbers, or above 0, are left out: they say nothing."""
+    """Leaves out log-probabilities that are not numbers, or above 0."""
     top = entry.get("top_logprobs") if isinstance(entry, Mapping) else None
     likeliest: dict[str, float] = {}
-    # The token itself is listed among the likeliest ones too, if it is one of them.
+    # The token itself is also in the list if it is one of the likeliest.
     for other in [*(top if isinstance(top, list) else ()), entry]:
         token = other.get("token") if isinstance(other, Mapping) else None
         logprob = other.get("logprob") if isinstance(other, Mapping) else None
@@ -144,5 +144,5 @@ def _chances(entry: Any) -> Mapping[str, float]:
 
 
 def _sensible(number: float) -> bool:
-    # A rounding error may take one a little above 0.
+    # A rounding error may lift a value a little above 0.
     return math.isfinite(number) and number < 1e-3

@@ -1,4 +1,4 @@
-"""The settings of a judge: where the chat model is, how it is asked, what it may cost."""
+"""The settings of a judge: address, method, prompt and budget."""
 
 from __future__ import annotations
 
@@ -25,44 +25,44 @@ else:
     AnyMethod = Annotated[(Union[METHODS], Discriminator("type"))]  # noqa: UP007 - of a tuple
 
 OURS = ("model", "messages", "n", "stream", "stream_options", "logprobs", "tools", "tool_choice")
-"""Fields of a request that decide how its answer is read."""
+"""Fields of a request that the method needs to read the answer."""
 ROOM = ("max_tokens", "max_completion_tokens")
 
 
 class JudgeBudgetSettings(Section):
-    """The most that the judge may be asked for one request to the gateway, retries included. An
-    answer whose verdict would cost more has no reward, and the strategy's ``fallback`` decides if
-    none has one."""
+    """Limits of judging for one request to the gateway, retries included. An answer whose verdict
+    would cost more has no reward. If no answer has one, the strategy's ``fallback`` decides."""
 
     calls: PositiveInt = 64
-    """Calls. ``pointwise`` takes candidates x criteria x repeats."""
+    """Largest number of calls. ``pointwise`` takes candidates x criteria x repeats."""
     tokens: PositiveInt | None = None
-    """Tokens of prompts and replies together, cached ones included. Calls that run when the limit
-    is reached still end. None sets no limit."""
+    """Largest number of tokens of prompts and replies together, cached ones included. Calls that
+    already run may still go above it. None sets no limit."""
 
 
 class JudgeSettings(UpstreamSettings, RewardSettings):
     type: Literal["judge"]
     method: AnyMethod = PointwiseSettings()
-    """How the judge is asked, and how its verdicts become rewards."""
+    """The judge's questions, and how its verdicts become rewards."""
     prompt: str | None = None
-    """Jinja template of the question that takes the place of the method's own: a file. The prompts
-    page says which variables it has. None takes ours."""
+    """File with a Jinja template for the question. docs/judges.md lists its variables. None takes
+    the method's own template."""
     sampling: dict[str, Any] = Field(default_factory=dict)
     """Further fields of each call, such as ``temperature`` (0 if unset), ``max_tokens``, ``seed``,
-    ``chat_template_kwargs`` or ``reasoning_effort``. They take the place of the method's; null
-    leaves a field out that the endpoint does not know."""
+    ``chat_template_kwargs`` or ``reasoning_effort``. They override the method's own fields. Null
+    leaves out a field that the endpoint does not know."""
     thinking: ThinkingSettings | None = None
-    """How the judge marks thinking inside the content: the verdict is what follows. None for a
-    judge that does not think, and for an engine that runs a reasoning parser. A judge that thinks
-    needs ``sampling.max_tokens`` with room for it."""
+    """Marks of the judge's thinking inside the content; the verdict follows them. Leave None if the
+    judge does not think, or if its engine runs a reasoning parser. A judge that thinks needs room
+    for it in ``sampling.max_tokens``."""
     budget: JudgeBudgetSettings = JudgeBudgetSettings()
-    """The most that the judge may be asked for one request."""
+    """Limits of judging for one request."""
     at_once: PositiveInt = 16
     """Calls that run at the same time for one request."""
     lead: bool = False
-    """Whether the first call of a request goes alone, so that the others find the conversation in
-    the judge's prefix cache. vLLM shares prefixes of calls that arrive together, and needs none."""
+    """Send the first call of a request alone, so that the others find the conversation in the
+    judge's prefix cache. vLLM does not need this: it shares prefixes between calls that arrive
+    together."""
     non_text_parts: ForTextAlone = "refuse"
     """As for ``reward_server``."""
 
