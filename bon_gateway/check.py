@@ -46,7 +46,7 @@ async def check_upstreams(settings: Settings, environ: Mapping[str, str]) -> tup
 
 
 def _verifiers(settings: Settings) -> dict[str, VerifierSettings]:
-    """Those of served models, and those that rewards are made of."""
+    """Verifiers of served models, and verifiers in rewards."""
     rewards = {
         f"rewards.{name}.verifiers.{place}": one
         for name, reward in settings.reward_models.items()

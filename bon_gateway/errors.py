@@ -219,7 +219,7 @@ class NoRewardError(RewardError):
 
 
 class AbstainedError(RewardError):
-    """A judge was asked and gave no verdict that can be read."""
+    """A judge gave no readable verdict."""
 
     default_code = "reward_abstained"
     retryable = False

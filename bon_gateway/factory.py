@@ -86,7 +86,7 @@ def _reward(
     name: str, settings: RewardSettings, metrics: Metrics, environ: Mapping[str, str]
 ) -> RewardBackend:
     backend = build_reward(settings, environ)
-    # The meter is inside the cache: what is kept is no call of the reward model.
+    # The meter is inside the cache: a cached reward is not a call of the reward model.
     metered = MeteredReward(name, backend, metrics)
     if settings.cache is None:
         return metered
@@ -95,7 +95,7 @@ def _reward(
 
 
 def build_reward(settings: RewardSettings, environ: Mapping[str, str]) -> RewardBackend:
-    """One that is not made of others, not started, without meter and cache."""
+    """A reward with its own model, not started, without meter and cache."""
     backend = settings.build_with(find_key(environ))
     calibration = settings.length_calibration
     return backend if calibration is None else LengthCalibratedReward(backend, calibration)

@@ -48,8 +48,8 @@ class ServedModel:
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """Owns every backend and the referee from ``start`` to ``close``. What is composed of backends
-    has nothing of its own to start, watch or close."""
+    """Owns every backend and the referee from ``start`` to ``close``. Composed policies and rewards
+    have nothing to start, watch or close themselves."""
 
     policies: Mapping[str, PolicyBackend]
     rewards: Mapping[str, RewardBackend]
@@ -57,9 +57,9 @@ class Gateway:
     referee: Referee
     """Says which candidates may win, for all strategies."""
     composed_policies: Mapping[str, ComposedPolicy] = field(default_factory=dict)
-    """Made of those in ``policies``."""
+    """Policies composed of those in ``policies``."""
     composed_rewards: Mapping[str, ComposedReward] = field(default_factory=dict)
-    """Made of those in ``rewards``."""
+    """Rewards composed of those in ``rewards``."""
     embedders: Mapping[str, Embedder] = field(default_factory=dict)
     created: int = field(default_factory=lambda: int(time.time()))
     """Unix time of the start, which ``/v1/models`` shows."""
@@ -77,8 +77,8 @@ class Gateway:
         return served
 
     def reward(self, name: str | None) -> tuple[str, RewardBackend]:
-        """A reward, composed or not, with its name; None is for a gateway that has one. Raises
-        NotFoundError, and BadRequestError where a name is needed."""
+        """A reward, composed or not, with its name; None takes the only one. Raises NotFoundError,
+        and BadRequestError if a name is needed."""
         found = {**self.rewards, **self.composed_rewards}
         known = ", ".join(sorted(found))
         if name is None and len(found) > 1:
@@ -141,7 +141,7 @@ class Gateway:
 
     @property
     def starting(self) -> list[Starting]:
-        """All that has to be started."""
+        """Everything that needs a start."""
         panels = [served.verifiers for served in self.models.values()]
         return [*self.backends.values(), *filter(None, panels)]
 
@@ -156,9 +156,9 @@ class Gateway:
                 tasks.create_task(part.close())
 
     def with_backends_of(self, running: Gateway, kept: Collection[str]) -> Gateway:
-        """This gateway, which has not started, with what ``kept`` names (``policies.<name>``,
-        ``rewards.<name>`` or ``embedders.<name>``) taken over from one that runs. Backends keep
-        their connections and what they know of their replicas."""
+        """This gateway, which has not started, with the backends in ``kept`` (``policies.<name>``,
+        ``rewards.<name>`` or ``embedders.<name>``) taken over from a running one. Backends keep
+        their connections and the state of their replicas."""
         policies = {
             name: running.policies[name] if f"policies.{name}" in kept else policy
             for name, policy in self.policies.items()
@@ -171,7 +171,7 @@ class Gateway:
             name: running.embedders[name] if f"embedders.{name}" in kept else embedder
             for name, embedder in self.embedders.items()
         }
-        # One whose own settings are the same may still be made of backends that are new.
+        # A composed backend with unchanged settings may still consist of new backends.
         composed_policies = {
             name: (running.composed_policies[name] if f"policies.{name}" in kept else own).over(
                 policies
@@ -208,7 +208,8 @@ class Gateway:
         )
 
     def verifiers_for(self, served: ServedModel) -> VerifierPanel | None:
-        """Those of the model of the same name here, if their settings are the same."""
+        """The verifiers of this gateway's model of the same name, if their settings are the
+        same."""
         own = self.models.get(served.name)
         if own is None:
             return None
@@ -248,8 +249,8 @@ def _flat(by_backend: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
 
 
 def same_backends(before: Settings, after: Settings) -> set[str]:
-    """What has equal settings before and after, of the backends and of what is composed of them:
-    ``policies.<name>``, ``rewards.<name>``.
+    """Backends and composed ones with equal settings before and after: ``policies.<name>``,
+    ``rewards.<name>``.
 
     Their API keys cannot differ: the environment does not change while a process runs.
     """

@@ -88,7 +88,7 @@ class Metrics:
         self._variant_wins = counters("bon_variant_wins", best, "model", "variant")
         less = "Estimated tokens less than plain best-of-n, and more (negative), for its answers."
         self._saved = counters("bon_saved_tokens", less, "model", "strategy", "sign")
-        without = "Answers chosen without one of several rewards, which was down."
+        without = "Answers chosen without one of several rewards, because it was down."
         self._left_out = counters("bon_rewards_left_out", without, "model", "reward")
         whether = "Answers of strategies that prune, by whether they could, or why not."
         self._pruning = counters("bon_pruning", whether, "model", "state")
@@ -104,19 +104,17 @@ class Metrics:
         )
         scored = "Calls of /v1/score answered, by HTTP status (499: the client left)."
         self._score_requests = counters("bon_score_requests", scored, "reward", "status")
-        unread = "Calls of an embedder that failed, by the code of the error."
+        unread = "Failed calls to an embedder, by the code of the error."
         self._embed_errors = counters("bon_embed_errors", unread, "embedder", "code")
-        verdicts = (
-            "Calls to chat models for verdicts, and the verdicts that did not come (abstained)."
-        )
+        verdicts = "Calls to chat models for verdicts, and missing verdicts (abstained)."
         self._judge_calls = counters("bon_judge_calls", verdicts, "reward", "kind")
         said = "Verdicts on candidates: pass, fail, abstain. Identical answers count once."
         self._verdicts = counters("bon_verdicts", said, "model", "verifier", "outcome")
         read = "Tokens of these calls: prompt, cached (of the prompt), completion."
         self._judge_tokens = counters("bon_judge_tokens", read, "reward", "kind")
-        looked = "Rewards and candidates that were looked for in a cache: hit or miss."
+        looked = "Lookups of rewards and candidates in a cache: hit or miss."
         self._cache_lookups = counters("bon_cache_lookups", looked, "cache", "outcome")
-        gone = "Entries that left a cache before their time, because it was full."
+        gone = "Entries that a full cache dropped before their time."
         self._cache_dropped = counters("bon_cache_dropped", gone, "cache")
         self._recorded = counters(
             "bon_recorded",
@@ -148,13 +146,13 @@ class Metrics:
         self._winner_reward = histograms("bon_winner_reward", raw, REWARD, "model")
         gain = "The winner's reward minus the mean of all scored candidates."
         self._gain = histograms("bon_reward_gain", gain, GAIN, "model")
-        apart = "Mean distance of a request's embedded answers: 1 less the cosine, over pairs."
+        apart = "Mean distance between a request's embedded answers: 1 less the cosine, over pairs."
         self._diversity = histograms("bon_diversity", apart, DIVERSITY, "model")
-        took = "One call of an embedder."
+        took = "Time of one call to an embedder."
         self._embedding = histograms("bon_embed_seconds", took, SCORE_S, "embedder")
         call = "One call of a reward backend."
         self._score = histograms("bon_score_seconds", call, SCORE_S, "reward")
-        verified = "Verifying one answer, the wait for a free call included."
+        verified = "Time to verify one answer, the wait for a free call included."
         self._verify = histograms("bon_verify_seconds", verified, SCORE_S, "model", "verifier")
 
     def _add_gauges(self) -> None:
@@ -289,7 +287,7 @@ class Metrics:
             self._embed_errors.of(embedder, error).inc()
 
     def observe_judging(self, reward: str, usage: JudgeUsage) -> None:
-        """What one call of a reward backend that asks chat models cost."""
+        """Counts the cost of one call to a reward backend that asks chat models."""
         self._judge_calls.of(reward, "asked").inc(usage.calls)
         self._judge_calls.of(reward, "abstained").inc(usage.abstentions)
         self._judge_tokens.of(reward, "prompt").inc(usage.prompt_tokens)
@@ -299,14 +297,14 @@ class Metrics:
     def observe_verdict(
         self, model: str, verifier: str, outcome: VerdictOutcome, seconds: float | None
     ) -> None:
-        """One verifier has spoken; ``seconds`` is None if time was up before it did."""
+        """One verifier has given its verdict; ``seconds`` is None if time was up before."""
         model = self._model(model)
         self._verdicts.of(model, verifier, outcome).inc()
         if seconds is not None:
             self._verify.of(model, verifier).observe(seconds)
 
     def cache_meter(self, cache: str) -> CacheMeter:
-        """Counts the look-ups of a cache, by the path of what it belongs to: ``rewards.<name>``."""
+        """Counts the lookups of a cache, by the path of its backend: ``rewards.<name>``."""
         return CacheMeter(
             self._cache_lookups.of(cache, "hit"),
             self._cache_lookups.of(cache, "miss"),
@@ -373,7 +371,7 @@ class Metrics:
 
 @dataclass(frozen=True, slots=True)
 class CacheMeter:
-    """Counts what one cache gives and loses."""
+    """Counts lookups and dropped entries of one cache."""
 
     _hits: Counter
     _misses: Counter
@@ -384,7 +382,7 @@ class CacheMeter:
         self._misses.inc(misses)
 
     def dropped(self) -> None:
-        """One entry went because the cache was full."""
+        """The full cache dropped one entry."""
         self._dropped.inc()
 
 

@@ -1,7 +1,7 @@
 """Rewards of the gateway's settings in a command's own process: opened, asked and closed there.
 
-They are built as the gateway builds them, so a command judges by the very numbers by which a
-gateway chooses. Nothing is tried again here.
+They are built as in the gateway, so a command gets the same numbers as a gateway that chooses. It
+does not retry.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from bon_gateway.settings.tree import AnyReward
 from bon_gateway.types import JudgeUsage
 
 PATIENCE_S = 30.0
-"""Seconds after which one that says why it is not ready is given up. One that says nothing loads a
+"""Seconds to wait for a reward that says why it is not ready. A reward that says nothing loads a
 model, which may take longer."""
 LONGEST_S = 1800.0
 POLL_S = 0.05
@@ -29,16 +29,16 @@ POLL_S = 0.05
 
 @dataclass
 class RewardCost:
-    """What one reward was asked, now or in an earlier run, and what it cost."""
+    """Calls to one reward, in this run or an earlier one, and their cost."""
 
     calls: int = 0
     answers: int = 0
     without: int = 0
-    """Answers to which it gave no reward."""
+    """Number of answers without a reward."""
     tokens: int = 0
     judge: JudgeUsage = field(default_factory=JudgeUsage)
     failed: Counter[str] = field(default_factory=Counter)
-    """Calls without an outcome, by the error's code."""
+    """Failed calls by the error's code."""
 
     def add(self, rewards: Sequence[float | None], tokens: int, judge: JudgeUsage | None) -> None:
         """Count one call."""
@@ -91,7 +91,7 @@ class OfflineRewards:
             await _until_ready(backend, f"{self._key}.{name}", patience_s)
 
     async def close(self) -> None:
-        """Also if it was not opened."""
+        """Close the rewards, opened or not."""
         await asyncio.gather(*(backend.close() for backend in self._own.values()))
 
 
@@ -103,7 +103,7 @@ async def opened_rewards(
     *,
     patience_s: float = PATIENCE_S,
 ) -> AsyncIterator[Mapping[str, RewardBackend]]:
-    """As ``OfflineRewards``, ready while the body of an ``async with`` runs."""
+    """``OfflineRewards`` that are ready while the body of an ``async with`` runs."""
     offline = OfflineRewards(rewards, key, environ)
     try:
         await offline.open(patience_s)

@@ -96,23 +96,22 @@ class RewardHistory(Protocol):
 
 
 class Verifiers(Protocol):
-    """The verifiers of a served model, which say of each candidate whether it may win."""
+    """The verifiers of a served model. They say whether each candidate may win."""
 
     @property
     def on_all_failed(self) -> Literal["best", "error"]:
-        """What happens if they fail all candidates: the best of these is the answer, or an
-        error."""
+        """What to answer if they fail all candidates: the best of these, or an error."""
         ...
 
     async def verify(
         self, request: RewardRequest, answer: Message, verdicts: dict[str, Verdict]
     ) -> None:
         """Write each verifier's verdict into ``verdicts``, by its name, as it comes. A verifier
-        that need not be asked any more has none. Nothing is raised but CancelledError."""
+        that was not needed writes none. Raises only CancelledError."""
         ...
 
     def give_up(self, verdicts: dict[str, Verdict]) -> None:
-        """Write abstentions in place of the verdicts that are not there: no time is left."""
+        """Write abstentions in place of missing verdicts, because time is up."""
         ...
 
 
@@ -142,17 +141,17 @@ class Trace:
     watch: Watch | None = None
     """Set if candidates are looked at before their end. Then ``count_tokens`` is set too."""
     embedders: Mapping[str, Embedder] = field(default_factory=dict)
-    """Those that the strategy ``embeds`` with, by name."""
+    """Embedders that the strategy ``embeds`` with, by name."""
     vectors: dict[str, Vector] = field(default_factory=dict)
-    """Of each answer that was embedded: of length 1. A strategy embeds with one embedder."""
+    """Vector of length 1 of each embedded answer. A strategy uses one embedder."""
     embedder_lost: bool = False
-    """Whether it failed. Then it is not asked again."""
+    """Whether the embedder failed. Then it gets no more calls."""
     diversity: float | None = None
-    """Mean distance of the answers that were embedded last, as 1 less the cosine, over pairs."""
+    """Mean distance between the last embedded answers: 1 less the cosine, over pairs."""
     deadline_at: float | None = None
-    """Time of the event loop at which the request's deadline comes."""
+    """The request's deadline, in the event loop's time."""
     verifiers: Verifiers | None = None
-    """Those of the served model."""
+    """Verifiers of the served model."""
     bill: JudgeBill = field(default_factory=JudgeBill)
     """What judges have cost so far."""
 
@@ -210,12 +209,12 @@ class PolicyBackend(Backend, CandidateSource, Protocol):
 
 
 class ComposedPolicy(PolicyBackend, Protocol):
-    """A policy whose candidates other policies draw. Somebody else starts, watches and closes
-    them."""
+    """A policy whose candidates other policies draw. The gateway starts, watches and closes
+    these."""
 
     def over(self, policies: Mapping[str, PolicyBackend]) -> ComposedPolicy:
-        """The same, made of the backends of the same names in ``policies``; itself if it is made of
-        these already."""
+        """The same policy over the backends of the same names in ``policies``; itself if it already
+        uses these."""
         ...
 
 
@@ -235,8 +234,8 @@ class RewardBackend(Backend, Protocol):
 
     @property
     def compares(self) -> bool:
-        """Whether rewards compare the answers of one call with each other, and mean nothing beside
-        those of another call. Then all answers to a request are scored in one call."""
+        """Whether rewards compare only the answers of one call, and do not compare with another
+        call's. Then all answers to a request are scored in one call."""
         ...
 
     async def announce(self, request: RewardRequest) -> None:
@@ -259,7 +258,7 @@ class RewardBackend(Backend, Protocol):
 
 
 class ComposedReward(RewardBackend, Protocol):
-    """A reward that is made of others. Somebody else starts, watches and closes them."""
+    """A reward that joins others. The gateway starts, watches and closes these."""
 
     def over(self, rewards: Mapping[str, RewardBackend]) -> ComposedReward:
         """The same, made of the backends of the same names in ``rewards``; itself if it is made of

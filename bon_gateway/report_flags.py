@@ -1,4 +1,4 @@
-"""Flags that the commands share which write a report: ``compare``, ``replay``, ``calibrate``."""
+"""Common flags of the commands that write a report: ``compare``, ``replay``, ``calibrate``."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from bon_gateway.errors import GatewayError, RewardError
 Message = Mapping[str, Any]
 """One OpenAI chat message, as it stands on the wire."""
 Vector = Sequence[float]
-"""What an embedder makes of a text."""
+"""An embedder's vector of a text."""
 ForTextAlone = Literal["refuse", "leave_out", "placeholder"]
 NonTextParts = Literal["refuse", "leave_out", "placeholder", "send"]
 """What happens to parts that are not text before a reward model reads a conversation."""
@@ -56,10 +56,10 @@ class Signal(msgspec.Struct, frozen=True):
 
 
 class CacheUse(msgspec.Struct, frozen=True):
-    """What a request may have from a cache of candidates, and leave there."""
+    """How a request may use a cache of candidates."""
 
     scope: str = ""
-    """Requests of another scope get nothing of what this one leaves, unless the cache is shared."""
+    """Requests of another scope do not see this one's candidates, unless the cache is shared."""
     read: bool = True
     store: bool = True
 
@@ -142,7 +142,7 @@ class Completion(msgspec.Struct, frozen=True):
     """What the request's signal measured; None if nothing was asked for, or if the policy gave no
     log-probabilities that can be read."""
     cached: bool = False
-    """It was drawn for an earlier request, so nothing was paid for it now."""
+    """It was drawn for an earlier request, so it cost nothing now."""
 
     @property
     def logprob(self) -> float | None:
@@ -178,8 +178,8 @@ class Delta(msgspec.Struct, frozen=True):
 
 
 class JudgeBill:
-    """What asking chat models has cost one request so far, also for what failed or was cancelled:
-    an API key pays for that too. ``paid`` hears of each payment."""
+    """Cost of chat models for one request so far. Failed and cancelled calls count, because an API
+    key pays for them too. ``paid`` is called for each payment."""
 
     __slots__ = ("_paid", "usage")
 
@@ -196,7 +196,7 @@ class JudgeBill:
 class RewardRequest(msgspec.Struct, frozen=True, eq=False, weakref=True):
     """The conversation whose answers a reward model scores. All calls for the candidates of one
     request have the same object, so a reward model may keep something for it as long as it lives.
-    All calls for their beginnings have another one.
+    Calls for their beginnings have another object.
     """
 
     messages: Sequence[Message]
@@ -205,12 +205,12 @@ class RewardRequest(msgspec.Struct, frozen=True, eq=False, weakref=True):
     caller: Caller | None = None
     """Shown in the reward model's log; None for the gateway's own calls."""
     partial: bool = False
-    """The answers are beginnings. A reward model that can tell them apart renders them as its
-    operator chose."""
+    """The answers are beginnings. A reward model that knows beginnings renders them as its operator
+    chose."""
     metadata: Mapping[str, Any] = msgspec.field(default_factory=dict)
-    """The request's ``metadata``, which may hold an expected answer that verifiers compare with."""
+    """The request's ``metadata``, which may hold the expected answer for verifiers."""
     bill: JudgeBill = msgspec.field(default_factory=JudgeBill)
-    """Whatever asks a chat model adds what it paid, whether or not a verdict came."""
+    """Code that calls a chat model adds the cost here, with or without a verdict."""
 
     @property
     def request_id(self) -> str | None:
@@ -222,15 +222,15 @@ class RewardRequest(msgspec.Struct, frozen=True, eq=False, weakref=True):
 
 
 class JudgeUsage(msgspec.Struct, frozen=True):
-    """What asking chat models for verdicts cost."""
+    """Cost of verdicts from chat models."""
 
     calls: int = 0
     prompt_tokens: int = 0
     cached_tokens: int = 0
-    """Of ``prompt_tokens``, those that the engine had computed before, as far as it says."""
+    """The part of ``prompt_tokens`` that came from the engine's cache, as far as it says."""
     completion_tokens: int = 0
     abstentions: int = 0
-    """Verdicts that did not come: refused, unreadable, failed or beyond a budget."""
+    """Missing verdicts: refused, unreadable, failed or beyond a budget."""
 
     def __add__(self, other: JudgeUsage) -> JudgeUsage:
         mine, theirs = msgspec.structs.astuple(self), msgspec.structs.astuple(other)
@@ -241,7 +241,7 @@ class Scores(msgspec.Struct, frozen=True):
     """Raw rewards, in the order in which the completions were given."""
 
     rewards: tuple[float | None, ...]
-    """None for an answer without a reward, as ``missing`` says."""
+    """None for an answer without a reward; ``missing`` says why."""
     tokens: int
     """Tokens that the reward model was asked to read, the prompt counted for each completion."""
     missing: RewardError | None = None
@@ -252,35 +252,34 @@ class Scores(msgspec.Struct, frozen=True):
     judging: JudgeUsage | None = None
     """None if no chat model was asked."""
     left_out: Sequence[str] = ()
-    """Members of an ensemble that could not score, so that the rewards are those of the others."""
+    """Members of an ensemble that could not score; the rewards come from the others."""
     read: Sequence[int] | None = None
-    """The tokens read for each answer, prompt included; None where that is not known."""
+    """Number of tokens read for each answer, prompt included; None if unknown."""
     truncated: Sequence[bool] | None = None
-    """For each answer, whether the start of its prompt was cut to fit; None where that is not
-    known."""
+    """For each answer, whether the start of its prompt was cut to fit; None if unknown."""
     labels: Sequence[Mapping[str, float]] | None = None
-    """For each answer, the raw number of each label of a reward model with several."""
+    """For each answer, the raw number of each label, if the reward model has several."""
 
 
 class VerdictOutcome(StrEnum):
-    """What a verifier says of an answer."""
+    """A verifier's decision about an answer."""
 
     PASS = "pass"  # noqa: S105 - no password
     FAIL = "fail"
     ABSTAIN = "abstain"
-    """It cannot say: it is down, too slow, or lacks something such as an expected answer."""
+    """It cannot decide: it is down, too slow, or lacks something such as an expected answer."""
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What one verifier says of one answer."""
+    """One verifier's verdict on one answer."""
 
     outcome: VerdictOutcome
     reason: str | None = None
-    """In a few words, without any text of the answer."""
+    """The reason in a few words, without any text of the answer."""
     score: float | None = None
     """How good the answer is, if the verifier says more than pass and fail."""
     judging: JudgeUsage | None = None
-    """What asking a chat model for it cost, if one was asked."""
+    """Cost of the verdict, if a chat model gave it."""
 
 
 PASSED = Verdict(VerdictOutcome.PASS)
@@ -346,7 +345,7 @@ class Candidate(msgspec.Struct, frozen=True):
     partial_rewards: Sequence[tuple[int, float]] = ()
     """Rewards of what it said after some numbers of tokens, ascending, where that was scored."""
     verdicts: Mapping[str, Verdict] | None = None
-    """By the verifier's name; None if the served model has no verifier."""
+    """Verdicts by the verifier's name; None if the served model has no verifier."""
 
     @property
     def refuted(self) -> bool:

@@ -77,8 +77,8 @@ class PoolRecorder:
 
 
 def _why(error: UpstreamError, settings: AskSettings) -> str:
-    """What failed, in words for somebody who asks a gateway. The error's own words are those of a
-    gateway that asks its upstreams."""
+    """The failure in words for a gateway's client. The error's own message is written for a gateway
+    that asks its upstreams."""
     match error.status:
         case 401 | 403 if settings.api_key_env is None:
             return f"it wants a key ({error.status}): name the key's variable with --api-key-env"

@@ -98,7 +98,7 @@ def run(
 
 
 def _scales(found: PoolSet) -> dict[str, RewardSpread]:
-    """Of the rewards that candidates have by name."""
+    """Scales of the rewards that candidates have by name."""
     names = {name for pool in found.pools for one in pool.usable for name in one.rewards}
     return {name: RewardSpread.of(known_of(found, name)) for name in sorted(names)}
 

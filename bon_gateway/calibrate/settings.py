@@ -45,9 +45,9 @@ class CalibrateSettings(Section):
     model: str | None = None
     """Read only requests for this served model. None reads all."""
     score_by: dict[str, AnyReward] = Field(default_factory=dict)
-    """Rewards with which the answers are scored anew first, by names of your choice; the keys are
-    those of the gateway's ``rewards``. Each becomes an entry of the candidates' ``rewards``. What
-    was scored is kept in ``scores.jsonl`` in ``output``."""
+    """Rewards that first score the answers anew, by names of your choice, with the keys of the
+    gateway's ``rewards``. Each becomes an entry of the candidates' ``rewards``. ``scores.jsonl`` in
+    ``output`` keeps the scores."""
     reward: str | None = None
     """Choose by this entry of the candidates' ``rewards``. None chooses by their ``reward``, or by
     ``score_by`` if that names one reward."""
@@ -58,8 +58,8 @@ class CalibrateSettings(Section):
     """A Python function that says the gold of an answer, for candidates without any. It gets the
     messages of the conversation and the text of the answer."""
     gold_reward: str | None = None
-    """The entry of the candidates' ``rewards`` that is the gold of candidates without any, such as
-    a judge in ``score_by``. Its word is not the truth."""
+    """The entry of the candidates' ``rewards`` to use as gold for candidates without any, such as a
+    judge in ``score_by``. A judge is not the truth."""
     at_least: Annotated[int, Field(ge=2)] = 2
     """Leave out requests that have fewer candidates with a reward."""
     n: Annotated[int, Field(ge=2)] | None = None
@@ -103,6 +103,6 @@ class CalibrateSettings(Section):
 
     @property
     def chosen_by(self) -> str | None:
-        """The entry of ``rewards`` by which is chosen; None for the recorded reward."""
+        """The entry of ``rewards`` that chooses; None for the recorded reward."""
         others = [name for name in self.score_by if name != self.gold_reward]
         return others[0] if self.reward is None and len(others) == 1 else self.reward

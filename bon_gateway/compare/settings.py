@@ -204,7 +204,7 @@ class ScorerSettings(Section):
 
     @property
     def is_model(self) -> bool:
-        """Whether it may be the very model that selects; a function may be the truth."""
+        """Whether it may be the model that selects; a function may be the truth."""
         return self.hook is None and (self.reward is None or self.reward.type != "hook")
 
 

@@ -45,7 +45,7 @@ class RequestRecord:
     """A served model's name. Never a name that a client made up."""
     strategy: str | None = None
     scored_by: str | None = None
-    """The reward that a scoring call asked, a name in the settings."""
+    """Name in the settings of the reward that a scoring call asked."""
     n: int | None = None
     """Candidates, or the answers of a scoring call."""
     replica: str | None = None

@@ -98,7 +98,7 @@ def _candidate(candidate: Candidate, redaction: Redaction) -> dict[str, Any]:
 
 
 def _verdicts(candidate: Candidate, redaction: Redaction) -> dict[str, Any]:
-    """What a verifier of the operator's gives as a reason may quote the answer."""
+    """The reason from an operator's own verifier may quote the answer."""
     if candidate.verdicts is None:
         return {}
     verdicts = {

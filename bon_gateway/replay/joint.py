@@ -1,7 +1,7 @@
 """Recorded rewards joined to one, as an ensemble joins them when it serves.
 
-So a replay answers what another combination would have chosen, without asking any reward model.
-Each member is standardised by its ``mean`` and ``std``, or by all its recorded rewards.
+So a replay shows what another combination would have chosen, without calls to a reward model. Each
+member is standardised by its ``mean`` and ``std``, or by all its recorded rewards.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ from bon_gateway.replay.pools import PoolSet, PromptPool
 
 
 def recorded_reward(one: RecordedCandidate, name: str, served: str | None) -> float | None:
-    """What the reward of this name gave. The recorded ``reward`` is that of the one that served."""
+    """The recorded number of this reward. The candidate's ``reward`` comes from the one that
+    served."""
     return one.rewards.get(name, one.reward if name == served else None)
 
 
 def with_joint_rewards(
     pools: PoolSet, members: Sequence[RewardMemberSettings], how: HowJoined
 ) -> PoolSet:
-    """The same candidates. Each that has all members' rewards gets the joint one as its own; others
-    get none, and nobody has partial rewards, which are of the reward that served.
+    """The same candidates with the joint reward as their own, if they have all members' rewards;
+    the others get none. Partial rewards are dropped: they belong to the reward that served.
 
     Raises SettingsError for a reward that no candidate has.
     """

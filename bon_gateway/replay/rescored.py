@@ -1,8 +1,8 @@
 """Scores recorded answers anew by any rewards of the gateway's settings.
 
-All answers of a request go in one call, so a judge may compare them with each other. Each call's
-outcome is kept in a file and is not asked for again, until the reward's settings or the answers
-change. What a call fails to score has no reward, and the failures are told.
+All answers of a request go in one call, so a judge may compare them with each other. A file keeps
+each call's outcome until the reward's settings or the answers change. Answers that a call fails to
+score have no reward, and the report counts failures.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def told_costs(costs: Mapping[str, RewardCost]) -> dict[str, str]:
 
 def chosen_by(found: PoolSet, name: str) -> PoolSet:
     """The pools with this entry of ``rewards`` in place of the recorded reward. Partial rewards are
-    of the reward that served, so nobody has any."""
+    dropped: they belong to the reward that served."""
 
     def own(one: RecordedCandidate) -> RecordedCandidate:
         reward = one.rewards.get(name)
@@ -81,8 +81,8 @@ def rescored(
     tell: Callable[[str], None],
     thinking: ThinkingSettings | None = None,
 ) -> tuple[PoolSet, Mapping[str, RewardCost]]:
-    """The pools with an entry in the candidates' ``rewards`` for each of ``rewards``, and what they
-    cost. Raises SettingsError for a reward that cannot be used, or that scored nothing."""
+    """The pools with an entry in the candidates' ``rewards`` for each of ``rewards``, and the cost
+    of each. Raises SettingsError for an unusable reward, or for one that scored nothing."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / SCORES
     known = {call.key: call for call in _kept(file)}
@@ -189,13 +189,13 @@ class _Rescoring:
         scores = await self._backend.score(asked.view.request, [*asked.answers.values()])
         call = ScoredCall(asked.key, scores.rewards, scores.tokens, scores.judging)
         if scores.missing is None or not scores.missing.retryable:
-            # What may succeed later is asked for again by the next run.
+            # A failure that may pass is not kept, so the next run tries again.
             self._file.add(call)
         return call
 
 
 def _identity(name: str, rewards: Mapping[str, AnyReward]) -> bytes:
-    """What its numbers depend on: its own settings, or all if it is made of others."""
+    """The settings that decide its numbers: its own, or all if it joins others."""
     told: dict[str, Any] = {name: rewards[name].model_dump(mode="json")}
     if isinstance(rewards[name], ComposedRewardSettings):
         told = {key: one.model_dump(mode="json") for key, one in rewards.items()}
@@ -203,7 +203,7 @@ def _identity(name: str, rewards: Mapping[str, AnyReward]) -> bytes:
 
 
 def _kept(file: Path) -> Iterator[ScoredCall]:
-    """The lines of an earlier run. One that was cut off is asked for again."""
+    """The lines of an earlier run, without one that was cut off."""
     for line in file.read_bytes().splitlines() if file.exists() else ():
         try:
             yield msgspec.json.decode(line, type=ScoredCall)

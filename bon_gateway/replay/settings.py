@@ -28,13 +28,13 @@ class ReplaySettings(Section):
     """N of the plain best-of-N with which all are compared. None takes the largest power of two
     that is not above the smallest pool."""
     score_by: dict[str, AnyReward] = Field(default_factory=dict)
-    """Rewards with which the answers are scored anew first, by names of your choice; the keys are
-    those of the gateway's ``rewards``. Each becomes an entry of the candidates' ``rewards``. One
-    alone takes the place of the recorded reward; name several in ``rewards``. What was scored is
-    kept in ``scores.jsonl`` in ``output``."""
+    """Rewards that first score the answers anew, by names of your choice, with the keys of the
+    gateway's ``rewards``. Each becomes an entry of the candidates' ``rewards``. A single one takes
+    the place of the recorded reward; name several in ``rewards``. ``scores.jsonl`` in ``output``
+    keeps the scores."""
     rewards: tuple[RewardMemberSettings, ...] = ()
-    """Choose by several recorded rewards, joined as ``models.<name>.rewards`` are; without ``mean``
-    and ``std`` each is standardised by all that were recorded. ``reward`` is a name in
+    """Choose by several recorded rewards, joined like ``models.<name>.rewards``. Without ``mean``
+    and ``std`` each is standardised by all its recorded rewards. ``reward`` is a name in
     ``rewards`` of the candidates, or the name of the reward that served. None takes the recorded
     reward."""
     combine: Joining = "mean"

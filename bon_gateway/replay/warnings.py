@@ -47,7 +47,7 @@ def _left_out(pools: PoolSet) -> Iterator[str]:
 
 
 def left_out_candidates(pools: PoolSet) -> Iterator[str]:
-    """Those that no strategy may draw, whoever reads the pools."""
+    """Warnings about candidates that no strategy may draw."""
     for reason, count in pools.left_out.items():
         yield f"{count} candidates recorded as {reason} were left out: they have no whole answer."
     if pools.left_out.get(CandidateStatus.REJECTED.value):

@@ -78,12 +78,13 @@ class ServedModelSettings(Section):
     reward: str | None = None
     """A name in ``rewards``. Strategies that choose by reward need it, or ``rewards``."""
     rewards: tuple[RewardMemberSettings, ...] = ()
-    """Several in the place of one: an ensemble of this model's own, which ``type: ensemble``
-    describes. The next four keys are as there."""
+    """Several rewards in place of one: this model's own ensemble. The next four keys work as in
+    ``type: ensemble``."""
     combine: Joining = "mean"
     """How ``rewards`` become one."""
     penalty: Penalty = 1.0
-    """Weight of the deviation or the variance, with the two that have one."""
+    """Weight of the standard deviation or the variance, with ``mean_minus_sd`` or
+    ``mean_minus_variance``."""
     tolerance: Tolerance = 0.25
     """Width of a step, with ``combine: lexicographic``."""
     on_missing: OnMissing = "leave_out"
@@ -93,7 +94,7 @@ class ServedModelSettings(Section):
     allow_override: bool = True
     """Whether a request's ``bon`` object may change the strategy."""
     verifier: tuple[AnyVerifier, ...] = ()
-    """What each candidate is verified by before the best is chosen, see docs/verifiers.md. A
+    """Verifiers that check each candidate before the best is chosen, see docs/verifiers.md. A
     candidate that one of them fails can win only if all candidates fail."""
     on_all_failed: Literal["best", "error"] = "best"
     """What to answer if the verifiers fail all candidates: ``best`` takes the best of them, marked
@@ -120,13 +121,13 @@ class ServedModelSettings(Section):
         return self.reward is not None or bool(self.rewards)
 
     def reward_name(self, model: str) -> str | None:
-        """The name of its reward. That of ``rewards`` is their place in the settings, by the name
+        """The name of its reward. For ``rewards`` that is their place in the settings, by the name
         of this ``model``."""
         return f"models.{model}.rewards" if self.rewards else self.reward
 
     @property
     def ensemble(self) -> RewardEnsembleSettings | None:
-        """What ``rewards`` stand for."""
+        """The ensemble that ``rewards`` describe."""
         if not self.rewards:
             return None
         return RewardEnsembleSettings(
@@ -173,13 +174,13 @@ class Settings(Section):
 
     @property
     def policy_models(self) -> dict[str, PolicySettings]:
-        """The policies that are not made of others."""
+        """Policies with their own model."""
         found = self.policies.items()
         return {name: one for name, one in found if isinstance(one, PolicySettings)}
 
     @property
     def composed_policies(self) -> dict[str, ComposedPolicySettings]:
-        """The policies that are made of ``policy_models``."""
+        """Policies composed of ``policy_models``."""
         found = self.policies.items()
         return {name: one for name, one in found if isinstance(one, ComposedPolicySettings)}
 
@@ -191,7 +192,7 @@ class Settings(Section):
 
     @property
     def composed_rewards(self) -> dict[str, ComposedRewardSettings]:
-        """The rewards that are made of ``reward_models``, those of served models too."""
+        """Rewards composed of ``reward_models``, served models' own ones included."""
         found = self.rewards.items()
         named = {name: one for name, one in found if isinstance(one, ComposedRewardSettings)}
         return named | self._own_rewards
@@ -206,8 +207,8 @@ class Settings(Section):
         }
 
     def revision_of(self, policy: str) -> str | None:
-        """The policy's revision; of one that is composed, without a revision of its own, those of
-        the policies that it asks."""
+        """The policy's revision. A composed policy without its own has the revisions of the
+        policies that it asks."""
         settings, composed = self.policies[policy], self.composed_policies.get(policy)
         if settings.revision is not None or composed is None:
             return settings.revision
@@ -234,7 +235,7 @@ class Settings(Section):
 
     @property
     def composed(self) -> dict[str, ComposedPolicySettings | ComposedRewardSettings]:
-        """What is made of them, by paths of the same form."""
+        """Composed policies and rewards, by paths of the same form."""
         return {
             **{f"policies.{name}": one for name, one in self.composed_policies.items()},
             **{f"rewards.{name}": one for name, one in self.composed_rewards.items()},
@@ -253,7 +254,7 @@ class Settings(Section):
 
     @property
     def verifiers(self) -> dict[str, VerifierSettings]:
-        """Those of all served models, as ``models.<name>.verifier.<place>``."""
+        """Verifiers of all served models, as ``models.<name>.verifier.<place>``."""
         return {
             f"models.{name}.verifier.{place}": one
             for name, served in self.models.items()
@@ -317,7 +318,7 @@ class Settings(Section):
             compares = composed.compares_over(self.reward_models)
         if compares:
             raise ValueError(
-                f"models.{name}.strategy: {served.strategy.type} sets rewards beside those of other"
+                f"models.{name}.strategy: {served.strategy.type} needs rewards that compare across"
                 f" calls, and reward {reward!r} only compares the answers of one"
             )
 

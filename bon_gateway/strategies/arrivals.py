@@ -102,8 +102,8 @@ class Arrivals:
         self._enough.set()
 
     def pass_deadline(self) -> bool:
-        """The same because time is up: candidates that wait for verdicts end without them. Returns
-        whether there were any."""
+        """End candidates that wait for verdicts, because time is up. Returns whether there were
+        any."""
         waiting = [i for i in self._unverified if i not in self.ended]
         for index in waiting:
             completion, validity = self._unverified[index]
@@ -132,7 +132,7 @@ class Arrivals:
         )
 
     def reject(self, index: int, reason: str) -> None:
-        """End a candidate that still runs. Later reports of it are ignored."""
+        """End a running candidate. Later reports of it are ignored."""
         self._ends(Candidate(index, CandidateStatus.REJECTED, reason=reason))
 
     async def _sample(self, indices: Sequence[int]) -> None:

@@ -63,11 +63,11 @@ class Drawn(msgspec.Struct, frozen=True):
     timings: Timings
     deadline_passed: bool
     judging: JudgeUsage | None = None
-    """What asking chat models for verdicts cost, if any was asked."""
+    """Cost of verdicts from chat models, if any was asked."""
     left_out: Sequence[str] = ()
     """Members of an ensemble that could not score."""
     refuted_may_win: bool = True
-    """Whether the best of the candidates is the answer if the verifiers fail them all."""
+    """Whether the best candidate is the answer if the verifiers fail them all."""
     rounds: int = 1
     stopped: Stopped | None = None
     pruning: Pruning | None = None
@@ -134,9 +134,9 @@ class Draw:
         self._late = False
         """Whether the deadline has passed."""
         self._cut = False
-        """Whether it kept candidates or verdicts away that would have come."""
+        """Whether the deadline cut off candidates or verdicts."""
         self._gave_up = False
-        """Whether it kept verdicts away."""
+        """Whether the deadline cut off verdicts."""
         self._generating = self._scored = 0.0
         """Seconds spent so far, as in ``Timings``."""
         self._rounds = 0
@@ -236,8 +236,8 @@ class Draw:
             self._scored += time.monotonic() - started
 
     async def _score_refuted(self) -> None:
-        """Candidates that a verifier failed are scored only if there are no others, because only
-        then their rewards count."""
+        """Score candidates that a verifier failed only if there are no others: only then their
+        rewards count."""
         arrivals = self._arrivals
         if not self._refuted_may_win or arrivals.usable or not arrivals.refuted:
             return

@@ -1,8 +1,8 @@
-"""Embeds the answers of one request, each text once, and compares what came of it.
+"""Embeds the answers of one request, each text once, and compares the vectors.
 
-The vectors are kept with the request: a strategy that draws in waves embeds only what is new. An
-embedder that fails is not asked again, so that all answers of a request are compared in one way.
-What a strategy does without vectors is its own business; the answer is marked in any case.
+The request keeps its vectors: a strategy that draws in waves embeds only new answers. An embedder
+that fails gets no more calls, so that all answers of a request are compared in one way. Each
+strategy decides what to do without vectors; the answer is always marked.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from bon_gateway.protocols import Trace
 from bon_gateway.types import ChatRequest, Vector
 
 MOST_TEXTS = 512
-"""Different answers of one request that are embedded and compared."""
+"""Largest number of different answers of one request to embed and compare."""
 GRACE_S = 0.1
-"""Seconds that embedding may take after the request's deadline, at least."""
+"""Least number of seconds for embedding, even after the request's deadline."""
 _log = logging.getLogger(__name__)
 
 
@@ -44,7 +44,7 @@ class AnswerComparison:
         return found
 
     async def classes(self, embedder: str, threshold: float, texts: Sequence[str]) -> list[int]:
-        """For each text the place of the one that stands for its class. Raises EmbedderError."""
+        """For each text the index of the first text of its class. Raises EmbedderError."""
         vectors = await self._vectors(embedder, texts)
         async with self.comparing:
             self._note_diversity(await asyncio.to_thread(cosine_consensus, vectors))
@@ -56,7 +56,8 @@ class AnswerComparison:
             self.trace.diversity = max(0.0, 1 - mean)
 
     async def _vectors(self, embedder: str, texts: Sequence[str]) -> list[Vector]:
-        """Of length 1. Of a text without a word it is zeros, which are similar to nothing."""
+        """The vectors, of length 1. A text without a word has zeros, which are similar to
+        nothing."""
         trace = self.trace
         if trace.embedder_lost:
             raise EmbedderError("the embedder has failed for this request")

@@ -41,8 +41,8 @@ class ByMeaning(msgspec.Struct, frozen=True):
 class ExtractSettings(Component):
     @property
     def by_meaning(self) -> ByMeaning | None:
-        """How answers are compared beyond equality; then ``build`` finds what is compared, and what
-        votes if the embedder is down."""
+        """How answers are compared beyond equality. Then ``build`` finds the text to compare, which
+        also votes if the embedder is down."""
         return None
 
     @abstractmethod
@@ -110,18 +110,18 @@ class ExactSettings(ExtractSettings):
 
 
 class SemanticSettings(ExtractSettings):
-    """The whole text by its meaning: answers whose embeddings have a cosine of at least
-    ``threshold`` with the first answer of a class vote together. Each answer, in the order of
-    index, joins the class whose first answer is most like its own, or begins one. If the embedder
-    is down, equal texts vote together, and the answer is degraded (``embedder_unavailable``)."""
+    """The whole text by its meaning. In the order of index, each answer joins the class whose first
+    answer is most like it, if the cosine of their embeddings is at least ``threshold``; otherwise
+    it begins a class. Answers of a class vote together. If the embedder is down, equal texts vote
+    together, and the answer is degraded (``embedder_unavailable``)."""
 
     type: Literal["semantic"]
     embedder: str
     """A name in ``embedders``."""
     threshold: Annotated[float, Field(gt=-1, le=1)]
-    """Least cosine of equal answers. It depends on the embedder: take one between the cosines of
-    some answers that say the same and of some that do not. ``bon.details.diversity`` shows how far
-    answers are apart."""
+    """Least cosine of equal answers. It depends on the embedder: measure the cosines of some
+    answers that say the same and of some that do not, and take a value in between.
+    ``bon.details.diversity`` shows how different answers are."""
 
     @property
     def by_meaning(self) -> ByMeaning:

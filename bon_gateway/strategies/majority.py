@@ -34,7 +34,7 @@ from bon_gateway.strategies.waves import NextWave, WaveRule
 from bon_gateway.types import Candidate, ChatRequest, Stopped
 
 MOST_LEFT = 256
-"""With more candidates to come, what they may change would take too long to compute."""
+"""With more candidates to come, their effect would take too long to compute."""
 
 
 class MajoritySettings(VoteSettings):
@@ -65,7 +65,7 @@ class Majority(VoteStrategy):
         waves = Waves(max(settings.wave, request.top), settings.wave, cap=settings.n)
 
         async def rule(candidates: Sequence[Candidate]) -> NextWave:
-            # What a verifier failed can win no vote, so it must not end it either.
+            # An answer that a verifier failed cannot win the vote, so it must not end it either.
             voting = [candidate for candidate in candidates if not candidate.refuted]
             refuted = len(candidates) - len(voting)
             votes = Counter((await self.answers(request, policy, voting, trace)).values())

@@ -125,7 +125,7 @@ class Mbr(PoolStrategy):
     def _texts(
         self, request: ChatRequest, policy: PolicyBackend, rivals: Sequence[Candidate]
     ) -> list[str]:
-        """What each says and calls."""
+        """Text and tool calls of each answer."""
         prefill = Prefill.of(request)
         texts = []
         for rival in rivals:

@@ -153,7 +153,7 @@ class PoolStrategy:
 
 
 def _embedded(selection: Selection, trace: Trace) -> Selection:
-    """With what came of embedding its answers."""
+    """Adds the result of embedding its answers."""
     lost = ("embedder_unavailable",) if trace.embedder_lost else ()
     return msgspec.structs.replace(
         selection, degraded=(*selection.degraded, *lost), diversity=trace.diversity

@@ -1,4 +1,4 @@
-"""Says which candidates may win. All strategies share one referee, so that schemas stay known
+"""Says which candidates may win. All strategies share one referee, so that it remembers schemas
 across requests and at most one process checks the costly ones."""
 
 from __future__ import annotations

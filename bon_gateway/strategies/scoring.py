@@ -60,7 +60,7 @@ class Scoring:
         self._announcing: asyncio.Task[None] | None = None
         self.tokens = 0
         self.judging: JudgeUsage | None = None
-        """What asking chat models cost, if any was asked."""
+        """Cost of chat models, if any was asked."""
         self.left_out: set[str] = set()
         """Members of an ensemble that could not score."""
 
@@ -191,7 +191,7 @@ class Scoring:
             await asyncio.gather(*(self._try([key]) for key in alone))
 
     async def _try_together(self, batch: Sequence[bytes], error: RewardError) -> None:
-        """Try again: answers that are compared with each other must stay in one call."""
+        """Try again with all answers, because answers that are compared must stay in one call."""
         for _ in range(self._retries):
             if not error.retryable:
                 return

@@ -120,8 +120,8 @@ def select(
 
 
 def _prompts(candidates: Sequence[Candidate]) -> list[list[Completion]]:
-    """The completions by the prompt that they answer: each variant has one of its own. For those of
-    an earlier request no prompt was read now."""
+    """The completions by their prompt: each variant has its own. Cached completions count for none,
+    because no prompt was read for them now."""
     found: defaultdict[str | None, list[Completion]] = defaultdict(list)
     for candidate in candidates:
         if candidate.completion is not None and not candidate.cached:
@@ -185,8 +185,8 @@ def _unverified(candidate: Candidate) -> bool:
 
 
 def _all_refuted(candidates: Sequence[Candidate]) -> NoValidCandidateError:
-    """It says how many each verifier failed, and why where the reason is a word. Other reasons may
-    quote the answer."""
+    """It says how many candidates each verifier failed, and why if the reason is a word. Other
+    reasons may quote the answer."""
     failures = Counter(
         f"{name}: {verdict.reason}" if WORD.fullmatch(verdict.reason or "") else name
         for candidate in candidates

@@ -19,7 +19,7 @@ class StrategySettings(Component):
 
     needs_reward: ClassVar[bool] = True
     needs_steady_rewards: ClassVar[bool] = False
-    """Whether it sets rewards beside those of other calls, or beside a fixed number. A reward that
+    """Whether it compares rewards with other calls' rewards or with a fixed number. A reward that
     only ``compares`` the answers of one call cannot serve it."""
     by_request: ClassVar[bool] = True
     """Whether a request's ``bon`` object may choose this strategy."""
@@ -29,7 +29,8 @@ class StrategySettings(Component):
     """Keys whose sum is the number of candidates that one request draws; without any it is 1."""
 
     verifies: ClassVar[bool] = False
-    """Whether its candidates are verified. A served model with a verifier takes no other."""
+    """Whether its candidates are verified. A served model with verifiers takes only such
+    strategies."""
 
     follow_n: ClassVar[tuple[str, ...]] = ()
     """Keys that an operator chose for the operator's ``n``: a request with another ``n`` gets their

@@ -16,8 +16,8 @@ from bon_gateway.sections.base import Component
 from bon_gateway.strategies.embedding import AnswerComparison
 
 MeasureConsensus = Callable[[Sequence[str], AnswerComparison], Awaitable[list[float]]]
-"""From the answers to the mean similarity of each to the others, in the same order. Raises
-EmbedderError if it embeds."""
+"""Gives each answer's mean similarity to the others, in the same order. Raises EmbedderError if it
+embeds."""
 
 KEY = "similarity.function"
 READ = 8192

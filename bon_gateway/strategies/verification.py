@@ -1,6 +1,6 @@
-"""Has the candidates of one request verified, each as soon as it has arrived.
+"""Verifies the candidates of one request, each as soon as it has arrived.
 
-Identical answers are verified once. What a verifier fails may win only if all candidates fail.
+Identical answers are verified once. A candidate that fails may win only if all candidates fail.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ PARTS: NonTextParts = "send"
 """Verifiers get the conversation as the client sent it."""
 
 Verdicts = Mapping[str, Verdict]
-"""By the verifier's name."""
+"""Verdicts by the verifier's name."""
 
 
 class _Asked(msgspec.Struct, frozen=True):
     verdicts: dict[str, Verdict]
-    """Those that are there so far."""
+    """Verdicts so far."""
     task: asyncio.Task[None]
 
 
@@ -44,7 +44,7 @@ class Verification:
         self._verifiers = verifiers
         self._tasks = tasks
         self._asked: dict[bytes, _Asked] = {}
-        """By the answer as JSON."""
+        """Work by the answer as JSON."""
 
     @property
     def on_all_failed(self) -> str:
@@ -52,7 +52,7 @@ class Verification:
 
     @property
     def judging(self) -> JudgeUsage | None:
-        """What asking chat models cost, if any was asked."""
+        """Cost of chat models, if any was asked."""
         verdicts = [one for asked in self._asked.values() for one in asked.verdicts.values()]
         known = [one.judging for one in verdicts if one.judging is not None]
         return sum(known, JudgeUsage()) if known else None
@@ -64,13 +64,13 @@ class Verification:
         return dict(asked.verdicts)
 
     def give_up(self, completion: Completion) -> Verdicts:
-        """The verdicts so far, with abstentions in place of those that have not come."""
+        """The verdicts so far, with abstentions in place of missing ones."""
         asked = self._ask(completion)
         self._verifiers.give_up(asked.verdicts)
         return dict(asked.verdicts)
 
     def stop(self) -> None:
-        """Stop what still verifies: no candidate waits for it."""
+        """Stop running verifications: no candidate waits for them."""
         for asked in self._asked.values():
             asked.task.cancel()
 

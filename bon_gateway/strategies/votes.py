@@ -134,8 +134,8 @@ async def _by_meaning(
     meaning: ByMeaning | None,
     comparison: AnswerComparison,
 ) -> dict[int, str]:
-    """``answers`` with one answer for each class of ``texts``; as they are if they are compared
-    only for equality, or if the embedder is down."""
+    """``answers`` with one answer for each class of ``texts``; unchanged if only equality counts,
+    or if the embedder is down."""
     if meaning is None or not answers:
         return answers
     try:

@@ -30,6 +30,6 @@ def embed(call: Call, _step: Step, model: str) -> bytes:
 
 
 def fake_vector(text: str) -> list[float]:
-    """Words count by their lengths, so short texts can be read off."""
+    """Words count by their lengths, so that tests can work out short texts by hand."""
     counts = Counter(len(word) % DIMENSIONS for word in text.split())
     return [float(counts[place]) for place in range(DIMENSIONS)]

@@ -195,7 +195,7 @@ class FakeReward(_FakeBackend):
     abstains: Callable[[Message], bool] = never
     """Which answers get no reward."""
     judging: JudgeUsage | None = None
-    """What each call says that it cost."""
+    """Cost that each call reports."""
     calls: list[list[Message]] = field(default_factory=list)
     """The completions of each call."""
     conversations: list[Sequence[Message]] = field(default_factory=list)
@@ -248,8 +248,8 @@ def passes(_: Message) -> Verdict:
 
 @dataclass(slots=True)
 class FakeVerifiers:
-    """Verifiers of which the one, ``fake``, says what ``rule`` does. Without a verdict from that it
-    never ends."""
+    """A panel with one verifier, ``fake``, whose verdict comes from ``rule``. If ``rule`` returns
+    None, verifying never ends."""
 
     rule: Callable[[Message], Verdict | None] = passes
     delay: float = 0.0
@@ -286,7 +286,7 @@ class FakeEmbedder(_FakeBackend):
     known: Mapping[str, Vector]
     failures: int = 0
     hold: asyncio.Event | None = None
-    """Calls wait for it."""
+    """Calls wait for this event."""
     calls: list[list[str]] = field(default_factory=list)
     cancelled: int = 0
 

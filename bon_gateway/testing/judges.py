@@ -1,8 +1,9 @@
 """A scripted judge: a fake upstream's script that answers questions about answers.
 
 ``FakeUpstream(FakeJudge(lambda prompt: {"B": 0.7, "A": 0.3}))`` grades every answer alike. The rule
-reads the question and gives the chances of the tokens that may be the verdict. The likeliest is
-written, after the thinking if there is any; all are in the log-probabilities at its place.
+reads the question and gives the probabilities of the tokens that may be the verdict. The judge
+writes the likeliest one, after the thinking if there is any; the log-probabilities at its place
+have all of them.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from bon_gateway.testing.script import Call, Step
 
 Chances = Mapping[str, float]
 Rule = Callable[[str], Chances | Step | None]
-"""From the question to the chances of the verdict's tokens; a Step answers in its own way, None
-with a sentence that is no verdict."""
+"""Maps the question to the probabilities of the verdict's tokens. A Step answers in its own way;
+None answers with a sentence without a verdict."""
 
 FENCE = re.compile(r"^=== ([0-9a-f]{16}) start of (?:the )?([^=]*?) ===$", re.MULTILINE)
 
@@ -38,15 +39,15 @@ def fenced(prompt: str) -> list[str]:
 class FakeJudge:
     rule: Rule
     thinking: str = ""
-    """What it writes before its verdict, such as ``<think>hm</think>``."""
+    """Text before its verdict, such as ``<think>hm</think>``."""
     reasoning: bool = False
     """Whether a parser takes the thinking out of the content, as vLLM does."""
     logprobs: bool = True
-    """Whether it gives log-probabilities to those who ask."""
+    """Whether it gives log-probabilities to clients that ask."""
     cached: int = 0
     """Cached tokens of each prompt."""
     context: int = 100_000
-    """Tokens that it can read."""
+    """Number of tokens that it can read."""
     prompts: list[str] = field(default_factory=list)
     """The questions, in the order in which they came."""
 

@@ -1,7 +1,7 @@
-"""Verifiers: what says of an answer that it is right, wrong, or that it cannot tell.
+"""Verifiers say whether an answer is right or wrong, or abstain.
 
-A served model's ``verifier`` has its candidates verified before the best is chosen. A reward of
-type ``verifiers`` makes rewards of verdicts. Each kind has a file with its settings and its class;
-``kinds`` names them, ``panel`` asks those of one served model. Nothing here runs code that a model
-wrote: that takes a runner of the operator's, behind ``http``.
+A served model's ``verifier`` checks its candidates before the best is chosen. A reward of type
+``verifiers`` turns verdicts into rewards. Each kind has a file with its settings and its class;
+``kinds`` lists them, ``panel`` asks the verifiers of one served model. Nothing here runs code that
+a model wrote: that needs the operator's own runner, behind ``http``.
 """

@@ -1,6 +1,6 @@
-"""Calls of verifiers to a server: so many at once, and again after an error that may pass.
+"""Calls of verifiers to a server, with a limit at once, and a retry after errors that may pass.
 
-This is the one retry layer of these calls. Redirects are not followed.
+This is the only retry layer of these calls. It does not follow redirects.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class VerifierCalls:
         self._retries = settings.retries
         self._slots = asyncio.Semaphore(settings.at_once)
         self._trouble: str | None = None
-        """What the log said last, until a call succeeds."""
+        """The last trouble in the log, until a call succeeds."""
         self._client = HttpClient(
             api_key=key,
             connect_timeout_s=settings.connect_timeout_s,
@@ -75,7 +75,7 @@ class VerifierCalls:
                 return answer
 
     async def trial(self) -> Mapping[str, str | None]:
-        """See ``Verifier.trial``: an error will do, for the server need not know GET."""
+        """See ``Verifier.trial``. An HTTP error is fine, because the server need not know GET."""
         place = f"{self._url.host_port_subcomponent}{self._url.path.rstrip('/')}"
         try:
             await self._client.get(self._url)
@@ -85,7 +85,7 @@ class VerifierCalls:
         return {place: None}
 
     def tell(self, trouble: str) -> None:
-        """Log what is wrong, once until a call succeeds."""
+        """Log a trouble once, until a call succeeds."""
         if trouble != self._trouble:
             self._trouble = trouble
             _log.warning("the verifier %r cannot verify: %s", self._title, trouble)

@@ -13,8 +13,8 @@ from bon_gateway.verifiers.verifier import LocalVerifier
 
 
 class EqualsSettings(ExpectingSettings):
-    """The final answer is the expected one. Numbers are compared by value, texts but for upper and
-    lower case and white space."""
+    """The final answer is the expected one. Numbers compare by value; texts compare without case
+    and white space."""
 
     type: Literal["equals"]
 

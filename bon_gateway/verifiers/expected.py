@@ -1,4 +1,4 @@
-"""The answer that is expected, and how answers are compared with it."""
+"""The expected answer, and the comparison with it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class ExpectingSettings(VerifierSettings):
     """Settings of verifiers that compare with an expected answer."""
 
     extract: AnyExtract = Field(default=ExactSettings(type="exact"))
-    """Where the final answer stands, as for strategies that vote. The same is done to the expected
-    answer, unless that is nothing but the final answer."""
+    """Where the final answer stands, as for strategies that vote. It also finds the final answer in
+    the expected one, unless that holds nothing else."""
     reference: TemplateText = REFERENCE
     """The expected answer. ``{{ item.reference }}`` is the ``reference`` in the request's
     ``metadata``. A request without it is not verified: an abstention."""
@@ -34,7 +34,7 @@ def expected(
 
 
 def same(found: str, wanted: str) -> bool:
-    """Whether two final answers are equal: numbers by value, texts but for case and white space."""
+    """Whether two final answers are equal: numbers by value, texts without case and white space."""
     return _plain(found) == _plain(wanted)
 
 

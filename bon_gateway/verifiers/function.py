@@ -1,4 +1,4 @@
-"""A function of the operator's own says whether an answer is right.
+"""An operator's own function says whether an answer is right.
 
 A plain function is called in a thread, one call at a time, because it may not be safe to run
 several at once. An ``async`` function runs in the event loop, several calls at once.
@@ -22,13 +22,13 @@ from bon_gateway.verifiers.verifier import Verifier
 
 ARGUMENTS = ("messages", "answers", "metadata")
 MOST_REASON = 200
-"""Characters of a reason that are kept."""
+"""Largest number of characters of a reason."""
 _log = logging.getLogger(__name__)
 
 
 class FunctionVerifierSettings(ScoredSettings):
-    """A function of your own says whether an answer is right. It runs in the gateway's process, so
-    it must not run code that a model wrote."""
+    """Your own function says whether an answer is right. It runs in the gateway's process, so it
+    must not run code that a model wrote."""
 
     type: Literal["function"]
     function: HookName
@@ -76,7 +76,7 @@ class FunctionVerifier(Verifier):
             return await asyncio.to_thread(self._function, *arguments)
 
     def _verdict(self, given: Any) -> Verdict:
-        """Raises ValueError or TypeError for what is none."""
+        """Raises ValueError or TypeError for an invalid verdict."""
         said, reason = given if isinstance(given, tuple) else (given, None)
         if reason is not None:
             reason = str(reason)[:MOST_REASON]

@@ -1,6 +1,6 @@
-"""A server of the operator's own says whether an answer is right: tests, a linter, a search.
+"""The operator's own server says whether an answer is right: tests, a linter, a search.
 
-Code that a model wrote runs there, in a sandbox of the operator's, and never in the gateway.
+Code that a model wrote runs there, in the operator's sandbox, never in the gateway.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from bon_gateway.verifiers.calls import UNUSABLE, reason_of
 from bon_gateway.verifiers.settings import AskingVerifierSettings
 
 MOST_REASON = 200
-"""Characters of a reason that are kept."""
+"""Largest number of characters of a reason."""
 
 
 class HttpVerifierSettings(AskingVerifierSettings):
-    """A server of your own says whether an answer is right. It gets the conversation and one answer
-    by ``POST``, and returns a verdict; docs/verifiers.md has the form."""
+    """Your own server says whether an answer is right. It gets the conversation and one answer by
+    ``POST``, and returns a verdict; docs/verifiers.md has the form."""
 
     type: Literal["http"]
 

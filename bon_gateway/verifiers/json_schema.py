@@ -28,10 +28,9 @@ class JsonSchemaSettings(VerifierSettings):
     """The JSON schema. ``$schema`` names its dialect; without it 2020-12, draft 7 and draft 4 are
     tried. Formats are not checked, and other documents are not read."""
     fenced: bool = False
-    """Whether JSON in a Markdown fence will do too. Clients get the answer with its fence."""
+    """Also accept JSON in a Markdown fence. Clients get the answer with its fence."""
     check_ms: PositiveInt = 250
-    """Milliseconds of CPU time for one answer. An answer that takes longer counts as an
-    abstention."""
+    """Milliseconds of CPU time for one answer. It abstains if that is too short."""
 
     def check(self) -> None:
         try:
@@ -49,7 +48,7 @@ class JsonSchemaSettings(VerifierSettings):
 
 
 class JsonSchemaVerifier(Verifier):
-    """A schema that is costly to check is checked in a process of its own, in bounded time."""
+    """Checks a costly schema in a separate process, in bounded time."""
 
     def __init__(self, settings: JsonSchemaSettings) -> None:
         self._fenced = settings.fenced

@@ -1,4 +1,4 @@
-"""The kinds of verifiers. All that lists them is derived from this tuple."""
+"""The kinds of verifiers. Every other list of them is derived from this tuple."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from bon_gateway.verifiers.settings import VerifierSettings
 from bon_gateway.verifiers.verifier import LocalVerifier
 
 MOST_READ = 4096
-"""Characters from the beginning that are read."""
+"""Number of characters to read from the beginning."""
 LIBRARY = "py3langid"
 Language = Annotated[str, Field(pattern=r"^[a-z]{2,3}$")]
 
@@ -27,9 +27,9 @@ class LanguageSettings(VerifierSettings):
     languages: Annotated[tuple[Language, ...], Field(min_length=1)]
     """Codes of ISO 639-1, such as ``en``."""
     certain: Annotated[float, Field(gt=0, lt=1)] = 0.9
-    """Probability from which a guess counts. A less certain one is an abstention."""
+    """Least probability of a guess that counts. It abstains on a less certain one."""
     min_letters: PositiveInt = 20
-    """An answer with fewer letters is not verified: a guess from so little is chance."""
+    """It abstains on an answer with fewer letters, because a guess would be chance."""
 
     def check(self) -> None:
         if importlib.util.find_spec(LIBRARY) is None:

@@ -17,8 +17,8 @@ class LengthSettings(VerifierSettings):
 
     type: Literal["length"]
     unit: Literal["characters", "words"] = "words"
-    """What is counted. Words are what white space separates; count characters for languages that
-    write none."""
+    """Unit of the length. White space separates words; count characters for languages without
+    it."""
     min: Annotated[int, Field(ge=0)] = 0
     """Shortest answer that passes."""
     max: Annotated[int, Field(ge=0)] | None = None

@@ -1,7 +1,7 @@
 """The verifiers of one served model, asked for each candidate.
 
-First those that compute their verdict here. What none of them fails goes to those that ask a
-server, all at the same time: a call for an answer that has already failed would be wasted.
+Verifiers that compute their verdict here come first. If none of them fails the answer, those that
+ask a server follow, all at the same time: a call for a failed answer would be wasted.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ class RegexVerifierSettings(VerifierSettings):
     answer, in time linear in it. Begin it with ``\A`` and end it with ``\z`` to match all of it;
     ``(?i)`` ignores case."""
     matches: bool = True
-    """Whether it has to match. With false it must not, as for words that no answer may have."""
+    """Whether it has to match. With false it must not match, for example for forbidden words."""
 
     def build(self, keys: FindKey) -> RegexVerifier:
         return RegexVerifier(self)

@@ -1,5 +1,5 @@
 """The verifiers that ship. To add one, write its file and name its settings in ``KINDS``.
-``REWARDS`` are the rewards that are made of them."""
+``REWARDS`` lists the rewards that use them."""
 
 from __future__ import annotations
 

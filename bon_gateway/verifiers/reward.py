@@ -1,7 +1,7 @@
-"""Rewards made of verdicts: the weighted mean of what the verifiers say.
+"""Rewards from verdicts: their weighted mean.
 
-A pass counts 1 and a fail 0, unless the verifier gives a score. An answer of which one verifier
-abstains has no reward: a mean over fewer would not compare with those of the other candidates.
+A pass counts 1 and a fail 0, unless the verifier gives a score. If one verifier abstains, the
+answer has no reward: a mean over fewer verifiers does not compare with the other candidates'.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from bon_gateway.verifiers.verifier import Verifier
 
 
 class VerifiersRewardSettings(RewardSettings):
-    """Verifiers as a reward: the weighted mean of what they say."""
+    """Verifiers as a reward: the weighted mean of their verdicts."""
 
     type: Literal["verifiers"]
     verifiers: Annotated[tuple[AnyVerifier, ...], Field(min_length=1)]
@@ -42,7 +42,7 @@ class VerifiersRewardSettings(RewardSettings):
     """How much each verifier counts beside the others, by its name; 1 for those not named. Only
     ratios matter."""
     non_text_parts: NonTextParts = "send"
-    """As for ``vllm_classify``. Verifiers get the conversation, and most read only the answer."""
+    """As for ``vllm_classify``. Verifiers get the conversation, but most read only the answer."""
 
     reads_metadata: ClassVar[bool] = True
 
@@ -74,7 +74,7 @@ class VerifiersRewardSettings(RewardSettings):
 
 
 def _no_key(variable: str | None) -> str | None:
-    """One key for all would go to hosts that it is not for."""
+    """Verifiers have their own keys: a common one would go to the wrong hosts."""
     if variable is not None:
         raise ValueError("its verifiers have keys: build it with `build_with`")
     return None
@@ -127,7 +127,7 @@ class VerifiersReward(LocalReward):
         }
 
     def _missing(self, rows: Sequence[Sequence[Verdict]]) -> AbstainedError:
-        """It names the verifiers, and not their reasons, which may quote an answer."""
+        """It names the verifiers but not their reasons, which may quote an answer."""
         names = [
             name
             for column, name in enumerate(self._verifiers)

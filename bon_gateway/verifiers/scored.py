@@ -12,8 +12,8 @@ class ScoredSettings(VerifierSettings):
     """Settings of verifiers that give a score."""
 
     pass_threshold: float | None = None
-    """Score from which an answer passes. None lets each answer pass, whatever its score: that is of
-    use only in a reward, where the score itself counts."""
+    """Lowest score that passes. None lets every answer pass: use that only in a reward, where the
+    score itself counts."""
 
     @property
     def decides(self) -> bool:

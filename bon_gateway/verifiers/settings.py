@@ -1,4 +1,4 @@
-"""Settings of every verifier, and of those that ask a server."""
+"""Settings of every verifier, and of verifiers that ask a server."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class VerifierSettings(Component):
     """The settings of one verifier, which build it."""
 
     name: VerifierName | None = None
-    """What answers, metrics and ``weights`` call it. None takes its type. Two verifiers of one
-    model need two names."""
+    """Its name in answers, metrics and ``weights``. None takes its type. Two verifiers of one model
+    need different names."""
 
     @property
     def title(self) -> str:
@@ -31,13 +31,13 @@ class VerifierSettings(Component):
 
     @property
     def decides(self) -> bool:
-        """Whether it ever fails an answer. One that only gives scores is of use as a reward
-        alone."""
+        """Whether it ever fails an answer. A verifier that only gives scores is useful only in a
+        reward."""
         return True
 
     @property
     def key_variables(self) -> Mapping[str, str]:
-        """Environment variables with keys, by the keys in this section that name them."""
+        """Environment variables with keys, by the settings in this section that name them."""
         return {}
 
     @abstractmethod
@@ -53,17 +53,17 @@ class AskingVerifierSettings(VerifierSettings):
     api_key_env: str | None = None
     """Environment variable with the key to send there, as a bearer token. It must be set."""
     timeout_s: Seconds = 10.0
-    """Seconds that one call may take. A later answer counts as an abstention."""
+    """Longest time of one call, in seconds. After that the verifier abstains."""
     connect_timeout_s: Seconds = 5.0
-    """Seconds that connecting may take."""
+    """Longest time to connect, in seconds."""
     retries: Annotated[int, Field(ge=0, le=5)] = 1
-    """How often a call is made again after an error that may pass: a refused connection, 429 or
-    5xx. A call that took too long is not made again."""
+    """Number of further tries after an error that may pass: a refused connection, 429 or 5xx. A
+    call that took too long is not repeated."""
     at_once: PositiveInt = 16
-    """Calls in flight in one worker; further ones wait. As many answers a second are verified as
-    this by the seconds that one call takes."""
+    """Calls in flight in one worker; further ones wait. This number divided by the seconds of one
+    call is the number of answers verified in a second."""
     max_answer_bytes: PositiveInt = 256 * 1024
-    """Largest answer to one call, in bytes. A larger one counts as an abstention."""
+    """Largest answer to one call, in bytes. The verifier abstains if it is larger."""
     ca_file: str | None = None
     """PEM file of the authorities to trust for https instead of the system's."""
     client_cert: str | None = None

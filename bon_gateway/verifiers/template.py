@@ -2,7 +2,7 @@
 
 OpenAI's graders write them so. ``item`` is the request's ``metadata``, ``sample`` the answer:
 ``output_text``, ``output_json`` (the answer read as JSON), ``output_tools`` (its tool calls) and
-``choices``. A path goes through objects by name and through lists by place: ``items[0].name``.
+``choices``. A path leads through objects by name and through lists by place: ``items[0].name``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pydantic import AfterValidator
 from bon_gateway.types import Message, RewardRequest, Verdict, abstained, failed
 
 MOST_JSON = 65_536
-"""Characters of the longest answer that is read as JSON."""
+"""Longest answer, in characters, that is read as JSON."""
 _PLACE = re.compile(r"\{\{\s*(\w+)((?:\.\w+|\[\d{1,6}\])*)\s*\}\}")
 _STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
 NAMESPACES = ("item", "sample")
@@ -32,7 +32,8 @@ class LackingError(Exception):
         self.path = path
 
     def verdict(self) -> Verdict:
-        """What the answer lacks is its fault; what the request lacks is not."""
+        """A missing value is the answer's fault if it belongs to the answer, not if it belongs to
+        the request."""
         reason = f"no {self.path}"
         return failed(reason) if self.path.startswith("sample") else abstained(reason)
 
@@ -54,7 +55,7 @@ TemplateText = Annotated[str, AfterValidator(check_template)]
 
 
 def render(template: str, request: RewardRequest, answer: Message, text: str) -> str:
-    """``text`` is what the answer says. Raises LackingError."""
+    """``text`` is the answer's text. Raises LackingError."""
     values: dict[str, Any] = {"item": request.metadata}
 
     def fill(place: re.Match[str]) -> str:

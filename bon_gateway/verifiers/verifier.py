@@ -1,4 +1,4 @@
-"""What a verifier is."""
+"""The interface of a verifier."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ INLINE_CHARACTERS = 4096
 
 
 class Verifier(ABC):
-    """Says of answers whether they are right."""
+    """Says whether answers are right."""
 
     asks: ClassVar[bool] = False
-    """Whether it asks a server. Then it is asked only for answers that no other has failed."""
+    """Whether it asks a server. Then it only gets answers that no other verifier has failed."""
 
     async def start(self) -> None:
         """Open what it needs. Returns at once."""
@@ -28,31 +28,31 @@ class Verifier(ABC):
         return None
 
     async def trial(self) -> Mapping[str, str | None]:
-        """What is wrong with each server that it asks, by its place; None if it answers. Nothing is
-        verified, and so nothing is tried of what a server does with a call."""
+        """The trouble of each server that it asks, by its place; None if the server answers. It
+        verifies nothing, so it does not test how a server handles a real call."""
         return {}
 
     @abstractmethod
     async def verify(self, request: RewardRequest, answers: Sequence[Message]) -> Sequence[Verdict]:
         """A verdict on each of the assistant messages that answer ``request``: same order, same
-        length. What goes wrong is an abstention, with its reason. Cancelling the call drops the
-        work at a server too."""
+        length. A fault is an abstention with its reason. Cancelling the call also drops the work at
+        a server."""
 
 
 class LocalVerifier(Verifier):
-    """One that computes its verdict, from one answer at a time."""
+    """A verifier that computes its verdict here, one answer at a time."""
 
     inline: ClassVar[int] = INLINE_CHARACTERS
-    """Characters up to which it takes so little time that it runs in the event loop."""
+    """Longest answer, in characters, that it verifies in the event loop: it takes little time."""
 
     def __init__(self) -> None:
         self._alone = asyncio.Lock()
-        """Held while a thread works. Only one can run at once, and the event loop would have to
-        wait for its turn among them."""
+        """Held while a thread works. Threads share one interpreter lock, and several would make the
+        event loop wait."""
 
     @abstractmethod
     def judge(self, request: RewardRequest, answer: Message, text: str) -> Verdict:
-        """``text`` is what the answer says. It may be called in a thread."""
+        """``text`` is the answer's text. It may be called in a thread."""
 
     async def verify(self, request: RewardRequest, answers: Sequence[Message]) -> Sequence[Verdict]:
         verdicts = []
@@ -67,7 +67,7 @@ class LocalVerifier(Verifier):
 
 
 def text_of(answer: Message) -> str:
-    """What an answer says, in one text."""
+    """An answer's text in one piece."""
     content = answer.get("content")
     if isinstance(content, str):
         return content

@@ -59,7 +59,7 @@ def _at_share(share: float) -> Pick:
 
 
 def _after(tokens: int) -> Pick:
-    """Partial rewards alone: that of the whole answer is left out."""
+    """Partial rewards only, without the whole answer's reward."""
     return lambda partial, length: partial.get(tokens) if tokens < length else None
 
 

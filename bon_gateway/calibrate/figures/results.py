@@ -122,7 +122,7 @@ class CalibrationResults:
     guarantees: tuple[Guarantee, ...]
     recommended: Recommended
     scales: Mapping[str, RewardSpread] = field(default_factory=dict)
-    """Of each reward that was recorded by name, over all candidates that might win."""
+    """The scale of each reward that was recorded by name, over all candidates that might win."""
     setup: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     format: int = FORMAT

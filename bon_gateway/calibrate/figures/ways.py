@@ -131,8 +131,8 @@ def best_rewards(pool: JudgedPool, n: int) -> list[float]:
 
 
 def runs_of(pool: JudgedPool, n: int) -> Sequence[Sequence[int]]:
-    """Places of n candidates, each run as if it had been drawn alone. If the pool has n, it is one
-    run. For rules that ignore the order of candidates."""
+    """Places of n candidates, each run as if drawn alone. A pool of n candidates is one run. For
+    rules that ignore the order of candidates."""
     return turned(pool, n) if n < pool.size else [range(n)]
 
 

@@ -86,7 +86,7 @@ def _scales(results: CalibrationResults) -> Table:
         "std": lambda row: f"{row[1].std:.6g}",
     }
     note = (
-        "Of all candidates that might win: mean and std of these rewards where several are joined"
+        "Over all candidates that might win: mean and std of these rewards where several are joined"
         " (models.<name>.rewards, or an ensemble's members)."
     )
     return table("Scales", note, [*results.scales.items()], columns)

@@ -23,7 +23,7 @@ apart."""
 
 
 FRESH = {"cache-control": "no-store"}
-"""Headers of a request whose cost is measured: what a cache gives costs nothing."""
+"""Headers of a request whose cost is measured: cached candidates would cost nothing."""
 
 
 class ArmClient:

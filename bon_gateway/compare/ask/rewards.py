@@ -1,4 +1,4 @@
-"""Scores the answers of a comparison by rewards of the gateway's settings, in this process."""
+"""Scores the answers of a comparison with rewards as in the gateway's settings, in this process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KEY = "quality.scorers"
 
 
 class RewardScorers:
-    """The scorers that are a ``reward``. What one cannot score has no score."""
+    """The scorers that are a ``reward``. Answers that one cannot score have no score."""
 
     def __init__(self, scorers: Mapping[str, ScorerSettings], environ: Mapping[str, str]) -> None:
         """Raises SettingsError for a section that cannot be used."""
@@ -40,7 +40,7 @@ class RewardScorers:
     async def score(
         self, name: str, messages: Messages, texts: Sequence[str]
     ) -> Sequence[float | None]:
-        """All ``texts`` in one call, which is not tried again."""
+        """Scores of all ``texts``, from one call without retries."""
         backend, cost = self._rewards.backends[name], self.costs[name]
         answers = [{"role": "assistant", "content": text} for text in texts]
         try:

@@ -65,11 +65,11 @@ class KnownScores:
 
 @dataclass(frozen=True)
 class ScoringJobs:
-    """What is to be scored."""
+    """The scores that are wanted, and those that are known."""
 
     wanted: Sequence[WantedScore]
     all_wanted: Sequence[WantedScore]
-    """Of the whole comparison."""
+    """All scores of the whole comparison."""
     scores: KnownScores
 
 
@@ -175,11 +175,11 @@ class Scorers:
 
     @property
     def costs(self) -> Mapping[str, RewardCost]:
-        """What the rewards among them were asked in this run."""
+        """Cost of the rewards among the scorers in this run."""
         return self._rewards.costs
 
     async def open(self) -> None:
-        """Before ``run``. Raises SettingsError for a reward that is not ready."""
+        """Call this before ``run``. Raises SettingsError for a reward that is not ready."""
         await self._rewards.open()
 
     async def close(self) -> None:
@@ -194,7 +194,7 @@ class Scorers:
         append: Append,
         done: Callable[[], None],
     ) -> None:
-        """Get the scores of ``jobs`` that are not known, and add them to those and to the file."""
+        """Get the unknown scores of ``jobs``, and add them to the known ones and to the file."""
         scores = jobs.scores
         missing = {one.name: one for one in jobs.wanted if one.name not in scores.known}
         groups = [*self._groups(missing.values(), jobs)]
@@ -219,8 +219,8 @@ class Scorers:
     def _groups(
         self, missing: Iterable[WantedScore], jobs: ScoringJobs
     ) -> Iterator[list[WantedScore]]:
-        """What is asked for in one call: all answers to a prompt for a reward, also those that are
-        known if it compares them with each other; otherwise each alone."""
+        """The scores of one call each. A reward gets all answers to a prompt, known ones too if it
+        compares answers; any other scorer gets one answer."""
         found: dict[tuple[str, int], dict[str, WantedScore]] = {}
         for one in missing:
             if one.scorer in self._rewards:
@@ -236,7 +236,7 @@ class Scorers:
     async def _group(
         self, group: Sequence[WantedScore], messages: Messages
     ) -> Sequence[float | None]:
-        """None for what failed."""
+        """Scores in order; None for a failure."""
         first = group[0]
         if first.scorer in self._rewards:
             texts = [one.text for one in group]

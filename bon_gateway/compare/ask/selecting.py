@@ -73,7 +73,7 @@ def probes(settings: CompareSettings, records: Sequence[ArmRecord]) -> list[Want
 def refuse_by_numbers(
     settings: CompareSettings, records: Sequence[ArmRecord], scores: KnownScores
 ) -> None:
-    """Raises SettingsError for a scorer that is a model and gives what the gateway chose by."""
+    """Raises SettingsError for a model scorer whose scores are those that the gateway chose by."""
     for name, scorer in settings.quality.scorers.items():
         if scorer.is_model and repeats_selection(name, records, scores):
             raise _refusal(name, "it gives every answer the reward by which the gateway chose it")

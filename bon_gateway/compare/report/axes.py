@@ -24,8 +24,8 @@ ROW_INCHES = 0.2
 def point(
     axes: Axes, x: float, y: Interval, place: int, name: str, across: Interval | None = None
 ) -> None:
-    """One entry of a legend: a point with the interval of its height, and of its x if there is
-    one, in the colour and with the marker of its ``place``."""
+    """One entry of a legend: a point with the intervals of its height, and of its x if it has one,
+    in the colour and with the marker of its ``place``."""
     axes.errorbar(
         x,
         y.value,

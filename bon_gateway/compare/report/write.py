@@ -19,7 +19,7 @@ PAGE = "report.html"
 CSV = "figures.csv"
 FOLDER = "pictures"
 NO_PICTURES = "no pictures: pip install 'bon-gateway[compare]'"
-"""What a command says where ``can_draw`` is false."""
+"""A command's message if ``can_draw`` is false."""
 
 
 def write_report(results: Results, folder: Path) -> Path:

@@ -1,2 +1,2 @@
-"""OpenAI's grader objects, read as they are. ``python`` is refused: the operator's own runner does
-that, behind ``http``."""
+"""OpenAI's grader objects, read unchanged. ``python`` is refused: use your own runner behind
+``http``."""

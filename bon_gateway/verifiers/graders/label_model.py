@@ -19,7 +19,7 @@ class LabelModelSettings(ModelGraderSettings):
     labels: Annotated[tuple[str, ...], Field(min_length=2)]
     """The labels to choose from."""
     passing_labels: Annotated[tuple[str, ...], Field(min_length=1)]
-    """Those with which an answer passes."""
+    """Labels that pass."""
 
     @model_validator(mode="after")
     def _passing_ones_are_labels(self) -> Self:

@@ -1,4 +1,4 @@
-"""What OpenAI's two graders that ask a chat model have in common."""
+"""Common part of OpenAI's two graders that ask a chat model."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from bon_gateway.verifiers.verifier import text_of
 
 
 class InputTextSettings(Section):
-    """A text as a part of a message."""
+    """A text part of a message."""
 
     type: Literal["input_text", "output_text"]
     text: TemplateText
@@ -42,14 +42,14 @@ class GraderMessageSettings(Section):
     """A message to the grading model."""
 
     role: Literal["user", "assistant", "system", "developer"]
-    """Who says it."""
+    """Role of the message."""
     content: TemplateText | InputTextSettings | tuple[InputTextSettings, ...]
-    """What is said: a text, which may have places to fill in, or parts of text."""
+    """A text, which may have places to fill in, or parts of text."""
     type: Literal["message"] | None = None
 
 
 class GraderSamplingSettings(Section):
-    """How the grading model samples. What is not set is left to its server."""
+    """How the grading model samples. Its server decides about unset keys."""
 
     temperature: float | None = None
     """Its temperature."""
@@ -58,23 +58,23 @@ class GraderSamplingSettings(Section):
     seed: int | None = None
     """Its seed."""
     max_completions_tokens: PositiveInt | None = None
-    """The most tokens that it may generate, its reasoning included."""
+    """Largest number of tokens to generate, reasoning included."""
     reasoning_effort: str | None = None
     """How much a reasoning model thinks, such as ``low``."""
 
 
 class ModelGraderSettings(AskingVerifierSettings):
-    """Settings of graders that ask a chat model. ``url`` is that of its server, with or without
-    ``/v1``: OpenAI's, or any that has the chat completions API and structured output."""
+    """Settings of graders that ask a chat model. ``url`` is its server's address, with or without
+    ``/v1``: OpenAI's, or any server with the chat completions API and structured output."""
 
     model: str
     """The grading model's name there."""
     input: Annotated[tuple[GraderMessageSettings, ...], Field(min_length=1)]
-    """What it is asked. An answer is data: say so, and mark where it begins and ends."""
+    """The messages to it. Say that the answer is data, and mark where it begins and ends."""
     sampling_params: GraderSamplingSettings = GraderSamplingSettings()
     """How it samples."""
     timeout_s: Annotated[float, Field(gt=0, le=86_400)] = 60.0
-    """Seconds that one call may take. A later answer counts as an abstention."""
+    """Longest time of one call, in seconds. After that the grader abstains."""
 
 
 class _GraderWords(msgspec.Struct):
@@ -94,7 +94,7 @@ _DECODER = msgspec.json.Decoder(_GraderAnswer)
 
 
 class ModelGrader(AskingVerifier):
-    """Asks for a JSON object with a ``result``. What cannot be read is an abstention."""
+    """Asks for a JSON object with a ``result``. An unreadable answer is an abstention."""
 
     schema: ClassVar[str] = "grade"
 
@@ -108,7 +108,7 @@ class ModelGrader(AskingVerifier):
 
     @abstractmethod
     def grade(self, result: Any) -> Verdict:
-        """The verdict that a result means."""
+        """The verdict for a result."""
 
     async def _one(self, request: RewardRequest, answer: Message) -> Verdict:
         verdict = await self._ask(request, answer)
@@ -176,6 +176,6 @@ class ModelGrader(AskingVerifier):
 
 
 def _counted(verdict: Verdict, usage: Any) -> Verdict:
-    """The verdict with what it cost."""
+    """The verdict with its cost."""
     asked = JudgeUsage(calls=1, abstentions=int(verdict.outcome is VerdictOutcome.ABSTAIN))
     return msgspec.structs.replace(verdict, judging=asked + read_usage(usage))

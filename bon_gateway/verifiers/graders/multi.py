@@ -32,8 +32,8 @@ class MultiSettings(ScoredSettings):
     """The graders, by the names that the formula uses."""
     calculate_output: str
     """The formula: numbers, names, ``+ - * / ^``, brackets, ``min``, ``max``, ``abs``, ``floor``,
-    ``ceil``, ``exp``, ``sqrt`` and ``log``. If a grader that it names abstains, or it has no finite
-    value, it is an abstention."""
+    ``ceil``, ``exp``, ``sqrt`` and ``log``. It abstains if a grader that it names abstains, or if
+    its value is not finite."""
 
     @model_validator(mode="after")
     def _formula_fits(self) -> Self:
@@ -66,7 +66,7 @@ class MultiSettings(ScoredSettings):
 
 
 class MultiGrader(Verifier):
-    """All graders are asked, side by side."""
+    """Asks all graders at the same time."""
 
     def __init__(self, settings: MultiSettings, graders: Mapping[str, Verifier]) -> None:
         self.asks = any(grader.asks for grader in graders.values())  # type: ignore[misc]
@@ -104,7 +104,7 @@ class MultiGrader(Verifier):
 
 
 def score_of(verdict: Verdict) -> float:
-    """The score, or 1 for a pass and 0 for a fail. Not for an abstention."""
+    """The score, or 1 for a pass and 0 for a fail. Do not call it for an abstention."""
     if verdict.score is not None:
         return verdict.score
     return float(verdict.outcome is VerdictOutcome.PASS)

@@ -15,8 +15,8 @@ from bon_gateway.verifiers.scored import ScoredSettings, scored
 
 
 class ScoreModelSettings(ModelGraderSettings, ScoredSettings):
-    """OpenAI's grader: a chat model gives an answer a score. A score outside of ``range`` is an
-    abstention."""
+    """OpenAI's grader: a chat model gives an answer a score. It abstains if the score is outside
+    ``range``."""
 
     type: Literal["score_model"]
     range: tuple[float, float] = (0.0, 1.0)
@@ -42,7 +42,7 @@ class ScoreModel(ModelGrader):
         self._threshold = settings.pass_threshold
 
     def result_schema(self) -> Mapping[str, Any]:
-        # Not every server keeps to bounds of numbers, and some refuse them.
+        # Some servers ignore bounds of numbers in a schema, and some refuse them.
         return {"type": "number"}
 
     def grade(self, result: Any) -> Verdict:

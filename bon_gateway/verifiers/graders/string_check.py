@@ -16,9 +16,9 @@ class StringCheckSettings(VerifierSettings):
 
     type: Literal["string_check"]
     input: TemplateText
-    """The text that is checked, such as ``{{ sample.output_text }}``."""
+    """The text to check, such as ``{{ sample.output_text }}``."""
     reference: TemplateText
-    """The text that it is compared with, such as ``{{ item.reference }}``."""
+    """The text to compare it with, such as ``{{ item.reference }}``."""
     operation: Literal["eq", "ne", "like", "ilike"]
     """``eq``: they are equal; ``ne``: they are not; ``like``: the input holds the reference;
     ``ilike``: the same in any case."""

@@ -17,7 +17,7 @@ from bon_gateway.verifiers.template import LackingError, TemplateText, render
 from bon_gateway.verifiers.verifier import LocalVerifier
 
 LONGEST = 16_384
-"""Characters of the longest text that is compared: the time of some metrics is quadratic in it."""
+"""Longest text to compare, in characters: the time of some metrics is quadratic in it."""
 
 METRICS: Mapping[str, Callable[[str, str], float]] = {
     "fuzzy_match": fuzzy_match,
@@ -33,14 +33,14 @@ REFUSED = {
 
 
 class TextSimilaritySettings(ScoredSettings):
-    """OpenAI's grader: how alike two texts are, as a score from 0 to 1. A text of more than 16,384
-    characters is not compared: an abstention."""
+    """OpenAI's grader: how alike two texts are, as a score from 0 to 1. It abstains if a text has
+    more than 16,384 characters."""
 
     type: Literal["text_similarity"]
     input: TemplateText
-    """The text that is graded, such as ``{{ sample.output_text }}``."""
+    """The text to grade, such as ``{{ sample.output_text }}``."""
     reference: TemplateText
-    """The text that it is compared with, such as ``{{ item.reference }}``."""
+    """The text to compare it with, such as ``{{ item.reference }}``."""
     evaluation_metric: Literal[
         "fuzzy_match",
         "bleu",
@@ -52,8 +52,8 @@ class TextSimilaritySettings(ScoredSettings):
         "rouge_5",
         "rouge_l",
     ]
-    """How likeness is measured. ``fuzzy_match`` is rapidfuzz's ratio of characters; ``rouge_*`` are
-    F1. OpenAI's ``meteor`` and ``cosine`` are not computed here."""
+    """How to measure likeness. ``fuzzy_match`` is rapidfuzz's ratio of characters; ``rouge_*`` are
+    F1. OpenAI's ``meteor`` and ``cosine`` are refused."""
 
     @field_validator("evaluation_metric", mode="before")
     @classmethod

@@ -90,7 +90,7 @@ def test_its_name_is_its_own() -> None:
 
 
 def test_a_judge_that_compares_makes_the_joint_reward_one() -> None:
-    """Then a strategy that sets rewards beside those of other calls is refused."""
+    """Then a strategy that needs rewards that compare across calls is refused."""
     judge = {"type": "judge", "urls": ["http://127.0.0.1:9"], "method": {"type": "pairwise"}}
     own = {"policy": "p", "rewards": [{"reward": "a"}, {"reward": "judge"}]}
     tree: dict[str, Any] = {

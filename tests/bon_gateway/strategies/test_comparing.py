@@ -122,5 +122,7 @@ def test_settings_refuse_a_judge_that_compares_where_rewards_must_be_steady(
     if method == "pointwise":
         Settings.model_validate(tree)
         return
-    with pytest.raises(ValueError, match=rf"models\.m\.strategy: {strategy} sets rewards beside"):
+    with pytest.raises(
+        ValueError, match=rf"models\.m\.strategy: {strategy} needs rewards that compare across"
+    ):
         Settings.model_validate(tree)
