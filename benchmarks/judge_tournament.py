@@ -5,8 +5,8 @@ judges:
 
 - ``fresh``: right in a share q of its calls, for any two answers. Each call is drawn anew, as from
   a judge that samples.
-- ``fixed``: the same, but a pair that is asked again gets the same verdicts, as from a judge at
-  temperature 0.
+- ``fixed``: the same, but each pair always gets the same verdicts, as from a judge at temperature
+  0.
 - ``close``: qualities and the noise of each call are Gaussian, so that answers of like quality are
   hard to tell apart. Over random pairs it is right in a share q of its calls.
 

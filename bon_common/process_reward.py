@@ -1,4 +1,4 @@
-"""Process rewards: a score for each step of an answer, and one reward made of them.
+"""Process rewards: a score for each step of an answer, and one reward from all scores.
 
 A process reward model reads an answer with a mark behind each of its steps, and says at each mark
 whether the step is right (Lightman et al. 2023, arXiv:2305.20050). The reward server, the gateway

@@ -392,7 +392,7 @@ class Usage(msgspec.Struct, frozen=True):
     discarded_tokens: int
     reward_tokens: int
     judging: JudgeUsage | None = None
-    """None if no chat model was asked for verdicts."""
+    """None if no chat model gave verdicts."""
     prompt_details: Mapping[str, Any] | None = None
     """Counts for the prompt (``cached_tokens``), as often as it counts itself, if the upstream
     sends them."""

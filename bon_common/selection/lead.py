@@ -40,7 +40,7 @@ def chance_to_stay(first: int, second: int, others: int, more: int) -> float:
     )
     halves = 0
     for x in range(more + 1):
-        # With so many votes the second ties; with fewer it stays behind.
+        # With this many votes the second ties; with fewer it stays behind.
         tie = first + x - second
         behind = sum(theirs[y] * rest[more - x - y] for y in range(min(tie, more - x + 1)))
         halves += 2 * ours[x] * behind

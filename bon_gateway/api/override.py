@@ -29,10 +29,10 @@ def resolve_strategy(
     """The strategy that this request runs.
 
     What the request does not name stays as the served model has it, even if the request chooses
-    another strategy that has the same parameter. ``compares`` is that of the model's reward. Raises
-    BadRequestError if the model allows no override, the strategy does not have the parameter, the
-    model's rewards cannot serve the strategy, the model has verifiers and the strategy does not use
-    them, or a limit refuses it.
+    another strategy that has the same parameter. ``compares`` says whether the model's reward only
+    compares answers of one call. Raises BadRequestError if the model allows no override, the
+    strategy does not have the parameter, the model's rewards cannot serve the strategy, the model
+    has verifiers and the strategy does not use them, or a limit refuses it.
     """
     own = served.strategy
     if bon is None:

@@ -29,7 +29,7 @@ async def model(request: Request) -> Response:
 
 
 async def rewards(request: Request) -> Response:
-    """The rewards that ``/v1/score`` asks. They are no chat models, so ``/v1/models`` has none."""
+    """The rewards behind ``/v1/score``. ``/v1/models`` lists only chat models."""
     gateway: Gateway = request.app.state.gateway
     found = {**gateway.rewards, **gateway.composed_rewards}
     data = [_reward_object(name, one, gateway.created) for name, one in found.items()]

@@ -49,7 +49,7 @@ def run(
     if settings.greedy is not None:
         greedy = greedy_answers(read_log([settings.greedy]), pools)
         if settings.rewards or settings.score_by:
-            # Their recorded reward is one model's. Equal candidates lend them the joint one instead.
+            # Drop their recorded reward: they take the new one from equal candidates instead.
             greedy = {key: msgspec.structs.replace(a, reward=None) for key, a in greedy.items()}
     base, kinds = _with_base(settings, pools)
     groups = PromptGroups.of(pools.pools)

@@ -36,7 +36,7 @@ class RewardView(msgspec.Struct, frozen=True):
         bill: JudgeBill | None = None,
     ) -> RewardView:
         """Raises BadRequestError for a part that the reward model cannot read, if
-        ``non_text_parts`` is ``refuse``. ``bill`` is that of the client's request; None makes a new
+        ``non_text_parts`` is ``refuse``. ``bill`` belongs to the client's request; None makes a new
         one."""
         messages = readable(request.messages, non_text_parts)
         if prefill is not None:

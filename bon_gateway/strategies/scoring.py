@@ -136,7 +136,8 @@ class Scoring:
 
     def losses(self, indices: Iterable[int]) -> tuple[RewardError, ...]:
         """Why these candidates lack rewards: one error of each kind, first those that may pass.
-        Those that were not submitted lack none. Call it once, after ``settle``: it logs them."""
+        Candidates that were not submitted do not count. Call it once, after ``settle``: it logs
+        them."""
         missing = [
             self._errors.get(self._keys[index])
             or RewardError("the reward model did not answer by the deadline")

@@ -37,7 +37,7 @@ class _Asked(msgspec.Struct, frozen=True):
 
 class Verification:
     """Its tasks belong to the caller's TaskGroup. The caller must call ``stop`` before it leaves
-    that group, or its end waits for verdicts that nobody needs."""
+    that group, or the group waits for verdicts that no candidate needs."""
 
     def __init__(self, view: RewardView, verifiers: Verifiers, tasks: asyncio.TaskGroup) -> None:
         self._view = view

@@ -30,7 +30,7 @@ WHOLE: dict[str, Callable[[Call, Step, str], bytes]] = {
     "/verify": verdicts.verdicts,
 }
 JUDGES = ("/tokenize", "/generative_scoring")
-"""vLLM's further paths that judges are asked at. Only a script such as ``FakeJudge`` answers."""
+"""vLLM's further paths for judges. Only a script such as ``FakeJudge`` answers them."""
 DONE = b"data: [DONE]\n\n"
 UNAUTHORIZED = b'{"error":"Unauthorized"}'
 

@@ -1,4 +1,4 @@
-"""The verifiers of one served model, asked for each candidate.
+"""The verifiers of one served model, which check each candidate.
 
 Verifiers that compute their verdict here come first. If none of them fails the answer, those that
 ask a server follow, all at the same time: a call for a failed answer would be wasted.

@@ -2,7 +2,7 @@
 
 A process reward model is a decoder with a head that is applied to any token: a token classifier,
 a sequence classifier that was trained to be read at step marks, or Qwen2.5-Math-PRM's network,
-whose head has two layers and is no class of the library's.
+whose head has two layers; the library has no class for it.
 """
 
 from __future__ import annotations

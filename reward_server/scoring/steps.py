@@ -2,7 +2,7 @@
 
 The chat template renders an answer with gaps between its steps. Each piece is then tokenised by
 itself, and the mark's token is put in each gap. So the mark is always one token, next to any text,
-and nobody has to search for it: a mark that an answer writes itself does not count.
+and needs no search: a mark that an answer writes itself does not count.
 """
 
 from __future__ import annotations

@@ -103,7 +103,7 @@ class TextEncoder:
             raise RenderError("the text is not valid Unicode", param=where) from error
 
     def _of_ids(self, ids: Ids, where: str) -> Rendered:
-        # An id beyond the vocabulary reads memory that is not there: a fault that ends a process.
+        # An id beyond the vocabulary would read foreign memory and crash the process.
         for token in ids:
             if not 0 <= token < self.tokeniser.vocabulary:
                 reason = f"{where}: no token has the id {token}"

@@ -1,4 +1,4 @@
-"""What ``benchmarks/judge_tournament.py`` computes."""
+"""The figures of ``benchmarks/judge_tournament.py``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How answers split into steps, and what their scores make."""
+"""How answers split into steps, and how scores become rewards."""
 
 from __future__ import annotations
 

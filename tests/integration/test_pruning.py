@@ -74,7 +74,7 @@ async def test_what_is_pruned_is_not_generated(
     assert reported <= generated <= reported + len(pruned) * (INTERVAL + LATENCY)
     assert generated < N * LONG["max_tokens"]
     assert answer["bon"]["winner"] in [one["index"] for one in candidates if one not in pruned]
-    # Looking at a candidate changes nothing of it.
+    # Looking at a candidate does not change it.
     alone = generator.chat({**LONG, "seed": LONG["seed"] + answer["bon"]["winner"]})
     won, drawn_alone = answer["choices"][0]["message"], alone["choices"][0]["message"]
     assert won["content"] == drawn_alone["content"] != ""

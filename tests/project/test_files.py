@@ -30,7 +30,7 @@ FORBIDDEN = re.compile(
 
 
 def repository_paths() -> list[Path]:
-    """Links among them, whatever they lead to."""
+    """Links among them, to any target."""
     listing = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
         cwd=ROOT,

@@ -1,4 +1,4 @@
-"""What docs/verifiers.md shows can be served, and it names every kind."""
+"""The settings in docs/verifiers.md can be served, and the page names every kind."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def reward_server(folder: Path) -> ASGIApp:
 
 
 def gateway(rewards: dict[str, Any]) -> ASGIApp:
-    """A gateway that serves these rewards, and a policy that nobody asks."""
+    """A gateway with these rewards, and a policy that gets no requests."""
     values = {
         "policies": {"p": {"type": "vllm", "urls": ["http://127.0.0.1:1"]}},
         "models": {"m": {"policy": "p", "strategy": {"type": "single"}}},

@@ -224,7 +224,7 @@ def make_trainer(settings: RewardTrainSettings, prepared: Prepared) -> _Trainer:
 
 
 def task_type(settings: RewardTrainSettings) -> Task:
-    """What an adapter is for, in peft's words."""
+    """The task of an adapter, in peft's words."""
     return "TOKEN_CLS" if settings.objective == "stepwise" else "SEQ_CLS"
 
 

@@ -1,4 +1,4 @@
-"""Where a reward comes from: a folder, or a server that is asked over HTTP."""
+"""The source of a reward: a folder, or a server over HTTP."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ _decode = msgspec.msgpack.Decoder(Completion).decode
 
 
 class CachedPolicy:
-    """A PolicyBackend that remembers another one's candidates."""
+    """A PolicyBackend that remembers another's candidates."""
 
     def __init__(
         self, policy: PolicyBackend, settings: CandidateCacheSettings, meter: CacheMeter

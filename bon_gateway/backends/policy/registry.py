@@ -1,6 +1,6 @@
 """The policies that ship. To add one, write its file and name its settings in ``KINDS``.
 
-``COMPOSED`` are the policies that are made of others.
+``COMPOSED`` lists the policies that use others.
 """
 
 from __future__ import annotations

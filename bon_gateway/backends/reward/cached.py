@@ -50,7 +50,7 @@ class KeptReward(msgspec.Struct, frozen=True):
 
 
 class CachedReward(WrappedReward):
-    """A RewardBackend that remembers another one's rewards, which must not compare answers."""
+    """A RewardBackend that remembers another's rewards. These must not compare answers."""
 
     def __init__(
         self,

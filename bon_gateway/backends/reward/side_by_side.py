@@ -27,7 +27,7 @@ class SideBySide(Unannounced, Pooled):
     """Asks for each completion in its own call, all at once. It does not retry a failed call.
 
     All completions of one call go to one replica, whose prefix cache then holds their prompt. The
-    first failure stops the rest. A completion that vLLM refuses to read is no failure.
+    first failure stops the rest. A completion that vLLM refuses to read is not a failure.
     """
 
     def __init__(

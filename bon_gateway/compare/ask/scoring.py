@@ -1,8 +1,8 @@
 """Scores answers after the load is over, so that scoring slows nothing that is measured.
 
 A scorer is a reward server, a function of the user's own or a reward of the gateway's settings; a
-judge is a chat model that is asked in both orders. Every score is kept in ``scores.jsonl`` and
-never asked for again. One that fails is counted and left out.
+judge is a chat model that sees each pair in both orders. ``scores.jsonl`` keeps every score, so no
+score is computed twice. Failures are counted and left out.
 """
 
 from __future__ import annotations

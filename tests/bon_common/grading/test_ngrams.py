@@ -1,4 +1,4 @@
-"""BLEU, GLEU and ROUGE equal the libraries that are known for them."""
+"""BLEU, GLEU and ROUGE give the numbers of the well-known libraries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a judge sees of a conversation."""
+"""A conversation as a judge sees it."""
 
 from __future__ import annotations
 

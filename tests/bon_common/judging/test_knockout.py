@@ -57,7 +57,7 @@ async def test_only_ties_tell_nothing(count: int) -> None:
 
 
 async def test_two_that_tie_in_the_final_are_equal() -> None:
-    """0 and 1 tie, whenever they meet, and both beat the others."""
+    """0 and 1 tie whenever they meet, and both beat the others."""
 
     def verdict(one: int, other: int) -> float:
         return 0.5 if {one, other} == {0, 1} else float(one < other)

@@ -1,4 +1,4 @@
-"""What a tournament has asked and may still ask."""
+"""A tournament's comparisons: results and limits."""
 
 from __future__ import annotations
 

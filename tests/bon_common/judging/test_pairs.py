@@ -1,4 +1,4 @@
-"""What two verdicts on a pair come to."""
+"""One preference from two verdicts on a pair."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_verdict_in_one_order_is_none(
 
 @given(st.floats(-20, 20), st.floats(-20, 20))
 def test_a_bias_for_the_place_never_changes_which_is_preferred(apart: float, bias: float) -> None:
-    """``apart`` are the log-odds of the first answer, ``bias`` of what is shown first."""
+    """``apart`` are the log-odds of the first answer, ``bias`` those of the answer shown first."""
 
     def says_first(log_odds: float) -> float:
         return 1 / (1 + math.exp(-log_odds))

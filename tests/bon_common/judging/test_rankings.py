@@ -1,4 +1,4 @@
-"""How a judge's order of several answers is read."""
+"""Reads a judge's order of several answers."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def test_all_are_near_their_first_and_first_ones_apart(
         assert place == leader or cosine(place, leader) >= threshold - 1e-6
     for one, other in pairwise(sorted(set(classes))):
         assert cosine(one, other) < threshold + 1e-6
-    # What comes later changes nothing before it.
+    # A later vector changes no earlier class.
     assert similar_classes(units[:-1], threshold) == classes[:-1]
 
 

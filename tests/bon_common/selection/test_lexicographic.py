@@ -1,4 +1,4 @@
-"""The number has the order of the list, whatever the rewards and the tolerance."""
+"""The number has the order of the list, for any rewards and tolerance."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ async def test_more_candidates_are_drawn_beside_those_that_are_kept() -> None:
     [("no-store", True, False), ("No-Cache, x", True, True), ("max-age=0", False, True)],
 )
 async def test_cache_control_is_honoured(header: str, anew: bool, kept: bool) -> None:
-    """``anew``: it draws what another request has left. ``kept``: another finds what it left."""
+    """``anew``: it draws although another request left candidates. ``kept``: it leaves its own."""
     async with serving(policy={}) as (http, upstream, _):
         await chat(http)
         await chat(http, {"cache-control": header})

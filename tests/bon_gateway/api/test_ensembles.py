@@ -188,7 +188,7 @@ async def test_a_served_model_has_rewards_of_its_own(
     upstreams: dict[str, FakeUpstream], tmp_path: Path
 ) -> None:
     def labelling(call: Call) -> Step:
-        """Two labels: the answer's first number and its second, of which the reward is a sum."""
+        """Two labels: the answer's first number and its second. The reward is their sum."""
         completions = call.body["items"][0]["completions"]
         read = [[float(w) if w.isdigit() else 0.0 for w in (c["content"].split() * 2)[:2]]
                 for c in completions]  # fmt: skip
@@ -214,7 +214,7 @@ async def test_a_served_model_has_rewards_of_its_own(
         bon = await served.ask("own")
         calls = upstreams["safe"].calls[asked:]
         listed = (await served.get("/v1/models")).json()["data"][0]
-    # Their second numbers are 2, 0.5, 1.5 and 0 standard deviations, of which whole ones count.
+    # Their second numbers are 2, 0.5, 1.5 and 0 standard deviations; only whole ones count.
     assert [c["reward"] for c in bon["candidates"]] == pytest.approx([2, 0, 1, 0], abs=1)
     assert (bon["winner"], bon["candidates"][0]["rewards"]) == (0, {"safe.b": 40.0, "safe.a": 1.0})
     assert bon["candidates"][3]["reward"] > bon["candidates"][1]["reward"]

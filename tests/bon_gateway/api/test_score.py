@@ -156,7 +156,7 @@ async def test_rewards_are_asked_by_name(serve: Serve) -> None:
     answer = await score(served, item("answer 1"), model="none")
     assert answer.status_code == 404
     assert answer.json()["error"]["code"] == "model_not_found"
-    # A served model is no reward.
+    # A served model is not a reward.
     assert (await score(served, item("answer 1"), model="best")).status_code == 404
     listed = (await served.http.get("/v1/rewards")).json()["data"]
     assert [(one["id"], one["object"]) for one in listed] == [("r", "reward")]
@@ -301,7 +301,7 @@ async def test_a_deadline_is_kept(serve: Serve) -> None:
 
 
 class Joint(FakeReward):
-    """An ensemble of which one member is down, and another gave no number for the last answer."""
+    """An ensemble with one member down; another gave no number for the last answer."""
 
     async def score(self, request: RewardRequest, completions: Any) -> Scores:
         members: list[dict[str, float]] = [{"a": 1.0, "b": 2.0} for _ in completions]

@@ -56,7 +56,7 @@ async def chat(http: httpx.AsyncClient, **body: Any) -> httpx.Response:
 
 
 def saying(*texts: str) -> FakeUpstream:
-    """An engine whose candidates say these, of which a longer one has the higher reward."""
+    """An engine with these candidates. A longer one has the higher reward."""
 
     def script(call: Call) -> Step:
         if call.candidate is None or "completions" not in call.path:

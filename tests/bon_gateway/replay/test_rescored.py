@@ -23,7 +23,7 @@ DIGITS = {"type": "hook", "function": "tests.bon_gateway.replay.test_rescored:re
 
 
 def reversed_digits(messages: Any, completions: Any) -> list[float]:
-    """The opposite of what was recorded, so that another answer wins."""
+    """The opposite of the recorded rewards, so that another answer wins."""
     return [-float(one["content"].rsplit(maxsplit=1)[-1]) for one in completions]
 
 

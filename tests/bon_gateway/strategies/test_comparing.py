@@ -1,4 +1,4 @@
-"""Rewards that compare the answers of one call: asked for once, with all candidates."""
+"""Rewards that compare the answers of one call: one call has all candidates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tests of verifiers share."""
+"""Shared by tests of verifiers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def started(key: str | None = None, **section: Any) -> AsyncIterator[Verif
 async def verdict(
     answer: str | Message, /, *, metadata: dict[str, Any] | None = None, **section: Any
 ) -> Verdict:
-    """What the verifier says of one answer."""
+    """The verifier's verdict on one answer."""
     message = said(answer) if isinstance(answer, str) else answer
     async with started(**section) as verifier:
         [one] = await verifier.verify(RewardRequest(MESSAGES, metadata=metadata or {}), [message])

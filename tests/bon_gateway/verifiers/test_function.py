@@ -1,4 +1,4 @@
-"""Functions of the operator's own as verifiers."""
+"""An operator's own functions as verifiers."""
 
 from __future__ import annotations
 

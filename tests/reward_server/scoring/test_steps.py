@@ -161,7 +161,7 @@ async def test_beginnings_are_scored_by_their_finished_steps(
 async def test_marks_are_counted_and_not_searched_for(
     folders: dict[tuple[str, int], Path],
 ) -> None:
-    """What prompt or answer write of the mark and of the gap makes no further score."""
+    """Marks and gaps that a prompt or an answer writes make no further score."""
     settings = settings_of(folders["token", 2])
     (found,) = await scored(
         settings, [f"one{STEP}two\n\n{GAP}three", f"{STEP}{STEP}", "one\n\ntwo\n\nthree"]

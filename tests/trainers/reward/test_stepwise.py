@@ -1,4 +1,4 @@
-"""`objective: stepwise`: what is learnt, and that the reward server serves just that."""
+"""`objective: stepwise`: the model learns, and the reward server serves the same numbers."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ GOLDEN = [
 
 
 def labelled(rng: random.Random) -> dict[str, Any]:
-    """Steps of one toy each; what is no toy is a wrong step."""
+    """Steps with one toy each; a step without a toy is wrong."""
     words = [rng.choice((*RIGHT, *RIGHT, *WRONG)) for _ in range(rng.randrange(1, 5))]
     steps = [f"Try {word}." for word in words]
     return {"prompt": PROMPT, "steps": steps, "labels": [int(word in RIGHT) for word in words]}

@@ -1,4 +1,4 @@
-"""Rewards over HTTP: those of the folder behind the server, and clear ends where there are none."""
+"""Rewards over HTTP: equal to those of the folder behind the server, or a clear end."""
 
 from __future__ import annotations
 

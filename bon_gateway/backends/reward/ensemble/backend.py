@@ -104,7 +104,7 @@ class RewardEnsemble(PassiveBackend):
         asked = await self._ask(members, request, completions)
         columns = {one: column_of(one.settings, asked[one.settings.reward]) for one in members}
         if not request.partial:
-            # The scale is that of whole answers.
+            # Use the scale of whole answers.
             for member, column in columns.items():
                 member.learn(column)
         # Another call for this request may have decided meanwhile.

@@ -1,10 +1,10 @@
 """Several rewards joined to one: an ensemble against hacking, signals of different kinds, or
 dimensions with weights.
 
-All members are asked at the same time. Each one's rewards are standardised by its own mean and
-standard deviation first, because reward models differ in zero point and scale. An answer that fools
-one reward model rarely fools one with another training. So the lowest of their rewards, or their
-mean less their deviation, distrusts answers about which they disagree (Coste et al. 2023,
+All members get the answers at the same time. Each member's rewards are first standardised by its
+own mean and standard deviation, because reward models differ in zero point and scale. An answer
+that fools one reward model rarely fools one with another training. So the lowest of their rewards,
+or their mean less their deviation, distrusts answers about which they disagree (Coste et al. 2023,
 arXiv:2310.02743).
 
 A member that fails at a request's first answers gets one more call. Then the whole request does

@@ -14,7 +14,7 @@ MOST_CRITERIA = 32
 
 class CriterionSettings(Section):
     text: Annotated[str, Field(min_length=1)]
-    """The question that the judge is asked about an answer."""
+    """The question about an answer, as the judge reads it."""
     weight: PositiveFloat = 1.0
     """Its weight in the reward; only ratios matter."""
 

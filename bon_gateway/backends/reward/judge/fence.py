@@ -20,6 +20,6 @@ def fence_of(secret: bytes, texts: Iterable[str]) -> str:
     digest = hashlib.blake2b(key=secret, digest_size=BYTES)
     digest.update(shown[0].encode("utf-8", "surrogatepass") if shown else b"")
     while any(digest.hexdigest() in text for text in shown):
-        # Nobody can write it on purpose; this makes sure that nobody does by accident.
+        # No text can contain it on purpose; this rules out an accident.
         digest.update(b"again")
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""What is believed of the tokens that a chat model says it took."""
+"""Token counts of a chat model: plausible ones count."""
 
 from __future__ import annotations
 

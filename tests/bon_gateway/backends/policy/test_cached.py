@@ -127,7 +127,7 @@ async def test_callers_share_only_if_they_may(shared: bool) -> None:
 
 
 async def test_a_client_may_refuse_the_cache() -> None:
-    """``no-store`` takes and leaves nothing, ``no-cache`` leaves what it drew."""
+    """``no-store`` neither reads nor fills the cache, ``no-cache`` keeps its new candidates."""
     texts_of = (completion("first"), completion("second"), completion("third"))
     kept = Kept(FakePolicy({0: Act(texts_of)}))
     secret = await kept.draw(0, cache=CacheUse(read=False, store=False))

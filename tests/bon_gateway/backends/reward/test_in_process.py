@@ -106,7 +106,7 @@ async def test_rewards_are_the_models_raw_outputs_in_order(folder: Path) -> None
 
 
 async def test_labels_are_the_models_outputs(folder: Path, tmp_path: Path) -> None:
-    """Of a model with two, whose reward is a weighted sum."""
+    """The labels of a model with two, whose reward is a weighted sum."""
     save_tokenizer(tmp_path)
     config = LlamaConfig.from_pretrained(folder)
     config.num_labels = 2

@@ -1,4 +1,4 @@
-"""What the metrics know of a reward's calls, also of those that return nothing."""
+"""Metrics of a reward's calls, also of calls that return nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PAID = JudgeUsage(calls=2, prompt_tokens=30, cached_tokens=10, completion_tokens
 
 
 def told(metrics: Metrics, name: str) -> dict[str, float]:
-    """What the metrics say of the judge's calls and tokens, by kind."""
+    """The judge's calls and tokens in the metrics, by kind."""
     found = {}
     for metric in ("bon_judge_calls_total", "bon_judge_tokens_total"):
         for kind in ("asked", "abstained", "prompt", "cached", "completion"):

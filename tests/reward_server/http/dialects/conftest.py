@@ -12,6 +12,6 @@ from tests.reward_server.http.app_kit import fake_app
 
 @pytest.fixture(scope="package")
 def client() -> Iterator[httpx.Client]:
-    """Of a server on a fake model that nobody changes."""
+    """A client of a server on a fake model that no test changes."""
     with running(fake_app(FakeForward())) as client:
         yield client

@@ -1,7 +1,7 @@
 """Other projects' clients, unchanged, against a real model.
 
-OpenRLHF and verl are no libraries that can be installed for this: their requests are here as their
-sources make them. Cohere's client is used where it is installed.
+OpenRLHF and verl cannot be installed for this, so their requests are here as their sources make
+them. Cohere's client is used if it is installed.
 """
 
 from __future__ import annotations

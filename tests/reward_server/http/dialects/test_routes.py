@@ -1,4 +1,4 @@
-"""What holds for the routes of every dialect: keys, limits, models, errors, metrics."""
+"""Common to the routes of all dialects: keys, limits, models, errors, metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rewards made of others: how they are joined, and on which scale."""
+"""Rewards that join others: how, and on which scale."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ async def test_all_candidates_of_a_request_have_one_scale() -> None:
     other = await joint.score(RewardRequest([]), answers("1000 0", "-1000 5"))
     again = await joint.score(request, answers("0 0", "2 20", "3 30"))
     assert again.rewards == pytest.approx((-1.0, 1.0, 2.0), abs=1e-9)
-    # A later request knows all that came before.
+    # A later request knows all earlier rewards.
     later = await joint.score(RewardRequest([]), answers("0 0", "2 20"))
     assert later.rewards[1] - later.rewards[0] < 1.5  # type: ignore[operator]
     assert other.rewards != again.rewards
@@ -326,7 +326,7 @@ async def test_the_first_decides_and_the_next_between_equals() -> None:
 
 
 class Refusing(FakeReward):
-    """Refuses whatever says no, or the whole call."""
+    """Refuses answers that say no, or the whole call."""
 
     async def score(self, request: RewardRequest, completions: Sequence[Message]) -> Scores:
         if request.messages:

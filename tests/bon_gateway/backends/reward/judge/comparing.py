@@ -1,5 +1,4 @@
-"""What the tests of methods share: judges with a rule, most of which compare answers, and a call of
-score."""
+"""Shared by tests of methods: judges with a rule that mostly compare answers, and a call of score."""
 
 from __future__ import annotations
 
@@ -21,7 +20,7 @@ def worth(answer: str) -> int:
 
 
 def better(prompt: str) -> Chances:
-    """Prefers the answer that is worth more, and a little what is shown first."""
+    """Prefers the answer that is worth more, and slightly the one shown first."""
     first, second = map(worth, fenced(prompt))
     if first == second:
         return {"C": 0.6, "A": 0.3, "B": 0.1}

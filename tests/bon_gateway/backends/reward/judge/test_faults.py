@@ -1,4 +1,4 @@
-"""What a judge may do wrong: who loses a reward, what is told, and what is asked again."""
+"""A judge's faults: which answers lose their rewards, the errors, and the retries."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ async def test_an_answer_that_is_too_long_costs_only_itself(upstream: FakeUpstre
 
 
 async def test_refusing_all_is_no_reason_to_ask_again(upstream: FakeUpstream) -> None:
-    """It is told for each answer, and the conversation is not given up for it."""
+    """Each answer has the error, and the conversation goes on."""
     refused = Step(status=400, error={"message": "too long", "code": 400})
     scores = await judged(upstream, FakeJudge(lambda prompt: refused))
     assert scores.rewards == (None, None, None)

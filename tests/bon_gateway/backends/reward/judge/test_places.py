@@ -1,4 +1,4 @@
-"""What a strategy makes of a judge that compares answers: who wins, and what is marked."""
+"""Strategies with a judge that compares answers: the winner, and the marks."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ async def test_the_best_wins_unmarked(upstream: FakeUpstream, method: dict[str, 
 async def test_among_equals_the_lowest_index_wins(
     upstream: FakeUpstream, method: dict[str, Any]
 ) -> None:
-    """The judge always prefers what it is shown first. That it told nobody apart shows in the
-    rewards."""
+    """The judge always prefers the answer shown first. The equal rewards show that it told none
+    apart."""
     selection = await run(upstream, lambda _: {"A": 0.9, "B": 0.1}, method=method)
     assert selection.winners == (0,)
     assert [candidate.reward for candidate in selection.candidates] == pytest.approx([0.5] * 4)

@@ -110,7 +110,7 @@ def test_thinking_that_has_not_ended_is_no_reply() -> None:
 
 
 def test_a_single_token_is_read_whatever_was_drawn() -> None:
-    """Its alternatives are what was asked for."""
+    """Its alternatives still count."""
     reply = read_reply(answer("\n", [entry("\n", ("\n", -0.6), ("B", -0.8))]), None)
     assert reply is not None
     assert reply.tokens[0].chances["B"] == pytest.approx(math.exp(-0.8))
