@@ -1,4 +1,4 @@
-"""What verifiers have in common that ask a server about one answer at a time."""
+"""Base of verifiers that ask a server about one answer at a time."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from bon_gateway.verifiers.verifier import Verifier
 
 
 class AskingVerifier(Verifier):
-    """One answer a call, so that each candidate is verified as it arrives. ``key`` goes to the
-    server at ``url`` and nowhere else."""
+    """Sends one answer in each call, so that each candidate is verified as it arrives. ``key`` goes
+    only to the server at ``url``."""
 
     asks = True
 

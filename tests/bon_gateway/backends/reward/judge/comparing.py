@@ -1,4 +1,4 @@
-"""Shared by tests of methods: judges with a rule that mostly compare answers, and a call of score."""
+"""Shared by tests of methods: judges with a rule (most compare answers), and a call of score."""
 
 from __future__ import annotations
 
