@@ -9,7 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bon_common.judging.listwise import borda, lists, points
+from bon_common.judging.listwise import (
+    lists,
+    mean_points,
+    points_of_chances,
+    points_of_order,
+)
 
 
 @given(st.integers(1, 60), st.integers(1, 8), st.integers(2, 20), st.booleans())
@@ -40,18 +45,55 @@ def test_without_shuffling_the_order_stays() -> None:
 
 
 def test_points_are_the_share_of_the_others_below() -> None:
-    assert points({4: 0.9, 7: 0.1, 2: 0.1}) == {4: 1.0, 7: 0.25, 2: 0.25}
-    assert points({4: 1.0}) == {4: 0.5}
+    assert points_of_order({4: 0.9, 7: 0.1, 2: 0.1}) == {4: 1.0, 7: 0.25, 2: 0.25}
+    assert points_of_order({4: 1.0}) == {4: 0.5}
+
+
+def test_probabilities_count_by_their_shares() -> None:
+    found = points_of_chances({4: 0.6, 7: 0.2, 2: 0.0, 3: 0.0})
+    assert found == pytest.approx({4: 2.75 / 3, 7: 2.25 / 3, 2: 0.5 / 3, 3: 0.5 / 3})
+    assert points_of_chances({4: 0.3}) == {4: 0.5}
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=10))
+def test_a_list_has_half_a_point_for_each_answer(values: list[float]) -> None:
+    for points in (points_of_order, points_of_chances):
+        found = points(dict(enumerate(values)))
+        assert sum(found.values()) == pytest.approx(len(values) / 2)
+        ranked = sorted(range(len(values)), key=values.__getitem__)
+        gained = [found[one] for one in ranked]
+        assert gained == pytest.approx(sorted(gained))
 
 
 def test_the_mean_over_the_lists_that_had_a_verdict() -> None:
-    found = borda(3, [{0: 2, 1: 1, 2: 0}, {0: 1, 2: 2}])
-    assert found == [pytest.approx(0.5), pytest.approx(0.5), pytest.approx(0.5)]
-    assert borda(2, []) == [None, None]
+    orders = [{0: 2, 1: 1, 2: 0}, {0: 1, 2: 2}]
+    assert mean_points(3, map(points_of_order, orders)) == pytest.approx([0.5, 0.5, 0.5])
+    assert mean_points(2, []) == [None, None]
+
+
+PLACES = (0.9, 0.06, 0.02, 0.01, 0.005, 0.005)
+"""What a judge with a strong preference for the first places says of equal answers."""
 
 
 def test_a_preference_for_a_place_cancels_out() -> None:
-    """The judge ranks by place alone."""
-    found = lists(6, 6, 20, Random(3))
-    verdicts = [{one: -place for place, one in enumerate(shown)} for own in found for shown in own]
-    assert borda(6, verdicts) == [pytest.approx(0.5)] * 6
+    """The judge goes by place alone."""
+    shown = [own for repeat in lists(6, 6, 20, Random(3)) for own in repeat]
+    verdicts = [dict(zip(own, PLACES, strict=True)) for own in shown]
+    assert mean_points(6, map(points_of_order, verdicts)) == pytest.approx([0.5] * 6)
+    assert mean_points(6, map(points_of_chances, verdicts)) == pytest.approx([0.5] * 6)
+
+
+def test_probabilities_tell_answers_apart_that_the_place_hides() -> None:
+    """Each answer multiplies its place's probability, and never by enough to outrank the place."""
+    merits = (1.0, 1.1, 1.2, 1.3, 1.4, 1.5)
+    shown = [own for repeat in lists(6, 6, 20, Random(3)) for own in repeat]
+    places = [2.0**-place for place in range(6)]
+    verdicts = [
+        {one: merits[one] * chance for one, chance in zip(own, places, strict=True)}
+        for own in shown
+    ]
+    assert mean_points(6, map(points_of_order, verdicts)) == pytest.approx([0.5] * 6)
+    found = mean_points(6, map(points_of_chances, verdicts))
+    known = [one for one in found if one is not None]
+    assert len(set(known)) == 6
+    assert known == sorted(known)

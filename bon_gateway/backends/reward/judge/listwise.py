@@ -1,9 +1,9 @@
 """Several answers in one question, in shuffled orders: the mean of their Borda points.
 
 It is the cheapest way to compare N answers: one call for each repeat. It harms with long answers,
-which fill the judge's context, and with judges that strongly prefer a place in the list: few
-repeats cannot cancel that. Rewards are places among the answers of one request and do not compare
-with other requests.
+which fill the judge's context, and with judges that strongly prefer a place in the list, unless
+there are as many repeats as answers. Rewards are places among the answers of one request and do not
+compare with other requests.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from bon_common.judging.grades import grade_place
-from bon_common.judging.listwise import borda, lists
+from bon_common.judging.listwise import lists, mean_points, points_of_chances, points_of_order
 from bon_common.judging.pairs import TIE
 from bon_common.judging.prompts import MAX_TOKENS
 from bon_common.judging.rankings import read_ranking
@@ -40,7 +40,7 @@ class ListwiseSettings(MethodSettings):
     criterion: Annotated[str, Field(min_length=1)] = COMPARED
     """What makes an answer the best one."""
     read: Literal["expectation", "text"] = "expectation"
-    """``expectation`` asks for the best answer's letter, one token, and ranks all answers by the
+    """``expectation`` asks for the best answer's letter, one token, and compares all answers by the
     probabilities of their letters; it needs log-probabilities. ``text`` lets the judge explain
     itself first, and then write the whole order, such as [[B > A > C]]."""
     least_mass: Annotated[float, Field(ge=0, le=1)] = 0.05
@@ -88,15 +88,15 @@ class ListwiseJudging:
         replies = await asking.ask_all([self._question(answers, *one) for one in shown])
         verdicts = []
         for (_, own), reply in zip(shown, replies, strict=True):
-            values = None if reply is None else self._values(reply, ascii_uppercase[: len(own)])
-            if values is not None:
-                verdicts.append(dict(zip(own, values, strict=True)))
+            points = None if reply is None else self._points(reply, own)
+            if points is not None:
+                verdicts.append(points)
             elif reply is not None:
                 asking.abstain()
         if verdicts:
             # Without any verdict no answer has a reward: chance must not give one to some.
             verdicts += [{one: TIE} for one in alone]
-        return borda(len(answers), verdicts)
+        return mean_points(len(answers), verdicts)
 
     def _question(self, answers: Sequence[str], repeat: int, own: Sequence[int]) -> Question:
         explain = self.settings.read == "text"
@@ -108,14 +108,21 @@ class ListwiseJudging:
         }
         return Question(variables, MAX_TOKENS if explain else 1, not explain, repeat)
 
-    def _values(self, reply: Reply, letters: str) -> list[float] | None:
-        """For each letter a number, higher for better answers; None if no verdict can be read."""
+    def _points(self, reply: Reply, own: Sequence[int]) -> dict[int, float] | None:
+        """The points of each answer of a list; None if no verdict can be read."""
+        letters = ascii_uppercase[: len(own)]
         if self.settings.read == "text":
             ranking = read_ranking(reply.text, letters)
-            return None if ranking is None else [ranking[letter] for letter in letters]
+            if ranking is None:
+                return None
+            return points_of_order(
+                {one: ranking[letter] for one, letter in zip(own, letters, strict=True)}
+            )
         place = grade_place(reply.text, letters)
         # As for ``pairwise``: any single token gives a verdict.
         token = reply.tokens[0] if place is None else reply.token_at(place)
         chances = [token.chances.get(letter, 0.0) for letter in letters]
         mass = sum(chances)
-        return None if mass <= 0 or mass < self.settings.least_mass else chances
+        if mass <= 0 or mass < self.settings.least_mass:
+            return None
+        return points_of_chances(dict(zip(own, chances, strict=True)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from statistics import fmean
 
 import pytest
 
@@ -23,6 +24,21 @@ def best(prompt: str) -> Chances:
     return dict(zip(LETTERS, [chance / (sum(chances) or 1) for chance in chances], strict=False))
 
 
+def sure(prompt: str) -> Chances:
+    """An answer is a thousand times as likely the best one as the next."""
+    chances = [1000.0 ** worth(answer) for answer in fenced(prompt)]
+    return dict(zip(LETTERS, [chance / (sum(chances) or 1) for chance in chances], strict=False))
+
+
+def expected(one: int, others: Sequence[int]) -> float:
+    """The points that `best` gives: each answer stands first in one of the lists."""
+    shares = []
+    for other in others:
+        shares += [(one + 0.3) / (one + other + 0.3), one / (one + other + 0.3)]
+        shares += [one / (one + other)] * (len(others) - 1)
+    return fmean(shares)
+
+
 def ranking(shown: Sequence[str]) -> str:
     order = sorted(range(len(shown)), key=lambda place: -worth(shown[place]))
     return f"Well. [[{' > '.join(LETTERS[place] for place in order)}]]"
@@ -31,7 +47,9 @@ def ranking(shown: Sequence[str]) -> str:
 async def test_the_mean_of_the_points(upstream: FakeUpstream) -> None:
     fake = FakeJudge(best)
     scores = await compared(upstream, fake, texts(3, 1, 4, 2), method=LISTWISE)
-    assert scores.rewards == pytest.approx((2 / 3, 0, 1, 1 / 3))
+    worths = (3, 1, 4, 2)
+    points = [expected(one, [other for other in worths if other != one]) for one in worths]
+    assert scores.rewards == pytest.approx(points)
     assert scores.judging is not None
     assert (scores.judging.calls, scores.judging.abstentions) == (4, 0)
     places = Counter(
@@ -63,16 +81,17 @@ async def test_a_judge_that_sees_only_the_place_makes_all_equal(upstream: FakeUp
     assert scores.rewards == pytest.approx((0.5, 0.5, 0.5))
     method = {**LISTWISE, "shuffle": False}
     scores = await compared(upstream, fake, texts(1, 2, 3), method=method)
-    assert scores.rewards == (1.0, 0.5, 0.0)
+    places = ((6 / 9 + 6 / 7) / 2, (3 / 9 + 3 / 4) / 2, (1 / 7 + 1 / 4) / 2)
+    assert scores.rewards == pytest.approx(places)
 
 
 async def test_many_answers_are_dealt_to_several_questions(upstream: FakeUpstream) -> None:
-    fake = FakeJudge(best)
+    fake = FakeJudge(sure)
     method = {**LISTWISE, "longest": 4, "repeats": 3}
     scores = await compared(upstream, fake, texts(*range(1, 11)), method=method)
     assert None not in scores.rewards
-    assert scores.rewards[9] == 1.0
-    assert scores.rewards[0] == 0.0
+    assert scores.rewards[9] == pytest.approx(1.0, abs=0.01)
+    assert scores.rewards[0] == pytest.approx(0.0, abs=0.01)
     assert sorted(len(fenced(prompt)) for prompt in fake.prompts) == [3, 3, 3, 3, 3, 3, 4, 4, 4]
 
 
@@ -97,9 +116,9 @@ async def test_a_judge_that_gives_no_verdict_chooses_nobody(upstream: FakeUpstre
 
 async def test_the_budget_cuts_repeats(upstream: FakeUpstream) -> None:
     scores = await compared(
-        upstream, FakeJudge(best), texts(1, 2, 3), method=LISTWISE, budget={"calls": 2}
+        upstream, FakeJudge(sure), texts(1, 2, 3), method=LISTWISE, budget={"calls": 2}
     )
-    assert scores.rewards == (0.0, 0.5, 1.0)
+    assert scores.rewards == pytest.approx((0.0, 0.5, 1.0), abs=0.01)
     assert scores.judging is not None
     assert (scores.judging.calls, scores.judging.abstentions) == (2, 2)
 
@@ -112,10 +131,11 @@ async def test_a_single_answer_is_not_asked_about(upstream: FakeUpstream) -> Non
 
 async def test_an_answer_that_is_alone_in_its_list_loses_nothing(upstream: FakeUpstream) -> None:
     """Of three answers and two places in a list, one is left over in each repeat."""
-    fake = FakeJudge(best)
+    fake = FakeJudge(sure)
     method = {**LISTWISE, "longest": 2, "repeats": 1}
     scores = await compared(upstream, fake, texts(1, 2, 3), method=method)
-    assert sorted(reward or 0.0 for reward in scores.rewards) == [0.0, 0.5, 1.0]
+    known = sorted(reward for reward in scores.rewards if reward is not None)
+    assert known == pytest.approx([0.0, 0.5, 1.0], abs=0.01)
     assert [len(fenced(prompt)) for prompt in fake.prompts] == [2]
 
 
