@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -82,15 +83,28 @@ class Engines:
 def processes(
     tmp_path_factory: pytest.TempPathFactory, vllm_forks: VllmForks
 ) -> Iterator[Processes]:
-    """At the end all are stopped, and none may be left. SIGTERM is such an end too: whatever
-    limits the time of a test run sends it."""
-    processes = Processes(tmp_path_factory.mktemp("processes"))
+    """They run until the session ends. At the end all are stopped, and none may be left. SIGTERM is
+    such an end too: whatever limits the time of a test run sends it."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with _owned(tmp_path_factory.mktemp("processes")) as processes:
+        yield processes
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture(scope="module")
+def passing(processes: Processes, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
+    """They end with the module, which gives their memory back. ``processes`` minds the signals."""
+    with _owned(tmp_path_factory.mktemp("passing")) as passing:
+        yield passing
+
+
+@contextmanager
+def _owned(folder: Path) -> Iterator[Processes]:
+    processes = Processes(folder)
     try:
         yield processes
     finally:
         processes.stop_all()
-        signal.signal(signal.SIGTERM, before)
     assert processes.left() == []
 
 
@@ -104,17 +118,17 @@ def engines(processes: Processes, vllm: VllmForks) -> Engines:
     return Engines(generator, pooling, reward_server)
 
 
-@pytest.fixture(scope="session")
-def doomed(processes: Processes, vllm: VllmForks) -> Generator:
+@pytest.fixture(scope="module")
+def doomed(passing: Processes, vllm: VllmForks) -> Generator:
     """An engine that a test may stop and kill."""
-    engine = start_generator(processes, vllm, "doomed", "--max-num-queued-reqs", "24")
+    engine = start_generator(passing, vllm, "doomed", "--max-num-queued-reqs", "24")
     engine.wait()
     return engine
 
 
 @pytest.fixture
-def doomed_pooling(processes: Processes, vllm: VllmForks) -> Upstream:
-    engine = start_pooling(processes, vllm)
+def doomed_pooling(passing: Processes, vllm: VllmForks) -> Upstream:
+    engine = start_pooling(passing, vllm)
     engine.wait()
     return engine
 
@@ -137,18 +151,15 @@ def gateway(processes: Processes, engines: Engines) -> Gateway:
 
 
 @pytest.fixture(scope="module")
-def start_gateway(processes: Processes) -> Iterator[Callable[[Mapping[str, Any] | None], Gateway]]:
+def start_gateway(passing: Processes) -> Callable[[Mapping[str, Any] | None], Gateway]:
     """Further gateways, which end with the module."""
-    started: list[Gateway] = []
 
     def start(settings: Mapping[str, Any] | None = None) -> Gateway:
-        started.append(Gateway(processes, settings))
-        started[-1].wait()
-        return started[-1]
+        gateway = Gateway(passing, settings)
+        gateway.wait()
+        return gateway
 
-    yield start
-    for gateway in started:
-        gateway.process.stop()
+    return start
 
 
 @pytest.fixture(scope="session")

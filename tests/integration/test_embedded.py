@@ -16,8 +16,8 @@ ByHand = Callable[[list[Any]], float]
 
 
 @pytest.fixture(scope="module")
-def embedded(processes: Processes) -> Gateway:
-    gateway = Gateway(processes, environ={"OMP_NUM_THREADS": "1"})
+def embedded(passing: Processes) -> Gateway:
+    gateway = Gateway(passing, environ={"OMP_NUM_THREADS": "1"})
     gateway.wait()
     return gateway
 

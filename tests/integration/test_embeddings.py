@@ -19,14 +19,14 @@ TOO_LONG = "a " * 4 * CONTEXT
 
 
 @pytest.fixture(scope="module")
-def engine(processes: Processes, vllm: VllmForks) -> Upstream:
+def engine(passing: Processes, vllm: VllmForks) -> Upstream:
     """The demo policy's network as a sentence model: it is not trained as one."""
     model = str(demo_models.policy_path())
     flags = [
         *("--runner", "pooling", "--convert", "embed"),
         *("--pooler-config", '{"pooling_type": "MEAN", "use_activation": true}'),
     ]
-    process, port = start_vllm(processes, vllm, "vllm-embedder", model, flags)
+    process, port = start_vllm(passing, vllm, "vllm-embedder", model, flags)
     upstream = Upstream(process, port, "/health")
     upstream.wait()
     return upstream

@@ -199,10 +199,10 @@ async def test_more_than_it_takes_is_refused_at_once(
 
 
 async def test_the_reward_model_is_killed(
-    engines: Engines, processes: Processes, start_gateway: StartGateway
+    engines: Engines, passing: Processes, start_gateway: StartGateway
 ) -> None:
     """In the middle of a request, whose candidates are drawn but not scored."""
-    reward = start_reward_server(processes)
+    reward = start_reward_server(passing)
     settings = engines.settings()
     draw = {"policy": "separate", "reward": "mortal"}
     strategy = {"type": "best_of_n", "n": 8}

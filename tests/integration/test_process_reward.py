@@ -44,11 +44,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def engine(processes: Processes, vllm: VllmForks, folder: Path) -> Upstream:
+def engine(passing: Processes, vllm: VllmForks, folder: Path) -> Upstream:
     token = chat_tokenizer().convert_tokens_to_ids(STEP)
     pooler = f'{{"tok_pooling_type": "STEP", "step_tag_id": {token}}}'
     flags = ["--runner", "pooling", "--pooler-config", pooler]
-    process, port = start_vllm(processes, vllm, "vllm-steps", str(folder), flags)
+    process, port = start_vllm(passing, vllm, "vllm-steps", str(folder), flags)
     upstream = Upstream(process, port, "/health")
     upstream.wait()
     return upstream

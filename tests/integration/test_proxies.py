@@ -43,9 +43,9 @@ MEGABYTE = 1_000_000
 
 @pytest.fixture(scope="module", params=KINDS)
 def world(
-    request: pytest.FixtureRequest, processes: Processes, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, passing: Processes, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[World]:
-    with proxied(request.param, processes, tmp_path_factory) as world:
+    with proxied(request.param, passing, tmp_path_factory) as world:
         yield world
 
 

@@ -42,8 +42,8 @@ HOST = b"Host: x\r\n"
 
 
 @pytest.fixture(scope="module", params=SERVERS)
-def server(request: pytest.FixtureRequest, processes: Processes) -> Iterator[Server]:
-    with SERVERS[request.param](processes) as server:
+def server(request: pytest.FixtureRequest, passing: Processes) -> Iterator[Server]:
+    with SERVERS[request.param](passing) as server:
         yield server
 
 

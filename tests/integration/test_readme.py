@@ -16,9 +16,9 @@ from tests.integration.readme import ADDRESS, blocks
 
 
 @pytest.fixture(scope="module")
-def address(processes: Processes) -> str:
+def address(passing: Processes) -> str:
     """The embedded default, as ``make serve DEMO=toy`` starts it."""
-    gateway = Gateway(processes)
+    gateway = Gateway(passing)
     gateway.wait()
     return gateway.url
 

@@ -11,7 +11,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,9 +80,9 @@ class Real:
 
 
 @pytest.fixture(scope="module")
-def real(processes: Processes, vllm: VllmForks) -> Iterator[Real]:
+def real(passing: Processes, vllm: VllmForks) -> Real:
     folder = real_model()
-    engine = Generator(*start_vllm(processes, vllm, "vllm-real", str(folder), []), "/health")
+    engine = Generator(*start_vllm(passing, vllm, "vllm-real", str(folder), []), "/health")
     strategy = {"type": "best_of_n", "n": 4}
     settings = {
         "policies": {
@@ -106,11 +106,9 @@ def real(processes: Processes, vllm: VllmForks) -> Iterator[Real]:
     answers = [reference.greedy(messages, LIMIT) for messages in CONVERSATIONS]
     del reference
     engine.wait()
-    gateway = Gateway(processes, settings)
+    gateway = Gateway(passing, settings)
     gateway.wait()
-    yield Real(engine, gateway, folder, answers)
-    gateway.process.stop()
-    engine.process.stop()
+    return Real(engine, gateway, folder, answers)
 
 
 def _toy_reward() -> Path:
@@ -257,13 +255,13 @@ async def test_a_deadline_and_a_client_that_leaves(real: Real) -> None:
     assert real.engine.generated - before < 4 * 400
 
 
-def test_serve_on_it(processes: Processes, tmp_path: Path) -> None:
+def test_serve_on_it(passing: Processes, tmp_path: Path) -> None:
     """`make serve`: the adapter is merged; what is printed, and the README's request, show all four
     answers; the merged model knows right from wrong where its card says that it does."""
     base = tmp_path / FOLDER
     base.parent.mkdir()
     base.symlink_to(real_model())
-    gateway = Gateway(processes, flags=("--demo", "real"), folder=tmp_path)
+    gateway = Gateway(passing, flags=("--demo", "real"), folder=tmp_path)
     gateway.wait()
     [asked] = [line for line in gateway.process.output.splitlines() if line.startswith("curl ")]
     assert "/smollm2-135m-instruct-reward (538 MB)" in gateway.process.output

@@ -134,8 +134,8 @@ async def test_the_gateway(start_gateway: Callable[[Any], Gateway], tmp_path: Pa
 
 
 @pytest.mark.timeout(LIMIT_S + 60)
-def test_the_reward_server(processes: Processes, tmp_path: Path) -> None:
-    server = start_reward_server(processes)
+def test_the_reward_server(passing: Processes, tmp_path: Path) -> None:
+    server = start_reward_server(passing)
     server.wait()
     # Two of its operations take a body, and JSON without bounds takes long to think of.
     statuses = fuzz(server.url, tmp_path, ["reward"], CASES // 2)

@@ -148,9 +148,9 @@ async def test_waves_stop_by_price_once_there_is_a_history(choosing: Gateway) ->
 
 
 async def test_confidence_stands_in_for_a_reward_model_that_died(
-    processes: Processes, engines: Engines, start_gateway: Start
+    passing: Processes, engines: Engines, start_gateway: Start
 ) -> None:
-    server = start_reward_server(processes)
+    server = start_reward_server(passing)
     server.wait()
     settings = engines.settings()
     settings["rewards"] = {"gone": {"type": "reward_server", "urls": [server.url]}}
