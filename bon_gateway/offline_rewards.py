@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -25,6 +25,9 @@ PATIENCE_S = 30.0
 model, which may take longer."""
 LONGEST_S = 1800.0
 POLL_S = 0.05
+
+Place = Callable[[str], str]
+"""The key of a reward's section in the command's settings, by the reward's name."""
 
 
 @dataclass
@@ -68,12 +71,11 @@ class OfflineRewards:
     """Rewards by their names. Building checks them; opening starts them and waits for them."""
 
     def __init__(
-        self, rewards: Mapping[str, AnyReward], key: str, environ: Mapping[str, str]
+        self, rewards: Mapping[str, AnyReward], place: Place, environ: Mapping[str, str]
     ) -> None:
-        """``key`` is the place of ``rewards`` in the command's settings. Raises SettingsError for a
-        section that cannot be used."""
-        self._key = key
-        self._own = _built(rewards, key, environ)
+        """Raises SettingsError for a section that cannot be used."""
+        self._place = place
+        self._own = _built(rewards, place, environ)
         composed = {
             name: one.compose(self._own)
             for name, one in rewards.items()
@@ -88,7 +90,7 @@ class OfflineRewards:
         for backend in self._own.values():
             await backend.start()
         for name, backend in self._own.items():
-            await _until_ready(backend, f"{self._key}.{name}", patience_s)
+            await _until_ready(backend, self._place(name), patience_s)
 
     async def close(self) -> None:
         """Close the rewards, opened or not."""
@@ -98,13 +100,13 @@ class OfflineRewards:
 @asynccontextmanager
 async def opened_rewards(
     rewards: Mapping[str, AnyReward],
-    key: str,
+    place: Place,
     environ: Mapping[str, str],
     *,
     patience_s: float = PATIENCE_S,
 ) -> AsyncIterator[Mapping[str, RewardBackend]]:
     """``OfflineRewards`` that are ready while the body of an ``async with`` runs."""
-    offline = OfflineRewards(rewards, key, environ)
+    offline = OfflineRewards(rewards, place, environ)
     try:
         await offline.open(patience_s)
         yield offline.backends
@@ -113,12 +115,12 @@ async def opened_rewards(
 
 
 def _built(
-    rewards: Mapping[str, AnyReward], key: str, environ: Mapping[str, str]
+    rewards: Mapping[str, AnyReward], place_of: Place, environ: Mapping[str, str]
 ) -> dict[str, RewardBackend]:
     own: dict[str, RewardBackend] = {}
     models = {name: one for name, one in rewards.items() if isinstance(one, RewardSettings)}
     for name, one in rewards.items():
-        place = f"{key}.{name}"
+        place = place_of(name)
         try:
             one.check()
         except SettingsError as error:

@@ -26,16 +26,13 @@ def agreed(straight: float, swapped: float) -> float | None:
     return straight if straight == 1 - swapped else None
 
 
-def in_both_orders(straight: float, swapped: float) -> float:
-    """The preference from two written verdicts: one that changes with the order is a tie."""
+def settled(straight: float | None, swapped: float | None) -> float | None:
+    """The preference from two written verdicts: one that changes with the order is a tie. None
+    without both verdicts: one verdict may be due to the place alone."""
+    if straight is None or swapped is None:
+        return None
     known = agreed(straight, swapped)
     return TIE if known is None else known
-
-
-def settled(straight: float | None, swapped: float | None) -> float | None:
-    """The same if the judge may abstain. None without both verdicts: one verdict may be due to the
-    place alone."""
-    return None if straight is None or swapped is None else in_both_orders(straight, swapped)
 
 
 def averaged(straight: float | None, swapped: float | None) -> float | None:

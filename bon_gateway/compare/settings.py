@@ -21,6 +21,8 @@ from bon_gateway.strategies.registry import request_fields
 
 SELECTION = "selection"
 """The scorer that calls nothing: the reward by which the gateway chose the winner."""
+JUDGE = "judge"
+"""The name of the judge of win rates, beside the scorers' names."""
 
 
 if TYPE_CHECKING:
@@ -208,19 +210,6 @@ class ScorerSettings(Section):
         return self.hook is None and (self.reward is None or self.reward.type != "hook")
 
 
-class PairwiseJudgeSettings(Section):
-    """A chat model that compares answers with those of one arm, asked in both orders."""
-
-    url: Url
-    """Base address of an OpenAI-compatible server."""
-    model: str
-    """The model to ask for."""
-    api_key_env: str | None = None
-    """Environment variable with the key to send."""
-    timeout_s: PositiveFloat = 120.0
-    """Longest that one call may take."""
-
-
 class QualitySettings(Section):
     scorers: dict[str, ScorerSettings] = Field(default_factory=dict)
     """Scorers by name; each one scores every answer."""
@@ -229,7 +218,16 @@ class QualitySettings(Section):
     that choose by it."""
     against: str | None = None
     """The arm that the others are compared with for win rates; None is the first."""
-    judge: PairwiseJudgeSettings | None = None
+    judge: AnyReward | None = None
+    """Any reward that the gateway knows, with the keys of a section in the gateway's ``rewards``.
+    It gets each answer together with that of the arm ``against``. The higher reward wins, and equal
+    rewards tie."""
+
+    @model_validator(mode="after")
+    def _one_judge(self) -> Self:
+        if JUDGE in self.scorers:
+            raise ValueError(f"scorers.{JUDGE}: the name is taken, by the judge of win rates")
+        return self
 
 
 class CompareSettings(Section):

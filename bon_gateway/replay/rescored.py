@@ -104,7 +104,7 @@ async def _rescored(
 ) -> tuple[PoolSet, Mapping[str, RewardCost]]:
     costs: dict[str, RewardCost] = {}
     pools = found.pools
-    async with opened_rewards(rewards, KEY, environ) as backends:
+    async with opened_rewards(rewards, f"{KEY}.{{}}".format, environ) as backends:
         for name, backend in backends.items():
             tell(f"scoring the answers of {len(pools)} requests by {name}")
             run = _Rescoring(name, backend, _identity(name, rewards), file, thinking)

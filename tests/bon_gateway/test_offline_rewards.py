@@ -39,7 +39,7 @@ async def test_they_are_what_a_gateway_has() -> None:
                 "both": {"type": "ensemble", "members": members},
             }
         )
-        async with opened_rewards(sections, "score_by", {}) as rewards:
+        async with opened_rewards(sections, "score_by.{}".format, {}) as rewards:
             assert [*rewards] == ["server", "length", "flat", "both"]
             found = {name: (await one.score(HI, ANSWERS)).rewards for name, one in rewards.items()}
     served = tuple(fake_reward(one["content"]) for one in ANSWERS)
@@ -72,7 +72,7 @@ async def test_they_are_what_a_gateway_has() -> None:
 async def test_one_that_cannot_be_used_is_named(sections: dict[str, Any], key: str) -> None:
     with pytest.raises(SettingsError) as caught:
         async with opened_rewards(
-            SECTIONS.validate_python(sections), "score_by", {}, patience_s=0.2
+            SECTIONS.validate_python(sections), "score_by.{}".format, {}, patience_s=0.2
         ):
             pass
     assert caught.value.key == key

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from bon_common.judging.pairs import TIE
 from bon_gateway.compare.prompts import Messages
-from bon_gateway.compare.settings import ScorerSettings
+from bon_gateway.compare.settings import JUDGE, QualitySettings
 from bon_gateway.errors import BadRequestError, RewardError
 from bon_gateway.offline_rewards import OfflineRewards, RewardCost
 from bon_gateway.strategies.parts import readable
 from bon_gateway.types import RewardRequest
 
-KEY = "quality.scorers"
-
 
 class RewardScorers:
-    """The scorers that are a ``reward``. Answers that one cannot score have no score."""
+    """The scorers that are a ``reward``, and the judge of win rates. Answers that one cannot score
+    have no score."""
 
-    def __init__(self, scorers: Mapping[str, ScorerSettings], environ: Mapping[str, str]) -> None:
+    def __init__(self, quality: QualitySettings, environ: Mapping[str, str]) -> None:
         """Raises SettingsError for a section that cannot be used."""
-        sections = {name: one.reward for name, one in scorers.items() if one.reward is not None}
-        self._rewards = OfflineRewards(sections, KEY, environ)
+        sections = {
+            name: one.reward for name, one in quality.scorers.items() if one.reward is not None
+        }
+        if quality.judge is not None:
+            sections[JUDGE] = quality.judge
+        self._rewards = OfflineRewards(sections, _place, environ)
         self.costs = {name: RewardCost() for name in sections}
 
     def __contains__(self, name: str) -> bool:
@@ -51,3 +55,13 @@ class RewardScorers:
             return [None] * len(texts)
         cost.add(scores.rewards, scores.tokens, scores.judging)
         return scores.rewards
+
+    async def compare(self, messages: Messages, ours: str, theirs: str) -> float | None:
+        """The judge's verdict: 1 if ours has the higher reward, 0 if theirs has, 0.5 for a tie;
+        None if one has no reward."""
+        own, other = await self.score(JUDGE, messages, (ours, theirs))
+        return None if own is None or other is None else (own > other) + TIE * (own == other)
+
+
+def _place(name: str) -> str:
+    return "quality.judge" if name == JUDGE else f"quality.scorers.{name}.reward"

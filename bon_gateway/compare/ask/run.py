@@ -17,12 +17,12 @@ from bon_gateway.compare.ask.client import ArmClient, request_seed
 from bon_gateway.compare.ask.load import Loop
 from bon_gateway.compare.ask.progress import Progress
 from bon_gateway.compare.ask.records import RECORDS, SCORES, appending, read_lines, read_records
-from bon_gateway.compare.ask.scoring import JUDGE, KnownScores, Scorers, ScoringJobs, WantedScore
+from bon_gateway.compare.ask.scoring import KnownScores, Scorers, ScoringJobs, WantedScore
 from bon_gateway.compare.ask.selecting import probes, refuse_by_address, refuse_by_numbers
 from bon_gateway.compare.ask.throughput import highest_rate
 from bon_gateway.compare.ask.training import recorded_seconds
 from bon_gateway.compare.prompts import Messages
-from bon_gateway.compare.settings import SELECTION, CompareSettings
+from bon_gateway.compare.settings import JUDGE, SELECTION, CompareSettings
 from bon_gateway.compare.types import ArmRecord, Key
 
 SEARCH = "search "
@@ -95,7 +95,7 @@ class Run:
         """Ask everything that is missing, then score it. ``stop`` ends the asking."""
         quality = self._settings.quality
         # First, so that a hook that cannot be imported is reported before anything is asked.
-        scorers = Scorers(quality.scorers, quality.judge, self._environ)
+        scorers = Scorers(quality, self._environ)
         try:
             await refuse_by_address(self._settings, self._urls, self._environ)
             rates = await self._load()

@@ -1,8 +1,8 @@
 """Scores answers after the load is over, so that scoring slows nothing that is measured.
 
-A scorer is a reward server, a function of the user's own or a reward of the gateway's settings; a
-judge is a chat model that sees each pair in both orders. ``scores.jsonl`` keeps every score, so no
-score is computed twice. Failures are counted and left out.
+A scorer is a reward server, a function of the user's own or a reward of the gateway's settings. The
+judge is such a reward too; it gets each answer with that of the arm to beat. ``scores.jsonl`` keeps
+every score, so no score is computed twice. Failures are counted and left out.
 """
 
 from __future__ import annotations
@@ -12,25 +12,20 @@ import hashlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from yarl import URL
 
 from bon_common.hooks import load_number_hook
-from bon_common.judging.conversation import conversation_text
-from bon_common.judging.pairs import PREFERENCES, in_both_orders
-from bon_common.judging.prompts import MAX_TOKENS, PROMPT, fill, read_verdict
 from bon_gateway.backends.http.client import HttpClient, base_url, encode, finite
 from bon_gateway.backends.http.faults import UpstreamError, malformed
 from bon_gateway.compare.ask.client import open_client
 from bon_gateway.compare.ask.records import Append
 from bon_gateway.compare.ask.rewards import RewardScorers
 from bon_gateway.compare.prompts import Messages
-from bon_gateway.compare.settings import HookSettings, PairwiseJudgeSettings, ScorerSettings
+from bon_gateway.compare.settings import HookSettings, QualitySettings, ScorerSettings
 from bon_gateway.offline_rewards import RewardCost
 
 AT_ONCE = 4
-JUDGE = "judge"
 
 Scorer = Callable[[Messages, str], Awaitable[float]]
 """Raises UpstreamError."""
@@ -43,12 +38,13 @@ class WantedScore:
     scorer: str
     prompt: int
     text: str
-    other: str = ""
+    other: str | None = None
+    """The text that the judge compares it with."""
 
     @property
     def name(self) -> str:
         """Its name in the file, which holds no second copy of the texts."""
-        digest = hashlib.sha256(f"{self.text}\0{self.other}".encode(errors="replace"))
+        digest = hashlib.sha256(f"{self.text}\0{self.other or ''}".encode(errors="replace"))
         return f"{self.scorer} {self.prompt} {digest.hexdigest()[:24]}"
 
 
@@ -59,7 +55,7 @@ class KnownScores:
     failed: Counter[str] = field(default_factory=Counter)
     """By scorer."""
 
-    def get(self, scorer: str, prompt: int, text: str, other: str = "") -> float | None:
+    def get(self, scorer: str, prompt: int, text: str, other: str | None = None) -> float | None:
         return self.known.get(WantedScore(scorer, prompt, text, other).name)
 
 
@@ -109,54 +105,14 @@ def server_scorer(settings: ScorerSettings, client: HttpClient) -> Scorer:
     return score
 
 
-@dataclass(frozen=True)
-class PairwiseJudge:
-    """Compares two answers, in both orders."""
-
-    settings: PairwiseJudgeSettings
-    client: HttpClient
-
-    async def compare(self, messages: Messages, ours: str, theirs: str) -> float:
-        """1 if ours is better, 0 if theirs is, 0.5 for a tie; a verdict that changes with the
-        order is a tie. Raises UpstreamError."""
-        straight = await self._ask(messages, ours, theirs)
-        swapped = await self._ask(messages, theirs, ours)
-        return in_both_orders(straight, swapped)
-
-    async def _ask(self, messages: Messages, first: str, second: str) -> float:
-        """1 if the first is better, 0 if the second is, 0.5 for a tie."""
-        said = conversation_text(messages)
-        content = fill(PROMPT, conversation=said, a=first, b=second)
-        body: dict[str, Any] = {
-            "model": self.settings.model,
-            "messages": [{"role": "user", "content": content}],
-            "temperature": 0,
-            "max_tokens": MAX_TOKENS,
-        }
-        url = URL(f"{base_url(self.settings.url)}/v1/chat/completions")
-        answer = await self.client.post(url, encode(body), {})
-        try:
-            found = read_verdict(str(answer["choices"][0]["message"]["content"]))
-        except (KeyError, IndexError, TypeError):
-            raise malformed("its answer has no message") from None
-        if found is None:
-            raise malformed("the judge said none of [[A]], [[B]] and [[tie]]")
-        return PREFERENCES[found]
-
-
 class Scorers:
     """The open clients of all scorers, and of the judge. Close it."""
 
-    def __init__(
-        self,
-        scorers: Mapping[str, ScorerSettings],
-        judge: PairwiseJudgeSettings | None,
-        environ: Mapping[str, str],
-    ) -> None:
-        """Raises SettingsError for a hook that cannot be used."""
+    def __init__(self, quality: QualitySettings, environ: Mapping[str, str]) -> None:
+        """Raises SettingsError for a hook or a reward that cannot be used."""
         self._clients: list[HttpClient] = []
         self._scorers: dict[str, Scorer] = {}
-        for name, settings in scorers.items():
+        for name, settings in quality.scorers.items():
             if settings.reward is not None:
                 continue
             if settings.hook is not None:
@@ -166,16 +122,11 @@ class Scorers:
                 client = open_client(settings.api_key_env, settings.timeout_s, environ)
                 self._clients.append(client)
                 self._scorers[name] = server_scorer(settings, client)
-        self._rewards = RewardScorers(scorers, environ)
-        self._judge = None
-        if judge is not None:
-            client = open_client(judge.api_key_env, judge.timeout_s, environ)
-            self._clients.append(client)
-            self._judge = PairwiseJudge(judge, client)
+        self._rewards = RewardScorers(quality, environ)
 
     @property
     def costs(self) -> Mapping[str, RewardCost]:
-        """Cost of the rewards among the scorers in this run."""
+        """Cost of the rewards among the scorers, and of the judge, in this run."""
         return self._rewards.costs
 
     async def open(self) -> None:
@@ -220,10 +171,10 @@ class Scorers:
         self, missing: Iterable[WantedScore], jobs: ScoringJobs
     ) -> Iterator[list[WantedScore]]:
         """The scores of one call each. A reward gets all answers to a prompt, known ones too if it
-        compares answers; any other scorer gets one answer."""
+        compares answers; any other scorer gets one answer, and the judge one pair."""
         found: dict[tuple[str, int], dict[str, WantedScore]] = {}
         for one in missing:
-            if one.scorer in self._rewards:
+            if one.scorer in self._rewards and one.other is None:
                 found.setdefault((one.scorer, one.prompt), {})[one.name] = one
             else:
                 yield [one]
@@ -238,16 +189,12 @@ class Scorers:
     ) -> Sequence[float | None]:
         """Scores in order; None for a failure."""
         first = group[0]
+        if first.other is not None:
+            return [await self._rewards.compare(messages, first.text, first.other)]
         if first.scorer in self._rewards:
             texts = [one.text for one in group]
             return await self._rewards.score(first.scorer, messages, texts)
         try:
-            return [await self._score(first, messages)]
+            return [await self._scorers[first.scorer](messages, first.text)]
         except UpstreamError:
             return [None]
-
-    async def _score(self, one: WantedScore, messages: Messages) -> float:
-        if one.scorer == JUDGE:
-            assert self._judge is not None, "only a judge of the settings is wanted"
-            return await self._judge.compare(messages, one.text, one.other)
-        return await self._scorers[one.scorer](messages, one.text)

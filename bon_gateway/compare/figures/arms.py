@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from statistics import fmean, median
 
-from bon_gateway.compare.ask.scoring import JUDGE
 from bon_gateway.compare.figures.economics import HOUR_S
 from bon_gateway.compare.figures.latencies import latency_of
 from bon_gateway.compare.figures.material import (
@@ -18,7 +17,7 @@ from bon_gateway.compare.figures.material import (
 )
 from bon_gateway.compare.figures.results import Arm, Spent
 from bon_gateway.compare.greedy import is_greedy
-from bon_gateway.compare.settings import SELECTION
+from bon_gateway.compare.settings import JUDGE, SELECTION
 from bon_gateway.compare.statistics import Interval, Resamples, win
 from bon_gateway.compare.types import ArmRecord
 

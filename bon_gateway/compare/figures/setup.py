@@ -8,6 +8,7 @@ from typing import Any
 from yarl import URL
 
 from bon_gateway.compare.settings import (
+    JUDGE,
     SELECTION,
     ArmSettings,
     CompareSettings,
@@ -62,7 +63,7 @@ def _scorers(settings: CompareSettings) -> list[str]:
     told += [f"{name}: {_scorer(one)}" for name, one in settings.quality.scorers.items()]
     judge = settings.quality.judge
     if judge is not None:
-        told.append(f"judge: {judge.model} at {address(judge.url)}")
+        told.append(f"{JUDGE}: a reward of type {judge.type}")
     return [f"{one} (decides)" if one.split(":")[0] == settings.quality.primary else one
             for one in told]  # fmt: skip
 

@@ -1,18 +1,18 @@
 from __future__ import annotations
 
 import io
-import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from bon_common.settings.errors import SettingsError
 from bon_gateway.compare.ask.progress import Progress
 from bon_gateway.compare.ask.scoring import hook_scorer
-from bon_gateway.compare.settings import HookSettings
+from bon_gateway.compare.settings import HookSettings, QualitySettings
 from bon_gateway.testing.judges import FakeJudge, fenced
-from bon_gateway.testing.script import Call, Step, fake_reward
+from bon_gateway.testing.script import Step, fake_reward
 from bon_gateway.testing.upstream import FakeUpstream
 from tests.bon_gateway.compare.endpoints import best_of_n
 from tests.bon_gateway.compare.support import GOLD, compare, measure, settings_of
@@ -46,6 +46,13 @@ async def test_a_reward_server_scores_what_was_answered(tmp_path: Path) -> None:
         )
 
 
+def written(url: str) -> dict[str, Any]:
+    return {"judge": {"type": "judge", "urls": [url], "method": WRITTEN}}
+
+
+WRITTEN = {"type": "pairwise", "read": "text"}
+
+
 @pytest.mark.parametrize(
     ("reply", "rate"),
     [
@@ -57,22 +64,19 @@ async def test_a_reward_server_scores_what_was_answered(tmp_path: Path) -> None:
     ],
 )
 async def test_a_judge_is_asked_in_both_orders(tmp_path: Path, reply: Any, rate: float) -> None:
-    def judge(call: Call) -> Step:
-        said = call.body["messages"][0]["content"]
-        found = re.search(r"# Answer A\n(\w+)", said)
-        assert found is not None
-        return Step(text=reply(found.group(1)))
-
+    judging = FakeJudge(lambda prompt: {reply(fenced(prompt)[0]): 1.0}, logprobs=False)
+    told = io.StringIO()
     async with (
         FakeUpstream(lambda call: Step(text="one")) as base,
         FakeUpstream(lambda call: Step(text="two")) as other,
-        FakeUpstream(judge) as judging,
+        FakeUpstream(judging) as judge,
     ):
-        quality = {"judge": {"url": judging.url, "model": "fake"}}
-        results = await compare(
-            settings_of(tmp_path, arms(base, other), prompts=3, quality=quality)
-        )
-        assert judging.requests == 3 * 2
+        settings = settings_of(tmp_path, arms(base, other), prompts=3, quality=written(judge.url))
+        await measure(settings, progress=Progress(told))
+        results = await compare(settings)
+    asked = sorted(tuple(fenced(prompt)) for prompt in judging.prompts if fenced(prompt))
+    assert asked == [("one", "two")] * 3 + [("two", "one")] * 3
+    assert "scored by judge: 6 answers, 6 questions to a judge" in told.getvalue()
     base_arm, other_arm = results.arms
     assert base_arm.judged is None
     assert other_arm.judged is not None
@@ -80,26 +84,71 @@ async def test_a_judge_is_asked_in_both_orders(tmp_path: Path, reply: Any, rate:
 
 
 async def test_a_judge_that_says_nothing_is_counted(tmp_path: Path) -> None:
+    judging = FakeJudge(lambda _: {"neither, really": 1.0}, logprobs=False)
     async with (
         FakeUpstream(lambda call: Step(text="one")) as base,
         FakeUpstream(lambda call: Step(text="two")) as other,
-        FakeUpstream(lambda call: Step(text="neither, really")) as judging,
+        FakeUpstream(judging) as judge,
     ):
-        quality = {"judge": {"url": judging.url, "model": "fake"}}
         results = await compare(
-            settings_of(tmp_path, arms(base, other), prompts=3, quality=quality)
+            settings_of(tmp_path, arms(base, other), prompts=3, quality=written(judge.url))
         )
     assert results.arms[1].judged is None
     assert "3 scores of judge failed and are missing." in results.warnings
 
 
 async def test_equal_answers_tie_without_asking(tmp_path: Path) -> None:
-    async with FakeUpstream(best_of_n(tokens=3, scored=0)) as base, FakeUpstream() as judging:
-        quality = {"judge": {"url": judging.url, "model": "fake"}}
-        results = await compare(settings_of(tmp_path, arms(base, base), prompts=3, quality=quality))
-        assert judging.requests == 0
+    async with FakeUpstream(best_of_n(tokens=3, scored=0)) as base, FakeUpstream() as judge:
+        results = await compare(
+            settings_of(tmp_path, arms(base, base), prompts=3, quality=written(judge.url))
+        )
+        assert not [call for call in judge.calls if call.path == "/v1/chat/completions"]
     assert results.arms[1].judged is not None
     assert results.arms[1].judged.value == 0.5
+
+
+async def test_any_reward_judges_beside_a_scorer(tmp_path: Path) -> None:
+    """An ensemble's members are the scorers' rewards. The higher reward wins."""
+    CALLS.clear()
+    hook = {"type": "hook", "function": "tests.bon_gateway.compare.ask.test_scoring:shorter"}
+    member = {"reward": "short", "mean": 0.0, "std": 1.0}
+    quality = {
+        "scorers": {"short": {"reward": hook}},
+        "judge": {"type": "ensemble", "members": [member]},
+    }
+    async with (
+        FakeUpstream(lambda call: Step(text="three")) as base,
+        FakeUpstream(lambda call: Step(text="one")) as other,
+    ):
+        settings = settings_of(tmp_path, arms(base, other), prompts=3, quality=quality)
+        results = await compare(settings)
+    assert results.arms[1].judged is not None
+    assert results.arms[1].judged.value == 1.0
+
+
+@pytest.mark.parametrize(
+    ("quality", "key"),
+    [
+        ({"judge": {"type": "hook", "function": "nowhere:f"}}, "quality.judge.function"),
+        (
+            {"scorers": {"s": {"reward": {"type": "hook", "function": "nowhere:f"}}}},
+            "quality.scorers.s.reward.function",
+        ),
+    ],
+)
+async def test_a_reward_that_cannot_be_used_is_said_before_anything_is_asked(
+    tmp_path: Path, quality: dict[str, Any], key: str
+) -> None:
+    async with FakeUpstream() as base:
+        with pytest.raises(SettingsError) as caught:
+            await compare(settings_of(tmp_path, arms(base, base), quality=quality))
+        assert base.requests == 0
+    assert caught.value.key == key
+
+
+def test_a_scorer_cannot_take_the_judges_name() -> None:
+    with pytest.raises(ValidationError, match="the name is taken"):
+        QualitySettings.model_validate({"scorers": {"judge": {"url": "http://reward:1"}}})
 
 
 @pytest.mark.parametrize("function", ["no.such.module:f", "math:nothing"])
@@ -179,16 +228,3 @@ async def test_a_reward_that_fails_is_counted(tmp_path: Path) -> None:
             settings_of(tmp_path, arms(base, other), prompts=3, quality=quality)
         )
     assert "6 scores of broken failed and are missing." in results.warnings
-
-
-async def test_a_reward_that_cannot_be_used_is_said_before_anything_is_asked(
-    tmp_path: Path,
-) -> None:
-    async with FakeUpstream(lambda call: Step(text="one")) as base:
-        hook = {"type": "hook", "function": "nowhere.at_all:f"}
-        quality = {"scorers": {"x": {"reward": hook}}}
-        settings = settings_of(tmp_path, arms(base, base), prompts=3, quality=quality)
-        with pytest.raises(SettingsError) as caught:
-            await compare(settings)
-        assert caught.value.key == "quality.scorers.x.function"
-        assert base.requests == 0

@@ -18,7 +18,7 @@ def test_everything_that_a_reader_must_know(tmp_path: Path) -> None:
         },
         sampling={"temperature": 0.7, "top_p": 0.9},
         load={"mode": "open", "rates": [1, 2.5], "repeats": 3, "stream": True},
-        quality=BY_GOLD | {"judge": {"url": "http://judge:1", "model": "j"}},
+        quality=BY_GOLD | {"judge": {"type": "judge", "urls": ["http://judge:1"]}},
         prices={"policy": {"hour": 2, "input_tokens_per_s": 1000, "output_tokens_per_s": 100}},
         seed=7,
     )
@@ -31,7 +31,7 @@ def test_everything_that_a_reader_must_know(tmp_path: Path) -> None:
         " streamed",
         "seeds": "7; the same request has the same seed in every arm",
         "scorers": "selection: the gateway's own reward; gold: the function"
-        " tests.bon_gateway.compare.endpoints:gold (decides); judge: j at http://judge:1",
+        " tests.bon_gateway.compare.endpoints:gold (decides); judge: a reward of type judge",
         "prices": "policy 2 USD an hour at 1000 tokens a second read, 100 generated;"
         " tuned: policy 3 USD a million read",
     }
