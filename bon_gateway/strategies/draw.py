@@ -33,6 +33,9 @@ from bon_gateway.types import (
     Timings,
 )
 
+SCORING_GRACE = 0.1
+"""Share of the deadline that scoring may take beyond it: what arrived just before it must not win
+or lose for want of a reward."""
 LEAST_SCORING_GRACE_S = 0.1
 
 
@@ -137,6 +140,10 @@ class Draw:
         """Whether the deadline cut off candidates or verdicts."""
         self._gave_up = False
         """Whether the deadline cut off verdicts."""
+        self._scoring_cut = False
+        """Whether scoring was given up after the deadline."""
+        self._deadline_at: float | None = None
+        """On the event loop's clock."""
         self._generating = self._scored = 0.0
         """Seconds spent so far, as in ``Timings``."""
         self._rounds = 0
@@ -171,7 +178,7 @@ class Draw:
             reward_tokens=0 if scoring is None else scoring.tokens,
             reward_errors=self._reward_errors(),
             timings=Timings(generate=self._generating, score=self._scored),
-            deadline_passed=self._cut,
+            deadline_passed=self._cut or self._scoring_cut,
             judging=self._judging(),
             left_out=() if scoring is None else sorted(scoring.left_out),
             refuted_may_win=self._refuted_may_win,
@@ -183,7 +190,9 @@ class Draw:
     async def _draw_and_score(self) -> Stopped | None:
         timer: asyncio.TimerHandle | None = None
         if self.plan.deadline is not None:
-            timer = asyncio.get_running_loop().call_later(self.plan.deadline, self._pass_deadline)
+            loop = asyncio.get_running_loop()
+            self._deadline_at = loop.time() + self.plan.deadline
+            timer = loop.call_at(self._deadline_at, self._pass_deadline)
         try:
             if self._scoring is not None:
                 self._scoring.announce()
@@ -206,7 +215,7 @@ class Draw:
                 self._cut = True
             else:
                 await self._wave(following.draw)
-            if self._cut:
+            if self._cut or self._scoring_cut:
                 return Stopped.DEADLINE
             following = await rule(self._candidates())
         return following.stopped
@@ -232,7 +241,8 @@ class Draw:
     async def _settle(self) -> None:
         if self._scoring is not None:
             started = time.monotonic()
-            await self._scoring.settle(self._scoring_grace())
+            if not await self._scoring.settle(self._left_for_scoring()):
+                self._scoring_cut = True
             self._scored += time.monotonic() - started
 
     async def _score_refuted(self) -> None:
@@ -272,11 +282,12 @@ class Draw:
             return self._watch.state
         return None if self.looking is None else self.looking.state
 
-    def _scoring_grace(self) -> float | None:
-        """Seconds for scoring what arrived before the deadline; None waits."""
-        if not self._cut or self.plan.deadline is None:
+    def _left_for_scoring(self) -> float | None:
+        """Seconds; None waits."""
+        if self._deadline_at is None or self.plan.deadline is None:
             return None
-        return max(0.1 * self.plan.deadline, LEAST_SCORING_GRACE_S)
+        grace = max(SCORING_GRACE * self.plan.deadline, LEAST_SCORING_GRACE_S)
+        return max(self._deadline_at - asyncio.get_running_loop().time(), 0.0) + grace
 
     def _candidates(self) -> tuple[Candidate, ...]:
         scoring, stopped_by = self._scoring, "deadline" if self._cut else "straggler"

@@ -10,7 +10,6 @@ when all candidates are there.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -101,22 +100,22 @@ class Scoring:
         known = dict(zip(texts, scores.rewards, strict=True))
         return [known.get(orjson.dumps(answer)) for answer in answers]
 
-    async def settle(self, within: float | None) -> None:
+    async def settle(self, within: float | None) -> bool:
         """Wait until all is scored, at most for ``within`` seconds. No more candidates come
-        meanwhile. What is not scored then is given up."""
+        meanwhile. What is not scored then is given up; returns whether nothing was."""
         self.close()
         if self._running is None:
             # No call runs that this would have to wait for, so it needs no task.
-            if within is None:
-                await self._work()
-                return
-            with contextlib.suppress(TimeoutError):
+            try:
                 async with asyncio.timeout(within):
                     await self._work()
-            return
+            except TimeoutError:
+                return False
+            return True
         done, _ = await asyncio.wait([self._running], timeout=within)
         if not done:
             self._running.cancel()
+        return bool(done)
 
     def close(self) -> None:
         """Begin no further call by itself."""

@@ -79,7 +79,7 @@ class DrawSettings(StrategySettings):
     """Candidates from which the winner is chosen."""
     deadline_ms: Milliseconds | None = None
     """Milliseconds after which the best candidate so far wins, if ``min_candidates`` have arrived.
-    None waits for all."""
+    Rewards may come later by a tenth of it, and at least by 100 ms. None waits for all."""
     min_candidates: PositiveInt = 1
     """If fewer than this have arrived at the deadline, the answer is an error (504)."""
     retries: Annotated[int, Field(ge=0, le=5)] = 1

@@ -18,6 +18,7 @@ from bon_gateway.errors import (
     RewardError,
 )
 from bon_gateway.protocols import Trace
+from bon_gateway.strategies import draw
 from bon_gateway.strategies.best_of_n import BestOfN, BestOfNSettings
 from bon_gateway.strategies.referee import Referee
 from bon_gateway.testing.fakes import Act, FakePolicy, FakeReward, completion, reward_of_digits
@@ -303,12 +304,35 @@ async def test_fewer_than_min_candidates_at_the_deadline_is_an_error(ask: Ask) -
     assert policy.aborted == {1, 2, 3}
 
 
-async def test_a_reward_model_that_hangs_does_not_break_the_deadline(ask: Ask) -> None:
+@pytest.mark.parametrize("acts", [{3: Act()}, {}])
+async def test_a_reward_model_that_hangs_does_not_break_the_deadline(
+    ask: Ask, acts: dict[int, Act]
+) -> None:
+    """Also if all candidates are there long before."""
     started = time.monotonic()
-    selection = await run(ask(), FakePolicy({3: Act()}), FakeReward(delay=60), deadline_ms=50)
+    selection = await run(ask(), FakePolicy(acts), FakeReward(delay=60), deadline_ms=50)
     assert time.monotonic() - started < 5
     assert selection.winners == (0,)
     assert selection.degraded == ("deadline", "reward_unavailable")
+
+
+async def test_rewards_may_come_a_little_after_the_deadline(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(draw, "LEAST_SCORING_GRACE_S", 30)
+    selection = await run(ask(), FakePolicy(), FakeReward(delay=0.02), deadline_ms=5)
+    assert selection.winners == (3,)
+    assert selection.degraded == ()
+
+
+async def test_too_few_for_the_deadline_are_enough_without_one_cut(ask: Ask) -> None:
+    """A candidate that failed is not late, however long scoring takes."""
+    policy = FakePolicy({i: Act((BROKEN,)) for i in (1, 2, 3)})
+    selection = await run(
+        ask(), policy, FakeReward(delay=60), deadline_ms=50, min_candidates=2, retries=0
+    )
+    assert selection.winners == (0,)
+    assert selection.degraded == ("deadline", "candidates_failed", "reward_unavailable")
 
 
 async def test_reward_model_down_falls_back_to_the_first_and_says_so(ask: Ask) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from bon_gateway.errors import DeadlineError, PolicyFailedError, RewardError
 from bon_gateway.protocols import Trace
+from bon_gateway.strategies import draw as drawing
 from bon_gateway.strategies.draw import Draw, Drawn, Plan
 from bon_gateway.strategies.validity import AnswerCheck
 from bon_gateway.strategies.waves import NextWave
@@ -102,6 +103,13 @@ async def test_the_deadline_cuts_the_wave_that_runs(ask: Ask) -> None:
     assert policy.aborted == {3}
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scoring may take long after the deadline."""
+    monkeypatch.setattr(drawing, "LEAST_SCORING_GRACE_S", 30)
+
+
+@pytest.mark.usefixtures("patient")
 async def test_no_wave_begins_after_the_deadline(ask: Ask) -> None:
     """It passes while the first wave is scored, and the rule wants another."""
     policy, reward = FakePolicy(), FakeReward(delay=0.6)
@@ -110,9 +118,20 @@ async def test_no_wave_begins_after_the_deadline(ask: Ask) -> None:
     assert [c.reward for c in drawn.candidates] == [0.0, 1.0]
 
 
+@pytest.mark.usefixtures("patient")
 async def test_a_deadline_that_nobody_waits_for_any_more_is_none(ask: Ask) -> None:
     drawn = await draw(ask(), FakePolicy(), FakeReward(delay=0.6), Script([2]), deadline=0.3)
     assert (drawn.stopped, drawn.deadline_passed) == (Stopped.PRICE, False)
+
+
+async def test_a_wave_without_its_rewards_is_the_last(ask: Ask) -> None:
+    """The rule must not decide on rewards that the deadline cut off."""
+    rule = Script([2, 2])
+    drawn = await draw(ask(), FakePolicy(), FakeReward(delay=60), rule, deadline=0.1)
+    assert (drawn.rounds, drawn.stopped, drawn.deadline_passed) == (1, Stopped.DEADLINE, True)
+    assert [(c.status, c.reward) for c in drawn.candidates] == [
+        (CandidateStatus.FINISHED, None)
+    ] * 2
 
 
 async def test_too_few_at_the_deadline_are_an_error(ask: Ask) -> None:
