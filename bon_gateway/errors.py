@@ -30,6 +30,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Self
 
+from bon_common.http.quoted import MESSAGE, PARAM, quoted
+
 
 class GatewayError(Exception):
     """Base of the tree. ``param`` names the request's parameter at fault, if one is."""
@@ -62,9 +64,9 @@ class GatewayError(Exception):
 
     def body(self) -> dict[str, Any]:
         """OpenAI's error object; absent fields are left out."""
-        error: dict[str, Any] = {"message": self.message, "type": self.kind}
+        error: dict[str, Any] = {"message": quoted(self.message, MESSAGE), "type": self.kind}
         if self.param is not None:
-            error["param"] = self.param
+            error["param"] = quoted(self.param, PARAM)
         error["code"] = self.code
         return {"error": error}
 

@@ -11,6 +11,7 @@ from fastapi import Request, Response
 from starlette.requests import ClientDisconnect
 
 from bon_common.http.disconnect import ClientLeft
+from bon_common.http.quoted import MESSAGE, PARAM, quoted
 from bon_common.json_values import exceeds
 from reward_server.errors import (
     BodyTooLargeError,
@@ -82,7 +83,10 @@ def error_response(error: ScoreError) -> Response:
     response = json_response(
         ErrorResponse(
             error=ErrorBody(
-                message=error.message, type=error.type, code=error.code, param=error.param
+                message=quoted(error.message, MESSAGE),
+                type=error.type,
+                code=error.code,
+                param=None if error.param is None else quoted(error.param, PARAM),
             )
         ),
         status=error.status,

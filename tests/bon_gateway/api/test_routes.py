@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 import pytest
 
@@ -82,3 +84,24 @@ async def test_other_slashes_are_other_paths(serve: Serve, path: str) -> None:
     served = await serve()
     url = httpx.URL(served.url).copy_with(raw_path=path.encode())
     assert (await served.http.get(url)).status_code == 404
+
+
+LONG = "x" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/chat/completions", HI | {"model": LONG}),
+        ("/v1/chat/completions", HI | {"bon": {LONG: 1}}),
+        ("/v1/chat/completions", HI | {"tool_choice": LONG}),
+        ("/v1/score", {"items": [{"messages": [], "completions": ["a"], LONG: 1}]}),
+    ],
+)
+async def test_an_error_quotes_no_more_than_helps(
+    serve: Serve, path: str, body: dict[str, Any]
+) -> None:
+    served = await serve()
+    answer = await served.http.post(path, json=body)
+    assert 400 <= answer.status_code < 500
+    assert len(answer.content) < 2000

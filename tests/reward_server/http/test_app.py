@@ -411,3 +411,13 @@ def test_another_request_id_is_replaced(serve: Serve, given: str) -> None:
     client = serve(fake_app(FakeForward()))
     answer = client.get("/livez", headers=[(b"x-request-id", given.encode("latin-1"))])
     assert answer.headers["x-request-id"] != given
+
+
+def test_an_error_quotes_no_more_than_helps(serve: Serve) -> None:
+    client = serve(fake_app(FakeForward()))
+    long = "x" * 100_000
+    for asked in (body("a", model=long), {"items": [{**body("a")["items"][0], long: 1}]}):
+        answer = client.post("/v1/score", json=asked)
+        assert answer.status_code in (400, 404)
+        assert len(answer.content) < 2000
+        assert "(100" in answer.json()["error"]["message"]
