@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -25,21 +25,9 @@ Missing = Literal["fail", "null"]
 _FIELD = re.compile(r"(?:unknown|required) field `([^`]*)`")
 
 
-_SOME = msgspec.Meta(extra_json_schema={"minItems": 1})
-
-
-class AskedItem(ScoreItem, frozen=True, kw_only=True):
-    """One conversation and the candidates that could answer it."""
-
-    metadata: dict[str, Any] = msgspec.field(default_factory=dict)
-    """Like a chat request's `metadata`: it may hold the expected answer for verifiers."""
-
-
 class ScoreAsked(ScoreRequest, frozen=True, kw_only=True):
     """Body of `POST /v1/score`."""
 
-    # The struct is frozen, so no item of the base class can get into the list.
-    items: Annotated[list[AskedItem], _SOME]  # type: ignore[assignment]
     missing: Missing = "fail"
     """What to do if an answer gets no reward, because a judge abstained or the reward model refused
     to read it: fail the call, or make the answer's reward null."""
@@ -115,7 +103,7 @@ def parse_score(body: Any, limits: LimitsSettings) -> ScoreAsked:
     return asked
 
 
-def _check_item(item: AskedItem, where: str, limits: LimitsSettings) -> None:
+def _check_item(item: ScoreItem, where: str, limits: LimitsSettings) -> None:
     check_conversation(item.messages, f"{where}.messages", limits.max_messages)
     check_tools(item.tools, f"{where}.tools")
     if item.tools is not None and len(item.tools) > limits.max_tools:
@@ -132,7 +120,7 @@ def _check_item(item: AskedItem, where: str, limits: LimitsSettings) -> None:
                 raise BadRequestError.at(f"{place}.role", "must be assistant")
 
 
-def read_item(item: AskedItem, where: str, setting: NonTextParts) -> ReadItem:
+def read_item(item: ScoreItem, where: str, setting: NonTextParts) -> ReadItem:
     """An item in the form for the reward model; ``where`` is its place in the body. Raises
     BadRequestError for a part that is not text, if ``setting`` is ``refuse``."""
     said = [_message(completion) for completion in item.completions]

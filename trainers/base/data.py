@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, NotRequired, TypeVar
 
@@ -21,6 +21,7 @@ from typing_extensions import TypedDict
 from trainers.base.bad_lines import BadLines
 from trainers.base.errors import DataError
 from trainers.base.lines import BadLineError, printable, read_rows
+from trainers.base.metadata import METADATA, read_metadata
 from trainers.base.prompt_text import HISTORY, MEDIA_KEYS, SYSTEM_KEYS, messages_of
 from trainers.base.raw import RawRecord
 from trainers.base.template_inputs import INPUT_KEYS, NO_INPUTS, TemplateInputs, read_inputs
@@ -43,15 +44,17 @@ class Message(TypedDict):
 
 @dataclass(frozen=True)
 class Conversation:
-    """Messages, whether they ask for an answer or end with one, and all that a chat template reads
-    beside them."""
+    """Messages, whether they ask for an answer or end with one, with all that a chat template reads
+    beside them, and with what verifiers read."""
 
     messages: list[Message]
     inputs: TemplateInputs = NO_INPUTS
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """For verifiers, such as the expected answer. No chat template reads it."""
 
     def answered(self, answer: Sequence[Message]) -> "Conversation":
         """The conversation with these messages at its end."""
-        return Conversation([*self.messages, *answer], self.inputs)
+        return replace(self, messages=[*self.messages, *answer])
 
     def said(self, text: str) -> "Conversation":
         """The conversation with the assistant's answer of this text."""
@@ -59,16 +62,18 @@ class Conversation:
 
     def first(self, count: int) -> "Conversation":
         """The conversation as it was after so many messages."""
-        return Conversation(self.messages[:count], self.inputs)
+        return replace(self, messages=self.messages[:count])
 
     def as_json(self) -> dict[str, Any]:
         """A `{prompt}` record."""
-        return {"prompt": self.messages, **self.inputs.as_json()}
+        metadata = {METADATA: dict(self.metadata)} if self.metadata else {}
+        return {"prompt": self.messages, **self.inputs.as_json(), **metadata}
 
     @property
     def key(self) -> str:
-        """A text that is equal for equal conversations."""
-        parts = self.as_json()
+        """A text that is equal for conversations with equal messages and inputs, whatever their
+        metadata."""
+        parts = {"prompt": self.messages, **self.inputs.as_json()}
         return json.dumps(parts if self.inputs != NO_INPUTS else self.messages, sort_keys=True)
 
 
@@ -126,6 +131,19 @@ class PromptedRecord(ChatRecord):
         return Conversation(self.prompt, self.inputs)
 
 
+class VerifiableRecord(PromptedRecord):
+    """Base of the records whose answers get rewards, which a verifier may give."""
+
+    metadata: Annotated[dict[str, Any], BeforeValidator(read_metadata)] = Field(
+        default_factory=dict
+    )
+    """An object; anything else under this name is not read."""
+
+    @property
+    def asked(self) -> Conversation:
+        return replace(super().asked, metadata=self.metadata)
+
+
 class Demonstration(ChatRecord):
     """A conversation to imitate; its last turn is the assistant's."""
 
@@ -143,7 +161,7 @@ class Demonstration(ChatRecord):
         return Conversation(self.messages, self.inputs)
 
 
-class PromptRecord(PromptedRecord):
+class PromptRecord(VerifiableRecord):
     """What to sample an answer for: `prompt`, or without one `messages`, as `collect` does."""
 
     stand_ins: ClassVar[Mapping[str, str]] = {"messages": "prompt"}
@@ -218,8 +236,13 @@ def _unread(kind: type[Record], row: RawRecord) -> list[str]:
     assert row.values is not None
     found = {key: value for key, value in row.values.items() if value not in (None, "", [], {})}
     known = kind.known() | {name for name, other in kind.stand_ins.items() if other not in found}
-    names = [name for name in found if name not in known]
-    lost = {one for name in found if name in known - INPUT_KEYS for one in _lost(found[name], name)}
+    names = [
+        name
+        for name, value in found.items()
+        if name not in known or (name == METADATA and not read_metadata(value))
+    ]
+    own = known - INPUT_KEYS - {METADATA}
+    lost = {one for name in found if name in own for one in _lost(found[name], name)}
     for name in names:
         if name in MEDIA_KEYS:
             raise DataError(f"{row.where}: {name}: only text can be learnt from")

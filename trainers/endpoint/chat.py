@@ -99,10 +99,12 @@ async def ask_for_candidates(
     sampling: Sampling,
     n: int,
 ) -> Candidates:
-    """All candidates of one best-of-n request. Raises what `JsonClient.post` raises, and
-    RequestFailedError for a reply that is not a bon-gateway's, or that holds no candidate."""
+    """All candidates of one best-of-n request. It has the prompt's metadata, for the gateway's
+    verifiers. Raises what `JsonClient.post` raises, and RequestFailedError for a reply that is not
+    a bon-gateway's, or that holds no candidate."""
+    metadata = {"metadata": dict(asked.metadata)} if asked.metadata else {}
     bon = {"n": n, "return_candidates": True}
-    body = _body(settings, asked, sampling) | {"bon": bon}
+    body = metadata | _body(settings, asked, sampling) | {"bon": bon}
     content = await client.post("/chat/completions", body)
     try:
         listed = content["bon"]["candidates"]

@@ -7,14 +7,14 @@ from typing import Any
 from pydantic import Field, field_validator, model_validator
 
 from trainers.base.bad_lines import BadLines
-from trainers.base.data import Message, PromptedRecord, read_placed
+from trainers.base.data import Message, VerifiableRecord, read_placed
 from trainers.base.errors import DataError
 from trainers.evaluation import reward_bench, reward_bench_2
 from trainers.rewards.answers import AnswerScorer
 from trainers.rewards.pairs import with_rewards
 
 
-class BenchRecord(PromptedRecord):
+class BenchRecord(VerifiableRecord):
     """A line of a benchmark; a text as its prompt stands for a single message."""
 
     subset: str

@@ -33,6 +33,7 @@ class RewardedPrompt(TypedDict):
     prompt: list[Message]
     tools: NotRequired[list[dict[str, Any]]]
     chat_template_kwargs: NotRequired[dict[str, Any]]
+    metadata: NotRequired[dict[str, Any]]
     answers: list[RewardedAnswer]
 
 
@@ -43,6 +44,8 @@ def rewarded(asked: Conversation, answers: list[RewardedAnswer]) -> RewardedProm
         row["tools"] = [dict(tool) for tool in asked.inputs.tools]
     if asked.inputs.template_kwargs:
         row["chat_template_kwargs"] = dict(asked.inputs.template_kwargs)
+    if asked.metadata:
+        row["metadata"] = dict(asked.metadata)
     return row
 
 

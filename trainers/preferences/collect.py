@@ -78,6 +78,7 @@ class Collection:
             tuple(candidates),
             references=prompt.references,
             inputs=prompt.asked.inputs,
+            metadata=prompt.asked.metadata,
         )
         self._append(line.as_json())
         self.figures[PROMPTS] += 1
@@ -145,7 +146,8 @@ def _done(settings: CollectSettings) -> set[str]:
 
 def _shown(asked: Conversation) -> Any:
     """A prompt for the terminal: its messages alone where nothing stands beside them."""
-    return asked.as_json() if asked.inputs.as_json() else asked.messages
+    shown = asked.as_json()
+    return shown if len(shown) > 1 else asked.messages
 
 
 async def _ask_all(

@@ -27,6 +27,7 @@ SMALL_GAP = "pair under min_margin"
 NO_SCORE = "answer without a score"
 NO_RANKS = "ranked answers, which have no scores"
 PAIR_NO_SCORE = "pair, which has no scores"
+OTHER_METADATA = "records whose metadata gave way to those of their prompt's first record"
 TOO_FEW_SCORES = "fewer than two scored answers"
 BETWEEN = "scored record beside the best and the worst of its prompt"
 
@@ -88,6 +89,7 @@ def pairs_of(
             preference.subset,
             _by_dimension(better, worse),
             preference.inputs,
+            preference.metadata,
         )
         yield from _checked(pair, tally, min_margin)
 
@@ -130,6 +132,7 @@ def _points(preference: Preference, tally: Tally) -> Iterator[Pointwise]:
                 score,
                 candidate.dimensions,
                 preference.inputs,
+                preference.metadata,
             )
 
 
@@ -155,18 +158,21 @@ def as_list(pair: Pairwise) -> Listwise:
         ordinal=pair.margin is None,
         subset=pair.subset,
         inputs=pair.inputs,
+        metadata=pair.metadata,
     )
 
 
 def grouped(preferences: Iterable[Preference], tally: Tally) -> Iterator[Pairwise | Listwise]:
-    """Pointwise records of one prompt become a list, in the order of their first appearance."""
+    """Pointwise records of one prompt become a list, in the order of their first appearance. The
+    first one's metadata counts; those that differ are counted."""
     groups: dict[str, tuple[Conversation, list[ListedAnswer]]] = {}
     for preference in preferences:
         if not isinstance(preference, Pointwise):
             yield preference
             continue
         prompt = asked(preference)
-        _, candidates = groups.setdefault(prompt.key, (prompt, []))
+        first, candidates = groups.setdefault(prompt.key, (prompt, []))
+        tally.note(OTHER_METADATA, prompt.metadata != first.metadata)
         if any(candidate.answer == preference.answer for candidate in candidates):
             tally.drop("the same answer scored again")
         else:
@@ -174,4 +180,10 @@ def grouped(preferences: Iterable[Preference], tally: Tally) -> Iterator[Pairwis
                 ListedAnswer(preference.answer, preference.score, dimensions=preference.dimensions)
             )
     for prompt, candidates in groups.values():
-        yield Listwise(prompt.messages, tuple(candidates), inputs=prompt.inputs, pooled=True)
+        yield Listwise(
+            prompt.messages,
+            tuple(candidates),
+            inputs=prompt.inputs,
+            metadata=prompt.metadata,
+            pooled=True,
+        )

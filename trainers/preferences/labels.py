@@ -126,7 +126,7 @@ def preferences_of(
     for place, text in label.rewrites.items():
         original = task.candidates[place].answer
         rewrite = [Message(role="assistant", content=text)]
-        found.append(Pairwise(task.prompt, rewrite, original, inputs=task.inputs))
+        found.append(_pair(task, rewrite, original))
     yield from in_form(found, form, tally, pairs=pairs, min_margin=min_margin)
 
 
@@ -160,6 +160,14 @@ def _compared(
         if comparison.outcome == "tie":
             tally.drop(TIES)
         elif comparison.outcome == "first":
-            yield Pairwise(task.prompt, first, second, comparison.margin, inputs=task.inputs)
+            yield _pair(task, first, second, comparison.margin)
         else:
-            yield Pairwise(task.prompt, second, first, comparison.margin, inputs=task.inputs)
+            yield _pair(task, second, first, comparison.margin)
+
+
+def _pair(
+    task: Listwise, chosen: list[Message], rejected: list[Message], margin: float | None = None
+) -> Pairwise:
+    return Pairwise(
+        task.prompt, chosen, rejected, margin, inputs=task.inputs, metadata=task.metadata
+    )

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from trainers.base.context import RunContext
@@ -131,7 +131,9 @@ def canonical(settings: PrepareSettings, tally: Tally) -> Iterator[Preference]:
     for preference in in_form(
         sound, settings.form, tally, pairs=settings.pairs, min_margin=settings.min_margin
     ):
-        digest = _digest(json.dumps(preference.as_json(), sort_keys=True))
+        # Data sets have ids and sources in their metadata, which make no other record.
+        bare = replace(preference, metadata={})
+        digest = _digest(json.dumps(bare.as_json(), sort_keys=True))
         if settings.drop_duplicates and digest in seen:
             tally.drop(DUPLICATE)
             continue

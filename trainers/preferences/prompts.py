@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from trainers.base.data import Conversation, Message
 from trainers.base.errors import DataError
@@ -102,8 +103,7 @@ def _prompts(values: Values, tally: Tally, options: ReadOptions) -> list[Convers
     name = detect(values)
     messages = _own_prompt(values)
     if messages is not None:
-        inputs = read_inputs(values) if name is None else FORMATS[name].inputs(values)
-        found = [Conversation(messages, inputs)]
+        found = [Conversation(messages, *_beside(values, name, options))]
     elif name is None:
         raise BadLineError("prompt: missing")
     else:
@@ -114,6 +114,15 @@ def _prompts(values: Values, tally: Tally, options: ReadOptions) -> list[Convers
         if not options.templated:
             refuse_rendered(asked.messages)
     return found
+
+
+def _beside(
+    values: Values, name: str | None, options: ReadOptions
+) -> tuple[TemplateInputs, Mapping[str, Any]]:
+    """What stands beside the prompt of a record of this format, or of none."""
+    if name is None:
+        return read_inputs(values), fields.metadata(values) if options.takes_metadata else {}
+    return FORMATS[name].beside(values, options)
 
 
 def _own_prompt(values: Values) -> list[Message] | None:

@@ -4,7 +4,8 @@ pairwise   one answer is better than another
 pointwise  one answer has a score
 listwise   several answers to one prompt, scored or not
 
-`inputs` is what stands beside the prompt: tools, and variables of the chat template.
+`inputs` is what stands beside the prompt: tools, and variables of the chat template. `metadata` is
+for verifiers, such as the expected answer; it is no part of the prompt.
 
 `as_json` of each is the canonical line that the trainers and the readers take.
 """
@@ -33,6 +34,7 @@ class Pairwise:
     dimensions: Mapping[str, int] = field(default_factory=dict)
     """For each dimension 1 if chosen is better, -1 if rejected is, 0 for neither."""
     inputs: TemplateInputs = NO_INPUTS
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         answers = {"chosen": self.chosen, "rejected": self.rejected}
@@ -46,7 +48,7 @@ class Pairwise:
     def _rest(self) -> dict[str, Any]:
         preferences = dict(self.dimensions) or None
         known = _known(margin=self.margin, subset=self.subset, preferences=preferences)
-        return known | self.inputs.as_json()
+        return known | _beside(self)
 
 
 @dataclass(frozen=True)
@@ -59,10 +61,11 @@ class Pointwise:
     dimensions: Mapping[str, float] = field(default_factory=dict)
     """A score for each dimension, if they are known; `score` is then their mean."""
     inputs: TemplateInputs = NO_INPUTS
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         line = {"prompt": self.prompt, "answer": self.answer, "score": self.score}
-        return line | _known(scores=dict(self.dimensions) or None) | self.inputs.as_json()
+        return line | _known(scores=dict(self.dimensions) or None) | _beside(self)
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,7 @@ class Listwise:
     """Model answers that a rule can compare with."""
     subset: str | None = None
     inputs: TemplateInputs = NO_INPUTS
+    metadata: Mapping[str, Any] = field(default_factory=dict)
     pooled: bool = field(default=False, compare=False)
     """Its answers were records of their own."""
 
@@ -104,7 +108,7 @@ class Listwise:
             subset=self.subset,
         )
         candidates = [candidate.as_json() for candidate in self.candidates]
-        return {"prompt": self.prompt, "candidates": candidates, **known, **self.inputs.as_json()}
+        return {"prompt": self.prompt, "candidates": candidates, **known, **_beside(self)}
 
 
 Preference = Pairwise | Pointwise | Listwise
@@ -112,7 +116,11 @@ Preference = Pairwise | Pointwise | Listwise
 
 def asked(preference: Preference) -> Conversation:
     """The prompt with what stands beside it."""
-    return Conversation(preference.prompt, preference.inputs)
+    return Conversation(preference.prompt, preference.inputs, preference.metadata)
+
+
+def _beside(preference: Preference) -> dict[str, Any]:
+    return {key: value for key, value in asked(preference).as_json().items() if key != "prompt"}
 
 
 def _known(**values: Any) -> dict[str, Any]:

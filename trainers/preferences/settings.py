@@ -49,7 +49,8 @@ class ReadSettings(Settings):
     """Where the fields of the format are if they have other names: `{prompt: question, chosen:
     answers.best}`. A dot goes into an object, a number into a list."""
     ignore_fields: tuple[str, ...] = ()
-    """Fields without anything to learn from. They need no mention where they are not read."""
+    """Fields without anything to learn from. They need no mention where they are not read, and
+    `metadata` among them is not taken along."""
     templated: bool = False
     """Take prompts that begin with a chat template's tokens, such as `<|im_start|>user`, as the
     text of a message. Otherwise they are bad lines: the trainers render prompts themselves."""

@@ -1,11 +1,13 @@
 """Conversations as the items of `POST /v1/score`, and the rewards of its answer.
 
 All answers to one prompt are one item: equal ones are then scored once, a long prompt is read once,
-and a judge can compare them with each other.
+and a judge can compare them with each other. A prompt with other metadata is an item of its own, as
+verifiers may expect another answer to it.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,19 +37,22 @@ class AnsweredPrompt:
 def answered_prompts(conversations: Sequence[Conversation]) -> list[AnsweredPrompt]:
     """Prompts in the order of their first appearance. An answer is the last message; all messages
     before it, also turns of the same answer, belong to the prompt."""
-    found: dict[str, AnsweredPrompt] = {}
+    found: dict[tuple[str, str], AnsweredPrompt] = {}
     for place, one in enumerate(conversations):
         prompt = one.first(len(one.messages) - 1)
-        item = found.get(prompt.key)
+        key = prompt.key, json.dumps(prompt.metadata, sort_keys=True)
+        item = found.get(key)
         if item is None:
-            tools = [dict(tool) for tool in prompt.inputs.tools or ()]
-            body = {"messages": prompt.messages, "completions": []}
-            item = found[prompt.key] = AnsweredPrompt(
-                [], body | {"tools": tools} if tools else body
-            )
+            item = found[key] = AnsweredPrompt([], _unanswered(prompt))
         item.places.append(place)
         item.body["completions"].append(one.messages[-1])
     return list(found.values())
+
+
+def _unanswered(prompt: Conversation) -> dict[str, Any]:
+    beside = {"tools": [*map(dict, prompt.inputs.tools)], "metadata": dict(prompt.metadata)}
+    given = {name: value for name, value in beside.items() if value}
+    return {"messages": prompt.messages, "completions": [], **given}
 
 
 def batches(prompts: Sequence[AnsweredPrompt], answers: int) -> Iterator[list[AnsweredPrompt]]:

@@ -9,13 +9,13 @@ from typing import Protocol, TypeVar
 from pydantic import AliasChoices, Field
 
 from trainers.base.bad_lines import BadLines
-from trainers.base.data import Conversation, Message, Pair, read_placed
+from trainers.base.data import Conversation, Message, Pair, VerifiableRecord, read_placed
 from trainers.base.errors import DataError
 from trainers.rewards.accuracy import ScoredPair
 from trainers.rewards.answers import AnswerScorer
 
 
-class SectionPair(Pair):
+class SectionPair(Pair, VerifiableRecord):
     """A pair that may belong to a section."""
 
     section: str | None = Field(None, validation_alias=AliasChoices("section", "subset"))

@@ -6,10 +6,11 @@ that did not finish; each is counted under its reason.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from trainers.base.lines import BadLineError, NotTextError
+from trainers.base.metadata import METADATA, read_metadata
 from trainers.base.template_inputs import NO_INPUTS, TemplateInputs, read_inputs
 from trainers.preferences.readers import fields
 from trainers.preferences.readers.fields import Values
@@ -34,6 +35,11 @@ class CandidateLogReader(FormatReader):
         """What the client sent beside the messages."""
         sampling = values.get("sampling")
         return read_inputs(sampling) if isinstance(sampling, dict) else NO_INPUTS
+
+    def metadata(self, values: Values) -> Mapping[str, Any]:
+        """What the client sent for the gateway's verifiers, as far as it was not redacted."""
+        sampling = values.get("sampling")
+        return read_metadata(sampling.get(METADATA)) if isinstance(sampling, dict) else {}
 
     def read(self, values: Values, tally: Tally, options: ReadOptions) -> Iterator[Listwise]:
         if values.get("v") != VERSION:

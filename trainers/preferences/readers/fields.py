@@ -9,6 +9,7 @@ from typing import Any
 from trainers.base.data import Message
 from trainers.base.lines import BadLineError, printable
 from trainers.base.messages import answer_messages, chat_messages, prompt_messages
+from trainers.base.metadata import METADATA, read_metadata
 from trainers.base.prompt_text import is_transcript
 from trainers.base.raw import Cell
 from trainers.base.strict_json import unstorable
@@ -166,6 +167,15 @@ def references(values: Values) -> tuple[str, ...]:
     if reason is not None:
         raise BadLineError(f"reference: {reason}")
     return tuple(texts)
+
+
+def metadata(values: Values) -> Mapping[str, Any]:
+    """The object under `metadata`; anything else there counts as not read."""
+    peek = values.peek if isinstance(values, Seen) else values.get
+    found = read_metadata(peek(METADATA))
+    if found:
+        values.get(METADATA)  # now it counts as read
+    return found
 
 
 def by_dimension(values: Values, key: str, inside: str = "") -> dict[str, float]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from trainers.base.metadata import METADATA
 from trainers.base.template_inputs import TemplateInputs, read_inputs
+from trainers.preferences.readers import fields
 from trainers.preferences.readers.fields import Values
 from trainers.preferences.readers.mapping import FieldMapping
 from trainers.preferences.records import Preference
@@ -28,9 +30,13 @@ class ReadOptions:
     fields: FieldMapping = field(default_factory=FieldMapping)
     """Where the formats' fields are in the files."""
     ignore_fields: frozenset[str] = frozenset()
-    """Fields that need no mention where they are not read."""
+    """Fields that need no mention where they are not read. `metadata` among them is not taken."""
     templated: bool = False
     """Take prompts that already hold a chat template's tokens."""
+
+    @property
+    def takes_metadata(self) -> bool:
+        return METADATA not in self.ignore_fields
 
 
 class FormatReader(ABC):
@@ -50,11 +56,23 @@ class FormatReader(ABC):
         """What a record has beside its messages; BadLineError for what cannot be read."""
         return read_inputs(values)
 
+    def metadata(self, values: Values) -> Mapping[str, Any]:
+        """What a record has for verifiers."""
+        return fields.metadata(values)
+
+    def beside(
+        self, values: Values, options: ReadOptions
+    ) -> tuple[TemplateInputs, Mapping[str, Any]]:
+        """Inputs and metadata, as far as the options take them."""
+        return self.inputs(values), self.metadata(values) if options.takes_metadata else {}
+
     def preferences(self, values: Values, tally: Tally, options: ReadOptions) -> list[Preference]:
-        """A record's preferences with their inputs, once all of it was read."""
-        inputs = self.inputs(values)
-        return [replace(one, inputs=inputs) for one in self.read(values, tally, options)]
+        """A record's preferences with what stands beside them, once all of it was read."""
+        inputs, metadata = self.beside(values, options)
+        found = self.read(values, tally, options)
+        return [replace(one, inputs=inputs, metadata=metadata) for one in found]
 
     @abstractmethod
     def read(self, values: Values, tally: Tally, options: ReadOptions) -> Iterable[Preference]:
-        """A record's preferences, without `inputs`; BadLineError for one that cannot be read."""
+        """A record's preferences, without inputs and metadata; BadLineError for one that cannot be
+        read."""

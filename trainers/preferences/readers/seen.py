@@ -26,6 +26,10 @@ class Seen(Mapping[str, Any]):
         self._read.add(key)
         return value
 
+    def peek(self, key: str) -> Any:
+        """The value, None without one; it does not count as read."""
+        return self._values.get(key)
+
     def __contains__(self, key: object) -> bool:
         return key in self._values
 
