@@ -223,6 +223,25 @@ BAD_BODIES: list[tuple[bytes, int, str, str | None]] = [
 ]
 
 
+def test_metadata_is_for_other_servers(serve: Serve) -> None:
+    """One body fits this server and a gateway whose verifiers read it."""
+    client = serve(fake_app(FakeForward(), max_json_values=30))
+    sent = body("aaa", "b")
+    expected = client.post("/v1/score", json=sent).json()["results"]
+    for metadata in ({"reference": "42", "more": [1, {"a": None}]}, {}):
+        sent["items"][0]["metadata"] = metadata
+        answer = client.post("/v1/score", json=sent)
+        assert (answer.status_code, answer.json()["results"]) == (200, expected)
+    for metadata, param in (
+        ("42", "items[0].metadata"),
+        (None, "items[0].metadata"),
+        ({"many": [0] * 30}, None),
+    ):
+        sent["items"][0]["metadata"] = metadata
+        answer = client.post("/v1/score", json=sent)
+        assert (answer.status_code, answer.json()["error"].get("param")) == (400, param)
+
+
 def test_bad_bodies_get_an_error_object_each(serve: Serve) -> None:
     client = serve(
         fake_app(FakeForward(), max_tokens=60, max_queue_sequences=8, max_body_bytes=16_000)
@@ -384,7 +403,9 @@ def test_unfinished_answers_are_rendered_as_the_model_was_trained(serve: Serve) 
 
 def test_openapi_describes_the_wire_models(serve: Serve) -> None:
     document = serve(fake_app(FakeForward())).get("/openapi.json").json()
-    assert "completions" in document["components"]["schemas"]["ScoreItem"]["properties"]
+    item = document["components"]["schemas"]["ScoreItem"]["properties"]
+    assert item.keys() == {"messages", "completions", "tools", "metadata"}
+    assert item["metadata"]["type"] == "object"
     text = json.dumps(document)
     for name in ("ScoreRequest", "ScoreResponse", "ErrorResponse"):
         assert f'"#/components/schemas/{name}"' in text

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from bon_gateway.demo_models import policy_path, reward_path
-from tests.trainers.scoring_service import Start, reward_server
+from tests.trainers.scoring_service import Start, gateway, reward_server
 from trainers.base.data import Conversation, Message, write_records
 from trainers.base.errors import DataError, ModelError
 from trainers.commands import COMMANDS
@@ -240,3 +240,20 @@ def test_what_belongs_to_a_folder_is_refused_beside_a_server(tmp_path: Path) -> 
     for key, value in (("cut_prompts", True), ("ensemble", "min"), ("label_weights", {"a": 1.0})):
         with pytest.raises(ValueError, match=f"{key}: belongs to a folder"):
             make(tmp_path, pairs=tmp_path / "p.jsonl", reward=reward, **{key: value})
+
+
+def test_a_verifier_is_measured_on_pairs_with_metadata(tmp_path: Path, start_app: Start) -> None:
+    path = tmp_path / "pairs.jsonl"
+    write_records(
+        path,
+        [
+            {"prompt": PROMPTS[0], "chosen": answer(right), "rejected": answer(wrong)}
+            | {"metadata": {"reference": right}}
+            for right, wrong in (("42", "41"), ("41", "42"))
+        ],
+    )
+    verifier = {"type": "verifiers", "verifiers": [{"type": "numeric"}]}
+    url = start_app(gateway({"right": verifier}))
+    reward = {"type": "reward_server", "url": url, "model": "right"}
+    found = evaluate(make(tmp_path, pairs=path, reward=reward))
+    assert (found.accuracy, found.pairs, found.left_out) == (1.0, 2, {})

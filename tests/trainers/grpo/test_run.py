@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.trainers.conftest import Serve
 from tests.trainers.runtime.helpers import (
     RESUME,
     START,
@@ -256,3 +257,20 @@ def test_fewer_prompts_than_an_update_needs(settings: MakeSettings, tmp_path: Pa
     few.write_text('{"prompt": "name two toys for a bear"}\n')
     with pytest.raises(DataError, match=r"few\.jsonl: an update needs 2 prompts .*there are 1"):
         train_grpo(settings(train=few, batch_size=8, group_size=4), START)
+
+
+def test_a_verifier_gets_the_metadata_of_each_prompt(
+    settings: MakeSettings, prompts: Path, serve: Serve
+) -> None:
+    lines = [json.loads(line) for line in prompts.read_text().splitlines()]
+    lines = [line | {"metadata": {"reference": str(n)}} for n, line in enumerate(lines)]
+    prompts.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    upstream = serve()
+    reward = {"type": "reward_server", "url": upstream.url}
+    train_grpo(settings(reward=reward, max_steps=2), START)
+    expected = {json.dumps(line["prompt"]): line["metadata"] for line in lines}
+    items = [item for call in upstream.calls for item in call.body["items"]]
+    assert len(items) == 4  # two prompts an update
+    for item in items:
+        assert item["metadata"] == expected[json.dumps(item["messages"])]
+        assert len(item["completions"]) == 4

@@ -105,3 +105,11 @@ def test_what_stands_beside_a_prompt_stays_with_its_pair() -> None:
         "prompt": asked.messages,
         **inputs.as_json(),
     }
+
+
+def test_metadata_stays_with_the_prompt() -> None:
+    answers = row(a=0.5, b=2.0)["answers"]
+    asked = Conversation(PROMPT, metadata={"reference": "42"})
+    assert rewarded(Conversation(PROMPT), answers) == {"prompt": PROMPT, "answers": answers}
+    [pair] = label([rewarded(asked, answers)]).pairs
+    assert pair["metadata"] == {"reference": "42"}

@@ -64,3 +64,14 @@ def test_the_order_follows_from_seed_and_iteration_alone() -> None:
 
 def test_more_prompts_than_there_are_start_over() -> None:
     assert sorted(prompts_of(0, 6, 3, seed=0)) == [0, 0, 1, 1, 2, 2]
+
+
+def test_of_repeated_prompts_the_first_ones_metadata_counts(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    lines = [{"prompt": "two", "metadata": {"reference": n}} for n in (1, 2)]
+    path = tmp_path / "p.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = read_prompt_set(path, tokenizer, max_tokens=20)
+    assert [prompt.asked.metadata for prompt in found.prompts] == [{"reference": 1}]
+    assert found.repeated == 1

@@ -389,3 +389,23 @@ def test_an_endpoint_that_is_no_gateway_is_told(
     prompts(tmp_path, 9)
     assert collect(tmp_path, serve(), best_of_n=True) == 2
     assert "is it a bon-gateway's best-of-n model?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("gateway", [True, False])
+def test_metadata_goes_to_a_gateway_alone_and_into_the_output(
+    tmp_path: Path, serve: Serve, *, gateway: bool
+) -> None:
+    """Another server may refuse it, and need not know the expected answer."""
+    metadata = {"reference": "42"}
+    write_lines(tmp_path / "prompts.jsonl", {"prompt": "a", "metadata": metadata}, {"prompt": "b"})
+    upstream = serve(best_of_n if gateway else None)
+    for _ in range(2):  # the second time it knows the prompts
+        assert collect(tmp_path, upstream, samples=4, best_of_n=gateway) == 0
+    assert upstream.requests == (2 if gateway else 8)
+    for call in upstream.calls:
+        [asked] = call.body["messages"]
+        expected = metadata if gateway and asked["content"] == "a" else None
+        assert call.body.get("metadata") == expected
+    written = {one["prompt"][0]["content"]: one for one in read_lines(tmp_path / "answers.jsonl")}
+    assert written["a"]["metadata"] == metadata
+    assert "metadata" not in written["b"]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.trainers.preferences.helpers import bot, user
-from trainers.preferences.forms import Form, PairChoice, in_form
+from trainers.preferences.forms import OTHER_METADATA, Form, PairChoice, in_form
 from trainers.preferences.records import ListedAnswer, Listwise, Pairwise, Pointwise, Preference
 from trainers.preferences.tally import Tally
 from trainers.preferences.usable import usable
@@ -175,3 +175,25 @@ def test_scores_by_dimension_stay_through_every_form() -> None:
         (1.0, {"kind": -1, "short": 1}),
         (1.5, {"kind": -1, "short": 1}),
     ]
+
+
+@pytest.mark.parametrize("form", ["pairwise", "pointwise", "listwise"])
+def test_every_form_keeps_metadata(form: Form) -> None:
+    kept = {"reference": "42"}
+    pair = Pairwise(ASK, [bot("b")], [bot("a")], 1.0, metadata=kept)
+    for preference in (scored(0, 1, metadata=kept), pair):
+        for choice in ("all", "best_worst"):
+            found, _ = turned(preference, form, pairs=choice)
+            assert all(one.metadata == kept for one in found)
+            assert found or (form, preference) == ("pointwise", pair)
+
+
+def test_the_metadata_of_a_prompts_first_record_counts() -> None:
+    points = [
+        Pointwise(ASK, [bot(text)], score, metadata={"n": n})
+        for score, (text, n) in enumerate([("a", 1), ("b", 2), ("c", 1)])
+    ]
+    tally = Tally()
+    [found] = in_form(points, "listwise", tally)
+    assert found.metadata == {"n": 1}
+    assert tally.noted == {OTHER_METADATA: 1}

@@ -25,6 +25,7 @@ from trainers.cli import main
 from trainers.preferences.prepare import run
 from trainers.preferences.settings import PrepareSettings
 from trainers.preferences.split import normalised
+from trainers.preferences.usable import DUPLICATE
 
 
 def prepare(folder: Path, *flags: str, **settings: Any) -> int:
@@ -266,3 +267,20 @@ def test_foreign_names_are_a_setting(tmp_path: Path) -> None:
     assert prepare(tmp_path, held_out_share=0, fields=names) == 0
     [written] = read_lines(tmp_path / "out" / "train.jsonl")
     assert written == {"prompt": [user("hi")], "chosen": [bot("good")], "rejected": [bot("bad")]}
+
+
+def test_metadata_is_kept_and_makes_no_other_record(tmp_path: Path) -> None:
+    lines = [pair_line("p") | {"metadata": {"id": n}} for n in range(2)]
+    write_lines(tmp_path / "d.jsonl", *lines, pair_line("q") | {"metadata": "text"})
+    for layout in ("canonical", "conversations"):
+        assert prepare(tmp_path, held_out_share=0, layout=layout) == 0
+        first, second = read_lines(tmp_path / "out" / "train.jsonl")
+        assert first["metadata"] == {"id": 0}
+        assert "metadata" not in second
+    report = json.loads((tmp_path / "out" / "prepare.report.json").read_text())
+    assert report["dropped"] == {DUPLICATE: 1}
+    assert report["fields_not_read"] == {"d.jsonl": {"metadata": 1}}
+    assert prepare(tmp_path, held_out_share=0, ignore_fields=["metadata"]) == 0
+    assert "metadata" not in read_lines(tmp_path / "out" / "train.jsonl")[0]
+    report = json.loads((tmp_path / "out" / "prepare.report.json").read_text())
+    assert report["fields_not_read"] == {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -65,3 +66,15 @@ def test_rewards_find_their_places() -> None:
 def test_another_reply_is_malformed(reply: dict[str, Any], said: str) -> None:
     with pytest.raises(MalformedError, match=said):
         rewards_of(reply, answered_prompts([conversation("q", "a")]))
+
+
+def test_metadata_tells_items_apart() -> None:
+    def asked(answer: str, **metadata: Any) -> Conversation:
+        return replace(conversation("q", answer), metadata=metadata)
+
+    found = answered_prompts(
+        [asked("a", n="1", m=2), asked("b", n="2"), asked("c", m=2, n="1"), asked("d")]
+    )
+    assert [prompt.places for prompt in found] == [[0, 2], [1], [3]]
+    sent = [prompt.body.get("metadata") for prompt in found]
+    assert sent == [{"n": "1", "m": 2}, {"n": "2"}, None]

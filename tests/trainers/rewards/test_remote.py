@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -126,3 +127,28 @@ def test_the_key_comes_from_the_environment(serve: Serve, monkeypatch: pytest.Mo
         RemoteScorer(with_key)
     monkeypatch.setenv("JUDGE_KEY", "secret-0123456789")
     assert RemoteScorer(with_key).score(ASKED[:1]) == [1.0]
+
+
+VERIFIER = {"type": "verifiers", "verifiers": [{"type": "numeric"}]}
+
+
+def test_a_gateways_verifier_finds_the_expected_answer(start_app: Start) -> None:
+    url = start_app(gateway({"right": VERIFIER}))
+    asked = [
+        replace(PROMPTS[place % 2], metadata={"reference": expected}).said(said)
+        for place, (expected, said) in enumerate(
+            [("42", "It is 42."), ("7", "It is 42."), ("42", "7"), ("7", "So 7")]
+        )
+    ]
+    assert open_scorer(endpoint(url, model="right")).score(asked) == [1.0, 0.0, 0.0, 1.0]
+    # The same answer to the same prompt, and another expected one.
+    same = [replace(asked[0], metadata={"reference": text}) for text in ("42", "43")]
+    assert open_scorer(endpoint(url, model="right")).score(same) == [1.0, 0.0]
+    with pytest.raises(RunError, match="status 422"):
+        open_scorer(endpoint(url, model="right")).score(ASKED[:1])
+
+
+def test_a_reward_server_reads_no_metadata(start_app: Start) -> None:
+    scorer = open_scorer(endpoint(start_app(reward_server(reward_path()))))
+    with_metadata = [replace(one, metadata={"reference": str(i)}) for i, one in enumerate(ASKED)]
+    assert scorer.score(with_metadata) == pytest.approx(scorer.score(ASKED), abs=1e-6)

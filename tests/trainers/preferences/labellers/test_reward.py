@@ -135,3 +135,18 @@ def test_a_reward_server_that_answers_something_else(
     labeller = {"type": "reward_server", "url": serve(lambda call: Step(raw=raw)).url}
     assert label(tmp_path, labeller) == 1
     assert report(tmp_path)["figures"][f"failed: {reason}"] == 1
+
+
+def test_a_gateways_verifier_labels(tmp_path: Path, start_app: Start) -> None:
+    verifier = {"type": "verifiers", "verifiers": [{"type": "numeric"}]}
+    url = start_app(gateway({"right": verifier}))
+    metadata = {"reference": "42"}
+    answers(tmp_path, ["41", "It is 42."], metadata=metadata)
+    labeller = {"type": "reward_server", "url": url, "model": "right"}
+    assert label(tmp_path, labeller) == 0
+    [pair] = read_lines(tmp_path / "out.jsonl")
+    assert pair["chosen"][-1]["content"] == "It is 42."
+    assert pair["metadata"] == metadata
+    for form in ("pointwise", "listwise"):
+        assert label(tmp_path, labeller, form=form) == 0
+        assert read_lines(tmp_path / "out.jsonl")[0]["metadata"] == metadata

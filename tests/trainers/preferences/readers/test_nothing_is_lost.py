@@ -302,3 +302,22 @@ def test_prompts_alone_are_for_collect(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "d.jsonl", {"prompt": "hi"})
     with pytest.raises(DataError, match=":1: prompts without answers; bon-train collect"):
         read(path)
+
+
+def test_metadata_of_the_gateways_log_is_what_the_client_sent(tmp_path: Path) -> None:
+    sent = {"reference": "42"}
+    candidates = (log_candidate(0, "a", 1.0), log_candidate(1, "b", 0.0))
+    lines = [
+        log_line(*candidates, sampling={"temperature": 0.8, "metadata": metadata})
+        for metadata in (sent, "text", None)
+    ]
+    found, _ = read(write_lines(tmp_path / "d.jsonl", *lines, log_line(*candidates, sampling={})))
+    assert [one.metadata for one in found] == [sent, {}, {}, {}]
+
+
+def test_a_column_may_be_mapped_to_metadata(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "d.jsonl", PAIR | {"info": {"reference": "42"}})
+    options = ReadOptions(fields=FieldMapping({"metadata": "info"}))
+    [found], tally = read(path, options=options)
+    assert found.metadata == {"reference": "42"}
+    assert tally.unread == {}
