@@ -14,7 +14,8 @@ from trainers.endpoint.settings import ServerAccess
 
 class RewardEndpoint(ServerAccess):
     """A reward behind `POST /v1/score`: a reward server, or any reward of a bon-gateway, such as a
-    judge, a hook or an ensemble."""
+    judge, a hook, an ensemble or verifiers. A prompt's `metadata` goes along: verifiers find the
+    expected answer there."""
 
     type: Literal["reward_server"]
     answers_per_request: Positive = 64

@@ -137,3 +137,14 @@ def test_a_budget_of_all_pairs_changes_nothing(tmp_path: Path, serve: Serve) -> 
     upstream = serve(judging(longest))
     assert label(tmp_path, judge(upstream.url, budget=3), pairs="all") == 0
     assert texts_of(tmp_path / "out.jsonl") == [("bbb", "a"), ("cc", "a"), ("bbb", "cc")]
+
+
+@pytest.mark.parametrize("texts", [["a", "bb"], ["bb", "a"], ["a", "bb", "ccc"]])
+def test_pairs_by_comparison_keep_metadata(tmp_path: Path, serve: Serve, texts: list[str]) -> None:
+    metadata = {"reference": "forty"}
+    answers(tmp_path, texts, metadata=metadata)
+    upstream = serve(judging(longest))
+    for pairs in ("all", "best_worst"):
+        assert label(tmp_path, judge(upstream.url), pairs=pairs) == 0
+        assert all(one["metadata"] == metadata for one in read_lines(tmp_path / "out.jsonl"))
+    assert all("forty" not in str(call.body) for call in upstream.calls)
