@@ -232,12 +232,13 @@ def test_metadata_is_for_other_servers(serve: Serve) -> None:
         sent["items"][0]["metadata"] = metadata
         answer = client.post("/v1/score", json=sent)
         assert (answer.status_code, answer.json()["results"]) == (200, expected)
-    for metadata, param in (
+    refused: list[tuple[Any, str | None]] = [
         ("42", "items[0].metadata"),
         (None, "items[0].metadata"),
         ({"many": [0] * 30}, None),
-    ):
-        sent["items"][0]["metadata"] = metadata
+    ]
+    for wrong, param in refused:
+        sent["items"][0]["metadata"] = wrong
         answer = client.post("/v1/score", json=sent)
         assert (answer.status_code, answer.json()["error"].get("param")) == (400, param)
 
