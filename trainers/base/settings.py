@@ -6,7 +6,7 @@ Nothing here reads a model or data; a key that does not exist is an error that n
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -39,6 +39,17 @@ class Settings(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
     )
+
+    free: ClassVar[frozenset[str]] = frozenset()
+    """Fields on which no figure depends: a resumed run may change them."""
+
+    def deciding(self) -> dict[str, Any]:
+        """All other fields, those of sections within included, as JSON."""
+        values = self.model_dump(mode="json", exclude=set(self.free))
+        sections = ((name, getattr(self, name)) for name in values)
+        return values | {
+            name: one.deciding() for name, one in sections if isinstance(one, Settings)
+        }
 
 
 class LoraSettings(Settings):
@@ -95,6 +106,9 @@ def refuse_templates(settings: TemplateSettings) -> None:
 
 class TrainSettings(TemplateSettings):
     """What every training run needs. Weights stay float32."""
+
+    free = frozenset({"output", "train", "log_every", "save_every", "keep_checkpoints"})
+    """The data is compared by its hash."""
 
     model: str
     """Checkpoint folder or hub name (`owner/name`) to start from; its tokenizer and chat template

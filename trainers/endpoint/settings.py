@@ -21,6 +21,8 @@ HttpUrl = Annotated[str, AfterValidator(_base_address)]
 class ServerAccess(Settings):
     """A server, and how it is asked: how much at once, how long, how often."""
 
+    free = frozenset({"url", "api_key_env", "concurrency", "timeout_s", "retries", "backoff_s"})
+
     url: HttpUrl
     """Base address, such as http://127.0.0.1:8000/v1 for an OpenAI API, or http://127.0.0.1:8081
     for a reward server."""

@@ -17,10 +17,6 @@ from trainers.policy.divergence import checked_prompts
 from trainers.policy.rendering import prompt_ids
 from trainers.runtime.checkpoints import require_equal
 
-FREE = {"output", "rounds", "prompts", "endpoint"}
-"""Settings that a resumed run may change: more rounds, another address. Prompts are known by their
-hash."""
-
 
 def run(settings: IterateSettings, context: RunContext) -> dict[str, float]:
     """`bon-train iterate`. Returns the figures of the last round, and the rewards of all."""
@@ -59,8 +55,7 @@ def _begin(settings: IterateSettings, context: RunContext) -> None:
     Raises RunError for an earlier run without --resume, SettingsError for one of other settings.
     """
     path = settings.output / "settings.json"
-    now = settings.model_dump(mode="json", exclude=FREE)
-    now |= {"prompts": data_hash(settings.prompts)}
+    now = settings.deciding() | {"prompts": data_hash(settings.prompts)}
     made = ("settings.json", "rounds.json", "rounds")
     written = (*made, PAGE, PICTURES, HISTORY)
     claim_folder(settings.output, context, inputs=[settings.model], made=written, state=made)

@@ -42,6 +42,9 @@ class EndpointSettings(ChatSettings):
 class IterateSettings(TemplateSettings):
     """Rounds of sampling, labelling and DPO."""
 
+    free = frozenset({"output", "rounds", "prompts", "endpoint"})
+    """Prompts are known by their hash."""
+
     model: str
     """Checkpoint folder or hub name to start from."""
     revision: str | None = None

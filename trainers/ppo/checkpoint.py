@@ -20,19 +20,11 @@ from trainers.ppo.settings import PpoSettings
 from trainers.runtime.checkpoints import NAME, Checkpoints
 
 STATE = "state.pt"
-FREE = {
-    *("prompts", "eval_prompts", "eval_samples", "output", "alarms"),
-    *("checkpoint_every", "keep_checkpoints", "device"),
-}
-"""Settings that a resumed run may change: they decide no figure. A hash stands for the prompts."""
-FREE_OF_GENERATION = {"url", "weights", "concurrency", "timeout_s"}
 
 
 def deciding_settings(settings: PpoSettings) -> dict[str, Any]:
     """The settings and data on which a run's figures depend, as JSON."""
-    values = settings.model_dump(mode="json", exclude=FREE)
-    for name in FREE_OF_GENERATION & values["generation"].keys():
-        del values["generation"][name]
+    values = settings.deciding()
     if settings.update.decay == "constant":
         del values["iterations"]  # decides only where the run ends
     return {**values, "data": data_hash(settings.prompts)}

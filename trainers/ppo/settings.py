@@ -45,6 +45,8 @@ class VllmSettings(Settings):
     first check shows that a refresh replaces all of them.
     """
 
+    free = frozenset({"url", "weights", "concurrency", "timeout_s"})
+
     type: Literal["vllm"]
     url: HttpUrl
     """Base address, such as http://127.0.0.1:8000"""
@@ -190,6 +192,14 @@ class AlarmSettings(Settings):
 
 class PpoSettings(TemplateSettings):
     """Tunes a policy against a frozen reward model."""
+
+    free = frozenset(
+        {
+            *("prompts", "eval_prompts", "eval_samples", "output", "alarms"),
+            *("checkpoint_every", "keep_checkpoints", "device"),
+        }
+    )
+    """A hash stands for the prompts."""
 
     model: str
     """Policy to start from, folder or hub name. Its initial weights are the reference too."""

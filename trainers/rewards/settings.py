@@ -17,6 +17,8 @@ class RewardEndpoint(ServerAccess):
     judge, a hook, an ensemble or verifiers. A prompt's `metadata` goes along: verifiers find the
     expected answer there."""
 
+    free = ServerAccess.free | {"answers_per_request"}
+
     type: Literal["reward_server"]
     answers_per_request: Positive = 64
     """Most answers in one request. All answers to one prompt stay together, also if they are more,

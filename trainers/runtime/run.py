@@ -24,9 +24,6 @@ from trainers.runtime.stopping import StepStopAskedError, StopWhenAsked, StopWit
 from trainers.runtime.trainer import RunTrainer
 from trainers.runtime.warming import WarmUpNote
 
-FREE = {"output", "train", "log_every", "save_every", "keep_checkpoints"}
-"""Settings that a resumed run may change: no number depends on them. Data is compared by hash."""
-
 
 def claim(settings: TrainSettings, context: RunContext) -> None:
     """Make way for a run, before anything is read; RunError if an earlier one is in the way."""
@@ -112,8 +109,7 @@ def _finished(trainer: RunTrainer, start: Path | None) -> TrainOutput | None:
 
 def resumable(settings: TrainSettings) -> dict[str, Any]:
     """What decides the course of a run, as JSON: settings, data, number of processes."""
-    values = settings.model_dump(mode="json", exclude=FREE)
-    return {**values, "data": data_hash(settings.train), "processes": processes()}
+    return {**settings.deciding(), "data": data_hash(settings.train), "processes": processes()}
 
 
 def mean_loss(history: list[dict[str, float]], done: int, result: TrainOutput) -> float:
