@@ -132,7 +132,7 @@ async def all_orders(options: argparse.Namespace) -> list[CacheFigures]:
     with tempfile.TemporaryDirectory() as folder:
         if options.url:
             return [await measured(options, order, Path(folder)) for order in ORDERS]
-        async with FakeUpstream(FakeJudge(lambda _: {"A": 0.5, "T": 0.5})) as fake:
+        async with FakeUpstream(FakeJudge(lambda _: {"A": 0.5, "U": 0.5})) as fake:
             options.url = fake.url
             return [await measured(options, order, Path(folder)) for order in ORDERS]
 

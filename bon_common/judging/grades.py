@@ -10,7 +10,9 @@ import re
 from collections.abc import Mapping, Sequence
 from string import ascii_uppercase
 
-MOST_LEVELS = len(ascii_uppercase)
+LETTERS = ascii_uppercase.replace("I", "")
+"""A judge that refuses begins with "I", so that letter stands for nothing."""
+MOST_LEVELS = len(LETTERS)
 _BRACKETS = re.compile(r"\[\[\s*([A-Z])\s*\]\]")
 _NAMED = re.compile(r"\b(?:grade|score|verdict)\W{1,8}(?:is\W{1,8})?([A-Z])\b", re.IGNORECASE)
 _AROUND = " \t\r\n*_`#\"'()[]{}<>.:,;!-"
@@ -18,7 +20,7 @@ _AROUND = " \t\r\n*_`#\"'()[]{}<>.:,;!-"
 
 def levels_of(count: int) -> str:
     """The letters of a scale, the worst first."""
-    return ascii_uppercase[:count]
+    return LETTERS[:count]
 
 
 def expectation(chances: Mapping[str, float], levels: Sequence[str]) -> tuple[float, float]:

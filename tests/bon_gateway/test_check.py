@@ -91,10 +91,10 @@ async def test_a_judge_is_asked_one_real_question(tmp_path: Path) -> None:
     async with FakeUpstream() as up, FakeUpstream() as judge:
         settings = tree(up.url, up.url)
         settings["rewards"]["r"] = {"type": "judge", "urls": [judge.url], "model": "fake"}
-        judge.script = FakeJudge(lambda prompt: {"T": 1.0})
+        judge.script = FakeJudge(lambda prompt: {"U": 1.0})
         assert (await check(tmp_path, settings))[0] == 0
         assert [call.path for call in judge.calls] == ["/v1/chat/completions"]
-        judge.script = FakeJudge(lambda prompt: {"T": 1.0}, logprobs=False)
+        judge.script = FakeJudge(lambda prompt: {"U": 1.0}, logprobs=False)
         code, lines = await check(tmp_path, settings)
     assert code == 1
     assert "it gives no log-probabilities of its verdict" in lines[1]

@@ -121,7 +121,7 @@ async def test_a_judge_calibrates_and_says_what_it_cost(tmp_path: Path) -> None:
         said = fenced(prompt)[-1].rsplit(maxsplit=1)[-1]
         if said == "3" and "prompt 0" in prompt:
             return None
-        return {"T": 0.9, "A": 0.1} if said in "024" else {"T": 0.1, "A": 0.9}
+        return {"U": 0.9, "A": 0.1} if said in "024" else {"U": 0.1, "A": 0.9}
 
     drawn = [candidate(index) for index in range(6)]
     path = write(tmp_path / "p.jsonl", [line(drawn, f"prompt {i}") for i in range(4)])

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from string import ascii_uppercase
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from bon_common.judging.grades import grade_place
+from bon_common.judging.grades import LETTERS, grade_place
 from bon_common.judging.listwise import lists, mean_points, points_of_chances, points_of_order
 from bon_common.judging.pairs import TIE
 from bon_common.judging.prompts import MAX_TOKENS
@@ -100,7 +99,7 @@ class ListwiseJudging:
 
     def _question(self, answers: Sequence[str], repeat: int, own: Sequence[int]) -> Question:
         explain = self.settings.read == "text"
-        letters = zip(ascii_uppercase, own, strict=False)
+        letters = zip(LETTERS, own, strict=False)
         variables = {
             "answers": {letter: answers[index] for letter, index in letters},
             "criterion": self.settings.criterion,
@@ -110,7 +109,7 @@ class ListwiseJudging:
 
     def _points(self, reply: Reply, own: Sequence[int]) -> dict[int, float] | None:
         """The points of each answer of a list; None if no verdict can be read."""
-        letters = ascii_uppercase[: len(own)]
+        letters = LETTERS[: len(own)]
         if self.settings.read == "text":
             ranking = read_ranking(reply.text, letters)
             if ranking is None:

@@ -29,7 +29,8 @@ ROOM = 8
 class PointwiseSettings(MethodSettings):
     type: Literal["pointwise"] = "pointwise"
     levels: Annotated[int, Field(ge=2, le=MOST_LEVELS)] = 20
-    """Number of grades: letters from A, the worst. Fewer suit small judges."""
+    """Number of grades: letters from A, the worst, without I, with which refusals begin. Fewer suit
+    small judges."""
     criteria: Criteria = (DEFAULT,)
     """The criteria for grades. Each is one question for each answer, and the reward is the weighted
     mean."""

@@ -203,7 +203,7 @@ async def test_a_reward_of_the_settings_scores_all_answers_to_a_prompt(tmp_path:
 
 
 async def test_a_judge_of_the_settings_scores(tmp_path: Path) -> None:
-    judging = FakeJudge(lambda prompt: {"T" if fenced(prompt)[-1] == "two" else "A": 1.0})
+    judging = FakeJudge(lambda prompt: {"U" if fenced(prompt)[-1] == "two" else "A": 1.0})
     async with (
         FakeUpstream(lambda call: Step(text="one")) as base,
         FakeUpstream(lambda call: Step(text="two")) as other,

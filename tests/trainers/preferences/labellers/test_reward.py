@@ -89,7 +89,7 @@ def test_any_reward_of_a_gateway_labels(tmp_path: Path, start_app: Start) -> Non
 
 
 def test_a_gateways_judge_labels(tmp_path: Path, serve: Serve, start_app: Start) -> None:
-    upstream = serve(FakeJudge(lambda prompt: {"T" if fenced(prompt)[-1] == "good" else "A": 1.0}))
+    upstream = serve(FakeJudge(lambda prompt: {"U" if fenced(prompt)[-1] == "good" else "A": 1.0}))
     judge = {"type": "judge", "urls": [upstream.url], "model": "judge"}
     url = start_app(gateway({"judge": judge}))
     answers(tmp_path, ["bad", "good"])

@@ -8,13 +8,13 @@ from statistics import fmean
 
 import pytest
 
+from bon_common.judging.grades import LETTERS
 from bon_gateway.errors import AbstainedError
 from bon_gateway.testing.judges import Chances, FakeJudge, fenced
 from bon_gateway.testing.upstream import FakeUpstream
 from tests.bon_gateway.backends.reward.judge.comparing import compared, texts, worth, writing
 
 LISTWISE = {"type": "listwise"}
-LETTERS = "ABCDEFGHIJKLMNOPQRST"
 
 
 def best(prompt: str) -> Chances:
@@ -145,3 +145,12 @@ async def test_an_answer_that_is_alone_is_not_chosen_without_a_verdict(
     method = {**LISTWISE, "longest": 2, "repeats": 1}
     scores = await compared(upstream, FakeJudge(lambda _: None), texts(1, 2, 3), method=method)
     assert scores.rewards == (None, None, None)
+
+
+async def test_a_refusal_names_no_answer(upstream: FakeUpstream) -> None:
+    """Of ten answers one would have the letter I, with which "I'm sorry" begins."""
+    fake = FakeJudge(lambda _: {"I": 0.97, "A": 0.02, "Sorry": 0.01})
+    scores = await compared(upstream, fake, texts(*range(10)), method=LISTWISE)
+    assert scores.rewards == (None,) * 10
+    assert fenced(fake.prompts[-1])
+    assert "K if answer K is the best" in fake.prompts[-1]

@@ -58,3 +58,17 @@ async def test_what_is_no_grade_is_an_abstention(upstream: FakeUpstream) -> None
     assert scores.missing.message == "The judge gave no verdict on 1 of 2 answers."
     assert scores.judging is not None
     assert scores.judging.abstentions == 1
+
+
+REFUSAL: Chances = {"I": 0.97, "Sorry": 0.01, "A": 0.01, "C": 0.01}
+"""The first token of "I'm sorry, but ..."."""
+
+
+async def test_a_refusal_is_no_grade(upstream: FakeUpstream) -> None:
+    fake = FakeJudge(lambda prompt: REFUSAL if "harm" in fenced(prompt)[0] else {"C": 1.0})
+    scores = await judged(upstream, fake, ["harm", "a poem"], method={"type": "pointwise"})
+    assert scores.rewards[0] is None
+    assert scores.rewards[1] == pytest.approx(2 / 19)
+    assert "without the letter I" in fake.prompts[-1]
+    assert scores.judging is not None
+    assert scores.judging.abstentions == 1
