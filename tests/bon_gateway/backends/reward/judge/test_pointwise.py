@@ -69,6 +69,6 @@ async def test_a_refusal_is_no_grade(upstream: FakeUpstream) -> None:
     scores = await judged(upstream, fake, ["harm", "a poem"], method={"type": "pointwise"})
     assert scores.rewards[0] is None
     assert scores.rewards[1] == pytest.approx(2 / 19)
-    assert "without the letter I" in fake.prompts[-1]
+    assert fake.prompts[-1].endswith(" G, H, J, K, L, M, N, O, P, Q, R, S, T or U (best).")
     assert scores.judging is not None
     assert scores.judging.abstentions == 1
