@@ -21,7 +21,7 @@ class ThinkingSettings(Section):
     """Where thinking begins."""
     end: Annotated[str, Field(min_length=1)] = "</think>"
     """Where thinking ends. It counts without ``start`` too, because some chat templates write
-    ``start`` into the prompt."""
+    ``start`` into the prompt. The first one counts, and for a judge's verdict the last one."""
 
 
 def after_thinking(content: str, thinking: ThinkingSettings | None) -> str | None:

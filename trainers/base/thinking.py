@@ -20,8 +20,8 @@ class ThinkingMarks(Settings):
     start: Annotated[str, Field(min_length=1)] = "<think>"
     """Where thinking begins."""
     end: Annotated[str, Field(min_length=1)] = "</think>"
-    """Where thinking ends. It counts without `start` too, because some chat templates write `start`
-    into the prompt."""
+    """Where thinking ends: the first of these marks. It counts without `start` too, because some
+    chat templates write `start` into the prompt."""
 
 
 def drawn_message(
