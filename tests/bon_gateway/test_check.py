@@ -96,8 +96,14 @@ async def test_a_judge_is_asked_one_real_question(tmp_path: Path) -> None:
         assert [call.path for call in judge.calls] == ["/v1/chat/completions"]
         judge.script = FakeJudge(lambda prompt: {"U": 1.0}, logprobs=False)
         code, lines = await check(tmp_path, settings)
-    assert code == 1
-    assert "it gives no log-probabilities of its verdict" in lines[1]
+        judge.script = FakeJudge(lambda prompt: None)
+        assert "it gives no log-probabilities of its verdict" in lines[1]
+        unread, told = await check(tmp_path, settings)
+    assert code == unread == 1
+    assert told[1] == (
+        f"rewards.r: 127.0.0.1:{judge.port}: no verdict on a test answer: the letters of a verdict"
+        " are too unlikely in its reply, see least_mass: 'Well'"
+    )
 
 
 async def test_a_judge_prompt_that_cannot_be_used_is_found(tmp_path: Path) -> None:

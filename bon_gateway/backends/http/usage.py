@@ -14,13 +14,15 @@ would use up a key's budget for good."""
 
 def read_usage(usage: Any) -> JudgeUsage:
     """The tokens in the ``usage`` of a chat completion, without calls and abstentions. Anything
-    that is not a valid count is 0: a negative one would refill a key's budget."""
+    that is not a valid count is 0: a negative one would refill a key's budget. No more tokens are
+    cached than the prompt has."""
     known = usage if isinstance(usage, Mapping) else {}
     details = known.get("prompt_tokens_details")
     cached = details.get("cached_tokens") if isinstance(details, Mapping) else None
+    prompt_tokens = _count(known.get("prompt_tokens"))
     return JudgeUsage(
-        prompt_tokens=_count(known.get("prompt_tokens")),
-        cached_tokens=_count(cached),
+        prompt_tokens=prompt_tokens,
+        cached_tokens=min(_count(cached), prompt_tokens),
         completion_tokens=_count(known.get("completion_tokens")),
     )
 

@@ -79,6 +79,8 @@ class Replica:
         """Request id of the last failed call."""
         self.trouble: str | None = None
         """Why it is not up, if known."""
+        self.note: str | None = None
+        """What its last warm-up call showed, if it can serve all the same."""
         self._told: set[str] = set()
 
     @property
@@ -96,7 +98,10 @@ class Replica:
         self._told.clear()
         self.state = UpstreamState.UP
         self.was_up = True
-        logger.info("Upstream %s is up", self.name)
+        if self.note is None:
+            logger.info("Upstream %s is up", self.name)
+        else:
+            logger.warning("Upstream %s is up, but: %s", self.name, self.note)
 
     def stays_down(self, reason: str, *, expected: bool = False) -> None:
         """It was probed and is not up. Each reason is logged once until it comes up. A reason that

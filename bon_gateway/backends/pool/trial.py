@@ -2,7 +2,7 @@
 
 A replica comes up by the same questions. Their order is that in which things go wrong: is it there,
 is it well, does it take the key, does it have the model, does it answer. The first failure is
-reported. The running gateway asks again and again.
+reported. The running gateway asks again and again, and lets a replica serve in spite of a note.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class UpstreamTrial:
             await self.warm_up(replica)
         except UpstreamError as error:
             return f"first call ({replica.call.path}): {_words(error)}"
-        return None
+        return replica.note
 
 
 def _words(error: UpstreamError) -> str:

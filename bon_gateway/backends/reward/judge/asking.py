@@ -23,7 +23,8 @@ from bon_gateway.backends.http.usage import read_usage
 from bon_gateway.backends.reward.judge.case import LONG, Budget, Case
 from bon_gateway.backends.reward.judge.fence import fence_of
 from bon_gateway.backends.reward.judge.prompt import Prompt, PromptError
-from bon_gateway.backends.reward.judge.reply import Reply, read_reply
+from bon_gateway.backends.reward.judge.reply import NoReplyError, Reply, read_reply
+from bon_gateway.backends.reward.judge.tokens import why_none
 from bon_gateway.thinking import ThinkingSettings
 from bon_gateway.types import JudgeUsage
 
@@ -34,6 +35,8 @@ LONGEST_WAIT_S = 5.0
 """Longest pause before a retry, in seconds: the client is waiting."""
 SHORT_WAIT_S = 0.5
 """Pause before a retry if an overloaded judge names none, in seconds."""
+MOST_QUOTED = 60
+"""Characters of a reply in ``Unread.quoted``."""
 
 Post = Callable[[str, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 """Posts a body to one of the judge's paths and returns the answer. Raises UpstreamError."""
@@ -72,6 +75,19 @@ class JudgeWay(msgspec.Struct, frozen=True):
         return Budget(self.most_calls, self.most_tokens)
 
 
+class Unread(msgspec.Struct, frozen=True):
+    """A reply without a verdict."""
+
+    why: str
+    """Quotes nothing."""
+    text: str = ""
+    """The beginning of the reply, only for questions that hold nobody's text but ours."""
+
+    @property
+    def quoted(self) -> str:
+        return f"{self.why}: {self.text!r}" if self.text else self.why
+
+
 class Asking:
     """``answers`` has every text that the questions may show."""
 
@@ -97,6 +113,8 @@ class Asking:
         """Number of answered calls."""
         self.error: UpstreamError | None = None
         """The first failure that cost a verdict."""
+        self.unread: Unread | None = None
+        """The first reply without a verdict."""
         self._calls = 0
         self._prompt_tokens = self._cached_tokens = self._completion_tokens = 0
         self._abstentions = 0
@@ -129,8 +147,18 @@ class Asking:
             digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
         return random.Random(digest.digest())
 
-    def abstain(self) -> None:
-        """Count a reply without a readable verdict."""
+    def abstain(self, reply: Reply) -> None:
+        """Count a reply without a verdict."""
+        if reply.tokens:
+            why = "the letters of a verdict are too unlikely in its reply, see least_mass"
+        elif reply.cut:
+            why = "its reply was cut at max_tokens and has no verdict"
+        else:
+            why = "its reply has no verdict"
+        self._unread(Unread(why, reply.text[:MOST_QUOTED]))
+
+    def _unread(self, unread: Unread) -> None:
+        self.unread = self.unread or unread
         self._abstentions += 1
 
     async def ask_all(self, questions: Sequence[Question]) -> list[Reply | None]:
@@ -152,11 +180,13 @@ class Asking:
             answer = await self._send(CHAT, self._body(question, text))
         if answer is None:
             return None
-        reply = read_reply(answer, self._way.thinking)
-        if reply is None:
-            self.abstain()
-        elif question.logprobs and not reply.tokens:
-            self.fail(malformed("it gives no log-probabilities of its verdict"))
+        try:
+            reply = read_reply(answer, self._way.thinking)
+        except NoReplyError as error:
+            self._unread(Unread(str(error)))
+            return None
+        if question.logprobs and not reply.tokens:
+            self.fail(malformed(why_none(reply.listed)))
             return None
         return reply
 

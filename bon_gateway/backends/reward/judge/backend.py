@@ -57,15 +57,23 @@ class JudgeReward(Unannounced, Pooled):
         if not completions:
             return Scores((), 0)
         case = await self._case(request)
-        answers = await answer_texts(completions)
+        texts = await answer_texts(completions)
+        # Answers that read alike get one reward: two calls of a tool may differ in their ids alone.
+        answers = [text for text in dict.fromkeys(texts) if text not in case.rewards]
         asking = self._asking(request, case, answers, partial(self._leased, request, case))
         try:
-            rewards = tuple(await self._method.rewards(asking, answers))
+            found = dict(zip(answers, await self._judged(asking, answers), strict=True))
         finally:
             request.bill.add(asking.usage)
+        rewards = tuple([case.rewards[t] if t in case.rewards else found[t] for t in texts])
+        if not self.compares:
+            case.rewards |= {text: one for text, one in found.items() if one is not None}
         lacking = rewards.count(None)
-        missing = _missing(asking, lacking, len(rewards))
-        return Scores(rewards, 0, missing if lacking else None, judging=asking.usage)
+        missing = _missing(asking, lacking, len(rewards)) if lacking else None
+        return Scores(rewards, 0, missing, judging=asking.usage)
+
+    async def _judged(self, asking: Asking, answers: Sequence[str]) -> Sequence[float | None]:
+        return await self._method.rewards(asking, answers) if answers else ()
 
     async def _case(self, request: RewardRequest) -> Case:
         """The state that all calls of one request share, such as the budget."""
@@ -106,7 +114,8 @@ class JudgeReward(Unannounced, Pooled):
         return read_answer(payload).body
 
     async def _warm_up(self, replica: Replica) -> None:
-        """Ask one real question. Any readable answer will do."""
+        """Ask one real question. A reply without a verdict is only noted: the judge may do better
+        with other answers."""
         if self._model is None:
             replica.model = model_name(await replica.client.get(replica.models))
         request, answer = WARM_UP
@@ -117,13 +126,16 @@ class JudgeReward(Unannounced, Pooled):
         await self._method.rewards(asking, answers)
         if asking.error is not None:
             raise asking.error
+        unread = asking.unread
+        replica.note = None if unread is None else f"no verdict on a test answer: {unread.quoted}"
 
 
 def _missing(asking: Asking, lacking: int, count: int) -> RewardError:
     """The error that says why answers have no reward. Raises it if the judge answered no call."""
     failure = asking.error
     if failure is None:
-        return AbstainedError(f"The judge gave no verdict on {lacking} of {count} answers.")
+        why = "" if asking.unread is None else f": {asking.unread.why}"
+        return AbstainedError(f"The judge gave no verdict on {lacking} of {count} answers{why}.")
     error = reward_error(failure)
     # A refusal may be about one answer alone, which is too long for example.
     if not asking.answered and failure.kind is not Fault.REFUSED:

@@ -50,6 +50,8 @@ class Case:
         self.at_once = asyncio.Semaphore(at_once)
         self.home: Replica | None = None
         """The last replica: its cache holds the conversation."""
+        self.rewards: dict[str, float] = {}
+        """Rewards by the answer's text, if they compare with those of later calls."""
 
 
 async def open_case(request: RewardRequest, budget: Budget, at_once: int) -> Case:

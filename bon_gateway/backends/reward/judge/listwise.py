@@ -91,7 +91,7 @@ class ListwiseJudging:
             if points is not None:
                 verdicts.append(points)
             elif reply is not None:
-                asking.abstain()
+                asking.abstain(reply)
         if verdicts:
             # Without any verdict no answer has a reward: chance must not give one to some.
             verdicts += [{one: TIE} for one in alone]

@@ -14,8 +14,8 @@ class Method(Protocol):
     """It never shows the judge names: no policy, no variant, no place among the answers."""
 
     async def rewards(self, asking: Asking, answers: Sequence[str]) -> Sequence[float | None]:
-        """A finite reward for each answer; None without a verdict. Reports unreadable verdicts to
-        ``asking.abstain``. Raises only CancelledError."""
+        """A finite reward for each answer; None without a verdict. Reports replies without
+        a verdict to ``asking.abstain``. Raises only CancelledError."""
         ...
 
 

@@ -158,7 +158,7 @@ class Comparing:
             return None
         found = self._written(reply) if self._settings.read == "text" else self._expected(reply)
         if found is None:
-            self._asking.abstain()
+            self._asking.abstain(reply)
         return found
 
     def _written(self, reply: Reply) -> float | None:

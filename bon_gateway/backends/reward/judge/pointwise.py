@@ -92,13 +92,13 @@ class PointwiseJudging:
         place = grade_place(reply.text, levels)
         if self.settings.read == "text":
             if place is None:
-                asking.abstain()
+                asking.abstain(reply)
                 return None
             return levels.index(reply.text[place]) / (len(levels) - 1)
         # A reply of any single token gives a verdict: only its probabilities count.
         token = reply.tokens[0] if place is None else reply.token_at(place)
         grade, mass = expectation(token.chances, levels)
         if mass < self.settings.least_mass or mass <= 0:
-            asking.abstain()
+            asking.abstain(reply)
             return None
         return grade

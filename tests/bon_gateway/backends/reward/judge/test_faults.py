@@ -170,7 +170,8 @@ async def test_the_budget_is_for_all_calls_of_a_request(upstream: FakeUpstream) 
         after_warm_up(upstream, BEST)
         request = RewardRequest(MESSAGES)
         first = await backend.score(request, ANSWERS)
-        second = await backend.score(request, ANSWERS)
+        others = [{**one, "content": f"{one['content']} more"} for one in ANSWERS]
+        second = await backend.score(request, others)
         other = await backend.score(RewardRequest(MESSAGES), ANSWERS)
     assert first.rewards == other.rewards == (1.0, 1.0, 1.0)
     assert second.rewards == (1.0, None, None)
@@ -296,3 +297,76 @@ async def test_counts_that_cannot_be_are_no_counts(upstream: FakeUpstream) -> No
     assert scores.rewards == (1.0, 1.0, 1.0)
     assert scores.judging is not None
     assert (scores.judging.prompt_tokens, scores.judging.completion_tokens) == (0, 0)
+
+
+def called(name: str) -> dict[str, Any]:
+    """A call of a tool, whose id is random at most engines."""
+    function = {"name": "look_up", "arguments": '{"city": "Paris"}'}
+    call = {"id": name, "type": "function", "function": function}
+    return {"role": "assistant", "content": None, "tool_calls": [call]}
+
+
+@pytest.mark.parametrize("kind", ["pointwise", "pairwise", "listwise"])
+async def test_answers_that_read_alike_are_judged_once(upstream: FakeUpstream, kind: str) -> None:
+    upstream.script = fake = FakeJudge(lambda prompt: {"A": 0.5, "B": 0.5})
+    backend = judge(upstream, method={"type": kind})
+    async with started(backend):
+        after_warm_up(upstream, fake)
+        request = RewardRequest(MESSAGES)
+        scores = await backend.score(request, [called("one"), called("two"), called("one")])
+        asked = len(upstream.calls)
+        again = await backend.score(request, [called("three")])
+    assert len({*scores.rewards}) == 1
+    assert None not in scores.rewards
+    # With nothing to compare them with, the others need no call at all.
+    assert asked == len(upstream.calls) == (1 if kind == "pointwise" else 0)
+    assert again.rewards == scores.rewards[:1]
+
+
+async def test_no_more_tokens_are_cached_than_read(upstream: FakeUpstream) -> None:
+    scores = await judged(upstream, FakeJudge(lambda prompt: {"E": 1.0}, cached=10**6))
+    assert scores.judging is not None
+    assert 0 < scores.judging.cached_tokens == scores.judging.prompt_tokens
+
+
+@pytest.mark.parametrize(
+    ("listed", "why"),
+    [
+        ([{"token": "token_id:48", "logprob": 0}], "--return-tokens-as-token-ids"),
+        ([{"token": "other", "logprob": 0}], "do not make up its reply"),
+    ],
+)
+async def test_log_probabilities_of_other_tokens_are_named(
+    upstream: FakeUpstream, listed: list[Any], why: str
+) -> None:
+    step = reply(message={"content": "E"}, logprobs={"content": listed})
+    scores = await judged(upstream, for_two(step))
+    assert scores.rewards == (1.0, None, 1.0)
+    assert scores.missing is not None
+    assert why in scores.missing.message
+
+
+async def test_a_judge_without_a_verdict_at_the_start_serves_and_is_named(
+    upstream: FakeUpstream, caplog: pytest.LogCaptureFixture
+) -> None:
+    upstream.script = FakeJudge(lambda prompt: None)
+    with caplog.at_level("WARNING"):
+        backend = judge(upstream, method={**FIVE, "read": "text"})
+        async with started(backend):
+            assert not backend.troubles()
+            after_warm_up(upstream, BEST)
+            assert (await backend.score(RewardRequest(MESSAGES), ANSWERS)).rewards[0] == 1.0
+    [line] = [record.getMessage() for record in caplog.records]
+    assert line.endswith(
+        "is up, but: no verdict on a test answer: its reply has no verdict: 'Well'"
+    )
+
+
+async def test_what_clients_see_of_a_missing_verdict_quotes_nothing(upstream: FakeUpstream) -> None:
+    step = reply(message={"content": "a secret text"}, finish_reason="length")
+    scores = await judged(upstream, for_two(step), method={**FIVE, "read": "text"})
+    assert scores.missing is not None
+    assert scores.missing.message == (
+        "The judge gave no verdict on 1 of 3 answers: its reply was cut at max_tokens and has no"
+        " verdict."
+    )

@@ -55,7 +55,10 @@ async def test_what_is_no_grade_is_an_abstention(upstream: FakeUpstream) -> None
     assert scores.rewards[0] is None
     assert scores.rewards[1] == pytest.approx(3.5 / 4)
     assert isinstance(scores.missing, AbstainedError)
-    assert scores.missing.message == "The judge gave no verdict on 1 of 2 answers."
+    assert scores.missing.message == (
+        "The judge gave no verdict on 1 of 2 answers: the letters of a verdict are too unlikely in"
+        " its reply, see least_mass."
+    )
     assert scores.judging is not None
     assert scores.judging.abstentions == 1
 
