@@ -1,7 +1,8 @@
 """``bon-gateway check``: would a gateway with these settings find everything that it needs?
 
 It asks every upstream what the running gateway asks before it sends requests, and prints one line
-for each: ok, or what is wrong. Settings that cannot be used are an error before that.
+for each: ok, or what is wrong. Settings that cannot be used are an error before that. Settings that
+are probably not meant so are lines at the end; they do not make it fail.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 
 from bon_gateway.backends.http.settings import UpstreamSettings
 from bon_gateway.factory import find_key, key_of
+from bon_gateway.settings.doubts import doubts
 from bon_gateway.settings.tree import Settings
 from bon_gateway.verifiers.reward import VerifiersRewardSettings
 from bon_gateway.verifiers.settings import VerifierSettings
@@ -42,6 +44,7 @@ async def check_upstreams(settings: Settings, environ: Mapping[str, str]) -> tup
             lines.append(f"{path}: {place}: {wrong or 'ok'}")
             well = well and wrong is None
     lines += [f"{name}: runs in the gateway's process; not tried" for name in within]
+    lines += [f"note: {doubt}" for doubt in doubts(settings)]
     return lines, well
 
 

@@ -91,7 +91,13 @@ def _reward(
     if settings.cache is None:
         return metered
     meter = metrics.cache_meter(f"rewards.{name}")
-    return CachedReward(metered, settings.cache, meter, by_metadata=settings.reads_metadata)
+    return CachedReward(
+        metered,
+        settings.cache,
+        meter,
+        by_metadata=settings.reads_metadata,
+        by_call_ids=settings.reads_call_ids,
+    )
 
 
 def build_reward(settings: RewardSettings, environ: Mapping[str, str]) -> RewardBackend:

@@ -112,11 +112,18 @@ class RewardSettings(BackendSettings):
 
     reads_metadata: ClassVar[bool] = False
     """Whether a reward depends on the request's ``metadata``, such as an expected answer."""
+    reads_call_ids: ClassVar[bool] = True
+    """Whether a reward may depend on the ids of an answer's tool calls. Chat templates may show
+    them."""
 
     @property
     def compares(self) -> bool:
         """See ``RewardBackend.compares``."""
         return False
+
+    def short_of(self, answers: int) -> str | None:
+        """Why its budget for one request is too small for this many answers; None if it is not."""
+        return None
 
     @abstractmethod
     def build(self, key: str | None) -> RewardBackend:
@@ -177,6 +184,10 @@ class ComposedRewardSettings(Component):
     @abstractmethod
     def check_over(self, rewards: Mapping[str, RewardSettings]) -> None:
         """Raises ValueError, with the key in this section, if it cannot be made of these."""
+
+    def members_over(self, rewards: Mapping[str, RewardSettings]) -> Mapping[str, RewardSettings]:
+        """The rewards of which it is made, by name."""
+        return {}
 
     @abstractmethod
     def compares_over(self, rewards: Mapping[str, RewardSettings]) -> bool:

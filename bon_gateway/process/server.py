@@ -23,6 +23,7 @@ from bon_common.process import raise_descriptor_limit, spare_the_collector
 from bon_gateway.process.supervisor import Report, Supervisor
 from bon_gateway.reload.reloader import Reloader
 from bon_gateway.sections.server import ServerSettings
+from bon_gateway.settings.doubts import doubts
 from bon_gateway.settings.tree import Settings
 
 AppFactory = Callable[[Settings], Starlette]
@@ -44,6 +45,8 @@ def run(
     # A SIGHUP must not end the process before there is something to reload.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     logs.configure(server.log_level)
+    for doubt in doubts(settings):
+        _log.warning("%s", doubt)
     raise_descriptor_limit()
     host = listening_host(server.host, open_access=open_access)
     with bind(host, server.port, "server.") as listener:

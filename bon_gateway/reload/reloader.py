@@ -20,6 +20,7 @@ from bon_gateway.reload.generations import Generation, Generations
 from bon_gateway.reload.source import SettingsSource
 from bon_gateway.sections.server import ServerSettings
 from bon_gateway.settings import demo
+from bon_gateway.settings.doubts import doubts
 from bon_gateway.settings.tree import Settings
 
 AT_RUNTIME = frozenset(
@@ -108,6 +109,10 @@ class Reloader:
             await _start(before, after)
             self._generations.replace(after)
             _log.info("the settings are reloaded", extra={"fields": _described(before, after)})
+            known = doubts(before.settings)
+            for doubt in doubts(after.settings):
+                if doubt not in known:
+                    _log.warning("%s", doubt)
         elif asked:
             _log.info("the settings have not changed")
         self._metrics.reloaded(successful=True)

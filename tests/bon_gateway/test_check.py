@@ -96,13 +96,26 @@ async def test_a_judge_is_asked_one_real_question(tmp_path: Path) -> None:
         assert [call.path for call in judge.calls] == ["/v1/chat/completions"]
         judge.script = FakeJudge(lambda prompt: {"U": 1.0}, logprobs=False)
         code, lines = await check(tmp_path, settings)
-        judge.script = FakeJudge(lambda prompt: None)
         assert "it gives no log-probabilities of its verdict" in lines[1]
+        judge.script = FakeJudge(lambda prompt: None)
         unread, told = await check(tmp_path, settings)
     assert code == unread == 1
     assert told[1] == (
         f"rewards.r: 127.0.0.1:{judge.port}: no verdict on a test answer: the letters of a verdict"
         " are too unlikely in its reply, see least_mass: 'Well'"
+    )
+
+
+async def test_a_budget_that_is_small_is_a_note(tmp_path: Path) -> None:
+    async with FakeUpstream() as up, FakeUpstream(FakeJudge(lambda prompt: {"T": 1.0})) as judge:
+        settings = tree(up.url, up.url)
+        settings["rewards"]["r"] = {"type": "judge", "urls": [judge.url], "budget": {"calls": 1}}
+        code, lines = await check(tmp_path, settings)
+    assert code == 0
+    [note] = lines[2:]
+    assert note == (
+        "note: models.a draws 2 candidates, and rewards.r.budget.calls (1) is enough for 1;"
+        " 2 answers take 2 calls"
     )
 
 

@@ -1,9 +1,10 @@
 """Keeps the rewards of any reward backend, so that no answer is scored twice.
 
 The key is the conversation, its tools, the answer, and whether it is a beginning; also the
-request's metadata if the reward depends on it. An answer without a reward is not kept. Two calls at
-the same time for the same answer both compute it: if they shared one call, it would end when the
-other's client leaves.
+request's metadata if the reward depends on it. The ids of an answer's tool calls, which engines
+draw at random, count only for rewards that may read them. An answer without a reward is not kept.
+Two calls at the same time for the same answer both compute it: if they shared one call, it would
+end when the other's client leaves.
 """
 
 from __future__ import annotations
@@ -59,9 +60,12 @@ class CachedReward(WrappedReward):
         meter: CacheMeter,
         *,
         by_metadata: bool = False,
+        by_call_ids: bool = True,
     ) -> None:
-        """``by_metadata``: rewards depend on the request's metadata."""
+        """``by_metadata``: rewards depend on the request's metadata. ``by_call_ids``: they may
+        depend on the ids of an answer's tool calls."""
         super().__init__(backend)
+        self._by_call_ids = by_call_ids
         self._by_metadata = by_metadata
         self._meter = meter
         self._store: BoundedStore[KeptReward] = BoundedStore(
@@ -73,7 +77,8 @@ class CachedReward(WrappedReward):
     async def score(self, request: RewardRequest, completions: Sequence[Message]) -> Scores:
         """``tokens`` and ``judging`` count only new work."""
         conversation = self._conversation(request)
-        keys = [digest_of(conversation, answer) for answer in completions]
+        seen = completions if self._by_call_ids else map(_without_call_ids, completions)
+        keys = [digest_of(conversation, answer) for answer in seen]
         kept = [self._store.get(key) for key in keys]
         missing = [place for place, found in enumerate(kept) if found is None]
         self._meter.looked_up(hits=len(keys) - len(missing), misses=len(missing))
@@ -120,6 +125,14 @@ def _joined(scores: Scores, answers: Sequence[KeptReward | None]) -> Scores:
         read=column(lambda one: one.read),
         truncated=column(lambda one: one.truncated),
     )
+
+
+def _without_call_ids(answer: Message) -> Message:
+    calls = answer.get("tool_calls")
+    if not isinstance(calls, list):
+        return answer
+    known = [{**call, "id": None} if isinstance(call, Mapping) else call for call in calls]
+    return {**answer, "tool_calls": known}
 
 
 def _at(values: Sequence[T] | None, place: int) -> T | None:

@@ -77,8 +77,11 @@ class RewardEnsembleSettings(ComposedRewardSettings):
     def check_over(self, rewards: Mapping[str, RewardSettings]) -> None:
         check_over(self.members, rewards, "members")
 
+    def members_over(self, rewards: Mapping[str, RewardSettings]) -> Mapping[str, RewardSettings]:
+        return {member.reward: rewards[member.reward] for member in self.members}
+
     def compares_over(self, rewards: Mapping[str, RewardSettings]) -> bool:
-        return any(rewards[member.reward].compares for member in self.members)
+        return any(one.compares for one in self.members_over(rewards).values())
 
     def compose(self, rewards: Mapping[str, RewardBackend]) -> RewardEnsemble:
         members = [EnsembleMember(one, rewards[one.reward]) for one in self.members]

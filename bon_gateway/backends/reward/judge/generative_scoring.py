@@ -44,10 +44,15 @@ class GenerativeScoringSettings(MethodSettings):
 
     TEMPLATE: ClassVar[str] = "pointwise.jinja"
     SHOWN: ClassVar[tuple[str, ...]] = ("answer",)
+    sampling_fields: ClassVar[tuple[str, ...] | None] = TEMPLATE_FIELDS
+    thinks: ClassVar[bool] = False
 
     @property
     def example(self) -> Mapping[str, Any]:
         return {"answer": "Paris.", "criterion": DEFAULT.text, "levels": levels_of(self.levels)}
+
+    def calls(self, answers: int) -> int:
+        return self.levels - 1
 
     def build(self) -> GenerativeScoring:
         return GenerativeScoring(self)

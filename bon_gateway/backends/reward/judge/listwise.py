@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from random import Random
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -53,6 +54,14 @@ class ListwiseSettings(MethodSettings):
     def example(self) -> Mapping[str, Any]:
         answers = {"A": "Paris.", "B": "Lyon."}
         return {"answers": answers, "criterion": self.criterion, "explain": self.read == "text"}
+
+    def calls(self, answers: int) -> int:
+        return self.repeats * self.least_calls(answers)
+
+    def least_calls(self, answers: int) -> int:
+        # An answer that is alone in its list needs no call, and so does a single answer.
+        dealt = lists(answers, 1, self.longest, Random(0), shuffle=False)
+        return sum(len(own) > 1 for parts in dealt for own in parts)
 
     def build(self) -> ListwiseJudging:
         return ListwiseJudging(self)

@@ -28,11 +28,23 @@ class MethodSettings(Component):
     """Variables that a template of this method must show."""
     compares: ClassVar[bool] = False
     """See ``RewardBackend.compares``."""
+    sampling_fields: ClassVar[tuple[str, ...] | None] = None
+    """The fields of ``sampling`` that it uses; None for all."""
+    thinks: ClassVar[bool] = True
+    """Whether the judge may think."""
 
     @property
     @abstractmethod
     def example(self) -> Mapping[str, Any]:
         """The method's variables with made-up values: a template is tried with them at start-up."""
+
+    @abstractmethod
+    def calls(self, answers: int) -> int:
+        """Calls that all questions about this many answers take, if no verdict is missing."""
+
+    def least_calls(self, answers: int) -> int:
+        """Calls without which some of this many answers have no reward."""
+        return self.calls(answers)
 
     @abstractmethod
     def build(self) -> Method:

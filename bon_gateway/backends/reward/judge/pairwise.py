@@ -73,6 +73,18 @@ class PairwiseSettings(MethodSettings):
         explain = self.read == "text"
         return {"a": "Paris.", "b": "Lyon.", "criterion": self.criterion, "explain": explain}
 
+    def calls(self, answers: int) -> int:
+        """With fewer only some answers take part."""
+        most = answers * (answers - 1) // 2
+        # A pivot tournament needs a final as well.
+        comparisons = answers - 1 if self.tournament == "knockout" else min(most, 2 * (answers - 1))
+        return comparisons * self.calls_each
+
+    @property
+    def calls_each(self) -> int:
+        """Calls for one comparison."""
+        return 2 if self.both_orders else 1
+
     def build(self) -> PairwiseJudging:
         return PairwiseJudging(self)
 
@@ -99,7 +111,7 @@ class PairwiseJudging:
         self, comparing: Comparing, count: int, asking: Asking
     ) -> Sequence[float | None]:
         settings, chance = self.settings, comparing.chance
-        limit = asking.calls_left // (2 if settings.both_orders else 1)
+        limit = asking.calls_left // settings.calls_each
         if settings.tournament == "pivot":
             finalists, repeats = settings.finalists, settings.repeats
             return await pivot.pivot(

@@ -53,6 +53,9 @@ class PointwiseSettings(MethodSettings):
     def example(self) -> Mapping[str, Any]:
         return {"answer": "Paris.", "criterion": DEFAULT.text, "levels": levels_of(self.levels)}
 
+    def calls(self, answers: int) -> int:
+        return answers * len(self.criteria) * self.repeats
+
     def build(self) -> PointwiseJudging:
         return PointwiseJudging(self)
 

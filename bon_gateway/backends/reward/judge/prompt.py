@@ -14,7 +14,7 @@ sandbox. An unknown variable is an error, not an empty text.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,18 +75,32 @@ class Prompt:
 
     def try_out(self, example: Mapping[str, Any], shown: Sequence[str]) -> None:
         """Raises SettingsError unless it renders ``example`` and shows all variables in
-        ``shown``."""
+        ``shown``: with another text in one of them the question must be another."""
         used = meta.find_undeclared_variables(self._environment.parse(self._source))
         for name in sorted(used.difference(EXAMPLE, example)):
             known = ", ".join(sorted({*EXAMPLE, *example}))
             raise SettingsError(self._name, KEY, f"{name} is no variable; there are: {known}")
-        for name in shown:
-            if name not in used:
-                raise SettingsError(self._name, KEY, f"it does not show {{{{ {name} }}}}")
+        values = {**EXAMPLE, **example}
         try:
-            self.render({**EXAMPLE, **example})
+            question = self.render(values)
+            for name in shown:
+                # A template may name a variable and still not show it, such as in a condition.
+                for other in _others(values[name]):
+                    if name not in used or self.render({**values, name: other}) == question:
+                        raise SettingsError(self._name, KEY, f"it does not show {{{{ {name} }}}}")
         except PromptError as error:
             raise SettingsError(self._name, KEY, f"it cannot be rendered: {error}") from None
+
+
+def _others(value: Any) -> Iterator[Any]:
+    """The same value with one of its texts changed, for each text in it. The length stays, so that
+    a template which shows only that is found."""
+    if isinstance(value, str):
+        yield "".join(chr(ord(character) + 1) for character in value)
+        return
+    for key, text in value.items():
+        for other in _others(text):
+            yield {**value, key: other}
 
 
 def own_prompt(template: str) -> Prompt:

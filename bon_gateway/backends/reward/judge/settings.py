@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, Union
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, Union
 
 from pydantic import Discriminator, Field, PositiveInt, model_validator
 
@@ -66,6 +66,8 @@ class JudgeSettings(UpstreamSettings, RewardSettings):
     non_text_parts: ForTextAlone = "refuse"
     """As for ``reward_server``."""
 
+    reads_call_ids: ClassVar[bool] = False
+
     @property
     def compares(self) -> bool:
         return self.method.compares
@@ -75,9 +77,35 @@ class JudgeSettings(UpstreamSettings, RewardSettings):
         for field in OURS:
             if field in self.sampling:
                 raise ValueError(f"sampling.{field}: the judge's method sets it")
+        method = self.method
+        if method.sampling_fields is not None:
+            for field in sorted(self.sampling.keys() - method.sampling_fields):
+                raise ValueError(
+                    f"sampling.{field}: {method.type} samples nothing; it takes only"
+                    f" {', '.join(method.sampling_fields)}"
+                )
+        if self.thinking is not None and not method.thinks:
+            raise ValueError(f"thinking: with {method.type} the judge cannot think")
         if self.thinking is not None and not any(self.sampling.get(field) for field in ROOM):
             raise ValueError("sampling.max_tokens: a judge that thinks needs room for its thinking")
         return self
+
+    @model_validator(mode="after")
+    def _budget_is_enough_for_one(self) -> Self:
+        needed = self.method.least_calls(2 if self.compares else 1)
+        if needed > self.budget.calls:
+            one = "one pair" if self.compares else "one answer"
+            raise ValueError(f"budget.calls: {one} takes {needed} calls; raise it at least to that")
+        return self
+
+    def short_of(self, answers: int) -> str | None:
+        needed, most = self.method.calls(answers), self.budget.calls
+        if needed <= most:
+            return None
+        counts = range(answers + 1)
+        enough = max(count for count in counts if self.method.least_calls(count) <= most)
+        told = "too small for all repeats" if enough == answers else f"enough for {enough}"
+        return f"budget.calls ({most}) is {told}; {answers} answers take {needed} calls"
 
     def check(self) -> None:
         super().check()

@@ -67,6 +67,20 @@ async def test_what_a_request_expects_counts_where_it_is_read() -> None:
         assert len(backend.asked) == (2 if by_metadata else 1)
 
 
+async def test_ids_of_tool_calls_count_where_they_are_read() -> None:
+    def called(name: str, city: str = "Paris") -> dict[str, Any]:
+        call = {"id": name, "function": {"name": "look_up", "arguments": city}}
+        return {"role": "assistant", "content": "a", "tool_calls": [call]}
+
+    for by_call_ids in (False, True):
+        backend = Counting()
+        meter = Metrics().cache_meter("rewards.r")
+        reward = CachedReward(backend, RewardCacheSettings(), meter, by_call_ids=by_call_ids)
+        for answer in (called("1"), called("2"), called("1"), called("1", "Lyon")):
+            await reward.score(RewardRequest(ASK), [answer])
+        assert len(backend.asked) == (3 if by_call_ids else 2)
+
+
 async def test_an_answer_is_scored_once() -> None:
     backend = Counting()
     kept = Kept(backend)

@@ -9,8 +9,10 @@ from typing import Any
 
 import orjson
 import pytest
+from pydantic import ValidationError
 
 from bon_gateway.backends.reward.judge.prompt import Prompt
+from bon_gateway.backends.reward.judge.settings import JudgeSettings
 from bon_gateway.errors import RewardError, RewardRefusedError
 from bon_gateway.testing.judges import Chances, FakeJudge, fenced
 from bon_gateway.testing.script import Call, Step
@@ -105,11 +107,26 @@ async def test_a_server_without_the_path_does_not_come_up(upstream: FakeUpstream
 
 async def test_the_template_of_the_settings_is_used(upstream: FakeUpstream) -> None:
     kwargs = {"enable_thinking": False}
-    sampling = {"chat_template_kwargs": kwargs, "temperature": 1}
+    sampling = {"chat_template_kwargs": kwargs}
     await judged(upstream, FakeJudge(by_answer), ["good"], THREE, sampling=sampling)
     [asked] = [call.body for call in upstream.calls if "messages" in call.body]
     assert asked["chat_template_kwargs"] == kwargs
-    assert "temperature" not in asked
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"sampling": {"max_tokens": 4}},
+            "sampling.max_tokens: generative_scoring samples nothing",
+        ),
+        ({"sampling": {"temperature": 1}}, "sampling.temperature: generative_scoring samples"),
+        ({"thinking": {}}, "thinking: with generative_scoring the judge cannot think"),
+    ],
+)
+def test_what_it_would_ignore_is_refused(settings: Any, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        JudgeSettings(type="judge", urls=("http://judge",), method=THREE, **settings)
 
 
 async def test_grades_that_are_one_token_are_no_grades(upstream: FakeUpstream) -> None:

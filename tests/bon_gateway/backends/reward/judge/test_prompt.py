@@ -40,6 +40,8 @@ def test_our_templates_show_what_users_templates_must(kind: type[MethodSettings]
         ("{{ answer }}\n{% if %}", "line 2: Expected an expression"),
         ("{{ answer }} {{ model }}", "model is no variable; there are: answer, conversation,"),
         ("{{ conversation }}", "it does not show {{ answer }}"),
+        ("{% if answer %}{% endif %}hi", "it does not show {{ answer }}"),
+        ("{{ answer | length }} {{ levels }}", "it does not show {{ answer }}"),
         ("{{ answer }}\n{{ answer / 2 }}", "it cannot be rendered: TypeError, line 2"),
         ("{{ answer }}{{ answer.secret }}", "it cannot be rendered: UndefinedError, line 1"),
         (
@@ -55,6 +57,34 @@ def test_a_template_that_cannot_be_used(tmp_path: Path, template: str, message: 
         users_prompt(path, VALUES, SHOWN)
     assert (caught.value.source, caught.value.key) == (path, "prompt")
     assert message in caught.value.reason
+
+
+@pytest.mark.parametrize(
+    ("kind", "template", "hidden"),
+    [
+        ("pairwise", "{{ a }}{# {{ b }} #}", "b"),
+        ("pairwise", "{{ a }}{{ b }}", None),
+        ("listwise", "{{ answers['A'] }}{{ answers | length }}", "answers"),
+        ("listwise", "{% for one in answers.values() %}{{ one | upper }}{% endfor %}", None),
+        ("pointwise", "{{ answer | tojson }}", None),
+    ],
+)
+def test_each_answer_must_be_shown(
+    tmp_path: Path, kind: str, template: str, hidden: str | None
+) -> None:
+    settings = JudgeSettings.model_validate(
+        {
+            "type": "judge",
+            "urls": ["http://judge"],
+            "method": {"type": kind},
+            "prompt": of(tmp_path, template),
+        }
+    )
+    if hidden is None:
+        settings.check()
+        return
+    with pytest.raises(SettingsError, match=f"it does not show {{{{ {hidden} }}}}"):
+        settings.check()
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
