@@ -50,7 +50,8 @@ class JudgeSettings(UpstreamSettings, RewardSettings):
     sampling: dict[str, Any] = Field(default_factory=dict)
     """Further fields of each call, such as ``temperature`` (0 if unset), ``max_tokens``, ``seed``,
     ``chat_template_kwargs`` or ``reasoning_effort``. They override the method's own fields. Null
-    leaves out a field that the endpoint does not know."""
+    leaves out a field that the endpoint does not know. ``generative_scoring`` samples nothing and
+    takes only ``chat_template`` and ``chat_template_kwargs``."""
     thinking: ThinkingSettings | None = None
     """Marks of the judge's thinking inside the content; the verdict follows them. Leave None if the
     judge does not think, or if its engine runs a reasoning parser. A judge that thinks needs room
