@@ -107,7 +107,7 @@ async def test_a_judge_is_asked_one_real_question(tmp_path: Path) -> None:
 
 
 async def test_a_budget_that_is_small_is_a_note(tmp_path: Path) -> None:
-    async with FakeUpstream() as up, FakeUpstream(FakeJudge(lambda prompt: {"T": 1.0})) as judge:
+    async with FakeUpstream() as up, FakeUpstream(FakeJudge(lambda prompt: {"U": 1.0})) as judge:
         settings = tree(up.url, up.url)
         settings["rewards"]["r"] = {"type": "judge", "urls": [judge.url], "budget": {"calls": 1}}
         code, lines = await check(tmp_path, settings)
