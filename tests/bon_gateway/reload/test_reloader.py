@@ -288,6 +288,30 @@ async def test_what_only_a_restart_can_change_is_said_and_stays(running: Running
     assert not [r for r in running.said("request") if r.get("path") == "/v1/chat/completions"]
 
 
+async def test_what_is_probably_not_meant_is_said_once(
+    running: Running, upstream: FakeUpstream
+) -> None:
+    def models(n: int) -> dict[str, Any]:
+        return {
+            name: {"policy": "p", "reward": "j", "strategy": {"type": "best_of_n", "n": count}}
+            for name, count in (("a", 2), ("b", n))
+        }
+
+    judge = {"type": "judge", "urls": [upstream.url], "budget": {"calls": 1}}
+    running.write(rewards={"j": judge}, models=models(1))
+    await running.start()
+    (line,) = running.said("is enough for")
+    assert line["level"] == "warning"
+    assert line["message"].startswith("models.a draws 2 candidates, and rewards.j.budget.calls (1)")
+    running.write(models=models(3))
+
+    await running.reload()
+
+    await until(lambda: len(running.said("is enough for")) > 1)
+    (_, line) = running.said("is enough for")
+    assert line["message"].startswith("models.b draws 3 candidates")
+
+
 async def test_no_request_is_lost_over_twenty_reloads(
     running: Running, upstream: FakeUpstream
 ) -> None:

@@ -79,14 +79,14 @@ class JudgeSettings(UpstreamSettings, RewardSettings):
             if field in self.sampling:
                 raise ValueError(f"sampling.{field}: the judge's method sets it")
         method = self.method
+        if self.thinking is not None and not method.thinks:
+            raise ValueError(f"thinking: with {method.type} the judge cannot think")
         if method.sampling_fields is not None:
             for field in sorted(self.sampling.keys() - method.sampling_fields):
                 raise ValueError(
                     f"sampling.{field}: {method.type} samples nothing; it takes only"
                     f" {', '.join(method.sampling_fields)}"
                 )
-        if self.thinking is not None and not method.thinks:
-            raise ValueError(f"thinking: with {method.type} the judge cannot think")
         if self.thinking is not None and not any(self.sampling.get(field) for field in ROOM):
             raise ValueError("sampling.max_tokens: a judge that thinks needs room for its thinking")
         return self
