@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -37,6 +38,9 @@ def load_hook(name: str, *arguments: str, key: str = "function") -> Callable[...
         what = "there is no function of this name" if member is None else "it is no function"
         raise SettingsError("settings", key, f"{name}: {what}")
     function: Callable[..., Any] = member
+    if inspect.isasyncgenfunction(function):
+        reason = f"{name}: it is an async generator; it should return its result"
+        raise SettingsError("settings", key, reason)
     try:
         signature = inspect.signature(function)
     except ValueError:
@@ -49,11 +53,23 @@ def load_hook(name: str, *arguments: str, key: str = "function") -> Callable[...
     return function
 
 
+def is_async(function: Callable[..., Any]) -> bool:
+    """Whether its calls have to be awaited: an ``async`` function, or an object that is called like
+    one."""
+    while isinstance(function, partial):
+        function = function.func
+    called = getattr(type(function), "__call__", None)  # noqa: B004 - to look at it
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called)
+
+
 def load_number_hook(
     name: str, field: str | None, *arguments: str, key: str
 ) -> Callable[..., float]:
-    """The same for a function that returns a number, or an object with a number in ``field``."""
+    """The same for a plain function that returns a number, or an object with a number in
+    ``field``."""
     function = load_hook(name, *arguments, key=key)
+    if is_async(function):
+        raise SettingsError("settings", key, f"{name}: it is async; here it must be plain")
 
     def number(*given: object) -> float:
         found = function(*given)

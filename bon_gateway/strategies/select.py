@@ -19,6 +19,7 @@ from bon_gateway.strategies.draw import Drawn
 from bon_gateway.strategies.saved import saved_tokens
 from bon_gateway.strategies.validity import UNCHECKED
 from bon_gateway.types import (
+    ONLY_CALLS,
     Candidate,
     CandidateStatus,
     ChatRequest,
@@ -179,9 +180,11 @@ def _degraded(drawn: Drawn) -> list[str]:
 
 
 def _unverified(candidate: Candidate) -> bool:
-    """Whether it may win although a verifier could not say."""
-    outcomes = [verdict.outcome for verdict in (candidate.verdicts or {}).values()]
-    return VerdictOutcome.ABSTAIN in outcomes and not candidate.refuted
+    """Whether it may win although a verifier that applies to it could not say."""
+    return not candidate.refuted and any(
+        verdict.outcome is VerdictOutcome.ABSTAIN and verdict.reason != ONLY_CALLS
+        for verdict in (candidate.verdicts or {}).values()
+    )
 
 
 def _all_refuted(candidates: Sequence[Candidate]) -> NoValidCandidateError:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from pydantic import Discriminator, Field
 
-from bon_common.hooks import HookName, load_hook
+from bon_common.hooks import HookName, is_async, load_hook
 from bon_common.selection.similarity import cosine_consensus, ngram_consensus
 from bon_gateway.sections.base import Component
 from bon_gateway.strategies.embedding import AnswerComparison
@@ -78,7 +77,7 @@ class HookSimilaritySettings(SimilaritySettings):
         function = load_hook(self.function, "texts", key=KEY)
 
         async def measure(texts: Sequence[str], _: AnswerComparison) -> list[float]:
-            if inspect.iscoroutinefunction(function):
+            if is_async(function):
                 vectors = await function(texts)
                 async with comparing:
                     return await asyncio.to_thread(_of_vectors, vectors, len(texts))

@@ -7,7 +7,7 @@ from typing import Literal
 from bon_gateway.backends.settings import FindKey
 from bon_gateway.strategies.extract import CandidateAnswer
 from bon_gateway.types import PASSED, Message, RewardRequest, Verdict, failed
-from bon_gateway.verifiers.expected import ExpectingSettings, expected, same
+from bon_gateway.verifiers.expected import ExpectingSettings, expected, not_found, same
 from bon_gateway.verifiers.template import LackingError
 from bon_gateway.verifiers.verifier import LocalVerifier
 
@@ -26,6 +26,7 @@ class EqualsVerifier(LocalVerifier):
     def __init__(self, settings: EqualsSettings) -> None:
         super().__init__()
         self._find = settings.extract.build()
+        self.reads_calls = settings.extract.type == "tool_calls"
         self._reference = settings.reference
 
     def judge(self, request: RewardRequest, answer: Message, text: str) -> Verdict:
@@ -35,5 +36,5 @@ class EqualsVerifier(LocalVerifier):
             return lacking.verdict()
         found = self._find(CandidateAnswer(text, answer.get("tool_calls") or ()))
         if found is None:
-            return failed("no_final_answer")
+            return not_found("no_final_answer", answer, text)
         return PASSED if same(found, wanted) else failed("different")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from bon_common.selection.extract.bounds import MOST_SEARCHED
 from bon_common.selection.extract.numbers import whole_number
 from bon_gateway.strategies.extract import CandidateAnswer, ExactSettings, FindAnswer
 from bon_gateway.strategies.votes import AnyExtract
-from bon_gateway.types import Message, RewardRequest
+from bon_gateway.types import Message, RewardRequest, Verdict, abstained, failed
 from bon_gateway.verifiers.settings import VerifierSettings
-from bon_gateway.verifiers.template import TemplateText, render
+from bon_gateway.verifiers.template import TOO_LONG, TemplateText, render
 
 REFERENCE = "{{ item.reference }}"
 
@@ -31,6 +32,14 @@ def expected(
     """Raises LackingError if the request does not say what it expects."""
     reference = render(template, request, answer, text)
     return find(CandidateAnswer(reference)) or reference
+
+
+def not_found(reason: str, answer: Message, text: str) -> Verdict:
+    """The verdict on an answer without a final answer: a fail, but an abstention if the answer is
+    longer than what is searched."""
+    calls = answer.get("tool_calls") or ()
+    length = max(len(text), sum(len(str(call.get("function"))) for call in calls))
+    return abstained(TOO_LONG) if length > MOST_SEARCHED else failed(reason)
 
 
 def same(found: str, wanted: str) -> bool:

@@ -7,13 +7,14 @@ several at once. An ``async`` function runs in the event loop, several calls at 
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import math
 from collections.abc import Callable, Sequence
+from decimal import Decimal
+from numbers import Real
 from typing import Any, Literal
 
-from bon_common.hooks import HookName, load_hook
+from bon_common.hooks import HookName, is_async, load_hook
 from bon_gateway.backends.settings import FindKey
 from bon_gateway.types import PASSED, Message, RewardRequest, Verdict, abstained, failed
 from bon_gateway.unexpected import log_unexpected
@@ -35,7 +36,8 @@ class FunctionVerifierSettings(ScoredSettings):
     """``package.module:function``, plain or ``async``. It gets the conversation's messages, a list
     of messages that answer it, and the request's ``metadata``. For each answer it returns true,
     false, a score, None (it cannot say), or a pair of one of these and the reason in a few words.
-    Only the settings file may name it."""
+    A number is a score, 0 and 1 too: in a ``verifier`` it is an abstention unless you set
+    ``pass_threshold``. Only the settings file may name it."""
 
     @property
     def decides(self) -> bool:
@@ -54,7 +56,7 @@ class FunctionVerifier(Verifier):
         self._name = settings.function
         self._threshold = settings.pass_threshold
         self._function = function
-        self._waits = inspect.iscoroutinefunction(function)
+        self._waits = is_async(function)
         self._alone = asyncio.Lock()
 
     async def verify(self, request: RewardRequest, answers: Sequence[Message]) -> Sequence[Verdict]:
@@ -73,7 +75,8 @@ class FunctionVerifier(Verifier):
         if self._waits:
             return await self._function(*arguments)
         async with self._alone:
-            return await asyncio.to_thread(self._function, *arguments)
+            # In the thread, because a generator works while it is read.
+            return await asyncio.to_thread(lambda: [*self._function(*arguments)])
 
     def _verdict(self, given: Any) -> Verdict:
         """Raises ValueError or TypeError for an invalid verdict."""
@@ -82,8 +85,12 @@ class FunctionVerifier(Verifier):
             reason = str(reason)[:MOST_REASON]
         if said is None:
             return abstained(reason or "no_verdict")
+        if callable(getattr(said, "item", None)):
+            said = said.item()  # a truth value or a number of numpy or torch
         if isinstance(said, bool):
             return Verdict(PASSED.outcome, reason) if said else failed(reason or "failed")
+        if not isinstance(said, Real | Decimal):
+            raise TypeError(f"it returned a {type(said).__name__} as a verdict")
         score = float(said)
         if not math.isfinite(score):
             raise ValueError("a score is not finite")

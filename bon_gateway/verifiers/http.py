@@ -67,4 +67,7 @@ class HttpVerifier(AskingVerifier):
         except (msgspec.MsgspecError, ValueError, RecursionError):
             self._calls.tell("its answer is not one verdict for one answer")
             return abstained(UNUSABLE)
-        return Verdict(said.outcome, (said.reason or "")[:MOST_REASON] or None, said.score)
+        reason = (said.reason or "")[:MOST_REASON] or None
+        if said.outcome is VerdictOutcome.ABSTAIN:
+            return Verdict(said.outcome, reason)  # with a score a reward could be made of it
+        return Verdict(said.outcome, reason, said.score)

@@ -12,7 +12,7 @@ from bon_gateway.backends.settings import FindKey
 from bon_gateway.strategies.extract import CandidateAnswer, LastNumberSettings
 from bon_gateway.strategies.votes import AnyExtract
 from bon_gateway.types import PASSED, Message, RewardRequest, Verdict, abstained, failed
-from bon_gateway.verifiers.expected import ExpectingSettings, expected
+from bon_gateway.verifiers.expected import ExpectingSettings, expected, not_found
 from bon_gateway.verifiers.template import LackingError
 from bon_gateway.verifiers.verifier import LocalVerifier
 
@@ -37,6 +37,7 @@ class NumericVerifier(LocalVerifier):
         super().__init__()
         self._settings = settings
         self._find = settings.extract.build()
+        self.reads_calls = settings.extract.type == "tool_calls"
 
     def judge(self, request: RewardRequest, answer: Message, text: str) -> Verdict:
         settings = self._settings
@@ -48,7 +49,7 @@ class NumericVerifier(LocalVerifier):
             return abstained("reference_is_no_number")
         found = _number(self._find(CandidateAnswer(text, answer.get("tool_calls") or ())))
         if found is None:
-            return failed("no_number")
+            return not_found("no_number", answer, text)
         most = max(settings.tolerance, settings.relative_tolerance * abs(wanted))
         return PASSED if abs(found - wanted) <= most else failed("different")
 

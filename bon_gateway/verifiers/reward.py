@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, PositiveFloat, model_validator
+from pydantic import Field, model_validator
 
 from bon_common.together import together
 from bon_gateway.backends.reward.local import LocalReward
 from bon_gateway.backends.settings import FindKey, RewardSettings
 from bon_gateway.errors import AbstainedError
-from bon_gateway.sections.base import check_part
+from bon_gateway.sections.base import Weight, check_part
 from bon_gateway.types import (
     JudgeUsage,
     Message,
@@ -23,7 +23,6 @@ from bon_gateway.types import (
     RewardRequest,
     Scores,
     Verdict,
-    VerdictOutcome,
 )
 from bon_gateway.verifiers.graders.multi import score_of
 from bon_gateway.verifiers.kinds import AnyVerifier
@@ -38,7 +37,7 @@ class VerifiersRewardSettings(RewardSettings):
     verifiers: Annotated[tuple[AnyVerifier, ...], Field(min_length=1)]
     """The verifiers, as in a served model's ``verifier``. A pass counts 1 and a fail 0, unless a
     verifier gives a score."""
-    weights: dict[str, PositiveFloat] = Field(default_factory=dict)
+    weights: dict[str, Weight] = Field(default_factory=dict)
     """How much each verifier counts beside the others, by its name; 1 for those not named. Only
     ratios matter."""
     non_text_parts: NonTextParts = "send"
@@ -114,7 +113,7 @@ class VerifiersReward(LocalReward):
         )
 
     def _reward(self, row: Sequence[Verdict]) -> float | None:
-        if any(verdict.outcome is VerdictOutcome.ABSTAIN for verdict in row):
+        if any(verdict.silent for verdict in row):
             return None
         total = sum(w * score_of(one) for w, one in zip(self._weights, row, strict=True))
         return total / sum(self._weights)
@@ -123,7 +122,7 @@ class VerifiersReward(LocalReward):
         return {
             name: score_of(verdict)
             for name, verdict in zip(self._verifiers, row, strict=True)
-            if verdict.outcome is not VerdictOutcome.ABSTAIN
+            if not verdict.silent
         }
 
     def _missing(self, rows: Sequence[Sequence[Verdict]]) -> AbstainedError:
@@ -131,6 +130,6 @@ class VerifiersReward(LocalReward):
         names = [
             name
             for column, name in enumerate(self._verifiers)
-            if any(row[column].outcome is VerdictOutcome.ABSTAIN for row in rows)
+            if any(row[column].silent for row in rows)
         ]
         return AbstainedError(f"verifiers abstained: {', '.join(names)}")

@@ -6,14 +6,14 @@ from bon_gateway.types import JudgeUsage, Verdict, VerdictOutcome
 from bon_gateway.verifiers.settings import VerifierSettings
 
 BELOW = "below_threshold"
+NO_THRESHOLD = "no_pass_threshold"
 
 
 class ScoredSettings(VerifierSettings):
     """Settings of verifiers that give a score."""
 
     pass_threshold: float | None = None
-    """Lowest score that passes. None lets every answer pass: use that only in a reward, where the
-    score itself counts."""
+    """Lowest score that passes. A ``verifier`` needs it; in a reward the score itself counts."""
 
     @property
     def decides(self) -> bool:
@@ -26,6 +26,10 @@ def scored(
     reason: str | None = None,
     judging: JudgeUsage | None = None,
 ) -> Verdict:
-    if threshold is None or score >= threshold:
+    """The verdict on an answer with this score. Without a threshold it is an abstention that has a
+    score: a reward can be made of it, but it cannot pass or fail an answer."""
+    if threshold is None:
+        return Verdict(VerdictOutcome.ABSTAIN, NO_THRESHOLD, score, judging)
+    if score >= threshold:
         return Verdict(VerdictOutcome.PASS, reason, score, judging)
     return Verdict(VerdictOutcome.FAIL, reason or BELOW, score, judging)

@@ -18,22 +18,28 @@ from bon_gateway.types import Message, RewardRequest, Verdict, abstained, failed
 
 MOST_JSON = 65_536
 """Longest answer, in characters, that is read as JSON."""
+TOO_LONG = "too_long"
 _PLACE = re.compile(r"\{\{\s*(\w+)((?:\.\w+|\[\d{1,6}\])*)\s*\}\}")
 _STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
 NAMESPACES = ("item", "sample")
 OF_A_SAMPLE = ("output_text", "output_json", "output_tools", "choices")
+_WITH_CALLS = ("output_tools", "choices")
 
 
 class LackingError(Exception):
-    """There is nothing to fill in at ``path``."""
+    """There is nothing to fill in at ``path``. ``unread``: the answer is too long to be read
+    there."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, unread: bool = False) -> None:
         super().__init__(path)
         self.path = path
+        self.unread = unread
 
     def verdict(self) -> Verdict:
         """A missing value is the answer's fault if it belongs to the answer, not if it belongs to
-        the request."""
+        the request or was not read."""
+        if self.unread:
+            return abstained(TOO_LONG)
         reason = f"no {self.path}"
         return failed(reason) if self.path.startswith("sample") else abstained(reason)
 
@@ -54,6 +60,15 @@ def check_template(text: str) -> str:
 TemplateText = Annotated[str, AfterValidator(check_template)]
 
 
+def reads_calls(*templates: str) -> bool:
+    """Whether one of them fills in tool calls."""
+    return any(
+        space == "sample" and path.startswith(tuple(f".{name}" for name in _WITH_CALLS))
+        for template in templates
+        for space, path in _PLACE.findall(template)
+    )
+
+
 def render(template: str, request: RewardRequest, answer: Message, text: str) -> str:
     """``text`` is the answer's text. Raises LackingError."""
     values: dict[str, Any] = {"item": request.metadata}
@@ -62,6 +77,8 @@ def render(template: str, request: RewardRequest, answer: Message, text: str) ->
         space, path = place[1], place[2]
         if space == "sample" and "sample" not in values:
             values["sample"] = _sample(answer, text)
+        if space == "sample" and len(text) > MOST_JSON and path.startswith(".output_json"):
+            raise LackingError(space + path, unread=True)
         return _written(_at(values[space], space, path))
 
     return _PLACE.sub(fill, template)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from bon_common.messages import part_text
-from bon_gateway.types import Message, RewardRequest, Verdict
+from bon_gateway.types import ONLY_CALLS, Message, RewardRequest, Verdict, abstained
 
 INLINE_CHARACTERS = 4096
 """A longer answer is verified in a thread, so that the event loop goes on."""
@@ -42,6 +42,9 @@ class Verifier(ABC):
 class LocalVerifier(Verifier):
     """A verifier that computes its verdict here, one answer at a time."""
 
+    reads_calls: bool = False
+    """Whether it reads an answer's tool calls; see ``only_calls``."""
+
     inline: ClassVar[int] = INLINE_CHARACTERS
     """Longest answer, in characters, that it verifies in the event loop: it takes little time."""
 
@@ -58,12 +61,20 @@ class LocalVerifier(Verifier):
         verdicts = []
         for answer in answers:
             text = text_of(answer)
-            if len(text) <= self.inline:
+            if not self.reads_calls and only_calls(answer, text):
+                verdicts.append(abstained(ONLY_CALLS))
+            elif len(text) <= self.inline:
                 verdicts.append(self.judge(request, answer, text))
             else:
                 async with self._alone:
                     verdicts.append(await asyncio.to_thread(self.judge, request, answer, text))
         return verdicts
+
+
+def only_calls(answer: Message, text: str) -> bool:
+    """Whether an answer calls tools and says nothing. A verifier that reads text abstains on it:
+    there is no text that could be right or wrong."""
+    return bool(answer.get("tool_calls")) and not text.strip()
 
 
 def text_of(answer: Message) -> str:

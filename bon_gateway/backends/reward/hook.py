@@ -7,13 +7,12 @@ several at once. An ``async`` function runs in the event loop, several calls at 
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from bon_common.hooks import HookName, load_hook
+from bon_common.hooks import HookName, is_async, load_hook
 from bon_gateway.backends.reward.local import LocalReward
 from bon_gateway.backends.settings import RewardSettings
 from bon_gateway.errors import RewardError
@@ -44,7 +43,7 @@ class HookReward(LocalReward):
     def __init__(self, settings: HookRewardSettings, function: Callable[..., Any]) -> None:
         super().__init__(settings.function, settings.non_text_parts)
         self._function = function
-        self._waits = inspect.iscoroutinefunction(function)
+        self._waits = is_async(function)
         self._alone = asyncio.Lock()
 
     async def score(self, request: RewardRequest, completions: Sequence[Message]) -> Scores:

@@ -16,18 +16,18 @@ from bon_gateway.backends.http.faults import UpstreamError
 from bon_gateway.backends.http.usage import read_usage
 from bon_gateway.sections.base import Section
 from bon_gateway.types import (
+    ONLY_CALLS,
     JudgeUsage,
     Message,
     RewardRequest,
     Verdict,
-    VerdictOutcome,
     abstained,
 )
 from bon_gateway.verifiers.asking import AskingVerifier
 from bon_gateway.verifiers.calls import UNUSABLE, reason_of
 from bon_gateway.verifiers.settings import AskingVerifierSettings
-from bon_gateway.verifiers.template import LackingError, TemplateText, render
-from bon_gateway.verifiers.verifier import text_of
+from bon_gateway.verifiers.template import LackingError, TemplateText, reads_calls, render
+from bon_gateway.verifiers.verifier import only_calls, text_of
 
 
 class InputTextSettings(Section):
@@ -46,6 +46,13 @@ class GraderMessageSettings(Section):
     content: TemplateText | InputTextSettings | tuple[InputTextSettings, ...]
     """A text, which may have places to fill in, or parts of text."""
     type: Literal["message"] | None = None
+
+    def texts(self) -> tuple[str, ...]:
+        """The texts of its parts, not filled in."""
+        if isinstance(self.content, str):
+            return (self.content,)
+        parts = self.content if isinstance(self.content, tuple) else (self.content,)
+        return tuple(part.text for part in parts)
 
 
 class GraderSamplingSettings(Section):
@@ -101,6 +108,8 @@ class ModelGrader(AskingVerifier):
     def __init__(self, settings: ModelGraderSettings, key: str | None) -> None:
         super().__init__(settings, URL(base_url(settings.url) + "/v1/chat/completions"), key)
         self._settings = settings
+        said = [text for message in settings.input for text in message.texts()]
+        self._reads_calls = reads_calls(*said)
 
     @abstractmethod
     def result_schema(self) -> Mapping[str, Any]:
@@ -117,8 +126,11 @@ class ModelGrader(AskingVerifier):
         return verdict
 
     async def _ask(self, request: RewardRequest, answer: Message) -> Verdict:
+        text = text_of(answer)
+        if not self._reads_calls and only_calls(answer, text):
+            return abstained(ONLY_CALLS)
         try:
-            body = self._body(request, answer, text_of(answer))
+            body = self._body(request, answer, text)
         except LackingError as lacking:
             return lacking.verdict()
         try:
@@ -146,17 +158,10 @@ class ModelGrader(AskingVerifier):
         def filled(template: str) -> str:
             return render(template, request, answer, text)
 
-        messages = []
-        for message in self._settings.input:
-            content = message.content
-            if isinstance(content, InputTextSettings):
-                content = content.text
-            words = (
-                filled(content)
-                if isinstance(content, str)
-                else "\n".join([filled(part.text) for part in content])
-            )
-            messages.append({"role": message.role, "content": words})
+        messages = [
+            {"role": message.role, "content": "\n".join(map(filled, message.texts()))}
+            for message in self._settings.input
+        ]
         sampling = self._settings.sampling_params.model_dump(exclude_none=True)
         if "max_completions_tokens" in sampling:
             sampling["max_completion_tokens"] = sampling.pop("max_completions_tokens")
@@ -177,5 +182,5 @@ class ModelGrader(AskingVerifier):
 
 def _counted(verdict: Verdict, usage: Any) -> Verdict:
     """The verdict with its cost."""
-    asked = JudgeUsage(calls=1, abstentions=int(verdict.outcome is VerdictOutcome.ABSTAIN))
+    asked = JudgeUsage(calls=1, abstentions=int(verdict.silent))
     return msgspec.structs.replace(verdict, judging=asked + read_usage(usage))

@@ -12,6 +12,7 @@ from bon_common.together import together
 from bon_gateway.backends.settings import FindKey
 from bon_gateway.sections.base import check_part
 from bon_gateway.types import (
+    ONLY_CALLS,
     JudgeUsage,
     Message,
     RewardRequest,
@@ -94,9 +95,12 @@ class MultiGrader(Verifier):
         by_name = dict(zip(self._graders, row, strict=True))
         known = [one.judging for one in row if one.judging is not None]
         judging = sum(known, JudgeUsage()) if known else None
-        for name, verdict in by_name.items():
-            if verdict.outcome is VerdictOutcome.ABSTAIN:
+        silent = [(name, verdict) for name, verdict in by_name.items() if verdict.silent]
+        for name, verdict in silent:
+            if verdict.reason != ONLY_CALLS:
                 return _with(abstained(f"{name} abstains"), judging)
+        if silent:
+            return _with(abstained(ONLY_CALLS), judging)
         value = self._formula.value({name: score_of(one) for name, one in by_name.items()})
         if value is None:
             return _with(abstained("no_finite_value"), judging)

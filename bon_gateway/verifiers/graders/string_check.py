@@ -7,7 +7,7 @@ from typing import Literal
 from bon_gateway.backends.settings import FindKey
 from bon_gateway.types import Message, RewardRequest, Verdict, VerdictOutcome
 from bon_gateway.verifiers.settings import VerifierSettings
-from bon_gateway.verifiers.template import LackingError, TemplateText, render
+from bon_gateway.verifiers.template import LackingError, TemplateText, reads_calls, render
 from bon_gateway.verifiers.verifier import LocalVerifier
 
 
@@ -31,6 +31,7 @@ class StringCheck(LocalVerifier):
     def __init__(self, settings: StringCheckSettings) -> None:
         super().__init__()
         self._settings = settings
+        self.reads_calls = reads_calls(settings.input, settings.reference)
 
     def judge(self, request: RewardRequest, answer: Message, text: str) -> Verdict:
         settings = self._settings

@@ -13,7 +13,7 @@ from bon_common.grading.ngrams import bleu, gleu, rouge, rouge_l
 from bon_gateway.backends.settings import FindKey
 from bon_gateway.types import Message, RewardRequest, Verdict, abstained
 from bon_gateway.verifiers.scored import ScoredSettings, scored
-from bon_gateway.verifiers.template import LackingError, TemplateText, render
+from bon_gateway.verifiers.template import LackingError, TemplateText, reads_calls, render
 from bon_gateway.verifiers.verifier import LocalVerifier
 
 LONGEST = 16_384
@@ -72,6 +72,7 @@ class TextSimilarity(LocalVerifier):
     def __init__(self, settings: TextSimilaritySettings) -> None:
         super().__init__()
         self._settings = settings
+        self.reads_calls = reads_calls(settings.input, settings.reference)
         self._measure = METRICS[settings.evaluation_metric]
 
     def judge(self, request: RewardRequest, answer: Message, text: str) -> Verdict:

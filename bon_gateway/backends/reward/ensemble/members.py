@@ -17,7 +17,7 @@ from bon_common.ensemble import Combine, combine
 from bon_common.selection.lexicographic import lexicographic, most_ranked
 from bon_common.selection.spread import RewardSpread
 from bon_gateway.backends.settings import RewardSettings
-from bon_gateway.sections.base import Section
+from bon_gateway.sections.base import Section, Weight
 
 Joining = Combine | Literal["lexicographic"]
 OnMissing = Literal["leave_out", "fail"]
@@ -35,7 +35,7 @@ class RewardMemberSettings(Section):
     """One dimension of a reward model with several labels, by the label's name in the model. One
     call to a reward covers all its labels. ``reward_server`` and ``in_process`` report labels;
     ``length_calibration`` does not change them. None takes the model's own joint reward."""
-    weight: Annotated[float, Field(gt=0, le=1e6)] = 1.0
+    weight: Weight = 1.0
     """How much it counts beside the others, with ``mean``, ``mean_minus_sd`` and
     ``mean_minus_variance``. Only ratios matter."""
     mean: float | None = None

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
-from pydantic import Field, PositiveFloat
+from pydantic import Field
 
-from bon_gateway.sections.base import Section
+from bon_gateway.sections.base import Section, Weight
 
 MOST_CRITERIA = 32
 
@@ -15,7 +15,7 @@ MOST_CRITERIA = 32
 class CriterionSettings(Section):
     text: Annotated[str, Field(min_length=1)]
     """The question about an answer, as the judge reads it."""
-    weight: PositiveFloat = 1.0
+    weight: Weight = 1.0
     """Its weight in the reward; only ratios matter."""
 
 
