@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
-from types import MappingProxyType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-KeyPath = tuple[str | int, ...]
+from bon_common.settings.places import KeyPath, alike, fitting, keys_of, members, place_of, tag_key
 
 _USERINFO = re.compile(r"(?<=://).*(?=@)", re.DOTALL)
 _QUERY = re.compile(r"(?<=[?#]).*", re.DOTALL)
@@ -83,29 +83,50 @@ def explain(
     """The mistake to correct first in ``settings``: its key, as the file has it, and the reason.
     ``patterns`` has words for the settings' regular expressions.
 
-    An unknown key comes first, as it is often why another one is missing.
+    A wrong ``type`` comes first, as it decides which keys there are; then an unknown key, as it is
+    often why another one is missing.
     """
-    found = error.errors(include_url=False)
-    first = min(found, key=lambda details: details["type"] != "extra_forbidden")
-    path, kind = _place(first["loc"], settings)
+    found = fitting(error.errors(include_url=False), settings)
+    first = min(found, key=_rank)
+    path, kind = place_of(first["loc"], settings)
     if first["type"] == "value_error":
         return _of_validator(path, str(first["ctx"]["error"]))
     if first["type"] == "union_tag_invalid":
         known = first["ctx"]["expected_tags"].replace("'", "")
-        tag = _tag_key(kind)
+        tag = tag_key(kind)
         return (*path, tag), f"unknown {tag} {first['ctx']['tag']!r}; known: {known}"
     if first["type"] == "union_tag_not_found":
         if not isinstance(first["input"], dict):
             return path, "should be a mapping"
-        return (*path, _tag_key(kind)), f"is required; known: {', '.join(_members(kind))}"
+        return (*path, tag_key(kind)), f"is required; known: {', '.join(members(kind))}"
     if first["type"] == "extra_forbidden":
-        _, section = _place(first["loc"][:-1], settings)
-        return path, _unknown_key(str(path[-1]), sorted(section.model_fields))
+        _, section = place_of(first["loc"][:-1], settings)
+        return path, _unknown_key(str(path[-1]), keys_of(section))
+    same = alike(first, found, settings)
+    if len(same) > 1:
+        return path, _of_no_kind(same)
     return path, _reason(first, patterns)
 
 
+def _rank(details: ErrorDetails) -> int:
+    if details["type"] == "literal_error" and details["loc"][-1] == "type":
+        return 0
+    return 1 if details["type"] == "extra_forbidden" else 2
+
+
+def _of_no_kind(same: Sequence[ErrorDetails]) -> str:
+    """The reason if a value fits no member of its union."""
+    reasons = dict.fromkeys(map(_expectation, same))
+    wanted = " or ".join(reason.removeprefix("should be ") for reason in reasons)
+    return f"should be {wanted}, not {redact(repr(same[0]['input']))}"
+
+
+def _expectation(details: ErrorDetails) -> str:
+    return _REASONS.get(details["type"]) or details["msg"].removeprefix("Input ")
+
+
 def _reason(details: ErrorDetails, patterns: Mapping[str, str]) -> str:
-    reason = _REASONS.get(details["type"]) or details["msg"].removeprefix("Input ")
+    reason = _expectation(details)
     if details["type"] == "too_short":
         least = details["ctx"]["min_length"]
         reason = f"should have at least {'one entry' if least == 1 else f'{least} entries'}"
@@ -134,71 +155,4 @@ def _unknown_key(key: str, known: list[str]) -> str:
     near = difflib.get_close_matches(key, known, n=1)
     if near:
         return f"unknown key; did you mean {near[0]!r}?"
-    return f"unknown key; known: {', '.join(known)}"
-
-
-def _place(loc: KeyPath, settings: type[BaseModel]) -> tuple[KeyPath, Any]:
-    """The path in the file for pydantic's ``loc``, and the type expected there, None if unknown.
-    pydantic's path also names the member of a union that it tried, which the file does not."""
-    path: list[str | int] = []
-    kind: Any = settings
-    for part in loc:
-        if get_origin(kind) in (Union, UnionType):
-            kind = _bare(_members(kind).get(str(part)))
-            continue
-        path.append(part)
-        kind = _bare(_below(kind, part))
-    return tuple(path), kind
-
-
-def _below(kind: Any, part: str | int) -> Any:
-    if _is_section(kind):
-        field = kind.model_fields.get(part)
-        return None if field is None else field.annotation
-    arguments = get_args(kind)
-    if get_origin(kind) in (dict, Mapping):
-        return arguments[1]
-    return arguments[0] if isinstance(part, int) and arguments else None
-
-
-def _bare(kind: Any) -> Any:
-    """A type without ``Annotated``, and without ``| None``."""
-    if get_origin(kind) is Annotated:
-        return _bare(get_args(kind)[0])
-    if get_origin(kind) in (Union, UnionType):
-        members = [member for member in get_args(kind) if member is not type(None)]
-        if len(members) == 1:
-            return _bare(members[0])
-    return kind
-
-
-def _members(union: Any) -> dict[str, Any]:
-    """The sections of a union by their tags."""
-    key = _tag_key(union)
-    return {tag: section for section in _sections(union) for tag in _tags(section, key)}
-
-
-def _tag_key(union: Any) -> str:
-    """The key that distinguishes a union's sections: no two allow the same text there."""
-    sections = _sections(union)
-    for key in sections[0].model_fields if sections else ():
-        tags = [_tags(section, key) for section in sections]
-        if all(tags) and len({tag for some in tags for tag in some}) == sum(map(len, tags)):
-            return key
-    return ""
-
-
-def _tags(section: type[BaseModel], key: str) -> tuple[Any, ...]:
-    field = section.model_fields.get(key)
-    if field is None or get_origin(field.annotation) is not Literal:
-        return ()
-    return get_args(field.annotation)
-
-
-def _sections(union: Any) -> list[type[BaseModel]]:
-    members = [_bare(member) for member in get_args(union)]
-    return [member for member in members if _is_section(member)]
-
-
-def _is_section(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, BaseModel)
+    return f"unknown key; known: {', '.join(known)}" if known else "unknown key"
