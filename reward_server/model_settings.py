@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from bon_common.ensemble import Combine
 from bon_common.process_reward import Aggregate, StepReading
+from bon_common.settings.weights import LabelWeight
 from reward_server.schema import OnOverflow
 
 CLOSED = ConfigDict(
@@ -71,7 +72,7 @@ class ModelKeys(BaseModel):
     `g++`."""
     threads: int | None = Field(default=None, ge=1)
     """Threads of one forward on the CPU, for the whole process; by default torch's own choice."""
-    label_weights: Mapping[str, float] | None = None
+    label_weights: Mapping[str, LabelWeight] | None = None
     """Weight of each label of a model with several; a label without a weight does not count. By
     default the weights that the model was trained with, if its folder states them
     (`rm_meta.json`)."""

@@ -53,7 +53,7 @@ class ScoreItem(
     """Candidate answers: an assistant message, or its content alone."""
     tools: list[dict[str, Any]] | None = None
     """OpenAI tool definitions, handed to the chat template."""
-    metadata: dict[str, Any] = msgspec.field(default_factory=dict)
+    metadata: dict[str, Any] | None = msgspec.field(default_factory=dict)
     """What verifiers of a bon-gateway read, such as the expected answer. No reward model reads it;
     it is here so that one body fits both."""
 

@@ -90,11 +90,11 @@ def explain(
     first = min(found, key=_rank)
     path, kind = place_of(first["loc"], settings)
     if first["type"] == "value_error":
-        return _of_validator(path, str(first["ctx"]["error"]))
+        return _of_validator(path, redact(str(first["ctx"]["error"])))
     if first["type"] == "union_tag_invalid":
         known = first["ctx"]["expected_tags"].replace("'", "")
         tag = tag_key(kind)
-        return (*path, tag), f"unknown {tag} {first['ctx']['tag']!r}; known: {known}"
+        return (*path, tag), f"unknown {tag} {redact(repr(first['ctx']['tag']))}; known: {known}"
     if first["type"] == "union_tag_not_found":
         if not isinstance(first["input"], dict):
             return path, "should be a mapping"

@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from bon_common.settings.errors import KeyPath, SettingsError, dotted, explain, redact_tree
+from bon_common.settings.errors import SettingsError, dotted, explain, redact_tree
+from bon_common.settings.places import KeyPath
 from bon_common.settings.yaml import YamlError, read_yaml
 
 Override = tuple[str, str, object]

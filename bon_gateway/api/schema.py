@@ -119,6 +119,7 @@ class ChatWire(Wire):
     echo: bool | None = None
     include_reasoning: bool | None = None
     return_token_ids: bool | None = None
+    metadata: dict[str, Any] | None = None
     bon: BonWire | None = None
 
 

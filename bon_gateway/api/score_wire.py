@@ -130,7 +130,7 @@ def read_item(item: ScoreItem, where: str, setting: NonTextParts) -> ReadItem:
         readable(item.messages, setting, f"{where}.messages"),
         [_answer(message) for message in readable(said, of_answers, f"{where}.completions")],
         item.tools,
-        item.metadata,
+        item.metadata or {},
     )
 
 

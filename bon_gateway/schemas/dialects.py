@@ -36,6 +36,18 @@ NAMED: Mapping[str, type[Validator]] = {
     "json-schema.org/draft/2020-12/schema": Draft202012Validator,
 }
 
+KEYWORDS = frozenset((
+    "$ref", "$dynamicRef", "$recursiveRef", "allOf", "anyOf", "oneOf", "not", "if", "then",
+    "else", "properties", "patternProperties", "additionalProperties", "propertyNames",
+    "unevaluatedProperties", "items", "prefixItems", "additionalItems", "contains",
+    "unevaluatedItems", "type", "enum", "const", "multipleOf", "maximum", "exclusiveMaximum",
+    "minimum", "exclusiveMinimum", "maxLength", "minLength", "pattern", "maxItems", "minItems",
+    "uniqueItems", "maxContains", "minContains", "maxProperties", "minProperties", "required",
+    "dependentRequired", "dependentSchemas", "dependencies", "format", "contentEncoding",
+    "contentMediaType", "contentSchema",
+))  # fmt: skip
+"""Keywords of all dialects that can say something about a value."""
+
 LONGEST_REASON = 300
 """Most characters of a reason. The library's words quote the schema, however large it is."""
 

@@ -51,8 +51,6 @@ def check_expression(pattern: str) -> str:
 Url = Annotated[str, Field(pattern=URL_PATTERN), AfterValidator(_is_address)]
 Expression = Annotated[str, AfterValidator(check_expression)]
 Milliseconds = Annotated[int, Field(gt=0, le=int(LONGEST_S * 1000))]
-Weight = Annotated[float, Field(gt=0, le=1e6)]
-"""How much one thing counts beside others. Only ratios matter, and sums stay finite."""
 HeaderName = Annotated[str, Field(pattern=HEADER_PATTERN)]
 
 PATTERNS = {

@@ -16,7 +16,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bon_common.settings.errors import KeyPath, SettingsError, dotted, explain
+from bon_common.settings.errors import SettingsError, dotted, explain
+from bon_common.settings.places import KeyPath
 from bon_common.settings.sources import SettingsTree
 from bon_gateway.backends.reward.registry import COMPOSED
 from bon_gateway.backends.reward.registry import KINDS as REWARD_KINDS

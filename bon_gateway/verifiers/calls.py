@@ -36,8 +36,9 @@ class VerifierCalls:
     """``key`` goes to this server and nowhere else."""
 
     def __init__(self, settings: AskingVerifierSettings, url: URL, key: str | None) -> None:
-        self._title = settings.title
         self._url = url
+        self._place = f"{url.host_port_subcomponent}{url.path.rstrip('/')}"
+        self._title = f"{settings.title!r} at {self._place}"
         self._retries = settings.retries
         self._slots = asyncio.Semaphore(settings.at_once)
         self._trouble: str | None = None
@@ -76,24 +77,23 @@ class VerifierCalls:
 
     async def trial(self) -> Mapping[str, str | None]:
         """See ``Verifier.trial``. An HTTP error is fine, because the server need not know GET."""
-        place = f"{self._url.host_port_subcomponent}{self._url.path.rstrip('/')}"
         try:
             await self._client.get(self._url)
         except UpstreamError as error:
             if error.status is None or error.status in (401, 403):
-                return {place: error.message}
-        return {place: None}
+                return {self._place: error.message}
+        return {self._place: None}
 
     def tell(self, trouble: str) -> None:
         """Log a trouble once, until a call succeeds."""
         if trouble != self._trouble:
             self._trouble = trouble
-            _log.warning("the verifier %r cannot verify: %s", self._title, trouble)
+            _log.warning("the verifier %s cannot verify: %s", self._title, trouble)
 
     def _well(self) -> None:
         if self._trouble is not None:
             self._trouble = None
-            _log.info("the verifier %r answers again", self._title)
+            _log.info("the verifier %s answers again", self._title)
 
 
 def reason_of(error: UpstreamError) -> str:

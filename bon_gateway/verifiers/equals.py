@@ -27,11 +27,11 @@ class EqualsVerifier(LocalVerifier):
         super().__init__()
         self._find = settings.extract.build()
         self.reads_calls = settings.extract.type == "tool_calls"
-        self._reference = settings.reference
+        self._settings = settings
 
     def judge(self, request: RewardRequest, answer: Message, text: str) -> Verdict:
         try:
-            wanted = expected(self._reference, self._find, request, answer, text)
+            wanted = expected(self._settings, self._find, request, answer, text)
         except LackingError as lacking:
             return lacking.verdict()
         found = self._find(CandidateAnswer(text, answer.get("tool_calls") or ()))

@@ -13,6 +13,8 @@ from bon_gateway.verifiers.settings import VerifierSettings
 from bon_gateway.verifiers.template import TOO_LONG, TemplateText, render
 
 REFERENCE = "{{ item.reference }}"
+WHOLE = ("exact", "json_field", "tool_calls", "semantic")
+"""Ways to find a final answer that find a list or an object whole."""
 
 
 class ExpectingSettings(VerifierSettings):
@@ -23,14 +25,25 @@ class ExpectingSettings(VerifierSettings):
     the expected one, unless that holds nothing else."""
     reference: TemplateText = REFERENCE
     """The expected answer. ``{{ item.reference }}`` is the ``reference`` in the request's
-    ``metadata``. A request without it is not verified: an abstention."""
+    ``metadata``. A request without it is not verified: an abstention. So is one with a list or an
+    object, unless ``extract`` takes a whole answer."""
+
+    @property
+    def reads_all(self) -> bool:
+        """Whether the whole expected answer counts, so that it may be a list or an object."""
+        return self.extract.type in WHOLE
 
 
 def expected(
-    template: str, find: FindAnswer, request: RewardRequest, answer: Message, text: str
+    settings: ExpectingSettings,
+    find: FindAnswer,
+    request: RewardRequest,
+    answer: Message,
+    text: str,
 ) -> str:
-    """Raises LackingError if the request does not say what it expects."""
-    reference = render(template, request, answer, text)
+    """Raises LackingError if the request does not say what it expects: one answer, where only one
+    part of a text counts."""
+    reference = render(settings.reference, request, answer, text, plain=not settings.reads_all)
     return find(CandidateAnswer(reference)) or reference
 
 

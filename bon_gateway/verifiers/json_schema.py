@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
 import orjson
-from pydantic import PositiveInt
+from pydantic import PositiveInt, field_validator
 
+from bon_common.selection.extract.fences import unfenced
 from bon_common.settings.errors import SettingsError
 from bon_gateway.backends.settings import FindKey
 from bon_gateway.schemas.checks import Fit, SchemaChecks
-from bon_gateway.schemas.dialects import NotASchemaError, UnreadablePatternError, compile_any
-from bon_gateway.types import PASSED, Message, RewardRequest, Verdict, abstained, failed
+from bon_gateway.schemas.dialects import (
+    KEYWORDS,
+    NotASchemaError,
+    UnreadablePatternError,
+    compile_any,
+)
+from bon_gateway.types import ONLY_CALLS, PASSED, Message, RewardRequest, Verdict, abstained, failed
 from bon_gateway.verifiers.settings import VerifierSettings
-from bon_gateway.verifiers.verifier import Verifier, text_of
+from bon_gateway.verifiers.verifier import Verifier, only_calls, text_of
 
-_FENCED = re.compile(r"\s*```\w*\n(.*)\n?```\s*", re.DOTALL)
+WRAPPER = frozenset({"name", "schema", "strict", "description"})
+"""What OpenAI's ``response_format`` has around a schema."""
 
 
 class JsonSchemaSettings(VerifierSettings):
@@ -25,12 +31,30 @@ class JsonSchemaSettings(VerifierSettings):
 
     type: Literal["json_schema"]
     json_schema: dict[str, Any]
-    """The JSON schema. ``$schema`` names its dialect; without it 2020-12, draft 7 and draft 4 are
-    tried. Formats are not checked, and other documents are not read."""
+    """The JSON schema itself, without OpenAI's wrapper (``name`` and ``schema``). ``$schema`` names
+    its dialect; without it 2020-12, draft 7 and draft 4 are tried. Formats are not checked, and
+    other documents are not read. ``{}`` takes any JSON."""
     fenced: bool = False
-    """Also accept JSON in a Markdown fence. Clients get the answer with its fence."""
+    """Also accept JSON in a Markdown fence (three or more backticks or tildes, with or without a
+    language). Text before or after the fence still fails. Clients get the answer with its fence."""
     check_ms: PositiveInt = 250
     """Milliseconds of CPU time for one answer. It abstains if that is too short."""
+
+    @field_validator("json_schema")
+    @classmethod
+    def _is_a_schema(cls, schema: dict[str, Any]) -> dict[str, Any]:
+        whole = schema.get("type") == "json_schema"
+        wrapper: Any = schema.get("json_schema") if whole else schema
+        wraps = isinstance(wrapper, dict) and isinstance(wrapper.get("schema"), dict)
+        if wraps and not wrapper.keys() - WRAPPER:
+            path = "json_schema.schema" if whole else "schema"
+            raise ValueError(f"is OpenAI's wrapper of a schema; put here what is under {path}")
+        if schema and not schema.keys() & KEYWORDS:
+            raise ValueError(
+                "has no keyword of JSON Schema, such as type or properties, so any JSON would fit;"
+                " write {} if you want that"
+            )
+        return schema
 
     def check(self) -> None:
         try:
@@ -59,12 +83,13 @@ class JsonSchemaVerifier(Verifier):
         await self._checks.close()
 
     async def verify(self, request: RewardRequest, answers: Sequence[Message]) -> Sequence[Verdict]:
-        return [await self._one(text_of(answer)) for answer in answers]
+        return [await self._one(answer, text_of(answer)) for answer in answers]
 
-    async def _one(self, text: str) -> Verdict:
-        fence = _FENCED.fullmatch(text) if self._fenced else None
-        if fence is not None:
-            text = fence[1]
+    async def _one(self, answer: Message, text: str) -> Verdict:
+        if only_calls(answer, text):
+            return abstained(ONLY_CALLS)
+        if self._fenced:
+            text = unfenced(text)
         try:
             value = orjson.loads(text)
         except orjson.JSONDecodeError:

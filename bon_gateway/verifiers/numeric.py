@@ -28,6 +28,10 @@ class NumericSettings(ExpectingSettings):
     relative_tolerance: Annotated[float, Field(ge=0)] = 1e-9
     """The same as a share of the expected number. The larger of the two counts."""
 
+    @property
+    def reads_all(self) -> bool:
+        return False
+
     def build(self, keys: FindKey) -> NumericVerifier:
         return NumericVerifier(self)
 
@@ -42,7 +46,7 @@ class NumericVerifier(LocalVerifier):
     def judge(self, request: RewardRequest, answer: Message, text: str) -> Verdict:
         settings = self._settings
         try:
-            wanted = _number(expected(settings.reference, self._find, request, answer, text))
+            wanted = _number(expected(settings, self._find, request, answer, text))
         except LackingError as lacking:
             return lacking.verdict()
         if wanted is None:

@@ -11,11 +11,12 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from bon_common.settings.weights import Weight
 from bon_common.together import together
 from bon_gateway.backends.reward.local import LocalReward
 from bon_gateway.backends.settings import FindKey, RewardSettings
 from bon_gateway.errors import AbstainedError
-from bon_gateway.sections.base import Weight, check_part
+from bon_gateway.sections.base import check_part
 from bon_gateway.types import (
     JudgeUsage,
     Message,

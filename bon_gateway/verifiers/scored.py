@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Self
+
+from pydantic import model_validator
+
 from bon_gateway.types import JudgeUsage, Verdict, VerdictOutcome
 from bon_gateway.verifiers.settings import VerifierSettings
 
@@ -14,6 +18,22 @@ class ScoredSettings(VerifierSettings):
 
     pass_threshold: float | None = None
     """Lowest score that passes. A ``verifier`` needs it; in a reward the score itself counts."""
+
+    @property
+    def scores(self) -> tuple[float, float] | None:
+        """The lowest and the highest score that it can give; None if that is not known."""
+        return None
+
+    @model_validator(mode="after")
+    def _threshold_is_in_reach(self) -> Self:
+        if self.pass_threshold is not None and self.scores is not None:
+            lowest, highest = self.scores
+            if not lowest <= self.pass_threshold <= highest:
+                raise ValueError(
+                    f"pass_threshold: scores are from {lowest:g} to {highest:g}, so"
+                    f" {self.pass_threshold:g} never decides"
+                )
+        return self
 
     @property
     def decides(self) -> bool:

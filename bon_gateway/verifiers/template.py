@@ -44,6 +44,13 @@ class LackingError(Exception):
         return failed(reason) if self.path.startswith("sample") else abstained(reason)
 
 
+class NotPlainError(LackingError):
+    """There are several values at ``path``, where one is needed."""
+
+    def verdict(self) -> Verdict:
+        return abstained(f"{self.path} is a list or an object")
+
+
 def check_template(text: str) -> str:
     """Raises ValueError for a place that cannot be filled in."""
     for space, path in _PLACE.findall(text):
@@ -69,8 +76,11 @@ def reads_calls(*templates: str) -> bool:
     )
 
 
-def render(template: str, request: RewardRequest, answer: Message, text: str) -> str:
-    """``text`` is the answer's text. Raises LackingError."""
+def render(
+    template: str, request: RewardRequest, answer: Message, text: str, *, plain: bool = False
+) -> str:
+    """``text`` is the answer's text. Raises LackingError; with ``plain`` also for a list or an
+    object."""
     values: dict[str, Any] = {"item": request.metadata}
 
     def fill(place: re.Match[str]) -> str:
@@ -79,7 +89,10 @@ def render(template: str, request: RewardRequest, answer: Message, text: str) ->
             values["sample"] = _sample(answer, text)
         if space == "sample" and len(text) > MOST_JSON and path.startswith(".output_json"):
             raise LackingError(space + path, unread=True)
-        return _written(_at(values[space], space, path))
+        value = _at(values[space], space, path)
+        if plain and isinstance(value, list | tuple | Mapping):
+            raise NotPlainError(space + path)
+        return _written(value)
 
     return _PLACE.sub(fill, template)
 

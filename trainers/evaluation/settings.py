@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field, field_validator, model_validator
 
 from bon_common.ensemble import Combine
+from bon_common.settings.weights import LabelWeight
 from trainers.base.settings import Positive, TemplateSettings, refuse_templates
 from trainers.base.thinking import ThinkingMarks
 from trainers.rewards.gold import GoldSettings
@@ -47,7 +48,7 @@ class EvaluateSettings(TemplateSettings):
     `gold`; its rewards are not the truth."""
     output: Path
     """JSON file for the figures; a table in Markdown is written beside it."""
-    label_weights: dict[str, float] | None = None
+    label_weights: dict[str, LabelWeight] | None = None
     """Weighs the outputs of a model with several; by default as in `rm_meta.json`."""
     ensemble: Combine = "mean"
     """How the rewards of an ensemble's members become one."""

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from bon_common.process_reward import Aggregate, StepReading
+from bon_common.settings.weights import LabelWeight
 from trainers.base.settings import Positive, Settings, TrainSettings
 
 Objective = Literal["pairwise", "listwise", "all_pairs", "regression", "stepwise"]
@@ -42,7 +43,7 @@ class RewardTrainSettings(TrainSettings):
     `{prompt, answer, score}`, and `stepwise`, which makes a process reward model, from `{prompt,
     steps, labels}`."""
     steps: StepwiseSettings = StepwiseSettings()
-    dimensions: dict[str, float] | None = None
+    dimensions: dict[str, LabelWeight] | None = None
     """One output for each name, combined by these weights. Lines then hold
     `preferences: {name: 1, 0 or -1}` beside a pair, or `scores: {name: number}` beside each answer.
     Each dimension of a list is learnt by its own order."""

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import orjson
 
 from bon_common.selection.extract.bounds import MOST_SEARCHED
+from bon_common.selection.extract.fences import unfenced
 from bon_common.selection.extract.folded import folded
 from bon_common.selection.extract.numbers import whole_number
-
-_FENCED = re.compile(r"```\w*\n(.*)\n?```", re.DOTALL)
 
 
 def json_field(text: str, field: str) -> str | None:
@@ -23,10 +21,8 @@ def json_field(text: str, field: str) -> str | None:
     """
     if len(text) > MOST_SEARCHED:
         return None
-    text = text.strip()
-    fenced = _FENCED.fullmatch(text)
     try:
-        value = orjson.loads(text if fenced is None else fenced[1])
+        value = orjson.loads(unfenced(text))
     except orjson.JSONDecodeError:
         return None
     for key in field.split("."):

@@ -29,6 +29,10 @@ class ScoreModelSettings(ModelGraderSettings, ScoredSettings):
             raise ValueError("the first number should be below the second")
         return range_
 
+    @property
+    def scores(self) -> tuple[float, float]:
+        return self.range
+
     def build(self, keys: FindKey) -> ScoreModel:
         return ScoreModel(self, keys(self.api_key_env))
 

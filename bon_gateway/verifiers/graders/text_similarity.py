@@ -62,6 +62,10 @@ class TextSimilaritySettings(ScoredSettings):
             raise ValueError(f"{metric} is not computed here: {REFUSED[metric]}")
         return metric
 
+    @property
+    def scores(self) -> tuple[float, float]:
+        return 0.0, 1.0
+
     def build(self, keys: FindKey) -> TextSimilarity:
         return TextSimilarity(self)
 

@@ -16,8 +16,9 @@ from pydantic import Field, PositiveFloat, model_validator
 from bon_common.ensemble import Combine, combine
 from bon_common.selection.lexicographic import lexicographic, most_ranked
 from bon_common.selection.spread import RewardSpread
+from bon_common.settings.weights import Weight
 from bon_gateway.backends.settings import RewardSettings
-from bon_gateway.sections.base import Section, Weight
+from bon_gateway.sections.base import Section
 
 Joining = Combine | Literal["lexicographic"]
 OnMissing = Literal["leave_out", "fail"]

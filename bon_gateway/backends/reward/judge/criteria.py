@@ -7,7 +7,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from bon_gateway.sections.base import Section, Weight
+from bon_common.settings.weights import Weight
+from bon_gateway.sections.base import Section
 
 MOST_CRITERIA = 32
 
