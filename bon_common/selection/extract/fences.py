@@ -6,8 +6,8 @@ import re
 
 _FENCED = re.compile(
     r"(?P<fence>`{3,16}|~{3,16})"
-    r"(?:(?:[ \t]*[\w+.-]+)?[ \t]*\r?\n"  # the language has the first line
-    r"|[ \t]*(?:json\b)?)"  # or all is in one line
+    # The language has the first line, or all is in one line.
+    r"(?:(?:[ \t]*+[\w+.-]++)?+[ \t]*+\r?\n|(?:[ \t]*+json\b)?+)"
     r"(?P<text>.*?)(?P=fence)",
     re.DOTALL | re.IGNORECASE,
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from bon_common.settings.errors import SettingsError
 from bon_common.settings.sources import SettingsTree, as_yaml, parse_pairs
@@ -43,6 +43,15 @@ def kind_of(value: Any) -> str:
     return str(value.get("type", "plain")) if isinstance(value, dict) else "plain"
 
 
+def _told(text: str) -> str:
+    if text == "wrong":
+        raise ValueError("says nothing")
+    return text
+
+
+Told = Annotated[str, AfterValidator(_told)]
+
+
 class Everything(Closed):
     shapes: tuple[Annotated[Circle | Square, Field(discriminator="kind")], ...] = ()
     styles: Mapping[
@@ -53,6 +62,7 @@ class Everything(Closed):
     layers: Literal["all"] | tuple[str, ...] | dict[str, int] = "all"
     url: Annotated[str, Field(pattern=PATTERN)] = "http://h"
     maybe: Plain | None = None
+    content: Told | Plain | tuple[Plain, ...] = "right"
 
 
 @pytest.mark.parametrize(
@@ -67,7 +77,15 @@ class Everything(Closed):
         ("styles: {a: {type: poor}}", "styles.a.type", "unknown type 'poor'; known: plain, rich"),
         ("styles: {plain: {sise: 1}}", "styles.plain.sise", "unknown key; did you mean 'size'?"),
         ("layers: 3", "layers", "should be 'all', not 3"),
-        ("layers: {a: x}", "layers", "should be 'all', not {'a': 'x'}"),
+        ("layers: {a: x}", "layers.a", "should be a whole number, not 'x'"),
+        ("layers: [3]", "layers.0", "should be text, not 3"),
+        ("content: 5", "content", "should be text or a mapping or a list, not 5"),
+        ("content: {size: 1, kind: 2}", "content.kind", "unknown key; known: size, type"),
+        ("content: {type: rich}", "content.type", "should be 'plain', not 'rich'"),
+        ("content: [{}, {type: poor, y: 1}]", "content.1.type", "should be 'plain', not 'poor'"),
+        ("content: [a]", "content.0", "should be a mapping, not 'a'"),
+        ("styles: {a: {type: 'http://ann:secret@h'}}", "styles.a.type", "unknown type 'http://***"),
+        ("content: wrong", "content", "says nothing"),
         ("url: ann:secret@h", "url", "should be an address"),
         ("url: ftp://ann:secret@h", "url", "should be an address, not 'ftp://***@h'"),
         ("maybe: {size: []}", "maybe.size", "should be a whole number, not []"),

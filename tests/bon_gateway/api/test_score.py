@@ -328,3 +328,11 @@ async def test_labels_of_a_model_are_told(serve: Serve) -> None:
     served = await serve(reward=Dimensions())
     [told] = (await score(served, item("x", "y"))).json()["results"]
     assert told["labels"] == {"true": [0.0, 1.0], "kind": [2.0, 2.0]}
+
+
+async def test_no_metadata_may_be_null(serve: Serve) -> None:
+    served = await serve()
+    assert (await score(served, item("a", metadata=None))).status_code == 200
+    refused = await score(served, item("a", metadata=["b"]))
+    assert refused.status_code == 400
+    assert "metadata" in refused.json()["error"]["message"]

@@ -178,3 +178,31 @@ async def test_a_reload_keeps_verifiers_whose_settings_are_the_same() -> None:
                         await part.close()
             assert panels[0] is running.models["m"].verifiers
             assert panels[1] is not running.models["m"].verifiers
+
+
+async def test_a_tool_call_beside_a_verifier_of_text_is_not_degraded() -> None:
+    calls = [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
+
+    def script(call: Call) -> Step:
+        if call.candidate is None or "completions" not in call.path:
+            return Step(reward=1.0)
+        return Step(text="", tool_calls=calls, finish_reason="tool_calls")
+
+    async with FakeUpstream(script) as engine, FakeUpstream() as hook:
+        settings = settings_for(engine, hook, verifier=[{"type": "length", "max": 3, "min": 1}])
+        async with serving(settings) as (http, _):
+            answer = (await chat(http)).json()
+    assert answer["choices"][0]["message"]["tool_calls"]
+    assert answer["bon"]["degraded"] is None
+    abstained = {"outcome": "abstain", "reason": "only_tool_calls", "score": None}
+    assert answer["bon"]["candidates"][0]["verdicts"] == {"length": abstained}
+
+
+@pytest.mark.parametrize("metadata", [["42"], "42", 42])
+async def test_metadata_is_an_object(metadata: Any) -> None:
+    async with saying("a", "b", "c") as engine, FakeUpstream() as hook:
+        async with serving(settings_for(engine, hook)) as (http, _):
+            answer = await chat(http, metadata=metadata)
+            without = await chat(http, metadata=None)
+    assert (answer.status_code, without.status_code) == (400, 200)
+    assert answer.json()["error"]["param"] == "metadata"

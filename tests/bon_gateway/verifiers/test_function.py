@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bon_gateway.types import Message, RewardRequest, Verdict, VerdictOutcome
+from bon_gateway.verifiers.reward import VerifiersRewardSettings
 from tests.bon_gateway.verifiers.support import MESSAGES, said, started, verdict
 
 HERE = "tests.bon_gateway.verifiers.test_function"
@@ -56,6 +59,16 @@ async def test_it_may_wait_and_say_why() -> None:
         (0.7, "pass", 0.7),
         (0.4, "fail", 0.4),
         ((1, "well"), "pass", 1.0),
+        (0, "fail", 0.0),
+        (Decimal("0.75"), "pass", 0.75),
+        (np.bool_(True), "pass", None),
+        (np.bool_(False), "fail", None),
+        ((np.bool_(False), "why"), "fail", None),
+        (np.float32(0.5), "pass", 0.5),
+        (np.array([0.25]), "fail", 0.25),
+        ("0", "abstain", None),
+        (["fail", "why"], "abstain", None),
+        ({}, "abstain", None),
         ((None, "unsure"), "abstain", None),
         (float("nan"), "abstain", None),
         ("yes", "abstain", None),
@@ -80,3 +93,30 @@ async def test_a_wrong_count_is_an_abstention(monkeypatch: pytest.MonkeyPatch) -
     async with started(type="function", function=f"{HERE}:given") as verifier:
         found = await verifier.verify(RewardRequest(MESSAGES), [said("a"), said("b")])
     assert [one.reason for one in found] == ["error", "error"]
+
+
+@pytest.mark.parametrize("number", [0, 1, 0.7])
+async def test_a_number_needs_a_threshold_to_decide(
+    number: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(globals(), "GIVEN", [number])
+    section = {"type": "function", "function": f"{HERE}:given"}
+    found = await verdict("7", **section)
+    assert found == Verdict(VerdictOutcome.ABSTAIN, "no_pass_threshold", number)
+    reward = VerifiersRewardSettings.model_validate({"type": "verifiers", "verifiers": [section]})
+    scores = await reward.build(None).score(RewardRequest(MESSAGES), [said("7")])
+    assert scores.rewards == (number,)
+    assert scores.missing is None
+
+
+class _Waiting:
+    async def __call__(self, messages: Any, answers: Any, metadata: Any) -> list[bool]:
+        return [True for _ in answers]
+
+
+called_like_one = _Waiting()
+
+
+async def test_an_object_may_be_called_like_an_async_function() -> None:
+    found = await verdict("7", type="function", function=f"{HERE}:called_like_one")
+    assert found.outcome is VerdictOutcome.PASS

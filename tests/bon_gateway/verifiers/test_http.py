@@ -107,6 +107,7 @@ async def test_a_hook_that_is_down_is_said_once_and_when_it_is_back(
     lines = [record.message for record in caplog.records if "verifier" in record.message]
     assert len(lines) == 2
     assert "cannot verify: No connection" in lines[0]
+    assert f"'http' at {upstream.host}:" in lines[0]
     assert "answers again" in lines[1]
 
 

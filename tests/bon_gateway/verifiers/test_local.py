@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from bon_common.settings.errors import SettingsError
-from bon_gateway.types import VerdictOutcome
+from bon_gateway.types import ONLY_CALLS, VerdictOutcome
 from tests.bon_gateway.verifiers.support import said, settings_of, verdict
 
 OBJECT = {"type": "object", "required": ["x"], "properties": {"x": {"type": "integer"}}}
@@ -151,3 +151,79 @@ def test_what_is_found_before_serving(section: dict[str, Any], key: str) -> None
     with pytest.raises(SettingsError) as raised:
         settings_of(**section).check()
     assert raised.value.key == key
+
+
+CALLS = [{"id": "1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}]
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"type": "json_schema", "json_schema": OBJECT},
+        {"type": "regex", "pattern": "a"},
+        {"type": "regex", "pattern": "a", "matches": False},
+        {"type": "length", "min": 1},
+        {"type": "equals", "reference": "x"},
+        {"type": "numeric", "reference": "1"},
+        {"type": "language", "languages": ["de"]},
+    ],
+)
+@pytest.mark.parametrize("text", [None, "", " \n"])
+async def test_a_verifier_of_text_says_nothing_about_tool_calls(
+    section: dict[str, Any], text: str | None
+) -> None:
+    found = await verdict(said(text, tool_calls=CALLS), **section)
+    assert (found.outcome, found.reason) == (VerdictOutcome.ABSTAIN, ONLY_CALLS)
+    assert (await verdict(said("word", tool_calls=CALLS), **section)).reason != ONLY_CALLS
+    assert (await verdict(said(text), **section)).reason != ONLY_CALLS
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        '```json\r\n{"x": 1}\r\n```',
+        '``` json\n{"x": 1}\n```',
+        '```json {"x": 1}```',
+        '```{"x": 1}```',
+        '~~~\n{"x": 1}\n~~~',
+        '\n````JSON\n{"x": 1}\n````\n',
+        '{"x": 1}',
+    ],
+)
+async def test_fences(answer: str) -> None:
+    section = {"type": "json_schema", "json_schema": OBJECT, "fenced": True}
+    assert (await verdict(answer, **section)).outcome is VerdictOutcome.PASS
+    assert (await verdict(f"Here it is: {answer}", **section)).reason == "not_json"
+
+
+@pytest.mark.parametrize("extract", [{"type": "last_number"}, {"type": "boxed"}])
+@pytest.mark.parametrize("reference", [["42", "43"], [], {"a": 43}])
+async def test_several_expected_answers_are_none(extract: dict[str, Any], reference: Any) -> None:
+    for kind in ("equals", "numeric"):
+        found = await verdict("43", type=kind, extract=extract, metadata={"reference": reference})
+        assert found.outcome is VerdictOutcome.ABSTAIN
+        assert found.reason == "item.reference is a list or an object"
+    whole = await verdict("[1,2]", type="equals", metadata={"reference": [1, 2]})
+    assert whole.outcome is VerdictOutcome.PASS
+
+
+async def test_an_answer_too_long_to_be_searched_is_not_called_wrong() -> None:
+    text = '{"a": 1, "pad": "' + "x" * 70_000 + '"}'
+    found = await verdict(text, type="equals", reference="1", extract=AT_A)
+    assert (found.outcome, found.reason) == (VerdictOutcome.ABSTAIN, "too_long")
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"name": "x", "schema": OBJECT},
+        {"name": "x", "strict": True, "description": "d", "schema": OBJECT},
+        {"type": "json_schema", "json_schema": {"name": "x", "schema": OBJECT}},
+        {"tpye": "object"},
+        {"title": "Anything"},
+    ],
+)
+def test_what_would_pass_any_json_is_no_schema(schema: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="OpenAI's wrapper|has no keyword of JSON Schema"):
+        settings_of(type="json_schema", json_schema=schema)
+    settings_of(type="json_schema", json_schema={})

@@ -116,3 +116,9 @@ def test_a_settings_file_may_name_it() -> None:
         }
     )
     assert isinstance(settings.rewards["r"], VerifiersRewardSettings)
+
+
+@pytest.mark.parametrize("weight", [0, -1, 1e308, float("inf"), float("nan")])
+def test_weights_are_bounded(weight: float) -> None:
+    with pytest.raises(ValidationError, match="weights"):
+        reward_of(SHORT, weights={"length": weight})

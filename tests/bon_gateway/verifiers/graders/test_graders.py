@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from bon_gateway.testing.script import Step
 from bon_gateway.testing.upstream import FakeUpstream
-from bon_gateway.types import JudgeUsage, RewardRequest, Verdict
+from bon_gateway.types import ONLY_CALLS, JudgeUsage, RewardRequest, Verdict
 from tests.bon_gateway.verifiers.support import MESSAGES, said, settings_of, started, verdict
 
 STRING_CHECK = StringCheckGrader(
@@ -121,7 +121,7 @@ async def asked(
 
 async def test_score_model_asks_as_the_grader_says() -> None:
     found, upstream = await asked(SCORE, text='{"result": 7}')
-    assert (found.outcome, found.score) == ("pass", 7)
+    assert (found.outcome, found.reason, found.score) == ("abstain", "no_pass_threshold", 7)
     assert found.judging is not None
     assert (found.judging.calls, found.judging.abstentions) == (1, 0)
     assert found.judging.completion_tokens > 0
@@ -225,5 +225,56 @@ async def test_counts_that_cannot_be_cost_neither_a_verdict_nor_tokens(count: st
     usage = f'{{"prompt_tokens": {count}, "completion_tokens": {count}}}'
     choices = '[{"message": {"content": "{\\"result\\": 7}"}}]'
     found, _ = await asked(SCORE, raw=f'{{"choices": {choices}, "usage": {usage}}}'.encode())
-    assert (found.outcome, found.score) == ("pass", 7)
+    assert (found.outcome, found.reason, found.score) == ("abstain", "no_pass_threshold", 7)
     assert found.judging == JudgeUsage(calls=1)
+
+
+CALLS = [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
+
+
+@pytest.mark.parametrize(
+    ("shown", "outcome"),
+    [("{{ sample.output_text }}", "abstain"), ("{{ sample.output_tools }}", "pass")],
+)
+async def test_a_grader_of_text_says_nothing_about_tool_calls(shown: str, outcome: str) -> None:
+    check = {"type": "string_check", "input": shown, "operation": "ne", "reference": "x"}
+    asking = {**SCORE, "input": [{"role": "user", "content": shown}], "pass_threshold": 5}
+    formula = {
+        "type": "multi",
+        "graders": {"a": check},
+        "calculate_output": "a",
+        "pass_threshold": 1,
+    }
+    answer = said(None, tool_calls=CALLS)
+    async with FakeUpstream(lambda _: Step(text='{"result": 7}')) as upstream:
+        sections = (check, {**asking, "url": upstream.url}, formula)
+        found = [await verdict(answer, **section) for section in sections]
+    assert [one.outcome for one in found] == [outcome] * 3
+    assert {one.reason for one in found} <= {None, ONLY_CALLS}
+    assert upstream.requests == (0 if outcome == "abstain" else 1)
+
+
+async def test_long_json_is_not_called_wrong() -> None:
+    section = {**STRING_CHECK, "input": "{{ sample.output_json.a }}", "reference": "1"}
+    text = '{"a": 1, "pad": "' + "x" * 70_000 + '"}'
+    found = await verdict(text, **section)
+    assert (found.outcome, found.reason) == ("abstain", "too_long")
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {**SCORE, "url": "http://h", "pass_threshold": 10.5},
+        {**SCORE, "url": "http://h", "pass_threshold": -1},
+        {
+            "type": "text_similarity",
+            "input": "a",
+            "reference": "b",
+            "evaluation_metric": "bleu",
+            "pass_threshold": 80,
+        },
+    ],
+)
+def test_a_threshold_out_of_reach_is_refused(section: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="pass_threshold: scores are from 0 to"):
+        settings_of(**section)
