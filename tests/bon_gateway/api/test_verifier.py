@@ -200,9 +200,12 @@ async def test_a_tool_call_beside_a_verifier_of_text_is_not_degraded() -> None:
 
 @pytest.mark.parametrize("metadata", [["42"], "42", 42])
 async def test_metadata_is_an_object(metadata: Any) -> None:
-    async with saying("a", "b", "c") as engine, FakeUpstream() as hook:
-        async with serving(settings_for(engine, hook)) as (http, _):
-            answer = await chat(http, metadata=metadata)
-            without = await chat(http, metadata=None)
+    async with (
+        saying("a", "b", "c") as engine,
+        FakeUpstream() as hook,
+        serving(settings_for(engine, hook)) as (http, _),
+    ):
+        answer = await chat(http, metadata=metadata)
+        without = await chat(http, metadata=None)
     assert (answer.status_code, without.status_code) == (400, 200)
     assert answer.json()["error"]["param"] == "metadata"

@@ -224,6 +224,6 @@ async def test_an_answer_too_long_to_be_searched_is_not_called_wrong() -> None:
     ],
 )
 def test_what_would_pass_any_json_is_no_schema(schema: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError, match="OpenAI's wrapper|has no keyword of JSON Schema"):
+    with pytest.raises(ValidationError, match=r"OpenAI's wrapper|has no keyword of JSON Schema"):
         settings_of(type="json_schema", json_schema=schema)
     settings_of(type="json_schema", json_schema={})
