@@ -100,7 +100,7 @@ async def test_a_number_needs_a_threshold_to_decide(
     number: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(globals(), "GIVEN", [number])
-    section = {"type": "function", "function": f"{HERE}:given"}
+    section: dict[str, Any] = {"type": "function", "function": f"{HERE}:given"}
     found = await verdict("7", **section)
     assert found == Verdict(VerdictOutcome.ABSTAIN, "no_pass_threshold", number)
     reward = VerifiersRewardSettings.model_validate({"type": "verifiers", "verifiers": [section]})
