@@ -191,7 +191,7 @@ async def test_a_verifier_of_text_says_nothing_about_tool_calls(
     ],
 )
 async def test_fences(answer: str) -> None:
-    section = {"type": "json_schema", "json_schema": OBJECT, "fenced": True}
+    section: dict[str, Any] = {"type": "json_schema", "json_schema": OBJECT, "fenced": True}
     assert (await verdict(answer, **section)).outcome is VerdictOutcome.PASS
     assert (await verdict(f"Here it is: {answer}", **section)).reason == "not_json"
 
