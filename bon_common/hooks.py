@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
+import sys
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -60,6 +63,22 @@ def is_async(function: Callable[..., Any]) -> bool:
         function = function.func
     called = getattr(type(function), "__call__", None)  # noqa: B004 - to look at it
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called)
+
+
+def hook_files(name: str) -> list[Path]:
+    """Files with the source of a loaded function of that name: its module's, and that of the module
+    that defines it. Empty for other names."""
+    if re.fullmatch(HOOK_PATTERN, name) is None:
+        return []
+    module, _, attribute = name.partition(":")
+    function = getattr(sys.modules.get(module), attribute, None)
+    defined_in = getattr(function, "__module__", None)
+    files = {
+        getattr(sys.modules.get(one), "__file__", None)
+        for one in (module, defined_in)
+        if isinstance(one, str)
+    }
+    return sorted(Path(file) for file in files if isinstance(file, str))
 
 
 def load_number_hook(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
@@ -115,6 +116,8 @@ class RewardSettings(BackendSettings):
     reads_call_ids: ClassVar[bool] = True
     """Whether a reward may depend on the ids of an answer's tool calls. Chat templates may show
     them."""
+    may_have_labels: ClassVar[bool] = False
+    """Whether its model may have several labels (``Scores.labels``), which an ensemble can name."""
 
     @property
     def compares(self) -> bool:
@@ -124,6 +127,12 @@ class RewardSettings(BackendSettings):
     def short_of(self, answers: int) -> str | None:
         """Why its budget for one request is too small for this many answers; None if it is not."""
         return None
+
+    @property
+    def own_files(self) -> Sequence[Path]:
+        """Files that decide its rewards and that its settings do not name, such as a template of
+        ours. See ``backends.reward.identity``."""
+        return ()
 
     @abstractmethod
     def build(self, key: str | None) -> RewardBackend:

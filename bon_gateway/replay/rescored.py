@@ -1,8 +1,8 @@
 """Scores recorded answers anew by any rewards of the gateway's settings.
 
 All answers of a request go in one call, so a judge may compare them with each other. A file keeps
-each call's outcome until the reward's settings or the answers change. Answers that a call fails to
-score have no reward, and the report counts failures.
+each call's outcome until the reward's settings, a file that they name, or the answers change.
+Answers that a call fails to score have no reward, and the report counts failures.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import msgspec
 import orjson
 
 from bon_common.settings.errors import SettingsError
-from bon_gateway.backends.settings import ComposedRewardSettings
+from bon_gateway.backends.reward.identity import reward_identity
 from bon_gateway.errors import BadRequestError, RewardError
 from bon_gateway.offline_rewards import RewardCost, opened_rewards
 from bon_gateway.protocols import RewardBackend
@@ -107,7 +107,7 @@ async def _rescored(
     async with opened_rewards(rewards, f"{KEY}.{{}}".format, environ) as backends:
         for name, backend in backends.items():
             tell(f"scoring the answers of {len(pools)} requests by {name}")
-            run = _Rescoring(name, backend, _identity(name, rewards), file, thinking)
+            run = _Rescoring(name, backend, reward_identity(name, rewards), file, thinking)
             pools = await run.all(pools)
             costs[name] = run.cost
             tell(f"{name}: {run.cost}")
@@ -192,14 +192,6 @@ class _Rescoring:
             # A failure that may pass is not kept, so the next run tries again.
             self._file.add(call)
         return call
-
-
-def _identity(name: str, rewards: Mapping[str, AnyReward]) -> bytes:
-    """The settings that decide its numbers: its own, or all if it joins others."""
-    told: dict[str, Any] = {name: rewards[name].model_dump(mode="json")}
-    if isinstance(rewards[name], ComposedRewardSettings):
-        told = {key: one.model_dump(mode="json") for key, one in rewards.items()}
-    return orjson.dumps(told, option=orjson.OPT_SORT_KEYS)
 
 
 def _kept(file: Path) -> Iterator[ScoredCall]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from bon_common.judging.pairs import TIE
+from bon_gateway.backends.reward.identity import reward_identity
 from bon_gateway.compare.prompts import Messages
 from bon_gateway.compare.settings import JUDGE, QualitySettings
 from bon_gateway.errors import BadRequestError, RewardError
@@ -26,6 +27,10 @@ class RewardScorers:
             sections[JUDGE] = quality.judge
         self._rewards = OfflineRewards(sections, _place, environ)
         self.costs = {name: RewardCost() for name in sections}
+        # After the rewards are built: by then the modules of hooks are loaded.
+        self.identities: Mapping[str, bytes] = {
+            name: reward_identity(name, sections) for name in sections
+        }
 
     def __contains__(self, name: str) -> bool:
         return name in self.costs

@@ -199,7 +199,7 @@ class Run:
 
     async def _score(self, scorers: Scorers) -> KnownScores:
         path = self._settings.output / SCORES
-        scores = KnownScores({line["name"]: line["value"] for line in read_lines(path)})
+        scores = scorers.known(read_lines(path))
         wanted = list(_wanted(self._settings, self.records))
         first = probes(self._settings, _answered(self.records))
         missing = {one.name for one in wanted} - set(scores.known)

@@ -2,7 +2,8 @@
 
 A scorer is a reward server, a function of the user's own or a reward of the gateway's settings. The
 judge is such a reward too; it gets each answer with that of the arm to beat. ``scores.jsonl`` keeps
-every score, so no score is computed twice. Failures are counted and left out.
+every score with its scorer's identity, so no score is computed twice, and none of a scorer that has
+changed since is used. Failures are counted and left out.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ import hashlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from yarl import URL
 
 from bon_common.hooks import load_number_hook
 from bon_gateway.backends.http.client import HttpClient, base_url, encode, finite
 from bon_gateway.backends.http.faults import UpstreamError, malformed
+from bon_gateway.backends.reward.identity import settings_identity
 from bon_gateway.compare.ask.client import open_client
 from bon_gateway.compare.ask.records import Append
 from bon_gateway.compare.ask.rewards import RewardScorers
@@ -123,6 +126,20 @@ class Scorers:
                 self._clients.append(client)
                 self._scorers[name] = server_scorer(settings, client)
         self._rewards = RewardScorers(quality, environ)
+        own = {
+            name: settings_identity({name: settings.model_dump(mode="json")})
+            for name, settings in quality.scorers.items()
+            if settings.reward is None
+        }
+        self._identities = {
+            name: identity.hex()[:16]
+            for name, identity in (own | {**self._rewards.identities}).items()
+        }
+
+    def known(self, lines: Iterable[Mapping[str, Any]]) -> KnownScores:
+        """The scores in the file's lines that the scorers, as they are now, gave."""
+        current = {*self._identities.values()}
+        return KnownScores({one["name"]: one["value"] for one in lines if one.get("by") in current})
 
     @property
     def costs(self) -> Mapping[str, RewardCost]:
@@ -159,7 +176,9 @@ class Scorers:
                         scores.failed[one.scorer] += 1
                     else:
                         scores.known[one.name] = value
-                        append({"name": one.name, "value": value})
+                        append(
+                            {"name": one.name, "value": value, "by": self._identities[one.scorer]}
+                        )
                     if one.name in missing:
                         done()
 

@@ -108,6 +108,21 @@ async def test_what_fails_is_told_and_asked_for_again(pools: Path) -> None:
         assert second.setup["Scored by server"] == "6 answers, 6 tokens read by the reward model"
 
 
+async def test_an_edited_template_is_asked_with_anew(pools: Path, tmp_path: Path) -> None:
+    template = tmp_path / "judge.jinja"
+    template.write_text("One: {{ conversation }} {{ answer }}")
+    judging = FakeJudge(lambda _: {"7": 1.0})
+    async with FakeUpstream(judging) as judge:
+        section = {"type": "judge", "urls": [judge.url], "prompt": str(template)}
+        settings = settings_of(pools, BEST, score_by={"judge": section})
+        for beginning, times in (("One", 1), ("One", 1), ("Two", 2)):
+            template.write_text(f"{beginning}: {{{{ conversation }}}} {{{{ answer }}}}")
+            await asyncio.to_thread(run, settings, lambda _: None)
+            asked = [one for one in judging.prompts if "prompt" in one]
+            assert len(asked) == 6 * times
+            assert asked[-1].startswith(beginning)
+
+
 def test_one_that_scores_nothing_ends_the_command(pools: Path) -> None:
     hook = {**DIGITS, "function": "tests.bon_gateway.replay.test_rescored:broken"}
     with pytest.raises(SettingsError, match="it scored nothing; the last call failed"):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, Union
 
 from pydantic import Discriminator, Field, PositiveInt, model_validator
@@ -12,7 +14,7 @@ from bon_gateway.backends.reward.judge.asking import JudgeWay
 from bon_gateway.backends.reward.judge.backend import JudgeReward
 from bon_gateway.backends.reward.judge.method import MethodSettings
 from bon_gateway.backends.reward.judge.pointwise import PointwiseSettings
-from bon_gateway.backends.reward.judge.prompt import Prompt, own_prompt, users_prompt
+from bon_gateway.backends.reward.judge.prompt import TEMPLATES, Prompt, own_prompt, users_prompt
 from bon_gateway.backends.reward.judge.registry import METHODS
 from bon_gateway.backends.settings import RewardSettings
 from bon_gateway.sections.base import Section
@@ -72,6 +74,10 @@ class JudgeSettings(UpstreamSettings, RewardSettings):
     @property
     def compares(self) -> bool:
         return self.method.compares
+
+    @property
+    def own_files(self) -> Sequence[Path]:
+        return () if self.prompt is not None else (TEMPLATES / self.method.TEMPLATE,)
 
     @model_validator(mode="after")
     def _sampling_fits(self) -> Self:

@@ -83,6 +83,43 @@ async def test_a_judge_is_asked_in_both_orders(tmp_path: Path, reply: Any, rate:
     assert other_arm.judged.value == rate
 
 
+async def test_a_scorer_that_has_changed_scores_again(tmp_path: Path) -> None:
+    """The first one's scores stay for it, and are not taken for the second one's."""
+    async with (
+        FakeUpstream(lambda call: Step(text="one")) as base,
+        FakeUpstream(lambda call: Step(text="two")) as other,
+        FakeUpstream() as reward,
+    ):
+        asked = []
+        for model in ("a", "b", "b", "a"):
+            scorer = {"url": reward.url, "model": model}
+            quality = {"scorers": {"held-out": scorer}, "primary": "held-out"}
+            settings = settings_of(tmp_path, arms(base, other), prompts=4, quality=quality)
+            await compare(settings)
+            asked.append(reward.requests)
+    assert asked == [8, 16, 16, 16]
+
+
+async def test_a_judge_with_another_template_judges_again(tmp_path: Path) -> None:
+    template = tmp_path / "judge.jinja"
+    judging = FakeJudge(lambda _: {"[[A]]": 1.0}, logprobs=False)
+    async with (
+        FakeUpstream(lambda call: Step(text="one")) as base,
+        FakeUpstream(lambda call: Step(text="two")) as other,
+        FakeUpstream(judging) as judge,
+    ):
+        asked = []
+        for question in ("first", "first", "second"):
+            template.write_text(question + " {{ conversation }} {{ a }} {{ b }}")
+            section = {**written(judge.url)["judge"], "prompt": str(template)}
+            settings = settings_of(
+                tmp_path, arms(base, other), prompts=3, quality={"judge": section}
+            )
+            await compare(settings)
+            asked.append(sum("one" in prompt for prompt in judging.prompts))
+    assert asked == [6, 6, 12]
+
+
 async def test_a_judge_that_says_nothing_is_counted(tmp_path: Path) -> None:
     judging = FakeJudge(lambda _: {"neither, really": 1.0}, logprobs=False)
     async with (
