@@ -130,6 +130,7 @@ class ChatCall(msgspec.Struct, frozen=True):
                 request=self.request,
                 selection=selection,
                 error=error,
+                reward_compares=self.served.reward is not None and self.served.reward.compares,
             )
         )
 

@@ -205,3 +205,11 @@ class ComposedRewardSettings(Component):
     @abstractmethod
     def compose(self, rewards: Mapping[str, RewardBackend]) -> ComposedReward:
         """The reward. ``rewards`` has the others, and may have more."""
+
+
+def compares(name: str, rewards: Mapping[str, RewardSettings | ComposedRewardSettings]) -> bool:
+    """Whether this one of ``rewards`` ``compares``, see ``RewardBackend``. Members are known."""
+    one = rewards[name]
+    if isinstance(one, RewardSettings):
+        return one.compares
+    return one.compares_over({n: r for n, r in rewards.items() if isinstance(r, RewardSettings)})

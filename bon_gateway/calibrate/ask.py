@@ -38,10 +38,12 @@ class PoolRecorder:
     ) -> None:
         self._settings, self._prompts, self._seed, self._client = settings, prompts, seed, client
         self._url = URL(f"{base_url(settings.url)}/v1/chat/completions")
+        self._compares = False
         self.failures: list[str] = []
 
     async def record(self, write: Write, progress: Progress) -> None:
         """Every answer is written as soon as it is there."""
+        self._compares = await _reward_compares(self._settings, self._client)
         waiting = iter(enumerate(self._prompts))
         progress.begin(f"asking for {self._settings.n} candidates each", len(self._prompts))
         workers = [
@@ -73,7 +75,21 @@ class PoolRecorder:
             "messages": messages, "seed": seed, "bon": bon,
         }  # fmt: skip
         answer = await self._client.post(self._url, encode(body), FRESH)
-        return as_line(answer, messages, settings, f"calibrate-{place:05d}", seed)
+        line = as_line(answer, messages, settings, f"calibrate-{place:05d}", seed)
+        return {**line, "reward_compares": True} if self._compares else line
+
+
+async def _reward_compares(settings: AskSettings, client: HttpClient) -> bool:
+    """Whether the served model's reward only compares the answers of one call. A gateway that does
+    not say has no such rewards."""
+    base = base_url(settings.url)
+    try:
+        served = orjson.loads(await client.get(URL(f"{base}/v1/models/{settings.model}")))
+        listed = orjson.loads(await client.get(URL(f"{base}/v1/rewards")))
+        told = {one["id"]: one["bon"]["compares"] for one in listed["data"]}
+        return told.get(served["bon"]["reward"]) is True
+    except (UpstreamError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _why(error: UpstreamError, settings: AskSettings) -> str:

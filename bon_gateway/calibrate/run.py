@@ -24,10 +24,12 @@ from bon_gateway.calibrate.pools import CalibrationPrompts, calibration_prompts
 from bon_gateway.calibrate.settings import CalibrateSettings
 from bon_gateway.compare.statistics import Resamples
 from bon_gateway.offline_rewards import RewardCost
+from bon_gateway.replay.comparing import compares_anew, compares_by_name
 from bon_gateway.replay.joint import known_of
 from bon_gateway.replay.log import PlacedRequest, read_log
-from bon_gateway.replay.pools import PoolSet, pool_set
+from bon_gateway.replay.pools import PoolSet, Source, pool_set
 from bon_gateway.replay.rescored import rescored, told_costs
+from bon_gateway.replay.warnings import of_comparing
 
 SINGLE = "single"
 ORACLE = "oracle"
@@ -44,6 +46,7 @@ def run(
     models: set[str] = set()
     found = pool_set(_noting(read_log(pools), models), settings.model, at_least=1)
     models = models if settings.model is None else {settings.model}
+    comparing = _comparing(settings, found.source)
     costs: Mapping[str, RewardCost] = {}
     if settings.score_by:
         found, costs = rescored(found, settings.score_by, settings.output, environ, tell)
@@ -63,14 +66,14 @@ def run(
     correlations = reward_correlations(prompts, resamples)
     extract = None if settings.extract is None else settings.extract.model_dump(mode="json")
     hedges = Hedges(prompts, spread.within.value, extract)
-    measured = measured_ways(hedges, n, wave, settings.tolerance)
+    measured = measured_ways(hedges, n, wave, settings.tolerance, steady=comparing is None)
     sizes = sizes_up_to(n)
     columns = [measured.best.columns(size) for size in sizes]
     golds = [one.golds for one in columns if one.golds is not None]
     good = good_from(prompts, settings.good)
     demand = None if good is None else Demand(good, settings.risk, settings.confidence)
     promised: list[Guarantee] = []
-    if demand is not None:
+    if demand is not None and comparing is None:
         promised += guarantees(prompts, n, wave, demand)
     return CalibrationResults(
         version=bon_gateway.__version__,
@@ -88,18 +91,45 @@ def run(
         rows=tuple(_rows(measured, prompts, n, WayRows(columns[-1], golds, resamples))),
         guarantees=tuple(promised),
         recommended=recommended(measured, n, settings.tolerance, resamples),
-        scales=_scales(found),
+        scales=_scales(found, settings),
         setup={**_setup(settings, pools, found, prompts, demand), **told_costs(costs)},
         warnings=(
             *_several(models),
+            *_of_comparing(comparing),
             *warnings_of(found, prompts, spread, correlations, measured.widest),
         ),
     )
 
 
-def _scales(found: PoolSet) -> dict[str, RewardSpread]:
-    """Scales of the rewards that candidates have by name."""
-    names = {name for pool in found.pools for one in pool.usable for name in one.rewards}
+def _comparing(settings: CalibrateSettings, source: Source) -> str | None:
+    """The reward that chooses, if it only compares the answers of one call. Raises
+    SettingsError."""
+    name = settings.chosen_by
+    if name is None:
+        return source.reward if source.compares else None
+    return name if compares_by_name(name, settings.score_by, source) else None
+
+
+def _of_comparing(name: str | None) -> Iterator[str]:
+    if name is not None:
+        yield from of_comparing([name])
+        yield (
+            "So good_enough and cascade were left out: they need a threshold that holds for every"
+            " request. The gateway refuses them with this reward."
+        )
+
+
+def _scales(found: PoolSet, settings: CalibrateSettings) -> dict[str, RewardSpread]:
+    """Scales of the rewards that candidates have by name. One that only compares has none to set:
+    it depends on how many answers a call has, so the gateway learns it."""
+    score_by = settings.score_by
+    names = {
+        name
+        for pool in found.pools
+        for one in pool.usable
+        for name in one.rewards
+        if name not in score_by or not compares_anew(name, score_by)
+    }
     return {name: RewardSpread.of(known_of(found, name)) for name in sorted(names)}
 
 

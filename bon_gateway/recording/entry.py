@@ -34,6 +34,8 @@ class LogEntry:
     """None if the request failed. Its candidates are then not known."""
     error: str | None
     """Code of the error that was the answer."""
+    reward_compares: bool = False
+    """See ``RewardBackend.compares``."""
 
 
 def is_sampled(request_id: str, rate: float) -> bool:
@@ -62,6 +64,7 @@ def to_line(entry: LogEntry, redaction: Redaction, *, with_sampling: bool) -> by
         "policy": entry.policy,
         "policy_revision": entry.policy_revision,
         "reward": entry.reward,
+        **({"reward_compares": True} if entry.reward_compares else {}),
         "strategy": entry.strategy,
         "n": entry.n if selection is None else selection.n,
         "messages": [redaction.apply(message) for message in request.messages],

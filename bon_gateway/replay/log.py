@@ -54,6 +54,8 @@ class RecordedRequest(msgspec.Struct, frozen=True):
     candidates: tuple[RecordedCandidate, ...]
     sampling: dict[str, Any] = {}
     prompt_tokens: Count | None = None
+    reward_compares: bool = False
+    """Whether the reward only compares the candidates of one request."""
 
 
 def begun(candidate: RecordedCandidate, tokens: int) -> dict[str, Any]:

@@ -54,10 +54,13 @@ class Source:
     policy: str
     policy_revision: str | None
     reward: str | None
+    compares: bool = False
+    """Whether the reward only compares the candidates of one request."""
 
     def __str__(self) -> str:
         revision = f" at {self.policy_revision}" if self.policy_revision else ""
         scored = f"scored by {self.reward}" if self.reward else "not scored"
+        scored += ", which compares the candidates of a request" if self.compares else ""
         return f"policy {self.policy}{revision}, {scored}"
 
 
@@ -98,7 +101,9 @@ def pool_set(lines: Iterable[PlacedRequest], model: str | None, at_least: int) -
         if model is not None and recorded.model != model:
             other["of another served model"] += 1
             continue
-        found = Source(recorded.policy, recorded.policy_revision, recorded.reward)
+        found = Source(
+            recorded.policy, recorded.policy_revision, recorded.reward, recorded.reward_compares
+        )
         sources.setdefault(found, line.place)
         pool = _pool(line, left_out)
         if not pool.candidates:

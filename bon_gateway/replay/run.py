@@ -12,6 +12,7 @@ from bon_common.settings.errors import SettingsError
 from bon_gateway.offline_rewards import RewardCost
 from bon_gateway.replay.beside import greedy_answers, of_greedy, of_oracle, of_random
 from bon_gateway.replay.columns import AnswerColumns, PromptGroups, of_strategy
+from bon_gateway.replay.comparing import refuse_unsteady
 from bon_gateway.replay.drive import Replayed, replay
 from bon_gateway.replay.figures import RowMaker
 from bon_gateway.replay.joint import with_joint_rewards
@@ -20,7 +21,7 @@ from bon_gateway.replay.pools import PoolSet, pool_set
 from bon_gateway.replay.rescored import chosen_by, rescored, told_costs
 from bon_gateway.replay.results import ReplayResults
 from bon_gateway.replay.settings import GREEDY, ORACLE, RANDOM, ReplaySettings
-from bon_gateway.replay.warnings import warnings_of
+from bon_gateway.replay.warnings import of_comparing, warnings_of
 from bon_gateway.strategies.best_of_n import BestOfNSettings
 from bon_gateway.strategies.settings import StrategySettings
 
@@ -36,6 +37,7 @@ def run(
     for name, kind in settings.strategies.items():
         _check(name, kind)
     pools = pool_set(read_log(settings.pools), settings.model, settings.at_least)
+    comparing = refuse_unsteady(settings, pools.source)
     costs: Mapping[str, RewardCost] = {}
     if settings.score_by:
         pools, costs = rescored(
@@ -82,7 +84,10 @@ def run(
         known_golds=len(groups.with_gold),
         rows=tuple(rows),
         setup={**_setup(settings, pools), **told_costs(costs)},
-        warnings=tuple(warnings_of(pools, groups, rows, replays[base])),
+        warnings=(
+            *warnings_of(pools, groups, rows, replays[base]),
+            *of_comparing(comparing),
+        ),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from bon_gateway.replay.columns import PromptGroups
 from bon_gateway.replay.drive import Replayed
@@ -54,6 +54,16 @@ def left_out_candidates(pools: PoolSet) -> Iterator[str]:
         yield (
             "Rejected candidates were the slow ones, so these pools lack long answers. Record with"
             " best_of_n and without a deadline."
+        )
+
+
+def of_comparing(rewards: Iterable[str]) -> Iterator[str]:
+    """Warnings about rewards that only compare the answers of one call."""
+    for name in rewards:
+        yield (
+            f"The reward {name} only compares the answers of one call. Here it has compared all"
+            " candidates of a request; where fewer are drawn, a gateway compares only these. Its"
+            " numbers do not compare across requests."
         )
 
 

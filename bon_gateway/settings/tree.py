@@ -37,6 +37,7 @@ from bon_gateway.backends.settings import (
     EmbedderSettings,
     PolicySettings,
     RewardSettings,
+    compares,
 )
 from bon_gateway.sections.base import Component, Section
 from bon_gateway.sections.history import HistorySettings
@@ -311,12 +312,7 @@ class Settings(Section):
         reward = served.reward_name(name)
         if reward is None or not served.strategy.needs_steady_rewards:
             return
-        composed = self.composed_rewards.get(reward)
-        if composed is None:
-            compares = self.reward_models[reward].compares
-        else:
-            compares = composed.compares_over(self.reward_models)
-        if compares:
+        if compares(reward, {**self.reward_models, **self.composed_rewards}):
             raise ValueError(
                 f"models.{name}.strategy: {served.strategy.type} needs rewards that compare across"
                 f" calls, and reward {reward!r} only compares the answers of one"

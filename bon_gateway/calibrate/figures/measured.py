@@ -83,14 +83,19 @@ class Hedges:
         ]
 
 
-def measured_ways(hedges: Hedges, n: int, wave: int, tolerance: float) -> MeasuredWays:
-    """Without gold nothing hedges: by reward alone, best-of-N is the best."""
+def measured_ways(
+    hedges: Hedges, n: int, wave: int, tolerance: float, *, steady: bool = True
+) -> MeasuredWays:
+    """Without gold nothing hedges: by reward alone, best-of-N is the best. No threshold can be set
+    on rewards that are not ``steady``: those only compare the candidates of one request."""
     prompts = hedges.prompts
     best = TunedBestOfN(prompts, n)
     tuned = []
     if prompts.with_gold:
         drawing = (best, TunedPoisson(prompts, n, best))
         tuned += [*(cross_fitted(one, prompts, highest) for one in drawing), *hedges.tuned(n)]
+    if not steady:
+        return MeasuredWays(best, tuned)
     thresholds = thresholds_of((pool for own in prompts.pools for pool in own), n)
     rule = cheapest_as_good_as([best.columns(size) for size in best.values], tolerance)
     tuned.append(cross_fitted(TunedGoodEnough(prompts, n, wave, thresholds), prompts, rule))

@@ -13,6 +13,7 @@ import pytest
 from bon_gateway import cli
 from bon_gateway.app import create_app
 from bon_gateway.settings.tree import Settings
+from bon_gateway.testing.judges import FakeJudge
 from bon_gateway.testing.script import Call, Step
 from bon_gateway.testing.upstream import FakeUpstream
 from tests.bon_gateway.compare.endpoints import best_of_n
@@ -180,3 +181,27 @@ async def test_what_fails_is_counted(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "1 of 12 requests failed, the last with: " in err
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     assert results["prompts"] == 11
+
+
+async def test_a_reward_that_only_compares_is_recorded_as_such(tmp_path: Path) -> None:
+    judging = FakeJudge(lambda _: {"A": 0.6, "B": 0.3})
+    async with FakeUpstream(answered) as upstream, FakeUpstream(judging) as judge:
+        judges = {"type": "judge", "urls": [judge.url], "model": "judge"}
+        strategy = {"type": "best_of_n", "n": 8}
+        tree = {
+            "policies": {"p": {"type": "vllm", "urls": [upstream.url], "model": "fake"}},
+            "rewards": {"pw": {**judges, "method": {"type": "pairwise"}}, "j": judges},
+            "models": {
+                "mine": {"policy": "p", "rewards": [{"reward": "pw"}], "strategy": strategy},
+                "other": {"policy": "p", "reward": "j", "strategy": strategy},
+            },
+        }
+        app = create_app(Settings.model_validate(tree), environ={})
+        async with serving_app(app, interface="asgi3", lifespan="on") as address:
+            for model, compares in (("mine", True), ("other", False)):
+                assert await calibrate(tmp_path, address, model=model) == 0
+                lines = (tmp_path / "out" / "pools.jsonl").read_text().splitlines()
+                found = [json.loads(one).get("reward_compares", False) for one in lines]
+                assert found == [compares] * 12
+                report = (tmp_path / "out" / "report.md").read_text()
+                assert ("only compares the answers of one call" in report) is compares
