@@ -11,7 +11,9 @@ import asyncio
 from collections.abc import Mapping
 
 from bon_gateway.backends.http.settings import UpstreamSettings
+from bon_gateway.backends.reward.reward_server import RewardServerSettings
 from bon_gateway.factory import find_key, key_of
+from bon_gateway.protocols import Upstream
 from bon_gateway.settings.doubts import doubts
 from bon_gateway.settings.tree import Settings
 from bon_gateway.verifiers.reward import VerifiersRewardSettings
@@ -32,7 +34,7 @@ async def check_upstreams(settings: Settings, environ: Mapping[str, str]) -> tup
         if (upstream := upstreams.get(f"policies.{policy}")) is not None
     ]
     found = await asyncio.gather(
-        *(upstream.build(key_of(upstream, environ)).trial(model) for _, upstream, model in asked)
+        *(_built(path, upstream, settings, environ).trial(model) for path, upstream, model in asked)
     )
     lines, well = [], True
     for (name, _, _), answers in zip(asked, found, strict=True):
@@ -46,6 +48,15 @@ async def check_upstreams(settings: Settings, environ: Mapping[str, str]) -> tup
     lines += [f"{name}: runs in the gateway's process; not tried" for name in within]
     lines += [f"note: {doubt}" for doubt in doubts(settings)]
     return lines, well
+
+
+def _built(
+    path: str, upstream: UpstreamSettings, settings: Settings, environ: Mapping[str, str]
+) -> Upstream:
+    if isinstance(upstream, RewardServerSettings):
+        labels = settings.labels_of(path.removeprefix("rewards."))
+        return upstream.build_reading(find_key(environ), labels)
+    return upstream.build(key_of(upstream, environ))
 
 
 def _verifiers(settings: Settings) -> dict[str, VerifierSettings]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bon_gateway.auth import check_upstream_keys, upstream_key
@@ -40,7 +40,8 @@ def build_gateway(
         name: one.compose(policies) for name, one in settings.composed_policies.items()
     }
     rewards: dict[str, RewardBackend] = {
-        name: _reward(name, r, metrics, environ) for name, r in settings.reward_models.items()
+        name: _reward(name, r, metrics, environ, settings.labels_of(name))
+        for name, r in settings.reward_models.items()
     }
     composed_rewards = {
         name: one.compose(rewards) for name, one in settings.composed_rewards.items()
@@ -83,9 +84,13 @@ def _policy(
 
 
 def _reward(
-    name: str, settings: RewardSettings, metrics: Metrics, environ: Mapping[str, str]
+    name: str,
+    settings: RewardSettings,
+    metrics: Metrics,
+    environ: Mapping[str, str],
+    labels: Sequence[str],
 ) -> RewardBackend:
-    backend = build_reward(settings, environ)
+    backend = build_reward(settings, environ, labels)
     # The meter is inside the cache: a cached reward is not a call of the reward model.
     metered = MeteredReward(name, backend, metrics)
     if settings.cache is None:
@@ -100,9 +105,12 @@ def _reward(
     )
 
 
-def build_reward(settings: RewardSettings, environ: Mapping[str, str]) -> RewardBackend:
-    """A reward with its own model, not started, without meter and cache."""
-    backend = settings.build_with(find_key(environ))
+def build_reward(
+    settings: RewardSettings, environ: Mapping[str, str], labels: Sequence[str] = ()
+) -> RewardBackend:
+    """A reward with its own model, not started, without meter and cache. Ensembles read its
+    ``labels``."""
+    backend = settings.build_reading(find_key(environ), labels)
     calibration = settings.length_calibration
     return backend if calibration is None else LengthCalibratedReward(backend, calibration)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from bon_common.settings.errors import SettingsError
 from bon_gateway.auth import upstream_key
-from bon_gateway.backends.settings import ComposedRewardSettings, RewardSettings
+from bon_gateway.backends.settings import ComposedRewardSettings, RewardSettings, labels_of
 from bon_gateway.factory import build_reward
 from bon_gateway.protocols import RewardBackend
 from bon_gateway.settings.tree import AnyReward
@@ -119,6 +119,7 @@ def _built(
 ) -> dict[str, RewardBackend]:
     own: dict[str, RewardBackend] = {}
     models = {name: one for name, one in rewards.items() if isinstance(one, RewardSettings)}
+    composed = [one for one in rewards.values() if isinstance(one, ComposedRewardSettings)]
     for name, one in rewards.items():
         place = place_of(name)
         try:
@@ -134,7 +135,7 @@ def _built(
         else:
             for within, variable in one.key_variables.items():
                 upstream_key(variable, environ, f"{place}.{within}")
-            own[name] = build_reward(one, environ)
+            own[name] = build_reward(one, environ, labels_of(name, composed))
     return own
 
 

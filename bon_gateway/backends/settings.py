@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -143,6 +143,11 @@ class RewardSettings(BackendSettings):
         """The same, for a section that may have several ``key_variables``."""
         return self.build(keys(self.key_variable))
 
+    def build_reading(self, keys: FindKey, labels: Sequence[str]) -> RewardBackend:
+        """The same, for ensembles that read these ``labels``. A model that lacks one does not come
+        up, if its kind has labels."""
+        return self.build_with(keys)
+
 
 class EmbedderSettings(BackendSettings):
     """The settings of one embedder, which build it."""
@@ -202,9 +207,21 @@ class ComposedRewardSettings(Component):
     def compares_over(self, rewards: Mapping[str, RewardSettings]) -> bool:
         """Whether the joint reward ``compares``, see ``RewardBackend``."""
 
+    @property
+    def labels_read(self) -> Mapping[str, Sequence[str]]:
+        """Labels that it reads, by the reward's name. Rewards of which it reads none may be
+        missing."""
+        return {}
+
     @abstractmethod
     def compose(self, rewards: Mapping[str, RewardBackend]) -> ComposedReward:
         """The reward. ``rewards`` has the others, and may have more."""
+
+
+def labels_of(name: str, composed: Iterable[ComposedRewardSettings]) -> tuple[str, ...]:
+    """The labels of this reward that ``composed`` ones read, each once."""
+    found = [label for one in composed for label in one.labels_read.get(name, ())]
+    return tuple(dict.fromkeys(found))
 
 
 def compares(name: str, rewards: Mapping[str, RewardSettings | ComposedRewardSettings]) -> bool:

@@ -38,6 +38,7 @@ from bon_gateway.backends.settings import (
     PolicySettings,
     RewardSettings,
     compares,
+    labels_of,
 )
 from bon_gateway.sections.base import Component, Section
 from bon_gateway.sections.history import HistorySettings
@@ -206,6 +207,10 @@ class Settings(Section):
             for model, served in self.models.items()
             if (name := served.reward_name(model)) and (ensemble := served.ensemble)
         }
+
+    def labels_of(self, reward: str) -> tuple[str, ...]:
+        """The labels of this reward that ensembles read."""
+        return labels_of(reward, self.composed_rewards.values())
 
     def revision_of(self, policy: str) -> str | None:
         """The policy's revision. A composed policy without its own has the revisions of the

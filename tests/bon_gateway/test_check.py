@@ -74,6 +74,16 @@ async def test_verifiers_answer(tmp_path: Path) -> None:
     ]
 
 
+async def test_a_label_that_the_model_lacks(tmp_path: Path) -> None:
+    async with FakeUpstream() as up:
+        settings = tree(up.url, up.url)
+        member = {"reward": "r", "label": "nice"}
+        settings["models"]["a"] |= {"reward": None, "rewards": [member]}
+        code, lines = await check(tmp_path, settings)
+    assert code == 1
+    assert "has no label 'nice', which an ensemble reads; it has none" in lines[1]
+
+
 async def test_an_ensemble_is_as_well_as_its_members(tmp_path: Path) -> None:
     async with FakeUpstream() as up:
         settings = tree(up.url, up.url)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from bon_gateway.backends.http.faults import reward_refusal
 from bon_gateway.backends.in_process import InProcessModel
 from bon_gateway.backends.reward.in_process_settings import InProcessRewardSettings
-from bon_gateway.backends.reward.labels import by_answer
+from bon_gateway.backends.reward.labels import by_answer, lacking
 from bon_gateway.backends.reward.local import Unannounced
 from bon_gateway.errors import NoRewardError, RewardError
 from bon_gateway.types import Message, NonTextParts, RewardRequest, Scores
@@ -28,9 +28,17 @@ class InProcessReward(InProcessModel, Unannounced):
 
     kind = "reward model"
 
-    def __init__(self, settings: InProcessRewardSettings, *, load: Load = Scorer.load) -> None:
-        """``load`` is called in a thread of its own. Tests pass their own scorers with it."""
+    def __init__(
+        self,
+        settings: InProcessRewardSettings,
+        *,
+        labels: Sequence[str] = (),
+        load: Load = Scorer.load,
+    ) -> None:
+        """A model that lacks one of ``labels`` does not come up. ``load`` is called in a thread of
+        its own. Tests pass their own scorers with it."""
         super().__init__(settings.model)
+        self._labels = labels
         self._settings = ModelSettings(
             model=settings.model,
             revision=settings.revision,
@@ -77,6 +85,12 @@ class InProcessReward(InProcessModel, Unannounced):
 
     async def _open(self) -> None:
         self._scorer = await self._load_alone(lambda: self._load(self._settings))
+        if self._labels:
+            # A single number has a name in the model, and is no label of an answer.
+            names = self._scorer.info.labels
+            wrong = lacking(self._labels, names if len(names) > 1 else ())
+            if wrong is not None:
+                raise ValueError(f"it {wrong}")
         await self._scorer.start()
         await self._scorer.warm_up()
 

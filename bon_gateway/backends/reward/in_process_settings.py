@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import PositiveInt
 
 from bon_gateway.backends.reward.steps import RewardStepsSettings
-from bon_gateway.backends.settings import LocalModelSettings, RewardSettings
+from bon_gateway.backends.settings import FindKey, LocalModelSettings, RewardSettings
 from bon_gateway.protocols import RewardBackend
 from bon_gateway.types import ForTextAlone
 
@@ -26,9 +27,14 @@ class InProcessRewardSettings(LocalModelSettings, RewardSettings):
     max_batch_tokens: PositiveInt = 16384
     """Tokens, padding included, in one forward pass."""
 
+    may_have_labels: ClassVar[bool] = True
+
     def build(self, key: str | None) -> RewardBackend:
+        return self.build_reading(lambda _: key, ())
+
+    def build_reading(self, keys: FindKey, labels: Sequence[str]) -> RewardBackend:
         # By name: what runs a model imports much, and most gateways run none.
         backend: RewardBackend = import_module(
             "bon_gateway.backends.reward.in_process"
-        ).InProcessReward(self)
+        ).InProcessReward(self, labels=labels)
         return backend

@@ -6,7 +6,7 @@ import hashlib
 import logging
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from bon_gateway.backends.http.client import encode, finite
 from bon_gateway.backends.http.faults import Fault, UpstreamError, malformed, reward_error
@@ -14,9 +14,9 @@ from bon_gateway.backends.http.names import LookUp, look_up
 from bon_gateway.backends.http.settings import UpstreamSettings
 from bon_gateway.backends.pool.backend import Pooled
 from bon_gateway.backends.pool.replica import Replica
-from bon_gateway.backends.reward.labels import by_answer
+from bon_gateway.backends.reward.labels import by_answer, lacking
 from bon_gateway.backends.reward.local import WARM_UP
-from bon_gateway.backends.settings import RewardSettings
+from bon_gateway.backends.settings import FindKey, RewardSettings
 from bon_gateway.types import ForTextAlone, Message, NonTextParts, RewardRequest, Scores
 
 logger = logging.getLogger(__name__)
@@ -38,8 +38,13 @@ class RewardServerSettings(UpstreamSettings, RewardSettings):
     that it computes the prompt meanwhile. For long prompts and a reward server that is idle while
     engines generate."""
 
+    may_have_labels: ClassVar[bool] = True
+
     def build(self, key: str | None) -> RewardServerBackend:
         return RewardServerBackend(self, key)
+
+    def build_reading(self, keys: FindKey, labels: Sequence[str]) -> RewardServerBackend:
+        return RewardServerBackend(self, keys(self.key_variable), labels=labels)
 
 
 class RewardServerBackend(Pooled):
@@ -51,8 +56,15 @@ class RewardServerBackend(Pooled):
     compares = False
 
     def __init__(
-        self, settings: RewardServerSettings, api_key: str | None, *, look_up: LookUp = look_up
+        self,
+        settings: RewardServerSettings,
+        api_key: str | None,
+        *,
+        labels: Sequence[str] = (),
+        look_up: LookUp = look_up,
     ) -> None:
+        """A replica whose model lacks one of ``labels`` does not come up."""
+        self._labels = labels
         self._model = settings.model
         self.announces = settings.announce
         self.non_text_parts: NonTextParts = settings.non_text_parts
@@ -112,7 +124,12 @@ class RewardServerBackend(Pooled):
 
     async def _warm_up(self, replica: Replica) -> None:
         request, answer = WARM_UP
-        await self._ask(replica, request, [answer])
+        scores = await self._ask(replica, request, [answer])
+        [known] = scores.labels or [{}]
+        # Another gateway may leave out a member for now.
+        wrong = lacking(self._labels, {*known, *scores.left_out} if scores.left_out else known)
+        if wrong is not None:
+            raise malformed(f"its model {wrong}")
 
 
 def _item(request: RewardRequest) -> dict[str, Any]:
@@ -145,7 +162,17 @@ def _scores(answer: dict[str, Any], count: int) -> Scores:
         labels=by_answer(_labels(results[0].get("labels"), count)),
         read=read,
         truncated=truncated,
+        left_out=_left_out(results[0].get("left_out")),
     )
+
+
+def _left_out(given: Any) -> Sequence[str]:
+    """Members that an ensemble of another gateway did without. Raises UpstreamError."""
+    found = given or []
+    named = isinstance(found, list) and all(isinstance(one, str) for one in found)
+    if not named or len(found) > MOST_LABELS:
+        raise malformed("its answer's left_out cannot be read")
+    return found
 
 
 def _labels(given: Any, count: int) -> dict[str, list[float]]:

@@ -105,3 +105,37 @@ def test_a_judge_that_compares_makes_the_joint_reward_one() -> None:
     tree["models"]["m"]["strategy"] = {"type": "good_enough", "n": 4, "wave": 2, "threshold": 1.0}
     with pytest.raises(ValidationError, match=r"reward 'models\.m\.rewards' only compares"):
         Settings.model_validate(tree)
+
+
+@pytest.mark.parametrize(
+    ("section", "refused"),
+    [
+        ({"type": "hook", "function": "json:dumps"}, True),
+        ({"type": "verifiers", "verifiers": [{"type": "length", "max": 3}]}, True),
+        ({"type": "judge", "urls": ["http://127.0.0.1:9"]}, True),
+        ({"type": "vllm_classify", "urls": ["http://127.0.0.1:9"]}, True),
+        (SERVER, False),
+        ({"type": "in_process", "model": "m"}, False),
+    ],
+)
+def test_a_label_of_a_reward_without_labels_is_refused(
+    section: dict[str, Any], refused: bool
+) -> None:
+    """Otherwise every request would lose the member."""
+    member = {"reward": "a", "label": "kind"}
+    tree: dict[str, Any] = {
+        "policies": {"p": {"type": "vllm", "urls": ["http://127.0.0.1:9"]}},
+        "rewards": {"a": section, "both": {"type": "ensemble", "members": [member]}},
+        "models": {"m": {"policy": "p", "reward": "both", "strategy": BEST}},
+    }
+    own = {**tree, "models": {"m": {"policy": "p", "rewards": [member], "strategy": BEST}}}
+    if not refused:
+        assert Settings.model_validate(tree).labels_of("a") == ("kind",)
+        assert Settings.model_validate(own).labels_of("a") == ("kind",)
+        return
+    told = f"a reward of type {section['type']} has no labels"
+    with pytest.raises(ValidationError, match=rf"rewards\.both\.members\.0\.label: {told}"):
+        Settings.model_validate(tree)
+    del own["rewards"]["both"]
+    with pytest.raises(ValidationError, match=rf"models\.m\.rewards\.0\.label: {told}"):
+        Settings.model_validate(own)

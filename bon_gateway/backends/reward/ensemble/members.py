@@ -34,8 +34,9 @@ class RewardMemberSettings(Section):
     """A name in ``rewards``. That reward cannot be an ensemble itself."""
     label: Annotated[str, Field(min_length=1)] | None = None
     """One dimension of a reward model with several labels, by the label's name in the model. One
-    call to a reward covers all its labels. ``reward_server`` and ``in_process`` report labels;
-    ``length_calibration`` does not change them. None takes the model's own joint reward."""
+    call to a reward covers all its labels. ``reward_server`` and ``in_process`` report labels; a
+    model that lacks this one does not come up, and ``bon-gateway check`` says so.
+    ``length_calibration`` does not change labels. None takes the model's own joint reward."""
     weight: Weight = 1.0
     """How much it counts beside the others, with ``mean``, ``mean_minus_sd`` and
     ``mean_minus_variance``. Only ratios matter."""
@@ -96,10 +97,16 @@ class HowJoined:
 def check_over(
     members: Sequence[RewardMemberSettings], rewards: Mapping[str, RewardSettings], key: str
 ) -> None:
-    """Raises ValueError, with its place below ``key``, for an unknown member."""
+    """Raises ValueError, with its place below ``key``, for an unknown member, and for a label that
+    cannot exist."""
     for place, member in enumerate(members):
         if member.reward not in rewards:
             raise ValueError(
                 f"{key}.{place}.reward: no reward with a model of its own is named"
                 f" {member.reward!r}"
+            )
+        kind = rewards[member.reward]
+        if member.label is not None and not kind.may_have_labels:
+            raise ValueError(
+                f"{key}.{place}.label: a reward of type {kind.type} has no labels; leave it out"
             )

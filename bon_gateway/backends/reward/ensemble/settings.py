@@ -24,7 +24,7 @@ different rewards. Set both for a strategy that compares rewards with a fixed nu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -82,6 +82,14 @@ class RewardEnsembleSettings(ComposedRewardSettings):
 
     def compares_over(self, rewards: Mapping[str, RewardSettings]) -> bool:
         return any(one.compares for one in self.members_over(rewards).values())
+
+    @property
+    def labels_read(self) -> Mapping[str, Sequence[str]]:
+        found: dict[str, list[str]] = {}
+        for member in self.members:
+            if member.label is not None:
+                found.setdefault(member.reward, []).append(member.label)
+        return found
 
     def compose(self, rewards: Mapping[str, RewardBackend]) -> RewardEnsemble:
         members = [EnsembleMember(one, rewards[one.reward]) for one in self.members]

@@ -126,6 +126,20 @@ async def test_labels_are_the_models_outputs(folder: Path, tmp_path: Path) -> No
     assert len({labels["kind"] for labels in scores.labels}) == 2
 
 
+@pytest.mark.parametrize("label", ["nice", "LABEL_0"])
+async def test_a_model_without_a_label_that_is_read_does_not_come_up(
+    folder: Path, caplog: pytest.LogCaptureFixture, label: str
+) -> None:
+    """Its single number has a name too, which no answer shows."""
+    settings = InProcessRewardSettings(type="in_process", model=str(folder), device="cpu")
+    reward = settings.build_reading(lambda _: None, [label])
+    await reward.start()
+    await until(lambda: not reward.warming())
+    assert not reward.ready()
+    assert f"it has no label '{label}', which an ensemble reads; it has none" in caplog.text
+    await reward.close()
+
+
 async def test_no_completions_need_no_model(folder: Path) -> None:
     scores = await backend(folder).score(RewardRequest(PROMPT), [])
     assert (scores.rewards, scores.tokens) == ((), 0)

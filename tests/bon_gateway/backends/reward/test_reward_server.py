@@ -8,12 +8,14 @@ import msgspec
 import orjson
 import pytest
 
+from bon_gateway.backends.reward.reward_server import RewardServerSettings
 from bon_gateway.errors import RewardError
 from bon_gateway.testing.script import Step
 from bon_gateway.testing.upstream import FakeUpstream
 from bon_gateway.types import Caller, RewardRequest
 from reward_server.schema import PrefixRequest, ScoreRequest, ScoreResponse
 from tests.bon_gateway.backends.support import MESSAGES, after_warm_up, reward_server, started
+from tests.waiting import until
 
 COMPLETIONS: list[dict[str, Any]] = [
     {"role": "assistant", "content": "one"},
@@ -157,3 +159,44 @@ async def test_labels_that_cannot_be_read(upstream: FakeUpstream, labels: Any) -
         after_warm_up(upstream, Step(raw=orjson.dumps({"results": [result]})))
         with pytest.raises(RewardError):
             await backend.score(RewardRequest(MESSAGES), COMPLETIONS)
+
+
+def labelled(**more: Any) -> Step:
+    result = {"rewards": [3.0], "tokens": [1], "labels": {"true": [1.0], "kind": [2.0]}, **more}
+    return Step(raw=orjson.dumps({"results": [result]}))
+
+
+@pytest.mark.parametrize(
+    ("labels", "step", "told"),
+    [
+        (("true", "kind"), labelled(), None),
+        (("kind", "nice"), labelled(), "no label 'nice', which an ensemble reads; it has true, k"),
+        (("kind",), labelled(labels={}), "no label 'kind', which an ensemble reads; it has none"),
+        # Another gateway, whose ensemble does without a member for now.
+        (("judge", "kind"), labelled(left_out=["judge"]), None),
+    ],
+)
+async def test_a_model_without_a_label_that_is_read_does_not_come_up(
+    labels: tuple[str, ...], step: Step, told: str | None
+) -> None:
+    async with FakeUpstream(lambda _: step) as upstream:
+        settings = RewardServerSettings(
+            type="reward_server", urls=(upstream.url,), probe_interval_s=0.05
+        )
+        backend = settings.build_reading(lambda _: None, labels)
+        [wrong] = (await backend.trial(None)).values()
+        assert (wrong is None) is (told is None)
+        assert (told or "") in (wrong or "")
+        await backend.start()
+        await until(lambda: backend.ready() or bool(backend.troubles()))
+        assert backend.ready() is (told is None)
+        assert (told or "") in "".join(backend.troubles().values())
+        await backend.close()
+
+
+async def test_members_that_another_gateway_left_out_are_named() -> None:
+    async with FakeUpstream(lambda _: labelled(left_out=["judge"])) as upstream:
+        backend = reward_server(upstream)
+        async with started(backend):
+            scores = await backend.score(RewardRequest(MESSAGES), COMPLETIONS[:1])
+    assert scores.left_out == ["judge"]
