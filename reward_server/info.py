@@ -35,6 +35,11 @@ class ModelInfo:
     steps: StepReading | None = None
     """How a process reward model reads steps. Its one label means a right step."""
 
+    @property
+    def gives_probabilities(self) -> bool:
+        """Whether its rewards are probabilities, which no further function may change."""
+        return self.steps is not None
+
 
 @dataclass(frozen=True)
 class EnsembleInfo:
@@ -55,3 +60,7 @@ class EnsembleInfo:
     @property
     def activation(self) -> Activation:
         return "sigmoid"
+
+    @property
+    def gives_probabilities(self) -> bool:
+        return False

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
+from bon_common.process_reward import StepReading
 from reward_server.info import ModelInfo
 from reward_server.metrics import ModelMetrics
 from reward_server.model_settings import ModelSettings
@@ -24,9 +25,13 @@ class CharacterTokenizer:
 
     chat_template = "characters"
     bos_token_id = None
+    unk_token_id = None
 
     def __len__(self) -> int:
         return sys.maxunicode + 1
+
+    def get_added_vocab(self) -> dict[str, int]:
+        return {}
 
     def __call__(self, texts: Sequence[str], **_: object) -> dict[str, list[list[int]]]:
         return {"input_ids": [[ord(character) for character in text] for text in texts]}
@@ -128,10 +133,11 @@ def fake_scorer(
     forward: FakeForward | None = None,
     labels: Sequence[str] = ("LABEL_0",),
     normalisation: dict[str, Any] | None = None,
+    steps: StepReading | None = None,
 ) -> Scorer:
     """Return a scorer over fakes; `functools.partial` makes a `load` for `create_app` of it."""
     return Scorer(
-        Renderer(cast(Any, CharacterTokenizer())),
+        Renderer(cast(Any, CharacterTokenizer()), steps=steps),
         forward or FakeForward(),
         info=ModelInfo(
             name=settings.model_name,
@@ -143,6 +149,8 @@ def fake_scorer(
             weights=tuple(1.0 for _ in labels),
             max_tokens=settings.max_tokens or 512,
             normalisation=normalisation,
+            activation="sigmoid" if steps is None else "none",
+            steps=steps,
         ),
         settings=settings,
         metrics=metrics,

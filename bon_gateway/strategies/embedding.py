@@ -40,18 +40,21 @@ class AnswerComparison:
         vectors = await self._vectors(embedder, texts)
         async with self.comparing:
             found = await asyncio.to_thread(cosine_consensus, vectors)
-        self._note_diversity(found)
+            await self._note_diversity(vectors)
         return found
 
     async def classes(self, embedder: str, threshold: float, texts: Sequence[str]) -> list[int]:
         """For each text the index of the first text of its class. Raises EmbedderError."""
         vectors = await self._vectors(embedder, texts)
         async with self.comparing:
-            self._note_diversity(await asyncio.to_thread(cosine_consensus, vectors))
+            await self._note_diversity(vectors)
             return await asyncio.to_thread(similar_classes, vectors, threshold)
 
-    def _note_diversity(self, consensus: Sequence[float]) -> None:
-        if len(consensus) > 1:
+    async def _note_diversity(self, vectors: Sequence[Vector]) -> None:
+        """Of answers with words: the zeros of the others say nothing about distance."""
+        embedded = [vector for vector in vectors if any(vector)]
+        if len(embedded) > 1:
+            consensus = await asyncio.to_thread(cosine_consensus, embedded)
             mean = math.fsum(consensus) / len(consensus)
             self.trace.diversity = max(0.0, 1 - mean)
 
@@ -91,4 +94,8 @@ class AnswerComparison:
         except TimeoutError:
             raise EmbedderError("the embedder did not answer by the deadline") from None
         async with self.comparing:
-            return await asyncio.to_thread(lambda: [unit_vector(one) for one in given])
+            vectors = await asyncio.to_thread(lambda: [unit_vector(one) for one in given])
+        if not all(map(any, vectors)):
+            # It has no direction, so it would count as unlike everything, equal answers included.
+            raise EmbedderError("the embedder gave a vector of zeros")
+        return vectors

@@ -115,7 +115,7 @@ class Renderer:
         """Texts without the chat template, as they are. Raises ScoreError."""
         if self._marks is not None:
             reason = "a process reward model reads answers to a conversation, not plain texts"
-            raise RenderError(reason, param=f"items[{room.item}].messages")
+            raise RenderError(reason, param=f"items[{room.item}].completions[0]")
         if not texts.prompt:
             encoder = TextEncoder(self._tokeniser, self.bound, room.limit, room.item)
             return encoder.encode(texts, still_wanted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -71,7 +72,7 @@ class PredictRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     def _prediction(self, answering: Answering, item: int, place: int) -> list[Prediction]:
         values, labels = answering.values(item, place), answering.info.labels
         if not self.raw_scores:
-            values = activated(values, "sigmoid" if len(values) < 2 else "softmax")
+            values = _probabilities(values, answering)
         found = [Prediction(score, label) for score, label in zip(values, labels, strict=True)]
         return sorted(found, key=lambda one: -one.score)
 
@@ -97,10 +98,11 @@ class RankRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
         def answer(answering: Answering) -> list[Rank]:
             rewards = [answering.reward(0, place) for place in range(len(self.texts))]
-            scores = rewards if self.raw_scores else activated(rewards, "sigmoid")
+            if not self.raw_scores:
+                rewards = [_probabilities([reward], answering)[0] for reward in rewards]
             found = [
                 Rank(index, score, self.texts[index] if self.return_text else None)
-                for index, score in enumerate(scores)
+                for index, score in enumerate(rewards)
             ]
             return sorted(found, key=lambda one: -one.score)
 
@@ -120,6 +122,14 @@ class Rank(msgspec.Struct, frozen=True, omit_defaults=True):
     index: int
     score: float
     text: str | None = None
+
+
+def _probabilities(values: Sequence[float], answering: Answering) -> list[float]:
+    """As TEI, whatever the model's configuration says: a softmax over several labels, otherwise a
+    sigmoid. TEI knows no process reward models, whose scores are probabilities already."""
+    if answering.info.gives_probabilities:
+        return [*values]
+    return activated(values, "sigmoid" if len(values) < 2 else "softmax")
 
 
 def _of_rank(_: int, place: int | None) -> str:

@@ -86,7 +86,11 @@ class ClassifyRequest(VllmBody, frozen=True, kw_only=True, forbid_unknown_fields
             cut = Cut(self.truncation_side or "right", None if limit == -1 else limit)
         special = self.add_special_tokens is not False
         item = Texts(texts, special_tokens=special, cut=cut)
-        return [item], lambda _, place: "input" if single else f"input[{place}]"
+
+        def where(_: int, place: int | None) -> str:
+            return "input" if single or place is None else f"input[{place}]"
+
+        return [item], where
 
     def _conversation(self, messages: list[Message]) -> tuple[list[Scorable], Where]:
         refuse(

@@ -80,6 +80,20 @@ async def test_equal_texts_vote_where_the_embedder_is_down(ask: Ask) -> None:
     assert selection.diversity is None
 
 
+async def test_a_vector_of_zeros_is_a_failure_of_the_embedder(ask: Ask) -> None:
+    """Otherwise four equal answers would be as different as can be."""
+    lost = FakeEmbedder({"Paris": [0.0, 0.0]})
+    for settings in (majority(4), mbr(4)):
+        selection = await run(settings, ask(), *["Paris"] * 4, embedder=lost)
+        assert selection.degraded == ("embedder_unavailable",)
+        assert selection.diversity is None
+
+
+async def test_answers_without_words_do_not_count_as_different(ask: Ask) -> None:
+    selection = await run(mbr(4), ask(), "Paris", "Paris", " ", " ")
+    assert (selection.winners, selection.diversity) == ((0,), 0.0)
+
+
 async def test_a_threshold_that_is_too_high_is_exact(ask: Ask) -> None:
     extract = {**SEMANTIC, "threshold": 1.0}
     assert (await run(majority(5, extract=extract), ask(), *TEXTS)).winners == (0,)
