@@ -111,13 +111,16 @@ class RewardSettings(BackendSettings):
             )
         return self
 
-    reads_metadata: ClassVar[bool] = False
-    """Whether a reward depends on the request's ``metadata``, such as an expected answer."""
     reads_call_ids: ClassVar[bool] = True
     """Whether a reward may depend on the ids of an answer's tool calls. Chat templates may show
     them."""
     may_have_labels: ClassVar[bool] = False
     """Whether its model may have several labels (``Scores.labels``), which an ensemble can name."""
+
+    @property
+    def reads_metadata(self) -> bool:
+        """Whether a reward depends on the request's ``metadata``, such as an expected answer."""
+        return False
 
     @property
     def compares(self) -> bool:

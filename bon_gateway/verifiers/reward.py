@@ -7,7 +7,7 @@ answer has no reward: a mean over fewer verifiers does not compare with the othe
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -44,8 +44,6 @@ class VerifiersRewardSettings(RewardSettings):
     non_text_parts: NonTextParts = "send"
     """As for ``vllm_classify``. Verifiers get the conversation, but most read only the answer."""
 
-    reads_metadata: ClassVar[bool] = True
-
     @model_validator(mode="after")
     def _names_fit(self) -> Self:
         check_names(self.verifiers)
@@ -53,6 +51,10 @@ class VerifiersRewardSettings(RewardSettings):
         if unknown:
             raise ValueError(f"weights: no verifier is called {unknown[0]!r}")
         return self
+
+    @property
+    def reads_metadata(self) -> bool:
+        return True
 
     @property
     def key_variables(self) -> Mapping[str, str]:

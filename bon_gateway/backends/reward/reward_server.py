@@ -38,7 +38,16 @@ class RewardServerSettings(UpstreamSettings, RewardSettings):
     that it computes the prompt meanwhile. For long prompts and a reward server that is idle while
     engines generate."""
 
+    send_metadata: bool = False
+    """Whether to send the request's ``metadata`` too. Set it if the server is another gateway whose
+    verifiers find the expected answer there. A client's metadata then leaves for that server.
+    Rewards in ``cache`` then count for equal metadata only."""
+
     may_have_labels: ClassVar[bool] = True
+
+    @property
+    def reads_metadata(self) -> bool:
+        return self.send_metadata
 
     def build(self, key: str | None) -> RewardServerBackend:
         return RewardServerBackend(self, key)
@@ -65,6 +74,7 @@ class RewardServerBackend(Pooled):
     ) -> None:
         """A replica whose model lacks one of ``labels`` does not come up."""
         self._labels = labels
+        self._send_metadata = settings.send_metadata
         self._model = settings.model
         self.announces = settings.announce
         self.non_text_parts: NonTextParts = settings.non_text_parts
@@ -114,7 +124,10 @@ class RewardServerBackend(Pooled):
     async def _ask(
         self, replica: Replica, request: RewardRequest, completions: Sequence[Message]
     ) -> Scores:
-        body: dict[str, Any] = {"items": [_item(request) | {"completions": completions}]}
+        item = _item(request) | {"completions": completions}
+        if self._send_metadata and request.metadata:
+            item["metadata"] = request.metadata
+        body: dict[str, Any] = {"items": [item]}
         if request.partial:
             body["partial"] = True
         if self._model is not None:

@@ -90,8 +90,10 @@ async def test_a_vector_of_zeros_is_a_failure_of_the_embedder(ask: Ask) -> None:
 
 
 async def test_answers_without_words_do_not_count_as_different(ask: Ask) -> None:
-    selection = await run(mbr(4), ask(), "Paris", "Paris", " ", " ")
-    assert (selection.winners, selection.diversity) == ((0,), 0.0)
+    trace = Trace(embedders={"e": FakeEmbedder(MEANING)})
+    comparison = AnswerComparison(ask(), trace, asyncio.Lock())
+    await comparison.consensus("e", ["Paris", "Paris", " ", ""])
+    assert trace.diversity == 0.0
 
 
 async def test_a_threshold_that_is_too_high_is_exact(ask: Ask) -> None:

@@ -39,6 +39,19 @@ async def test_one_request_in_the_reward_servers_own_schema(
     assert (item.messages, item.completions, item.tools) == (MESSAGES, COMPLETIONS, TOOLS)
 
 
+@pytest.mark.parametrize("send", [False, True])
+async def test_metadata_is_sent_if_the_settings_say_so(upstream: FakeUpstream, send: bool) -> None:
+    backend = reward_server(upstream, send_metadata=send)
+    async with started(backend):
+        for metadata in ({"reference": "42"}, {}):
+            await backend.score(RewardRequest(MESSAGES, metadata=metadata), COMPLETIONS)
+            (item,) = upstream.calls[-1].body["items"]
+            assert item.get("metadata") == (metadata if send and metadata else None)
+    settings = RewardServerSettings(type="reward_server", urls=(upstream.url,), send_metadata=send)
+    # Then the cache counts it too.
+    assert settings.reads_metadata is send
+
+
 async def test_beginnings_of_answers_are_told_from_whole_ones(upstream: FakeUpstream) -> None:
     backend = reward_server(upstream)
     async with started(backend):
