@@ -94,7 +94,9 @@ class AnswerComparison:
         except TimeoutError:
             raise EmbedderError("the embedder did not answer by the deadline") from None
         async with self.comparing:
-            vectors = await asyncio.to_thread(lambda: [unit_vector(one) for one in given])
+            vectors: list[Vector] = await asyncio.to_thread(
+                lambda: [unit_vector(one) for one in given]
+            )
         if not all(map(any, vectors)):
             # It has no direction, so it would count as unlike everything, equal answers included.
             raise EmbedderError("the embedder gave a vector of zeros")
