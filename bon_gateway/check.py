@@ -45,7 +45,11 @@ async def check_upstreams(settings: Settings, environ: Mapping[str, str]) -> tup
         for place, wrong in (await _tried(section.build(find_key(environ)))).items():
             lines.append(f"{path}: {place}: {wrong or 'ok'}")
             well = well and wrong is None
-    lines += [f"{name}: runs in the gateway's process; not tried" for name in within]
+    lines += [
+        f"{name}: runs in the gateway's process; not tried"
+        for name in within
+        if not any(line.startswith(f"{name}.verifiers.") for line in lines)
+    ]
     lines += [f"note: {doubt}" for doubt in doubts(settings)]
     return lines, well
 

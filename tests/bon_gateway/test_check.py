@@ -58,6 +58,8 @@ async def test_verifiers_answer(tmp_path: Path) -> None:
         settings["models"]["a"]["verifier"] = [{"type": "length", "max": 3}, hook, down]
         own = {"type": "http", "url": f"{locked.url}/verify"}
         settings["rewards"]["checks"] = {"type": "verifiers", "verifiers": [own]}
+        short = {"type": "length", "max": 3}
+        settings["rewards"]["local"] = {"type": "verifiers", "verifiers": [short]}
         code, lines = await check(tmp_path, settings)
     assert code == 1
     assert lines[2:] == [
@@ -70,7 +72,7 @@ async def test_verifiers_answer(tmp_path: Path) -> None:
             f"rewards.checks.verifiers.0: 127.0.0.1:{locked.port}/verify: The upstream failed: it"
             " refused the gateway's key (401)."
         ),
-        "rewards.checks: runs in the gateway's process; not tried",
+        "rewards.local: runs in the gateway's process; not tried",
     ]
 
 
