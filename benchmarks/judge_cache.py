@@ -25,9 +25,10 @@ from typing import Any
 
 from bon_gateway.backends.reward.judge.prompt import TEMPLATES
 from bon_gateway.backends.reward.judge.settings import JudgeSettings
+from bon_gateway.judging import JudgeUsage
 from bon_gateway.testing.judges import FakeJudge
 from bon_gateway.testing.upstream import FakeUpstream
-from bon_gateway.types import JudgeUsage, RewardRequest
+from bon_gateway.types import RewardRequest
 
 WORDS = (
     *("amber", "birch", "cedar", "delta", "ember", "fjord", "grove", "heron", "inlet", "jetty"),

@@ -33,8 +33,9 @@ from bon_gateway.backends.reward.judge.settings import JudgeSettings
 from bon_gateway.backends.reward.reward_server import RewardServerSettings
 from bon_gateway.errors import RewardError
 from bon_gateway.gateway import wait_until
+from bon_gateway.judging import JudgeUsage
 from bon_gateway.protocols import RewardBackend
-from bon_gateway.types import JudgeUsage, RewardRequest
+from bon_gateway.types import RewardRequest
 
 CONTEXT = 2048
 AT_ONCE = 4

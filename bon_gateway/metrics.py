@@ -24,7 +24,9 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from bon_common.selection.spread import is_computable
-from bon_gateway.types import JudgeUsage, Selection, UpstreamState, VerdictOutcome
+from bon_gateway.judging import JudgeUsage
+from bon_gateway.types import Selection, UpstreamState
+from bon_gateway.verdicts import VerdictOutcome
 
 MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 PREFIX = "bon_"

@@ -16,9 +16,9 @@ from bon_common.settings.errors import SettingsError
 from bon_gateway.auth import upstream_key
 from bon_gateway.backends.settings import ComposedRewardSettings, RewardSettings, labels_of
 from bon_gateway.factory import build_reward
+from bon_gateway.judging import JudgeUsage
 from bon_gateway.protocols import RewardBackend
 from bon_gateway.settings.tree import AnyReward
-from bon_gateway.types import JudgeUsage
 
 PATIENCE_S = 30.0
 """Seconds to wait for a reward that says why it is not ready. A reward that says nothing loads a

@@ -9,12 +9,12 @@ from typing import Literal, Protocol
 from bon_common.selection.adaptive.gain import GainModel, SampleRewards
 from bon_common.selection.adaptive.waves import Waves
 from bon_common.selection.pruning.probes import PairSums, ProbeWindow
+from bon_gateway.judging import JudgeBill
 from bon_gateway.thinking import ThinkingSettings
 from bon_gateway.types import (
     Caller,
     ChatRequest,
     Delta,
-    JudgeBill,
     Message,
     NonTextParts,
     ReportSample,
@@ -22,8 +22,8 @@ from bon_gateway.types import (
     Scores,
     Selection,
     Vector,
-    Verdict,
 )
+from bon_gateway.verdicts import Verdict
 
 
 class DeltaSink(Protocol):

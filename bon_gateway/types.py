@@ -14,6 +14,8 @@ from typing import Any, Literal
 import msgspec
 
 from bon_gateway.errors import GatewayError, RewardError
+from bon_gateway.judging import JudgeBill, JudgeUsage
+from bon_gateway.verdicts import Verdict
 
 Message = Mapping[str, Any]
 """One OpenAI chat message, as it stands on the wire."""
@@ -177,22 +179,6 @@ class Delta(msgspec.Struct, frozen=True):
     completion_details: Mapping[str, Any] | None = None
 
 
-class JudgeBill:
-    """Cost of chat models for one request so far. Failed and cancelled calls count, because an API
-    key pays for them too. ``paid`` is called for each payment."""
-
-    __slots__ = ("_paid", "usage")
-
-    def __init__(self, paid: Callable[[JudgeUsage], None] | None = None) -> None:
-        self.usage = JudgeUsage()
-        self._paid = paid
-
-    def add(self, usage: JudgeUsage) -> None:
-        self.usage += usage
-        if self._paid is not None:
-            self._paid(usage)
-
-
 class RewardRequest(msgspec.Struct, frozen=True, eq=False, weakref=True):
     """The conversation whose answers a reward model scores. All calls for the candidates of one
     request have the same object, so a reward model may keep something for it as long as it lives.
@@ -221,22 +207,6 @@ class RewardRequest(msgspec.Struct, frozen=True, eq=False, weakref=True):
         return {} if self.caller is None else self.caller.headers()
 
 
-class JudgeUsage(msgspec.Struct, frozen=True):
-    """Cost of verdicts from chat models."""
-
-    calls: int = 0
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    """The part of ``prompt_tokens`` that came from the engine's cache, as far as it says."""
-    completion_tokens: int = 0
-    abstentions: int = 0
-    """Missing verdicts: refused, unreadable, failed or beyond a budget."""
-
-    def __add__(self, other: JudgeUsage) -> JudgeUsage:
-        mine, theirs = msgspec.structs.astuple(self), msgspec.structs.astuple(other)
-        return JudgeUsage(*[a + b for a, b in zip(mine, theirs, strict=True)])
-
-
 class Scores(msgspec.Struct, frozen=True):
     """Raw rewards, in the order in which the completions were given."""
 
@@ -259,47 +229,6 @@ class Scores(msgspec.Struct, frozen=True):
     """For each answer, whether the start of its prompt was cut to fit; None if unknown."""
     labels: Sequence[Mapping[str, float]] | None = None
     """For each answer, the raw number of each label, if the reward model has several."""
-
-
-class VerdictOutcome(StrEnum):
-    """A verifier's decision about an answer."""
-
-    PASS = "pass"  # noqa: S105 - no password
-    FAIL = "fail"
-    ABSTAIN = "abstain"
-    """It cannot decide: it is down, too slow, or lacks something such as an expected answer."""
-
-
-class Verdict(msgspec.Struct, frozen=True):
-    """One verifier's verdict on one answer."""
-
-    outcome: VerdictOutcome
-    reason: str | None = None
-    """The reason in a few words, without any text of the answer."""
-    score: float | None = None
-    """How good the answer is, if the verifier says more than pass and fail. An abstention with a
-    score says how good the answer is, but not whether that is enough: nobody set a threshold."""
-    judging: JudgeUsage | None = None
-    """Cost of the verdict, if a chat model gave it."""
-
-    @property
-    def silent(self) -> bool:
-        """Whether it says nothing about the answer, so that no reward can be made of it."""
-        return self.outcome is VerdictOutcome.ABSTAIN and self.score is None
-
-
-PASSED = Verdict(VerdictOutcome.PASS)
-ONLY_CALLS = "only_tool_calls"
-"""Why a verifier that reads text abstains on an answer that only calls tools. Nothing is wrong
-then, so the answer is not degraded."""
-
-
-def failed(reason: str, score: float | None = None) -> Verdict:
-    return Verdict(VerdictOutcome.FAIL, reason, score)
-
-
-def abstained(reason: str) -> Verdict:
-    return Verdict(VerdictOutcome.ABSTAIN, reason)
 
 
 class CandidateStatus(StrEnum):

@@ -8,15 +8,8 @@ from typing import Any
 import msgspec
 
 from bon_gateway.api.schema import NOT_SAMPLING, READ_BY_GATEWAY, ChatWire
-from bon_gateway.types import (
-    RANDOM_SEED,
-    CacheUse,
-    Candidate,
-    ChatRequest,
-    Selection,
-    Usage,
-    Verdict,
-)
+from bon_gateway.types import RANDOM_SEED, CacheUse, Candidate, ChatRequest, Selection, Usage
+from bon_gateway.verdicts import Verdict
 
 
 class AnswerHead(msgspec.Struct, frozen=True):

@@ -31,8 +31,9 @@ from bon_gateway.api.score_wire import (
 from bon_gateway.api.services import Services
 from bon_gateway.edge.exchange import RequestRecord, record_of
 from bon_gateway.errors import AbstainedError, DeadlineError, RewardError, RewardRefusedError
+from bon_gateway.judging import JudgeBill
 from bon_gateway.protocols import RewardBackend
-from bon_gateway.types import Caller, JudgeBill, Message, RewardRequest, Scores
+from bon_gateway.types import Caller, Message, RewardRequest, Scores
 from reward_server.schema import ScoreTimings
 
 AT_ONCE = 16

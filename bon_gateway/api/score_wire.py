@@ -16,9 +16,10 @@ from bon_common.messages import content_text
 from bon_gateway.api.messages import check_conversation, check_message
 from bon_gateway.api.tools import check_tools
 from bon_gateway.errors import BadRequestError
+from bon_gateway.judging import JudgeUsage
 from bon_gateway.sections.server import LimitsSettings
 from bon_gateway.strategies.parts import readable
-from bon_gateway.types import JudgeUsage, Message, NonTextParts
+from bon_gateway.types import Message, NonTextParts
 from reward_server.schema import ScoreItem, ScoreRequest, ScoreTimings
 
 Missing = Literal["fail", "null"]

@@ -20,6 +20,7 @@ import orjson
 from bon_common.settings.errors import SettingsError
 from bon_gateway.backends.reward.identity import reward_identity
 from bon_gateway.errors import BadRequestError, RewardError
+from bon_gateway.judging import JudgeUsage
 from bon_gateway.offline_rewards import RewardCost, opened_rewards
 from bon_gateway.protocols import RewardBackend
 from bon_gateway.replay.log import RecordedCandidate
@@ -28,7 +29,7 @@ from bon_gateway.settings.tree import AnyReward
 from bon_gateway.strategies.conversation import RewardView
 from bon_gateway.strategies.prefill import Prefill
 from bon_gateway.thinking import ThinkingSettings
-from bon_gateway.types import JudgeUsage, Message
+from bon_gateway.types import Message
 
 SCORES = "scores.jsonl"
 KEY = "score_by"

@@ -12,10 +12,11 @@ from typing import Any
 
 import msgspec
 
+from bon_gateway.judging import JudgeBill
 from bon_gateway.strategies.parts import readable, said
 from bon_gateway.strategies.prefill import Prefill
 from bon_gateway.thinking import ThinkingSettings, after_thinking
-from bon_gateway.types import ChatRequest, JudgeBill, Message, NonTextParts, RewardRequest
+from bon_gateway.types import ChatRequest, Message, NonTextParts, RewardRequest
 
 _REASONING = frozenset({"reasoning", "reasoning_content"})
 

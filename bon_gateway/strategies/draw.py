@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import msgspec
 
 from bon_gateway.errors import DeadlineError, RewardError
+from bon_gateway.judging import JudgeUsage
 from bon_gateway.protocols import CandidateSource, RewardBackend, Trace
 from bon_gateway.strategies.arrivals import Arrivals
 from bon_gateway.strategies.checkpoints import CandidateWatch, Looking
@@ -23,15 +24,7 @@ from bon_gateway.strategies.scoring import Scoring
 from bon_gateway.strategies.validity import AnswerCheck
 from bon_gateway.strategies.verification import PARTS, Verification
 from bon_gateway.strategies.waves import WaveRule
-from bon_gateway.types import (
-    Candidate,
-    ChatRequest,
-    Completion,
-    JudgeUsage,
-    Pruning,
-    Stopped,
-    Timings,
-)
+from bon_gateway.types import Candidate, ChatRequest, Completion, Pruning, Stopped, Timings
 
 SCORING_GRACE = 0.1
 """Share of the deadline that scoring may take beyond it: what arrived just before it must not win

@@ -18,9 +18,10 @@ import msgspec
 import orjson
 
 from bon_gateway.errors import RewardError, RewardRefusedError
+from bon_gateway.judging import JudgeUsage
 from bon_gateway.protocols import RewardBackend
 from bon_gateway.strategies.conversation import RewardView
-from bon_gateway.types import Completion, JudgeUsage, Message, Scores
+from bon_gateway.types import Completion, Message, Scores
 
 LINGER_S = 0.02
 """Seconds that the first candidate waits for others, to be scored in one call with them. The wait

@@ -18,16 +18,8 @@ from bon_gateway.strategies.decide import USABLE, all_empty
 from bon_gateway.strategies.draw import Drawn
 from bon_gateway.strategies.saved import saved_tokens
 from bon_gateway.strategies.validity import UNCHECKED
-from bon_gateway.types import (
-    ONLY_CALLS,
-    Candidate,
-    CandidateStatus,
-    ChatRequest,
-    Completion,
-    Selection,
-    Usage,
-    VerdictOutcome,
-)
+from bon_gateway.types import Candidate, CandidateStatus, ChatRequest, Completion, Selection, Usage
+from bon_gateway.verdicts import ONLY_CALLS, VerdictOutcome
 
 FAILURES_TOLD = 5
 WORD = re.compile(r"[a-z0-9_]{1,60}")

@@ -11,16 +11,11 @@ from collections.abc import Mapping
 import msgspec
 import orjson
 
+from bon_gateway.judging import JudgeUsage
 from bon_gateway.protocols import Verifiers
 from bon_gateway.strategies.conversation import RewardView
-from bon_gateway.types import (
-    Completion,
-    JudgeUsage,
-    NonTextParts,
-    Tier,
-    Verdict,
-    VerdictOutcome,
-)
+from bon_gateway.types import Completion, NonTextParts, Tier
+from bon_gateway.verdicts import Verdict, VerdictOutcome
 
 PARTS: NonTextParts = "send"
 """Verifiers get the conversation as the client sent it."""

@@ -12,16 +12,15 @@ from bon_common.selection.adaptive.gain import GainModel, SampleRewards
 from bon_common.selection.adaptive.waves import Waves
 from bon_common.selection.pruning.probes import PairSums, Probe, ProbeWindow
 from bon_gateway.errors import AbstainedError, EmbedderError, GatewayError, RewardError
+from bon_gateway.judging import JudgeUsage
 from bon_gateway.logprobs import Measuring, measured
 from bon_gateway.protocols import Trace, Watch
 from bon_gateway.thinking import ThinkingSettings
 from bon_gateway.types import (
-    PASSED,
     Caller,
     ChatRequest,
     Completion,
     Delta,
-    JudgeUsage,
     Message,
     NonTextParts,
     ReportSample,
@@ -29,9 +28,8 @@ from bon_gateway.types import (
     Sample,
     Scores,
     Vector,
-    Verdict,
-    abstained,
 )
+from bon_gateway.verdicts import PASSED, Verdict, abstained
 
 
 def completion(

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from yarl import URL
 
 from bon_common.together import together
-from bon_gateway.types import Message, RewardRequest, Verdict
+from bon_gateway.types import Message, RewardRequest
+from bon_gateway.verdicts import Verdict
 from bon_gateway.verifiers.calls import VerifierCalls
 from bon_gateway.verifiers.settings import AskingVerifierSettings
 from bon_gateway.verifiers.verifier import Verifier

@@ -6,7 +6,8 @@ from typing import Literal
 
 from bon_gateway.backends.settings import FindKey
 from bon_gateway.strategies.extract import CandidateAnswer
-from bon_gateway.types import PASSED, Message, RewardRequest, Verdict, failed
+from bon_gateway.types import Message, RewardRequest
+from bon_gateway.verdicts import PASSED, Verdict, failed
 from bon_gateway.verifiers.expected import ExpectingSettings, expected, not_found, same
 from bon_gateway.verifiers.template import LackingError
 from bon_gateway.verifiers.verifier import LocalVerifier

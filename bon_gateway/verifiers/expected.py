@@ -8,7 +8,8 @@ from bon_common.selection.extract.bounds import MOST_SEARCHED
 from bon_common.selection.extract.numbers import whole_number
 from bon_gateway.strategies.extract import CandidateAnswer, ExactSettings, FindAnswer
 from bon_gateway.strategies.votes import AnyExtract
-from bon_gateway.types import Message, RewardRequest, Verdict, abstained, failed
+from bon_gateway.types import Message, RewardRequest
+from bon_gateway.verdicts import Verdict, abstained, failed
 from bon_gateway.verifiers.settings import VerifierSettings
 from bon_gateway.verifiers.template import TOO_LONG, TemplateText, render
 

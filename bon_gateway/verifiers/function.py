@@ -16,8 +16,9 @@ from typing import Any, Literal
 
 from bon_common.hooks import HookName, is_async, load_hook
 from bon_gateway.backends.settings import FindKey
-from bon_gateway.types import PASSED, Message, RewardRequest, Verdict, abstained, failed
+from bon_gateway.types import Message, RewardRequest
 from bon_gateway.unexpected import log_unexpected
+from bon_gateway.verdicts import PASSED, Verdict, abstained, failed
 from bon_gateway.verifiers.scored import ScoredSettings, scored
 from bon_gateway.verifiers.verifier import Verifier
 

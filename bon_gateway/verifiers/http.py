@@ -13,7 +13,8 @@ from yarl import URL
 
 from bon_gateway.backends.http.faults import UpstreamError
 from bon_gateway.backends.settings import FindKey
-from bon_gateway.types import Message, RewardRequest, Verdict, VerdictOutcome, abstained
+from bon_gateway.types import Message, RewardRequest
+from bon_gateway.verdicts import Verdict, VerdictOutcome, abstained
 from bon_gateway.verifiers.asking import AskingVerifier
 from bon_gateway.verifiers.calls import UNUSABLE, reason_of
 from bon_gateway.verifiers.settings import AskingVerifierSettings

@@ -18,7 +18,8 @@ from bon_gateway.schemas.dialects import (
     UnreadablePatternError,
     compile_any,
 )
-from bon_gateway.types import ONLY_CALLS, PASSED, Message, RewardRequest, Verdict, abstained, failed
+from bon_gateway.types import Message, RewardRequest
+from bon_gateway.verdicts import ONLY_CALLS, PASSED, Verdict, abstained, failed
 from bon_gateway.verifiers.settings import VerifierSettings
 from bon_gateway.verifiers.verifier import Verifier, only_calls, text_of
 

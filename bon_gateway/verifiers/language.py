@@ -9,7 +9,8 @@ from pydantic import Field, PositiveInt
 
 from bon_common.settings.errors import SettingsError
 from bon_gateway.backends.settings import FindKey
-from bon_gateway.types import PASSED, Message, RewardRequest, Verdict, abstained, failed
+from bon_gateway.types import Message, RewardRequest
+from bon_gateway.verdicts import PASSED, Verdict, abstained, failed
 from bon_gateway.verifiers.settings import VerifierSettings
 from bon_gateway.verifiers.verifier import LocalVerifier
 

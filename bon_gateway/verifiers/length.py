@@ -7,7 +7,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from bon_gateway.backends.settings import FindKey
-from bon_gateway.types import PASSED, Message, RewardRequest, Verdict, failed
+from bon_gateway.types import Message, RewardRequest
+from bon_gateway.verdicts import PASSED, Verdict, failed
 from bon_gateway.verifiers.settings import VerifierSettings
 from bon_gateway.verifiers.verifier import LocalVerifier
 

@@ -11,7 +11,8 @@ from bon_common.selection.extract.numbers import last_number
 from bon_gateway.backends.settings import FindKey
 from bon_gateway.strategies.extract import CandidateAnswer, LastNumberSettings
 from bon_gateway.strategies.votes import AnyExtract
-from bon_gateway.types import PASSED, Message, RewardRequest, Verdict, abstained, failed
+from bon_gateway.types import Message, RewardRequest
+from bon_gateway.verdicts import PASSED, Verdict, abstained, failed
 from bon_gateway.verifiers.expected import ExpectingSettings, expected, not_found
 from bon_gateway.verifiers.template import LackingError
 from bon_gateway.verifiers.verifier import LocalVerifier

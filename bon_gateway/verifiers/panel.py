@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from typing import Literal
 
 from bon_gateway.metrics import Metrics
-from bon_gateway.types import Message, RewardRequest, Verdict, VerdictOutcome, abstained
+from bon_gateway.types import Message, RewardRequest
 from bon_gateway.unexpected import log_unexpected
+from bon_gateway.verdicts import Verdict, VerdictOutcome, abstained
 from bon_gateway.verifiers.verifier import Verifier
 
 DEADLINE = "deadline"

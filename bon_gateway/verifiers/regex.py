@@ -9,7 +9,8 @@ from pydantic import Field
 from bon_common.patterns import compile_pattern
 from bon_gateway.backends.settings import FindKey
 from bon_gateway.sections.base import Expression
-from bon_gateway.types import PASSED, Message, RewardRequest, Verdict, failed
+from bon_gateway.types import Message, RewardRequest
+from bon_gateway.verdicts import PASSED, Verdict, failed
 from bon_gateway.verifiers.settings import VerifierSettings
 from bon_gateway.verifiers.verifier import LocalVerifier
 

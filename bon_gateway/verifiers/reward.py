@@ -16,15 +16,10 @@ from bon_common.together import together
 from bon_gateway.backends.reward.local import LocalReward
 from bon_gateway.backends.settings import FindKey, RewardSettings
 from bon_gateway.errors import AbstainedError
+from bon_gateway.judging import JudgeUsage
 from bon_gateway.sections.base import check_part
-from bon_gateway.types import (
-    JudgeUsage,
-    Message,
-    NonTextParts,
-    RewardRequest,
-    Scores,
-    Verdict,
-)
+from bon_gateway.types import Message, NonTextParts, RewardRequest, Scores
+from bon_gateway.verdicts import Verdict
 from bon_gateway.verifiers.graders.multi import score_of
 from bon_gateway.verifiers.kinds import AnyVerifier
 from bon_gateway.verifiers.settings import check_names

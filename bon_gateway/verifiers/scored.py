@@ -6,7 +6,8 @@ from typing import Self
 
 from pydantic import model_validator
 
-from bon_gateway.types import JudgeUsage, Verdict, VerdictOutcome
+from bon_gateway.judging import JudgeUsage
+from bon_gateway.verdicts import Verdict, VerdictOutcome
 from bon_gateway.verifiers.settings import VerifierSettings
 
 BELOW = "below_threshold"

@@ -14,7 +14,8 @@ from typing import Annotated, Any
 import orjson
 from pydantic import AfterValidator
 
-from bon_gateway.types import Message, RewardRequest, Verdict, abstained, failed
+from bon_gateway.types import Message, RewardRequest
+from bon_gateway.verdicts import Verdict, abstained, failed
 
 MOST_JSON = 65_536
 """Longest answer, in characters, that is read as JSON."""

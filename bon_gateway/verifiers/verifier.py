@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from bon_common.messages import part_text
-from bon_gateway.types import ONLY_CALLS, Message, RewardRequest, Verdict, abstained
+from bon_gateway.types import Message, RewardRequest
+from bon_gateway.verdicts import ONLY_CALLS, Verdict, abstained
 
 INLINE_CHARACTERS = 4096
 """A longer answer is verified in a thread, so that the event loop goes on."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bon_gateway.types import JudgeUsage
+from bon_gateway.judging import JudgeUsage
 from tests.benchmarks.programs import module
 
 bench = module("judges")

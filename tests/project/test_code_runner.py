@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from bon_gateway.types import RewardRequest, VerdictOutcome
+from bon_gateway.types import RewardRequest
+from bon_gateway.verdicts import VerdictOutcome
 from bon_gateway.verifiers.http import HttpVerifierSettings
 
 RUNNER = Path(__file__).resolve().parents[2] / "examples" / "code_runner" / "runner.py"

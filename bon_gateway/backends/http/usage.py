@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bon_gateway.types import JudgeUsage
+from bon_gateway.judging import JudgeUsage
 
 MOST_TOKENS = 1 << 31
 """No call takes more tokens. Larger counts are ignored: their sum might not fit into an answer, and

@@ -10,9 +10,10 @@ import msgspec
 
 from bon_gateway.backends.reward.wrapped import WrappedReward
 from bon_gateway.errors import RewardError
+from bon_gateway.judging import JudgeBill, JudgeUsage
 from bon_gateway.metrics import Metrics
 from bon_gateway.protocols import RewardBackend
-from bon_gateway.types import JudgeBill, JudgeUsage, Message, RewardRequest, Scores
+from bon_gateway.types import Message, RewardRequest, Scores
 
 
 class MeteredReward(WrappedReward):

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from bon_gateway.backends.settings import FindKey
-from bon_gateway.types import Verdict, VerdictOutcome, abstained
+from bon_gateway.verdicts import Verdict, VerdictOutcome, abstained
 from bon_gateway.verifiers.graders.model import ModelGrader, ModelGraderSettings
 
 

@@ -14,15 +14,10 @@ from yarl import URL
 from bon_gateway.backends.http.client import base_url
 from bon_gateway.backends.http.faults import UpstreamError
 from bon_gateway.backends.http.usage import read_usage
+from bon_gateway.judging import JudgeUsage
 from bon_gateway.sections.base import Section
-from bon_gateway.types import (
-    ONLY_CALLS,
-    JudgeUsage,
-    Message,
-    RewardRequest,
-    Verdict,
-    abstained,
-)
+from bon_gateway.types import Message, RewardRequest
+from bon_gateway.verdicts import ONLY_CALLS, Verdict, abstained
 from bon_gateway.verifiers.asking import AskingVerifier
 from bon_gateway.verifiers.calls import UNUSABLE, reason_of
 from bon_gateway.verifiers.settings import AskingVerifierSettings

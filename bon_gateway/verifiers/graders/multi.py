@@ -10,16 +10,10 @@ from pydantic import Field, model_validator
 from bon_common.grading.formula import Formula
 from bon_common.together import together
 from bon_gateway.backends.settings import FindKey
+from bon_gateway.judging import JudgeUsage
 from bon_gateway.sections.base import check_part
-from bon_gateway.types import (
-    ONLY_CALLS,
-    JudgeUsage,
-    Message,
-    RewardRequest,
-    Verdict,
-    VerdictOutcome,
-    abstained,
-)
+from bon_gateway.types import Message, RewardRequest
+from bon_gateway.verdicts import ONLY_CALLS, Verdict, VerdictOutcome, abstained
 from bon_gateway.verifiers.graders.single import AnyGrader
 from bon_gateway.verifiers.scored import ScoredSettings, scored
 from bon_gateway.verifiers.verifier import Verifier

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import field_validator
 
 from bon_gateway.backends.settings import FindKey
-from bon_gateway.types import Verdict, abstained
+from bon_gateway.verdicts import Verdict, abstained
 from bon_gateway.verifiers.graders.model import ModelGrader, ModelGraderSettings
 from bon_gateway.verifiers.scored import ScoredSettings, scored
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from bon_gateway.backends.settings import FindKey
-from bon_gateway.types import Message, RewardRequest, Verdict, VerdictOutcome
+from bon_gateway.types import Message, RewardRequest
+from bon_gateway.verdicts import Verdict, VerdictOutcome
 from bon_gateway.verifiers.settings import VerifierSettings
 from bon_gateway.verifiers.template import LackingError, TemplateText, reads_calls, render
 from bon_gateway.verifiers.verifier import LocalVerifier

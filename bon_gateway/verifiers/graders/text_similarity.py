@@ -11,7 +11,8 @@ from pydantic import field_validator
 from bon_common.grading.common_sequence import fuzzy_match
 from bon_common.grading.ngrams import bleu, gleu, rouge, rouge_l
 from bon_gateway.backends.settings import FindKey
-from bon_gateway.types import Message, RewardRequest, Verdict, abstained
+from bon_gateway.types import Message, RewardRequest
+from bon_gateway.verdicts import Verdict, abstained
 from bon_gateway.verifiers.scored import ScoredSettings, scored
 from bon_gateway.verifiers.template import LackingError, TemplateText, reads_calls, render
 from bon_gateway.verifiers.verifier import LocalVerifier

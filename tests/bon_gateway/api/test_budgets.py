@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from bon_gateway.judging import JudgeUsage
 from bon_gateway.testing.fakes import Act, FakePolicy, FakeReward
-from bon_gateway.types import JudgeUsage
 
 Serve = Callable[..., Awaitable[Any]]
 KEYS = {"BON_GATEWAY_API_KEYS": "a:key-a-0123456789,b:key-b-0123456789"}

@@ -10,8 +10,9 @@ import pytest
 
 from bon_gateway.backends.reward.reward_server import RewardServerSettings
 from bon_gateway.errors import RewardRefusedError
+from bon_gateway.judging import JudgeUsage
 from bon_gateway.testing.fakes import FakeReward
-from bon_gateway.types import Caller, JudgeUsage, RewardRequest, Scores
+from bon_gateway.types import Caller, RewardRequest, Scores
 from reward_server.schema import ScoreResponse
 from tests.bon_gateway.api.conftest import Serve, Served
 from tests.waiting import until

@@ -10,20 +10,14 @@ import pytest
 from bon_gateway.api.override import resolve_strategy
 from bon_gateway.api.schema import BonWire
 from bon_gateway.errors import BadRequestError
+from bon_gateway.judging import JudgeUsage
 from bon_gateway.protocols import Trace
 from bon_gateway.sections.server import LimitsSettings
 from bon_gateway.settings.tree import ServedModelSettings, Settings
 from bon_gateway.strategies.best_of_n import BestOfN, BestOfNSettings
 from bon_gateway.strategies.registry import KINDS
 from bon_gateway.testing.fakes import Act, FakePolicy, FakeReward, completion
-from bon_gateway.types import (
-    ChatRequest,
-    JudgeUsage,
-    Message,
-    RewardRequest,
-    Scores,
-    Selection,
-)
+from bon_gateway.types import ChatRequest, Message, RewardRequest, Scores, Selection
 
 STEADY = {"adaptive", "good_enough", "pruning", "cascade"}
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from bon_gateway.errors import DeadlineError, NoValidCandidateError
+from bon_gateway.judging import JudgeUsage
 from bon_gateway.protocols import Trace
 from bon_gateway.strategies.adaptive import AdaptiveStrategySettings
 from bon_gateway.strategies.best_of_n import BestOfNSettings
@@ -25,17 +26,8 @@ from bon_gateway.testing.fakes import (
     completion,
     reward_of_digits,
 )
-from bon_gateway.types import (
-    PASSED,
-    ChatRequest,
-    JudgeUsage,
-    Message,
-    Selection,
-    Verdict,
-    VerdictOutcome,
-    abstained,
-    failed,
-)
+from bon_gateway.types import ChatRequest, Message, Selection
+from bon_gateway.verdicts import PASSED, Verdict, VerdictOutcome, abstained, failed
 from tests.waiting import until
 
 Ask = Callable[..., ChatRequest]

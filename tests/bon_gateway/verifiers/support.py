@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from bon_gateway.types import Message, RewardRequest, Verdict
+from bon_gateway.types import Message, RewardRequest
+from bon_gateway.verdicts import Verdict
 from bon_gateway.verifiers.kinds import AnyVerifier
 from bon_gateway.verifiers.settings import VerifierSettings
 from bon_gateway.verifiers.verifier import Verifier

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bon_gateway.types import Message, RewardRequest, Verdict, VerdictOutcome
+from bon_gateway.types import Message, RewardRequest
+from bon_gateway.verdicts import Verdict, VerdictOutcome
 from bon_gateway.verifiers.reward import VerifiersRewardSettings
 from tests.bon_gateway.verifiers.support import MESSAGES, said, started, verdict
 

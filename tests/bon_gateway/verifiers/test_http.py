@@ -10,7 +10,8 @@ import pytest
 
 from bon_gateway.testing.script import Step, by_ordinal
 from bon_gateway.testing.upstream import FakeUpstream
-from bon_gateway.types import Caller, RewardRequest, Verdict, VerdictOutcome
+from bon_gateway.types import Caller, RewardRequest
+from bon_gateway.verdicts import Verdict, VerdictOutcome
 from tests.bon_gateway.verifiers.support import MESSAGES, said, started
 from tests.waiting import until
 

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from bon_common.settings.errors import SettingsError
-from bon_gateway.types import ONLY_CALLS, VerdictOutcome
+from bon_gateway.verdicts import ONLY_CALLS, VerdictOutcome
 from tests.bon_gateway.verifiers.support import said, settings_of, verdict
 
 OBJECT = {"type": "object", "required": ["x"], "properties": {"x": {"type": "integer"}}}

@@ -8,15 +8,8 @@ from collections.abc import Sequence
 import pytest
 
 from bon_gateway.metrics import Metrics
-from bon_gateway.types import (
-    PASSED,
-    Message,
-    RewardRequest,
-    Verdict,
-    VerdictOutcome,
-    abstained,
-    failed,
-)
+from bon_gateway.types import Message, RewardRequest
+from bon_gateway.verdicts import PASSED, Verdict, VerdictOutcome, abstained, failed
 from bon_gateway.verifiers.panel import VerifierPanel
 from bon_gateway.verifiers.verifier import Verifier
 from tests.bon_gateway.verifiers.support import MESSAGES, said

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from bon_gateway.backends.reward.ensemble.members import RewardMemberSettings
 from bon_gateway.errors import NoRewardError, RewardError, RewardRefusedError
-from bon_gateway.types import JudgeUsage, Scores
+from bon_gateway.judging import JudgeUsage
+from bon_gateway.types import Scores
 
 Asked = Scores | RewardError
 """One reward's scores, or its error."""

@@ -25,8 +25,8 @@ from bon_gateway.backends.reward.judge.fence import fence_of
 from bon_gateway.backends.reward.judge.prompt import Prompt, PromptError
 from bon_gateway.backends.reward.judge.reply import NoReplyError, Reply, read_reply
 from bon_gateway.backends.reward.judge.tokens import why_none
+from bon_gateway.judging import JudgeUsage
 from bon_gateway.thinking import ThinkingSettings
-from bon_gateway.types import JudgeUsage
 
 CHAT = "/v1/chat/completions"
 TOP_LOGPROBS = 20

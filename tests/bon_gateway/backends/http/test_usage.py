@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bon_gateway.backends.http.usage import read_usage
-from bon_gateway.types import JudgeUsage
+from bon_gateway.judging import JudgeUsage
 
 
 def test_all_counts_are_read() -> None:

@@ -12,10 +12,11 @@ from bon_gateway.backends.cache.settings import RewardCacheSettings
 from bon_gateway.backends.reward.cached import CachedReward
 from bon_gateway.backends.settings import RewardSettings
 from bon_gateway.errors import RewardError, RewardRefusedError
+from bon_gateway.judging import JudgeUsage
 from bon_gateway.metrics import Metrics
 from bon_gateway.protocols import RewardBackend
 from bon_gateway.testing.fakes import FakeReward
-from bon_gateway.types import JudgeUsage, Message, RewardRequest, Scores
+from bon_gateway.types import Message, RewardRequest, Scores
 
 ASK = [{"role": "user", "content": "q"}]
 

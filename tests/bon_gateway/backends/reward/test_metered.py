@@ -9,9 +9,10 @@ import pytest
 
 from bon_gateway.backends.reward.metered import MeteredReward
 from bon_gateway.errors import RewardError
+from bon_gateway.judging import JudgeUsage
 from bon_gateway.metrics import Metrics
 from bon_gateway.testing.fakes import FakeReward
-from bon_gateway.types import JudgeUsage, Message, RewardRequest, Scores
+from bon_gateway.types import Message, RewardRequest, Scores
 from tests.waiting import until
 
 ANSWERS = [{"role": "assistant", "content": "1"}]

@@ -12,9 +12,11 @@ from openai.types.graders.string_check_grader import StringCheckGrader
 from openai.types.graders.text_similarity_grader import TextSimilarityGrader
 from pydantic import ValidationError
 
+from bon_gateway.judging import JudgeUsage
 from bon_gateway.testing.script import Step
 from bon_gateway.testing.upstream import FakeUpstream
-from bon_gateway.types import ONLY_CALLS, JudgeUsage, RewardRequest, Verdict
+from bon_gateway.types import RewardRequest
+from bon_gateway.verdicts import ONLY_CALLS, Verdict
 from tests.bon_gateway.verifiers.support import MESSAGES, said, settings_of, started, verdict
 
 STRING_CHECK = StringCheckGrader(

@@ -16,8 +16,9 @@ from pydantic import ValidationError
 from bon_gateway.backends.reward.ensemble.backend import RewardEnsemble
 from bon_gateway.backends.reward.ensemble.settings import RewardEnsembleSettings
 from bon_gateway.errors import AbstainedError, NoRewardError, RewardError, RewardRefusedError
+from bon_gateway.judging import JudgeUsage
 from bon_gateway.testing.fakes import FakeReward
-from bon_gateway.types import JudgeUsage, Message, NonTextParts, RewardRequest, Scores
+from bon_gateway.types import Message, NonTextParts, RewardRequest, Scores
 
 FIXED = {"mean": 0.0, "std": 1.0}
 

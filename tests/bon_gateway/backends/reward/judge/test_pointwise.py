@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from bon_gateway.errors import AbstainedError
+from bon_gateway.judging import JudgeUsage
 from bon_gateway.testing.judges import Chances, FakeJudge, fenced
 from bon_gateway.testing.upstream import FakeUpstream
-from bon_gateway.types import JudgeUsage, Scores
+from bon_gateway.types import Scores
 from tests.bon_gateway.backends.reward.judge.comparing import compared
 
 FIVE = {"type": "pointwise", "levels": 5}
