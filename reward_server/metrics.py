@@ -27,7 +27,7 @@ class ModelMetrics:
     prefix_lookups: Annotated[
         Counter, "Prompts of scored candidates that were looked for among the kept ones."
     ]
-    prefix_hits: Annotated[Counter, "Prompts of which at least the beginning was found."]
+    prefix_hits: Annotated[Counter, "Prompts whose beginning, at least, was found."]
     forwards: Annotated[Counter, "Calls of the network."]
     out_of_memory: Annotated[Counter, "Batches that did not fit the device."]
     queue_sequences: Annotated[Gauge, "Waiting sequences."]

@@ -203,7 +203,7 @@ class ComposedRewardSettings(Component):
         """Raises ValueError, with the key in this section, if it cannot be made of these."""
 
     def members_over(self, rewards: Mapping[str, RewardSettings]) -> Mapping[str, RewardSettings]:
-        """The rewards of which it is made, by name."""
+        """The rewards that it joins, by name."""
         return {}
 
     @abstractmethod
@@ -212,7 +212,7 @@ class ComposedRewardSettings(Component):
 
     @property
     def labels_read(self) -> Mapping[str, Sequence[str]]:
-        """Labels that it reads, by the reward's name. Rewards of which it reads none may be
+        """The labels that it reads, by the reward's name. A reward without labels to read may be
         missing."""
         return {}
 

@@ -40,23 +40,25 @@ class AnswerComparison:
         vectors = await self._vectors(embedder, texts)
         async with self.comparing:
             found = await asyncio.to_thread(cosine_consensus, vectors)
-            await self._note_diversity(vectors)
+        self._note_diversity(vectors, found)
         return found
 
     async def classes(self, embedder: str, threshold: float, texts: Sequence[str]) -> list[int]:
         """For each text the index of the first text of its class. Raises EmbedderError."""
         vectors = await self._vectors(embedder, texts)
         async with self.comparing:
-            await self._note_diversity(vectors)
-            return await asyncio.to_thread(similar_classes, vectors, threshold)
+            consensus = await asyncio.to_thread(cosine_consensus, vectors)
+            found = await asyncio.to_thread(similar_classes, vectors, threshold)
+        self._note_diversity(vectors, consensus)
+        return found
 
-    async def _note_diversity(self, vectors: Sequence[Vector]) -> None:
-        """Of answers with words: the zeros of the others say nothing about distance."""
-        embedded = [vector for vector in vectors if any(vector)]
-        if len(embedded) > 1:
-            consensus = await asyncio.to_thread(cosine_consensus, embedded)
-            mean = math.fsum(consensus) / len(consensus)
-            self.trace.diversity = max(0.0, 1 - mean)
+    def _note_diversity(self, vectors: Sequence[Vector], consensus: Sequence[float]) -> None:
+        """1 minus the mean cosine of two answers with words. The zeros of the others say nothing
+        about distance, and add nothing to the sum of all cosines."""
+        count = sum(map(any, vectors))
+        if count > 1:
+            cosines = math.fsum(consensus) * (len(vectors) - 1)
+            self.trace.diversity = max(0.0, 1 - cosines / (count * (count - 1)))
 
     async def _vectors(self, embedder: str, texts: Sequence[str]) -> list[Vector]:
         """The vectors, of length 1. A text without a word has zeros, which are similar to

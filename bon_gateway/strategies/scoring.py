@@ -103,7 +103,7 @@ class Scoring:
 
     async def settle(self, within: float | None) -> bool:
         """Wait until all is scored, at most for ``within`` seconds. No more candidates come
-        meanwhile. What is not scored then is given up; returns whether nothing was."""
+        meanwhile. Scoring then gives up. Returns whether all is scored."""
         self.close()
         if self._running is None:
             # No call runs that this would have to wait for, so it needs no task.

@@ -32,7 +32,7 @@ class Work:
     lookups: int = 0
     """Prompts that were looked for among the kept ones."""
     hits: int = 0
-    """Prompts of which at least the beginning was found."""
+    """Prompts whose beginning, at least, was found."""
 
 
 class KeptPrompts(Protocol):

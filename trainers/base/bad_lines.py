@@ -45,7 +45,7 @@ class BadLines:
         self._unread.update(names)
 
     def note(self, what: str, count: int) -> None:
-        """Count sound records of which the user should know."""
+        """Count sound records that the user should know about."""
         self._noted[what] += count
 
     def figures(self) -> dict[str, int]:

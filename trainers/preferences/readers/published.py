@@ -106,7 +106,7 @@ class HelpSteer3Reader(FormatReader):
 def _preferred(
     prompt: list[Message], answers: Sequence[list[Message]], second_by: float, tally: Tally
 ) -> Iterator[Pairwise]:
-    """The pair of two answers, of which the second is better by this much."""
+    """The pair of two answers. The second is better by this much."""
     first, second = answers
     if second_by == 0:
         tally.drop(TIES)
